@@ -1,0 +1,94 @@
+"""The C core as Python sees it: the load engine, the stream parsers, the percentile math."""
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+OUTCOMES: tuple[str, ...]
+"""Names of the outcomes; a record's `outcome` is an index into it."""
+FINISH_REASONS: tuple[str, ...]
+TOKENS_SOURCES: tuple[str, ...]
+RECORD_DTYPE: list[tuple[str, str]]
+"""`numpy.dtype(RECORD_DTYPE)` is the layout of `Batch["records"]`. `NONE` (the smallest int64) means "did not happen"."""
+GAP_DTYPE: list[tuple[str, str]]
+STAMP_DTYPE: list[tuple[str, str]]
+NONE: int
+
+class Batch(TypedDict):
+    records: bytes
+    gaps: bytes
+    stamps: bytes
+    bytes: bytes
+
+class Counters(TypedDict):
+    """Live figures; reading them costs the engine nothing."""
+
+    state: str  # "new", "warming", "running", "draining", "ended"
+    start_mono_ns: int
+    start_real_ns: int
+    sent: int
+    in_flight: int
+    done: int
+    completed: int
+    chunks: int
+    connections_opened: int
+    silent_retries: int
+    coalesced: int
+    backlog: int
+    cpu_s: float
+
+class Engine:
+    """Fires requests from its own threads, which never take the GIL.
+
+    config: dict with the keys of vllmperf.load.run.engine_config(). Unknown or missing keys are a TypeError/ValueError.
+    Life: feed() as often as wanted, start(), drain() until it returns None, close().
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None: ...
+    def feed(self, bodies: bytes, offsets: bytes, at_ns: bytes | None = None) -> None:
+        """Queue requests: body i is bodies[offsets[i]:offsets[i+1]] (int64), due at at_ns[i] (int64, ns after the start)."""
+    def feed_end(self) -> None:
+        """No more requests will come: the run ends when those fed are finished."""
+    def start(self) -> None: ...
+    def drain(self, timeout_s: float) -> Batch | None:
+        """Wait up to timeout_s for the next finished requests (possibly none); None when the run has ended and all was given."""
+    def stop(self, now: bool = False) -> None:
+        """Send nothing more; what is in flight may finish within the grace period, or with now=True is cut at once."""
+    def counters(self) -> Counters: ...
+    def histograms(self) -> dict[str, Histogram]:
+        """schedule_lag, client_lag, loop (ns), summed over the threads so far."""
+    def close(self) -> None: ...
+
+class Histogram:
+    """Log-linear histogram of non-negative ns, relative error at most 1/2048; adding is exact."""
+
+    def __init__(self) -> None: ...
+    def add(self, values: Any) -> None:
+        """Add an int, or every value of a contiguous float32, float64 or int64 buffer."""
+    def merge(self, other: Histogram) -> None: ...
+    def quantile(self, q: float) -> float: ...
+    def pack(self) -> bytes: ...
+    @staticmethod
+    def unpack(data: bytes) -> Histogram: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def min(self) -> int: ...
+    @property
+    def max(self) -> int: ...
+    @property
+    def mean(self) -> float: ...
+    @property
+    def std(self) -> float: ...
+
+def quantile(values: NDArray[np.float64] | NDArray[np.float32], q: Sequence[float]) -> list[float]: ...
+def moments(values: NDArray[np.float64] | NDArray[np.float32]) -> tuple[float, float]:
+    """Mean and population variance."""
+
+def sse_parse(pieces: Sequence[bytes], max_bytes: int = ..., end: bool = True) -> list[tuple[bytes, bytes]]:
+    """The (type, data) events of a stream that came in these pieces. ValueError when a line is too long."""
+
+def delta_scan(data: bytes) -> dict[str, Any] | None:
+    """What delta.h reads of one event: None for [DONE]; ValueError for what is no JSON object."""
