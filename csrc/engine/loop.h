@@ -1,0 +1,34 @@
+/* loop: which sockets are readable or writable, with a wait of ns resolution and a wake-up from other threads.
+ * Knows nothing of HTTP. One thread waits; any thread may wake.
+ */
+#ifndef VLLMPERF_LOOP_H
+#define VLLMPERF_LOOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_ERROR = 4 };
+enum { LOOP_BATCH = 256 }; /* sockets handed out by one wait */
+
+struct loop; /* opaque */
+
+struct loop_event {
+    int fd;
+    int what; /* LOOP_READ | LOOP_WRITE | LOOP_ERROR */
+};
+
+struct loop *loop_new(void); /* NULL with errno set */
+void loop_free(struct loop *loop);
+
+/* Watch fd for `what` (0 = not at all). 0, or -1 with errno set. */
+int loop_watch(struct loop *loop, int fd, int what);
+
+/* fd was or is about to be closed. */
+void loop_forget(struct loop *loop, int fd);
+
+/* Wait up to timeout_ns (0 = look only) and fill events; returns how many, a wake-up alone gives 0. */
+int loop_wait(struct loop *loop, int64_t timeout_ns, struct loop_event events[LOOP_BATCH]);
+void loop_wake(struct loop *loop);
+
+#endif

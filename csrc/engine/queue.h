@@ -1,0 +1,60 @@
+/* queue: requests that were fed and not yet sent. A block is one feed(): bodies and times in one piece of memory that
+ * lives until its last request is finished. Any thread may call; each queue has a lock of its own.
+ */
+#ifndef VLLMPERF_QUEUE_H
+#define VLLMPERF_QUEUE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct block {
+    atomic_int references;
+    int64_t first_index; /* number in the run of its first request */
+    size_t n;
+    int64_t *offsets; /* n + 1 */
+    int64_t *at_ns;   /* n, or NULL in a closed loop */
+    char *bodies;
+};
+
+/* A block with copies of everything; the caller holds one reference. NULL when out of memory. */
+struct block *block_new(int64_t first_index, size_t n, const int64_t *offsets, const int64_t *at_ns, const char *bodies);
+void block_hold(struct block *block);
+void block_drop(struct block *block);
+
+/* One request taken from a queue. Whoever took it drops the block. */
+struct item {
+    struct block *block;
+    size_t i;
+};
+
+static inline int64_t item_index(const struct item *item) { return item->block->first_index + (int64_t)item->i; }
+static inline const char *item_body(const struct item *item) { return item->block->bodies + item->block->offsets[item->i]; }
+static inline int64_t item_body_len(const struct item *item) {
+    return item->block->offsets[item->i + 1] - item->block->offsets[item->i];
+}
+
+enum take {
+    TAKE_ITEM,
+    TAKE_LATER, /* the next one is due at *next_ns */
+    TAKE_EMPTY, /* nothing there now, more may be fed */
+    TAKE_END,   /* nothing there and nothing will come */
+};
+
+struct queue; /* opaque */
+
+/* A queue that takes every stride-th request of the blocks given to it, starting with request `first` of the run. */
+struct queue *queue_new(int64_t first, int64_t stride);
+void queue_free(struct queue *queue);
+
+/* 0, or -1 when out of memory. Holds the block while requests of it are left. */
+int queue_feed(struct queue *queue, struct block *block);
+void queue_end(struct queue *queue);
+
+/* Take the next request if it is due at now_ns (or has no time). */
+enum take queue_take(struct queue *queue, int64_t now_ns, struct item *item, int64_t *next_ns);
+int64_t queue_length(struct queue *queue);
+
+#endif

@@ -1,0 +1,445 @@
+/* Owns the meaning of one answer: events to token chunks, chunks to gaps, flags to an outcome.
+ * Does not read sockets or clocks, does not parse JSON or SSE itself (see stream/). */
+#include "engine/response.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "stream/delta.h"
+
+/* ---- growing buffers ---- */
+
+static bool grow(void **array, size_t *cap, size_t need, size_t size) {
+    if (need <= *cap) return true;
+    size_t bigger = *cap ? *cap * 2 : 16;
+    while (bigger < need) bigger *= 2;
+    void *moved = realloc(*array, bigger * size);
+    if (!moved) return false;
+    *array = moved;
+    *cap = bigger;
+    return true;
+}
+
+static bool text_add(struct text *text, const char *bytes, size_t len) {
+    void *array = text->bytes;
+    bool ok = grow(&array, &text->cap, text->len + len, 1);
+    text->bytes = array;
+    if (!ok) return false;
+    memcpy(text->bytes + text->len, bytes, len);
+    text->len += len;
+    return true;
+}
+
+static bool text_add_unescaped(struct text *text, const char *raw, size_t len) {
+    void *array = text->bytes;
+    bool ok = grow(&array, &text->cap, text->len + len, 1);
+    text->bytes = array;
+    if (ok) text->len += delta_unescape(text->bytes + text->len, raw, len);
+    return ok;
+}
+
+/* ---- life ---- */
+
+int response_init(struct response *r, size_t max_event_bytes, bool keep_text, bool keep_stamps) {
+    memset(r, 0, sizeof *r);
+    r->keep_text = keep_text;
+    r->keep_stamps = keep_stamps;
+    r->sse = sse_new(max_event_bytes);
+    r->chains = calloc(1, sizeof *r->chains);
+    r->n_chains = 1;
+    if (r->sse && r->chains) return 0;
+    response_free(r);
+    return -1;
+}
+
+void response_free(struct response *r) {
+    for (size_t i = 0; r->chains && i < r->n_chains; i++) {
+        free(r->chains[i].gaps);
+        free(r->chains[i].text.bytes);
+    }
+    free(r->chains);
+    free(r->stamps);
+    free(r->json.bytes);
+    free(r->error.bytes);
+    sse_free(r->sse);
+    memset(r, 0, sizeof *r);
+}
+
+static void chain_begin(struct chain *c) {
+    c->n_gaps = c->open = 0;
+    c->started = c->has_tail = false;
+    c->read = 0;
+    c->text.len = 0;
+}
+
+static void record_begin(struct record *record) {
+    memset(record, 0, sizeof *record);
+    int64_t *unknown[] = {
+        &record->scheduled_ns,  &record->sent_ns,       &record->connected_ns,  &record->first_byte_ns,
+        &record->first_token_ns, &record->first_text_ns, &record->last_token_ns, &record->end_ns,
+        &record->first_token_seen_ns, &record->last_token_seen_ns, &record->prompt_tokens, &record->cached_tokens,
+        &record->output_tokens,
+    };
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) *unknown[i] = RECORD_NONE;
+}
+
+void response_begin(struct response *r) {
+    record_begin(&r->record);
+    r->kind = BODY_UNKNOWN;
+    r->done = r->finished = r->failed = r->malformed = r->no_memory = false;
+    r->last_event_ns = RECORD_NONE;
+    r->ids = r->usage_tokens = -1;
+    for (size_t i = 0; i < r->n_chains; i++) chain_begin(&r->chains[i]);
+    r->n_stamps = 0;
+    r->json.len = r->error.len = 0;
+    sse_reset(r->sse);
+}
+
+/* ---- chunks ---- */
+
+/* Give the open gaps their length: an even share of the time since the stamp before them. Chunks of the very first
+ * read have no stamp before them: they stay open and share the time to the next read. */
+static void chain_settle(struct chain *c) {
+    size_t n = c->n_gaps - c->open;
+    int64_t time_ns = c->last_ns - c->open_since_ns;
+    if (n == 0 || time_ns <= 0) return;
+    float share = (float)((double)time_ns / (double)n);
+    for (size_t i = c->open; i < c->n_gaps; i++) {
+        c->gaps[i].ns = share;
+        c->gaps[i].shared = n > 1;
+    }
+    c->open = c->n_gaps;
+    c->open_since_ns = c->last_ns;
+}
+
+static bool chain_add(struct chain *c, int64_t arrived_ns, uint64_t read, uint16_t tokens) {
+    if (!c->started) {
+        c->started = true;
+        c->open_since_ns = c->last_ns = arrived_ns;
+        c->read = read;
+        return true;
+    }
+    if (read != c->read) chain_settle(c);
+    void *array = c->gaps;
+    bool ok = grow(&array, &c->cap_gaps, c->n_gaps + 1, sizeof *c->gaps);
+    c->gaps = array;
+    if (!ok) return false;
+    c->gaps[c->n_gaps++] = (struct record_gap){.ns = 0, .tokens = tokens, .shared = 0};
+    c->last_ns = arrived_ns;
+    c->read = read;
+    return true;
+}
+
+static struct chain *chain_of(struct response *r, int64_t index) {
+    if (index < 0 || index >= RESPONSE_MAX_CHAINS) index = 0;
+    size_t need = (size_t)index + 1;
+    if (need > r->n_chains) {
+        struct chain *more = realloc(r->chains, need * sizeof *more);
+        if (!more) {
+            r->no_memory = true;
+            return &r->chains[0];
+        }
+        memset(more + r->n_chains, 0, (need - r->n_chains) * sizeof *more);
+        r->chains = more;
+        r->n_chains = need;
+    }
+    return &r->chains[index];
+}
+
+static void keep_stamp(struct response *r, const struct read_stamp *stamp) {
+    void *array = r->stamps;
+    bool ok = grow(&array, &r->cap_stamps, r->n_stamps + 1, sizeof *r->stamps);
+    r->stamps = array;
+    if (ok)
+        r->stamps[r->n_stamps++] = (struct record_stamp){stamp->arrived_ns, stamp->seen_ns};
+    else
+        r->no_memory = true;
+}
+
+/* One token chunk of one choice. `tokens` is 0 when not known. */
+static void count_chunk(struct response *r, struct chain *c, const struct read_stamp *stamp, uint16_t tokens) {
+    struct record *record = &r->record;
+    bool same_read = c->started && c->read == stamp->number;
+    if (!c->started) record->choices++;
+    if (same_read) record->coalesced += c->read_is_shared ? 1 : 2;
+    c->read_is_shared = same_read;
+    r->newest = (size_t)(c - r->chains);
+    if (!chain_add(c, stamp->arrived_ns, stamp->number, tokens)) r->no_memory = true;
+    if (record->first_token_ns == RECORD_NONE) {
+        record->first_token_ns = stamp->arrived_ns;
+        record->first_token_seen_ns = stamp->seen_ns;
+    }
+    record->last_token_ns = stamp->arrived_ns;
+    record->last_token_seen_ns = stamp->seen_ns;
+    record->chunks++;
+    if (r->keep_stamps) keep_stamp(r, stamp);
+}
+
+/* ---- events ---- */
+
+static enum finish_reason finish_reason_of(const char *name, size_t len) {
+    static const char *const names[] = {
+#define X(name) #name,
+        FINISH_REASONS(X)
+#undef X
+    };
+    for (int i = FINISH_stop; i < FINISH_other; i++)
+        if (strlen(names[i]) == len && memcmp(names[i], name, len) == 0) return (enum finish_reason)i;
+    return FINISH_other;
+}
+
+static void keep_choice_text(struct response *r, struct chain *c, const struct delta_choice *choice) {
+    if (r->keep_text && choice->content && !text_add_unescaped(&c->text, choice->content, choice->content_len))
+        r->no_memory = true;
+}
+
+static bool is_empty_end(const struct delta_choice *choice) {
+    return choice->finish_reason && choice->content_len == 0 && choice->reasoning_len == 0 && !choice->has_tool_calls &&
+           choice->token_ids < 0;
+}
+
+static void on_choice(void *context, const struct delta_choice *choice) {
+    struct response *r = context;
+    struct chain *c = chain_of(r, choice->index);
+    if (choice->finish_reason) {
+        r->finished = true;
+        r->record.finish_reason = (int32_t)finish_reason_of(choice->finish_reason, choice->finish_reason_len);
+    }
+    if (!delta_choice_is_output(choice)) return;
+    keep_choice_text(r, c, choice);
+    if (choice->token_ids > 0) r->ids = (r->ids < 0 ? 0 : r->ids) + choice->token_ids;
+    if (r->kind != BODY_STREAM) {
+        r->record.choices++;
+        return;
+    }
+    if (is_empty_end(choice)) {
+        c->has_tail = true;
+        c->tail_arrived_ns = r->now.arrived_ns;
+        c->tail_seen_ns = r->now.seen_ns;
+        c->tail_read = r->now.number;
+        return;
+    }
+    if (r->record.first_text_ns == RECORD_NONE && (choice->content_len || choice->has_tool_calls))
+        r->record.first_text_ns = r->now.arrived_ns;
+    uint16_t tokens = choice->token_ids > 0 ? (uint16_t)(choice->token_ids & 0xffff) : 0;
+    count_chunk(r, c, &r->now, tokens);
+}
+
+/* Usage in a chunk that also brought output tells how many tokens it carried. */
+static void take_usage(struct response *r, const struct delta *delta, int32_t chunks_before) {
+    if (delta->prompt_tokens >= 0) r->record.prompt_tokens = delta->prompt_tokens;
+    if (delta->cached_tokens >= 0) r->record.cached_tokens = delta->cached_tokens;
+    if (delta->completion_tokens < 0) return;
+    int64_t more = delta->completion_tokens - (r->usage_tokens < 0 ? 0 : r->usage_tokens);
+    r->usage_tokens = delta->completion_tokens;
+    if (r->record.chunks != chunks_before + 1 || more <= 0 || more > UINT16_MAX) return;
+    struct chain *c = &r->chains[r->newest];
+    if (c->n_gaps) c->gaps[c->n_gaps - 1].tokens = (uint16_t)more;
+}
+
+static void take_object(struct response *r, const char *json, size_t len) {
+    struct delta delta;
+    int32_t chunks_before = r->record.chunks;
+    enum delta_status status = delta_scan(json, len, &delta, on_choice, r);
+    if (status == DELTA_DONE) {
+        r->done = true;
+    } else if (status == DELTA_MALFORMED) {
+        r->malformed = true;
+        response_error(r, json, len);
+    } else if (delta.error) {
+        r->failed = true;
+        response_error(r, delta.error, delta.error_len);
+    } else {
+        take_usage(r, &delta, chunks_before);
+    }
+}
+
+/* Gateways keep streams alive with empty data, or with a comment that they wrapped into data by mistake. */
+static bool is_keep_alive(const struct sse_event *event) {
+    return event->data_len == 0 || event->data[0] == ':';
+}
+
+static void take_event(struct response *r, const struct sse_event *event) {
+    if (is_keep_alive(event)) return;
+    r->record.events++;
+    r->last_event_ns = r->now.seen_ns;
+    take_object(r, event->data, event->data_len);
+    static const char error_type[] = "error";
+    if (event->type_len == sizeof error_type - 1 && memcmp(event->type, error_type, event->type_len) == 0) {
+        r->failed = true;
+        response_error(r, event->data, event->data_len);
+    }
+}
+
+static void take_events(struct response *r) {
+    struct sse_event event;
+    enum sse_status status;
+    while ((status = sse_next(r->sse, &event)) == SSE_EVENT) take_event(r, &event);
+    if (status == SSE_TOO_LONG) {
+        static const char message[] = "an event of the stream is longer than the limit";
+        r->malformed = true;
+        response_error(r, message, sizeof message - 1);
+    }
+    if (status == SSE_NO_MEMORY) r->no_memory = true;
+}
+
+/* ---- the body ---- */
+
+static bool starts_with(const char *text, const char *prefix) {
+    return text && strncasecmp(text, prefix, strlen(prefix)) == 0;
+}
+
+void response_head(struct response *r, long status, const char *content_type) {
+    r->record.status = (int32_t)status;
+    if (status < 200 || status > 299)
+        r->kind = BODY_ERROR;
+    else if (starts_with(content_type, "text/event-stream"))
+        r->kind = BODY_STREAM;
+    else if (starts_with(content_type, "application/json"))
+        r->kind = BODY_JSON;
+    else
+        r->kind = BODY_UNKNOWN;
+}
+
+/* No telling content type: the first byte that is no blank decides. */
+static enum body_kind kind_by_first_byte(const char *bytes, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        char b = bytes[i];
+        if (b == ' ' || b == '\t' || b == '\r' || b == '\n') continue;
+        if (b == '{' || b == '[') return BODY_JSON;
+        return b == '<' ? BODY_OTHER : BODY_STREAM;
+    }
+    return BODY_UNKNOWN;
+}
+
+static void take_json(struct response *r, const char *bytes, size_t len) {
+    if (r->json.len + len > RESPONSE_JSON_BYTES)
+        r->malformed = true;
+    else if (!text_add(&r->json, bytes, len))
+        r->no_memory = true;
+}
+
+void response_body(struct response *r, const char *bytes, size_t len, const struct read_stamp *stamp) {
+    r->now = *stamp;
+    r->record.bytes_received += (int64_t)len;
+    if (r->kind == BODY_UNKNOWN) r->kind = kind_by_first_byte(bytes, len);
+    switch (r->kind) {
+    case BODY_STREAM:
+        sse_feed(r->sse, bytes, len);
+        take_events(r);
+        break;
+    case BODY_JSON: take_json(r, bytes, len); break;
+    case BODY_ERROR:
+    case BODY_OTHER: response_error(r, bytes, len); break;
+    case BODY_UNKNOWN: break;
+    }
+}
+
+bool response_is_whole(const struct response *r) { return r->done || r->finished; }
+
+void response_error(struct response *r, const char *message, size_t len) {
+    bool is_body = r->kind == BODY_ERROR || r->kind == BODY_OTHER;
+    if (r->error.len && !is_body) return;
+    size_t room = RESPONSE_ERROR_BYTES - r->error.len;
+    if (!text_add(&r->error, message, len < room ? len : room)) r->no_memory = true;
+}
+
+/* ---- the end ---- */
+
+static void finish_stream(struct response *r) {
+    sse_end(r->sse);
+    take_events(r);
+    int64_t tails = 0;
+    for (size_t i = 0; i < r->n_chains; i++) tails += r->chains[i].has_tail;
+    /* A last event without text is the end-of-sequence token (vLLM counts it in usage) or only a closing bracket
+     * (llama.cpp, OpenAI). When usage shows that there are not that many tokens it was the latter. */
+    bool are_tokens = r->usage_tokens < 0 || r->record.chunks + tails <= r->usage_tokens;
+    for (size_t i = 0; i < r->n_chains; i++) {
+        struct chain *c = &r->chains[i];
+        struct read_stamp tail = {c->tail_arrived_ns, c->tail_seen_ns, c->tail_read};
+        if (c->has_tail && are_tokens) count_chunk(r, c, &tail, 0);
+        chain_settle(c);
+        c->n_gaps = c->open; /* what is still open came in one read with the first chunk: its spacing is unknown */
+    }
+}
+
+static void finish_json(struct response *r) {
+    if (r->json.len == 0) return;
+    take_object(r, r->json.bytes, r->json.len);
+    r->record.last_token_ns = r->now.arrived_ns;
+    r->record.last_token_seen_ns = r->now.seen_ns;
+}
+
+static void settle_tokens(struct response *r) {
+    struct record *record = &r->record;
+    if (r->usage_tokens >= 0) {
+        record->output_tokens = r->usage_tokens;
+        record->tokens_source = TOKENS_USAGE;
+    } else if (r->ids >= 0) {
+        record->output_tokens = r->ids;
+        record->tokens_source = TOKENS_IDS;
+    } else if (record->chunks > 0) {
+        record->output_tokens = record->chunks;
+        record->tokens_source = TOKENS_CHUNKS;
+    }
+}
+
+static bool has_output(const struct response *r) {
+    return r->kind == BODY_JSON ? r->record.choices > 0 : r->record.chunks > 0;
+}
+
+enum outcome response_finish(struct response *r) {
+    if (r->kind == BODY_STREAM) finish_stream(r);
+    if (r->kind == BODY_JSON) finish_json(r);
+    settle_tokens(r);
+    if (r->kind == BODY_ERROR || (r->record.status && (r->record.status < 200 || r->record.status > 299)))
+        return OUTCOME_http_error;
+    if (r->failed) return OUTCOME_stream_error;
+    if (r->malformed || r->no_memory || r->kind == BODY_OTHER) return OUTCOME_malformed;
+    if (r->kind == BODY_STREAM && !response_is_whole(r)) return has_output(r) ? OUTCOME_truncated : OUTCOME_no_tokens;
+    return has_output(r) ? OUTCOME_completed : OUTCOME_no_tokens;
+}
+
+/* The chains' gaps and texts one behind the other; texts are separated by a NUL. */
+static bool join_chains(const struct response *r, struct record_gap **gaps, size_t *n_gaps, struct text *text) {
+    *n_gaps = 0;
+    for (size_t i = 0; i < r->n_chains; i++) *n_gaps += r->chains[i].n_gaps;
+    *gaps = malloc((*n_gaps ? *n_gaps : 1) * sizeof **gaps);
+    if (!*gaps) return false;
+    size_t at = 0;
+    for (size_t i = 0; i < r->n_chains; i++) {
+        const struct chain *c = &r->chains[i];
+        if (c->n_gaps) memcpy(*gaps + at, c->gaps, c->n_gaps * sizeof **gaps);
+        at += c->n_gaps;
+        if (i > 0 && c->text.len && !text_add(text, "", 1)) return false;
+        if (c->text.len && !text_add(text, c->text.bytes, c->text.len)) return false;
+    }
+    return true;
+}
+
+int response_store(const struct response *r, struct batch *batch) {
+    struct record record = r->record;
+    struct record_gap *gaps = r->chains[0].gaps;
+    size_t n_gaps = r->chains[0].n_gaps;
+    struct text text = {0};
+    const char *bytes = r->chains[0].text.bytes;
+    size_t text_len = r->chains[0].text.len;
+    bool joined = r->n_chains > 1;
+    bool ok = true;
+    if (joined) {
+        ok = join_chains(r, &gaps, &n_gaps, &text);
+        bytes = text.bytes;
+        text_len = text.len;
+    }
+    record.n_gaps = (uint32_t)n_gaps;
+    record.n_chunk_stamps = (uint32_t)r->n_stamps;
+    record.text_len = (uint32_t)text_len;
+    record.error_len = (uint32_t)r->error.len;
+    int status = ok ? batch_add(batch, &record, gaps, r->stamps, bytes, r->error.bytes) : -1;
+    if (joined) {
+        free(gaps);
+        free(text.bytes);
+    }
+    return status;
+}
