@@ -87,7 +87,7 @@ static void record_begin(struct record *record) {
 void response_begin(struct response *r) {
     record_begin(&r->record);
     r->kind = BODY_UNKNOWN;
-    r->done = r->finished = r->failed = r->malformed = r->no_memory = false;
+    r->done = r->finished = r->failed = r->malformed = r->too_long = r->no_memory = false;
     r->last_event_ns = RECORD_NONE;
     r->ids = r->usage_tokens = -1;
     for (size_t i = 0; i < r->n_chains; i++) chain_begin(&r->chains[i]);
@@ -278,7 +278,7 @@ static void take_events(struct response *r) {
     while ((status = sse_next(r->sse, &event)) == SSE_EVENT) take_event(r, &event);
     if (status == SSE_TOO_LONG) {
         static const char message[] = "an event of the stream is longer than the limit";
-        r->malformed = true;
+        r->malformed = r->too_long = true;
         response_error(r, message, sizeof message - 1);
     }
     if (status == SSE_NO_MEMORY) r->no_memory = true;
@@ -315,7 +315,7 @@ static enum body_kind kind_by_first_byte(const char *bytes, size_t len) {
 
 static void take_json(struct response *r, const char *bytes, size_t len) {
     if (r->json.len + len > RESPONSE_JSON_BYTES)
-        r->malformed = true;
+        r->malformed = r->too_long = true;
     else if (!text_add(&r->json, bytes, len))
         r->no_memory = true;
 }

@@ -45,7 +45,8 @@ struct response {
     struct record record;
     enum body_kind kind;
     bool keep_text, keep_stamps;
-    bool done, finished, failed, malformed, no_memory; /* [DONE], finish_reason, error object, not understood */
+    bool done, finished, failed; /* [DONE], finish_reason, error object */
+    bool malformed, too_long, no_memory;
     int64_t last_event_ns;                             /* newest event with data, as seen; NONE before */
     int64_t ids, usage_tokens;                         /* output tokens by token ids, by the newest usage */
     struct chain *chains;

@@ -1,0 +1,77 @@
+/* engine: a run from start to end on its own threads. The threads send, stamp and record; the caller feeds requests and
+ * takes finished ones. Nothing here knows of Python.
+ *
+ * Life: engine_new, engine_feed as often as wanted, engine_start, engine_drain until it says that the run has ended,
+ * engine_free. Feeding may go on while the run goes. One caller thread at a time; the engine's threads are its own.
+ */
+#ifndef VLLMPERF_ENGINE_H
+#define VLLMPERF_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "stats/hist.h"
+#include "stats/record.h"
+
+struct engine_config {
+    const char *url;              /* of the POST */
+    const char *const *addresses; /* numeric, used in turn; none: every request ends as dns_failed */
+    size_t n_addresses;
+    const char *const *headers; /* "Name: value" */
+    size_t n_headers;
+    const char *request_id_prefix; /* x-request-id: <prefix><number> */
+    const char *warm_url;          /* of the GET that opens a connection before the start */
+    const char *cacert;            /* PEM file, "" = the system's */
+    int64_t max_concurrency;       /* 0 = no limit */
+    int64_t max_in_flight_hint;    /* for sizing only */
+    int64_t threads, multis;       /* 0 = chosen from the load and the cores */
+    int64_t warm_connections;
+    int64_t spin_ns; /* spin instead of sleeping this long before a send is due */
+    int64_t connect_timeout_ns, first_token_timeout_ns, stall_timeout_ns, total_timeout_ns;
+    int64_t duration_ns; /* stop sending after it, 0 = no limit */
+    int64_t grace_ns;    /* for what is in flight when sending was stopped */
+    int64_t max_event_bytes;
+    bool kernel_stamps, keep_text, keep_stamps, insecure, fresh_connections;
+};
+
+enum engine_state { ENGINE_NEW, ENGINE_WARMING, ENGINE_RUNNING, ENGINE_DRAINING, ENGINE_ENDED };
+enum engine_histogram { HISTOGRAM_SCHEDULE_LAG, HISTOGRAM_CLIENT_LAG, HISTOGRAM_LOOP, HISTOGRAM_COUNT };
+
+struct engine_counters {
+    enum engine_state state;
+    int64_t start_mono_ns, start_real_ns; /* 0 before the start */
+    int64_t sent, in_flight, done, completed, chunks, coalesced, connections_opened, silent_retries, backlog;
+    int64_t cpu_ns; /* of the engine's threads */
+    int64_t threads, multis;
+};
+
+struct engine;
+
+/* Copies everything in config. NULL with a message in error on failure. */
+struct engine *engine_new(const struct engine_config *config, char *error, size_t error_len);
+
+/* Queue n requests: bodies and times are copied. at_ns is NULL in a closed loop (all feeds alike).
+ * 0, -1 out of memory, -2 when this feed has times and an earlier one had none or the reverse. */
+int engine_feed(struct engine *engine, size_t n, const int64_t *offsets, const int64_t *at_ns, const char *bodies);
+void engine_feed_end(struct engine *engine);
+
+/* 0, or an errno of pthread_create. */
+int engine_start(struct engine *engine);
+
+/* Wait until timeout_ns has passed or the run has ended, then move all finished requests to *batch (which must be
+ * empty). False when the run has ended and everything had been given before. */
+bool engine_drain(struct engine *engine, int64_t timeout_ns, struct batch *batch);
+
+/* Send no more. now = true also cuts what is in flight (it is recorded as incomplete). */
+void engine_stop(struct engine *engine, bool now);
+
+void engine_counters(struct engine *engine, struct engine_counters *counters);
+
+/* A new histogram, summed over the threads; at most a second old while the run goes. NULL when out of memory. */
+struct hist *engine_histogram(struct engine *engine, enum engine_histogram which);
+
+/* Stops at once if need be, joins the threads, frees everything. */
+void engine_free(struct engine *engine);
+
+#endif
