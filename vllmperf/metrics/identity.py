@@ -1,0 +1,82 @@
+"""Sums that must agree in every sound recording. Where they do not, the program or the server is wrong, and we say so."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vllmperf import _engine
+from vllmperf.metrics.in_flight import InFlight
+from vllmperf.metrics.view import Completed, Floats, known
+
+RELATIVE_TOLERANCE = 1e-5
+"""Gaps are float32 (6e-8 each); their sum over a request stays far below this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One identity: what it says, how many requests it was checked on, how many broke it, and whose fault that is."""
+
+    name: str
+    statement: str
+    checked: int
+    broken: int
+    blames: str = "client"
+
+
+def checks(done: Completed, in_flight: InFlight) -> list[Check]:
+    """All identities that the recording allows to check."""
+    return [_gaps_sum(done), _instants_ordered(done), _chunks_and_tokens(done), _littles_law(done, in_flight)]
+
+
+def _gap_sums(done: Completed) -> Floats:
+    """Sum of each completed request's gaps."""
+    lengths = done.requests["n_gaps"].astype(np.int64)
+    sums = np.zeros(len(lengths))
+    if len(done.gaps_ns):
+        starts = (np.cumsum(lengths) - lengths)[lengths > 0]  # reduceat misreads empty pieces
+        sums[lengths > 0] = np.add.reduceat(done.gaps_ns, starts, dtype=np.float64)
+    return sums
+
+
+def _gaps_sum(done: Completed) -> Check:
+    """For one choice, TTFT and the gaps make up the whole latency."""
+    rows = done.requests
+    has_all = (rows["choices"] == 1) & (rows["n_gaps"] > 0) & (rows["n_gaps"] == rows["chunks"] - 1)
+    whole = done.between("sent_ns", "last_token_ns")[has_all]
+    parts = (done.between("sent_ns", "first_token_ns") + _gap_sums(done))[has_all]
+    off = np.abs(whole - parts) > RELATIVE_TOLERANCE * whole + 1000
+    return Check("gaps", "TTFT and the gaps of a request add up to its end-to-end latency", len(whole), int(off.sum()))
+
+
+def _instants_ordered(done: Completed) -> Check:
+    """sent ≤ first byte ≤ first token ≤ last token ≤ end, as far as they happened."""
+    broken = np.zeros(len(done.requests), dtype=np.bool_)
+    order = ("sent_ns", "first_byte_ns", "first_token_ns", "last_token_ns", "end_ns")
+    for earlier, later in zip(order, order[1:], strict=False):
+        broken |= done.between(earlier, later) < 0  # NaN is not below 0
+    return Check("order", "sent, first byte, first token, last token and end come in this order", len(broken), int(broken.sum()))
+
+
+def _chunks_and_tokens(done: Completed) -> Check:
+    """A token chunk carries one token or more, so a stream cannot have more chunks than the server counted tokens."""
+    rows = done.requests[done.requests["tokens_source"] == _engine.TOKENS_SOURCES.index("usage")]
+    rows = rows[rows["output_tokens"] != _engine.NONE]
+    return Check(
+        "tokens",
+        "a stream has no more token chunks than its usage has tokens",
+        len(rows),
+        int((rows["chunks"] > rows["output_tokens"]).sum()),
+        blames="server",
+    )
+
+
+def _littles_law(done: Completed, in_flight: InFlight) -> Check:
+    """Mean in flight = arrival rate x mean time in the system, over all requests that were sent."""
+    rows = done.recording.requests
+    rows = rows[(rows["sent_ns"] != _engine.NONE) & (rows["end_ns"] != _engine.NONE)]
+    statement = "mean in flight equals arrival rate times mean time in the system (Little's law)"
+    if len(rows) == 0 or in_flight.mean is None:
+        return Check("little", statement, 0, 0)
+    window_ns = float(rows["end_ns"].max() - rows["sent_ns"].min())
+    product = len(rows) / window_ns * float(known((rows["end_ns"] - rows["sent_ns"]).astype(np.float64)).mean())
+    return Check("little", statement, 1, int(abs(product - in_flight.mean) > 1e-6 * in_flight.mean))

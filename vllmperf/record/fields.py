@@ -1,0 +1,61 @@
+"""What each field of a finished request means to a reader. Names and order are those of csrc/stats/record.h.
+
+Times are nanoseconds of CLOCK_MONOTONIC counted from the start of the run. "None" in the run file is NULL.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One column of the table `requests`."""
+
+    name: str
+    unit: str
+    meaning: str
+
+
+FIELDS = (
+    Field("index", "", "number of the request in the plan, from 0"),
+    Field("scheduled_ns", "ns", "when the plan wanted it sent; none in a closed loop"),
+    Field("slot_wait_ns", "ns", "how long it was due but waited for a concurrency slot"),
+    Field("sent_ns", "ns", "handed to the transport; none when it was never sent"),
+    Field("connected_ns", "ns", "its new connection was ready; none when one was reused or none came"),
+    Field("first_byte_ns", "ns", "first byte of the response headers reached the kernel"),
+    Field("first_token_ns", "ns", "first token chunk reached the kernel; none for a plain JSON body"),
+    Field("first_text_ns", "ns", "first token chunk with text or a tool call, reasoning left aside"),
+    Field("last_token_ns", "ns", "last token chunk (or the end of the JSON body) reached the kernel"),
+    Field("end_ns", "ns", "the transfer was over, as the program saw it"),
+    Field("first_token_seen_ns", "ns", "the program saw the first token chunk"),
+    Field("last_token_seen_ns", "ns", "the program saw the last token chunk"),
+    Field("bytes_received", "bytes", "response body after transfer decoding"),
+    Field("bytes_sent", "bytes", "request body"),
+    Field("prompt_tokens", "tokens", "prompt length by the server's usage; none when it did not say"),
+    Field("cached_tokens", "tokens", "prompt tokens found in the server's cache, by its usage"),
+    Field("output_tokens", "tokens", "output of all choices, by the best source there was"),
+    Field("tokens_source", "name", "where output_tokens comes from: usage, token ids or counted chunks"),
+    Field("status", "", "HTTP status, 0 when there was none"),
+    Field("outcome", "name", "how the request ended"),
+    Field("finish_reason", "name", "why the server stopped, in its own words"),
+    Field("events", "events", "SSE events with data, [DONE] included"),
+    Field("chunks", "chunks", "token chunks: events that carry output"),
+    Field("coalesced", "chunks", "token chunks that shared their read with another one"),
+    Field("choices", "", "how many choices brought output"),
+    Field("retries", "", "silent retries by libcurl on a fresh connection"),
+    Field("thread", "", "engine thread that carried it"),
+    Field("n_gaps", "gaps", "length of the request's gap array"),
+    Field("n_chunk_stamps", "stamps", "length of the request's stamp array, 0 when stamps were not kept"),
+    Field("text_len", "bytes", "length of the kept response text"),
+    Field("error_len", "bytes", "length of the kept error body or message"),
+)
+"""Every field of a record, in the order of the record."""
+
+BLOBS = (
+    Field("gaps", "ns", "float32: time between consecutive token chunks of one choice, choice after choice"),
+    Field("gap_tokens", "tokens", "uint16: tokens of the later chunk, 0 unknown; one value: the same for all gaps; NULL: unknown"),
+    Field("gap_shared", "", "uint8: 1 where the gap is an even share of the time between two reads; NULL: nowhere"),
+    Field("stamps", "ns", "int64 pairs (arrived, seen) of every token chunk; NULL when not kept"),
+    Field("text", "", "response text, choices separated by NUL; NULL when not kept"),
+    Field("error", "", "start of the error body, or the message"),
+)
+"""What stands beside the fields in a row of `requests`."""

@@ -1,0 +1,233 @@
+"""Reads a run file into arrays. The file is opened read-only, may still be written to, and may be of a killed run."""
+
+import json
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vllmperf import _engine
+from vllmperf.errors import UsageError
+from vllmperf.record import schema
+from vllmperf.record.fields import FIELDS
+
+ROWS_AT_A_TIME = 4096
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A run as it was recorded; every array is sorted by the request's number.
+
+    requests: structured array with the fields of record/fields.py, NONE where something did not happen.
+    gaps_ns, gap_tokens (0 = unknown), gap_shared: one value a gap, all requests after one another.
+    gap_request: offsets, int64 [n+1]: the gaps of request i are gap_request[i] to gap_request[i+1].
+    stamps: int64 [m, 2] of (arrived, seen) with offsets in stamp_request; empty when they were not kept.
+    state: "running", "finished", "interrupted", or "killed" when the writer is gone without a word.
+    """
+
+    path: Path
+    plan: dict[str, Any]
+    environment: dict[str, Any]
+    meta: dict[str, Any]
+    state: str
+    requests: NDArray[np.void]
+    gaps_ns: NDArray[np.float32]
+    gap_tokens: NDArray[np.uint16]
+    gap_shared: NDArray[np.bool_]
+    gap_request: NDArray[np.int64]
+    stamps: NDArray[np.int64]
+    stamp_request: NDArray[np.int64]
+    texts: list[str | None]
+    errors: list[str | None]
+    histograms: dict[str, _engine.Histogram]
+
+    @property
+    def counters(self) -> dict[str, Any]:
+        """The engine's own figures, as they were last written."""
+        counters: dict[str, Any] = self.meta.get("counters") or {}
+        return counters
+
+
+def read(path: Path | str, texts: bool = True) -> Recording:
+    """Read a run file. With texts=False the response texts stay in the file.
+
+    Raises UsageError when the file is missing, is no run file, is damaged, or was written by a newer version.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        with _open(path) as db:
+            return _recording(path, db, texts)
+    except (sqlite3.DatabaseError, ValueError, KeyError) as error:
+        raise UsageError(f"{path} is damaged and cannot be read as a run file ({error})") from error
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        raise UsageError(f"there is no run file {path}: check the name, runs are written by `vllmperf bench --record FILE`")
+    if not path.is_file():
+        raise UsageError(f"{path} is not a file: give the name of a run file")
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    if not head:
+        raise UsageError(f"{path} is empty: that run was ended before it had begun")
+    if head != b"SQLite format 3\0":
+        raise UsageError(f"{path} is not a run file: those are written by `vllmperf bench --record FILE`")
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[sqlite3.Connection]:
+    db = _connect(path, "ro")
+    try:
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        # A writer was killed within a transaction: its journal must first be played back, which needs to write.
+        if error.sqlite_errorcode not in (sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_CANTOPEN):
+            raise
+        db.close()
+        db = _play_back(path)
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10)
+    db.execute("PRAGMA query_only = ON")
+    return db
+
+
+def _play_back(path: Path) -> sqlite3.Connection:
+    db = _connect(path, "rw")
+    try:
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        db.close()
+        raise UsageError(
+            f"the run of {path} was killed while writing, and putting the file right needs the right to write: "
+            f"copy it and {path.name}-journal to a folder of yours"
+        ) from error
+    return db
+
+
+def _recording(path: Path, db: sqlite3.Connection, texts: bool) -> Recording:
+    _check_schema(path, db)
+    db.execute("BEGIN")  # one moment of a file that may still grow
+    meta = {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM meta")}
+    requests = _read_requests(db)
+    gaps = _read_gaps(db, requests)
+    stamps = b"".join(row[0] for row in _rows(db, "stamps") if row[0])
+    histograms = {name: _engine.Histogram.unpack(data) for name, data in db.execute("SELECT name, data FROM histograms")}
+    return Recording(
+        path=path,
+        plan=meta.get("plan") or {},
+        environment=meta.get("environment") or {},
+        meta=meta,
+        state=_state(meta),
+        requests=requests,
+        gaps_ns=gaps[0],
+        gap_tokens=gaps[1],
+        gap_shared=gaps[2],
+        gap_request=_offsets(requests["n_gaps"]),
+        stamps=np.frombuffer(stamps, dtype="<i8").reshape(-1, 2),
+        stamp_request=_offsets(requests["n_chunk_stamps"]),
+        texts=[row[0] for row in _rows(db, "text")] if texts else [None] * len(requests),
+        errors=[row[0] for row in _rows(db, "error")],
+        histograms=histograms,
+    )
+
+
+def _check_schema(path: Path, db: sqlite3.Connection) -> None:
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if application != schema.APPLICATION_ID:
+        raise UsageError(f"{path} is a database but not a run file: those are written by `vllmperf bench --record FILE`")
+    if version > schema.SCHEMA_VERSION:
+        raise UsageError(
+            f"{path} was written by a newer vllmperf (run file version {version}, this one reads up to "
+            f"{schema.SCHEMA_VERSION}): upgrade vllmperf to read it"
+        )
+
+
+def _state(meta: Mapping[str, Any]) -> str:
+    state = str(meta.get("state"))
+    return "killed" if state == "running" and not _is_alive(meta.get("writer") or {}) else state
+
+
+def _is_alive(writer: Mapping[str, Any]) -> bool:
+    if writer.get("host") != socket.gethostname() or not writer.get("pid"):
+        return False
+    try:
+        os.kill(int(writer["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _rows(db: sqlite3.Connection, columns: str) -> Iterator[tuple[Any, ...]]:
+    cursor = db.execute(f'SELECT {columns} FROM requests ORDER BY "index"')
+    while rows := cursor.fetchmany(ROWS_AT_A_TIME):
+        yield from rows
+
+
+def _read_requests(db: sqlite3.Connection) -> NDArray[np.void]:
+    """All fields as numbers: NONE for NULL, the engine's number for a name."""
+    dtype = np.dtype(_engine.RECORD_DTYPE)
+    (count,) = db.execute("SELECT count(*) FROM requests").fetchone()
+    requests = np.zeros(count, dtype=dtype)
+    columns = ", ".join(_number(field.name) for field in FIELDS)
+    cursor = db.execute(f'SELECT {columns} FROM requests ORDER BY "index"')
+    filled = 0
+    while rows := cursor.fetchmany(ROWS_AT_A_TIME):
+        requests[filled : filled + len(rows)] = rows
+        filled += len(rows)
+    return requests
+
+
+def _number(name: str) -> str:
+    """SQL that reads a column as a number."""
+    table = schema.ENUM_COLUMNS.get(name)
+    if table is None:
+        return f"ifnull({schema.quoted(name)}, {_engine.NONE})"
+    whens = " ".join(f"WHEN '{word}' THEN {number}" for number, word in enumerate(getattr(_engine, table)))
+    return f"CASE {name} {whens} END"
+
+
+def _read_gaps(
+    db: sqlite3.Connection, requests: NDArray[np.void]
+) -> tuple[NDArray[np.float32], NDArray[np.uint16], NDArray[np.bool_]]:
+    total = int(requests["n_gaps"].sum(dtype=np.int64))
+    ns = np.zeros(total, dtype=np.float32)
+    tokens = np.zeros(total, dtype=np.uint16)
+    shared = np.zeros(total, dtype=np.bool_)
+    at = 0
+    for gaps, gap_tokens, gap_shared in _rows(db, "gaps, gap_tokens, gap_shared"):
+        if gaps is None:
+            continue
+        end = at + len(gaps) // 4
+        ns[at:end] = np.frombuffer(gaps, dtype="<f4")
+        if gap_tokens is not None:
+            tokens[at:end] = np.frombuffer(gap_tokens, dtype="<u2")  # one value fills all
+        if gap_shared is not None:
+            shared[at:end] = np.frombuffer(gap_shared, dtype=np.uint8)
+        at = end
+    return ns, tokens, shared
+
+
+def _offsets(lengths: NDArray[np.uint32]) -> NDArray[np.int64]:
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets

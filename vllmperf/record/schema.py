@@ -1,0 +1,49 @@
+"""The layout of the run file, an SQLite database.
+
+`meta` holds one JSON value a key: schema, tool, plan, environment, started_at, state, counters. `requests` holds one
+row a finished request, written as they finish. `histograms` holds packed histograms of the engine by name.
+"""
+
+from vllmperf.record.fields import BLOBS, FIELDS
+
+# History of the run file. A reader refuses a newer number than its own and reads every older one.
+#   1  first version
+SCHEMA_VERSION = 1
+
+APPLICATION_ID = 0x76706572  # "vper": lets `file` and the reader tell a run file from any other database
+
+ENUM_COLUMNS = {"outcome": "OUTCOMES", "finish_reason": "FINISH_REASONS", "tokens_source": "TOKENS_SOURCES"}
+"""Columns that hold a name, and the engine's table with these names."""
+
+STATES = ("running", "finished", "interrupted")
+"""What `meta.state` may say. "running" in a file whose writer is gone means that the run was killed."""
+
+
+def quoted(name: str) -> str:
+    return f'"{name}"'  # "index" is a word of SQL
+
+
+def _column(name: str) -> str:
+    if name == "index":
+        return '"index" INTEGER PRIMARY KEY'
+    return f"{quoted(name)} {'TEXT' if name in ENUM_COLUMNS else 'INTEGER'}"
+
+
+def create_statements() -> list[str]:
+    """SQL that makes the tables of an empty run file."""
+    blobs = [f"{field.name} {'TEXT' if field.name in ('text', 'error') else 'BLOB'}" for field in BLOBS]
+    columns = ", ".join([_column(field.name) for field in FIELDS] + blobs)
+    return [
+        "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT)",
+        f"CREATE TABLE requests({columns})",
+        "CREATE TABLE histograms(name TEXT PRIMARY KEY, data BLOB)",
+        f"PRAGMA application_id = {APPLICATION_ID}",
+        f"PRAGMA user_version = {SCHEMA_VERSION}",
+    ]
+
+
+def insert_statement() -> str:
+    """SQL that adds one request: the fields, then the blobs, in the order of fields.py."""
+    names = [field.name for field in (*FIELDS, *BLOBS)]
+    marks = ", ".join("?" * len(names))
+    return f"INSERT INTO requests({', '.join(map(quoted, names))}) VALUES({marks})"

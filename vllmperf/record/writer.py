@@ -1,0 +1,221 @@
+"""Writes a run file while the run goes: each batch of finished requests is one committed transaction.
+
+What was committed survives a kill of the process at any moment (SQLite's rollback journal). It is not flushed to the
+disk at each commit, so a power cut may lose the file: a benchmark must not compete with its own fsync.
+"""
+
+from __future__ import annotations  # Batch exists for the type checker only
+
+import json
+import math
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vllmperf import _engine
+from vllmperf.errors import UsageError, VllmperfError
+from vllmperf.record import schema
+
+Records = NDArray[np.void]
+
+
+class RunWriter:
+    """The run file of a run that goes on now. Memory does not grow with the run.
+
+    `secrets` are texts (API keys) that a server may echo in an error body; they are struck out before writing.
+    Raises UsageError when the file exists already or cannot be made, VllmperfError when writing fails later.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        plan: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        started_real_ns: int | None = None,
+        secrets: Iterable[str] = (),
+    ) -> None:
+        self.path = Path(path)
+        self._secrets = [secret for secret in secrets if secret]
+        self._record_dtype = np.dtype(_engine.RECORD_DTYPE)
+        self._gap_dtype = np.dtype(_engine.GAP_DTYPE)
+        self._insert = schema.insert_statement()
+        self._db = _create(self.path)
+        with self._transaction():
+            for statement in schema.create_statements():
+                self._db.execute(statement)
+            self._put_meta(
+                schema=schema.SCHEMA_VERSION,
+                tool={"name": "vllmperf", "version": _version()},
+                plan=plan,
+                environment=environment,
+                started_at=iso_utc(started_real_ns or time.time_ns()),
+                state="running",
+                writer={"pid": os.getpid(), "host": socket.gethostname()},
+                counters={},
+            )
+
+    def append(self, batch: _engine.Batch) -> None:
+        """Write and commit a batch as Engine.drain() gave it."""
+        records = np.frombuffer(batch["records"], dtype=self._record_dtype)
+        if len(records) == 0:
+            return
+        gaps = np.frombuffer(batch["gaps"], dtype=self._gap_dtype)
+        texts, errors = self._texts(records, batch["bytes"])
+        columns = [
+            *(_column(records, name) for name in self._record_dtype.names or ()),
+            *_gap_columns(records["n_gaps"], gaps),
+            _pieces(batch["stamps"], records["n_chunk_stamps"] * np.uint32(16)),
+            texts,
+            errors,
+        ]
+        with self._transaction():
+            self._db.executemany(self._insert, zip(*columns, strict=True))
+
+    def checkpoint(self, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]) -> None:
+        """Commit counters and histograms as they are now, so that the file of a killed run has them too."""
+        with self._transaction():
+            self._put_counters(counters, histograms)
+
+    def finish(
+        self, state: str, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]
+    ) -> None:
+        """The run is over: write the last figures and close. `state` is "finished" or "interrupted"."""
+        if state not in schema.STATES:
+            raise ValueError(f"state is {state!r}, not one of {schema.STATES}")
+        with self._transaction():
+            self._put_counters(counters, histograms)
+            self._put_meta(state=state, finished_at=iso_utc(time.time_ns()))
+        self.close()
+
+    def close(self) -> None:
+        """Leave the file as it is: without finish() it stays one of a killed run. Closing twice is fine."""
+        self._db.close()
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise VllmperfError(f"cannot write the run file {self.path}: {error}") from error
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    def _put_meta(self, **values: object) -> None:
+        rows = [(key, json.dumps(_plain(value), allow_nan=False)) for key, value in values.items()]
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES(?, ?)", rows)
+
+    def _put_counters(
+        self, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]
+    ) -> None:
+        self._put_meta(counters=dict(counters))
+        if start := counters.get("start_real_ns"):
+            self._put_meta(started_at=iso_utc(start))
+        rows = [(name, histogram.pack()) for name, histogram in histograms.items()]
+        self._db.executemany("INSERT OR REPLACE INTO histograms VALUES(?, ?)", rows)
+
+    def _texts(self, records: Records, data: bytes) -> tuple[list[str | None], list[str | None]]:
+        """The text and the error of each request: they alternate in `data`."""
+        lengths = np.stack([records["text_len"], records["error_len"]], axis=1).reshape(-1)
+        words = [None if piece is None else self._clean(piece) for piece in _pieces(data, lengths)]
+        return words[0::2], words[1::2]
+
+    def _clean(self, piece: bytes) -> str:
+        text = piece.decode("utf-8", errors="replace")
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def iso_utc(real_ns: int) -> str:
+    """2026-11-24T10:00:00.000Z"""
+    moment = datetime.fromtimestamp(real_ns / 1e9, tz=UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _plain(value: object) -> object:
+    """Only what strict JSON knows: an endless rate becomes "inf", NaN null, a path its text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def _version() -> str:
+    from vllmperf import __version__
+
+    return str(__version__)
+
+
+def _create(path: Path) -> sqlite3.Connection:
+    # an empty file may stand there already, made by tempfile
+    if path.exists() and (not path.is_file() or path.stat().st_size):
+        raise UsageError(f"{path} exists already: choose another name for the run file or remove it")
+    try:
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        for pragma in ("page_size=8192", "journal_mode=DELETE", "synchronous=OFF", "cache_size=-4096"):
+            db.execute(f"PRAGMA {pragma}")
+        db.execute("PRAGMA locking_mode=NORMAL")
+    except sqlite3.Error as error:
+        raise UsageError(f"cannot make the run file {path}: {error}") from error
+    return db
+
+
+def _column(records: Records, name: str) -> list[Any]:
+    """A field as Python objects: None for NONE, the name for an enum."""
+    column = records[name]
+    if table := schema.ENUM_COLUMNS.get(name):
+        names: tuple[str, ...] = getattr(_engine, table)
+        return [names[number] for number in column.tolist()]
+    values: list[Any] = column.tolist()
+    if column.dtype.itemsize == 8 and (column == _engine.NONE).any():
+        return [None if value == _engine.NONE else value for value in values]
+    return values
+
+
+def _pieces(data: bytes, lengths: NDArray[np.uint32]) -> list[bytes | None]:
+    """`data` cut into consecutive pieces; None for an empty one."""
+    ends = np.cumsum(lengths, dtype=np.int64).tolist()
+    starts = [0, *ends[:-1]]
+    return [data[a:b] if b > a else None for a, b in zip(starts, ends, strict=True)]
+
+
+def _gap_columns(n_gaps: NDArray[np.uint32], gaps: Records) -> tuple[Sequence[bytes | None], ...]:
+    """The blobs gaps, gap_tokens and gap_shared of each request."""
+    ns = _pieces(np.ascontiguousarray(gaps["ns"]).tobytes(), n_gaps * np.uint32(4))
+    nothing: list[bytes | None] = [None] * len(n_gaps)
+    tokens, shared = nothing, nothing
+    if gaps["tokens"].any():
+        pieces = _pieces(np.ascontiguousarray(gaps["tokens"]).tobytes(), n_gaps * np.uint32(2))
+        tokens = [_packed_tokens(piece) for piece in pieces]
+    if gaps["shared"].any():
+        pieces = _pieces(gaps["shared"].astype(np.uint8).tobytes(), n_gaps)
+        shared = [piece if piece and 1 in piece else None for piece in pieces]
+    return ns, tokens, shared
+
+
+def _packed_tokens(piece: bytes | None) -> bytes | None:
+    """None when all are unknown (0), one value when all are alike: the usual stream brings one token a chunk."""
+    if piece is None or piece != piece[:2] * (len(piece) // 2):
+        return piece
+    return piece[:2] if any(piece[:2]) else None
