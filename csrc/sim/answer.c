@@ -1,0 +1,514 @@
+/* Owns the life of one answer: its plan, its chunks in time, its faults, its end.
+ * Does not know the shape of JSON (render.c) nor of events (event.c). */
+#include "sim/answer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "engine/clock.h"
+#include "sim/api.h"
+#include "sim/event.h"
+#include "sim/render.h"
+#include "sim/words.h"
+
+/* A client that does not read: the plan waits when this much is not yet taken by its socket. */
+enum { BACKLOG_BYTES = 1024 * 1024 };
+enum { FOR_LENGTHS = 1, FOR_TIMES, FOR_TEXT, FOR_CUTS }; /* purposes of random numbers */
+
+static const double NS_PER_S_F = 1e9;
+
+static bool has(const struct answer *answer, enum fault_kind kind) {
+    return fault_has(&answer->faults, kind);
+}
+
+int64_t answer_token(const struct answer *answer, int choice, int64_t k) {
+    struct random random = random_for(answer->text_seed, (uint64_t)choice, (uint64_t)k);
+    return WORDS_FIRST_ID + (int64_t)(random.state % WORDS_COUNT);
+}
+
+/* ---- the plan ---- */
+
+static void plan_lengths(struct answer *answer) {
+    const struct sim_config *config = answer->sim->config;
+    struct random random = random_for(config->seed, (uint64_t)answer->arrival.number, FOR_LENGTHS);
+    for (int i = 0; i < answer->n_choices; i++) {
+        struct choice *choice = &answer->choices[i];
+        choice->n_tokens = answer->ask.max_tokens;
+        if (answer->ask.ignore_eos || config->eos_mean <= 0) continue;
+        int64_t eos = random_geometric(&random, config->eos_mean);
+        if (eos <= answer->ask.min_tokens) eos = answer->ask.min_tokens + 1;
+        choice->stop = eos <= choice->n_tokens;
+        if (choice->stop) choice->n_tokens = eos;
+    }
+}
+
+static int64_t steps_of(const struct answer *answer, int choice) {
+    return (answer->choices[choice].n_tokens + answer->tokens_per_chunk - 1) / answer->tokens_per_chunk;
+}
+
+static bool plan_chunks(struct answer *answer) {
+    int64_t n = 0;
+    for (int i = 0; i < answer->n_choices; i++) n += answer->ask.stream ? steps_of(answer, i) : i == 0;
+    if (n > INT32_MAX / 2) return false;
+    answer->n_chunks = (int32_t)n;
+    size_t size = 2 * sizeof(int64_t) + 2 * sizeof(int32_t);
+    answer->planned_ns = malloc((size_t)n * size);
+    if (answer->planned_ns == NULL) return false;
+    answer->written_ns = answer->planned_ns + n;
+    answer->chunk_tokens = (int32_t *)(void *)(answer->written_ns + n);
+    answer->chunk_choice = answer->chunk_tokens + n;
+    return true;
+}
+
+/* A body without a stream is due when the last token would be. */
+static void plan_times(struct answer *answer) {
+    const struct sim_config *config = answer->sim->config;
+    answer->timing = random_for(config->seed, (uint64_t)answer->arrival.number, FOR_TIMES);
+    answer->plan_ns = answer->arrival.read_mono_ns + dist_draw_ns(&config->ttft, &answer->timing);
+    answer->first_mono_ns = answer->plan_ns;
+    if (answer->ask.stream) return;
+    int64_t steps = 1;
+    for (int i = 0; i < answer->n_choices; i++)
+        if (steps_of(answer, i) > steps) steps = steps_of(answer, i);
+    for (int64_t i = 1; i < steps; i++) answer->plan_ns += dist_draw_ns(&config->itl, &answer->timing);
+}
+
+static void make_id(struct answer *answer) {
+    const struct arrival *arrival = &answer->arrival;
+    const char *kind = answer->ask.chat ? "chatcmpl-" : "cmpl-";
+    int len =
+        arrival->id_given ? ANSWER_ID : 16; /* a made-up one is shorter in the body than in the header */
+    snprintf(answer->id, sizeof answer->id, "%s%.*s", kind, len, arrival->request_id);
+}
+
+static bool prepare(struct answer *answer) {
+    const struct sim_config *config = answer->sim->config;
+    uint64_t number = (uint64_t)answer->arrival.number;
+    answer->n_choices = (int)(answer->ask.n * answer->ask.n_prompts);
+    answer->choices = calloc((size_t)answer->n_choices, sizeof *answer->choices);
+    answer->sim->metrics.running += answer->n_choices;
+    if (answer->choices == NULL) return false;
+    answer->tokens_per_chunk = has(answer, FAULT_MANY_TOKENS) ? answer->faults.value[FAULT_MANY_TOKENS][0]
+                                                              : config->tokens_per_chunk;
+    if (answer->tokens_per_chunk < 1) answer->tokens_per_chunk = 1;
+    answer->text_seed = random_for(config->seed, number, FOR_TEXT).state;
+    answer->cuts = random_for(config->seed, number, FOR_CUTS);
+    answer->created_s = answer->arrival.read_real_ns / NS_PER_S;
+    make_id(answer);
+    plan_lengths(answer);
+    plan_times(answer);
+    render_head(answer);
+    return plan_chunks(answer);
+}
+
+static void send_stream_head(struct answer *answer) {
+    api_stream_head(answer->conn, answer->arrival.request_id, answer->chunked, &answer->faults);
+}
+
+void answer_start(struct conn *conn, struct ask *ask, const struct fault_set *faults,
+                  const struct arrival *arrival, bool chunked) {
+    struct sim *sim = conn->sim;
+    struct answer *answer = calloc(1, sizeof *answer);
+    if (answer == NULL) {
+        ask_free(ask);
+        conn_abort(conn, true, "out_of_memory");
+        return;
+    }
+    answer->conn = conn;
+    answer->sim = sim;
+    answer->ask = *ask;
+    answer->faults = *faults;
+    answer->arrival = *arrival;
+    answer->chunked = chunked;
+    answer->http_status = 200;
+    answer->timer.kind = TIMER_ANSWER;
+    conn->answer = answer;
+    counter_add(&sim->counters->answers, 1);
+    counter_add(&sim->counters->running, 1);
+    if (!prepare(answer)) {
+        conn_abort(conn, true, "out_of_memory");
+        return;
+    }
+    if (has(answer, FAULT_SILENT)) {
+        answer->silent = true;
+        answer->outcome = fault_table[FAULT_SILENT].name;
+        int64_t pause_ns = faults->value[FAULT_SILENT][0] * NS_PER_MS;
+        if (pause_ns) wheel_set(sim->wheel, &answer->timer, arrival->read_mono_ns + pause_ns);
+        return;
+    }
+    if (ask->stream) send_stream_head(answer);
+    if (conn->answer == answer) wheel_set(sim->wheel, &answer->timer, answer->plan_ns);
+}
+
+/* ---- faults in time ---- */
+
+/* Is this fault due before the next chunk? A position behind the last chunk means before the last. */
+static bool is_due(const struct answer *answer, enum fault_kind kind) {
+    if (!has(answer, kind)) return false;
+    int64_t after = answer->faults.value[kind][0], last = answer->n_chunks - 1;
+    return answer->sent == (after < last ? after : last);
+}
+
+static void stall(struct answer *answer) {
+    int64_t pause_ns = answer->faults.value[FAULT_STALL][1] * NS_PER_MS;
+    answer->stalled = true;
+    answer->outcome = fault_table[FAULT_STALL].name;
+    if (pause_ns) wheel_set(answer->sim->wheel, &answer->timer, clock_mono_ns() + pause_ns);
+}
+
+static void send_error_event(struct answer *answer, int64_t code, const char *type, const char *message) {
+    event_begin(answer);
+    render_error(&answer->sim->event, code, type, message);
+    if (event_end(answer, MARK_NONE, true)) event_end_stream(answer);
+}
+
+static void fail_in_stream(struct answer *answer) {
+    answer->outcome = fault_table[FAULT_STREAM_ERROR].name;
+    send_error_event(answer, answer->faults.value[FAULT_STREAM_ERROR][1], "InternalServerError",
+                     "EngineCore encountered an issue. See stack trace (above) for the root cause.");
+}
+
+/* What ends or halts the answer before its next chunk; false when nothing does. */
+static bool is_halted(struct answer *answer) {
+    if (answer->faults.kinds == 0) return false;
+    if (is_due(answer, FAULT_RESET))
+        conn_abort(answer->conn, true, fault_table[FAULT_RESET].name);
+    else if (is_due(answer, FAULT_CLOSE))
+        conn_abort(answer->conn, false, fault_table[FAULT_CLOSE].name);
+    else if (is_due(answer, FAULT_STREAM_ERROR))
+        fail_in_stream(answer);
+    else if (is_due(answer, FAULT_STALL) && !answer->stalled)
+        stall(answer);
+    else
+        return false;
+    return true;
+}
+
+/* ---- a stream's steps ---- */
+
+static bool send_roles(struct answer *answer) {
+    if (!answer->ask.chat || has(answer, FAULT_NO_ROLE)) return true;
+    for (int i = 0; i < answer->n_choices; i++) {
+        event_begin(answer);
+        render_role(&answer->sim->event, answer, i);
+        if (!event_end(answer, MARK_NONE, true)) return false;
+    }
+    return true;
+}
+
+/* Put the event's data into two lines, or pad it, or cut it. */
+static void spoil(struct answer *answer, size_t json_at, enum fault_kind kind) {
+    struct buf *event = &answer->sim->event;
+    if (kind == FAULT_MALFORMED) {
+        event->len = json_at + (event->len - json_at) / 2;
+    } else if (kind == FAULT_HUGE_LINE) {
+        int64_t bytes = answer->faults.value[FAULT_HUGE_LINE][1];
+        event->len--; /* the closing brace */
+        buf_str(event, ",\"padding\":\"");
+        if (bytes > 0 && buf_reserve(event, (size_t)bytes)) {
+            memset(event->data + event->len, 'x', (size_t)bytes);
+            event->len += (size_t)bytes;
+        }
+        buf_str(event, "\"}");
+    }
+}
+
+static void break_line(struct answer *answer, size_t json_at) {
+    struct buf *event = &answer->sim->event;
+    const char *end = has(answer, FAULT_CRLF) ? "\r\n" : has(answer, FAULT_CR) ? "\r" : "\n";
+    const char *field = has(answer, FAULT_NO_SPACE) ? "data:" : "data: ";
+    size_t at = json_at + answer->head.len, more = strlen(end) + strlen(field);
+    if (!buf_reserve(event, more)) return;
+    memmove(event->data + at + more, event->data + at, event->len - at);
+    memcpy(event->data + at, end, strlen(end));
+    memcpy(event->data + at + strlen(end), field, strlen(field));
+    event->len += more;
+}
+
+static bool is_empty_text(const struct answer *answer) {
+    int64_t every = answer->faults.value[FAULT_EMPTY_TEXT][0];
+    return has(answer, FAULT_EMPTY_TEXT) && (every <= 1 || (answer->sent + 1) % every == 0);
+}
+
+static bool send_chunk(struct answer *answer, int choice, int64_t from) {
+    int64_t left = answer->choices[choice].n_tokens - from;
+    struct render_piece piece = {.choice = choice, .from = from, .n = left, .last = true};
+    if (left > answer->tokens_per_chunk) piece.n = answer->tokens_per_chunk, piece.last = false;
+    piece.empty = is_empty_text(answer);
+    bool malformed = is_due(answer, FAULT_MALFORMED), huge = is_due(answer, FAULT_HUGE_LINE);
+    int32_t index = answer->sent++;
+    piece.last_of_all = answer->sent == answer->n_chunks;
+    answer->tokens += piece.n;
+    answer->planned_ns[index] = answer->plan_ns;
+    answer->chunk_tokens[index] = (int32_t)piece.n;
+    answer->chunk_choice[index] = choice;
+    event_begin(answer);
+    size_t json_at = answer->sim->event.len;
+    render_chunk(&answer->sim->event, answer, piece);
+    if (malformed) spoil(answer, json_at, FAULT_MALFORMED);
+    if (huge) spoil(answer, json_at, FAULT_HUGE_LINE);
+    if (has(answer, FAULT_MULTILINE) && !malformed) break_line(answer, json_at);
+    return event_end(answer, index, false);
+}
+
+static void end_stream(struct answer *answer) {
+    if (answer->ask.include_usage && !has(answer, FAULT_NO_USAGE)) {
+        event_begin(answer);
+        render_usage_chunk(&answer->sim->event, answer);
+        if (!event_end(answer, MARK_NONE, true)) return;
+    }
+    event_end_stream(answer);
+}
+
+static bool is_blocked(struct answer *answer) {
+    if (conn_backlog(answer->conn) < BACKLOG_BYTES) return false;
+    answer->blocked = true;
+    counter_add(&answer->sim->counters->blocked, 1);
+    return true;
+}
+
+static void stream_step(struct answer *answer) {
+    int64_t from = answer->step * answer->tokens_per_chunk;
+    if (answer->sent == 0 && answer->next_choice == 0 && !answer->stalled && !send_roles(answer)) return;
+    for (; answer->next_choice < answer->n_choices; answer->next_choice++) {
+        if (from >= answer->choices[answer->next_choice].n_tokens) continue;
+        if (is_blocked(answer) || is_halted(answer)) return;
+        if (!send_chunk(answer, answer->next_choice, from)) return;
+    }
+    if (answer->sent == answer->n_chunks) {
+        end_stream(answer);
+        return;
+    }
+    answer->next_choice = 0;
+    answer->step++;
+    answer->plan_ns += dist_draw_ns(&answer->sim->config->itl, &answer->timing);
+    wheel_set(answer->sim->wheel, &answer->timer, answer->plan_ns);
+}
+
+/* ---- a body without a stream ---- */
+
+/* The second half of a body that a fault has cut, or what ends the answer instead. */
+static void body_fault(struct answer *answer) {
+    if (has(answer, FAULT_RESET))
+        conn_abort(answer->conn, true, fault_table[FAULT_RESET].name);
+    else if (has(answer, FAULT_CLOSE))
+        conn_abort(answer->conn, false, fault_table[FAULT_CLOSE].name);
+    else
+        stall(answer);
+}
+
+static void send_body(struct answer *answer) {
+    struct conn *conn = answer->conn;
+    struct buf *body = &answer->sim->event;
+    bool cut = has(answer, FAULT_RESET) || has(answer, FAULT_CLOSE) ||
+               (has(answer, FAULT_STALL) && !answer->stalled);
+    for (int i = 0; i < answer->n_choices && answer->step == 0; i++) {
+        answer->tokens += answer->choices[i].n_tokens;
+        answer->choices[i].text_offset = 0;
+    }
+    answer->step = 1;
+    body->len = 0;
+    render_body(body, answer);
+    if (has(answer, FAULT_MALFORMED)) body->len /= 2;
+    size_t half = body->len / 2;
+    answer->planned_ns[0] = answer->plan_ns;
+    answer->chunk_tokens[0] = (int32_t)answer->tokens;
+    answer->chunk_choice[0] = 0;
+    if (!answer->stalled) api_body_head(conn, answer->arrival.request_id, body->len, &answer->faults);
+    if (conn->answer != answer) return;
+    if (cut) {
+        conn_send(conn, body->data, half, 0, MARK_NONE);
+        if (conn->answer == answer) body_fault(answer);
+        return;
+    }
+    size_t from = answer->stalled ? half : 0;
+    answer->sent = 1;
+    conn_send(conn, body->data + from, body->len - from, 0, 0);
+    if (conn->answer == answer) conn_send(conn, "", 0, 0, MARK_END);
+}
+
+/* ---- events ---- */
+
+static void leave_silence(struct answer *answer) {
+    answer->silent = false;
+    answer->outcome = NULL;
+    if (answer->ask.stream) send_stream_head(answer);
+}
+
+void answer_on_timer(struct answer *answer) {
+    struct conn *conn = answer->conn;
+    if (answer->silent) leave_silence(answer);
+    if (conn->answer != answer) return;
+    if (answer->stalled) answer->outcome = NULL;
+    if (answer->ask.unknown_id != ASK_UNSET) {
+        char message[80] = "Token id is out of vocabulary";
+        snprintf(message, sizeof message, "Token id %lld is out of vocabulary",
+                 (long long)answer->ask.unknown_id);
+        answer->outcome = "rejected";
+        send_error_event(answer, 400, "BadRequestError", message);
+    } else if (answer->ask.stream) {
+        stream_step(answer);
+    } else {
+        send_body(answer);
+    }
+}
+
+void answer_unblocked(struct answer *answer) {
+    if (!answer->blocked) return;
+    answer->blocked = false;
+    wheel_set(answer->sim->wheel, &answer->timer, answer->plan_ns);
+}
+
+static double seconds(int64_t ns) {
+    return (double)ns / NS_PER_S_F;
+}
+
+/* A body's tokens have no times of their own: those of the plan stand in. */
+static void count_body_gaps(struct answer *answer, struct choice *choice, int64_t at_ns) {
+    struct metrics *metrics = &answer->sim->metrics;
+    int64_t first = answer->first_mono_ns, gaps = (choice->n_tokens - 1) / answer->tokens_per_chunk;
+    metrics_observe(metrics, METRICS_TTFT, seconds(first - answer->arrival.read_mono_ns));
+    for (int64_t i = 0; i < gaps; i++) metrics_observe(metrics, METRICS_ITL, seconds((at_ns - first) / gaps));
+    choice->last_ns = at_ns;
+}
+
+static void count_chunk(struct answer *answer, int32_t index, int64_t at_ns) {
+    struct metrics *metrics = &answer->sim->metrics;
+    struct sim_counters *counters = answer->sim->counters;
+    int32_t choice = answer->chunk_choice[index], tokens = answer->chunk_tokens[index];
+    int64_t *last = &answer->choices[choice].last_ns;
+    if (!answer->ask.stream)
+        for (int i = 0; i < answer->n_choices; i++) count_body_gaps(answer, &answer->choices[i], at_ns);
+    else if (*last == 0)
+        metrics_observe(metrics, METRICS_TTFT, seconds(at_ns - answer->arrival.read_mono_ns));
+    else
+        metrics_observe(metrics, METRICS_ITL, seconds(at_ns - *last));
+    *last = at_ns;
+    metrics->generation_tokens += tokens;
+    answer->sim->iteration_tokens += tokens;
+    answer->written_tokens += tokens;
+    int64_t late = at_ns - answer->planned_ns[index];
+    counter_add(&counters->chunks, 1);
+    counter_add(&counters->tokens, tokens);
+    counter_add(&counters->lateness_sum_ns, late);
+    if (late > atomic_load_explicit(&counters->lateness_max_ns, memory_order_relaxed))
+        counter_set(&counters->lateness_max_ns, late);
+}
+
+void answer_written(struct answer *answer, int32_t what, int64_t at_ns) {
+    if (what == MARK_HEAD) {
+        answer->head_mono_ns = at_ns;
+        return;
+    }
+    if (answer->written == 0) {
+        answer->sim->metrics.prompt_tokens += answer->ask.prompt_tokens * answer->ask.n;
+        if (answer->ask.stream) answer->first_mono_ns = at_ns;
+    }
+    for (; answer->written <= what; answer->written++) {
+        answer->written_ns[answer->written] = at_ns;
+        count_chunk(answer, answer->written, at_ns);
+    }
+    answer->last_mono_ns = at_ns;
+}
+
+/* ---- the end ---- */
+
+static void count_finished_choice(const struct answer *answer, int index) {
+    struct metrics *m = &answer->sim->metrics;
+    const struct choice *choice = &answer->choices[index];
+    int64_t read = answer->arrival.read_mono_ns, first = answer->first_mono_ns, n = choice->n_tokens;
+    m->success[choice->stop ? METRICS_STOP : METRICS_LENGTH]++;
+    metrics_observe(m, METRICS_PROMPT_TOKENS, (double)answer->ask.prompts[index / answer->ask.n].tokens);
+    metrics_observe(m, METRICS_GENERATION_TOKENS, (double)n);
+    metrics_observe(m, METRICS_PARAMS_MAX_TOKENS, (double)answer->ask.max_tokens);
+    metrics_observe(m, METRICS_E2E, seconds(choice->last_ns - read));
+    metrics_observe(m, METRICS_QUEUE, 0);
+    metrics_observe(m, METRICS_INFERENCE, seconds(choice->last_ns - read));
+    metrics_observe(m, METRICS_PREFILL, seconds(first - read));
+    metrics_observe(m, METRICS_DECODE, seconds(choice->last_ns - first));
+    if (n > 1) metrics_observe(m, METRICS_TPOT, seconds(choice->last_ns - first) / (double)(n - 1));
+}
+
+static void count_finished(const struct answer *answer) {
+    struct metrics *m = &answer->sim->metrics;
+    int64_t longest = 0;
+    for (int i = 0; i < answer->n_choices; i++) {
+        count_finished_choice(answer, i);
+        if (answer->choices[i].n_tokens > longest) longest = answer->choices[i].n_tokens;
+    }
+    for (int64_t i = 0; i < answer->ask.n_prompts; i++) {
+        metrics_observe(m, METRICS_PARAMS_N, (double)answer->ask.n);
+        metrics_observe(m, METRICS_MAX_GENERATION_TOKENS, (double)longest);
+    }
+}
+
+static const char *path_of(bool chat) {
+    return chat ? "/v1/chat/completions" : "/v1/completions";
+}
+
+static void record(const struct answer *answer, const char *outcome) {
+    struct truth_record record = {
+        .request_id = answer->arrival.request_id,
+        .path = path_of(answer->ask.chat),
+        .outcome = outcome,
+        .number = answer->arrival.number,
+        .connection = answer->conn->number,
+        .http_status = answer->http_status,
+        .stream = answer->ask.stream,
+        .read_mono_ns = answer->arrival.read_mono_ns,
+        .read_real_ns = answer->arrival.read_real_ns,
+        .arrived_real_ns = answer->arrival.arrived_real_ns,
+        .head_mono_ns = answer->head_mono_ns,
+        .end_mono_ns = clock_mono_ns(),
+        .prompt_tokens = answer->ask.prompt_tokens,
+        .completion_tokens = answer->written_tokens,
+        .faults = answer->faults.kinds,
+        .n_chunks = answer->written,
+        .planned_mono_ns = answer->planned_ns,
+        .written_mono_ns = answer->written_ns,
+        .tokens = answer->chunk_tokens,
+        .choice = answer->chunk_choice,
+        .several_choices = answer->n_choices > 1,
+    };
+    truth_write(answer->sim->truth, &record);
+}
+
+void answer_record_refused(struct conn *conn, bool chat, const struct fault_set *faults,
+                           const struct arrival *arrival, int http_status, const char *outcome) {
+    if (conn->sim->truth == NULL) return;
+    struct truth_record record = {
+        .request_id = arrival->request_id,
+        .path = path_of(chat),
+        .outcome = outcome,
+        .number = arrival->number,
+        .connection = conn->number,
+        .http_status = http_status,
+        .read_mono_ns = arrival->read_mono_ns,
+        .read_real_ns = arrival->read_real_ns,
+        .arrived_real_ns = arrival->arrived_real_ns,
+        .end_mono_ns = clock_mono_ns(),
+        .faults = faults->kinds,
+    };
+    truth_write(conn->sim->truth, &record);
+}
+
+void answer_end(struct answer *answer, const char *outcome) {
+    struct sim *sim = answer->sim;
+    wheel_cancel(sim->wheel, &answer->timer);
+    if (answer->outcome) outcome = answer->outcome;
+    bool finished = outcome == NULL;
+    sim->metrics.running -= answer->n_choices;
+    counter_add(&sim->counters->running, -1);
+    counter_add(&sim->counters->finished, finished);
+    if (finished)
+        count_finished(answer);
+    else if (strcmp(outcome, "client_gone") == 0)
+        counter_add(&sim->counters->client_gone, 1);
+    if (sim->truth) record(answer, finished ? "finished" : outcome);
+    free(answer->planned_ns);
+    free(answer->choices);
+    buf_free(&answer->head);
+    buf_free(&answer->held);
+    ask_free(&answer->ask);
+    free(answer);
+}

@@ -1,0 +1,317 @@
+/* Owns the shape of chunks and bodies.
+ * Does not know when they are sent, nor about SSE. */
+#include "sim/render.h"
+
+#include <stdio.h>
+
+#include "sim/words.h"
+
+static const char *finish_text(const struct answer *answer, int choice) {
+    return answer->choices[choice].stop ? "\"stop\"" : "\"length\"";
+}
+
+static bool is_eos(const struct answer *answer, int choice, int64_t k) {
+    const struct choice *c = &answer->choices[choice];
+    return c->stop && k == c->n_tokens - 1;
+}
+
+static const struct ask_prompt *prompt_of(const struct answer *answer, int choice) {
+    return &answer->ask.prompts[choice / answer->ask.n];
+}
+
+void render_head(struct answer *answer) {
+    struct buf *out = &answer->head;
+    bool chat = answer->ask.chat;
+    buf_str(out, "{\"id\":\"");
+    buf_json(out, answer->id, strlen(answer->id));
+    buf_str(out, chat ? "\",\"object\":\"chat.completion" : "\",\"object\":\"text_completion");
+    if (chat && answer->ask.stream) buf_str(out, ".chunk");
+    buf_str(out, "\",\"created\":");
+    buf_int(out, answer->created_s);
+    buf_str(out, ",\"model\":\"");
+    buf_json(out, answer->sim->config->model, strlen(answer->sim->config->model));
+    buf_str(out, "\",\"choices\":[");
+}
+
+static void add_text(struct buf *out, const struct answer *answer, int choice, int64_t from, int64_t n) {
+    for (int64_t k = from; k < from + n; k++) {
+        size_t len;
+        if (is_eos(answer, choice, k)) continue;
+        const char *piece = words_piece(answer_token(answer, choice, k), &len);
+        buf_add(out, piece, len);
+    }
+}
+
+static void add_echo(struct buf *out, const struct answer *answer, int choice) {
+    const struct ask_prompt *prompt = prompt_of(answer, choice);
+    buf_add(out, answer->ask.texts.data + prompt->text_at, prompt->text_len);
+}
+
+static void add_ids(struct buf *out, const struct answer *answer, int choice, int64_t from, int64_t n) {
+    if (!answer->ask.return_token_ids) {
+        buf_str(out, "null");
+        return;
+    }
+    buf_char(out, '[');
+    for (int64_t k = from; k < from + n; k++) {
+        if (k > from) buf_char(out, ',');
+        buf_int(out, is_eos(answer, choice, k) ? WORDS_EOS_ID : answer_token(answer, choice, k));
+    }
+    buf_char(out, ']');
+}
+
+static void add_prompt_ids(struct buf *out, const struct answer *answer, int choice, bool wanted) {
+    const struct ask_prompt *prompt = prompt_of(answer, choice);
+    if (wanted && prompt->ids_len)
+        buf_add(out, answer->ask.ids.data + prompt->ids_at, prompt->ids_len);
+    else
+        buf_str(out, "null");
+}
+
+/* ---- logprobs: the numbers are made up, but the same for the same token ---- */
+
+static double logprob(int64_t id, int64_t rank) {
+    return -0.5 - (double)(id % 97) / 64 - (double)rank / 16;
+}
+
+static int64_t rival(int64_t id, int64_t rank) {
+    return WORDS_FIRST_ID + (id - WORDS_FIRST_ID + rank) % WORDS_COUNT;
+}
+
+static void add_token_logprobs(struct buf *out, const struct answer *answer, struct render_piece p) {
+    for (int64_t k = p.from; k < p.from + p.n; k++)
+        buf_format(out, k > p.from ? ",%g" : "%g", logprob(answer_token(answer, p.choice, k), 0));
+}
+
+static void add_token_strings(struct buf *out, const struct answer *answer, struct render_piece p) {
+    for (int64_t k = p.from; k < p.from + p.n; k++) {
+        size_t len;
+        const char *piece = words_piece(answer_token(answer, p.choice, k), &len);
+        buf_format(out, k > p.from ? ",\"%s\"" : "\"%s\"", piece);
+    }
+}
+
+static void add_top(struct buf *out, const struct answer *answer, int64_t id) {
+    int64_t count = answer->ask.top_logprobs > 1 ? answer->ask.top_logprobs : 1;
+    buf_char(out, '{');
+    for (int64_t rank = 0; rank < count && rank < WORDS_COUNT; rank++) {
+        size_t len;
+        const char *piece = words_piece(rival(id, rank), &len);
+        buf_format(out, "%s\"%.*s\":%g", rank ? "," : "", (int)len, piece, logprob(id, rank));
+    }
+    buf_char(out, '}');
+}
+
+static void add_completion_logprobs(struct buf *out, struct answer *answer, struct render_piece p) {
+    struct choice *choice = &answer->choices[p.choice];
+    buf_str(out, "{\"text_offset\":[");
+    for (int64_t k = p.from; k < p.from + p.n; k++) {
+        size_t len;
+        words_piece(answer_token(answer, p.choice, k), &len);
+        if (k > p.from) buf_char(out, ',');
+        buf_int(out, choice->text_offset);
+        choice->text_offset += (int64_t)len;
+    }
+    buf_str(out, "],\"token_logprobs\":[");
+    add_token_logprobs(out, answer, p);
+    buf_str(out, "],\"tokens\":[");
+    add_token_strings(out, answer, p);
+    buf_str(out, "],\"top_logprobs\":[");
+    for (int64_t k = p.from; k < p.from + p.n; k++) {
+        if (k > p.from) buf_char(out, ',');
+        add_top(out, answer, answer_token(answer, p.choice, k));
+    }
+    buf_str(out, "]}");
+}
+
+static void add_chat_token(struct buf *out, int64_t id, int64_t rank) {
+    size_t len;
+    const char *piece = words_piece(rival(id, rank), &len);
+    buf_format(out, "{\"token\":\"%.*s\",\"logprob\":%g,\"bytes\":[", (int)len, piece, logprob(id, rank));
+    for (size_t i = 0; i < len; i++) {
+        if (i) buf_char(out, ',');
+        buf_int(out, (unsigned char)piece[i]);
+    }
+    buf_char(out, ']');
+}
+
+static void add_chat_logprobs(struct buf *out, const struct answer *answer, struct render_piece p) {
+    buf_str(out, "{\"content\":[");
+    for (int64_t k = p.from; k < p.from + p.n; k++) {
+        int64_t id = answer_token(answer, p.choice, k);
+        if (k > p.from) buf_char(out, ',');
+        add_chat_token(out, id, 0);
+        buf_str(out, ",\"top_logprobs\":[");
+        for (int64_t rank = 0; rank < answer->ask.top_logprobs && rank < WORDS_COUNT; rank++) {
+            if (rank) buf_char(out, ',');
+            add_chat_token(out, id, rank);
+            buf_char(out, '}');
+        }
+        buf_str(out, "]}");
+    }
+    buf_str(out, "]}");
+}
+
+static void add_logprobs(struct buf *out, struct answer *answer, struct render_piece p) {
+    if (!answer->ask.logprobs)
+        buf_str(out, "null");
+    else if (answer->ask.chat)
+        add_chat_logprobs(out, answer, p);
+    else
+        add_completion_logprobs(out, answer, p);
+}
+
+/* ---- usage ---- */
+
+static int64_t reported(const struct answer *answer, int64_t tokens) {
+    if (fault_has(&answer->faults, FAULT_WRONG_USAGE)) tokens += answer->faults.value[FAULT_WRONG_USAGE][0];
+    return tokens;
+}
+
+static void add_usage(struct buf *out, int64_t prompt_tokens, int64_t tokens, const char *rest) {
+    buf_str(out, "\"usage\":{\"prompt_tokens\":");
+    buf_int(out, prompt_tokens);
+    buf_str(out, ",\"total_tokens\":");
+    buf_int(out, prompt_tokens + tokens);
+    buf_str(out, ",\"completion_tokens\":");
+    buf_int(out, tokens);
+    buf_str(out, rest);
+    buf_char(out, '}');
+}
+
+static bool has_running_usage(const struct answer *answer) {
+    return answer->ask.continuous_usage && answer->ask.include_usage &&
+           !fault_has(&answer->faults, FAULT_NO_USAGE);
+}
+
+static void add_fingerprint(struct buf *out, const struct answer *answer) {
+    buf_str(out, ",\"system_fingerprint\":\"vllm-");
+    buf_str(out, answer->sim->config->version);
+    buf_str(out, "-sim\"");
+}
+
+/* ---- chunks ---- */
+
+static void add_completion_choice(struct buf *out, struct answer *answer, struct render_piece p) {
+    const struct ask *ask = &answer->ask;
+    buf_str(out, ",\"text\":\"");
+    if (p.from == 0 && ask->echo) add_echo(out, answer, p.choice);
+    if (!p.empty) add_text(out, answer, p.choice, p.from, p.n);
+    buf_str(out, "\",\"logprobs\":");
+    add_logprobs(out, answer, p);
+    buf_str(out, ",\"finish_reason\":");
+    buf_str(out, p.last ? finish_text(answer, p.choice) : "null");
+    buf_str(out, ",\"stop_reason\":null,\"prompt_token_ids\":");
+    add_prompt_ids(out, answer, p.choice, p.from == 0 && (ask->return_token_ids || ask->echo));
+}
+
+static void add_chat_choice(struct buf *out, struct answer *answer, struct render_piece p) {
+    buf_str(out, ",\"delta\":{\"content\":\"");
+    if (!p.empty) add_text(out, answer, p.choice, p.from, p.n);
+    buf_str(out, "\"},\"logprobs\":");
+    add_logprobs(out, answer, p);
+    buf_str(out, ",\"finish_reason\":");
+    if (p.last) {
+        buf_str(out, finish_text(answer, p.choice));
+        buf_str(out, ",\"stop_reason\":null");
+    } else {
+        buf_str(out, "null");
+    }
+}
+
+void render_chunk(struct buf *out, struct answer *answer, struct render_piece p) {
+    if (fault_has(&answer->faults, FAULT_NO_FINISH)) p.last = false;
+    buf_add(out, answer->head.data, answer->head.len);
+    buf_str(out, "{\"index\":");
+    buf_int(out, p.choice);
+    if (answer->ask.chat)
+        add_chat_choice(out, answer, p);
+    else
+        add_completion_choice(out, answer, p);
+    buf_str(out, ",\"token_ids\":");
+    add_ids(out, answer, p.choice, p.from, p.n);
+    buf_str(out, "}]");
+    if (has_running_usage(answer)) {
+        buf_char(out, ',');
+        add_usage(out, prompt_of(answer, p.choice)->tokens, reported(answer, p.from + p.n),
+                  answer->ask.chat ? ",\"completion_tokens_details\":null" : "");
+    }
+    if (p.last_of_all && !answer->ask.include_usage) add_fingerprint(out, answer);
+    buf_char(out, '}');
+}
+
+void render_role(struct buf *out, const struct answer *answer, int choice) {
+    buf_add(out, answer->head.data, answer->head.len);
+    buf_str(out, "{\"index\":");
+    buf_int(out, choice);
+    buf_str(
+        out,
+        ",\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null}]");
+    if (has_running_usage(answer)) {
+        buf_char(out, ',');
+        add_usage(out, prompt_of(answer, choice)->tokens, 0, ",\"completion_tokens_details\":null");
+    }
+    buf_str(out, ",\"prompt_token_ids\":");
+    add_prompt_ids(out, answer, choice, answer->ask.return_token_ids);
+    buf_str(out, ",\"prompt_text\":null}");
+}
+
+void render_usage_chunk(struct buf *out, const struct answer *answer) {
+    buf_add(out, answer->head.data, answer->head.len);
+    buf_str(out, "],");
+    add_usage(out, answer->ask.prompt_tokens, reported(answer, answer->tokens), "");
+    add_fingerprint(out, answer);
+    buf_char(out, '}');
+}
+
+void render_error(struct buf *out, int64_t code, const char *type, const char *message) {
+    /* vLLM writes this one with blanks. */
+    buf_str(out, "{\"error\": {\"message\": \"");
+    buf_json(out, message, strlen(message));
+    buf_format(out, "\", \"type\": \"%s\", \"param\": null, \"code\": %lld}}", type, (long long)code);
+}
+
+/* ---- whole bodies ---- */
+
+static void add_body_choice(struct buf *out, struct answer *answer, int index) {
+    const struct ask *ask = &answer->ask;
+    int64_t n = answer->choices[index].n_tokens;
+    struct render_piece all = {.choice = index, .n = n};
+    buf_str(out, index ? ",{\"index\":" : "{\"index\":");
+    buf_int(out, index);
+    buf_str(out, ask->chat ? ",\"message\":{\"role\":\"assistant\",\"content\":\"" : ",\"text\":\"");
+    if (ask->echo && !ask->chat) add_echo(out, answer, index);
+    add_text(out, answer, index, 0, n);
+    buf_str(out, ask->chat ? "\",\"refusal\":null,\"annotations\":null,\"audio\":null,\"function_call\":null,"
+                             "\"reasoning\":null},\"logprobs\":"
+                           : "\",\"logprobs\":");
+    add_logprobs(out, answer, all);
+    buf_str(out, ",\"finish_reason\":");
+    buf_str(out, fault_has(&answer->faults, FAULT_NO_FINISH) ? "null" : finish_text(answer, index));
+    buf_str(out, ",\"stop_reason\":null,\"token_ids\":");
+    add_ids(out, answer, index, 0, n);
+    if (!ask->chat) {
+        buf_str(out, ",\"prompt_logprobs\":null,\"prompt_token_ids\":");
+        add_prompt_ids(out, answer, index, ask->return_token_ids || ask->echo);
+    }
+    buf_str(out, ",\"routed_experts\":null}");
+}
+
+void render_body(struct buf *out, struct answer *answer) {
+    const struct ask *ask = &answer->ask;
+    buf_add(out, answer->head.data, answer->head.len);
+    for (int i = 0; i < answer->n_choices; i++) add_body_choice(out, answer, i);
+    buf_str(out, "],\"service_tier\":null");
+    add_fingerprint(out, answer);
+    if (!fault_has(&answer->faults, FAULT_NO_USAGE)) {
+        buf_char(out, ',');
+        add_usage(out, ask->prompt_tokens, reported(answer, answer->tokens),
+                  ",\"prompt_tokens_details\":null,\"completion_tokens_details\":null");
+    }
+    if (ask->chat) {
+        buf_str(out, ",\"prompt_logprobs\":null,\"prompt_token_ids\":");
+        add_prompt_ids(out, answer, 0, ask->return_token_ids);
+        buf_str(out, ",\"prompt_text\":null");
+    }
+    buf_str(out, ",\"kv_transfer_params\":null,\"ec_transfer_params\":null,\"metrics\":null}");
+}

@@ -1,0 +1,383 @@
+/* Owns the thread, the listening socket and the loop: timers first, then sockets, then sleep to the next
+ * timer. Does not read or write connections (conn.c). */
+#include "sim/server.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "engine/clock.h"
+#include "sim/answer.h"
+#include "sim/conn.h"
+
+/* Bounds of what one turn does, so that under overload reading, writing and accepting all go on. */
+enum { TIMERS_PER_TURN = 512, EVENTS_PER_TURN = 256, ACCEPTS_PER_TURN = 256, BACKLOG = 8192 };
+#define CPU_CLOCK_NS (100 * NS_PER_MS) /* how often the thread's CPU time is published */
+
+struct server {
+    struct sim sim;
+    struct sim_config config;
+    struct sim_counters counters;
+    pthread_t thread;
+    bool running;
+    int listen_fd, stop_fd, port;
+    struct sockaddr_storage address; /* that we listen on, to listen on it again */
+    socklen_t address_len;
+    int64_t connection_number; /* of the latest connection, or of the refused one */
+    struct wheel_timer listen_timer;
+    int64_t cpu_published_ns;
+};
+
+void sim_config_free(struct sim_config *config) {
+    free(config->host);
+    free(config->model);
+    free(config->version);
+    free(config->truth_path);
+    free(config->faults);
+    *config = (struct sim_config){0};
+}
+
+struct server *server_new(struct sim_config *config) {
+    struct server *server = calloc(1, sizeof *server);
+    if (server == NULL) {
+        sim_config_free(config);
+        return NULL;
+    }
+    server->config = *config;
+    server->listen_fd = server->stop_fd = server->sim.epoll_fd = -1;
+    return server;
+}
+
+/* ---- listening ---- */
+
+static int bind_and_listen(struct server *server) {
+    int fd = socket(server->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+    /* Connections inherit it; set later it would miss what comes before they are accepted. */
+    if (*server->config.truth_path) setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &(int){1}, sizeof(int));
+    if (bind(fd, (struct sockaddr *)&server->address, server->address_len) != 0 || listen(fd, BACKLOG) != 0) {
+        int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* 0, or an errno with a line in error. */
+static int open_listener(struct server *server, char *error, size_t error_size) {
+    const struct sim_config *config = &server->config;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
+    char port[12];
+    snprintf(port, sizeof port, "%d", config->port);
+    int why = getaddrinfo(config->host, port, &hints, &found);
+    if (why != 0) {
+        snprintf(error, error_size, "cannot listen on %s: %s", config->host, gai_strerror(why));
+        return EADDRNOTAVAIL;
+    }
+    memcpy(&server->address, found->ai_addr, found->ai_addrlen);
+    server->address_len = found->ai_addrlen;
+    freeaddrinfo(found);
+    server->listen_fd = bind_and_listen(server);
+    if (server->listen_fd < 0) {
+        int number = errno;
+        snprintf(error, error_size, "cannot listen on %s port %d: %s", config->host, config->port,
+                 strerror(number));
+        return number;
+    }
+    socklen_t len = sizeof server->address;
+    getsockname(server->listen_fd, (struct sockaddr *)&server->address, &len);
+    server->port =
+        ntohs(server->address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&server->address)->sin6_port
+                                                    : ((struct sockaddr_in *)&server->address)->sin_port);
+    return 0;
+}
+
+static void watch_listener(struct server *server) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &server->listen_fd};
+    epoll_ctl(server->sim.epoll_fd, EPOLL_CTL_ADD, server->listen_fd, &event);
+}
+
+static const struct fault *connection_fault(const struct server *server, enum fault_kind kind,
+                                            int64_t number) {
+    const struct sim_config *config = &server->config;
+    for (int i = 0; i < config->n_faults; i++)
+        if (config->faults[i].kind == kind && fault_hits(&config->faults[i], config->seed, number))
+            return &config->faults[i];
+    return NULL;
+}
+
+/* When the next connection is one to be refused, nothing listens for a while; the first attempt in it takes
+ * its number. */
+static void maybe_stop_listening(struct server *server) {
+    const struct fault *refuse = connection_fault(server, FAULT_REFUSE, server->connection_number + 1);
+    if (refuse == NULL || server->listen_fd < 0) return;
+    close(server->listen_fd);
+    server->listen_fd = -1;
+    server->connection_number++;
+    counter_add(&server->counters.windows_refused, 1);
+    server->listen_timer.kind = TIMER_LISTEN;
+    wheel_set(server->sim.wheel, &server->listen_timer, clock_mono_ns() + refuse->value[0] * NS_PER_MS);
+}
+
+static void listen_again(struct server *server) {
+    server->listen_fd = bind_and_listen(server);
+    if (server->listen_fd >= 0)
+        watch_listener(server);
+    else
+        wheel_set(server->sim.wheel, &server->listen_timer, clock_mono_ns() + NS_PER_MS);
+}
+
+static void take_connection(struct server *server, int fd) {
+    int64_t number = ++server->connection_number;
+    counter_add(&server->counters.connections, 1);
+    if (connection_fault(server, FAULT_RESET_CONNECT, number)) {
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
+        close(fd);
+    } else {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+        struct conn *conn = conn_new(&server->sim, fd, number);
+        if (conn) conn_settle(conn);
+    }
+    if (server->config.n_faults) maybe_stop_listening(server);
+}
+
+static void accept_some(struct server *server) {
+    for (int i = 0; i < ACCEPTS_PER_TURN && server->listen_fd >= 0; i++) {
+        int fd = accept4(server->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0)
+            take_connection(server, fd);
+        else if (errno != EINTR && errno != ECONNABORTED)
+            return;
+    }
+}
+
+/* ---- the loop ---- */
+
+static void run_timer(struct server *server, struct wheel_timer *timer) {
+    struct conn *conn;
+    switch ((enum timer_kind)timer->kind) {
+    case TIMER_LISTEN:
+        listen_again(server);
+        return;
+    case TIMER_ANSWER:
+        conn = ((struct answer *)(void *)timer)->conn;
+        answer_on_timer((struct answer *)(void *)timer);
+        break;
+    case TIMER_CONN:
+    default:
+        conn = (struct conn *)(void *)timer;
+        conn_on_timer(conn);
+        break;
+    }
+    conn_settle(conn);
+}
+
+static void run_timers(struct server *server) {
+    struct sim *sim = &server->sim;
+    struct wheel_timer *timer;
+    for (int i = 0; i < TIMERS_PER_TURN && (timer = wheel_take(sim->wheel, clock_mono_ns())) != NULL; i++)
+        run_timer(server, timer);
+    if (sim->iteration_tokens == 0) return;
+    metrics_observe(&sim->metrics, METRICS_ITERATION_TOKENS, (double)sim->iteration_tokens);
+    sim->iteration_tokens = 0;
+}
+
+/* epoll_pwait2 has ns; before Linux 5.11 there are only ms, and waiting less than one is then busy. */
+static int wait_events(int epoll_fd, struct epoll_event *events, int64_t timeout_ns) {
+    struct timespec timeout = {timeout_ns / NS_PER_S, timeout_ns % NS_PER_S};
+    int n = (int)syscall(SYS_epoll_pwait2, epoll_fd, events, EVENTS_PER_TURN, &timeout, NULL, 0);
+    if (n >= 0 || errno != ENOSYS) return n;
+    return epoll_wait(epoll_fd, events, EVENTS_PER_TURN, (int)(timeout_ns / NS_PER_MS));
+}
+
+static int64_t time_to_next(struct server *server) {
+    int64_t next = wheel_next_ns(server->sim.wheel), now = clock_mono_ns();
+    if (next > now + NS_PER_S) return NS_PER_S;
+    return next > now ? next - now : 0;
+}
+
+static void handle_event(struct server *server, const struct epoll_event *event) {
+    if (event->data.ptr == &server->listen_fd) {
+        accept_some(server);
+        return;
+    }
+    struct conn *conn = event->data.ptr;
+    if (event->events & EPOLLOUT) conn_on_writable(conn);
+    if (event->events & ~(uint32_t)EPOLLOUT) conn_on_readable(conn);
+    conn_settle(conn);
+}
+
+static void publish_cpu(struct server *server) {
+    int64_t now = clock_mono_ns();
+    if (now - server->cpu_published_ns < CPU_CLOCK_NS) return;
+    server->cpu_published_ns = now;
+    counter_set(&server->counters.cpu_ns, clock_ns(CLOCK_THREAD_CPUTIME_ID));
+}
+
+/* One turn; false when the server was told to stop. */
+static bool turn(struct server *server) {
+    struct epoll_event events[EVENTS_PER_TURN];
+    bool go_on = true;
+    run_timers(server);
+    publish_cpu(server);
+    int n = wait_events(server->sim.epoll_fd, events, time_to_next(server));
+    for (int i = 0; i < n; i++) {
+        if (events[i].data.ptr == &server->stop_fd)
+            go_on = false;
+        else
+            handle_event(server, &events[i]);
+    }
+    return go_on;
+}
+
+static void *run(void *argument) {
+    struct server *server = argument;
+    prctl(PR_SET_NAME, "vllmperf-sim");
+    prctl(PR_SET_TIMERSLACK, 1);
+    while (turn(server)) {
+    }
+    while (server->sim.conns) {
+        conn_abort(server->sim.conns, false, "server_stopped");
+        conn_settle(server->sim.conns);
+    }
+    counter_set(&server->counters.cpu_ns, clock_ns(CLOCK_THREAD_CPUTIME_ID));
+    return NULL;
+}
+
+/* ---- start and stop ---- */
+
+static void raise_open_files(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int open_truth(struct server *server, char *error, size_t error_size) {
+    const char *path = server->config.truth_path;
+    if (*path == '\0') return 0;
+    server->sim.truth = truth_open(path);
+    if (server->sim.truth) return 0;
+    int number = errno;
+    snprintf(error, error_size, "cannot write the truth file %s: %s", path, strerror(number));
+    return number;
+}
+
+static int open_loop(struct server *server, char *error, size_t error_size) {
+    struct sim *sim = &server->sim;
+    sim->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    server->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    sim->wheel = wheel_new(clock_mono_ns());
+    sim->input = malloc(SIM_INPUT_BYTES);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &server->stop_fd};
+    if (sim->epoll_fd >= 0 && server->stop_fd >= 0 && sim->wheel && sim->input &&
+        epoll_ctl(sim->epoll_fd, EPOLL_CTL_ADD, server->stop_fd, &event) == 0)
+        return 0;
+    int number = errno;
+    snprintf(error, error_size, "cannot start the simulated server: %s", strerror(number));
+    return number;
+}
+
+/* Signals are for the threads of the program around us. */
+static int start_thread(struct server *server, char *error, size_t error_size) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int number = pthread_create(&server->thread, NULL, run, server);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (number) snprintf(error, error_size, "cannot start a thread: %s", strerror(number));
+    return number;
+}
+
+static void close_fd(int *fd) {
+    if (*fd >= 0) close(*fd);
+    *fd = -1;
+}
+
+static int close_all(struct server *server) {
+    struct sim *sim = &server->sim;
+    int error = 0;
+    if (sim->truth && !truth_close(sim->truth)) error = errno;
+    close_fd(&server->listen_fd);
+    close_fd(&server->stop_fd);
+    close_fd(&sim->epoll_fd);
+    wheel_free(sim->wheel);
+    free(sim->input);
+    buf_free(&sim->event);
+    buf_free(&sim->out);
+    *sim = (struct sim){.epoll_fd = -1};
+    server->port = 0;
+    return error;
+}
+
+int server_start(struct server *server, char *error, size_t error_size) {
+    if (server->running) {
+        snprintf(error, error_size, "the simulated server is running already");
+        return EALREADY;
+    }
+    server->sim = (struct sim){.config = &server->config, .counters = &server->counters, .epoll_fd = -1};
+    server->counters = (struct sim_counters){0};
+    server->connection_number = 0;
+    server->listen_timer = (struct wheel_timer){0};
+    server->sim.metrics.created_s = (double)clock_real_ns() / (double)NS_PER_S;
+    raise_open_files();
+    int number = open_loop(server, error, error_size);
+    if (number == 0) number = open_listener(server, error, error_size);
+    if (number == 0) number = open_truth(server, error, error_size);
+    if (number == 0) {
+        watch_listener(server);
+        maybe_stop_listening(server);
+        number = start_thread(server, error, error_size);
+    }
+    if (number) close_all(server);
+    server->running = number == 0;
+    return number;
+}
+
+int server_stop(struct server *server) {
+    if (!server->running) return 0;
+    uint64_t one = 1;
+    if (write(server->stop_fd, &one, sizeof one) != sizeof one) return errno;
+    pthread_join(server->thread, NULL);
+    server->running = false;
+    return close_all(server);
+}
+
+bool server_is_running(const struct server *server) {
+    return server->running;
+}
+
+void server_free(struct server *server) {
+    if (server == NULL) return;
+    server_stop(server);
+    sim_config_free(&server->config);
+    free(server);
+}
+
+void server_forget(struct server *server) {
+    close_fd(&server->listen_fd);
+    sim_config_free(&server->config);
+    free(server);
+}
+
+int server_port(const struct server *server) {
+    return server->port;
+}
+const struct sim_counters *server_counters(const struct server *server) {
+    return &server->counters;
+}

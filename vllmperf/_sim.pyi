@@ -1,0 +1,31 @@
+"""The simulated server as Python sees it. vllmperf.sim.Server is the one for people."""
+
+from typing import Any
+
+FAULTS: tuple[tuple[str, str, tuple[tuple[str, int, str], ...], bool], ...]
+"""The table of faults: (name, meaning, ((parameter, default, meaning), ...), whether it is one of connections)."""
+
+class Server:
+    """config: dict with all keys of vllmperf.sim.config.SETTINGS; a missing or wrong one is a ValueError or TypeError.
+
+    It answers on a thread of its own, which never takes the GIL.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None: ...
+    def start(self) -> None:
+        """Listen and answer. OSError when that is not possible; its message says why."""
+    def stop(self) -> None:
+        """End all connections and close the truth file; OSError when it could not be written. Again is no error."""
+    def stats(self) -> dict[str, int]:
+        """Counters since the start.
+
+        connections accepted, open_connections, windows_refused (times that nothing listened), requests (POSTs of
+        completions and chat), answers begun, finished, client_gone, running, chunks (token chunks written), tokens,
+        lateness_sum_ns and lateness_max_ns (written minus planned, over chunks), blocked (times that an answer waited
+        for a client that did not read), cpu_ns of its thread.
+        """
+    @property
+    def port(self) -> int:
+        """Port that it listens on, 0 when it is not running."""
+    @property
+    def running(self) -> bool: ...

@@ -1,0 +1,173 @@
+"""The settings of the simulated server: one table for Python, for `vllmperf sim` and for `--sim k=v,...`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vllmperf.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: how it is called, what it is, and what it is when nothing is said."""
+
+    name: str
+    default: Any
+    parse: Callable[[str, Any], Any]
+    metavar: str
+    help: str
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+
+def wrong(name: str, value: Any, wanted: str) -> UsageError:
+    return UsageError(f"simulator setting {name}: {value!r} is not {wanted}")
+
+
+def text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable() or '"' in value or "\\" in value:
+        raise wrong(name, value, "a plain text")
+    return value
+
+
+def path(name: str, value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def whole(least: int, most: int = 2**62) -> Callable[[str, Any], int]:
+    def parse(name: str, value: Any) -> int:
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            raise wrong(name, value, "a whole number") from None
+        if isinstance(value, float) and number != value:
+            raise wrong(name, value, "a whole number")
+        if not least <= number <= most:
+            raise wrong(name, value, f"between {least} and {most}" if most < 2**62 else f"at least {least}")
+        return number
+
+    return parse
+
+
+def number(name: str, value: Any) -> float:
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        raise wrong(name, value, "a number") from None
+    if not 0 <= result < 1e9:
+        raise wrong(name, value, "a number of at least 0")
+    return result
+
+
+def switch(name: str, value: Any) -> bool:
+    if isinstance(value, str) and value.lower() in ("1", "true", "yes", "on", "0", "false", "no", "off"):
+        return value.lower() in ("1", "true", "yes", "on")
+    if isinstance(value, bool):
+        return value
+    raise wrong(name, value, "true or false")
+
+
+def duration(name: str, value: Any) -> str:
+    """A constant or a distribution in ms; the C part reads the text."""
+    parts = str(value).split(":")
+    numbers = parts if len(parts) == 1 else parts[1:]
+    kinds = {1: ("",), 2: ("constant",), 3: ("normal", "lognormal")}.get(len(parts), ())
+    try:
+        fine = (parts[0] if len(parts) > 1 else "") in kinds and all(0 <= float(n) < 1e9 for n in numbers)
+    except ValueError:
+        fine = False
+    if not fine or isinstance(value, bool) or (parts[0] == "lognormal" and float(parts[1]) == 0):
+        raise wrong(name, value, "milliseconds, normal:MEAN:STD or lognormal:MEAN:STD")
+    return str(value)
+
+
+def fault_list(name: str, value: Any) -> list[str]:
+    faults = value.split(";") if isinstance(value, str) else list(value)
+    if not all(isinstance(fault, str) for fault in faults):
+        raise wrong(name, value, "a list of faults, each a text such as 'stall:after=3@every=10'")
+    return [fault.strip() for fault in faults if fault.strip()]
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("host", "127.0.0.1", text, "HOST", "address to listen on"),
+    Setting("port", 8000, whole(0, 65535), "PORT", "port to listen on, 0 for any free one"),
+    Setting("model", "sim", text, "NAME", "name of the model"),
+    Setting("ttft_ms", "50", duration, "MS", "time to the first token: 50, normal:50:5 or lognormal:50:10 (mean, std)"),
+    Setting("itl_ms", "10", duration, "MS", "time between two token chunks, in the same forms; drawn for each gap"),
+    Setting("tokens_per_chunk", 1, whole(1, 100_000), "N", "tokens in each chunk"),
+    Setting("chat_max_tokens", 128, whole(1, 10_000_000), "N", "tokens of a chat that names no limit"),
+    Setting(
+        "eos_mean",
+        0.0,
+        number,
+        "N",
+        "texts end by themselves after so many tokens in the mean (geometric), unless ignore_eos; 0 = never",
+    ),
+    Setting("seed", 0, whole(0), "N", "everything that is drawn follows from it and the number of the request"),
+    Setting("max_model_len", 131_072, whole(2, 10_000_000), "N", "longest prompt and answer together, in tokens"),
+    Setting("vocab_size", 0, whole(0), "N", "token ids from it on are refused as vLLM does; 0 = all are known"),
+    Setting("keep_alive_s", 5.0, number, "S", "an idle connection is closed after it"),
+    Setting("close_connections", False, switch, "BOOL", "close the connection after each answer"),
+    Setting("max_header_bytes", 65_536, whole(256, 2**30), "N", "longer request heads get 431"),
+    Setting("max_body_bytes", 64 * 2**20, whole(0, 2**30), "N", "longer request bodies get 413"),
+    Setting("version", "0.32.0", text, "VERSION", "version of vLLM that it says it is"),
+    Setting("truth", "", path, "FILE", "write there, one JSON object a request, what was planned and really done"),
+    Setting("faults", (), fault_list, "FAULT", "something that goes wrong, see below"),
+)
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings, those not given by their defaults. UsageError for an unknown or a wrong one."""
+    for name in settings:
+        if name not in BY_NAME:
+            raise UsageError(f"the simulator has no setting {name!r}; it has {', '.join(BY_NAME)}")
+    return {
+        setting.name: setting.parse(setting.name, settings.get(setting.name, setting.default)) for setting in SETTINGS
+    }
+
+
+def parse_settings(text: str) -> dict[str, Any]:
+    """The settings of `ttft_ms=50,itl_ms=10,faults=reset:after=3@at=1,2;stall@p=0.1`, checked; only those given.
+
+    A part without a known name and `=` belongs to the part before it. Names may be written with `-`.
+    """
+    parts: list[list[str]] = []
+    for part in text.split(",") if text.strip() else []:
+        name, equals, value = part.partition("=")
+        name = name.strip().replace("-", "_")
+        if equals and name in BY_NAME:
+            parts.append([name, value.strip()])
+        elif parts and (parts[-1][0] == "faults" or not equals):
+            parts[-1][1] += "," + part
+        else:
+            raise UsageError(f"the simulator has no setting {part!r}; write name=value with {', '.join(BY_NAME)}")
+    settings = {name: BY_NAME[name].parse(name, value) for name, value in parts}
+    if "faults" in settings:
+        check_faults(settings["faults"])
+    return settings
+
+
+def check_faults(faults: list[str]) -> None:
+    """UsageError for a fault that the simulator does not know."""
+    from vllmperf._sim import Server
+
+    try:
+        Server(checked({"faults": faults}))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def describe_faults() -> str:
+    """The table of faults for people, from the C part."""
+    from vllmperf._sim import FAULTS
+
+    lines = []
+    for name, meaning, parameters, of_connection in FAULTS:
+        lines.append(f"  {name:<14} {meaning}" + (" (numbers are those of connections)" if of_connection else ""))
+        lines += [f"{'':17}{parameter}={default}: {what}" for parameter, default, what in parameters]
+    return "\n".join(lines)
