@@ -1,0 +1,58 @@
+/* Owns a batch's growing arrays. Does not know what the fields mean. */
+#include "stats/record.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool reserve(void **array, size_t *cap, size_t used, size_t more, size_t size) {
+    size_t need = used + more;
+    if (need <= *cap) return true;
+    size_t bigger = *cap ? *cap * 2 : 64;
+    if (bigger < need) bigger = need;
+    void *moved = realloc(*array, bigger * size);
+    if (!moved) return false;
+    *array = moved;
+    *cap = bigger;
+    return true;
+}
+
+/* Room in all arrays first, so that a failure leaves the batch as it was. */
+static bool reserve_all(struct batch *b, const struct record *record) {
+    void *records = b->records, *gaps = b->gaps, *stamps = b->stamps, *bytes = b->bytes;
+    bool ok = reserve(&records, &b->cap_records, b->n_records, 1, sizeof *b->records);
+    ok = ok && reserve(&gaps, &b->cap_gaps, b->n_gaps, record->n_gaps, sizeof *b->gaps);
+    ok = ok && reserve(&stamps, &b->cap_stamps, b->n_stamps, record->n_chunk_stamps, sizeof *b->stamps);
+    ok = ok && reserve(&bytes, &b->cap_bytes, b->n_bytes, (size_t)record->text_len + record->error_len, 1);
+    b->records = records;
+    b->gaps = gaps;
+    b->stamps = stamps;
+    b->bytes = bytes;
+    return ok;
+}
+
+static void append_bytes(struct batch *b, const char *bytes, size_t len) {
+    if (len) memcpy(b->bytes + b->n_bytes, bytes, len);
+    b->n_bytes += len;
+}
+
+int batch_add(struct batch *b, const struct record *record, const struct record_gap *gaps,
+              const struct record_stamp *stamps, const char *text, const char *error) {
+    if (!reserve_all(b, record)) return -1;
+    b->records[b->n_records++] = *record;
+    if (record->n_gaps) memcpy(b->gaps + b->n_gaps, gaps, record->n_gaps * sizeof *gaps);
+    b->n_gaps += record->n_gaps;
+    if (record->n_chunk_stamps) memcpy(b->stamps + b->n_stamps, stamps, record->n_chunk_stamps * sizeof *stamps);
+    b->n_stamps += record->n_chunk_stamps;
+    append_bytes(b, text, record->text_len);
+    append_bytes(b, error, record->error_len);
+    return 0;
+}
+
+void batch_free(struct batch *b) {
+    free(b->records);
+    free(b->gaps);
+    free(b->stamps);
+    free(b->bytes);
+    memset(b, 0, sizeof *b);
+}

@@ -1,0 +1,215 @@
+/* Owns the state of one event stream: the unfinished line and the unfinished event.
+ * Does not read sockets and does not look into the data. */
+#include "stream/sse.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct bytes {
+    char *at;
+    size_t len, cap;
+};
+
+struct sse {
+    const char *piece; /* the input that is left */
+    size_t left, max_bytes;
+    struct bytes line;        /* start of a line whose end has not come yet */
+    struct bytes data, type;  /* of the event being built, when it had to be copied */
+    const char *data_view;    /* the only data line so far, still in the piece */
+    size_t data_view_len;
+    int bom;                  /* bytes of a leading byte order mark seen so far; -1 = past it */
+    bool has_data, skip_lf, ended, end_done;
+    enum sse_status broken;   /* SSE_TOO_LONG or SSE_NO_MEMORY, for good */
+};
+
+struct sse *sse_new(size_t max_bytes) {
+    struct sse *s = calloc(1, sizeof *s);
+    if (s) s->max_bytes = max_bytes;
+    return s;
+}
+
+void sse_free(struct sse *s) {
+    if (!s) return;
+    free(s->line.at);
+    free(s->data.at);
+    free(s->type.at);
+    free(s);
+}
+
+static void drop_event(struct sse *s) {
+    s->data.len = s->type.len = 0;
+    s->data_view = NULL;
+    s->has_data = false;
+}
+
+void sse_reset(struct sse *s) {
+    s->piece = NULL;
+    s->left = s->line.len = 0;
+    s->bom = 0;
+    s->skip_lf = s->ended = s->end_done = false;
+    s->broken = SSE_MORE;
+    drop_event(s);
+}
+
+void sse_feed(struct sse *s, const char *bytes, size_t len) {
+    s->piece = bytes;
+    s->left = len;
+}
+
+void sse_end(struct sse *s) { s->ended = true; }
+
+static bool add(struct sse *s, struct bytes *to, const char *from, size_t len) {
+    if (to->len + len > s->max_bytes) {
+        s->broken = SSE_TOO_LONG;
+        return false;
+    }
+    if (to->len + len > to->cap) {
+        size_t cap = 2 * to->cap > to->len + len ? 2 * to->cap : to->len + len + 256;
+        char *moved = realloc(to->at, cap);
+        if (!moved) {
+            s->broken = SSE_NO_MEMORY;
+            return false;
+        }
+        to->at = moved;
+        to->cap = cap;
+    }
+    if (len) memcpy(to->at + to->len, from, len);
+    to->len += len;
+    return true;
+}
+
+/* The first CR or LF. Data lines of one JSON object hold neither, so two memchr beat a loop over bytes. */
+static const char *line_end(const char *bytes, size_t len) {
+    const char *lf = memchr(bytes, '\n', len);
+    const char *cr = memchr(bytes, '\r', lf ? (size_t)(lf - bytes) : len);
+    return cr ? cr : lf;
+}
+
+/* A view would die with the piece (or with the line buffer): copy it. */
+static bool keep_view(struct sse *s) {
+    if (!s->data_view) return true;
+    const char *view = s->data_view;
+    s->data_view = NULL;
+    return add(s, &s->data, view, s->data_view_len);
+}
+
+static bool take_data(struct sse *s, const char *value, size_t len) {
+    if (len > s->max_bytes) {
+        s->broken = SSE_TOO_LONG;
+        return false;
+    }
+    if (!s->has_data) {
+        s->has_data = true;
+        s->data_view = value;
+        s->data_view_len = len;
+        return true;
+    }
+    return keep_view(s) && add(s, &s->data, "\n", 1) && add(s, &s->data, value, len);
+}
+
+static bool is_field(const char *line, size_t name_len, const char *name) {
+    return strlen(name) == name_len && memcmp(line, name, name_len) == 0;
+}
+
+/* id and retry have no meaning without reconnecting; they and unknown fields are skipped. */
+static bool take_line(struct sse *s, const char *line, size_t len) {
+    const char *colon = memchr(line, ':', len);
+    size_t name_len = colon ? (size_t)(colon - line) : len;
+    const char *value = colon ? colon + 1 : line + len;
+    size_t value_len = (size_t)(line + len - value);
+    if (value_len && *value == ' ') value++, value_len--;
+    if (is_field(line, name_len, "data")) return take_data(s, value, value_len);
+    if (!is_field(line, name_len, "event")) return true;
+    s->type.len = 0;
+    return add(s, &s->type, value, value_len);
+}
+
+/* A blank line: true when there is an event to give out. */
+static bool dispatch(struct sse *s, struct sse_event *event) {
+    if (!s->has_data) {
+        drop_event(s);
+        return false;
+    }
+    bool is_view = s->data_view != NULL;
+    *event = (struct sse_event){is_view ? s->data_view : s->data.at, is_view ? s->data_view_len : s->data.len,
+                                s->type.at, s->type.len};
+    if (!event->data) event->data = "";
+    if (!event->type) event->type = "";
+    drop_event(s);
+    return true;
+}
+
+/* Skip a byte order mark at the very start, even when it is split; true when the start has been dealt with. */
+static bool past_bom(struct sse *s) {
+    static const char mark[] = "\xef\xbb\xbf";
+    while (s->bom >= 0 && s->left) {
+        if (*s->piece != mark[s->bom]) {
+            bool ok = s->bom == 0 || add(s, &s->line, mark, (size_t)s->bom); /* it only looked like one */
+            s->bom = -1;
+            return ok;
+        }
+        s->piece++, s->left--;
+        if (++s->bom == 3) s->bom = -1;
+    }
+    return s->bom < 0;
+}
+
+/* Take the next whole line out of the piece: 1 = *line is it, 0 = none, the rest is kept, -1 = broken. */
+static int next_line(struct sse *s, const char **line, size_t *len) {
+    if (s->skip_lf && s->left) {
+        if (*s->piece == '\n') s->piece++, s->left--;
+        s->skip_lf = false;
+    }
+    const char *end = s->left ? line_end(s->piece, s->left) : NULL;
+    if (!end) {
+        bool kept = keep_view(s) && add(s, &s->line, s->piece, s->left);
+        s->left = 0;
+        return kept ? 0 : -1;
+    }
+    *line = s->piece;
+    *len = (size_t)(end - s->piece);
+    if (s->line.len) {
+        if (!add(s, &s->line, *line, *len)) return -1;
+        *line = s->line.at;
+        *len = s->line.len;
+    }
+    s->skip_lf = *end == '\r';
+    s->left -= (size_t)(end + 1 - s->piece);
+    s->piece = end + 1;
+    return 1;
+}
+
+/* One line; true when it completed an event. The line buffer is used up, so a view into it is copied. */
+static bool one_line(struct sse *s, const char *line, size_t len, struct sse_event *event) {
+    if (len == 0) return dispatch(s, event);
+    bool buffered = s->line.len > 0;
+    if (len > s->max_bytes)
+        s->broken = SSE_TOO_LONG;
+    else if (line[0] != ':' && take_line(s, line, len) && buffered && s->data_view)
+        keep_view(s);
+    s->line.len = 0;
+    return false;
+}
+
+/* The input is over: an unfinished line counts as a line, an unfinished event as an event. */
+static enum sse_status last_event(struct sse *s, struct sse_event *event) {
+    if (!s->ended || s->end_done) return SSE_MORE;
+    s->end_done = true;
+    if (s->line.len) one_line(s, s->line.at, s->line.len, event);
+    if (s->broken) return s->broken;
+    return dispatch(s, event) ? SSE_EVENT : SSE_MORE;
+}
+
+enum sse_status sse_next(struct sse *s, struct sse_event *event) {
+    const char *line;
+    size_t len;
+    while (!s->broken && past_bom(s)) {
+        int got = next_line(s, &line, &len);
+        if (got < 0) break;
+        if (got == 0) return last_event(s, event);
+        if (one_line(s, line, len, event)) return SSE_EVENT;
+    }
+    if (s->broken) s->left = 0;
+    return s->broken ? s->broken : last_event(s, event);
+}
