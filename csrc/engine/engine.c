@@ -231,6 +231,7 @@ static int start_thread(struct seat *seat) {
 
 int engine_start(struct engine *e) {
     int error = 0;
+    if (e->started) return -1;
     e->started = true;
     for (size_t i = 0; i < e->n_seats; i++) {
         int failed = start_thread(&e->seats[i]);

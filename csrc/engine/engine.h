@@ -56,7 +56,7 @@ struct engine *engine_new(const struct engine_config *config, char *error, size_
 int engine_feed(struct engine *engine, size_t n, const int64_t *offsets, const int64_t *at_ns, const char *bodies);
 void engine_feed_end(struct engine *engine);
 
-/* 0, or an errno of pthread_create. */
+/* 0, -1 when it was started before, or an errno of pthread_create. */
 int engine_start(struct engine *engine);
 
 /* Wait until timeout_ns has passed or the run has ended, then move all finished requests to *batch (which must be

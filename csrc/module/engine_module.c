@@ -1,0 +1,114 @@
+/* Owns the _engine module: its state, and the tables of record.h as Python values.
+ * What the module can do is in engine_run.c, engine_stats.c and engine_stream.c. */
+#include "module/parts.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+
+#include "stats/record.h"
+
+struct field {
+    const char *format, *name;
+};
+
+static const struct field record_fields[] = {
+#define X(ctype, format, name) {format, #name},
+    RECORD_FIELDS(X)
+#undef X
+    {NULL, NULL}};
+static const struct field gap_fields[] = {{"<f4", "ns"}, {"<u2", "tokens"}, {"<u2", "shared"}, {NULL, NULL}};
+static const struct field stamp_fields[] = {{"<i8", "arrived_ns"}, {"<i8", "seen_ns"}, {NULL, NULL}};
+
+static const char *const outcomes[] = {
+#define X(name) #name,
+    OUTCOMES(X)
+#undef X
+    NULL};
+static const char *const finish_reasons[] = {
+#define X(name) #name,
+    FINISH_REASONS(X)
+#undef X
+    NULL};
+static const char *const tokens_sources[] = {"none", "usage", "token_ids", "chunks", NULL};
+
+/* Add a new reference to the module; 0 or -1. */
+static int add(PyObject *module, const char *name, PyObject *value) {
+    int status = value ? PyModule_AddObjectRef(module, name, value) : -1;
+    Py_XDECREF(value);
+    return status;
+}
+
+static PyObject *dtype(const struct field *fields) {
+    PyObject *list = PyList_New(0);
+    for (; list && fields->name; fields++) {
+        PyObject *pair = Py_BuildValue("ss", fields->name, fields->format);
+        if (!pair || PyList_Append(list, pair) != 0) Py_CLEAR(list);
+        Py_XDECREF(pair);
+    }
+    return list;
+}
+
+static PyObject *names(const char *const *texts) {
+    PyObject *list = PyList_New(0), *tuple;
+    for (; list && *texts; texts++) {
+        PyObject *text = PyUnicode_FromString(*texts);
+        if (!text || PyList_Append(list, text) != 0) Py_CLEAR(list);
+        Py_XDECREF(text);
+    }
+    if (!list) return NULL;
+    tuple = PyList_AsTuple(list);
+    Py_DECREF(list);
+    return tuple;
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static void start_libcurl(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
+
+static int only_main_interpreter(void) {
+    if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) return 0;
+    PyErr_SetString(PyExc_ImportError, "vllmperf runs in the main interpreter only, not in a sub-interpreter");
+    return -1;
+}
+
+static int exec(PyObject *module) {
+    if (only_main_interpreter() != 0) return -1;
+    pthread_once(&once, start_libcurl);
+    int failed = add(module, "RECORD_DTYPE", dtype(record_fields)) || add(module, "GAP_DTYPE", dtype(gap_fields)) ||
+                 add(module, "STAMP_DTYPE", dtype(stamp_fields)) || add(module, "OUTCOMES", names(outcomes)) ||
+                 add(module, "FINISH_REASONS", names(finish_reasons)) ||
+                 add(module, "TOKENS_SOURCES", names(tokens_sources)) ||
+                 add(module, "NONE", PyLong_FromLongLong(RECORD_NONE)) ||
+                 add(module, "LIBCURL_VERSION", PyUnicode_FromString(curl_version())) || add_stats(module) ||
+                 add_stream(module) || add_engine(module);
+    return failed ? -1 : 0;
+}
+
+static int traverse(PyObject *module, visitproc visit, void *arg) {
+    struct module_state *state = PyModule_GetState(module);
+    if (!state) return 0;
+    Py_VISIT(state->histogram_type);
+    Py_VISIT(state->engine_type);
+    return 0;
+}
+
+static int clear(PyObject *module) {
+    struct module_state *state = PyModule_GetState(module);
+    if (!state) return 0;
+    Py_CLEAR(state->histogram_type);
+    Py_CLEAR(state->engine_type);
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, exec}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "vllmperf._engine",
+    .m_doc = "The C core: load engine, stream parsers, percentile math.",
+    .m_size = sizeof(struct module_state),
+    .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
+};
+
+PyMODINIT_FUNC PyInit__engine(void) { return PyModuleDef_Init(&definition); }
