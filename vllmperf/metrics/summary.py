@@ -19,6 +19,9 @@ from vllmperf.record.reader import Recording
 SUMMARY_SCHEMA = 1
 PROFILE = "vllmperf"
 
+SAMPLE_CHARACTERS = 500
+"""What is kept of a sample of an error."""
+
 Part = dict[str, Any]
 
 
@@ -81,7 +84,27 @@ def _requests(recording: Recording) -> Part:
         "sent": len(_happened(recording, "sent_ns")),
         "completed": outcomes.get("completed", 0),
         "outcomes": outcomes,
+        "samples": _samples(recording, outcomes),
     }
+
+
+def _samples(recording: Recording, outcomes: Iterable[str]) -> dict[str, str | None]:
+    """The first error text of each outcome that is a failure, None when there was none."""
+    numbers = recording.requests["outcome"]
+    return {
+        name: _sample(recording, np.flatnonzero(numbers == _engine.OUTCOMES.index(name)).tolist())
+        for name in outcomes
+        if name != "completed"
+    }
+
+
+def _sample(recording: Recording, rows: Sequence[int]) -> str | None:
+    for row in rows:
+        if error := recording.errors[row]:
+            status = int(recording.requests["status"][row])
+            text = error if status in (0, 200) else f"HTTP {status}: {error}"
+            return text[:SAMPLE_CHARACTERS]
+    return None
 
 
 def _sum_known(column: np.ndarray[tuple[int], np.dtype[np.int64]]) -> int | None:

@@ -1,0 +1,74 @@
+"""The report for a terminal: in colour there, plain text anywhere else, never wider than the screen."""
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from vllmperf.report.content import Report, report
+from vllmperf.report.layout import STYLES, Line, lines, plain
+
+PLAIN_WIDTH = 80
+
+ASCII = str.maketrans({
+    "–": "-", "−": "-", "…": "...", "±": "+/-", "≤": "<=", "✔": "+", "✘": "x", "·": "-", "×": "x", "µ": "u", "�": "?",
+})  # fmt: skip
+
+
+def table(
+    summary: Mapping[str, Any],
+    percentile_metrics: Sequence[str] | None = None,
+    metric_percentiles: Sequence[float] | None = None,
+    width: int = PLAIN_WIDTH,
+) -> str:
+    """The report of a summary as plain text."""
+    return plain(lines(report(summary, percentile_metrics, metric_percentiles), width))
+
+
+def print_report(
+    summary: Mapping[str, Any],
+    percentile_metrics: Sequence[str] | None = None,
+    metric_percentiles: Sequence[float] | None = None,
+    file: TextIO | None = None,
+) -> None:
+    """Print the report of a summary to file (default: stdout), in colour when that is a terminal."""
+    file = file or sys.stdout
+    content: Report = report(summary, percentile_metrics, metric_percentiles)
+    if is_colourful(file):
+        _print_styled(lines(content, terminal_width(file)), file)
+        return
+    width = terminal_width(file) if file.isatty() else PLAIN_WIDTH
+    file.write(encodable(plain(lines(content, width)), file))
+
+
+def is_colourful(file: TextIO) -> bool:
+    """A terminal that takes colour, and nobody asked for none (https://no-color.org)."""
+    return file.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def terminal_width(file: TextIO) -> int:
+    try:
+        return os.get_terminal_size(file.fileno()).columns or PLAIN_WIDTH
+    except (OSError, ValueError):
+        return shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
+
+
+def encodable(text: str, file: TextIO) -> str:
+    """As much of the text as the file's encoding can say: `–` becomes `-` on an ASCII terminal."""
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(ASCII).encode(encoding, errors="replace").decode(encoding)
+    return text
+
+
+def _print_styled(styled: Sequence[Line], file: TextIO) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    for line in styled:
+        spans = ((encodable(text, file), STYLES.get(style, "")) for text, style in line)
+        console.print(Text.assemble(*spans))

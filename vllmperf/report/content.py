@@ -1,0 +1,233 @@
+"""What a report says, before it is known how it will look: a function of the summary alone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vllmperf.errors import UsageError
+from vllmperf.metrics.definitions import BY_NAME, Metric
+from vllmperf.metrics.statistics import percentile_key
+from vllmperf.report.numbers import NOTHING, clean, decimals, duration, fixed, number, plural, share
+from vllmperf.report.words import data_words, error_words, load_words, target_words, time_words
+
+Summary = Mapping[str, Any]
+
+SHOWN_METRICS = ("ttft", "tpot", "itl", "e2el")
+SHOWN_PERCENTILES = (50.0, 90.0, 99.0)
+FLAG_SHARED_ABOVE = 0.05
+"""Above this share of gaps of unknown split the ITL percentiles are marked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of a table; a note stands behind the cells where there is room."""
+
+    label: str
+    cells: tuple[str, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[Row, ...]
+    footnote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    name: str
+    count: str
+    share: str
+    is_good: bool
+    sample: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """facts and client_facts are (label, value) pairs, throughput (number, unit) pairs."""
+
+    facts: tuple[tuple[str, str], ...]
+    throughput: tuple[tuple[str, str], ...]
+    latency: Table
+    outcomes: tuple[Outcome, ...]
+    client: Table
+    client_facts: tuple[tuple[str, str], ...]
+    level: str
+    verdict: str
+    reasons: tuple[str, ...]
+
+
+def report(
+    summary: Summary,
+    percentile_metrics: Sequence[str] | None = None,
+    metric_percentiles: Sequence[float] | None = None,
+) -> Report:
+    """percentile_metrics: rows of the latency table by name, metric_percentiles: its columns. Left out, those of the
+    plan, else the usual ones. UsageError names an unknown metric."""
+    plan = summary["plan"]
+    percentiles = metric_percentiles or plan.get("metric_percentiles") or SHOWN_PERCENTILES
+    return Report(
+        facts=_facts(summary),
+        throughput=_throughput(summary),
+        latency=_latency(summary, _shown(summary, percentile_metrics), [float(p) for p in percentiles]),
+        outcomes=_outcomes(summary),
+        client=_client(summary),
+        client_facts=_client_facts(summary),
+        level=summary["verdict"]["level"],
+        verdict=VERDICTS[summary["verdict"]["level"]],
+        reasons=tuple(summary["verdict"]["reasons"]),
+    )
+
+
+VERDICTS = {
+    "trusted": "the client kept up, and its own error is far below what it measured",
+    "caution": "the numbers stand, but read them with this in mind",
+    "untrusted": "these numbers do not say what they seem to say",
+}
+
+
+def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
+    plan = summary["plan"]
+    facts = (
+        ("target", target_words(plan)),
+        ("model", clean(plan.get("model") or "")),
+        ("load", load_words(plan)),
+        ("data", data_words(plan)),
+        ("time", time_words(summary["started_at"], summary["duration_s"])),
+    )
+    return tuple((label, value) for label, value in facts if value)
+
+
+def _throughput(summary: Summary) -> tuple[tuple[str, str], ...]:
+    rates = summary["throughput"]
+    shown = [
+        (rates["requests_per_s"], "requests/s"),
+        (rates["output_tokens_per_s"], "output tokens/s"),
+        (rates["total_tokens_per_s"], "tokens/s in and out"),
+    ]
+    pairs = [(number(value), unit) for value, unit in shown if value is not None]
+    if good := summary["goodput"]:
+        limits = ", ".join(f"{clean(name)} ≤ {limit:g} ms" for name, limit in good["objectives_ms"].items())
+        pairs.append((number(good["requests_per_s"]), f"good requests/s ({share(good['share'])} met {limits})"))
+    return tuple(pairs)
+
+
+# ---- latency ----
+
+
+def _shown(summary: Summary, asked: Sequence[str] | None) -> list[Metric]:
+    names = asked or summary["plan"].get("percentile_metrics")
+    if names:
+        return [_metric(name) for name in names]
+    metrics = summary["metrics"]
+    usual = [metric for name in SHOWN_METRICS for metric in _with_scheduled(name, summary["open_loop"])]
+    per_token, per_chunk = metrics.get("itl_token_ms"), metrics.get("itl_ms")
+    if per_token and per_chunk and per_token["mean"] < 0.99 * per_chunk["mean"]:
+        usual.insert(usual.index(BY_NAME["itl"]) + 1, BY_NAME["itl_token"])
+    return usual
+
+
+def _with_scheduled(name: str, open_loop: bool) -> Iterable[Metric]:
+    yield BY_NAME[name]
+    if open_loop and f"{name}_scheduled" in BY_NAME:
+        yield BY_NAME[f"{name}_scheduled"]
+
+
+def _metric(name: str) -> Metric:
+    if name not in BY_NAME:
+        raise UsageError(f"there is no metric {clean(name)!r}: --percentile-metrics takes {', '.join(BY_NAME)}")
+    return BY_NAME[name]
+
+
+def _latency(summary: Summary, shown: Sequence[Metric], percentiles: Sequence[float]) -> Table:
+    keys = ["mean", *map(percentile_key, percentiles)]
+    flagged = (summary["gaps"]["shared_share"] or 0) > FLAG_SHARED_ABOVE
+    rows = []
+    for metric in shown:
+        mark = " *" if flagged and metric.name in ("itl", "itl_token") else ""
+        rows.append(Row(metric.short + mark, _cells(summary["metrics"].get(metric.key), keys, with_count=True)))
+    footnote = ""
+    if flagged:
+        footnote = f"* {share(summary['gaps']['shared_share'])} of the gaps are even shares: several chunks came in one read"
+    return Table("Latency, ms", (*keys, "count"), tuple(rows), footnote)
+
+
+def _cells(row: Mapping[str, Any] | None, keys: Sequence[str], with_count: bool) -> tuple[str, ...]:
+    if row is None:
+        return (*[NOTHING] * len(keys), *(["0"] if with_count else []))
+    values = [row.get(key) for key in keys]
+    places = decimals([row["mean"]])
+    return (*[fixed(value, places) for value in values], *([number(row["n"])] if with_count else []))
+
+
+# ---- outcomes ----
+
+
+def _outcomes(summary: Summary) -> tuple[Outcome, ...]:
+    counts = summary["requests"]["outcomes"]
+    ended = sum(counts.values())
+    samples = summary["requests"]["samples"]
+    return tuple(
+        Outcome(
+            name=name.replace("_", " "),
+            count=number(count),
+            share=share(count / ended),
+            is_good=name == "completed",
+            sample=error_words(samples.get(name) or ""),
+        )
+        for name, count in counts.items()
+    )
+
+
+# ---- the client's own error ----
+
+CLIENT_KEYS = ("p50", "p99", "max")
+LAGS = (
+    ("schedule_lag_ms", "schedule lag", "how late requests left"),
+    ("client_lag_ms", "client lag", "from a chunk's arrival to our seeing it"),
+    ("loop_ms", "loop turn", "how long one turn of the loop took"),
+)
+
+
+def _client(summary: Summary) -> Table:
+    rows = [
+        Row(label, _cells(summary["client"].get(key), CLIENT_KEYS, with_count=False), note)
+        for key, label, note in LAGS
+        if summary["client"].get(key)
+    ]
+    return Table("Client error, ms", CLIENT_KEYS, tuple(rows))
+
+
+def _client_facts(summary: Summary) -> tuple[tuple[str, str], ...]:
+    client = summary["client"]
+    facts = (
+        ("in flight", _in_flight_words(summary)),
+        ("coalesced", f"{share(client['coalesced_share'])} of the chunks shared a read with another"),
+        ("connections", _connection_words(client)),
+        ("CPU", _cpu_words(client["cpu_s"], summary["duration_s"])),
+    )
+    return tuple((label, value) for label, value in facts if value)
+
+
+def _in_flight_words(summary: Summary) -> str:
+    in_flight = summary["in_flight"]
+    if in_flight["mean"] is None:
+        return ""
+    asked = f"{number(in_flight['asked'])} asked, " if in_flight["asked"] else ""
+    held = in_flight["mean_sending"] if in_flight["asked"] and not summary["open_loop"] else None
+    held_words = f" ({number(held)} while sending)" if held is not None else ""
+    return f"{asked}{number(in_flight['mean'])} on average{held_words}, {number(in_flight['max'])} at most"
+
+
+def _connection_words(client: Mapping[str, Any]) -> str:
+    retries = plural(client["silent_retries"], "silent retry", "silent retries")
+    return f"{number(client['connections_opened'])} opened, {retries}"
+
+
+def _cpu_words(cpu_s: float | None, duration_s: float | None) -> str:
+    if cpu_s is None:
+        return ""
+    part = f", {share(cpu_s / duration_s)} of one core" if duration_s else ""
+    return f"{duration(cpu_s)}{part}"

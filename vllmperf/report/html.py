@@ -1,0 +1,93 @@
+"""The report as a fragment of HTML for a notebook or a page: self-contained, no script, fit for light and dark."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from vllmperf.report.content import Outcome, Report, Row, Table, report
+from vllmperf.report.numbers import align
+
+STYLE = """
+.vllmperf{font:13px/1.45 system-ui,sans-serif;color:inherit;max-width:760px}
+.vllmperf table{border-collapse:collapse;margin:0 0 12px;background:none;color:inherit;font-variant-numeric:tabular-nums}
+.vllmperf th,.vllmperf td{padding:2px 14px 2px 0;border:0;text-align:left;background:none;color:inherit;vertical-align:top}
+.vllmperf th{font-weight:600}
+.vllmperf .n{text-align:right;white-space:pre}
+.vllmperf .d{opacity:.65}
+.vllmperf thead th{border-bottom:1px solid rgba(128,128,128,.45)}
+.vllmperf .v{border-left:4px solid;padding:2px 0 2px 10px;margin:0 0 12px}
+.vllmperf .trusted{border-color:#2e9e5b}.vllmperf .caution{border-color:#d99a1c}.vllmperf .untrusted{border-color:#d3413a}
+.vllmperf .bad{color:#d3413a}
+.vllmperf ul{margin:2px 0 0;padding-left:18px}
+.vllmperf svg{max-width:100%;margin-right:12px}
+"""
+
+LEVELS = {"trusted": "Trusted", "caution": "Caution", "untrusted": "Not trusted"}
+
+
+def fragment(
+    summary: Mapping[str, Any],
+    plots: Sequence[str] = (),
+    percentile_metrics: Sequence[str] | None = None,
+    metric_percentiles: Sequence[float] | None = None,
+) -> str:
+    """A <div> with the tables of a summary and ready-made SVG plots."""
+    content = report(summary, percentile_metrics, metric_percentiles)
+    parts = [
+        _pairs(content.facts),
+        _verdict(content),
+        _pairs([(unit, number) for number, unit in content.throughput]),
+        _table(content.latency),
+        "".join(plots),
+        _outcomes(content.outcomes),
+        _table(content.client),
+        _pairs(content.client_facts),
+    ]
+    return f'<div class="vllmperf"><style>{STYLE}</style>{"".join(parts)}</div>'
+
+
+def page(body: str, title: str) -> str:
+    """A whole page around a fragment, for a file of its own."""
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">'
+        f'</head><body style="margin:24px">{body}</body></html>\n'
+    )
+
+
+def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    rows = "".join(f'<tr><td class="d">{escape(label)}</td><td>{escape(value)}</td></tr>' for label, value in pairs)
+    return f"<table>{rows}</table>" if rows else ""
+
+
+def _table(table: Table) -> str:
+    if not table.rows:
+        return ""
+    columns = [align([row.cells[i] for row in table.rows]) for i in range(len(table.heads))]
+    heads = "".join(f'<th class="n">{escape(head)}</th>' for head in table.heads)
+    rows = "".join(_row(row, [column[i] for column in columns]) for i, row in enumerate(table.rows))
+    footnote = f'<div class="d">{escape(table.footnote)}</div>' if table.footnote else ""
+    head = f"<thead><tr><th>{escape(table.title)}</th>{heads}<th></th></tr></thead>"
+    return f"<table>{head}<tbody>{rows}</tbody></table>{footnote}"
+
+
+def _row(row: Row, cells: Sequence[str]) -> str:
+    # A figure space is as wide as a digit: decimal points stay under each other in any font with even digits.
+    figures = "".join(f'<td class="n">{escape(cell.replace(" ", chr(0x2007)))}</td>' for cell in cells)
+    return f'<tr><td>{escape(row.label)}</td>{figures}<td class="d">{escape(row.note)}</td></tr>'
+
+
+def _outcomes(outcomes: Sequence[Outcome]) -> str:
+    rows = "".join(
+        f"<tr><td{'' if outcome.is_good else ' class=bad'}>{escape(outcome.name)}</td>"
+        f'<td class="n">{escape(outcome.count)}</td><td class="n">{escape(outcome.share)}</td>'
+        f'<td class="d">{escape(outcome.sample)}</td></tr>'
+        for outcome in outcomes
+    )
+    return f'<table><thead><tr><th colspan="4">Outcomes</th></tr></thead><tbody>{rows}</tbody></table>' if rows else ""
+
+
+def _verdict(content: Report) -> str:
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in content.reasons)
+    listed = f"<ul>{reasons}</ul>" if reasons else ""
+    return f'<div class="v {content.level}"><b>{LEVELS[content.level]}</b>: {escape(content.verdict)}{listed}</div>'

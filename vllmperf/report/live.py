@@ -1,0 +1,146 @@
+"""How a run gets on, on stderr while it goes: a small panel on a terminal, else at most one plain line every 10 s."""
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
+
+from vllmperf.report.console import encodable, is_colourful
+from vllmperf.report.numbers import clean, number, share
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+PLAIN_EVERY_S = 10.0
+BAR_WIDTH = 30
+
+
+class Snapshot(Protocol):
+    """What is shown of a moment of a run; load.progress makes them."""
+
+    @property
+    def elapsed_s(self) -> float: ...
+    @property
+    def asked(self) -> int | None: ...
+    @property
+    def sent(self) -> int: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def completed(self) -> int: ...
+    @property
+    def errors(self) -> dict[str, int]: ...
+    @property
+    def output_tokens_per_s(self) -> float | None: ...
+    @property
+    def ttft_ms_p50(self) -> float | None: ...
+    @property
+    def ttft_ms_p99(self) -> float | None: ...
+    @property
+    def client_lag_ms_p99(self) -> float | None: ...
+    @property
+    def time_left_s(self) -> float | None: ...
+    @property
+    def state(self) -> str: ...
+
+
+class Live:
+    """Use as a context manager around a run and call it with each snapshot. It leaves no trace of its panel."""
+
+    def __init__(self, file: TextIO | None = None, quiet: bool = False) -> None:
+        self._file = file or sys.stderr
+        self._panel: Any = None
+        self._is_quiet = quiet
+        self._next_line_s = PLAIN_EVERY_S
+
+    def __enter__(self) -> Self:
+        if not self._is_quiet and is_colourful(self._file):
+            from rich.console import Console
+            from rich.live import Live as RichLive
+
+            console = Console(file=self._file, highlight=False)
+            self._panel = RichLive(console=console, transient=True, auto_refresh=False)
+            self._panel.start()
+        return self
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        if self._panel is not None:
+            self._panel.update(panel(snapshot), refresh=True)
+        elif not self._is_quiet and snapshot.elapsed_s >= self._next_line_s:
+            self._next_line_s = snapshot.elapsed_s + PLAIN_EVERY_S
+            self._file.write(encodable(line(snapshot) + "\n", self._file))
+            self._file.flush()
+
+    def close(self) -> None:
+        if self._panel is not None:
+            self._panel.stop()
+            self._panel = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def line(snapshot: Snapshot) -> str:
+    """vllmperf: 20 s, sent 400 of 1,000, in flight 8, done 392, errors 0, 1,630 tok/s, TTFT p50 51 p99 70 ms, …"""
+    parts = [f"{snapshot.elapsed_s:.0f} s", *_counts(snapshot), *_rates(snapshot)]
+    if snapshot.time_left_s is not None:
+        parts.append(f"{snapshot.time_left_s:.0f} s left")
+    return "vllmperf: " + ", ".join(parts)
+
+
+def panel(snapshot: Snapshot) -> "Text":
+    """Three lines: how far, how many, how fast."""
+    from rich.text import Text
+
+    done = _part_done(snapshot)
+    filled = round(BAR_WIDTH * (done or 0))
+    left = "" if snapshot.time_left_s is None else f", {snapshot.time_left_s:.0f} s left"
+    how_far = Text.assemble(
+        ("  ", ""),
+        (f"{snapshot.state:<9}", "bold"),
+        ("━" * filled, "green"),
+        ("━" * (BAR_WIDTH - filled), "dim"),
+        (f"  {share(done) if done is not None else ''}  {snapshot.elapsed_s:.0f} s{left}", ""),
+    )
+    *counts, errors = _counts(snapshot)
+    failing = "bold red" if snapshot.errors else "dim"
+    how_many = Text.assemble(("  " + "   ".join(counts) + "   ", ""), (errors, failing))
+    how_fast = Text("  " + "   ".join(_rates(snapshot)))
+    return Text("\n", no_wrap=True, overflow="ellipsis").join([how_far, how_many, how_fast])
+
+
+def _part_done(snapshot: Snapshot) -> float | None:
+    if snapshot.time_left_s is not None and snapshot.elapsed_s + snapshot.time_left_s > 0:
+        return snapshot.elapsed_s / (snapshot.elapsed_s + snapshot.time_left_s)
+    return min(snapshot.done / snapshot.asked, 1.0) if snapshot.asked else None
+
+
+def _counts(snapshot: Snapshot) -> list[str]:
+    """Sent, in flight, done and errors, in this order."""
+    asked = f" of {number(snapshot.asked)}" if snapshot.asked else ""
+    kinds = ", ".join(f"{clean(name).replace('_', ' ')} {count:,}" for name, count in snapshot.errors.items())
+    return [
+        f"sent {snapshot.sent:,}{asked}",
+        f"in flight {snapshot.in_flight:,}",
+        f"done {snapshot.done:,}",
+        f"errors {sum(snapshot.errors.values()):,}{f' ({kinds})' if kinds else ''}",
+    ]
+
+
+def _rates(snapshot: Snapshot) -> list[str]:
+    """What is known of speed so far."""
+    found = []
+    if snapshot.output_tokens_per_s is not None:
+        found.append(f"{snapshot.output_tokens_per_s:,.0f} tok/s")
+    if snapshot.ttft_ms_p50 is not None:
+        found.append(f"TTFT p50 {_ms(snapshot.ttft_ms_p50)} p99 {_ms(snapshot.ttft_ms_p99)} ms")
+    if snapshot.client_lag_ms_p99 is not None:
+        found.append(f"client lag p99 {_ms(snapshot.client_lag_ms_p99)} ms")
+    return found
+
+
+def _ms(value: float | None) -> str:
+    return number(None if value is None else float(f"{value:.3g}"))

@@ -1,0 +1,72 @@
+"""Numbers as people read them: three or four digits that matter, thousands apart, decimal points under each other."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+NOTHING = "–"
+FINEST = 3
+"""Decimals at most: with milliseconds, microseconds."""
+
+
+def decimals(values: Iterable[float | None]) -> int:
+    """How many decimals show four digits of the smallest of these values that is not 0."""
+    sizes = [abs(value) for value in values if value]
+    if not sizes:
+        return 0
+    return min(max(3 - math.floor(math.log10(min(sizes))), 0), FINEST)
+
+
+def fixed(value: float | None, places: int) -> str:
+    """1234.567, 1 → 1,234.6"""
+    return NOTHING if value is None else f"{value:,.{places}f}"
+
+
+def number(value: float | None) -> str:
+    """A lone number with four digits: 0.123, 12.34, 1,234"""
+    if value is None:
+        return NOTHING
+    return f"{value:,}" if isinstance(value, int) else fixed(value, decimals([value]))
+
+
+def share(value: float | None) -> str:
+    """0.0123 → 1.2 %. Something is never shown as nothing, nor a part as all."""
+    if value is None:
+        return NOTHING
+    percent = 100 * value
+    if 0 < percent < 0.1:
+        return "< 0.1 %"
+    if 99.9 < percent < 100:
+        return "> 99.9 %"
+    return "0 %" if percent == 0 else "100 %" if percent == 100 else f"{percent:.1f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """12.3 s, 2 min 05 s, 1 h 03 min"""
+    if seconds is None:
+        return NOTHING
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """1 request, 2 requests"""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def align(cells: Sequence[str]) -> list[str]:
+    """Pad numbers on both sides so that their decimal points stand under each other."""
+    tails = [len(cell) - cell.index(".") if "." in cell else 0 for cell in cells]
+    longest = max(tails, default=0)
+    padded = [cell + " " * (longest - tail) for cell, tail in zip(cells, tails, strict=True)]
+    width = max(map(len, padded), default=0)
+    return [cell.rjust(width) for cell in padded]
+
+
+def clean(text: object) -> str:
+    """Text from outside in one line, without control characters that a terminal would obey."""
+    line = " ".join(str(text).split())
+    return "".join(character if character.isprintable() else "�" for character in line)

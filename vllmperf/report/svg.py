@@ -1,0 +1,72 @@
+"""Small cumulative plots as inline SVG: no script, no font, no address; colours fit a light and a dark page."""
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from vllmperf import _engine
+from vllmperf.metrics.definitions import Samples
+from vllmperf.metrics.statistics import NS_PER_MS
+from vllmperf.report.numbers import decimals, fixed
+
+WIDTH, HEIGHT = 360, 180
+LEFT, RIGHT, TOP, BOTTOM = 40, 14, 26, 28
+POINTS = 121
+SHOWN_UP_TO = 0.995
+"""The plot ends at this quantile, so that one outlier does not press all others to the left edge."""
+CURVE = "#3b82c4"  # readable on white and on near-black
+
+
+def cdf(title: str, samples: Samples) -> str:
+    """The share of samples (ns) up to each value, drawn over ms. "" when there are no two different ones."""
+    if len(samples) < 2:
+        return ""
+    levels = np.linspace(0, SHOWN_UP_TO, POINTS)
+    values = np.array(_engine.quantile(np.ascontiguousarray(samples), levels.tolist())) / NS_PER_MS
+    low, high = float(values[0]), float(values[-1])
+    if high <= low:
+        return ""
+    ticks = _ticks(low, high)
+    x = LEFT + (values - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+    y = HEIGHT - BOTTOM - levels * (HEIGHT - TOP - BOTTOM)
+    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True))
+    return "".join([
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
+        f'aria-label="{escape(title)}, share of samples up to each value" style="font:11px sans-serif;color:inherit">',
+        _text(LEFT, 14, title, "start", bold=True),
+        *[_level(level) for level in (0.0, 0.5, 0.9)],
+        *[_tick(tick, low, high, ticks) for tick in ticks],
+        f'<polyline points="{points}" fill="none" stroke="{CURVE}" stroke-width="2" stroke-linejoin="round"/>',
+        "</svg>",
+    ])  # fmt: skip
+
+
+def _text(x: float, y: float, text: str, anchor: str, bold: bool = False) -> str:
+    weight = ' font-weight="600"' if bold else ' opacity="0.7"'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="currentColor"{weight}>{escape(text)}</text>'
+
+
+def _level(level: float) -> str:
+    y = HEIGHT - BOTTOM - level * (HEIGHT - TOP - BOTTOM)
+    line = (
+        f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" '
+        f'stroke="currentColor" opacity="{0.5 if level == 0 else 0.18}"/>'
+    )
+    return line + _text(LEFT - 6, y + 4, f"{level:.0%}", "end")
+
+
+def _tick(tick: float, low: float, high: float, ticks: Sequence[float]) -> str:
+    x = LEFT + (tick - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+    places = min(decimals([ticks[-1] - ticks[0]]), 3) if len(ticks) > 1 else 3
+    text = fixed(tick, places).rstrip("0").rstrip(".") if places else fixed(tick, 0)
+    return _text(x, HEIGHT - 10, text, "middle")
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Three to six round values between low and high."""
+    rough = (high - low) / 4
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = float(next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.8))
+    first = np.ceil(low / step) * step
+    return [float(tick) for tick in np.arange(first, high + step * 1e-6, step)]
