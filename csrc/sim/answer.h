@@ -70,15 +70,10 @@ void answer_start(struct conn *conn, struct ask *ask, const struct fault_set *fa
 
 void answer_on_timer(struct answer *answer);
 
-/* From conn: a chunk (its number) or MARK_HEAD was handed to the kernel; there is room again; it is over. */
-void answer_written(struct answer *answer, int32_t what, int64_t at_ns);
+/* From conn: there is room again; it is over. */
 void answer_unblocked(struct answer *answer);
 /* outcome NULL: the one that the answer has itself, or "finished". */
 void answer_end(struct answer *answer, const char *outcome);
-
-/* A request that got no answer of the model, for the truth file. */
-void answer_record_refused(struct conn *conn, bool chat, const struct fault_set *faults,
-                           const struct arrival *arrival, int http_status, const char *outcome);
 
 /* The id of a choice's token. */
 int64_t answer_token(const struct answer *answer, int choice, int64_t k);

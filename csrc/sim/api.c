@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "engine/clock.h"
+#include "sim/account.h"
 #include "sim/answer.h"
 #include "sim/text_api.h"
 
@@ -231,7 +232,7 @@ static bool asked_faults(struct request *r, struct fault_set *faults, char *erro
 
 static void reply_refused(struct request *r, bool chat, const struct fault_set *faults, int status,
                           const char *outcome, const char *extra, struct buf *body) {
-    answer_record_refused(r->conn, chat, faults, &r->arrival, status, outcome);
+    account_refused(r->conn, chat, faults, &r->arrival, status, outcome);
     reply(r, status, json_type, extra, body->data, body->len);
     buf_free(body);
 }
@@ -247,14 +248,14 @@ static void reply_status(struct request *r, bool chat, const struct fault_set *f
 static void reply_html(struct request *r, bool chat, const struct fault_set *faults) {
     static const char page[] =
         "<html><head><title>Welcome</title></head><body><h1>It works!</h1></body></html>\n";
-    answer_record_refused(r->conn, chat, faults, &r->arrival, 200, fault_table[FAULT_HTML].name);
+    account_refused(r->conn, chat, faults, &r->arrival, 200, fault_table[FAULT_HTML].name);
     reply(r, 200, "text/html; charset=utf-8", NULL, page, sizeof page - 1);
 }
 
 /* Faults that come instead of an answer; false when there are none. */
 static bool fail_instead(struct request *r, bool chat, bool stream, const struct fault_set *faults) {
     if (fault_has(faults, FAULT_DROP)) {
-        answer_record_refused(r->conn, chat, faults, &r->arrival, 0, fault_table[FAULT_DROP].name);
+        account_refused(r->conn, chat, faults, &r->arrival, 0, fault_table[FAULT_DROP].name);
         conn_abort(r->conn, faults->value[FAULT_DROP][0] != 0, NULL);
     } else if (fault_has(faults, FAULT_STATUS)) {
         reply_status(r, chat, faults, (int)faults->value[FAULT_STATUS][0], FAULT_STATUS, NULL);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "sim/account.h"
 #include "sim/answer.h"
 #include "sim/api.h"
 
@@ -98,7 +99,7 @@ static void drain(struct conn *conn) {
 /* The piece with this mark has gone to the kernel. */
 static void tell(struct conn *conn, int32_t what, int64_t at_ns) {
     if (what == MARK_NONE) return;
-    if (conn->answer && what != MARK_CLOSE && what != MARK_END) answer_written(conn->answer, what, at_ns);
+    if (conn->answer && what != MARK_CLOSE && what != MARK_END) account_written(conn->answer, what, at_ns);
     if (what != MARK_END && what != MARK_CLOSE) return;
     struct answer *answer = conn->answer;
     conn->answer = NULL;

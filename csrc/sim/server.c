@@ -25,7 +25,15 @@
 
 /* Bounds of what one turn does, so that under overload reading, writing and accepting all go on. */
 enum { TIMERS_PER_TURN = 512, EVENTS_PER_TURN = 256, ACCEPTS_PER_TURN = 256, BACKLOG = 8192 };
-#define CPU_CLOCK_NS (100 * NS_PER_MS) /* how often the thread's CPU time is published */
+/* A timer that is due this soon is waited for awake: sleeping and waking would take longer than that. Sockets
+ * are looked at at least this often meanwhile. */
+#define AWAKE_NS (10 * 1000)
+#define LOOK_NS  (50 * 1000)
+/* Waking takes this long, so a sleep that is long enough for it not to matter ends earlier, and the rest is
+ * spent awake. */
+#define WAKE_NS       (80 * 1000)
+#define LONG_SLEEP_NS (1 * NS_PER_MS)
+#define CPU_CLOCK_NS  (100 * NS_PER_MS) /* how often the thread's CPU time is published */
 
 struct server {
     struct sim sim;
@@ -38,7 +46,8 @@ struct server {
     socklen_t address_len;
     int64_t connection_number; /* of the latest connection, or of the refused one */
     struct wheel_timer listen_timer;
-    int64_t cpu_published_ns;
+    int64_t cpu_published_ns, looked_ns; /* the latter: at the sockets */
+    bool woke_early;
 };
 
 void sim_config_free(struct sim_config *config) {
@@ -67,6 +76,9 @@ static int bind_and_listen(struct server *server) {
     int fd = socket(server->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+    /* BBR, where it is the default, paces small writes by timers: not what is wanted of exact times. */
+    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     /* Connections inherit it; set later it would miss what comes before they are accepted. */
     if (*server->config.truth_path) setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &(int){1}, sizeof(int));
     if (bind(fd, (struct sockaddr *)&server->address, server->address_len) != 0 || listen(fd, BACKLOG) != 0) {
@@ -149,7 +161,6 @@ static void take_connection(struct server *server, int fd) {
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
         close(fd);
     } else {
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         struct conn *conn = conn_new(&server->sim, fd, number);
         if (conn) conn_settle(conn);
     }
@@ -205,8 +216,8 @@ static int wait_events(int epoll_fd, struct epoll_event *events, int64_t timeout
     return epoll_wait(epoll_fd, events, EVENTS_PER_TURN, (int)(timeout_ns / NS_PER_MS));
 }
 
-static int64_t time_to_next(struct server *server) {
-    int64_t next = wheel_next_ns(server->sim.wheel), now = clock_mono_ns();
+static int64_t time_to_next(struct server *server, int64_t now) {
+    int64_t next = wheel_next_ns(server->sim.wheel);
     if (next > now + NS_PER_S) return NS_PER_S;
     return next > now ? next - now : 0;
 }
@@ -222,8 +233,7 @@ static void handle_event(struct server *server, const struct epoll_event *event)
     conn_settle(conn);
 }
 
-static void publish_cpu(struct server *server) {
-    int64_t now = clock_mono_ns();
+static void publish_cpu(struct server *server, int64_t now) {
     if (now - server->cpu_published_ns < CPU_CLOCK_NS) return;
     server->cpu_published_ns = now;
     counter_set(&server->counters.cpu_ns, clock_ns(CLOCK_THREAD_CPUTIME_ID));
@@ -234,8 +244,14 @@ static bool turn(struct server *server) {
     struct epoll_event events[EVENTS_PER_TURN];
     bool go_on = true;
     run_timers(server);
-    publish_cpu(server);
-    int n = wait_events(server->sim.epoll_fd, events, time_to_next(server));
+    int64_t now = clock_mono_ns(), wait_ns = time_to_next(server, now);
+    bool stay_awake = wait_ns <= (server->woke_early ? 2 * WAKE_NS : AWAKE_NS);
+    if (stay_awake && now - server->looked_ns < LOOK_NS) return true;
+    publish_cpu(server, now);
+    if (!stay_awake) server->woke_early = wait_ns > LONG_SLEEP_NS;
+    int n =
+        wait_events(server->sim.epoll_fd, events, stay_awake ? 0 : wait_ns - server->woke_early * WAKE_NS);
+    server->looked_ns = clock_mono_ns();
     for (int i = 0; i < n; i++) {
         if (events[i].data.ptr == &server->stop_fd)
             go_on = false;
