@@ -369,7 +369,7 @@ void answer_end(struct answer *answer, const char *outcome) {
     counter_add(&sim->counters->running, -1);
     counter_add(&sim->counters->finished, finished);
     if (finished)
-        count_finished(answer);
+        account_finished(answer);
     else if (strcmp(outcome, "client_gone") == 0)
         counter_add(&sim->counters->client_gone, 1);
     account_record(answer, finished ? "finished" : outcome);

@@ -134,9 +134,12 @@ static bool read_logprobs(struct reading *r, struct json_item item) {
     return read_int(r, "logprobs", item, &r->ask->top_logprobs);
 }
 
+/* Reads the object to its end, also when something in it is wrong. */
 static bool read_stream_options(struct reading *r, struct json_item item) {
+    bool fine = true;
     if (item.kind != JSON_OBJECT) {
         invalid(r, "stream_options", "model_attributes_type", "Input should be a valid dictionary", item);
+        json_skip(&r->json, item);
         return false;
     }
     r->ask->has_stream_options = true;
@@ -145,32 +148,36 @@ static bool read_stream_options(struct reading *r, struct json_item item) {
         bool *place = json_is(key, "include_usage")            ? &r->ask->include_usage
                       : json_is(key, "continuous_usage_stats") ? &r->ask->continuous_usage
                                                                : NULL;
-        if (place && value.kind != JSON_NULL && !read_bool(r, "stream_options", value, place)) return false;
-        if (!json_skip(&r->json, value)) return true; /* json.error says what */
+        if (fine && place && value.kind != JSON_NULL) fine = read_bool(r, "stream_options", value, place);
+        json_skip(&r->json, value);
     }
+    return fine;
+}
+
+static bool read_option(struct reading *r, struct json_item key, struct json_item item) {
+    if (json_is(key, "stream_options")) return read_stream_options(r, item);
+    if (json_is(key, "logprobs")) return read_logprobs(r, item);
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (json_is(key, fields[i].name)) return read_known(r, &fields[i], item);
     return true;
 }
 
-/* Read or pass over one field. false when it has a wrong type; errors of the JSON itself are in r->json. */
-static bool read_field(struct reading *r, struct json_item key) {
+/* Read one field, or pass over it when it is not known or one before it was wrong already. false when it has
+ * a wrong type; errors of the JSON itself are in r->json. */
+static bool read_field(struct reading *r, struct json_item key, bool wanted) {
     const char *begin = r->json.at;
     struct json_item item = json_next(&r->json);
+    bool fine = true;
     if (json_is(key, "prompt") || json_is(key, "messages")) {
         if (json_is(key, "messages") == r->ask->chat && item.kind != JSON_NULL) r->prompt = begin;
     } else if (json_is(key, "model")) {
         r->model = item;
-    } else if (item.kind == JSON_NULL) {
-        return true;
-    } else if (json_is(key, "stream_options")) {
-        return read_stream_options(r, item);
-    } else if (json_is(key, "logprobs")) {
-        return read_logprobs(r, item);
-    } else {
-        for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-            if (json_is(key, fields[i].name)) return read_known(r, &fields[i], item);
+    } else if (wanted && item.kind != JSON_NULL) {
+        fine = read_option(r, key, item);
     }
-    json_skip(&r->json, item);
-    return true;
+    bool passed = wanted && item.kind != JSON_NULL && json_is(key, "stream_options");
+    if (!passed) json_skip(&r->json, item);
+    return fine;
 }
 
 static int bad_json(struct reading *r) {
@@ -178,12 +185,7 @@ static int bad_json(struct reading *r) {
     return 400;
 }
 
-/* The whole body must be JSON before any field is complained about, as it is for vLLM. */
-static int check_json(struct reading *r, const char *body, size_t len) {
-    json_init(&r->json, body, len);
-    struct json_item item = json_next(&r->json);
-    if (!json_skip(&r->json, item) || json_next(&r->json).kind != JSON_END) return bad_json(r);
-    if (item.kind == JSON_OBJECT) return 0;
+static int not_an_object(struct reading *r) {
     ask_problem(
         r->problem, 400, "Bad Request", "body",
         "1 validation error:\n  {'type': 'model_attributes_type', 'loc': 'body', 'msg': 'Input should be a "
@@ -191,14 +193,24 @@ static int check_json(struct reading *r, const char *body, size_t len) {
     return 400;
 }
 
+/* A body that is no JSON at all is complained about before any field is, as vLLM does it. */
 static int read_fields(struct reading *r, const char *body, size_t len) {
-    int status = check_json(r, body, len);
-    if (status) return status;
+    bool fine = true;
     json_init(&r->json, body, len);
-    json_next(&r->json);
-    for (struct json_item key; (key = json_next(&r->json)).kind == JSON_KEY; r->n_keys++)
-        if (!read_field(r, key)) return 400;
-    return r->json.error ? bad_json(r) : 0;
+    struct json_item item = json_next(&r->json);
+    bool object = item.kind == JSON_OBJECT;
+    if (object)
+        for (struct json_item key; (key = json_next(&r->json)).kind == JSON_KEY; r->n_keys++)
+            fine = read_field(r, key, fine) && fine;
+    else
+        json_skip(&r->json, item);
+    json_next(&r->json); /* the end, or an error */
+    if (r->json.error) {
+        r->problem->len = 0;
+        return bad_json(r);
+    }
+    if (!object) return not_an_object(r);
+    return fine ? 0 : 400;
 }
 
 static int refuse(struct reading *r, const char *param, const char *message, const char *value) {
