@@ -1,0 +1,7 @@
+"""python -m vllmperf"""
+
+import sys
+
+from vllmperf.cli import main
+
+sys.exit(main())

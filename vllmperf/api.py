@@ -1,0 +1,119 @@
+"""What notebooks and the command line both call: make a run, read a run."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vllmperf.errors import UsageError
+from vllmperf.plan import Plan
+
+if TYPE_CHECKING:
+    from vllmperf.load.progress import Snapshot
+    from vllmperf.report.run import Run
+
+SIMULATED = "http://127.0.0.1:1"
+"""Stands in the plan until the simulator inside has a port."""
+
+
+def bench(
+    url: str | None = None,
+    *,
+    rate: float = math.inf,
+    concurrency: int | None = None,
+    num_prompts: int | None = None,
+    duration: float | None = None,
+    input_len: int | None = None,
+    output_len: int | None = None,
+    dataset: str = "random",
+    model: str | None = None,
+    backend: str = "openai",
+    record: str | Path | None = None,
+    sim: Mapping[str, Any] | bool | None = None,
+    progress: bool | Callable[[Snapshot], None] = False,
+    **more: Any,
+) -> Run:
+    """Load a server and give the run.
+
+    url: base URL, like http://127.0.0.1:8000; or sim=True or sim={"ttft_ms": 50, "itl_ms": 10} for a simulated server
+    in this process. rate: requests/s (inf: as fast as concurrency allows). duration in s. num_prompts is 1000 unless a
+    duration is given. record: path of the run file (else a temporary one, see Run.save). more: fields of
+    `vllmperf.Plan`. Raises UsageError for what does not fit together, TargetError when the server is not there.
+    """
+    if (url is None) == (not sim and sim is None):
+        raise UsageError("give either url=... or sim=...")
+    simulator = None if sim is None or sim is False else ({} if sim is True else dict(sim))
+    plan = Plan(
+        base_url=url or SIMULATED,
+        request_rate=rate,
+        max_concurrency=concurrency,
+        num_prompts=num_prompts if num_prompts is not None or duration is not None else 1000,
+        duration_s=duration,
+        input_len=input_len,
+        output_len=output_len,
+        dataset_name=dataset,
+        model=model,
+        backend=backend,
+        simulator=simulator,
+        **{"api_key": os.environ.get("OPENAI_API_KEY") or None, "ignore_eos": dataset == "random", **more},
+    )
+    return make_run(plan, Path(record) if record else None, progress)
+
+
+def load(path: str | Path) -> Run:
+    """The run in a run file. Raises UsageError when there is none or it is no run file."""
+    from vllmperf.report.run import Run
+
+    return Run(Path(path))
+
+
+def make_run(plan: Plan, record: Path | None, progress: bool | Callable[[Snapshot], None] = False) -> Run:
+    """Carry a plan out and write its run file. The simulator of the plan runs inside for that long."""
+    from vllmperf.load.ask import first_model
+    from vllmperf.load.environment import environment
+    from vllmperf.load.run import execute, planned_requests
+    from vllmperf.record.writer import RunWriter
+    from vllmperf.report.run import Run
+
+    with _target(plan) as plan, _shown(progress) as show:
+        model = plan.model or first_model(plan)
+        written = {**plan.to_dict(), "model": model, "num_prompts": planned_requests(plan)}
+        folder = None if record else tempfile.TemporaryDirectory(prefix="vllmperf-", ignore_cleanup_errors=True)
+        path = record or Path(folder.name if folder else ".") / "run.vllmperf"
+        with RunWriter(path, written, environment(), secrets=plan.secrets) as writer:
+            execute(plan, model, writer, show)
+    return Run(path, keep_alive=folder)
+
+
+@contextlib.contextmanager
+def _target(plan: Plan) -> Iterator[Plan]:
+    """The plan with a server behind it."""
+    if plan.simulator is None:
+        yield plan
+        return
+    from vllmperf.sim import Server
+
+    with Server(**plan.simulator) as server:
+        yield replace(plan, base_url=server.url)
+
+
+@contextlib.contextmanager
+def _shown(
+    progress: bool | Callable[[Snapshot], None],
+) -> Iterator[Callable[[Snapshot], None] | None]:
+    """Where snapshots go: nowhere, to the caller's function, or to a live panel on stderr."""
+    if not progress:
+        yield None
+    elif callable(progress):
+        yield progress
+    else:
+        from vllmperf.report.live import Live
+
+        with Live() as live:
+            yield live

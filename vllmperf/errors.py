@@ -1,0 +1,25 @@
+"""Errors meant for people: one line that says what is wrong and what to do, with the exit code of the command line."""
+
+
+class VllmperfError(Exception):
+    """Something the user can do something about."""
+
+    exit_code = 1
+
+
+class CheckError(VllmperfError):
+    """The run finished, but failed its own checks or the asked service level."""
+
+    exit_code = 1
+
+
+class UsageError(VllmperfError):
+    """Bad arguments or bad input files."""
+
+    exit_code = 2
+
+
+class TargetError(VllmperfError):
+    """The server cannot be reached or does not answer as one."""
+
+    exit_code = 3

@@ -1,0 +1,202 @@
+"""What a run is to do: target, load, data, limits, output. Frozen, checked once, kept in the run file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from vllmperf.errors import UsageError
+
+BACKENDS = {
+    "openai": "/v1/completions",
+    "vllm": "/v1/completions",
+    "openai-chat": "/v1/chat/completions",
+}
+"""Kind of request and the path that goes with it when none is given."""
+
+DATASETS = ("random", "sharegpt", "sonnet", "custom")
+ARRIVALS = ("constant", "poisson", "gamma", "trace")
+METRICS = ("ttft", "ttft_scheduled", "tpot", "itl", "e2el", "e2el_scheduled")
+GOODPUT_METRICS = ("ttft", "tpot", "e2el")
+SECRET_HEADERS = ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One run. Times in the unit of their name; None means "not given"."""
+
+    # target
+    base_url: str
+    model: str | None = None
+    backend: str = "openai"
+    endpoint: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+    insecure: bool = False
+    cacert: str | None = None
+    # load
+    request_rate: float = math.inf
+    burstiness: float = 1.0
+    arrival: str | None = None
+    arrival_file: str | None = None
+    max_concurrency: int | None = None
+    num_prompts: int | None = 1000
+    duration_s: float | None = None
+    seed: int = 0
+    # data
+    dataset_name: str = "random"
+    dataset_path: str | None = None
+    tokenizer: str | None = None
+    input_len: int | None = None
+    output_len: int | None = None
+    random_range_ratio: float = 0.0
+    prefix_len: int | None = None
+    ignore_eos: bool = False
+    stream: bool = True
+    n: int = 1
+    logprobs: int | None = None
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    # limits
+    connect_timeout_s: float = 10.0
+    first_token_timeout_s: float = 300.0
+    stall_timeout_s: float = 30.0
+    total_timeout_s: float = 3600.0
+    grace_period_s: float = 30.0
+    # engine
+    warm_connections: int = 0
+    threads: int = 0
+    spin_us: float = 200.0
+    kernel_stamps: bool = True
+    keep_text: bool = False
+    record_chunks: bool = False
+    request_id_prefix: str = "vllmperf-"
+    # report
+    percentile_metrics: tuple[str, ...] = ()
+    metric_percentiles: tuple[float, ...] = ()
+    goodput: Mapping[str, float] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    label: str | None = None
+    simulator: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        _check_target(self)
+        _check_load(self)
+        _check_data(self)
+        _check_limits(self)
+        _check_report(self)
+
+    @property
+    def url(self) -> str:
+        """Where the requests go."""
+        return self.base_url.rstrip("/") + (self.endpoint or BACKENDS[self.backend])
+
+    @property
+    def is_chat(self) -> bool:
+        return self.backend == "openai-chat"
+
+    @property
+    def is_open_loop(self) -> bool:
+        """Requests have times of their own."""
+        return self.arrival == "trace" or math.isfinite(self.request_rate)
+
+    @property
+    def secrets(self) -> list[str]:
+        """Texts that must not be written anywhere."""
+        hidden = [value for name, value in self.headers.items() if name.lower() in SECRET_HEADERS]
+        return [*([self.api_key] if self.api_key else []), *hidden]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the run file: everything but secrets."""
+        plan = asdict(self)
+        del plan["api_key"]
+        plan["headers"] = {
+            name: "***" if name.lower() in SECRET_HEADERS else value for name, value in self.headers.items()
+        }
+        return {**plan, "url": self.url, "authorized": self.api_key is not None}
+
+
+def _positive(name: str, value: float | None, *, zero: bool = False) -> None:
+    if value is None:
+        return
+    if math.isnan(value) or value < 0 or (value == 0 and not zero):
+        raise UsageError(f"{name} is {value:g}: give a number {'of 0 or more' if zero else 'above 0'}")
+
+
+def _one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise UsageError(f"{name} is {value!r}: choose one of {', '.join(known)}")
+
+
+def _check_target(plan: Plan) -> None:
+    _one_of("--backend", plan.backend, tuple(BACKENDS))
+    try:
+        parts = urlsplit(plan.base_url)
+        parts.port  # noqa: B018 raises for a port that is no number
+    except ValueError as error:
+        raise UsageError(f"--base-url {plan.base_url!r} is no URL ({error})") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"--base-url is {plan.base_url!r}: give http://HOST:PORT or https://HOST")
+    if plan.endpoint is not None and not plan.endpoint.startswith("/"):
+        raise UsageError(f"--endpoint is {plan.endpoint!r}: it must begin with /")
+    for name, value in plan.headers.items():
+        if not name or any(mark in name + value for mark in "\r\n\0") or ":" in name:
+            raise UsageError(f"--header {name!r}: a header is NAME=VALUE without line breaks")
+    if plan.cacert and not Path(plan.cacert).is_file():
+        raise UsageError(f"--cacert {plan.cacert}: there is no such file")
+
+
+def _check_load(plan: Plan) -> None:
+    _positive("--request-rate", plan.request_rate)
+    _positive("--burstiness", plan.burstiness)
+    _positive("--max-concurrency", plan.max_concurrency)
+    _positive("--num-prompts", plan.num_prompts)
+    _positive("--duration", plan.duration_s)
+    _positive("--threads", plan.threads, zero=True)
+    _positive("--warm-connections", plan.warm_connections, zero=True)
+    _positive("--spin-us", plan.spin_us, zero=True)
+    _positive("--n", plan.n)
+    _one_of("--arrival", plan.arrival, ARRIVALS)
+    if (plan.arrival == "trace") != (plan.arrival_file is not None):
+        raise UsageError("--arrival trace and --arrival-file FILE go together: give both or none")
+    if plan.arrival in ("constant", "poisson", "gamma") and not math.isfinite(plan.request_rate):
+        raise UsageError(f"--arrival {plan.arrival} needs a --request-rate")
+    if plan.num_prompts is None and plan.duration_s is None:
+        raise UsageError("a run needs an end: give --num-prompts, --duration, or both")
+    if plan.num_prompts is None and not plan.is_open_loop and plan.max_concurrency is None:
+        raise UsageError("--duration alone would send without limit: add --request-rate or --max-concurrency")
+
+
+def _check_data(plan: Plan) -> None:
+    _one_of("--dataset-name", plan.dataset_name, DATASETS)
+    if plan.dataset_name == "random" and plan.dataset_path:
+        raise UsageError("--dataset-path does not go with --dataset-name random: remove one of them")
+    if plan.dataset_name != "random" and not plan.dataset_path:
+        raise UsageError(f"--dataset-name {plan.dataset_name} needs --dataset-path FILE")
+    _positive("--input-len", plan.input_len)
+    _positive("--output-len", plan.output_len)
+    if not 0 <= plan.random_range_ratio < 1:
+        raise UsageError(f"--random-range-ratio is {plan.random_range_ratio:g}: it must be within 0 and 1")
+
+
+def _check_limits(plan: Plan) -> None:
+    _positive("--connect-timeout", plan.connect_timeout_s)
+    _positive("--first-token-timeout", plan.first_token_timeout_s)
+    _positive("--stall-timeout", plan.stall_timeout_s)
+    _positive("--total-timeout", plan.total_timeout_s)
+    _positive("--grace-period", plan.grace_period_s, zero=True)
+
+
+def _check_report(plan: Plan) -> None:
+    for name in plan.percentile_metrics:
+        _one_of("--percentile-metrics", name, METRICS)
+    for value in plan.metric_percentiles:
+        if not 0 <= value <= 100:
+            raise UsageError(f"--metric-percentiles has {value:g}: percentiles lie within 0 and 100")
+    for name, limit in plan.goodput.items():
+        _one_of("--goodput", name, GOODPUT_METRICS)
+        _positive(f"--goodput {name}", limit)
