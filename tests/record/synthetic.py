@@ -88,7 +88,9 @@ def failed(index: int, outcome: str, error: str, sent: float = 0.0, **fields: An
         ("first_byte_ns", "first_token_ns", "first_text_ns", "last_token_ns", "first_token_seen_ns",
          "last_token_seen_ns", "prompt_tokens", "output_tokens"), NONE,
     )  # fmt: skip
-    counts = dict.fromkeys(("bytes_received", "tokens_source", "status", "finish_reason", "events", "chunks", "choices"), 0)
+    counts = dict.fromkeys(
+        ("bytes_received", "tokens_source", "status", "finish_reason", "events", "chunks", "choices"), 0
+    )
     values = nothing | counts | {"end_ns": _ns(sent + 5)} | fields
     return Request(index, sent, gaps=(), outcome=outcome, error=error, fields=values)
 

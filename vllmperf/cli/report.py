@@ -6,24 +6,33 @@ from pathlib import Path
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser("report", help="show a recorded run again", description=__doc__)
-    parser.add_argument("run_file", metavar="RUN", type=Path, help="run file written by `vllmperf bench --record RUN`")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of the table")
-    parser.add_argument("--csv", metavar="FILE", help="write one row a request to FILE, - for stdout")
-    parser.add_argument("--html", metavar="FILE", help="write the report as a page to FILE, - for stdout")
     parser.add_argument(
-        "--percentile-metrics", metavar="NAMES", type=_names, help="rows of the table, such as ttft,tpot,itl,e2el"
+        "run_file", metavar="RUN", type=Path, help="run file written by `vllmperf bench --record RUN`"
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of the table")
+    parser.add_argument("--csv", metavar="FILE", help="write one row a request to FILE (-: to stdout)")
+    parser.add_argument("--html", metavar="FILE", help="write the report as a page to FILE (-: to stdout)")
+    parser.add_argument(
+        "--percentile-metrics",
+        metavar="NAMES",
+        type=_names,
+        help="rows of the table, such as ttft,tpot,itl,e2el",
     )
     parser.add_argument(
-        "--metric-percentiles", metavar="NUMBERS", type=_percentiles, help="columns of the table, such as 50,90,99.9"
+        "--metric-percentiles",
+        metavar="NUMBERS",
+        type=_percentiles,
+        help="columns of the table, such as 50,90,99.9",
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    from vllmperf.report.show import show
+    from vllmperf.report.run import Run
+    from vllmperf.report.show import show_run
 
-    show(
-        args.run_file,
+    show_run(
+        Run(args.run_file),
         as_json=args.json,
         csv_to=args.csv,
         html_to=args.html,

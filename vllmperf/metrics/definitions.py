@@ -1,10 +1,11 @@
-"""Every metric once: its name, label, unit, formula, source and the requests it needs. Docs and tables read this.
+"""Every metric once: its name, label, unit, formula, source and the requests it needs.
 
 All of them are taken over completed requests, from the moments at which the kernel received a chunk.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from vllmperf import _engine
 from vllmperf.metrics.view import Completed, Floats, known
 
-Samples = NDArray[np.float32] | NDArray[np.float64]
+Samples = NDArray[np.floating[Any]]
+"""float32 or float64, ns."""
 
 TOKENS_KNOWN_FROM = 0.9
 """itl_token is given when the tokens of at least this share of the chunks are known."""
@@ -40,7 +42,10 @@ class Metric:
 
 
 def per_request(done: Completed, name: str) -> Floats:
-    """A metric's value for each completed request, NaN where it has none. For the metrics with one value a request."""
+    """A metric's value for each completed request, NaN where it has none.
+
+    For the metrics with one value a request.
+    """
     return _PER_REQUEST[name](done)
 
 
@@ -84,7 +89,8 @@ def _itl_token(done: Completed) -> Samples:
     if len(tokens) == 0 or is_known.mean() < TOKENS_KNOWN_FROM or tokens.sum(dtype=np.int64) > REPEAT_AT_MOST:
         return np.zeros(0, dtype=np.float32)
     counts = tokens[is_known]
-    return np.repeat(done.gaps_ns[is_known] / counts.astype(np.float32), counts)
+    per_token = np.divide(done.gaps_ns[is_known], counts, dtype=np.float32)
+    return np.repeat(per_token, counts)
 
 
 METRICS = (
@@ -133,7 +139,7 @@ METRICS = (
         name="itl",
         short="ITL",
         label="Inter-token latency: gap between token chunks",
-        formula="token chunk − the one before it of the same choice; an even share where several came in one read",
+        formula="token chunk − the one before it of the same choice; an even share of several in one read",
         source="kernel stamps",
         needs="a streamed answer of two or more token chunks",
         samples=_itl,

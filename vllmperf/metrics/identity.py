@@ -1,6 +1,10 @@
-"""Sums that must agree in every sound recording. Where they do not, the program or the server is wrong, and we say so."""
+"""Sums that must agree in every sound recording.
+
+Where they do not, the program or the server is wrong, and we say so.
+"""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,7 +18,8 @@ RELATIVE_TOLERANCE = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One identity: what it says, how many requests it was checked on, how many broke it, and whose fault that is."""
+    """One identity: what it says, how many requests it was checked on, how many broke it, and
+    whose fault that is."""
 
     name: str
     statement: str
@@ -45,20 +50,28 @@ def _gaps_sum(done: Completed) -> Check:
     whole = done.between("sent_ns", "last_token_ns")[has_all]
     parts = (done.between("sent_ns", "first_token_ns") + _gap_sums(done))[has_all]
     off = np.abs(whole - parts) > RELATIVE_TOLERANCE * whole + 1000
-    return Check("gaps", "TTFT and the gaps of a request add up to its end-to-end latency", len(whole), int(off.sum()))
+    return Check(
+        "gaps", "TTFT and the gaps of a request add up to its end-to-end latency", len(whole), int(off.sum())
+    )
 
 
 def _instants_ordered(done: Completed) -> Check:
     """sent ≤ first byte ≤ first token ≤ last token ≤ end, as far as they happened."""
     broken = np.zeros(len(done.requests), dtype=np.bool_)
     order = ("sent_ns", "first_byte_ns", "first_token_ns", "last_token_ns", "end_ns")
-    for earlier, later in zip(order, order[1:], strict=False):
+    for earlier, later in pairwise(order):
         broken |= done.between(earlier, later) < 0  # NaN is not below 0
-    return Check("order", "sent, first byte, first token, last token and end come in this order", len(broken), int(broken.sum()))
+    return Check(
+        "order",
+        "sent, first byte, first token, last token and end come in this order",
+        len(broken),
+        int(broken.sum()),
+    )
 
 
 def _chunks_and_tokens(done: Completed) -> Check:
-    """A token chunk carries one token or more, so a stream cannot have more chunks than the server counted tokens."""
+    """A token chunk carries one token or more, so a stream cannot have more chunks than the server
+    counted tokens."""
     rows = done.requests[done.requests["tokens_source"] == _engine.TOKENS_SOURCES.index("usage")]
     rows = rows[rows["output_tokens"] != _engine.NONE]
     return Check(
@@ -78,5 +91,7 @@ def _littles_law(done: Completed, in_flight: InFlight) -> Check:
     if len(rows) == 0 or in_flight.mean is None:
         return Check("little", statement, 0, 0)
     window_ns = float(rows["end_ns"].max() - rows["sent_ns"].min())
-    product = len(rows) / window_ns * float(known((rows["end_ns"] - rows["sent_ns"]).astype(np.float64)).mean())
+    product = (
+        len(rows) / window_ns * float(known((rows["end_ns"] - rows["sent_ns"]).astype(np.float64)).mean())
+    )
     return Check("little", statement, 1, int(abs(product - in_flight.mean) > 1e-6 * in_flight.mean))

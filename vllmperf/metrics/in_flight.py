@@ -10,7 +10,10 @@ from vllmperf import _engine
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """mean: over time, first sent to last end. mean_sending: first sent to last sent, without the run's tail."""
+    """mean: over time, first sent to last end.
+
+    mean_sending: first sent to last sent, without the run's tail.
+    """
 
     mean: float | None
     mean_sending: float | None
@@ -42,6 +45,8 @@ def _mean_until(sent: NDArray[np.int64], end: NDArray[np.int64], until_ns: int) 
 
 
 def _highest(sent: NDArray[np.int64], end: NDArray[np.int64]) -> int:
-    steps = np.concatenate([np.full(len(end), -1), np.full(len(sent), 1)])  # at one instant the end counts first
+    steps = np.concatenate(
+        [np.full(len(end), -1), np.full(len(sent), 1)]
+    )  # at one instant the end counts first
     order = np.argsort(np.concatenate([end, sent]), kind="stable")
     return max(int(np.cumsum(steps[order]).max()), 1)

@@ -38,10 +38,15 @@ def describe(samples: Samples, percentiles: Sequence[float]) -> Row | None:
         histogram = _engine.Histogram()
         histogram.add(np.ascontiguousarray(samples))
         return describe_histogram(histogram, percentiles)
-    samples = np.ascontiguousarray(samples)
-    mean, variance = _engine.moments(samples)
-    values = _engine.quantile(samples, [p / 100 for p in percentiles])
-    return _row(len(samples), mean, math.sqrt(variance), float(samples.min()), percentiles, values, float(samples.max()))
+    mean, variance = _engine.moments(np.ascontiguousarray(samples))
+    values = quantiles(samples, [p / 100 for p in percentiles])
+    low, high = float(samples.min()), float(samples.max())
+    return _row(len(samples), mean, math.sqrt(variance), low, percentiles, values, high)
+
+
+def quantiles(samples: Samples, levels: Sequence[float]) -> list[float]:
+    """Exact quantiles (levels 0 to 1) by NumPy's default rule."""
+    return _engine.quantile(np.ascontiguousarray(samples), levels)
 
 
 def describe_histogram(histogram: _engine.Histogram | None, percentiles: Sequence[float]) -> Row | None:
@@ -49,11 +54,19 @@ def describe_histogram(histogram: _engine.Histogram | None, percentiles: Sequenc
     if histogram is None or histogram.count == 0:
         return None
     values = [histogram.quantile(p / 100) for p in percentiles]
-    return _row(histogram.count, histogram.mean, histogram.std, histogram.min, percentiles, values, histogram.max)
+    return _row(
+        histogram.count, histogram.mean, histogram.std, histogram.min, percentiles, values, histogram.max
+    )
 
 
 def _row(
-    n: int, mean: float, std: float, low: float, percentiles: Sequence[float], values: Sequence[float], high: float
+    n: int,
+    mean: float,
+    std: float,
+    low: float,
+    percentiles: Sequence[float],
+    values: Sequence[float],
+    high: float,
 ) -> Row:
     row: Row = {"n": n, "mean": mean / NS_PER_MS, "std": std / NS_PER_MS, "min": low / NS_PER_MS}
     row |= {percentile_key(p): value / NS_PER_MS for p, value in zip(percentiles, values, strict=True)}

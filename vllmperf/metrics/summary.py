@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vllmperf import _engine
 from vllmperf.metrics import identity
@@ -23,6 +24,7 @@ SAMPLE_CHARACTERS = 500
 """What is kept of a sample of an error."""
 
 Part = dict[str, Any]
+Ints = NDArray[np.int64]
 
 
 def summarize(recording: Recording, percentiles: Iterable[float] | None = None) -> Part:
@@ -59,9 +61,10 @@ def summarize(recording: Recording, percentiles: Iterable[float] | None = None) 
     return summary
 
 
-def _happened(recording: Recording, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    column = recording.requests[name]
-    return column[column != _engine.NONE]
+def _happened(recording: Recording, name: str) -> Ints:
+    column: Ints = recording.requests[name]
+    happened: Ints = column[column != _engine.NONE]
+    return happened
 
 
 def _window_s(recording: Recording) -> float | None:
@@ -107,7 +110,7 @@ def _sample(recording: Recording, rows: Sequence[int]) -> str | None:
     return None
 
 
-def _sum_known(column: np.ndarray[tuple[int], np.dtype[np.int64]]) -> int | None:
+def _sum_known(column: Ints) -> int | None:
     column = column[column != _engine.NONE]
     return int(column.sum()) if len(column) else None
 
@@ -175,7 +178,8 @@ def _client(recording: Recording, percentiles: Sequence[float]) -> Part:
 
 
 def _counter(counters: Mapping[str, Any], name: str, from_records: int) -> int:
-    """The engine's count, which also knows of requests that left no record; the records' where it was not written."""
+    """The engine's count, which also knows of requests that left no record; the records' where it
+    was not written."""
     return max(int(counters.get(name) or 0), from_records)
 
 

@@ -17,7 +17,10 @@ COMPLETED = _engine.OUTCOMES.index("completed")
 
 @dataclass(frozen=True)
 class Completed:
-    """The completed requests of a recording and their gaps. Times and differences are float64 ns, NaN = did not happen."""
+    """The completed requests of a recording and their gaps.
+
+    Times and differences are float64 ns, NaN = did not happen.
+    """
 
     recording: Recording
 
@@ -38,19 +41,14 @@ class Completed:
     def between(self, earlier: str, later: str) -> Floats:
         """Time from one instant of each request to another, NaN where one of them did not happen."""
         a, b = self.requests[earlier], self.requests[later]
-        difference = (b - a).astype(np.float64)  # in integers: exact whatever the clock shows
+        difference: Floats = (b - a).astype(np.float64)  # in integers: exact whatever the clock shows
         difference[(a == _engine.NONE) | (b == _engine.NONE)] = np.nan
         return difference
 
     @cached_property
-    def is_stream(self) -> Flags:
-        """Which completed requests were answered token by token, not with one JSON body."""
-        flags: Flags = self.requests["first_token_ns"] != _engine.NONE
-        return flags
-
-    @cached_property
     def tokens_per_choice(self) -> Floats:
-        return self.field("output_tokens") / np.maximum(self.requests["choices"], 1)
+        per_choice: Floats = self.field("output_tokens") / np.maximum(self.requests["choices"], 1)
+        return per_choice
 
     @cached_property
     def _gap_mask(self) -> Flags | None:
@@ -68,10 +66,15 @@ class Completed:
 
     @cached_property
     def gap_tokens(self) -> NDArray[np.uint16]:
-        """Tokens of each gap's later chunk, 0 = unknown. A stream with as many chunks as tokens brought one in each."""
+        """Tokens of each gap's later chunk, 0 = unknown.
+
+        A stream with as many chunks as tokens brought one in each.
+        """
         all_tokens = self.recording.gap_tokens
         tokens = all_tokens if self._gap_mask is None else all_tokens[self._gap_mask]
-        one_each = (self.requests["output_tokens"] == self.requests["chunks"]) & (self.requests["tokens_source"] != CHUNKS)
+        one_each = (self.requests["output_tokens"] == self.requests["chunks"]) & (
+            self.requests["tokens_source"] != CHUNKS
+        )
         return np.where((tokens == 0) & np.repeat(one_each, self.requests["n_gaps"]), np.uint16(1), tokens)
 
     @cached_property

@@ -52,8 +52,16 @@ FIELDS = (
 
 BLOBS = (
     Field("gaps", "ns", "float32: time between consecutive token chunks of one choice, choice after choice"),
-    Field("gap_tokens", "tokens", "uint16: tokens of the later chunk, 0 unknown; one value: the same for all gaps; NULL: unknown"),
-    Field("gap_shared", "", "uint8: 1 where the gap is an even share of the time between two reads; NULL: nowhere"),
+    Field(
+        "gap_tokens",
+        "tokens",
+        "uint16: tokens of the later chunk, 0 unknown; one value: the same for all gaps; NULL: unknown",
+    ),
+    Field(
+        "gap_shared",
+        "",
+        "uint8: 1 where the gap is an even share of the time between two reads; NULL: nowhere",
+    ),
     Field("stamps", "ns", "int64 pairs (arrived, seen) of every token chunk; NULL when not kept"),
     Field("text", "", "response text, choices separated by NUL; NULL when not kept"),
     Field("error", "", "start of the error body, or the message"),

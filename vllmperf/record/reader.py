@@ -1,4 +1,7 @@
-"""Reads a run file into arrays. The file is opened read-only, may still be written to, and may be of a killed run."""
+"""Reads a run file into arrays.
+
+The file is opened read-only, may still be written to, and may be of a killed run.
+"""
 
 import json
 import os
@@ -71,7 +74,9 @@ def read(path: Path | str, texts: bool = True) -> Recording:
 
 def _check_file(path: Path) -> None:
     if not path.exists():
-        raise UsageError(f"there is no run file {path}: check the name, runs are written by `vllmperf bench --record FILE`")
+        raise UsageError(
+            f"there is no run file {path}: check the name, runs are written by `vllmperf bench --record FILE`"
+        )
     if not path.is_file():
         raise UsageError(f"{path} is not a file: give the name of a run file")
     try:
@@ -91,7 +96,7 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.OperationalError as error:
-        # A writer was killed within a transaction: its journal must first be played back, which needs to write.
+        # A writer was killed within a transaction: playing back its journal needs the right to write.
         if error.sqlite_errorcode not in (sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_CANTOPEN):
             raise
         db.close()
@@ -103,7 +108,9 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10)
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=10
+    )
     db.execute("PRAGMA query_only = ON")
     return db
 
@@ -115,7 +122,7 @@ def _play_back(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         db.close()
         raise UsageError(
-            f"the run of {path} was killed while writing, and putting the file right needs the right to write: "
+            f"the run of {path} was killed while writing, and its repair needs the right to write it: "
             f"copy it and {path.name}-journal to a folder of yours"
         ) from error
     return db
@@ -128,7 +135,9 @@ def _recording(path: Path, db: sqlite3.Connection, texts: bool) -> Recording:
     requests = _read_requests(db)
     gaps = _read_gaps(db, requests)
     stamps = b"".join(row[0] for row in _rows(db, "stamps") if row[0])
-    histograms = {name: _engine.Histogram.unpack(data) for name, data in db.execute("SELECT name, data FROM histograms")}
+    histograms = {
+        name: _engine.Histogram.unpack(data) for name, data in db.execute("SELECT name, data FROM histograms")
+    }
     return Recording(
         path=path,
         plan=meta.get("plan") or {},
@@ -152,7 +161,9 @@ def _check_schema(path: Path, db: sqlite3.Connection) -> None:
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if application != schema.APPLICATION_ID:
-        raise UsageError(f"{path} is a database but not a run file: those are written by `vllmperf bench --record FILE`")
+        raise UsageError(
+            f"{path} is a database but not a run file: those are written by `vllmperf bench --record FILE`"
+        )
     if version > schema.SCHEMA_VERSION:
         raise UsageError(
             f"{path} was written by a newer vllmperf (run file version {version}, this one reads up to "

@@ -1,8 +1,8 @@
 """The layout of the run file, an SQLite database.
 
-`meta` holds one JSON value a key: schema, tool, plan, environment, started_at, state, counters. `requests` holds one
-row a finished request, written as they finish. `histograms` holds packed histograms of the engine by name.
-"""
+`meta` holds one JSON value a key: schema, tool, plan, environment, started_at, state, counters. `requests`
+holds one row a finished request, written as they finish. `histograms` holds packed histograms of the engine
+by name."""
 
 from vllmperf.record.fields import BLOBS, FIELDS
 

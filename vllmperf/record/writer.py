@@ -1,8 +1,8 @@
 """Writes a run file while the run goes: each batch of finished requests is one committed transaction.
 
-What was committed survives a kill of the process at any moment (SQLite's rollback journal). It is not flushed to the
-disk at each commit, so a power cut may lose the file: a benchmark must not compete with its own fsync.
-"""
+What was committed survives a kill of the process at any moment (SQLite's rollback journal). It is not
+flushed to the disk at each commit, so a power cut may lose the file: a benchmark must not compete with its
+own fsync."""
 
 from __future__ import annotations  # Batch exists for the type checker only
 
@@ -31,9 +31,9 @@ Records = NDArray[np.void]
 class RunWriter:
     """The run file of a run that goes on now. Memory does not grow with the run.
 
-    `secrets` are texts (API keys) that a server may echo in an error body; they are struck out before writing.
-    Raises UsageError when the file exists already or cannot be made, VllmperfError when writing fails later.
-    """
+    `secrets` are texts (API keys) that a server may echo in an error body; they are struck out before
+    writing. Raises UsageError when the file exists already or cannot be made, VllmperfError when writing
+    fails later."""
 
     def __init__(
         self,
@@ -103,8 +103,17 @@ class RunWriter:
     def __enter__(self) -> RunWriter:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and self._is_open():  # the program failed, but what it recorded is a run
+            with self._transaction():
+                self._put_meta(state="interrupted")
         self.close()
+
+    def _is_open(self) -> bool:
+        try:
+            return self._db.total_changes >= 0
+        except sqlite3.ProgrammingError:
+            return False
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -122,9 +131,7 @@ class RunWriter:
         rows = [(key, json.dumps(_plain(value), allow_nan=False)) for key, value in values.items()]
         self._db.executemany("INSERT OR REPLACE INTO meta VALUES(?, ?)", rows)
 
-    def _put_counters(
-        self, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]
-    ) -> None:
+    def _put_counters(self, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]) -> None:
         self._put_meta(counters=dict(counters))
         if start := counters.get("start_real_ns"):
             self._put_meta(started_at=iso_utc(start))
@@ -215,7 +222,8 @@ def _gap_columns(n_gaps: NDArray[np.uint32], gaps: Records) -> tuple[Sequence[by
 
 
 def _packed_tokens(piece: bytes | None) -> bytes | None:
-    """None when all are unknown (0), one value when all are alike: the usual stream brings one token a chunk."""
+    """None when all are unknown (0), one value when all are alike: the usual stream brings one
+    token a chunk."""
     if piece is None or piece != piece[:2] * (len(piece) // 2):
         return piece
     return piece[:2] if any(piece[:2]) else None

@@ -1,6 +1,6 @@
 """What a report says, before it is known how it will look: a function of the summary alone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from vllmperf.report.words import data_words, error_words, load_words, target_wo
 
 Summary = Mapping[str, Any]
 
-SHOWN_METRICS = ("ttft", "tpot", "itl", "e2el")
+SHOWN_METRICS = ("ttft", "ttft_scheduled", "tpot", "itl", "e2el", "e2el_scheduled")
 SHOWN_PERCENTILES = (50.0, 90.0, 99.0)
 FLAG_SHARED_ABOVE = 0.05
 """Above this share of gaps of unknown split the ITL percentiles are marked."""
@@ -64,8 +64,8 @@ def report(
     percentile_metrics: Sequence[str] | None = None,
     metric_percentiles: Sequence[float] | None = None,
 ) -> Report:
-    """percentile_metrics: rows of the latency table by name, metric_percentiles: its columns. Left out, those of the
-    plan, else the usual ones. UsageError names an unknown metric."""
+    """percentile_metrics: rows of the latency table by name, metric_percentiles: its columns. Left out,
+    those of the plan, else the usual ones. UsageError names an unknown metric."""
     plan = summary["plan"]
     percentiles = metric_percentiles or plan.get("metric_percentiles") or SHOWN_PERCENTILES
     return Report(
@@ -110,7 +110,9 @@ def _throughput(summary: Summary) -> tuple[tuple[str, str], ...]:
     pairs = [(number(value), unit) for value, unit in shown if value is not None]
     if good := summary["goodput"]:
         limits = ", ".join(f"{clean(name)} ≤ {limit:g} ms" for name, limit in good["objectives_ms"].items())
-        pairs.append((number(good["requests_per_s"]), f"good requests/s ({share(good['share'])} met {limits})"))
+        pairs.append(
+            (number(good["requests_per_s"]), f"good requests/s ({share(good['share'])} met {limits})")
+        )
     return tuple(pairs)
 
 
@@ -118,26 +120,27 @@ def _throughput(summary: Summary) -> tuple[tuple[str, str], ...]:
 
 
 def _shown(summary: Summary, asked: Sequence[str] | None) -> list[Metric]:
-    names = asked or summary["plan"].get("percentile_metrics")
-    if names:
-        return [_metric(name) for name in names]
-    metrics = summary["metrics"]
-    usual = [metric for name in SHOWN_METRICS for metric in _with_scheduled(name, summary["open_loop"])]
-    per_token, per_chunk = metrics.get("itl_token_ms"), metrics.get("itl_ms")
-    if per_token and per_chunk and per_token["mean"] < 0.99 * per_chunk["mean"]:
-        usual.insert(usual.index(BY_NAME["itl"]) + 1, BY_NAME["itl_token"])
-    return usual
+    """Those asked for, without the ones that a closed loop cannot have; ITL per token where it
+    says more than ITL."""
+    metrics = [_metric(name) for name in asked or summary["plan"].get("percentile_metrics") or SHOWN_METRICS]
+    if not summary["open_loop"]:
+        metrics = [metric for metric in metrics if not metric.name.endswith("_scheduled")]
+    itl = BY_NAME["itl"]
+    if itl in metrics and BY_NAME["itl_token"] not in metrics and _brings_several_tokens(summary):
+        metrics.insert(metrics.index(itl) + 1, BY_NAME["itl_token"])
+    return metrics
 
 
-def _with_scheduled(name: str, open_loop: bool) -> Iterable[Metric]:
-    yield BY_NAME[name]
-    if open_loop and f"{name}_scheduled" in BY_NAME:
-        yield BY_NAME[f"{name}_scheduled"]
+def _brings_several_tokens(summary: Summary) -> bool:
+    per_token, per_chunk = summary["metrics"].get("itl_token_ms"), summary["metrics"].get("itl_ms")
+    return bool(per_token and per_chunk and per_token["mean"] < 0.99 * per_chunk["mean"])
 
 
 def _metric(name: str) -> Metric:
     if name not in BY_NAME:
-        raise UsageError(f"there is no metric {clean(name)!r}: --percentile-metrics takes {', '.join(BY_NAME)}")
+        raise UsageError(
+            f"there is no metric {clean(name)!r}: --percentile-metrics takes {', '.join(BY_NAME)}"
+        )
     return BY_NAME[name]
 
 
@@ -147,10 +150,13 @@ def _latency(summary: Summary, shown: Sequence[Metric], percentiles: Sequence[fl
     rows = []
     for metric in shown:
         mark = " *" if flagged and metric.name in ("itl", "itl_token") else ""
-        rows.append(Row(metric.short + mark, _cells(summary["metrics"].get(metric.key), keys, with_count=True)))
+        rows.append(
+            Row(metric.short + mark, _cells(summary["metrics"].get(metric.key), keys, with_count=True))
+        )
     footnote = ""
     if flagged:
-        footnote = f"* {share(summary['gaps']['shared_share'])} of the gaps are even shares: several chunks came in one read"
+        part = share(summary["gaps"]["shared_share"])
+        footnote = f"* {part} of the gaps are even shares: several chunks came in one read"
     return Table("Latency, ms", (*keys, "count"), tuple(rows), footnote)
 
 
@@ -186,17 +192,16 @@ def _outcomes(summary: Summary) -> tuple[Outcome, ...]:
 CLIENT_KEYS = ("p50", "p99", "max")
 LAGS = (
     ("schedule_lag_ms", "schedule lag", "how late requests left"),
-    ("client_lag_ms", "client lag", "from a chunk's arrival to our seeing it"),
-    ("loop_ms", "loop turn", "how long one turn of the loop took"),
+    ("client_lag_ms", "client lag", "from arrival to seen by us"),
+    ("loop_ms", "loop turn", "one round of the client's loop"),
 )
 
 
 def _client(summary: Summary) -> Table:
-    rows = [
-        Row(label, _cells(summary["client"].get(key), CLIENT_KEYS, with_count=False), note)
-        for key, label, note in LAGS
-        if summary["client"].get(key)
-    ]
+    lags = [(summary["client"].get(key), label, note) for key, label, note in LAGS]
+    if summary["plan"].get("max_concurrency"):
+        lags.append((summary["metrics"]["slot_wait_ms"], "slot wait", "due, but the limit was reached"))
+    rows = [Row(label, _cells(lag, CLIENT_KEYS, with_count=False), note) for lag, label, note in lags if lag]
     return Table("Client error, ms", CLIENT_KEYS, tuple(rows))
 
 

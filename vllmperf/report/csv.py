@@ -1,4 +1,5 @@
-"""One row a request, for spreadsheets and scripts: the fields of the record, then the metrics of that request."""
+"""One row a request, for spreadsheets and scripts: the fields of the record, then the metrics of
+that request."""
 
 import csv
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,7 @@
-"""The requests of a run as a pandas DataFrame. pandas is an extra; ask for this module only where it may be missing."""
+"""The requests of a run as a pandas DataFrame.
+
+pandas is an extra; ask for this module only where it may be missing.
+"""
 
 from typing import Any
 
@@ -14,8 +17,10 @@ from vllmperf.report.csv import METRIC_COLUMNS
 
 
 def frame(recording: Recording) -> Any:
-    """One row a request, indexed by its number: fields of the record (missing: <NA>), categories for names, and the
-    request's metrics in ms (missing: NaN). Raises ImportError without pandas."""
+    """One row a request, indexed by its number. Raises ImportError without pandas.
+
+    Fields of the record (missing: <NA>), names as categories, and the request's metrics in ms (missing: NaN).
+    """
     import pandas as pd
 
     requests = recording.requests

@@ -1,4 +1,5 @@
-"""The report as a fragment of HTML for a notebook or a page: self-contained, no script, fit for light and dark."""
+"""The report as a fragment of HTML for a notebook or a page: self-contained, no script, fit for
+light and dark."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -9,14 +10,18 @@ from vllmperf.report.numbers import align
 
 STYLE = """
 .vllmperf{font:13px/1.45 system-ui,sans-serif;color:inherit;max-width:760px}
-.vllmperf table{border-collapse:collapse;margin:0 0 12px;background:none;color:inherit;font-variant-numeric:tabular-nums}
-.vllmperf th,.vllmperf td{padding:2px 14px 2px 0;border:0;text-align:left;background:none;color:inherit;vertical-align:top}
+.vllmperf table{border-collapse:collapse;margin:0 0 12px;background:none;color:inherit;
+font-variant-numeric:tabular-nums}
+.vllmperf th,.vllmperf td{padding:2px 14px 2px 0;border:0;text-align:left;background:none;color:inherit;
+vertical-align:top}
 .vllmperf th{font-weight:600}
 .vllmperf .n{text-align:right;white-space:pre}
 .vllmperf .d{opacity:.65}
 .vllmperf thead th{border-bottom:1px solid rgba(128,128,128,.45)}
 .vllmperf .v{border-left:4px solid;padding:2px 0 2px 10px;margin:0 0 12px}
-.vllmperf .trusted{border-color:#2e9e5b}.vllmperf .caution{border-color:#d99a1c}.vllmperf .untrusted{border-color:#d3413a}
+.vllmperf .trusted{border-color:#2e9e5b}
+.vllmperf .caution{border-color:#d99a1c}
+.vllmperf .untrusted{border-color:#d3413a}
 .vllmperf .bad{color:#d3413a}
 .vllmperf ul{margin:2px 0 0;padding-left:18px}
 .vllmperf svg{max-width:100%;margin-right:12px}
@@ -50,13 +55,16 @@ def page(body: str, title: str) -> str:
     """A whole page around a fragment, for a file of its own."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
         f'</head><body style="margin:24px">{body}</body></html>\n'
     )
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
-    rows = "".join(f'<tr><td class="d">{escape(label)}</td><td>{escape(value)}</td></tr>' for label, value in pairs)
+    rows = "".join(
+        f'<tr><td class="d">{escape(label)}</td><td>{escape(value)}</td></tr>' for label, value in pairs
+    )
     return f"<table>{rows}</table>" if rows else ""
 
 
@@ -84,10 +92,15 @@ def _outcomes(outcomes: Sequence[Outcome]) -> str:
         f'<td class="d">{escape(outcome.sample)}</td></tr>'
         for outcome in outcomes
     )
-    return f'<table><thead><tr><th colspan="4">Outcomes</th></tr></thead><tbody>{rows}</tbody></table>' if rows else ""
+    return (
+        f'<table><thead><tr><th colspan="4">Outcomes</th></tr></thead><tbody>{rows}</tbody></table>'
+        if rows
+        else ""
+    )
 
 
 def _verdict(content: Report) -> str:
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in content.reasons)
     listed = f"<ul>{reasons}</ul>" if reasons else ""
-    return f'<div class="v {content.level}"><b>{LEVELS[content.level]}</b>: {escape(content.verdict)}{listed}</div>'
+    said = f"<b>{LEVELS[content.level]}</b>: {escape(content.verdict)}"
+    return f'<div class="v {content.level}">{said}{listed}</div>'

@@ -1,5 +1,5 @@
-"""A report as lines of styled text. The same lines go to a terminal in colour and to a file in plain text, so what is
-aligned in one is aligned in the other, and nothing in them is ever read as markup."""
+"""A report as lines of styled text. The same lines go to a terminal in colour and to a file in plain text,
+so what is aligned in one is aligned in the other, and nothing in them is ever read as markup."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -135,13 +135,24 @@ def _groups(widths: Sequence[int], room: int) -> list[list[int]]:
 
 
 def _part(
-    table: Table, columns: Sequence[Sequence[str]], widths: Sequence[int], group: Sequence[int], label_width: int, width: int
+    table: Table,
+    columns: Sequence[Sequence[str]],
+    widths: Sequence[int],
+    group: Sequence[int],
+    label_width: int,
+    width: int,
 ) -> list[Line]:
     heads = "".join(" " * BETWEEN + table.heads[i].rjust(widths[i]) for i in group)
     found: list[Line] = [[(INDENT + table.title.ljust(label_width), "title"), (heads, "head")]]
     for number, row in enumerate(table.rows):
         cells = "".join(" " * BETWEEN + columns[i][number].rjust(widths[i]) for i in group)
-        found.append([(INDENT + row.label.ljust(label_width), "label"), (cells, ""), *_note(row, label_width, cells, width)])
+        found.append(
+            [
+                (INDENT + row.label.ljust(label_width), "label"),
+                (cells, ""),
+                *_note(row, label_width, cells, width),
+            ]
+        )
     return found
 
 

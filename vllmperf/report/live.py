@@ -1,8 +1,11 @@
-"""How a run gets on, on stderr while it goes: a small panel on a terminal, else at most one plain line every 10 s."""
+"""How a run gets on, on stderr while it goes: a small panel on a terminal, else at most one plain
+line every 10 s."""
+
+from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from vllmperf.report.console import encodable, is_colourful
 from vllmperf.report.numbers import clean, number, share
@@ -10,43 +13,14 @@ from vllmperf.report.numbers import clean, number, share
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from vllmperf.load.progress import Snapshot
+
 PLAIN_EVERY_S = 10.0
 BAR_WIDTH = 30
 
 
-class Snapshot(Protocol):
-    """What is shown of a moment of a run; load.progress makes them."""
-
-    @property
-    def elapsed_s(self) -> float: ...
-    @property
-    def asked(self) -> int | None: ...
-    @property
-    def sent(self) -> int: ...
-    @property
-    def in_flight(self) -> int: ...
-    @property
-    def done(self) -> int: ...
-    @property
-    def completed(self) -> int: ...
-    @property
-    def errors(self) -> dict[str, int]: ...
-    @property
-    def output_tokens_per_s(self) -> float | None: ...
-    @property
-    def ttft_ms_p50(self) -> float | None: ...
-    @property
-    def ttft_ms_p99(self) -> float | None: ...
-    @property
-    def client_lag_ms_p99(self) -> float | None: ...
-    @property
-    def time_left_s(self) -> float | None: ...
-    @property
-    def state(self) -> str: ...
-
-
 class Live:
-    """Use as a context manager around a run and call it with each snapshot. It leaves no trace of its panel."""
+    """Use as a context manager around a run and call it with each snapshot. The panel leaves no trace."""
 
     def __init__(self, file: TextIO | None = None, quiet: bool = False) -> None:
         self._file = file or sys.stderr
@@ -84,14 +58,15 @@ class Live:
 
 
 def line(snapshot: Snapshot) -> str:
-    """vllmperf: 20 s, sent 400 of 1,000, in flight 8, done 392, errors 0, 1,630 tok/s, TTFT p50 51 p99 70 ms, …"""
+    """vllmperf: 20 s, sent 400 of 1,000, in flight 8, done 392, errors 0, 1,630 tok/s, TTFT p50 51
+    p99 70 ms, …"""
     parts = [f"{snapshot.elapsed_s:.0f} s", *_counts(snapshot), *_rates(snapshot)]
     if snapshot.time_left_s is not None:
         parts.append(f"{snapshot.time_left_s:.0f} s left")
     return "vllmperf: " + ", ".join(parts)
 
 
-def panel(snapshot: Snapshot) -> "Text":
+def panel(snapshot: Snapshot) -> Text:
     """Three lines: how far, how many, how fast."""
     from rich.text import Text
 

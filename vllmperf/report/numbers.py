@@ -1,4 +1,5 @@
-"""Numbers as people read them: three or four digits that matter, thousands apart, decimal points under each other."""
+"""Numbers as people read them: three or four digits that matter, thousands apart, decimal points
+under each other."""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from vllmperf import _engine
 from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import BY_NAME
-from vllmperf.metrics.statistics import NS_PER_MS
+from vllmperf.metrics.statistics import NS_PER_MS, quantiles
 from vllmperf.metrics.view import Completed
 from vllmperf.record.reader import Recording
 
@@ -48,7 +47,7 @@ class Plots:
             raise UsageError(f"this run has no samples of {name}: it needs {BY_NAME[name].needs}")
         ax = ax if ax is not None else _new_axes()
         levels = np.linspace(0, 1, LEVELS)
-        values = np.array(_engine.quantile(np.ascontiguousarray(samples), levels.tolist())) / NS_PER_MS
+        values = np.array(quantiles(samples, levels.tolist()), dtype=np.float64) / NS_PER_MS
         ax.plot(values, levels)
         ax.set(xlabel=f"{BY_NAME[name].short}, ms", ylabel="share of samples up to it", ylim=(0, 1.01))
         ax.set_title(f"{BY_NAME[name].label}, n = {len(samples):,}")

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 class Run:
     """A run file, read when first asked for something.
 
-    path: the run file. It must stay there as long as it was not read; save() copies it.
+    path: the run file; save() copies it to a better place. keep_alive: what must not go before the Run.
     Raises UsageError at the first use when the file cannot be read.
     """
 
     def __init__(self, path: Path | str, keep_alive: object = None) -> None:
         self.path = Path(path)
-        self._keep_alive = keep_alive  # a temporary folder that goes when the run goes
+        self._keep_alive = keep_alive  # such as the temporary folder that the file is in
 
     @cached_property
     def recording(self) -> Recording:
@@ -48,8 +48,8 @@ class Run:
 
     @cached_property
     def requests(self) -> Any:
-        """One row a request, sorted by number: a pandas DataFrame with times in ns and metrics in ms, as in the CSV;
-        without pandas the structured NumPy array of the recording."""
+        """One row a request, sorted by number: a pandas DataFrame with times in ns and metrics in ms, as in
+        the CSV; without pandas the structured NumPy array of the recording."""
         from vllmperf.report.frame import frame
 
         try:
@@ -70,7 +70,9 @@ class Run:
         return Plots(self.recording)
 
     def table(
-        self, percentile_metrics: Sequence[str] | None = None, metric_percentiles: Sequence[float] | None = None
+        self,
+        percentile_metrics: Sequence[str] | None = None,
+        metric_percentiles: Sequence[float] | None = None,
     ) -> str:
         """The report as plain text of 80 columns."""
         summary = self.summarize(metric_percentiles) if metric_percentiles else self.summary

@@ -1,4 +1,4 @@
-"""What `vllmperf report` puts out: a run file in, the asked forms out."""
+"""What the command line puts out of a run: a table, JSON, CSV, HTML."""
 
 import json
 import sys
@@ -11,26 +11,28 @@ from vllmperf.report import console, csv, html
 from vllmperf.report.run import Run
 
 
-def show(
-    run_file: Path,
+def show_run(
+    run: Run,
     as_json: bool = False,
     csv_to: str | None = None,
     html_to: str | None = None,
     percentile_metrics: Sequence[str] | None = None,
     metric_percentiles: Sequence[float] | None = None,
 ) -> None:
-    """Print the table of a run file, or in its place what was asked for: JSON to stdout, CSV and HTML to a file or,
-    with "-", to stdout. Raises UsageError when the run cannot be read or a file cannot be written."""
-    run = Run(run_file)
-    if as_json:
-        summary = run.summarize(metric_percentiles or ())
-        sys.stdout.write(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Put a run out: CSV and HTML to files, JSON or the table to stdout. "-" as a file is stdout, instead of those.
+
+    Raises UsageError when the run cannot be read or a file cannot be written.
+    """
     if csv_to:
         _put(csv_to, lambda file: csv.write(run.recording, file))
     if html_to:
         _put(html_to, lambda file: _write_page(run, file))
-    if not (as_json or csv_to or html_to):
-        summary = run.summarize(metric_percentiles or ())
+    if "-" in (csv_to, html_to):
+        return
+    summary = run.summarize(metric_percentiles or ())
+    if as_json:
+        sys.stdout.write(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
         console.print_report(summary, percentile_metrics, metric_percentiles)
 
 

@@ -1,13 +1,13 @@
-"""Small cumulative plots as inline SVG: no script, no font, no address; colours fit a light and a dark page."""
+"""Small cumulative plots as inline SVG: no script, no font, no address; colours fit a light and a
+dark page."""
 
 from collections.abc import Sequence
 from html import escape
 
 import numpy as np
 
-from vllmperf import _engine
 from vllmperf.metrics.definitions import Samples
-from vllmperf.metrics.statistics import NS_PER_MS
+from vllmperf.metrics.statistics import NS_PER_MS, quantiles
 from vllmperf.report.numbers import decimals, fixed
 
 WIDTH, HEIGHT = 360, 180
@@ -15,6 +15,7 @@ LEFT, RIGHT, TOP, BOTTOM = 40, 14, 26, 28
 POINTS = 121
 SHOWN_UP_TO = 0.995
 """The plot ends at this quantile, so that one outlier does not press all others to the left edge."""
+FONT = "font:11px sans-serif;color:inherit"
 CURVE = "#3b82c4"  # readable on white and on near-black
 
 
@@ -23,7 +24,7 @@ def cdf(title: str, samples: Samples) -> str:
     if len(samples) < 2:
         return ""
     levels = np.linspace(0, SHOWN_UP_TO, POINTS)
-    values = np.array(_engine.quantile(np.ascontiguousarray(samples), levels.tolist())) / NS_PER_MS
+    values = np.array(quantiles(samples, levels.tolist()), dtype=np.float64) / NS_PER_MS
     low, high = float(values[0]), float(values[-1])
     if high <= low:
         return ""
@@ -33,18 +34,19 @@ def cdf(title: str, samples: Samples) -> str:
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True))
     return "".join([
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
-        f'aria-label="{escape(title)}, share of samples up to each value" style="font:11px sans-serif;color:inherit">',
+        f'aria-label="{escape(title)}, share of samples up to each value" style="{FONT}">',
         _text(LEFT, 14, title, "start", bold=True),
         *[_level(level) for level in (0.0, 0.5, 0.9)],
         *[_tick(tick, low, high, ticks) for tick in ticks],
-        f'<polyline points="{points}" fill="none" stroke="{CURVE}" stroke-width="2" stroke-linejoin="round"/>',
+        f'<polyline points="{points}" fill="none" stroke="{CURVE}" stroke-width="2"/>',
         "</svg>",
     ])  # fmt: skip
 
 
 def _text(x: float, y: float, text: str, anchor: str, bold: bool = False) -> str:
-    weight = ' font-weight="600"' if bold else ' opacity="0.7"'
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="currentColor"{weight}>{escape(text)}</text>'
+    weight = 'font-weight="600"' if bold else 'opacity="0.7"'
+    at = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text {at} fill="currentColor" {weight}>{escape(text)}</text>'
 
 
 def _level(level: float) -> str:

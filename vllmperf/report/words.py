@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import PurePath
 from typing import Any
 
 from vllmperf.report.numbers import clean, duration, number, plural
@@ -11,7 +12,8 @@ Plan = Mapping[str, Any]
 
 
 def target_words(plan: Plan) -> str:
-    return clean(plan.get("url") or plan.get("base_url") or "")
+    url = clean(plan.get("url") or plan.get("base_url") or "")
+    return f"{url} (simulated)" if plan.get("simulator") is not None else url
 
 
 def load_words(plan: Plan) -> str:
@@ -30,6 +32,8 @@ def _is_endless(rate: object) -> bool:
 
 def _rate_words(plan: Plan) -> str:
     rate = plan.get("request_rate")
+    if plan.get("arrival") == "trace":
+        return f"at the times of {clean(PurePath(plan.get('arrival_file') or 'a trace').name)}"
     if _is_endless(rate):
         return "" if plan.get("max_concurrency") else "all at once"
     return f"{number(_whole(rate))} requests/s, {_arrival_words(plan)}"
@@ -41,28 +45,40 @@ def _whole(rate: Any) -> float | int:
 
 
 def _arrival_words(plan: Plan) -> str:
-    arrival = str(plan.get("arrival") or "poisson")
-    if arrival == "gamma":
-        return f"gamma with burstiness {plan.get('burstiness')}"
-    return {"poisson": "Poisson", "constant": "evenly spaced", "trace": "as in the trace"}.get(arrival, clean(arrival))
+    arrival, burstiness = plan.get("arrival") or "gamma", plan.get("burstiness") or 1.0
+    if arrival == "gamma" and burstiness == 1:
+        arrival = "poisson"
+    words = {
+        "poisson": "Poisson",
+        "constant": "evenly spaced",
+        "gamma": f"gamma with burstiness {burstiness:g}",
+    }
+    return words.get(arrival, clean(arrival))
 
 
 def _concurrency_words(plan: Plan) -> str:
     limit = plan.get("max_concurrency")
     if not limit:
         return ""
-    return f"{number(limit)} at a time" if _is_endless(plan.get("request_rate")) else f"at most {number(limit)} at a time"
+    return (
+        f"{number(limit)} at a time"
+        if _is_endless(plan.get("request_rate"))
+        else f"at most {number(limit)} at a time"
+    )
 
 
 def data_words(plan: Plan) -> str:
     """random, 512 tokens in, 128 out"""
-    name = plan.get("dataset_name") or plan.get("dataset")
-    parts = [clean(name)] if name else []
-    if plan.get("random_input_len"):
-        parts.append(f"{number(plan['random_input_len'])} tokens in")
-    if plan.get("random_output_len"):
-        parts.append(f"{number(plan['random_output_len'])} out")
-    return ", ".join(parts)
+    parts = [clean(plan.get("dataset_name") or "")]
+    if plan.get("dataset_path"):
+        parts.append(clean(PurePath(plan["dataset_path"]).name))
+    if plan.get("input_len"):
+        parts.append(f"{plural(plan['input_len'], 'token')} in")
+    if plan.get("output_len"):
+        parts.append(f"{number(plan['output_len'])} out")
+    if plan.get("stream") is False:
+        parts.append("not streamed")
+    return ", ".join(part for part in parts if part)
 
 
 def time_words(started_at: str | None, duration_s: float | None) -> str:
