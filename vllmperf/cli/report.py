@@ -28,11 +28,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(args: argparse.Namespace) -> int:
-    from vllmperf.report.run import Run
-    from vllmperf.report.show import show_run
+    from vllmperf.report.show import show
 
-    show_run(
-        Run(args.run_file),
+    show(
+        args.run_file,
         as_json=args.json,
         csv_to=args.csv,
         html_to=args.html,

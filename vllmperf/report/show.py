@@ -11,29 +11,30 @@ from vllmperf.report import console, csv, html
 from vllmperf.report.run import Run
 
 
-def show_run(
-    run: Run,
+def show(
+    run: Run | Path,
     as_json: bool = False,
     csv_to: str | None = None,
     html_to: str | None = None,
     percentile_metrics: Sequence[str] | None = None,
     metric_percentiles: Sequence[float] | None = None,
 ) -> None:
-    """Put a run out: CSV and HTML to files, JSON or the table to stdout. "-" as a file is stdout, instead of those.
+    """Print the table of a run, or in its place what is asked for.
+
+    JSON goes to stdout, CSV and HTML to a file, or to stdout for "-".
 
     Raises UsageError when the run cannot be read or a file cannot be written.
     """
+    run = run if isinstance(run, Run) else Run(run)
     if csv_to:
         _put(csv_to, lambda file: csv.write(run.recording, file))
     if html_to:
         _put(html_to, lambda file: _write_page(run, file))
-    if "-" in (csv_to, html_to):
-        return
-    summary = run.summarize(metric_percentiles or ())
     if as_json:
+        summary = run.summarize(metric_percentiles or ())
         sys.stdout.write(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    else:
-        console.print_report(summary, percentile_metrics, metric_percentiles)
+    elif not csv_to and not html_to:
+        console.print_report(run.summarize(metric_percentiles or ()), percentile_metrics, metric_percentiles)
 
 
 def _write_page(run: Run, file: TextIO) -> None:
