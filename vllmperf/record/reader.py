@@ -68,7 +68,7 @@ def read(path: Path | str, texts: bool = True) -> Recording:
     try:
         with _open(path) as db:
             return _recording(path, db, texts)
-    except (sqlite3.DatabaseError, ValueError, KeyError) as error:
+    except (sqlite3.DatabaseError, ValueError, TypeError) as error:
         raise UsageError(f"{path} is damaged and cannot be read as a run file ({error})") from error
 
 
