@@ -20,9 +20,50 @@ BACKENDS = {
 
 DATASETS = ("random", "sharegpt", "sonnet", "custom")
 ARRIVALS = ("constant", "poisson", "gamma", "trace")
-METRICS = ("ttft", "ttft_scheduled", "tpot", "itl", "e2el", "e2el_scheduled")
-GOODPUT_METRICS = ("ttft", "tpot", "e2el")
+METRICS = (
+    "ttft",
+    "ttft_scheduled",
+    "ttft_text",
+    "tpot",
+    "itl",
+    "itl_token",
+    "e2el",
+    "e2el_scheduled",
+    "connect",
+    "slot_wait",
+)
+"""Names of vllmperf.metrics.definitions, here because a plan must be checked without NumPy."""
+
+GOODPUT_METRICS = ("ttft", "tpot", "e2el", "ttft_scheduled", "e2el_scheduled")
+MOST = 1e9
+"""No number of seconds, requests or tokens lies above it."""
 SECRET_HEADERS = ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization")
+SECRET_WORDS = ("token", "secret", "password", "api-key", "apikey", "credential")
+"""A header with one of these in its name is taken for a secret too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Tokens of a prompt, an answer, and the prefix that all prompts share. None: as the data has it."""
+
+    input: int | None
+    output: int | None
+    prefix: int
+
+
+DEFAULT_LENGTHS = {
+    "random": Lengths(1024, 128, 0),
+    "sharegpt": Lengths(None, None, 0),
+    "sonnet": Lengths(550, 150, 200),
+    "custom": Lengths(None, None, 0),
+}
+"""Of `vllm bench serve`, where it has them."""
+
+
+def is_secret(header: str) -> bool:
+    """Whether the value of a header of this name must not be written anywhere."""
+    name = header.lower()
+    return name in SECRET_HEADERS or any(word in name for word in SECRET_WORDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +86,7 @@ class Plan:
     arrival_file: str | None = None
     max_concurrency: int | None = None
     num_prompts: int | None = 1000
+    num_warmups: int = 0
     duration_s: float | None = None
     seed: int = 0
     # data
@@ -107,24 +149,52 @@ class Plan:
     @property
     def secrets(self) -> list[str]:
         """Texts that must not be written anywhere."""
-        hidden = [value for name, value in self.headers.items() if name.lower() in SECRET_HEADERS]
-        return [*([self.api_key] if self.api_key else []), *hidden]
+        hidden = [value for name, value in self.headers.items() if is_secret(name)]
+        # "Bearer abc": a server may echo the last word alone
+        words = [value.split()[-1] for value in hidden if value.strip()]
+        return [*([self.api_key] if self.api_key else []), *hidden, *words]
+
+    @property
+    def lengths(self) -> Lengths:
+        """What is asked for, else the data set's defaults."""
+        usual = DEFAULT_LENGTHS[self.dataset_name]
+        return Lengths(
+            self.input_len or usual.input,
+            self.output_len or usual.output,
+            usual.prefix if self.prefix_len is None else self.prefix_len,
+        )
 
     def to_dict(self) -> dict[str, Any]:
-        """For the run file: everything but secrets."""
+        """For the run file: everything but secrets, lengths as they are used."""
         plan = asdict(self)
         del plan["api_key"]
-        plan["headers"] = {
-            name: "***" if name.lower() in SECRET_HEADERS else value for name, value in self.headers.items()
-        }
-        return {**plan, "url": self.url, "authorized": self.api_key is not None}
+        plan["headers"] = {name: "***" if is_secret(name) else value for name, value in self.headers.items()}
+        lengths = self.lengths
+        plan |= {"input_len": lengths.input, "output_len": lengths.output, "prefix_len": lengths.prefix}
+        authorized = self.api_key is not None or any(name.lower() == "authorization" for name in self.headers)
+        return {**plan, "url": self.url, "authorized": authorized}
 
 
 def _positive(name: str, value: float | None, *, zero: bool = False) -> None:
     if value is None:
         return
+    wanted = f"a number {'of 0 or more' if zero else 'above 0'}"
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise UsageError(f"{name} is {value!r}: give {wanted}")
     if math.isnan(value) or value < 0 or (value == 0 and not zero):
-        raise UsageError(f"{name} is {value:g}: give a number {'of 0 or more' if zero else 'above 0'}")
+        raise UsageError(f"{name} is {value:g}: give {wanted}")
+
+
+def _finite(name: str, value: float | None, *, zero: bool = False) -> None:
+    _positive(name, value, zero=zero)
+    if value is not None and value > MOST:
+        raise UsageError(f"{name} is {value:g}: give a number up to {MOST:g}")
+
+
+def _whole(name: str, value: int | None, *, zero: bool = False) -> None:
+    _finite(name, value, zero=zero)
+    if value is not None and value != int(value):
+        raise UsageError(f"{name} is {value:g}: give a whole number")
 
 
 def _one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:
@@ -138,34 +208,47 @@ def _check_target(plan: Plan) -> None:
         parts = urlsplit(plan.base_url)
         parts.port  # noqa: B018 raises for a port that is no number
     except ValueError as error:
-        raise UsageError(f"--base-url {plan.base_url!r} is no URL ({error})") from None
+        raise UsageError(f"--base-url is no URL ({error}): give http://HOST:PORT or https://HOST") from None
+    if parts.username or parts.password:
+        raise UsageError("--base-url holds a user name or password: give --api-key or --header in its place")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"--base-url is {plan.base_url!r}: give http://HOST:PORT or https://HOST")
     if plan.endpoint is not None and not plan.endpoint.startswith("/"):
         raise UsageError(f"--endpoint is {plan.endpoint!r}: it must begin with /")
+    if plan.url.endswith("/chat/completions") != plan.is_chat and plan.url.endswith("completions"):
+        raise UsageError(f"--endpoint {plan.endpoint} is not one of --backend {plan.backend}: change one of them")
     for name, value in plan.headers.items():
         if not name or any(mark in name + value for mark in "\r\n\0") or ":" in name:
             raise UsageError(f"--header {name!r}: a header is NAME=VALUE without line breaks")
+    if plan.api_key is not None and not (plan.api_key.isascii() and plan.api_key.isprintable()):
+        raise UsageError("the API key holds what no header can carry: check --api-key or OPENAI_API_KEY")
     if plan.cacert and not Path(plan.cacert).is_file():
         raise UsageError(f"--cacert {plan.cacert}: there is no such file")
 
 
 def _check_load(plan: Plan) -> None:
     _positive("--request-rate", plan.request_rate)
+    if MOST < plan.request_rate < math.inf:
+        raise UsageError(f"--request-rate is {plan.request_rate:g}: give inf for as fast as possible")
     _positive("--burstiness", plan.burstiness)
-    _positive("--max-concurrency", plan.max_concurrency)
-    _positive("--num-prompts", plan.num_prompts)
-    _positive("--duration", plan.duration_s)
-    _positive("--threads", plan.threads, zero=True)
-    _positive("--warm-connections", plan.warm_connections, zero=True)
-    _positive("--spin-us", plan.spin_us, zero=True)
-    _positive("--n", plan.n)
+    _finite("--duration", plan.duration_s)
+    _finite("--spin-us", plan.spin_us, zero=True)
+    for name in ("max_concurrency", "num_prompts", "n"):
+        _whole(f"--{name.replace('_', '-')}", getattr(plan, name))
+    for name in ("num_warmups", "threads", "warm_connections"):
+        _whole(f"--{name.replace('_', '-')}", getattr(plan, name), zero=True)
+    if not isinstance(plan.seed, int) or not 0 <= plan.seed < 2**32:
+        raise UsageError(f"--seed is {plan.seed!r}: give a whole number from 0 to 2^32 - 1")
     _one_of("--arrival", plan.arrival, ARRIVALS)
     if (plan.arrival == "trace") != (plan.arrival_file is not None):
         raise UsageError("--arrival trace and --arrival-file FILE go together: give both or none")
     if plan.arrival in ("constant", "poisson", "gamma") and not math.isfinite(plan.request_rate):
         raise UsageError(f"--arrival {plan.arrival} needs a --request-rate")
-    if plan.num_prompts is None and plan.duration_s is None:
+    if plan.arrival == "trace" and math.isfinite(plan.request_rate):
+        raise UsageError("--arrival trace has its own times: leave --request-rate out")
+    if plan.arrival is None and plan.burstiness != 1 and not math.isfinite(plan.request_rate):
+        raise UsageError("--burstiness needs a --request-rate")
+    if plan.num_prompts is None and plan.duration_s is None and plan.arrival != "trace":
         raise UsageError("a run needs an end: give --num-prompts, --duration, or both")
     if plan.num_prompts is None and not plan.is_open_loop and plan.max_concurrency is None:
         raise UsageError("--duration alone would send without limit: add --request-rate or --max-concurrency")
@@ -177,18 +260,18 @@ def _check_data(plan: Plan) -> None:
         raise UsageError("--dataset-path does not go with --dataset-name random: remove one of them")
     if plan.dataset_name != "random" and not plan.dataset_path:
         raise UsageError(f"--dataset-name {plan.dataset_name} needs --dataset-path FILE")
-    _positive("--input-len", plan.input_len)
-    _positive("--output-len", plan.output_len)
+    _whole("--input-len", plan.input_len)
+    _whole("--output-len", plan.output_len)
+    _whole("--random-prefix-len", plan.prefix_len, zero=True)
+    _whole("--logprobs", plan.logprobs, zero=True)
     if not 0 <= plan.random_range_ratio < 1:
         raise UsageError(f"--random-range-ratio is {plan.random_range_ratio:g}: it must be within 0 and 1")
 
 
 def _check_limits(plan: Plan) -> None:
-    _positive("--connect-timeout", plan.connect_timeout_s)
-    _positive("--first-token-timeout", plan.first_token_timeout_s)
-    _positive("--stall-timeout", plan.stall_timeout_s)
-    _positive("--total-timeout", plan.total_timeout_s)
-    _positive("--grace-period", plan.grace_period_s, zero=True)
+    for name in ("connect_timeout", "first_token_timeout", "stall_timeout", "total_timeout"):
+        _finite(f"--{name.replace('_', '-')}", getattr(plan, name + "_s"))
+    _finite("--grace-period", plan.grace_period_s, zero=True)
 
 
 def _check_report(plan: Plan) -> None:
