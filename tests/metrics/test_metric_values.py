@@ -62,7 +62,13 @@ def test_an_answer_that_came_in_one_read_has_no_tpot(tmp_path: Path) -> None:
 
 
 def test_a_json_body_has_a_latency_but_no_first_token(tmp_path: Path) -> None:
-    body = {"first_token_ns": NONE, "first_text_ns": NONE, "first_token_seen_ns": NONE, "chunks": 0, "output_tokens": 4}
+    body = {
+        "first_token_ns": NONE,
+        "first_text_ns": NONE,
+        "first_token_seen_ns": NONE,
+        "chunks": 0,
+        "output_tokens": 4,
+    }
     summary = summary_of(tmp_path, [Request(0, ttft=70, gaps=[], fields=body)])
     assert summary["metrics"]["ttft_ms"] is None
     assert summary["metrics"]["tpot_ms"] is None
@@ -89,7 +95,10 @@ def test_only_completed_requests_count(tmp_path: Path) -> None:
 
 def test_percentiles_are_those_of_numpy(tmp_path: Path) -> None:
     random = np.random.default_rng(4)
-    requests = [Request(i, ttft=float(t), gaps=random.lognormal(2, 1, 7).tolist()) for i, t in enumerate(random.gamma(3, 20, 101))]
+    requests = [
+        Request(i, ttft=float(t), gaps=random.lognormal(2, 1, 7).tolist())
+        for i, t in enumerate(random.gamma(3, 20, 101))
+    ]
     recording = read(write_run(tmp_path / "a.run", requests))
     summary = summarize(recording, [12.5, 99.99])
     for key, samples in {
@@ -106,10 +115,20 @@ def test_percentiles_are_those_of_numpy(tmp_path: Path) -> None:
 def test_percentiles_of_the_plan_are_added(tmp_path: Path) -> None:
     summary = summary_of(tmp_path, steady(4), plan={"metric_percentiles": [25, 99.99]})
     row = summary["metrics"]["ttft_ms"]
-    assert [key for key in row if key.startswith("p")] == ["p25", "p50", "p90", "p95", "p99", "p99.9", "p99.99"]
+    assert [key for key in row if key.startswith("p")] == [
+        "p25",
+        "p50",
+        "p90",
+        "p95",
+        "p99",
+        "p99.9",
+        "p99.99",
+    ]
 
 
-def test_beyond_the_cap_percentiles_come_from_a_histogram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beyond_the_cap_percentiles_come_from_a_histogram(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(statistics, "EXACT_UP_TO", 5)
     summary = summary_of(tmp_path, [Request(0, gaps=[10, 11, 12, 13, 14, 15, 16])])
     row = summary["metrics"]["itl_ms"]
@@ -223,14 +242,18 @@ def test_lags_that_were_not_measured_are_null(tmp_path: Path) -> None:
     ],
 )
 def test_goodput_counts_requests_that_met_every_objective(tmp_path: Path, objectives: Any, met: int) -> None:
-    requests = [Request(0), Request(1, gaps=[]), failed(2, "refused", "")]  # e2el 80 and 50; the second has no TPOT
+    requests = [
+        Request(0),
+        Request(1, gaps=[]),
+        failed(2, "refused", ""),
+    ]  # e2el 80 and 50; the second has no TPOT
     good = summary_of(tmp_path, requests, plan={"goodput": objectives})["goodput"]
     assert good["met"] == met
     assert good["share"] == pytest.approx(met / 3)
 
 
 def test_goodput_names_an_objective_that_it_does_not_know(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'itl'.*ttft, tpot, e2el"):
+    with pytest.raises(UsageError, match=r"'itl'.*ttft, tpot, e2el"):
         summary_of(tmp_path, [Request(0)], plan={"goodput": {"itl": 5}})
 
 

@@ -21,7 +21,8 @@ from vllmperf.record.writer import RunWriter
 
 # architecture.md §8: these keys never change meaning.
 KEYS = {
-    "": "schema tool profile started_at duration_s plan environment requests tokens throughput in_flight metrics client verdict",
+    "": "schema tool profile started_at duration_s plan environment "
+    "requests tokens throughput in_flight metrics client verdict",
     "tool": "name version",
     "requests": "asked sent completed outcomes",
     "tokens": "prompt output source",
@@ -75,7 +76,11 @@ def test_an_empty_run_measures_nothing(tmp_path: Path) -> None:
 
 
 def test_a_run_of_failures_keeps_a_sample_of_each(tmp_path: Path) -> None:
-    requests = [failed(0, "refused", ""), failed(1, "refused", "connection refused"), failed(2, "http_error", "boom", status=500)]
+    requests = [
+        failed(0, "refused", ""),
+        failed(1, "refused", "connection refused"),
+        failed(2, "http_error", "boom", status=500),
+    ]
     summary = summary_of(tmp_path, requests)
     assert summary["requests"]["outcomes"] == {"refused": 2, "http_error": 1}
     assert summary["requests"]["samples"] == {"refused": "connection refused", "http_error": "HTTP 500: boom"}
@@ -111,7 +116,9 @@ def test_cut_off_requests_are_no_failures(tmp_path: Path) -> None:
     requests = steady(200) + [failed(200 + i, "incomplete", "", sent=8000) for i in range(20)]
     level, reason = level_and_reason(summary_of(tmp_path, requests))
     assert level == "caution"
-    assert reason == "9.09 % of the requests were cut off at the end: long ones are missing from the latencies"
+    assert (
+        reason == "9.09 % of the requests were cut off at the end: long ones are missing from the latencies"
+    )
 
 
 @pytest.mark.parametrize(("lag_ms", "level"), [(4.0, "trusted"), (6.0, "caution"), (60.0, "untrusted")])
@@ -153,7 +160,9 @@ def test_a_closed_loop_that_was_not_full_is_flagged(tmp_path: Path) -> None:
 
 
 def test_a_burst_smaller_than_the_limit_has_no_level_to_hold(tmp_path: Path) -> None:
-    assert summary_of(tmp_path, steady(200, 200), plan={"max_concurrency": 500})["verdict"]["level"] == "trusted"
+    assert (
+        summary_of(tmp_path, steady(200, 200), plan={"max_concurrency": 500})["verdict"]["level"] == "trusted"
+    )
 
 
 def test_the_tail_of_a_run_is_not_held_against_it(tmp_path: Path) -> None:

@@ -36,7 +36,13 @@ def test_the_field_table_names_exactly_the_fields_of_the_record() -> None:
 
 def test_every_field_survives_the_round_trip(tmp_path: Path) -> None:
     request = Request(7)
-    numbers = request.record() | {"cached_tokens": 3, "retries": 1, "thread": 2, "slot_wait_ns": 5, "first_byte_ns": NONE}
+    numbers = request.record() | {
+        "cached_tokens": 3,
+        "retries": 1,
+        "thread": 2,
+        "slot_wait_ns": 5,
+        "first_byte_ns": NONE,
+    }
     request.fields = numbers
     (row,) = read(write_run(tmp_path / "a.run", [request])).requests
     assert {name: int(row[name]) for name in numbers} == numbers
@@ -79,7 +85,11 @@ def test_stamps_come_back_as_pairs(tmp_path: Path) -> None:
 
 
 def test_texts_and_errors_are_cut_where_they_belong(tmp_path: Path) -> None:
-    requests = [Request(0, text="häl\0lo"), failed(1, "http_error", "too läte"), Request(2, text="x", error="y")]
+    requests = [
+        Request(0, text="häl\0lo"),
+        failed(1, "http_error", "too läte"),
+        Request(2, text="x", error="y"),
+    ]
     recording = read(write_run(tmp_path / "a.run", requests))
     assert recording.texts == ["häl\0lo", None, "x"]
     assert recording.errors == [None, "too läte", "y"]
@@ -110,7 +120,9 @@ def test_what_did_not_happen_is_null_in_the_file(tmp_path: Path) -> None:
 
 
 def test_the_file_says_what_was_run_when_and_by_what(tmp_path: Path) -> None:
-    recording = read(write_run(tmp_path / "a.run", [Request(0)], plan={"rate": float("inf"), "path": Path("x")}))
+    recording = read(
+        write_run(tmp_path / "a.run", [Request(0)], plan={"rate": float("inf"), "path": Path("x")})
+    )
     assert recording.plan == PLAN | {"rate": "inf", "path": "x"}
     assert recording.environment == {"cpu": "test"}
     assert recording.meta["started_at"] == "2026-11-24T10:00:00.000Z"
@@ -121,7 +133,9 @@ def test_the_file_says_what_was_run_when_and_by_what(tmp_path: Path) -> None:
 
 
 def test_the_engines_start_is_the_start(tmp_path: Path) -> None:
-    path = write_run(tmp_path / "a.run", [Request(0)], counters={"start_real_ns": START_REAL_NS + 1_500_000_000})
+    path = write_run(
+        tmp_path / "a.run", [Request(0)], counters={"start_real_ns": START_REAL_NS + 1_500_000_000}
+    )
     assert read(path).meta["started_at"] == "2026-11-24T10:00:01.500Z"
 
 
@@ -152,7 +166,10 @@ def test_a_request_number_cannot_be_recorded_twice(tmp_path: Path) -> None:
         with pytest.raises(VllmperfError, match="cannot write the run file"):
             writer.append(batch([Request(1), Request(0)]))
         writer.append(batch([Request(2)]))
-    assert read(tmp_path / "a.run").requests["index"].tolist() == [0, 2]  # the failed batch left nothing behind
+    assert read(tmp_path / "a.run").requests["index"].tolist() == [
+        0,
+        2,
+    ]  # the failed batch left nothing behind
 
 
 def test_a_state_must_be_a_known_one(tmp_path: Path) -> None:
@@ -236,7 +253,7 @@ def test_a_killed_run_keeps_everything_that_was_committed(tmp_path: Path, delay_
 
 
 def hot_journal(path: Path) -> None:
-    """A file as a writer leaves it that was killed in the middle of a commit: changed pages, journal still there."""
+    """A file as a writer leaves it that was killed within a commit: changed pages, journal still there."""
     child = f"""
 import os, sqlite3
 db = sqlite3.connect({str(path)!r}, isolation_level=None)
@@ -292,7 +309,7 @@ def test_another_database_is_no_run_file(tmp_path: Path) -> None:
 def test_a_newer_run_file_is_refused(tmp_path: Path) -> None:
     path = write_run(tmp_path / "a.run", [Request(0)])
     sql(path, f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
-    with pytest.raises(UsageError, match="newer vllmperf .* upgrade"):
+    with pytest.raises(UsageError, match=r"newer vllmperf .* upgrade"):
         read(path)
 
 

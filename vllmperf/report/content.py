@@ -84,7 +84,7 @@ def report(
 VERDICTS = {
     "trusted": "the client kept up, and its own error is far below what it measured",
     "caution": "the numbers stand, but read them with this in mind",
-    "untrusted": "these numbers do not say what they seem to say",
+    "untrusted": "do not rely on these numbers",
 }
 
 
@@ -96,6 +96,7 @@ def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
         ("load", load_words(plan)),
         ("data", data_words(plan)),
         ("time", time_words(summary["started_at"], summary["duration_s"])),
+        ("profile", clean(summary["profile"])),
     )
     return tuple((label, value) for label, value in facts if value)
 
@@ -147,7 +148,9 @@ def _metric(name: str) -> Metric:
 def _latency(summary: Summary, shown: Sequence[Metric], percentiles: Sequence[float]) -> Table:
     keys = ["mean", *map(percentile_key, percentiles)]
     flagged = (summary["gaps"]["shared_share"] or 0) > FLAG_SHARED_ABOVE
-    rows = []
+    rows: list[Row] = []
+    if not summary["requests"]["completed"]:
+        shown = []
     for metric in shown:
         mark = " *" if flagged and metric.name in ("itl", "itl_token") else ""
         rows.append(
@@ -209,7 +212,7 @@ def _client_facts(summary: Summary) -> tuple[tuple[str, str], ...]:
     client = summary["client"]
     facts = (
         ("in flight", _in_flight_words(summary)),
-        ("coalesced", f"{share(client['coalesced_share'])} of the chunks shared a read with another"),
+        ("coalesced", _coalesced_words(client["coalesced_share"])),
         ("connections", _connection_words(client)),
         ("CPU", _cpu_words(client["cpu_s"], summary["duration_s"])),
     )
@@ -226,6 +229,10 @@ def _in_flight_words(summary: Summary) -> str:
     return f"{asked}{number(in_flight['mean'])} on average{held_words}, {number(in_flight['max'])} at most"
 
 
+def _coalesced_words(part: float | None) -> str:
+    return "" if part is None else f"{share(part)} of the chunks shared a read with another"
+
+
 def _connection_words(client: Mapping[str, Any]) -> str:
     retries = plural(client["silent_retries"], "silent retry", "silent retries")
     return f"{number(client['connections_opened'])} opened, {retries}"
@@ -234,5 +241,5 @@ def _connection_words(client: Mapping[str, Any]) -> str:
 def _cpu_words(cpu_s: float | None, duration_s: float | None) -> str:
     if cpu_s is None:
         return ""
-    part = f", {share(cpu_s / duration_s)} of one core" if duration_s else ""
+    part = f", {share(cpu_s / duration_s)} of one core" if duration_s and duration_s >= 1 else ""
     return f"{duration(cpu_s)}{part}"

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from vllmperf.report.console import encodable, is_colourful
-from vllmperf.report.numbers import clean, number, share
+from vllmperf.report.numbers import clean, number, rough
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -78,7 +78,7 @@ def panel(snapshot: Snapshot) -> Text:
         (f"{snapshot.state:<9}", "bold"),
         ("━" * filled, "green"),
         ("━" * (BAR_WIDTH - filled), "dim"),
-        (f"  {share(done) if done is not None else ''}  {snapshot.elapsed_s:.0f} s{left}", ""),
+        (f"  {f'{100 * done:.0f} %' if done is not None else ''}  {snapshot.elapsed_s:.0f} s{left}", ""),
     )
     *counts, errors = _counts(snapshot)
     failing = "bold red" if snapshot.errors else "dim"
@@ -111,11 +111,7 @@ def _rates(snapshot: Snapshot) -> list[str]:
     if snapshot.output_tokens_per_s is not None:
         found.append(f"{snapshot.output_tokens_per_s:,.0f} tok/s")
     if snapshot.ttft_ms_p50 is not None:
-        found.append(f"TTFT p50 {_ms(snapshot.ttft_ms_p50)} p99 {_ms(snapshot.ttft_ms_p99)} ms")
+        found.append(f"TTFT p50 {rough(snapshot.ttft_ms_p50)} p99 {rough(snapshot.ttft_ms_p99)} ms")
     if snapshot.client_lag_ms_p99 is not None:
-        found.append(f"client lag p99 {_ms(snapshot.client_lag_ms_p99)} ms")
+        found.append(f"client lag p99 {rough(snapshot.client_lag_ms_p99)} ms")
     return found
-
-
-def _ms(value: float | None) -> str:
-    return number(None if value is None else float(f"{value:.3g}"))

@@ -29,6 +29,11 @@ def number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else fixed(value, decimals([value]))
 
 
+def rough(value: float | None) -> str:
+    """A number that changes as one looks at it, with three digits: 0.123, 12.3, 1,234"""
+    return NOTHING if value is None else fixed(value, max(decimals([value]) - 1, 0) if value >= 1 else FINEST)
+
+
 def share(value: float | None) -> str:
     """0.0123 → 1.2 %. Something is never shown as nothing, nor a part as all."""
     if value is None:

@@ -1,0 +1,335 @@
+"""HTML, CSV, plots, the Run object, the live panel, and the command `vllmperf report`."""
+
+import argparse
+import builtins
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from runs import PLAN, closed_loop, summary_of
+from synthetic import NONE, Request, batch, failed, steady, write_run
+
+from vllmperf.cli import report as command
+from vllmperf.errors import UsageError
+from vllmperf.load.progress import Snapshot
+from vllmperf.record.reader import read
+from vllmperf.record.writer import RunWriter
+from vllmperf.report import csv as csv_report
+from vllmperf.report import html, live, svg
+from vllmperf.report.run import Run
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "a.run", closed_loop(), plan=PLAN)
+
+
+def parsed(fragment: str) -> ET.Element:
+    """The fragment as XML: proves that every tag is closed and every text escaped."""
+    return ET.fromstring(fragment.replace(" class=bad", ' class="bad"'))
+
+
+# ---- HTML ----
+
+
+def test_the_fragment_is_well_formed_and_needs_nothing_from_outside(run_file: Path) -> None:
+    text = Run(run_file)._repr_html_()
+    parsed(text)
+    assert "<script" not in text
+    assert not re.search(r"(src|href|url\()", text)
+    assert "trusted" in text
+
+
+def test_text_from_outside_is_escaped(tmp_path: Path) -> None:
+    requests = [*steady(4), failed(4, "reset", "<script>alert(1)</script>&\"'")]
+    summary = summary_of(tmp_path, requests, {"model": "<b>&model", "goodput": {"ttft": 1}})
+    text = html.fragment(summary)
+    parsed(text)
+    assert "<script>" not in text
+    assert "&lt;b&gt;&amp;model" in text
+
+
+def test_an_empty_run_has_a_page_too(tmp_path: Path) -> None:
+    parsed(Run(write_run(tmp_path / "a.run", []))._repr_html_())
+
+
+def test_a_cdf_rises_from_left_to_right() -> None:
+    samples = np.random.default_rng(1).lognormal(17, 0.3, 1000)
+    text = svg.cdf("TTFT", samples)
+    points = re.search(r'points="([^"]+)"', text)
+    assert points
+    x, y = np.array([pair.split(",") for pair in points[1].split()], dtype=float).T
+    assert (np.diff(x) >= 0).all()
+    assert (np.diff(y) <= 0).all()
+    assert x.min() >= svg.LEFT
+    assert x.max() <= svg.WIDTH - svg.RIGHT
+    parsed(text)
+
+
+@pytest.mark.parametrize("samples", [[], [5.0], [5.0, 5.0]])
+def test_without_two_different_samples_there_is_no_plot(samples: list[float]) -> None:
+    assert svg.cdf("TTFT", np.array(samples)) == ""
+
+
+# ---- CSV ----
+
+
+def test_the_csv_has_a_row_a_request(run_file: Path) -> None:
+    file = io.StringIO()
+    csv_report.write(read(run_file), file)
+    rows = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert len(rows) == 200
+    assert (rows[0]["index"], rows[0]["outcome"], rows[0]["ttft_ms"]) == ("0", "completed", "50.000000")
+    assert rows[0]["scheduled_ns"] == rows[0]["ttft_scheduled_ms"] == ""
+    assert (rows[7]["outcome"], rows[7]["ttft_ms"], rows[7]["status"]) == ("http_error", "", "500")
+    assert "engine [core] died" in rows[7]["error"]
+
+
+def test_a_text_of_several_lines_stays_one_row(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "a.run", [failed(0, "http_error", 'a\n"b",c')])
+    file = io.StringIO()
+    csv_report.write(read(path), file)
+    assert [row["error"] for row in csv.DictReader(io.StringIO(file.getvalue()))] == ['a\n"b",c']
+
+
+# ---- Run ----
+
+
+def test_a_run_gives_a_data_frame(run_file: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = Run(run_file).requests
+    assert frame.loc[0, "outcome"] == "completed"
+    assert frame["ttft_ms"].count() == 198
+    assert frame["ttft_ms"].mean() == 50
+    assert frame.loc[0, "scheduled_ns"] is pandas.NA
+    assert frame["last_token_ns"].max() > 0
+
+
+def without(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """As if a package were not installed."""
+    real = builtins.__import__
+
+    def refuse(wanted: str, *more: Any, **named: Any) -> Any:
+        if wanted.split(".")[0] == name:
+            raise ImportError(wanted)
+        return real(wanted, *more, **named)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+
+
+def test_without_pandas_there_is_an_array(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "pandas")
+    requests = Run(run_file).requests
+    assert requests["index"].tolist() == list(range(200))
+    assert requests["scheduled_ns"][0] == NONE
+
+
+def test_gaps_are_in_ms(run_file: Path) -> None:
+    gaps = Run(run_file).gaps
+    assert gaps.shape == (594,)
+    assert (gaps == 10).all()
+
+
+def test_the_table_of_a_run_can_have_other_percentiles(run_file: Path) -> None:
+    text = Run(run_file).table(metric_percentiles=[12.5])
+    assert "p12.5" in text
+    assert "–" not in text
+
+
+def test_a_run_is_saved_as_a_copy_that_is_never_written_over(run_file: Path, tmp_path: Path) -> None:
+    run = Run(run_file)
+    saved = run.save(tmp_path / "b.run")
+    assert Run(saved).summary["requests"] == run.summary["requests"]
+    with pytest.raises(UsageError, match="exists already"):
+        run.save(saved)
+    assert run.save(run_file) == run_file
+
+
+def test_a_missing_run_is_named_when_it_is_looked_at(tmp_path: Path) -> None:
+    run = Run(tmp_path / "no.run")
+    assert "no.run" in repr(run)
+    with pytest.raises(UsageError, match="there is no run file"):
+        _ = run.summary
+
+
+# ---- plots ----
+
+
+@pytest.mark.parametrize("name", ["ttft", "itl", "tpot", "e2el"])
+def test_plots_draw_the_distribution(run_file: Path, name: str) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    axes = getattr(Run(run_file).plot, name)()
+    assert axes.lines[0].get_ydata()[-1] == 1
+    assert "ms" in axes.get_xlabel()
+    plt.close(axes.figure)
+
+
+def test_without_matplotlib_the_error_says_what_to_install(
+    run_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without(monkeypatch, "matplotlib")
+    with pytest.raises(UsageError, match=r"pip install 'vllmperf\[plots\]'"):
+        Run(run_file).plot.ttft()
+
+
+def test_a_metric_that_the_run_does_not_have_cannot_be_drawn(run_file: Path) -> None:
+    with pytest.raises(UsageError, match="no samples of ttft_scheduled"):
+        Run(run_file).plot.cdf("ttft_scheduled")
+    with pytest.raises(UsageError, match="no metric 'speed'"):
+        Run(run_file).plot.cdf("speed")
+
+
+# ---- live ----
+
+SNAPSHOT = Snapshot(
+    elapsed_s=20.0,
+    asked=1000,
+    sent=400,
+    in_flight=8,
+    done=392,
+    completed=390,
+    errors={"http_error": 2},
+    output_tokens_per_s=1630.4,
+    ttft_ms_p50=51.23,
+    ttft_ms_p99=70.0,
+    client_lag_ms_p99=0.1234,
+    time_left_s=30.0,
+    state="running",
+)
+
+
+def test_the_plain_line_tells_everything() -> None:
+    assert live.line(SNAPSHOT) == (
+        "vllmperf: 20 s, sent 400 of 1,000, in flight 8, done 392, errors 2 (http error 2), 1,630 tok/s, "
+        "TTFT p50 51.2 p99 70.0 ms, client lag p99 0.123 ms, 30 s left"
+    )
+
+
+def test_the_panel_tells_the_same() -> None:
+    text = live.panel(SNAPSHOT).plain
+    assert len(text.splitlines()) == 3
+    for part in (
+        "running",
+        "40 %",
+        "sent 400 of 1,000",
+        "errors 2 (http error 2)",
+        "1,630 tok/s",
+        "30 s left",
+    ):
+        assert part in text
+
+
+def test_nothing_known_yet_is_no_error() -> None:
+    first = Snapshot(elapsed_s=0.0, asked=None, sent=0, in_flight=0, done=0, completed=0, state="warming")
+    assert "sent 0" in live.panel(first).plain
+    assert live.line(first) == "vllmperf: 0 s, sent 0, in flight 0, done 0, errors 0"
+
+
+def test_without_a_terminal_there_is_a_line_every_ten_seconds_at_most() -> None:
+    file = io.StringIO()
+    with live.Live(file) as show:
+        for tenth in range(350):
+            show(Snapshot(elapsed_s=tenth / 10, asked=None, sent=0, in_flight=0, done=0, completed=0))
+    assert [line.split(",")[0] for line in file.getvalue().splitlines()] == [
+        "vllmperf: 10 s",
+        "vllmperf: 20 s",
+        "vllmperf: 30 s",
+    ]
+
+
+def test_quiet_is_quiet() -> None:
+    file = io.StringIO()
+    with live.Live(file, quiet=True) as show:
+        show(SNAPSHOT)
+    assert file.getvalue() == ""
+
+
+def test_the_panel_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    file = Terminal()
+    with live.Live(file) as show:
+        show(SNAPSHOT)
+    text = file.getvalue()
+    assert "sent 400 of 1,000" in text
+    assert text.count("\x1b[2K") >= 3  # each line of the panel is wiped
+    assert text.rstrip("\n").endswith("\x1b[2K") or "\x1b[?25h" in text
+
+
+# ---- the command ----
+
+
+def run_command(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    command.add(parser.add_subparsers())
+    return command.run(parser.parse_args(["report", *words]))
+
+
+def test_the_command_prints_the_table(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(str(run_file)) == 0
+    assert capsys.readouterr().out == Run(run_file).table()
+
+
+def test_the_command_prints_json(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_command(str(run_file), "--json", "--metric-percentiles", "99.99")
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["schema"] == 1
+    assert "p99.99" in summary["metrics"]["ttft_ms"]
+
+
+def test_the_command_writes_csv_and_html(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_command(str(run_file), "--csv", str(tmp_path / "a.csv"), "--html", str(tmp_path / "a.html"))
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 201
+    assert (tmp_path / "a.html").read_text().startswith("<!doctype html>")
+    assert "wrote" in capsys.readouterr().err
+
+
+def test_csv_can_go_to_stdout(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_command(str(run_file), "--csv", "-")
+    assert capsys.readouterr().out.startswith("index,")
+
+
+def test_a_file_that_cannot_be_written_is_named(run_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot write"):
+        run_command(str(run_file), "--csv", str(tmp_path / "no" / "a.csv"))
+
+
+@pytest.mark.parametrize("text", ["fast", "50,200", "-1"])
+def test_a_bad_percentile_is_refused(run_file: Path, text: str) -> None:
+    with pytest.raises(SystemExit):
+        run_command(str(run_file), f"--metric-percentiles={text}")
+
+
+def test_the_command_says_that_a_run_was_killed(tmp_path: Path) -> None:
+    with RunWriter(tmp_path / "a.run", PLAN, {}) as writer:
+        writer.append(batch([Request(0)]))
+        writer._put_meta(writer={"pid": 2**22 + 1, "host": read(tmp_path / "a.run").meta["writer"]["host"]})
+    words = [sys.executable, "-m", "vllmperf", "report", str(tmp_path / "a.run")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "this run was killed: 1 request was recorded; those in flight are lost" in done.stdout
+
+
+def test_a_bad_file_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "vllmperf", "report", str(tmp_path / "no.run")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("vllmperf: error: there is no run file")
