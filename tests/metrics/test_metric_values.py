@@ -135,6 +135,7 @@ def test_beyond_the_cap_percentiles_come_from_a_histogram(
     assert row["p50"] == pytest.approx(13, rel=5e-4)
     assert row["mean"] == pytest.approx(13, rel=1e-6)
     assert row["n"] == 7
+    assert summary["gaps"]["percentiles"] == "histogram, ±0.049 %"
 
 
 # ---- tokens per chunk ----

@@ -11,6 +11,7 @@ from runs import closed_loop, golden, open_loop, summary_of
 from synthetic import Request, failed, steady
 
 from vllmperf.errors import UsageError
+from vllmperf.metrics import statistics
 from vllmperf.report import console, numbers
 from vllmperf.report.content import report
 from vllmperf.report.layout import cut
@@ -78,6 +79,12 @@ def test_percentiles_of_unknown_split_are_marked(tmp_path: Path) -> None:
     text = console.table(golden(tmp_path, "open_loop"))
     assert "ITL *" in text
     assert "* 66.7 % of the gaps are even shares: several chunks came in one read" in text
+
+
+def test_percentiles_from_a_histogram_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "EXACT_UP_TO", 5)
+    text = console.table(summary_of(tmp_path, closed_loop()))
+    assert "percentiles of the 594 gaps are from a histogram, ±0.049 %" in text
 
 
 def test_a_limit_shows_the_wait_for_a_slot(tmp_path: Path) -> None:

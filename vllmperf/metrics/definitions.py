@@ -89,6 +89,8 @@ def _itl_token(done: Completed) -> Samples:
     if len(tokens) == 0 or is_known.mean() < TOKENS_KNOWN_FROM or tokens.sum(dtype=np.int64) > REPEAT_AT_MOST:
         return np.zeros(0, dtype=np.float32)
     counts = tokens[is_known]
+    if (counts == 1).all():  # the usual stream: spare the copies
+        return done.gaps_ns if is_known.all() else done.gaps_ns[is_known]
     per_token = np.divide(done.gaps_ns[is_known], counts, dtype=np.float32)
     return np.repeat(per_token, counts)
 

@@ -14,6 +14,9 @@ DEFAULT_PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 EXACT_UP_TO = 64_000_000
 """Percentiles are exact up to this many samples, beyond it read from a histogram (at most 0.049 % off)."""
 
+FROM_HISTOGRAM = "histogram, ±0.049 %"
+"""What the summary says of such percentiles."""
+
 NS_PER_MS = 1e6
 
 Row = dict[str, Any]

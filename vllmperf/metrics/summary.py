@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import _engine
-from vllmperf.metrics import identity
+from vllmperf.metrics import identity, statistics
 from vllmperf.metrics.definitions import METRICS
 from vllmperf.metrics.goodput import goodput
 from vllmperf.metrics.in_flight import InFlight, sweep
-from vllmperf.metrics.statistics import EXACT_UP_TO, describe, describe_histogram, percentile_list
+from vllmperf.metrics.statistics import describe, describe_histogram, percentile_list
 from vllmperf.metrics.verdict import verdict
 from vllmperf.metrics.view import Completed
 from vllmperf.record.reader import Recording
@@ -158,7 +158,11 @@ def _gaps(done: Completed) -> Part:
         "n": n,
         "shared": int(done.gap_shared.sum()),
         "shared_share": done.shared_share,
-        "percentiles": None if n == 0 else "exact" if n <= EXACT_UP_TO else "histogram, ±0.049 %",
+        "percentiles": None
+        if n == 0
+        else "exact"
+        if n <= statistics.EXACT_UP_TO
+        else statistics.FROM_HISTOGRAM,
     }
 
 

@@ -156,11 +156,15 @@ def _latency(summary: Summary, shown: Sequence[Metric], percentiles: Sequence[fl
         rows.append(
             Row(metric.short + mark, _cells(summary["metrics"].get(metric.key), keys, with_count=True))
         )
-    footnote = ""
+    return Table("Latency, ms", (*keys, "count"), tuple(rows), _footnote(summary, flagged))
+
+
+def _footnote(summary: Summary, flagged: bool) -> str:
+    gaps = summary["gaps"]
     if flagged:
-        part = share(summary["gaps"]["shared_share"])
-        footnote = f"* {part} of the gaps are even shares: several chunks came in one read"
-    return Table("Latency, ms", (*keys, "count"), tuple(rows), footnote)
+        return f"* {share(gaps['shared_share'])} of the gaps are even shares: several chunks came in one read"
+    is_exact = gaps["percentiles"] in (None, "exact")
+    return "" if is_exact else f"percentiles of the {number(gaps['n'])} gaps are from a {gaps['percentiles']}"
 
 
 def _cells(row: Mapping[str, Any] | None, keys: Sequence[str], with_count: bool) -> tuple[str, ...]:
@@ -196,14 +200,14 @@ CLIENT_KEYS = ("p50", "p99", "max")
 LAGS = (
     ("schedule_lag_ms", "schedule lag", "how late requests left"),
     ("client_lag_ms", "client lag", "from arrival to seen by us"),
-    ("loop_ms", "loop turn", "one round of the client's loop"),
+    ("loop_ms", "loop time", "one turn of our loop"),
 )
 
 
 def _client(summary: Summary) -> Table:
     lags = [(summary["client"].get(key), label, note) for key, label, note in LAGS]
     if summary["plan"].get("max_concurrency"):
-        lags.append((summary["metrics"]["slot_wait_ms"], "slot wait", "due, but the limit was reached"))
+        lags.append((summary["metrics"]["slot_wait_ms"], "slot wait", "due, but at the limit"))
     rows = [Row(label, _cells(lag, CLIENT_KEYS, with_count=False), note) for lag, label, note in lags if lag]
     return Table("Client error, ms", CLIENT_KEYS, tuple(rows))
 

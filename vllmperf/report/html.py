@@ -41,7 +41,7 @@ def fragment(
     parts = [
         _pairs(content.facts),
         _verdict(content),
-        _pairs([(unit, number) for number, unit in content.throughput]),
+        _throughput(content),
         _table(content.latency),
         "".join(plots),
         _outcomes(content.outcomes),
@@ -68,6 +68,21 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
     return f"<table>{rows}</table>" if rows else ""
 
 
+def _throughput(content: Report) -> str:
+    numbers = align([number for number, _ in content.throughput])
+    units = [unit for _, unit in content.throughput]
+    rows = "".join(
+        f'<tr><td class="n">{_figures(number)}</td><td>{escape(unit)}</td></tr>'
+        for number, unit in zip(numbers, units, strict=True)
+    )
+    return f"<table>{rows}</table>" if rows else ""
+
+
+def _figures(cell: str) -> str:
+    """A figure space is as wide as a digit: decimal points stay under each other in any font."""
+    return escape(cell.replace(" ", chr(0x2007)))
+
+
 def _table(table: Table) -> str:
     if not table.rows:
         return ""
@@ -80,8 +95,7 @@ def _table(table: Table) -> str:
 
 
 def _row(row: Row, cells: Sequence[str]) -> str:
-    # A figure space is as wide as a digit: decimal points stay under each other in any font with even digits.
-    figures = "".join(f'<td class="n">{escape(cell.replace(" ", chr(0x2007)))}</td>' for cell in cells)
+    figures = "".join(f'<td class="n">{_figures(cell)}</td>' for cell in cells)
     return f'<tr><td>{escape(row.label)}</td>{figures}<td class="d">{escape(row.note)}</td></tr>'
 
 

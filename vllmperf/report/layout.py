@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len, chop_cells
 
-from vllmperf.report.content import Outcome, Report, Row, Table
+from vllmperf.report.content import Outcome, Report, Table
 from vllmperf.report.numbers import align
 
 Span = tuple[str, str]
@@ -143,22 +143,14 @@ def _part(
     width: int,
 ) -> list[Line]:
     heads = "".join(" " * BETWEEN + table.heads[i].rjust(widths[i]) for i in group)
+    room = width - len(INDENT) - label_width - len(heads) - BETWEEN
+    has_notes = all(len(row.note) <= room for row in table.rows)
     found: list[Line] = [[(INDENT + table.title.ljust(label_width), "title"), (heads, "head")]]
     for number, row in enumerate(table.rows):
         cells = "".join(" " * BETWEEN + columns[i][number].rjust(widths[i]) for i in group)
-        found.append(
-            [
-                (INDENT + row.label.ljust(label_width), "label"),
-                (cells, ""),
-                *_note(row, label_width, cells, width),
-            ]
-        )
+        note = " " * BETWEEN + row.note if has_notes and row.note else ""
+        found.append([(INDENT + row.label.ljust(label_width), "label"), (cells, ""), (note, "dim")])
     return found
-
-
-def _note(row: Row, label_width: int, cells: str, width: int) -> Line:
-    room = width - len(INDENT) - label_width - len(cells) - BETWEEN
-    return [(" " * BETWEEN + row.note, "dim")] if row.note and len(row.note) <= room else []
 
 
 # ---- outcomes and verdict ----
