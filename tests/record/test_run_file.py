@@ -252,26 +252,30 @@ def test_a_killed_run_keeps_everything_that_was_committed(tmp_path: Path, delay_
     assert recording.histograms["loop"].count == 1
 
 
-def hot_journal(path: Path) -> None:
-    """A file as a writer leaves it that was killed within a commit: changed pages, journal still there."""
-    child = f"""
-import os, sqlite3
-db = sqlite3.connect({str(path)!r}, isolation_level=None)
-db.execute("PRAGMA cache_size=1")
-db.execute("BEGIN IMMEDIATE")
-db.execute("UPDATE requests SET gaps = zeroblob(20000)")
+WITHIN_A_COMMIT = """
+import os, sys
+sys.path.insert(0, sys.argv[2])
+from synthetic import PLAN, batch, steady
+from vllmperf.record.writer import RunWriter
+from pathlib import Path
+writer = RunWriter(Path(sys.argv[1]), PLAN, {})
+writer.append(batch(steady(50)))
+writer._db.execute("PRAGMA cache_size = 1")  # so that changed pages reach the file before the commit
+writer._db.execute("BEGIN IMMEDIATE")
+writer._db.execute("UPDATE requests SET gaps = zeroblob(20000)")
 os.kill(os.getpid(), 9)
 """
-    subprocess.run([sys.executable, "-c", child], check=False)
-    assert path.with_name(path.name + "-journal").exists()
 
 
 def test_a_run_killed_within_a_commit_is_read_as_of_the_commit_before(tmp_path: Path) -> None:
-    path = write_run(tmp_path / "a.run", steady(50))
-    hot_journal(path)
+    path = tmp_path / "a.run"
+    arguments = [sys.executable, "-c", WITHIN_A_COMMIT, str(path), str(Path(__file__).parent)]
+    subprocess.run(arguments, check=False)
+    assert path.with_name("a.run-journal").exists()
     recording = read(path)
     assert (recording.gaps_ns == np.float32(10 * MS)).all()
     assert len(recording.requests) == 50
+    assert recording.state == "killed"
 
 
 # ---- files that are no run files ----

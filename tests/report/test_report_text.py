@@ -40,7 +40,7 @@ def test_the_table_is_as_it_was(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("make", [closed_loop, open_loop, list])
 def test_no_line_is_wider_than_the_screen(tmp_path: Path, width: int, make: Any) -> None:
     plan = {"model": "组织/" + "模型" * 40, "goodput": {"ttft": 100, "e2el": 2000}}
-    summary = summary_of(tmp_path, make(), plan)
+    summary = summary_of(tmp_path, [*make(), failed(999, "stalled", "没有回答" * 30)], plan)
     text = console.table(summary, metric_percentiles=[5, 25, 50, 75, 90, 95, 99, 99.9], width=width)
     assert max(cell_len(line) for line in text.splitlines()) <= width
 
