@@ -238,5 +238,5 @@ def test_decimal_points_stand_under_each_other() -> None:
 
 def test_cutting_counts_wide_characters_twice() -> None:
     assert cut("abcdef", 4) == "abc…"
-    assert cell_len(cut("模型模型模型", 5)) <= 5
+    assert cut("模型模型", 5) == "模型…"
     assert cut("abc", 0) == ""
