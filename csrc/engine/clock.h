@@ -1,5 +1,6 @@
 /* clock: the two clocks of the program in ns. Owns nothing; any thread may call.
- * Durations are CLOCK_MONOTONIC. CLOCK_REALTIME is for people, for joins, and because kernel receive stamps are in it.
+ * Durations are CLOCK_MONOTONIC. CLOCK_REALTIME is for people, for joins, and because kernel receive stamps
+ * are in it.
  */
 #ifndef VLLMPERF_CLOCK_H
 #define VLLMPERF_CLOCK_H
@@ -7,7 +8,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#define NS_PER_S INT64_C(1000000000)
+#define NS_PER_S  INT64_C(1000000000)
 #define NS_PER_MS INT64_C(1000000)
 
 static inline int64_t clock_ns(clockid_t id) {
@@ -16,8 +17,12 @@ static inline int64_t clock_ns(clockid_t id) {
     return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
 }
 
-static inline int64_t clock_mono_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
-static inline int64_t clock_real_ns(void) { return clock_ns(CLOCK_REALTIME); }
+static inline int64_t clock_mono_ns(void) {
+    return clock_ns(CLOCK_MONOTONIC);
+}
+static inline int64_t clock_real_ns(void) {
+    return clock_ns(CLOCK_REALTIME);
+}
 
 /* What to add to a CLOCK_REALTIME stamp to get CLOCK_MONOTONIC, as of now. */
 static inline int64_t clock_real_to_mono_ns(void) {

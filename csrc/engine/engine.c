@@ -44,7 +44,9 @@ struct engine {
 
 /* ---- configuration ---- */
 
-static char *copy_text(const char *text) { return strdup(text ? text : ""); }
+static char *copy_text(const char *text) {
+    return strdup(text ? text : "");
+}
 
 static const char **copy_texts(const char *const *texts, size_t n) {
     const char **copies = calloc(n ? n : 1, sizeof *copies);
@@ -81,7 +83,8 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high) {
     return value < low ? low : value > high ? high : value;
 }
 
-/* One thread carries some 100,000 events a second: more only for many streams, and never more than half the cores. */
+/* One thread carries some 100,000 events a second: more only for many streams, and never more than half the
+ * cores. */
 static int64_t choose_threads(const struct engine_config *config) {
     int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
     int64_t most = config->max_concurrency > 0 ? config->max_concurrency : INT64_MAX;
@@ -171,7 +174,8 @@ static void wake_all(struct engine *e) {
         if (e->seats[i].worker) worker_wake(e->seats[i].worker);
 }
 
-int engine_feed(struct engine *e, size_t n, const int64_t *offsets, const int64_t *at_ns, const char *bodies) {
+int engine_feed(struct engine *e, size_t n, const int64_t *offsets, const int64_t *at_ns,
+                const char *bodies) {
     if (n == 0) return 0;
     if (e->n_fed > 0 && e->has_times != (at_ns != NULL)) return -2;
     struct block *block = block_new(e->n_fed, n, offsets, at_ns, bodies);
@@ -299,7 +303,9 @@ static enum engine_state state_of(struct engine *e, bool sending) {
     return sending ? ENGINE_RUNNING : ENGINE_DRAINING;
 }
 
-static long long get(const atomic_llong *counter) { return atomic_load_explicit(counter, memory_order_relaxed); }
+static long long get(const atomic_llong *counter) {
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
 
 void engine_counters(struct engine *e, struct engine_counters *sum) {
     bool sending = false;

@@ -1,8 +1,9 @@
-/* engine: a run from start to end on its own threads. The threads send, stamp and record; the caller feeds requests and
- * takes finished ones. Nothing here knows of Python.
+/* engine: a run from start to end on its own threads. The threads send, stamp and record; the caller feeds
+ * requests and takes finished ones. Nothing here knows of Python.
  *
- * Life: engine_new, engine_feed as often as wanted, engine_start, engine_drain until it says that the run has ended,
- * engine_free. Feeding may go on while the run goes. One caller thread at a time; the engine's threads are its own.
+ * Life: engine_new, engine_feed as often as wanted, engine_start, engine_drain until it says that the run has
+ * ended, engine_free. Feeding may go on while the run goes. One caller thread at a time; the engine's threads
+ * are its own.
  */
 #ifndef VLLMPERF_ENGINE_H
 #define VLLMPERF_ENGINE_H
@@ -53,14 +54,15 @@ struct engine *engine_new(const struct engine_config *config, char *error, size_
 
 /* Queue n requests: bodies and times are copied. at_ns is NULL in a closed loop (all feeds alike).
  * 0, -1 out of memory, -2 when this feed has times and an earlier one had none or the reverse. */
-int engine_feed(struct engine *engine, size_t n, const int64_t *offsets, const int64_t *at_ns, const char *bodies);
+int engine_feed(struct engine *engine, size_t n, const int64_t *offsets, const int64_t *at_ns,
+                const char *bodies);
 void engine_feed_end(struct engine *engine);
 
 /* 0, -1 when it was started before, or an errno of pthread_create. */
 int engine_start(struct engine *engine);
 
-/* Wait until timeout_ns has passed or the run has ended, then move all finished requests to *batch (which must be
- * empty). False when the run has ended and everything had been given before. */
+/* Wait until timeout_ns has passed or the run has ended, then move all finished requests to *batch (which
+ * must be empty). False when the run has ended and everything had been given before. */
 bool engine_drain(struct engine *engine, int64_t timeout_ns, struct batch *batch);
 
 /* Send no more. now = true also cuts what is in flight (it is recorded as incomplete). */
@@ -68,7 +70,8 @@ void engine_stop(struct engine *engine, bool now);
 
 void engine_counters(struct engine *engine, struct engine_counters *counters);
 
-/* A new histogram, summed over the threads; at most a second old while the run goes. NULL when out of memory. */
+/* A new histogram, summed over the threads; at most a second old while the run goes. NULL when out of memory.
+ */
 struct hist *engine_histogram(struct engine *engine, enum engine_histogram which);
 
 /* Stops at once if need be, joins the threads, frees everything. */

@@ -1,5 +1,5 @@
-/* loop: which sockets are readable or writable, with a wait of ns resolution and a wake-up from other threads.
- * Knows nothing of HTTP. One thread waits; any thread may wake.
+/* loop: which sockets are readable or writable, with a wait of ns resolution and a wake-up from other
+ * threads. Knows nothing of HTTP. One thread waits; any thread may wake.
  */
 #ifndef VLLMPERF_LOOP_H
 #define VLLMPERF_LOOP_H

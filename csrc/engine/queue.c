@@ -23,7 +23,8 @@ static void *copy(const void *from, size_t size) {
     return to;
 }
 
-struct block *block_new(int64_t first_index, size_t n, const int64_t *offsets, const int64_t *at_ns, const char *bodies) {
+struct block *block_new(int64_t first_index, size_t n, const int64_t *offsets, const int64_t *at_ns,
+                        const char *bodies) {
     struct block *block = calloc(1, sizeof *block);
     if (!block) return NULL;
     atomic_init(&block->references, 1);
@@ -37,7 +38,9 @@ struct block *block_new(int64_t first_index, size_t n, const int64_t *offsets, c
     return NULL;
 }
 
-void block_hold(struct block *block) { atomic_fetch_add(&block->references, 1); }
+void block_hold(struct block *block) {
+    atomic_fetch_add(&block->references, 1);
+}
 
 void block_drop(struct block *block) {
     if (!block || atomic_fetch_sub(&block->references, 1) != 1) return;

@@ -1,5 +1,6 @@
-/* queue: requests that were fed and not yet sent. A block is one feed(): bodies and times in one piece of memory that
- * lives until its last request is finished. Any thread may call; each queue has a lock of its own.
+/* queue: requests that were fed and not yet sent. A block is one feed(): bodies and times in one piece of
+ * memory that lives until its last request is finished. Any thread may call; each queue has a lock of its
+ * own.
  */
 #ifndef VLLMPERF_QUEUE_H
 #define VLLMPERF_QUEUE_H
@@ -20,7 +21,8 @@ struct block {
 };
 
 /* A block with copies of everything; the caller holds one reference. NULL when out of memory. */
-struct block *block_new(int64_t first_index, size_t n, const int64_t *offsets, const int64_t *at_ns, const char *bodies);
+struct block *block_new(int64_t first_index, size_t n, const int64_t *offsets, const int64_t *at_ns,
+                        const char *bodies);
 void block_hold(struct block *block);
 void block_drop(struct block *block);
 
@@ -30,8 +32,12 @@ struct item {
     size_t i;
 };
 
-static inline int64_t item_index(const struct item *item) { return item->block->first_index + (int64_t)item->i; }
-static inline const char *item_body(const struct item *item) { return item->block->bodies + item->block->offsets[item->i]; }
+static inline int64_t item_index(const struct item *item) {
+    return item->block->first_index + (int64_t)item->i;
+}
+static inline const char *item_body(const struct item *item) {
+    return item->block->bodies + item->block->offsets[item->i];
+}
 static inline int64_t item_body_len(const struct item *item) {
     return item->block->offsets[item->i + 1] - item->block->offsets[item->i];
 }
@@ -45,7 +51,8 @@ enum take {
 
 struct queue; /* opaque */
 
-/* A queue that takes every stride-th request of the blocks given to it, starting with request `first` of the run. */
+/* A queue that takes every stride-th request of the blocks given to it, starting with request `first` of the
+ * run. */
 struct queue *queue_new(int64_t first, int64_t stride);
 void queue_free(struct queue *queue);
 

@@ -76,9 +76,10 @@ static void chain_begin(struct chain *c) {
 static void record_begin(struct record *record) {
     memset(record, 0, sizeof *record);
     int64_t *unknown[] = {
-        &record->scheduled_ns,  &record->sent_ns,       &record->connected_ns,  &record->first_byte_ns,
-        &record->first_token_ns, &record->first_text_ns, &record->last_token_ns, &record->end_ns,
-        &record->first_token_seen_ns, &record->last_token_seen_ns, &record->prompt_tokens, &record->cached_tokens,
+        &record->scheduled_ns,       &record->sent_ns,        &record->connected_ns,
+        &record->first_byte_ns,      &record->first_token_ns, &record->first_text_ns,
+        &record->last_token_ns,      &record->end_ns,         &record->first_token_seen_ns,
+        &record->last_token_seen_ns, &record->prompt_tokens,  &record->cached_tokens,
         &record->output_tokens,
     };
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) *unknown[i] = RECORD_NONE;
@@ -98,8 +99,8 @@ void response_begin(struct response *r) {
 
 /* ---- chunks ---- */
 
-/* Give the open gaps their length: an even share of the time since the stamp before them. Chunks of the very first
- * read have no stamp before them: they stay open and share the time to the next read. */
+/* Give the open gaps their length: an even share of the time since the stamp before them. Chunks of the very
+ * first read have no stamp before them: they stay open and share the time to the next read. */
 static void chain_settle(struct chain *c) {
     size_t n = c->n_gaps - c->open;
     int64_t time_ns = c->last_ns - c->open_since_ns;
@@ -158,7 +159,8 @@ static void keep_stamp(struct response *r, const struct read_stamp *stamp) {
 }
 
 /* One token chunk of one choice. `tokens` is 0 when not known. */
-static void count_chunk(struct response *r, struct chain *c, const struct read_stamp *stamp, uint16_t tokens) {
+static void count_chunk(struct response *r, struct chain *c, const struct read_stamp *stamp,
+                        uint16_t tokens) {
     struct record *record = &r->record;
     bool same_read = c->started && c->read == stamp->number;
     if (!c->started) record->choices++;
@@ -190,13 +192,14 @@ static enum finish_reason finish_reason_of(const char *name, size_t len) {
 }
 
 static void keep_choice_text(struct response *r, struct chain *c, const struct delta_choice *choice) {
-    if (r->keep_text && choice->content && !text_add_unescaped(&c->text, choice->content, choice->content_len))
+    if (r->keep_text && choice->content &&
+        !text_add_unescaped(&c->text, choice->content, choice->content_len))
         r->no_memory = true;
 }
 
 static bool is_empty_end(const struct delta_choice *choice) {
-    return choice->finish_reason && choice->content_len == 0 && choice->reasoning_len == 0 && !choice->has_tool_calls &&
-           choice->token_ids < 0;
+    return choice->finish_reason && choice->content_len == 0 && choice->reasoning_len == 0 &&
+           !choice->has_tool_calls && choice->token_ids < 0;
 }
 
 static void on_choice(void *context, const struct delta_choice *choice) {
@@ -329,14 +332,21 @@ void response_body(struct response *r, const char *bytes, size_t len, const stru
         sse_feed(r->sse, bytes, len);
         take_events(r);
         break;
-    case BODY_JSON: take_json(r, bytes, len); break;
+    case BODY_JSON:
+        take_json(r, bytes, len);
+        break;
     case BODY_ERROR:
-    case BODY_OTHER: response_error(r, bytes, len); break;
-    case BODY_UNKNOWN: break;
+    case BODY_OTHER:
+        response_error(r, bytes, len);
+        break;
+    case BODY_UNKNOWN:
+        break;
     }
 }
 
-bool response_is_whole(const struct response *r) { return r->done || r->finished; }
+bool response_is_whole(const struct response *r) {
+    return r->done || r->finished;
+}
 
 void response_error(struct response *r, const char *message, size_t len) {
     bool is_body = r->kind == BODY_ERROR || r->kind == BODY_OTHER;
@@ -352,15 +362,16 @@ static void finish_stream(struct response *r) {
     take_events(r);
     int64_t tails = 0;
     for (size_t i = 0; i < r->n_chains; i++) tails += r->chains[i].has_tail;
-    /* A last event without text is the end-of-sequence token (vLLM counts it in usage) or only a closing bracket
-     * (llama.cpp, OpenAI). When usage shows that there are not that many tokens it was the latter. */
+    /* A last event without text is the end-of-sequence token (vLLM counts it in usage) or only a closing
+     * bracket (llama.cpp, OpenAI). When usage shows that there are not that many tokens it was the latter. */
     bool are_tokens = r->usage_tokens < 0 || r->record.chunks + tails <= r->usage_tokens;
     for (size_t i = 0; i < r->n_chains; i++) {
         struct chain *c = &r->chains[i];
         struct read_stamp tail = {c->tail_arrived_ns, c->tail_seen_ns, c->tail_read};
         if (c->has_tail && are_tokens) count_chunk(r, c, &tail, 0);
         chain_settle(c);
-        c->n_gaps = c->open; /* what is still open came in one read with the first chunk: its spacing is unknown */
+        c->n_gaps =
+            c->open; /* what is still open came in one read with the first chunk: its spacing is unknown */
     }
 }
 
@@ -397,12 +408,14 @@ enum outcome response_finish(struct response *r) {
         return OUTCOME_http_error;
     if (r->failed) return OUTCOME_stream_error;
     if (r->malformed || r->no_memory || r->kind == BODY_OTHER) return OUTCOME_malformed;
-    if (r->kind == BODY_STREAM && !response_is_whole(r)) return has_output(r) ? OUTCOME_truncated : OUTCOME_no_tokens;
+    if (r->kind == BODY_STREAM && !response_is_whole(r))
+        return has_output(r) ? OUTCOME_truncated : OUTCOME_no_tokens;
     return has_output(r) ? OUTCOME_completed : OUTCOME_no_tokens;
 }
 
 /* The chains' gaps and texts one behind the other; texts are separated by a NUL. */
-static bool join_chains(const struct response *r, struct record_gap **gaps, size_t *n_gaps, struct text *text) {
+static bool join_chains(const struct response *r, struct record_gap **gaps, size_t *n_gaps,
+                        struct text *text) {
     *n_gaps = 0;
     for (size_t i = 0; i < r->n_chains; i++) *n_gaps += r->chains[i].n_gaps;
     *gaps = malloc((*n_gaps ? *n_gaps : 1) * sizeof **gaps);

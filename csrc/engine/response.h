@@ -1,6 +1,6 @@
-/* response: what one answer's bytes and stamps mean. Turns body pieces into token chunks, gaps, counts, text and a
- * record. Knows neither sockets nor clocks nor libcurl: every time comes in from outside.
- * Owns its buffers, which are kept from one request to the next. One thread at a time.
+/* response: what one answer's bytes and stamps mean. Turns body pieces into token chunks, gaps, counts, text
+ * and a record. Knows neither sockets nor clocks nor libcurl: every time comes in from outside. Owns its
+ * buffers, which are kept from one request to the next. One thread at a time.
  */
 #ifndef VLLMPERF_RESPONSE_H
 #define VLLMPERF_RESPONSE_H
@@ -12,16 +12,17 @@
 #include "stats/record.h"
 #include "stream/sse.h"
 
-enum { RESPONSE_ERROR_BYTES = 2048 };          /* of an error body or message that are kept */
+enum { RESPONSE_ERROR_BYTES = 2048 };            /* of an error body or message that are kept */
 enum { RESPONSE_JSON_BYTES = 64 * 1024 * 1024 }; /* a plain JSON body beyond this is malformed */
-enum { RESPONSE_MAX_CHAINS = 1024 };           /* choices beyond this are timed as if they were choice 0 */
+enum { RESPONSE_MAX_CHAINS = 1024 };             /* choices beyond this are timed as if they were choice 0 */
 
 struct text {
     char *bytes;
     size_t len, cap;
 };
 
-/* The chunks of one choice. Gaps whose chunks shared a read wait in [open, n_gaps) until a later stamp is known. */
+/* The chunks of one choice. Gaps whose chunks shared a read wait in [open, n_gaps) until a later stamp is
+ * known. */
 struct chain {
     struct record_gap *gaps;
     size_t n_gaps, cap_gaps, open;
@@ -47,8 +48,8 @@ struct response {
     bool keep_text, keep_stamps;
     bool done, finished, failed; /* [DONE], finish_reason, error object */
     bool malformed, too_long, no_memory;
-    int64_t last_event_ns;                             /* newest event with data, as seen; NONE before */
-    int64_t ids, usage_tokens;                         /* output tokens by token ids, by the newest usage */
+    int64_t last_event_ns;     /* newest event with data, as seen; NONE before */
+    int64_t ids, usage_tokens; /* output tokens by token ids, by the newest usage */
     struct chain *chains;
     size_t n_chains, newest; /* newest: the chain of the newest chunk */
     struct record_stamp *stamps;
@@ -77,8 +78,8 @@ bool response_is_whole(const struct response *r);
 /* Remember why (first message wins); cut to RESPONSE_ERROR_BYTES. */
 void response_error(struct response *r, const char *message, size_t len);
 
-/* The transfer is over: settle open gaps and tails, fill the token counts of the record, and give the outcome that the
- * body speaks for, if the transfer itself went well. */
+/* The transfer is over: settle open gaps and tails, fill the token counts of the record, and give the outcome
+ * that the body speaks for, if the transfer itself went well. */
 enum outcome response_finish(struct response *r);
 
 /* Append record, gaps, stamps, text and error to a batch. 0, or -1 when out of memory. */

@@ -43,15 +43,20 @@ struct transport {
 
 /* ---- time ---- */
 
-int64_t transport_now_ns(const struct transport *t) { return clock_mono_ns() - t->start_ns; }
+int64_t transport_now_ns(const struct transport *t) {
+    return clock_mono_ns() - t->start_ns;
+}
 
-void transport_sync_clocks(struct transport *t) { t->real_to_run_ns = clock_real_to_mono_ns() - t->start_ns; }
+void transport_sync_clocks(struct transport *t) {
+    t->real_to_run_ns = clock_real_to_mono_ns() - t->start_ns;
+}
 
 void transport_set_start(struct transport *t, int64_t start_mono_ns) {
     t->start_ns = start_mono_ns;
     transport_sync_clocks(t);
     for (size_t i = 0; i < t->n_multis; i++)
-        if (t->multis[i].timer_ns != INT64_MAX) t->multis[i].timer_ns = 0; /* was on the old scale: run it at once */
+        if (t->multis[i].timer_ns != INT64_MAX)
+            t->multis[i].timer_ns = 0; /* was on the old scale: run it at once */
 }
 
 /* When the kernel took in the newest byte that waits on this socket, or fallback_ns when it does not say.
@@ -90,7 +95,8 @@ static bool make_room(struct transport *t, int fd) {
     return true;
 }
 
-/* libcurl says what it waits for. An idle connection stays registered: its next request most often comes soon. */
+/* libcurl says what it waits for. An idle connection stays registered: its next request most often comes
+ * soon. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *unused) {
     (void)unused;
     struct multi *multi = context;
@@ -108,7 +114,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
 static int on_timer(CURLM *handle, long timeout_ms, void *context) {
     (void)handle;
     struct multi *multi = context;
-    multi->timer_ns = timeout_ms < 0 ? INT64_MAX : transport_now_ns(multi->transport) + timeout_ms * NS_PER_MS;
+    multi->timer_ns =
+        timeout_ms < 0 ? INT64_MAX : transport_now_ns(multi->transport) + timeout_ms * NS_PER_MS;
     return 0;
 }
 
@@ -129,8 +136,8 @@ static int on_socket_close(void *context, curl_socket_t fd) {
     return close(fd);
 }
 
-/* The connection stands and the request goes out next. A second time in one request means that libcurl found the
- * reused connection dead and tries again on a new one without a word. */
+/* The connection stands and the request goes out next. A second time in one request means that libcurl found
+ * the reused connection dead and tries again on a new one without a word. */
 static int on_connected(void *context, char *remote, char *local, int remote_port, int local_port) {
     (void)remote, (void)local, (void)remote_port, (void)local_port;
     struct slot *slot = context;
@@ -195,7 +202,8 @@ static void set_connection(struct slot *slot) {
     const struct engine_config *config = slot->transport->config;
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* a proxy from the environment would be measured with the server */
+    curl_easy_setopt(easy, CURLOPT_PROXY,
+                     ""); /* a proxy from the environment would be measured with the server */
     curl_easy_setopt(easy, CURLOPT_CONNECT_TO, slot->connect_to);
     curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, 1000000L); /* the engine keeps its own time-outs */
@@ -243,7 +251,8 @@ static struct slot *slot_new(struct transport *t) {
     slot->id_text = calloc(1, id_text_size(config));
     slot->id_header = (struct curl_slist){slot->id_text, t->headers};
     bool ok = slot->easy && slot->id_text && pin_address(slot, t->n_slots) &&
-              response_init(&slot->response, (size_t)config->max_event_bytes, config->keep_text, config->keep_stamps) == 0;
+              response_init(&slot->response, (size_t)config->max_event_bytes, config->keep_text,
+                            config->keep_stamps) == 0;
     if (!ok) {
         slot_free(slot);
         return NULL;
@@ -285,8 +294,12 @@ static void give_back(struct slot *slot) {
     slot->transport->free = slot;
 }
 
-size_t transport_n_slots(const struct transport *t) { return t->n_slots; }
-struct slot *transport_slot_at(const struct transport *t, size_t i) { return t->slots[i]; }
+size_t transport_n_slots(const struct transport *t) {
+    return t->n_slots;
+}
+struct slot *transport_slot_at(const struct transport *t, size_t i) {
+    return t->slots[i];
+}
 
 /* ---- the end of a transfer ---- */
 
@@ -299,13 +312,18 @@ static enum outcome connect_outcome(CURL *easy) {
 /* What the transfer itself speaks for when it failed. */
 static enum outcome transfer_outcome(const struct slot *slot, CURLcode code) {
     switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST: return OUTCOME_dns_failed;
-    case CURLE_COULDNT_CONNECT: return connect_outcome(slot->easy);
-    case CURLE_OPERATION_TIMEDOUT: return slot->connected ? OUTCOME_total_timeout : OUTCOME_connect_timeout;
-    case CURLE_PARTIAL_FILE: return OUTCOME_truncated;
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return OUTCOME_dns_failed;
+    case CURLE_COULDNT_CONNECT:
+        return connect_outcome(slot->easy);
+    case CURLE_OPERATION_TIMEDOUT:
+        return slot->connected ? OUTCOME_total_timeout : OUTCOME_connect_timeout;
+    case CURLE_PARTIAL_FILE:
+        return OUTCOME_truncated;
     case CURLE_GOT_NOTHING:
     case CURLE_RECV_ERROR:
-    case CURLE_SEND_ERROR: return slot->connected ? OUTCOME_reset : OUTCOME_tls_failed;
+    case CURLE_SEND_ERROR:
+        return slot->connected ? OUTCOME_reset : OUTCOME_tls_failed;
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_SSL_ENGINE_NOTFOUND:
     case CURLE_SSL_ENGINE_SETFAILED:
@@ -320,8 +338,10 @@ static enum outcome transfer_outcome(const struct slot *slot, CURLcode code) {
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
     case CURLE_SSL_INVALIDCERTSTATUS:
-    case CURLE_SSL_CLIENTCERT: return OUTCOME_tls_failed;
-    default: return OUTCOME_malformed;
+    case CURLE_SSL_CLIENTCERT:
+        return OUTCOME_tls_failed;
+    default:
+        return OUTCOME_malformed;
     }
 }
 
@@ -399,7 +419,8 @@ static void begin(struct slot *slot, bool warming) {
 void transport_prepare(struct slot *slot) {
     const struct engine_config *config = slot->transport->config;
     int64_t index = item_index(&slot->item);
-    snprintf(slot->id_text, id_text_size(config), "x-request-id: %s%lld", config->request_id_prefix, (long long)index);
+    snprintf(slot->id_text, id_text_size(config), "x-request-id: %s%lld", config->request_id_prefix,
+             (long long)index);
     curl_easy_setopt(slot->easy, CURLOPT_URL, config->url);
     curl_easy_setopt(slot->easy, CURLOPT_POST, 1L);
     curl_easy_setopt(slot->easy, CURLOPT_POSTFIELDS, item_body(&slot->item));
@@ -443,7 +464,8 @@ struct readiness transport_ready(struct transport *t, const struct loop_event *e
     int32_t chunks_before = slot->response.record.chunks;
     slot->read = (struct read_stamp){arrived_ns, ready.seen_ns, ++t->reads};
     kick(slot->multi, event->fd, mask_of(event->what));
-    if (stamped) ready.chunks = slot->response.record.chunks - chunks_before; /* a slot that ended keeps its record */
+    if (stamped)
+        ready.chunks = slot->response.record.chunks - chunks_before; /* a slot that ended keeps its record */
     ready.lag_ns = ready.seen_ns - arrived_ns;
     return ready;
 }
@@ -464,12 +486,15 @@ void transport_run_timers(struct transport *t, int64_t now_ns) {
     }
 }
 
-const struct transport_totals *transport_totals(const struct transport *t) { return &t->totals; }
+const struct transport_totals *transport_totals(const struct transport *t) {
+    return &t->totals;
+}
 
 /* ---- life ---- */
 
 static bool make_headers(struct transport *t) {
-    struct curl_slist *list = curl_slist_append(NULL, "Expect:"); /* else bodies over 1 MB wait for a 100 Continue */
+    struct curl_slist *list =
+        curl_slist_append(NULL, "Expect:"); /* else bodies over 1 MB wait for a 100 Continue */
     for (size_t i = 0; list && i < t->config->n_headers; i++) {
         struct curl_slist *longer = curl_slist_append(list, t->config->headers[i]);
         if (!longer) curl_slist_free_all(list);

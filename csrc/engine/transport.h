@@ -1,5 +1,5 @@
-/* transport: libcurl. Many small multis on one loop, easy handles that are kept, the kernel's receive stamp before each
- * read, and the outcome of a transfer. Belongs to one thread.
+/* transport: libcurl. Many small multis on one loop, easy handles that are kept, the kernel's receive stamp
+ * before each read, and the outcome of a transfer. Belongs to one thread.
  */
 #ifndef VLLMPERF_TRANSPORT_H
 #define VLLMPERF_TRANSPORT_H
@@ -60,8 +60,8 @@ void transport_send(struct slot *slot);
 /* Open a connection with a GET, the answer is ignored. */
 void transport_warm(struct slot *slot);
 
-/* A socket is ready: read it, and say when that was seen, how long after the arrival, and how many token chunks came
- * (0 when the lag is not known). */
+/* A socket is ready: read it, and say when that was seen, how long after the arrival, and how many token
+ * chunks came (0 when the lag is not known). */
 struct readiness {
     int64_t seen_ns, lag_ns;
     int32_t chunks;

@@ -10,8 +10,8 @@
 #include "engine/transport.h"
 
 /* Time-outs are looked at this often: they are for giving up, not for measuring. */
-#define TICK_NS (20 * NS_PER_MS)
-#define PUBLISH_NS (500 * NS_PER_MS)
+#define TICK_NS       (20 * NS_PER_MS)
+#define PUBLISH_NS    (500 * NS_PER_MS)
 #define WARM_LIMIT_NS (10 * NS_PER_S)
 /* After [DONE] the server has this long to end the transfer, so that the connection can be used again. */
 #define LINGER_NS (1 * NS_PER_S)
@@ -24,8 +24,8 @@ struct worker {
     struct transport *transport;
     struct worker_counters counters;
     int64_t in_flight;
-    int64_t next_due_ns;              /* INT64_MAX: nothing to send before something else happens */
-    int64_t full_until_ns, freed_ns;  /* when a slot became free: after having been full; at all */
+    int64_t next_due_ns;             /* INT64_MAX: nothing to send before something else happens */
+    int64_t full_until_ns, freed_ns; /* when a slot became free: after having been full; at all */
     int64_t next_tick_ns, next_publish_ns, cut_at_ns;
     bool warming, sending, full;
     struct hist *live[HISTOGRAM_COUNT];
@@ -73,7 +73,8 @@ void worker_collect(struct worker *w, struct batch *batch) {
 
 /* ---- sending ---- */
 
-/* How late this request leaves by our own fault: what it waited for a slot is the plan's doing and stands apart. */
+/* How late this request leaves by our own fault: what it waited for a slot is the plan's doing and stands
+ * apart. */
 static void note_lag(struct worker *w, struct slot *slot) {
     struct record *record = &slot->response.record;
     const int64_t *at_ns = slot->item.block->at_ns;
@@ -132,7 +133,9 @@ static void send_due(struct worker *w) {
 
 /* ---- deadlines ---- */
 
-static bool over(int64_t since_ns, int64_t limit_ns, int64_t now_ns) { return now_ns - since_ns > limit_ns; }
+static bool over(int64_t since_ns, int64_t limit_ns, int64_t now_ns) {
+    return now_ns - since_ns > limit_ns;
+}
 
 static void check_slot(struct worker *w, struct slot *slot, int64_t now_ns) {
     const struct engine_config *config = w->setup.config;
@@ -207,9 +210,12 @@ static void tick(struct worker *w, int64_t now_ns) {
 
 /* ---- the loop ---- */
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
 
-/* Sleep until something is due, but wake early enough to spin the rest: a sleep ends too late by 0.1 ms and more. */
+/* Sleep until something is due, but wake early enough to spin the rest: a sleep ends too late by 0.1 ms and
+ * more. */
 static int64_t wait_ns(const struct worker *w, int64_t now_ns) {
     int64_t wake_ns = least(w->next_tick_ns, transport_next_timer_ns(w->transport));
     if (w->next_due_ns != INT64_MAX) wake_ns = least(wake_ns, w->next_due_ns - w->setup.config->spin_ns);
@@ -263,16 +269,21 @@ void worker_warm(struct worker *w) {
         w->in_flight++;
         transport_warm(slot);
     }
-    while (w->in_flight > 0 && transport_now_ns(w->transport) < limit_ns && atomic_load(w->setup.stop) == STOP_NO)
+    while (w->in_flight > 0 && transport_now_ns(w->transport) < limit_ns &&
+           atomic_load(w->setup.stop) == STOP_NO)
         turn(w);
     cut_all(w, "");
 }
 
 /* ---- life ---- */
 
-void worker_wake(struct worker *w) { loop_wake(w->loop); }
+void worker_wake(struct worker *w) {
+    loop_wake(w->loop);
+}
 
-const struct worker_counters *worker_counters(const struct worker *w) { return &w->counters; }
+const struct worker_counters *worker_counters(const struct worker *w) {
+    return &w->counters;
+}
 
 void worker_add_histogram(struct worker *w, enum engine_histogram which, struct hist *into) {
     pthread_mutex_lock(&w->lock);

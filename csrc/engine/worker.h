@@ -1,5 +1,6 @@
-/* worker: one engine thread. Sends what is due, lets the transport read, watches deadlines, keeps finished requests
- * until they are collected. The functions without a comment on threads belong to the worker's own thread.
+/* worker: one engine thread. Sends what is due, lets the transport read, watches deadlines, keeps finished
+ * requests until they are collected. The functions without a comment on threads belong to the worker's own
+ * thread.
  */
 #ifndef VLLMPERF_WORKER_H
 #define VLLMPERF_WORKER_H
@@ -13,7 +14,8 @@
 
 /* Live figures, written by the worker and read by anyone. */
 struct worker_counters {
-    atomic_llong sent, in_flight, done, completed, chunks, coalesced, connections_opened, silent_retries, cpu_ns, sending;
+    atomic_llong sent, in_flight, done, completed, chunks, coalesced, connections_opened, silent_retries,
+        cpu_ns, sending;
 };
 
 /* How far the run is told to end: each level includes those before it. */
@@ -43,7 +45,8 @@ void worker_run(struct worker *worker, int64_t start_mono_ns);
 /* From any thread. */
 void worker_wake(struct worker *worker);
 const struct worker_counters *worker_counters(const struct worker *worker);
-void worker_collect(struct worker *worker, struct batch *batch); /* moves the finished requests to an empty batch */
+void worker_collect(struct worker *worker,
+                    struct batch *batch); /* moves the finished requests to an empty batch */
 void worker_add_histogram(struct worker *worker, enum engine_histogram which, struct hist *into);
 
 #endif

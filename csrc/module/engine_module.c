@@ -15,7 +15,7 @@ static const struct field record_fields[] = {
 #define X(ctype, format, name) {format, #name},
     RECORD_FIELDS(X)
 #undef X
-    {NULL, NULL}};
+        {NULL, NULL}};
 static const struct field gap_fields[] = {{"<f4", "ns"}, {"<u2", "tokens"}, {"<u2", "shared"}, {NULL, NULL}};
 static const struct field stamp_fields[] = {{"<i8", "arrived_ns"}, {"<i8", "seen_ns"}, {NULL, NULL}};
 
@@ -23,12 +23,12 @@ static const char *const outcomes[] = {
 #define X(name) #name,
     OUTCOMES(X)
 #undef X
-    NULL};
+        NULL};
 static const char *const finish_reasons[] = {
 #define X(name) #name,
     FINISH_REASONS(X)
 #undef X
-    NULL};
+        NULL};
 static const char *const tokens_sources[] = {"none", "usage", "token_ids", "chunks", NULL};
 
 /* Add a new reference to the module; 0 or -1. */
@@ -62,24 +62,28 @@ static PyObject *names(const char *const *texts) {
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static void start_libcurl(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
+static void start_libcurl(void) {
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
 
 static int only_main_interpreter(void) {
     if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) return 0;
-    PyErr_SetString(PyExc_ImportError, "vllmperf runs in the main interpreter only, not in a sub-interpreter");
+    PyErr_SetString(PyExc_ImportError,
+                    "vllmperf runs in the main interpreter only, not in a sub-interpreter");
     return -1;
 }
 
 static int exec(PyObject *module) {
     if (only_main_interpreter() != 0) return -1;
     pthread_once(&once, start_libcurl);
-    int failed = add(module, "RECORD_DTYPE", dtype(record_fields)) || add(module, "GAP_DTYPE", dtype(gap_fields)) ||
-                 add(module, "STAMP_DTYPE", dtype(stamp_fields)) || add(module, "OUTCOMES", names(outcomes)) ||
-                 add(module, "FINISH_REASONS", names(finish_reasons)) ||
-                 add(module, "TOKENS_SOURCES", names(tokens_sources)) ||
-                 add(module, "NONE", PyLong_FromLongLong(RECORD_NONE)) ||
-                 add(module, "LIBCURL_VERSION", PyUnicode_FromString(curl_version())) || add_stats(module) ||
-                 add_stream(module) || add_engine(module);
+    int failed =
+        add(module, "RECORD_DTYPE", dtype(record_fields)) || add(module, "GAP_DTYPE", dtype(gap_fields)) ||
+        add(module, "STAMP_DTYPE", dtype(stamp_fields)) || add(module, "OUTCOMES", names(outcomes)) ||
+        add(module, "FINISH_REASONS", names(finish_reasons)) ||
+        add(module, "TOKENS_SOURCES", names(tokens_sources)) ||
+        add(module, "NONE", PyLong_FromLongLong(RECORD_NONE)) ||
+        add(module, "LIBCURL_VERSION", PyUnicode_FromString(curl_version())) || add_stats(module) ||
+        add_stream(module) || add_engine(module);
     return failed ? -1 : 0;
 }
 
@@ -111,4 +115,6 @@ static struct PyModuleDef definition = {
     .m_clear = clear,
 };
 
-PyMODINIT_FUNC PyInit__engine(void) { return PyModuleDef_Init(&definition); }
+PyMODINIT_FUNC PyInit__engine(void) {
+    return PyModuleDef_Init(&definition);
+}

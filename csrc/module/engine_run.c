@@ -10,13 +10,14 @@
 #include "engine/engine.h"
 
 struct py_engine {
-    PyObject_HEAD
-    struct engine *engine;
+    PyObject_HEAD struct engine *engine;
     PyObject *module;
     pid_t pid; /* threads do not live on in a forked child */
 };
 
-static struct py_engine *of(PyObject *self) { return (struct py_engine *)(void *)self; }
+static struct py_engine *of(PyObject *self) {
+    return (struct py_engine *)(void *)self;
+}
 
 static struct engine *engine_or_raise(PyObject *self) {
     struct py_engine *e = of(self);
@@ -25,8 +26,9 @@ static struct engine *engine_or_raise(PyObject *self) {
         return NULL;
     }
     if (e->pid != getpid()) {
-        PyErr_SetString(PyExc_RuntimeError, "this engine belongs to the parent process: a run does not go on in a fork; "
-                                            "start a new one here");
+        PyErr_SetString(PyExc_RuntimeError,
+                        "this engine belongs to the parent process: a run does not go on in a fork; "
+                        "start a new one here");
         return NULL;
     }
     return e->engine;
@@ -39,17 +41,32 @@ struct number_key {
     size_t offset;
 };
 
-#define NUMBER(name) {#name, offsetof(struct engine_config, name)}
+#define NUMBER(name)                                                                                         \
+    { #name, offsetof(struct engine_config, name) }
 static const struct number_key number_keys[] = {
-    NUMBER(max_concurrency), NUMBER(max_in_flight_hint), NUMBER(threads), NUMBER(multis), NUMBER(warm_connections),
-    NUMBER(spin_ns), NUMBER(connect_timeout_ns), NUMBER(first_token_timeout_ns), NUMBER(stall_timeout_ns),
-    NUMBER(total_timeout_ns), NUMBER(duration_ns), NUMBER(grace_ns), NUMBER(max_event_bytes),
+    NUMBER(max_concurrency),
+    NUMBER(max_in_flight_hint),
+    NUMBER(threads),
+    NUMBER(multis),
+    NUMBER(warm_connections),
+    NUMBER(spin_ns),
+    NUMBER(connect_timeout_ns),
+    NUMBER(first_token_timeout_ns),
+    NUMBER(stall_timeout_ns),
+    NUMBER(total_timeout_ns),
+    NUMBER(duration_ns),
+    NUMBER(grace_ns),
+    NUMBER(max_event_bytes),
 };
 static const struct number_key flag_keys[] = {
-    NUMBER(kernel_stamps), NUMBER(keep_text), NUMBER(keep_stamps), NUMBER(insecure), NUMBER(fresh_connections),
+    NUMBER(kernel_stamps), NUMBER(keep_text),         NUMBER(keep_stamps),
+    NUMBER(insecure),      NUMBER(fresh_connections),
 };
 static const struct number_key text_keys[] = {
-    NUMBER(url), NUMBER(request_id_prefix), NUMBER(warm_url), NUMBER(cacert),
+    NUMBER(url),
+    NUMBER(request_id_prefix),
+    NUMBER(warm_url),
+    NUMBER(cacert),
 };
 #undef NUMBER
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
@@ -116,7 +133,8 @@ static const char **get_list(PyObject *config, const char *name, size_t *n) {
 static bool has_only_known_keys(PyObject *config) {
     Py_ssize_t known = (Py_ssize_t)(COUNT(number_keys) + COUNT(flag_keys) + COUNT(text_keys)) + N_LISTS;
     if (PyDict_Size(config) == known) return true;
-    PyErr_Format(PyExc_ValueError, "the engine's configuration has %zd keys, %zd are known", PyDict_Size(config), known);
+    PyErr_Format(PyExc_ValueError, "the engine's configuration has %zd keys, %zd are known",
+                 PyDict_Size(config), known);
     return false;
 }
 
@@ -159,9 +177,11 @@ static PyObject *engine_type_new(PyTypeObject *type, PyObject *args, PyObject *k
 
 /* ---- methods ---- */
 
-PyDoc_STRVAR(feed_doc, "feed($self, bodies, offsets, at_ns=None)\n--\n\n"
-                       "Queue requests: body i is bodies[offsets[i]:offsets[i + 1]], due at at_ns[i] ns after the start.\n\n"
-                       "offsets, at_ns: int64 in C order (an array or its bytes). Everything is copied.");
+PyDoc_STRVAR(
+    feed_doc,
+    "feed($self, bodies, offsets, at_ns=None)\n--\n\n"
+    "Queue requests: body i is bodies[offsets[i]:offsets[i + 1]], due at at_ns[i] ns after the start.\n\n"
+    "offsets, at_ns: int64 in C order (an array or its bytes). Everything is copied.");
 
 static bool check_offsets(const Py_buffer *bodies, const Py_buffer *offsets, const Py_buffer *times) {
     const int64_t *at = offsets->buf;
@@ -169,7 +189,9 @@ static bool check_offsets(const Py_buffer *bodies, const Py_buffer *offsets, con
     bool ok = offsets->len % 8 == 0 && n >= 0 && at[0] == 0 && at[n] <= bodies->len;
     for (Py_ssize_t i = 0; ok && i < n; i++) ok = at[i] <= at[i + 1];
     ok = ok && (!times->obj || times->len == n * 8);
-    if (!ok) PyErr_SetString(PyExc_ValueError, "offsets must rise from 0 to at most len(bodies), at_ns must have one a body");
+    if (!ok)
+        PyErr_SetString(PyExc_ValueError,
+                        "offsets must rise from 0 to at most len(bodies), at_ns must have one a body");
     return ok;
 }
 
@@ -179,10 +201,12 @@ static PyObject *feed(PyObject *self, PyObject *args, PyObject *keywords) {
     PyObject *at_ns = Py_None, *result = NULL;
     struct engine *engine = engine_or_raise(self);
     if (!engine) return NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*y*|O:feed", names, &bodies, &offsets, &at_ns)) return NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*y*|O:feed", names, &bodies, &offsets, &at_ns))
+        return NULL;
     bool ok = at_ns == Py_None || PyObject_GetBuffer(at_ns, &times, PyBUF_C_CONTIGUOUS) == 0;
     if (ok && check_offsets(&bodies, &offsets, &times)) {
-        int status = engine_feed(engine, (size_t)(offsets.len / 8 - 1), offsets.buf, times.obj ? times.buf : NULL, bodies.buf);
+        int status = engine_feed(engine, (size_t)(offsets.len / 8 - 1), offsets.buf,
+                                 times.obj ? times.buf : NULL, bodies.buf);
         if (status == 0) result = Py_NewRef(Py_None);
         if (status == -1) PyErr_NoMemory();
         if (status == -2) PyErr_SetString(PyExc_ValueError, "either all feeds have at_ns or none has");
@@ -216,18 +240,21 @@ static PyObject *start(PyObject *self, PyObject *unused) {
 }
 
 static PyObject *batch_dict(const struct batch *batch) {
-    return Py_BuildValue("{s:y#,s:y#,s:y#,s:y#}", "records", (const char *)batch->records ? (const char *)batch->records : "",
-                         (Py_ssize_t)(batch->n_records * sizeof *batch->records), "gaps",
-                         batch->gaps ? (const char *)batch->gaps : "", (Py_ssize_t)(batch->n_gaps * sizeof *batch->gaps),
-                         "stamps", batch->stamps ? (const char *)batch->stamps : "",
-                         (Py_ssize_t)(batch->n_stamps * sizeof *batch->stamps), "bytes", batch->bytes ? batch->bytes : "",
-                         (Py_ssize_t)batch->n_bytes);
+    return Py_BuildValue(
+        "{s:y#,s:y#,s:y#,s:y#}", "records", (const char *)batch->records ? (const char *)batch->records : "",
+        (Py_ssize_t)(batch->n_records * sizeof *batch->records), "gaps",
+        batch->gaps ? (const char *)batch->gaps : "", (Py_ssize_t)(batch->n_gaps * sizeof *batch->gaps),
+        "stamps", batch->stamps ? (const char *)batch->stamps : "",
+        (Py_ssize_t)(batch->n_stamps * sizeof *batch->stamps), "bytes", batch->bytes ? batch->bytes : "",
+        (Py_ssize_t)batch->n_bytes);
 }
 
-PyDoc_STRVAR(drain_doc, "drain($self, timeout_s, /)\n--\n\n"
-                        "Wait until timeout_s has passed or the run has ended, then give the requests that finished.\n\n"
-                        "A dict of bytes: records (RECORD_DTYPE), gaps (GAP_DTYPE), stamps (STAMP_DTYPE), bytes (texts and\n"
-                        "errors); None when the run has ended and everything had been given.");
+PyDoc_STRVAR(
+    drain_doc,
+    "drain($self, timeout_s, /)\n--\n\n"
+    "Wait until timeout_s has passed or the run has ended, then give the requests that finished.\n\n"
+    "A dict of bytes: records (RECORD_DTYPE), gaps (GAP_DTYPE), stamps (STAMP_DTYPE), bytes (texts and\n"
+    "errors); None when the run has ended and everything had been given.");
 
 static PyObject *drain(PyObject *self, PyObject *timeout) {
     double timeout_s = PyFloat_AsDouble(timeout);
@@ -237,10 +264,8 @@ static PyObject *drain(PyObject *self, PyObject *timeout) {
     bool more;
     if (!(timeout_s >= 0)) timeout_s = 0;
     if (timeout_s > 3600) timeout_s = 3600;
-    Py_BEGIN_ALLOW_THREADS
-    more = engine_drain(engine, (int64_t)(timeout_s * 1e9), &batch);
-    Py_END_ALLOW_THREADS
-    PyObject *result = more ? batch_dict(&batch) : Py_NewRef(Py_None);
+    Py_BEGIN_ALLOW_THREADS more = engine_drain(engine, (int64_t)(timeout_s * 1e9), &batch);
+    Py_END_ALLOW_THREADS PyObject *result = more ? batch_dict(&batch) : Py_NewRef(Py_None);
     batch_free(&batch);
     return result;
 }
@@ -262,11 +287,12 @@ static PyObject *counters(PyObject *self, PyObject *unused) {
     if (!engine) return NULL;
     struct engine_counters c;
     engine_counters(engine, &c);
-    return Py_BuildValue("{s:s,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:d,s:L,s:L}", "state", states[c.state],
-                         "start_mono_ns", c.start_mono_ns, "start_real_ns", c.start_real_ns, "sent", c.sent, "in_flight",
-                         c.in_flight, "done", c.done, "completed", c.completed, "chunks", c.chunks, "connections_opened",
-                         c.connections_opened, "silent_retries", c.silent_retries, "coalesced", c.coalesced, "backlog",
-                         c.backlog, "cpu_s", (double)c.cpu_ns / 1e9, "threads", c.threads, "multis", c.multis);
+    return Py_BuildValue("{s:s,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:d,s:L,s:L}", "state",
+                         states[c.state], "start_mono_ns", c.start_mono_ns, "start_real_ns", c.start_real_ns,
+                         "sent", c.sent, "in_flight", c.in_flight, "done", c.done, "completed", c.completed,
+                         "chunks", c.chunks, "connections_opened", c.connections_opened, "silent_retries",
+                         c.silent_retries, "coalesced", c.coalesced, "backlog", c.backlog, "cpu_s",
+                         (double)c.cpu_ns / 1e9, "threads", c.threads, "multis", c.multis);
 }
 
 static PyObject *histograms(PyObject *self, PyObject *unused) {
@@ -275,7 +301,8 @@ static PyObject *histograms(PyObject *self, PyObject *unused) {
     struct engine *engine = engine_or_raise(self);
     PyObject *dict = engine ? PyDict_New() : NULL;
     for (int i = 0; dict && i < HISTOGRAM_COUNT; i++) {
-        PyObject *histogram = histogram_from(of(self)->module, engine_histogram(engine, (enum engine_histogram)i));
+        PyObject *histogram =
+            histogram_from(of(self)->module, engine_histogram(engine, (enum engine_histogram)i));
         if (!histogram || PyDict_SetItemString(dict, names[i], histogram) != 0) Py_CLEAR(dict);
         Py_XDECREF(histogram);
     }
@@ -287,8 +314,7 @@ static void release(struct py_engine *e) {
     struct engine *engine = e->engine;
     e->engine = NULL;
     if (!engine || e->pid != getpid()) return;
-    Py_BEGIN_ALLOW_THREADS
-    engine_free(engine);
+    Py_BEGIN_ALLOW_THREADS engine_free(engine);
     Py_END_ALLOW_THREADS
 }
 
@@ -316,7 +342,8 @@ static PyMethodDef methods[] = {
      "stop($self, now=False)\n--\n\nSend no more; with now, cut what is in flight."},
     {"counters", counters, METH_NOARGS, "counters($self, /)\n--\n\nLive figures."},
     {"histograms", histograms, METH_NOARGS, "histograms($self, /)\n--\n\nLags so far, at most a second old."},
-    {"close", close_engine, METH_NOARGS, "close($self, /)\n--\n\nEnd the run if it goes on and free everything."},
+    {"close", close_engine, METH_NOARGS,
+     "close($self, /)\n--\n\nEnd the run if it goes on and free everything."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -17,7 +17,8 @@ static bool get_array(PyObject *object, Py_buffer *view, char *type) {
         *type = code;
         return true;
     }
-    PyErr_Format(PyExc_TypeError, "an array of float64, float32 or int64 is needed, not one of format '%s'", view->format);
+    PyErr_Format(PyExc_TypeError, "an array of float64, float32 or int64 is needed, not one of format '%s'",
+                 view->format);
     PyBuffer_Release(view);
     return false;
 }
@@ -48,15 +49,18 @@ static PyObject *float_list(const double *values, Py_ssize_t n) {
 }
 
 static PyObject *raise_status(enum quantile_status status) {
-    if (status == QUANTILE_BAD_Q) PyErr_SetString(PyExc_ValueError, "every quantile must be within 0 and 1");
-    else PyErr_NoMemory();
+    if (status == QUANTILE_BAD_Q)
+        PyErr_SetString(PyExc_ValueError, "every quantile must be within 0 and 1");
+    else
+        PyErr_NoMemory();
     return NULL;
 }
 
-PyDoc_STRVAR(quantile_doc, "quantile($module, values, q, /)\n--\n\n"
-                           "Exact quantiles of a float32 or float64 array of any order, as numpy.quantile gives them.\n\n"
-                           "q: numbers within 0 and 1. Returns a list of float, NaN for an empty array or one with a NaN.\n"
-                           "Raises ValueError for a q out of range, TypeError for another kind of array.");
+PyDoc_STRVAR(quantile_doc,
+             "quantile($module, values, q, /)\n--\n\n"
+             "Exact quantiles of a float32 or float64 array of any order, as numpy.quantile gives them.\n\n"
+             "q: numbers within 0 and 1. Returns a list of float, NaN for an empty array or one with a NaN.\n"
+             "Raises ValueError for a q out of range, TypeError for another kind of array.");
 
 static PyObject *quantile(PyObject *module, PyObject *args) {
     (void)module;
@@ -65,7 +69,8 @@ static PyObject *quantile(PyObject *module, PyObject *args) {
     char type;
     double *q;
     Py_ssize_t n_q;
-    if (!PyArg_ParseTuple(args, "OO:quantile", &values, &wanted) || !get_quantiles(wanted, &q, &n_q)) return NULL;
+    if (!PyArg_ParseTuple(args, "OO:quantile", &values, &wanted) || !get_quantiles(wanted, &q, &n_q))
+        return NULL;
     double *out = PyMem_Malloc(((size_t)n_q + 1) * sizeof *out);
     if (!out) {
         PyErr_NoMemory();
@@ -75,11 +80,9 @@ static PyObject *quantile(PyObject *module, PyObject *args) {
         if (type == 'q') {
             PyErr_SetString(PyExc_TypeError, "quantile needs float32 or float64");
         } else {
-            Py_BEGIN_ALLOW_THREADS
-            status = type == 'd' ? quantile_f64(view.buf, n, q, (size_t)n_q, out)
-                                 : quantile_f32(view.buf, n, q, (size_t)n_q, out);
-            Py_END_ALLOW_THREADS
-            result = status == QUANTILE_OK ? float_list(out, n_q) : raise_status(status);
+            Py_BEGIN_ALLOW_THREADS status = type == 'd' ? quantile_f64(view.buf, n, q, (size_t)n_q, out)
+                                                        : quantile_f32(view.buf, n, q, (size_t)n_q, out);
+            Py_END_ALLOW_THREADS result = status == QUANTILE_OK ? float_list(out, n_q) : raise_status(status);
         }
         PyBuffer_Release(&view);
     }
@@ -88,8 +91,9 @@ static PyObject *quantile(PyObject *module, PyObject *args) {
     return result;
 }
 
-PyDoc_STRVAR(moments_doc, "moments($module, values, /)\n--\n\n"
-                          "Mean and population variance of a float32 or float64 array; NaN when it is empty.");
+PyDoc_STRVAR(moments_doc,
+             "moments($module, values, /)\n--\n\n"
+             "Mean and population variance of a float32 or float64 array; NaN when it is empty.");
 
 static PyObject *moments(PyObject *module, PyObject *values) {
     (void)module;
@@ -103,29 +107,30 @@ static PyObject *moments(PyObject *module, PyObject *values) {
         PyErr_SetString(PyExc_TypeError, "moments needs float32 or float64");
         return NULL;
     }
-    Py_BEGIN_ALLOW_THREADS
-    if (type == 'd') moments_f64(view.buf, n, &mean, &variance);
+    Py_BEGIN_ALLOW_THREADS if (type == 'd') moments_f64(view.buf, n, &mean, &variance);
     else moments_f32(view.buf, n, &mean, &variance);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&view);
+    Py_END_ALLOW_THREADS PyBuffer_Release(&view);
     return Py_BuildValue("dd", mean, variance);
 }
 
 /* ---- Histogram ---- */
 
 struct histogram {
-    PyObject_HEAD
-    struct hist *hist;
+    PyObject_HEAD struct hist *hist;
 };
 
-static struct hist *hist_of(PyObject *self) { return ((struct histogram *)(void *)self)->hist; }
+static struct hist *hist_of(PyObject *self) {
+    return ((struct histogram *)(void *)self)->hist;
+}
 
 static PyObject *wrap(PyTypeObject *type, struct hist *owned) {
     if (!owned) return PyErr_NoMemory();
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     PyObject *self = alloc(type, 0);
-    if (self) ((struct histogram *)(void *)self)->hist = owned;
-    else hist_free(owned);
+    if (self)
+        ((struct histogram *)(void *)self)->hist = owned;
+    else
+        hist_free(owned);
     return self;
 }
 
@@ -153,8 +158,14 @@ static void histogram_dealloc(PyObject *self) {
 static void add_values(struct hist *hist, const Py_buffer *view, char type) {
     size_t n = (size_t)(view->len / view->itemsize);
     for (size_t i = 0; i < n; i++) {
-        double value = type == 'd' ? ((const double *)view->buf)[i] : type == 'f' ? (double)((const float *)view->buf)[i] : 0;
-        hist_add(hist, type == 'q' ? ((const int64_t *)view->buf)[i] : value < 9e18 ? (int64_t)(value + 0.5) : INT64_MAX, 1);
+        double value = type == 'd'   ? ((const double *)view->buf)[i]
+                       : type == 'f' ? (double)((const float *)view->buf)[i]
+                                     : 0;
+        hist_add(hist,
+                 type == 'q'    ? ((const int64_t *)view->buf)[i]
+                 : value < 9e18 ? (int64_t)(value + 0.5)
+                                : INT64_MAX,
+                 1);
     }
 }
 
@@ -232,22 +243,29 @@ static PyObject *get_std(PyObject *self, void *unused) {
 }
 
 static PyMethodDef histogram_methods[] = {
-    {"add", histogram_add, METH_O, "add($self, values, /)\n--\n\nAdd an int, or each value of a contiguous array."},
+    {"add", histogram_add, METH_O,
+     "add($self, values, /)\n--\n\nAdd an int, or each value of a contiguous array."},
     {"merge", histogram_merge, METH_O, "merge($self, other, /)\n--\n\nAdd another histogram; exact."},
     {"quantile", histogram_quantile, METH_O, "quantile($self, q, /)\n--\n\nBy NumPy's rule; NaN when empty."},
-    {"pack", histogram_pack, METH_NOARGS, "pack($self, /)\n--\n\nAs bytes that unpack() reads, on any machine."},
-    {"unpack", histogram_unpack, METH_O | METH_CLASS, "unpack($type, data, /)\n--\n\nThe histogram of pack()'s bytes."},
+    {"pack", histogram_pack, METH_NOARGS,
+     "pack($self, /)\n--\n\nAs bytes that unpack() reads, on any machine."},
+    {"unpack", histogram_unpack, METH_O | METH_CLASS,
+     "unpack($type, data, /)\n--\n\nThe histogram of pack()'s bytes."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef histogram_attributes[] = {
-    {"count", get_count, NULL, "How many values.", NULL}, {"min", get_min, NULL, "Exact; 0 when empty.", NULL},
-    {"max", get_max, NULL, "Exact; 0 when empty.", NULL}, {"mean", get_mean, NULL, "Exact; NaN when empty.", NULL},
-    {"std", get_std, NULL, "Population; NaN when empty.", NULL}, {NULL, NULL, NULL, NULL, NULL},
+    {"count", get_count, NULL, "How many values.", NULL},
+    {"min", get_min, NULL, "Exact; 0 when empty.", NULL},
+    {"max", get_max, NULL, "Exact; 0 when empty.", NULL},
+    {"mean", get_mean, NULL, "Exact; NaN when empty.", NULL},
+    {"std", get_std, NULL, "Population; NaN when empty.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot histogram_slots[] = {
-    {Py_tp_doc, "Histogram()\n--\n\nLog-linear histogram of non-negative integers; values come back within 1/2048."},
+    {Py_tp_doc,
+     "Histogram()\n--\n\nLog-linear histogram of non-negative integers; values come back within 1/2048."},
     {Py_tp_new, histogram_new},
     {Py_tp_dealloc, histogram_dealloc},
     {Py_tp_methods, histogram_methods},

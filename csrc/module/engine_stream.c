@@ -47,12 +47,14 @@ static PyObject *sse_parse(PyObject *module, PyObject *args, PyObject *keywords)
     PyObject *pieces;
     Py_ssize_t max_bytes = DEFAULT_MAX_BYTES;
     int end = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|np:sse_parse", names, &pieces, &max_bytes, &end)) return NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|np:sse_parse", names, &pieces, &max_bytes, &end))
+        return NULL;
     PyObject *list = PySequence_List(pieces), *events = PyList_New(0);
     struct sse *sse = sse_new(max_bytes > 0 ? (size_t)max_bytes : 0);
     bool ok = list && events && sse;
     if (!sse) PyErr_NoMemory();
-    for (Py_ssize_t i = 0; ok && i < PyList_Size(list); i++) ok = feed_piece(sse, PyList_GetItem(list, i), events);
+    for (Py_ssize_t i = 0; ok && i < PyList_Size(list); i++)
+        ok = feed_piece(sse, PyList_GetItem(list, i), events);
     if (ok && end) {
         sse_feed(sse, "", 0);
         sse_end(sse);
@@ -112,16 +114,18 @@ static PyObject *delta_dict(const struct delta *delta, PyObject *choices) {
               set(dict, "prompt_tokens", count_or_none(delta->prompt_tokens)) &&
               set(dict, "completion_tokens", count_or_none(delta->completion_tokens)) &&
               set(dict, "cached_tokens", count_or_none(delta->cached_tokens)) &&
-              set(dict, "error", delta->error ? PyBytes_FromStringAndSize(delta->error, (Py_ssize_t)delta->error_len)
-                                              : Py_NewRef(Py_None));
+              set(dict, "error",
+                  delta->error ? PyBytes_FromStringAndSize(delta->error, (Py_ssize_t)delta->error_len)
+                               : Py_NewRef(Py_None));
     if (!ok) Py_CLEAR(dict);
     return dict;
 }
 
-PyDoc_STRVAR(delta_doc, "delta_scan($module, data, /)\n--\n\n"
-                        "What the engine reads of one completions or chat object: a dict with choices, prompt_tokens,\n"
-                        "completion_tokens, cached_tokens, error (raw JSON bytes); None for [DONE].\n"
-                        "Raises ValueError when the bytes are no JSON object.");
+PyDoc_STRVAR(delta_doc,
+             "delta_scan($module, data, /)\n--\n\n"
+             "What the engine reads of one completions or chat object: a dict with choices, prompt_tokens,\n"
+             "completion_tokens, cached_tokens, error (raw JSON bytes); None for [DONE].\n"
+             "Raises ValueError when the bytes are no JSON object.");
 
 static PyObject *scan(PyObject *module, PyObject *data) {
     (void)module;
@@ -144,4 +148,6 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-int add_stream(PyObject *module) { return PyModule_AddFunctions(module, functions); }
+int add_stream(PyObject *module) {
+    return PyModule_AddFunctions(module, functions);
+}

@@ -38,7 +38,8 @@ struct sim_config {
     X(connections)                                                                                           \
     X(open_connections)                                                                                      \
     X(windows_refused)                                                                                       \
-    X(requests) X(answers) X(finished) X(client_gone) X(running) X(chunks) X(tokens) X(lateness_sum_ns)      \
+    X(requests)                                                                                              \
+    X(answers) X(finished) X(client_gone) X(running) X(chunks) X(tokens) X(lateness_sum_ns)                  \
         X(lateness_max_ns) X(blocked) X(cpu_ns)
 
 struct sim_counters {

@@ -9,8 +9,8 @@
 
 enum {
     PER_OCTAVE = 1 << HIST_MANTISSA_BITS,
-    LINEAR = 2 * PER_OCTAVE,                       /* values below have a bin each */
-    OCTAVES = 63 - (HIST_MANTISSA_BITS + 1),       /* above the linear part, up to INT64_MAX */
+    LINEAR = 2 * PER_OCTAVE,                 /* values below have a bin each */
+    OCTAVES = 63 - (HIST_MANTISSA_BITS + 1), /* above the linear part, up to INT64_MAX */
     N_BINS = LINEAR + OCTAVES * PER_OCTAVE,
 };
 #define IMAGE_MAGIC UINT64_C(0x31545349484d5056) /* "VPMHIST1" */
@@ -18,7 +18,8 @@ enum {
 struct hist {
     uint64_t count;
     int64_t min, max;
-    long double sum, sum_of_squares; /* 64 bits of mantissa: ns squared of 10^9 values of 100 s keep 3 digits more than a double */
+    long double sum, sum_of_squares; /* 64 bits of mantissa: ns squared of 10^9 values of 100 s keep 3 digits
+                                        more than a double */
     size_t low, high;                /* bins that may be non-empty */
     uint64_t bins[N_BINS];
 };
@@ -29,7 +30,9 @@ struct hist *hist_new(void) {
     return h;
 }
 
-void hist_free(struct hist *h) { free(h); }
+void hist_free(struct hist *h) {
+    free(h);
+}
 
 static size_t bin_of(int64_t value) {
     if (value < LINEAR) return (size_t)value;
@@ -72,10 +75,18 @@ void hist_merge(struct hist *into, const struct hist *from) {
     for (size_t i = from->low; i <= from->high; i++) into->bins[i] += from->bins[i];
 }
 
-uint64_t hist_count(const struct hist *h) { return h->count; }
-int64_t hist_min(const struct hist *h) { return h->count ? h->min : 0; }
-int64_t hist_max(const struct hist *h) { return h->max; }
-double hist_mean(const struct hist *h) { return h->count ? (double)(h->sum / (long double)h->count) : NAN; }
+uint64_t hist_count(const struct hist *h) {
+    return h->count;
+}
+int64_t hist_min(const struct hist *h) {
+    return h->count ? h->min : 0;
+}
+int64_t hist_max(const struct hist *h) {
+    return h->max;
+}
+double hist_mean(const struct hist *h) {
+    return h->count ? (double)(h->sum / (long double)h->count) : NAN;
+}
 
 double hist_std(const struct hist *h) {
     if (h->count == 0) return NAN;
@@ -102,7 +113,8 @@ double hist_quantile(const struct hist *h, double q) {
     return a + (b - a) * (rank - below);
 }
 
-/* ---- the packed image: magic, count, min, max, sum, sum of squares, number of bins, then (bin, times) pairs ---- */
+/* ---- the packed image: magic, count, min, max, sum, sum of squares, number of bins, then (bin, times) pairs
+ * ---- */
 
 enum { HEAD_WORDS = 9 };
 

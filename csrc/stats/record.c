@@ -42,7 +42,8 @@ int batch_add(struct batch *b, const struct record *record, const struct record_
     b->records[b->n_records++] = *record;
     if (record->n_gaps) memcpy(b->gaps + b->n_gaps, gaps, record->n_gaps * sizeof *gaps);
     b->n_gaps += record->n_gaps;
-    if (record->n_chunk_stamps) memcpy(b->stamps + b->n_stamps, stamps, record->n_chunk_stamps * sizeof *stamps);
+    if (record->n_chunk_stamps)
+        memcpy(b->stamps + b->n_stamps, stamps, record->n_chunk_stamps * sizeof *stamps);
     b->n_stamps += record->n_chunk_stamps;
     append_bytes(b, text, record->text_len);
     append_bytes(b, error, record->error_len);

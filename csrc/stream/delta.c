@@ -1,5 +1,5 @@
-/* Owns the reading of one completions or chat object: a JSON pull scanner and the handful of keys that matter.
- * Keeps nothing between calls and builds no tree. */
+/* Owns the reading of one completions or chat object: a JSON pull scanner and the handful of keys that
+ * matter. Keeps nothing between calls and builds no tree. */
 #include "stream/delta.h"
 
 #include <string.h>
@@ -38,8 +38,12 @@ static void need(struct scan *s, char wanted) {
     if (!take(s, wanted)) s->bad = true;
 }
 
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-static bool is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+static bool is_hex(char c) {
+    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
 
 static void escape(struct scan *s) {
     s->at++;
@@ -62,7 +66,8 @@ static const char *skip_plain(const char *at, const char *end) {
         uint64_t word;
         memcpy(&word, at, sizeof word);
         uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
-        uint64_t stop = ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((word - ones * 0x20) & ~word);
+        uint64_t stop =
+            ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((word - ones * 0x20) & ~word);
         if (stop & tops) break;
         at += 8;
     }
@@ -156,7 +161,9 @@ static void skip(struct scan *s) {
     } while (!s->bad);
 }
 
-static bool is_null(struct scan *s) { return peek(s) == 'n' && word(s, "null"); }
+static bool is_null(struct scan *s) {
+    return peek(s) == 'n' && word(s, "null");
+}
 
 /* The next member of an object: false at its end. *first starts true. */
 static bool member(struct scan *s, bool *first, struct view *key) {
@@ -198,7 +205,8 @@ static void want_count(struct scan *s, int64_t *count) {
     skip(s);
     if (s->bad || !is_digit(c)) return;
     int64_t value = 0;
-    for (; start < s->at && is_digit(*start) && value < INT64_MAX / 10 - 1; start++) value = value * 10 + (*start - '0');
+    for (; start < s->at && is_digit(*start) && value < INT64_MAX / 10 - 1; start++)
+        value = value * 10 + (*start - '0');
     *count = value;
 }
 
@@ -342,7 +350,8 @@ static void read_object(struct scan *s, struct delta *out, delta_on_choice *on_c
     }
 }
 
-enum delta_status delta_scan(const char *json, size_t len, struct delta *out, delta_on_choice *on_choice, void *context) {
+enum delta_status delta_scan(const char *json, size_t len, struct delta *out, delta_on_choice *on_choice,
+                             void *context) {
     struct scan s = {json, json + len, false};
     *out = (struct delta){.prompt_tokens = -1, .completion_tokens = -1, .cached_tokens = -1};
     if (peek(&s) == '[' && word(&s, "[DONE]")) {
@@ -355,7 +364,8 @@ enum delta_status delta_scan(const char *json, size_t len, struct delta *out, de
 }
 
 bool delta_choice_is_output(const struct delta_choice *choice) {
-    if (choice->content_len || choice->reasoning_len || choice->has_tool_calls || choice->token_ids > 0) return true;
+    if (choice->content_len || choice->reasoning_len || choice->has_tool_calls || choice->token_ids > 0)
+        return true;
     return choice->content && !choice->has_role;
 }
 

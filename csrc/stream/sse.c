@@ -14,13 +14,13 @@ struct bytes {
 struct sse {
     const char *piece; /* the input that is left */
     size_t left, max_bytes;
-    struct bytes line;        /* start of a line whose end has not come yet */
-    struct bytes data, type;  /* of the event being built, when it had to be copied */
-    const char *data_view;    /* the only data line so far, still in the piece */
+    struct bytes line;       /* start of a line whose end has not come yet */
+    struct bytes data, type; /* of the event being built, when it had to be copied */
+    const char *data_view;   /* the only data line so far, still in the piece */
     size_t data_view_len;
-    int bom;                  /* bytes of a leading byte order mark seen so far; -1 = past it */
+    int bom; /* bytes of a leading byte order mark seen so far; -1 = past it */
     bool has_data, skip_lf, ended, end_done;
-    enum sse_status broken;   /* SSE_TOO_LONG or SSE_NO_MEMORY, for good */
+    enum sse_status broken; /* SSE_TOO_LONG or SSE_NO_MEMORY, for good */
 };
 
 struct sse *sse_new(size_t max_bytes) {
@@ -57,7 +57,9 @@ void sse_feed(struct sse *s, const char *bytes, size_t len) {
     s->left = len;
 }
 
-void sse_end(struct sse *s) { s->ended = true; }
+void sse_end(struct sse *s) {
+    s->ended = true;
+}
 
 static bool add(struct sse *s, struct bytes *to, const char *from, size_t len) {
     if (to->len + len > s->max_bytes) {
@@ -140,7 +142,8 @@ static bool dispatch(struct sse *s, struct sse_event *event) {
     return true;
 }
 
-/* Skip a byte order mark at the very start, even when it is split; true when the start has been dealt with. */
+/* Skip a byte order mark at the very start, even when it is split; true when the start has been dealt with.
+ */
 static bool past_bom(struct sse *s) {
     static const char mark[] = "\xef\xbb\xbf";
     while (s->bom >= 0 && s->left) {

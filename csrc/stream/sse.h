@@ -1,9 +1,9 @@
 /* sse: an incremental parser of text/event-stream, after the WHATWG HTML rules.
  * Owns one line/event buffer. Does no I/O, reads no clock, allocates only when an event is split over feeds.
  *
- * Use: sse_feed() lends a piece of input, sse_next() returns the events in it until SSE_MORE; the piece must stay
- * alive until then. An event that lies whole in one piece is returned as a view into that piece (no copy).
- * One parser belongs to one thread at a time.
+ * Use: sse_feed() lends a piece of input, sse_next() returns the events in it until SSE_MORE; the piece must
+ * stay alive until then. An event that lies whole in one piece is returned as a view into that piece (no
+ * copy). One parser belongs to one thread at a time.
  */
 #ifndef VLLMPERF_SSE_H
 #define VLLMPERF_SSE_H
@@ -12,9 +12,10 @@
 #include <stddef.h>
 
 enum sse_status {
-    SSE_MORE = 0,   /* the piece is used up, nothing is lost */
-    SSE_EVENT = 1,  /* *event is filled; its views live until the next call on this parser */
-    SSE_TOO_LONG = -1, /* a line or an event's data is longer than max_bytes; the parser stays in this state */
+    SSE_MORE = 0,  /* the piece is used up, nothing is lost */
+    SSE_EVENT = 1, /* *event is filled; its views live until the next call on this parser */
+    SSE_TOO_LONG =
+        -1, /* a line or an event's data is longer than max_bytes; the parser stays in this state */
     SSE_NO_MEMORY = -2,
 };
 
@@ -27,7 +28,8 @@ struct sse_event {
 
 struct sse; /* opaque */
 
-/* A new parser that refuses lines and events beyond max_bytes; NULL when out of memory. Free with sse_free(). */
+/* A new parser that refuses lines and events beyond max_bytes; NULL when out of memory. Free with sse_free().
+ */
 struct sse *sse_new(size_t max_bytes);
 void sse_free(struct sse *sse);
 
@@ -38,7 +40,8 @@ void sse_reset(struct sse *sse);
 void sse_feed(struct sse *sse, const char *bytes, size_t len);
 
 /* Say that the input has ended. A last event whose blank line is missing is then still returned by sse_next()
- * (the standard drops it; servers that leave the line out exist, and dropping would lose their last token). */
+ * (the standard drops it; servers that leave the line out exist, and dropping would lose their last token).
+ */
 void sse_end(struct sse *sse);
 
 enum sse_status sse_next(struct sse *sse, struct sse_event *event);

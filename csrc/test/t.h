@@ -6,13 +6,13 @@
 
 static int t_run, t_failed;
 
-#define CHECK(sentence, condition)                                                         \
-    do {                                                                                   \
-        t_run++;                                                                           \
-        if (!(condition)) {                                                                \
-            t_failed++;                                                                    \
-            printf("FAILED %s:%d: %s (%s)\n", __FILE__, __LINE__, (sentence), #condition); \
-        }                                                                                  \
+#define CHECK(sentence, condition)                                                                           \
+    do {                                                                                                     \
+        t_run++;                                                                                             \
+        if (!(condition)) {                                                                                  \
+            t_failed++;                                                                                      \
+            printf("FAILED %s:%d: %s (%s)\n", __FILE__, __LINE__, (sentence), #condition);                   \
+        }                                                                                                    \
     } while (0)
 
 static inline int t_done(const char *name) {
