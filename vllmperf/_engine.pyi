@@ -15,6 +15,7 @@ RECORD_DTYPE: list[tuple[str, str]]
 GAP_DTYPE: list[tuple[str, str]]
 STAMP_DTYPE: list[tuple[str, str]]
 NONE: int
+LIBCURL_VERSION: str
 
 class Batch(TypedDict):
     records: bytes

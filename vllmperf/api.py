@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -46,9 +48,9 @@ def bench(
     duration is given. record: path of the run file (else a temporary one, see Run.save). more: fields of
     `vllmperf.Plan`. Raises UsageError for what does not fit together, TargetError when the server is not there.
     """
-    if (url is None) == (not sim and sim is None):
-        raise UsageError("give either url=... or sim=...")
     simulator = None if sim is None or sim is False else ({} if sim is True else dict(sim))
+    if (url is None) == (simulator is None):
+        raise UsageError("give either url=... or sim=...")
     plan = Plan(
         base_url=url or SIMULATED,
         request_rate=rate,
@@ -77,18 +79,31 @@ def make_run(plan: Plan, record: Path | None, progress: bool | Callable[[Snapsho
     """Carry a plan out and write its run file. The simulator of the plan runs inside for that long."""
     from vllmperf.load.ask import first_model
     from vllmperf.load.environment import environment
-    from vllmperf.load.run import execute, planned_requests
+    from vllmperf.load.run import execute, ready
     from vllmperf.record.writer import RunWriter
     from vllmperf.report.run import Run
 
     with _target(plan) as plan, _shown(progress) as show:
         model = plan.model or first_model(plan)
-        written = {**plan.to_dict(), "model": model, "num_prompts": planned_requests(plan)}
-        folder = None if record else tempfile.TemporaryDirectory(prefix="vllmperf-", ignore_cleanup_errors=True)
-        path = record or Path(folder.name if folder else ".") / "run.vllmperf"
-        with RunWriter(path, written, environment(), secrets=plan.secrets) as writer:
-            execute(plan, model, writer, show)
+        # The file is made last: what cannot start leaves none behind.
+        with ready(plan, model) as prepared:
+            written = {**plan.to_dict(), "model": model, "num_prompts": prepared.asked}
+            folder = None if record else Folder()
+            path = record or Path(str(folder)) / "run.vllmperf"
+            with RunWriter(path, written, environment(), secrets=plan.secrets) as writer:
+                execute(prepared, writer, show)
     return Run(path, keep_alive=folder)
+
+
+class Folder:
+    """A temporary folder that goes when nobody holds this any more."""
+
+    def __init__(self) -> None:
+        self._path = tempfile.mkdtemp(prefix="vllmperf-")
+        weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True)
+
+    def __str__(self) -> str:
+        return self._path
 
 
 @contextlib.contextmanager

@@ -1,1 +1,1 @@
-"""Making load: what is sent (workload, backends), when (schedule), where (resolve, ask), and the run itself."""
+"""Making load: what is sent (workload, bodies), when (schedule), where (resolve, ask), and the run itself."""

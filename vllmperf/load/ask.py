@@ -41,7 +41,9 @@ def get(plan: Plan, path: str) -> bytes:
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
         error.close()
-        raise TargetError(f"GET {url} was answered with {error.code} {error.reason}{_hint(error.code)}") from None
+        raise TargetError(
+            f"GET {url} was answered with {error.code} {error.reason}{_hint(error.code)}"
+        ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise TargetError(f"cannot reach {url}: {reason}; is the server up and --base-url right?") from None

@@ -19,7 +19,9 @@ def addresses(url: str) -> list[str]:
     try:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise TargetError(f"cannot resolve {parts.hostname!r}: {error.strerror or error}; check --base-url") from None
+        raise TargetError(
+            f"cannot resolve {parts.hostname!r}: {error.strerror or error}; check --base-url"
+        ) from None
     numeric = dict.fromkeys(str(entry[4][0]) for entry in found)
     return [f"[{address}]" if ":" in address else address for address in numeric if "%" not in address]
 

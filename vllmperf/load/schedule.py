@@ -1,12 +1,14 @@
-"""When requests leave: whole schedules as int64 ns after the start, computed before the run."""
+"""When requests leave: absolute times in int64 ns after the start, in pieces, so that long runs need no memory."""
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,65 +17,117 @@ from vllmperf.errors import UsageError
 from vllmperf.plan import Plan
 
 TRACE_COLUMNS = ("arrival_s", "timestamp", "time", "arrival")
+PIECE = 1 << 16
+Times = NDArray[np.int64]
 
 
-def offsets_ns(plan: Plan, n: int) -> NDArray[np.int64] | None:
-    """The times of n requests in ns after the start, or None in a closed loop (as fast as slots become free)."""
+@dataclass(frozen=True)
+class Schedule:
+    """How many requests there are, and when they leave.
+
+    n: None when only time ends the run. times: pieces in order; None in a closed loop, where a request leaves as
+    soon as there is a free slot.
+    """
+
+    n: int | None
+    times: Iterator[Times] | None
+
+
+def schedule(plan: Plan) -> Schedule:
+    """The schedule of a plan. Raises UsageError for a bad arrival file."""
     if plan.arrival == "trace":
-        return read_trace(Path(plan.arrival_file or ""), n)
+        times = trace_ns(plan)
+        return Schedule(len(times), iter([times]))
     if not math.isfinite(plan.request_rate):
-        return None
+        return Schedule(plan.num_prompts, None)
+    limits = [plan.num_prompts] if plan.num_prompts is not None else []
+    if plan.duration_s is not None:
+        limits.append(max(1, round(plan.request_rate * plan.duration_s)))
+    n = min(limits)
+    return Schedule(n, _spaced(plan, n))
+
+
+def _spaced(plan: Plan, n: int) -> Iterator[Times]:
     if plan.arrival == "constant" or math.isinf(plan.burstiness):
         return constant_ns(plan.request_rate, n)
     shape = 1.0 if plan.arrival == "poisson" else plan.burstiness
     return gamma_ns(plan.request_rate, n, shape, plan.seed)
 
 
-def constant_ns(rate: float, n: int) -> NDArray[np.int64]:
+def constant_ns(rate: float, n: int) -> Iterator[Times]:
     """Request i at i / rate, the first at once."""
-    return np.rint(np.arange(n, dtype=np.float64) * (1e9 / rate)).astype(np.int64)
+    for first in range(0, n, PIECE):
+        numbers = np.arange(first, min(first + PIECE, n), dtype=np.float64)
+        yield np.rint(numbers * (1e9 / rate)).astype(np.int64)
 
 
-def gamma_ns(rate: float, n: int, shape: float, seed: int) -> NDArray[np.int64]:
+def gamma_ns(rate: float, n: int, shape: float, seed: int) -> Iterator[Times]:
     """Gaps of a gamma distribution with mean 1/rate; shape 1 is a Poisson process, below 1 comes in bursts.
 
     As `vllm bench serve` draws them since July 2025 (vllm/benchmarks/serve.py, get_request): NumPy's legacy
     generator, gaps scaled so that the last request leaves at n/rate exactly, the first after a gap of its own.
     """
-    generator = np.random.RandomState(seed % 2**32)
-    times_s = np.cumsum(generator.gamma(shape=shape, scale=1.0 / (rate * shape), size=n))
-    if n and times_s[-1] > 0:
-        times_s *= n / rate / times_s[-1]
-    return np.rint(times_s * 1e9).astype(np.int64)
+    last_s = 0.0
+    for times_s in _gamma_s(rate, n, shape, seed):  # drawn twice: the scale is known only at the end
+        last_s = float(times_s[-1])
+    scale = n / rate / last_s if last_s > 0 else 1.0
+    for times_s in _gamma_s(rate, n, shape, seed):
+        yield np.rint(times_s * scale * 1e9).astype(np.int64)
 
 
-def read_trace(path: Path, n: int | None) -> NDArray[np.int64]:
-    """The first n times of a file: seconds, one a line, or the column arrival_s (timestamp, time) of a CSV or JSONL."""
+def _gamma_s(rate: float, n: int, shape: float, seed: int) -> Iterator[NDArray[np.float64]]:
+    generator = np.random.RandomState(seed)
+    last_s = 0.0
+    for first in range(0, n, PIECE):
+        gaps_s = generator.gamma(shape=shape, scale=1.0 / (rate * shape), size=min(PIECE, n - first))
+        gaps_s[0] += last_s
+        times_s = np.cumsum(gaps_s)
+        last_s = float(times_s[-1])
+        yield times_s
+
+
+# ---- arrival files ----
+
+
+def trace_ns(plan: Plan) -> Times:
+    """The times of the plan's arrival file, from its earliest on, as far as number and duration of the plan go."""
+    path = Path(plan.arrival_file or "")
+    times_s = np.sort(np.asarray(read_trace(path), dtype=np.float64))
+    times_ns: Times = np.rint((times_s - times_s[0]) * 1e9).astype(np.int64)
+    if plan.num_prompts is not None and len(times_ns) < plan.num_prompts:
+        raise UsageError(
+            f"--arrival-file {path} has {len(times_ns)} times for {plan.num_prompts} requests: lower --num-prompts"
+        )
+    kept = times_ns[: plan.num_prompts]
+    return kept if plan.duration_s is None else kept[kept < plan.duration_s * 1e9]
+
+
+def read_trace(path: Path) -> list[float]:
+    """The times in s: one a line, or a column of a CSV file with a header or of JSON lines (see TRACE_COLUMNS)."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--arrival-file {path}: cannot be read ({error})") from None
-    times_s = _trace_seconds(path, text)
-    if n is not None and len(times_s) < n:
-        raise UsageError(f"--arrival-file {path} has {len(times_s)} times for {n} requests: lower --num-prompts")
-    times_ns = np.rint(np.asarray(times_s[:n], dtype=np.float64) * 1e9).astype(np.int64)
-    return np.sort(times_ns - (times_ns.min() if len(times_ns) else 0))
-
-
-def trace_length(path: Path) -> int:
-    """How many times the file holds."""
-    return len(read_trace(path, None))
-
-
-def _trace_seconds(path: Path, text: str) -> list[float]:
+        raise UsageError(f"--arrival-file {path} cannot be read: {error}") from None
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
         raise UsageError(f"--arrival-file {path} is empty")
-    header = [] if _is_number(lines[0][1]) or lines[0][1].lstrip().startswith("{") else next(csv.reader([lines[0][1]]))
+    column = _column(path, lines[0][1])
+    return [_time_s(path, number, line, column) for number, line in lines[column is not None :]]
+
+
+def _column(path: Path, first: str) -> int | None:
+    """Where the time stands in a CSV row; None when the file has no header."""
+    if first.lstrip().startswith("{") or _is_number(first):
+        return None
+    header = [name.strip() for name in next(csv.reader([first]))]
     column = next((header.index(name) for name in TRACE_COLUMNS if name in header), None)
-    if header and column is None:
-        raise UsageError(f"--arrival-file {path} line 1: no column {' or '.join(TRACE_COLUMNS)}")
-    return [_trace_time(path, number, line, column) for number, line in lines[1 if header else 0 :]]
+    if column is None:
+        raise UsageError(f"--arrival-file {path} line 1: neither a time in seconds nor a column {_names()}")
+    return column
+
+
+def _names() -> str:
+    return ", ".join(TRACE_COLUMNS[:-1]) + " or " + TRACE_COLUMNS[-1]
 
 
 def _is_number(text: str) -> bool:
@@ -84,17 +138,20 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _trace_time(path: Path, number: int, line: str, column: int | None) -> float:
+def _time_s(path: Path, number: int, line: str, column: int | None) -> float:
     try:
-        if line.lstrip().startswith("{"):
-            row = json.loads(line)
-            value = float(next(row[name] for name in TRACE_COLUMNS if name in row))
-        elif column is not None:
-            value = float(next(csv.reader(io.StringIO(line)))[column])
-        else:
-            value = float(line)
-    except (ValueError, StopIteration, IndexError, TypeError):
-        raise UsageError(f"--arrival-file {path} line {number}: {line.strip()[:60]!r} has no time in seconds") from None
+        value = float(_time_field(line, column))
+    except (ValueError, StopIteration, IndexError, TypeError, RecursionError, csv.Error):
+        value = math.nan
     if not math.isfinite(value):
-        raise UsageError(f"--arrival-file {path} line {number}: {value} is no time")
+        raise UsageError(f"--arrival-file {path} line {number}: {line.strip()[:60]!r} has no time in seconds")
     return value
+
+
+def _time_field(line: str, column: int | None) -> Any:
+    if column is not None:
+        return next(csv.reader([line]))[column]
+    if not line.lstrip().startswith("{"):
+        return line
+    row = json.loads(line)
+    return next(row[name] for name in TRACE_COLUMNS if name in row)

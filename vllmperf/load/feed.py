@@ -1,0 +1,102 @@
+"""Builds requests a little ahead of the engine, so that memory does not grow with the run."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+
+from vllmperf import _engine
+from vllmperf.load.bodies import bodies
+from vllmperf.load.schedule import Schedule, Times
+from vllmperf.plan import Plan
+
+BLOCK_REQUESTS = 256
+BLOCK_BYTES = 8 << 20
+LEAST_AHEAD = 1024
+MOST_SMALL = 8192
+SMALL_BYTES = 4 << 20
+"""Of small bodies more are kept ready: a fast server may take thousands between two looks at the backlog."""
+AHEAD_S = 2.0
+"""In an open loop the backlog covers this long."""
+AHEAD_OF_LAST = 4
+"""In a closed loop it is this many times what was taken since the last look."""
+
+
+class Feeder:
+    """Keeps the engine's backlog filled. Raises UsageError for bad data, most of it at the first feed()."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        model: str,
+        schedule: Schedule,
+        engine: _engine.Engine,
+        repeat_first: bool = False,
+    ) -> None:
+        source = bodies(plan, model)
+        if repeat_first:
+            source = itertools.cycle([next(source)])
+        self._engine = engine
+        self._bodies = itertools.islice(source, schedule.n)
+        self._times = None if schedule.times is None else TimeQueue(schedule.times)
+        self._ahead = _ahead(plan, schedule)
+        self._fed = self._fed_bytes = self._taken = 0
+        self.ended = False
+
+    def feed(self, backlog: int) -> None:
+        """Top the backlog up from the number of requests that it holds now."""
+        taken = self._fed - backlog
+        ahead = max(self._ahead, AHEAD_OF_LAST * (taken - self._taken))
+        self._taken = taken
+        while not self.ended and backlog < max(ahead, self._small_ahead()):
+            backlog += self._feed_block()
+
+    def _small_ahead(self) -> int:
+        return min(MOST_SMALL, SMALL_BYTES * self._fed // max(1, self._fed_bytes))
+
+    def _feed_block(self) -> int:
+        block = list(_block(self._bodies))
+        if not block:
+            self._engine.feed_end()
+            self.ended = True
+            return 0
+        offsets = np.cumsum([0, *map(len, block)], dtype=np.int64)
+        times = None if self._times is None else self._times.take(len(block)).tobytes()
+        self._engine.feed(b"".join(block), offsets.tobytes(), times)
+        self._fed += len(block)
+        self._fed_bytes += int(offsets[-1])
+        return len(block)
+
+
+def _ahead(plan: Plan, schedule: Schedule) -> int:
+    cap = plan.max_concurrency or 0
+    if schedule.times is None and not cap:
+        return schedule.n or LEAST_AHEAD  # all at once
+    rate = plan.request_rate if schedule.times is not None and plan.arrival != "trace" else 0.0
+    return max(LEAST_AHEAD + cap, int(AHEAD_S * rate))
+
+
+def _block(source: Iterator[bytes]) -> Iterator[bytes]:
+    size = 0
+    for body in itertools.islice(source, BLOCK_REQUESTS):
+        yield body
+        size += len(body)
+        if size >= BLOCK_BYTES:
+            return
+
+
+class TimeQueue:
+    """Takes any number of times from pieces of any length."""
+
+    def __init__(self, pieces: Iterator[Times]) -> None:
+        self._pieces = pieces
+        self._ready: Times = np.zeros(0, dtype=np.int64)
+
+    def take(self, n: int) -> Times:
+        """The next n times."""
+        while len(self._ready) < n:
+            self._ready = np.concatenate([self._ready, next(self._pieces)])
+        taken, self._ready = self._ready[:n], self._ready[n:]
+        return taken

@@ -1,0 +1,74 @@
+"""Texts and their lengths in tokens, by the tokenizer of a model folder. Needs the extra `tokenizers`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vllmperf.errors import UsageError
+
+REPAIRS = 10
+
+
+class Tokenizer:
+    """The tokenizer.json of a model. Raises UsageError when the package or the file is missing."""
+
+    def __init__(self, folder: str) -> None:
+        try:
+            from tokenizers import Tokenizer as Loaded
+        except ImportError:
+            raise UsageError("--tokenizer needs its extra: pip install 'vllmperf[tokenizers]'") from None
+        path = Path(folder)
+        path = path / "tokenizer.json" if path.is_dir() else path
+        if not path.is_file():
+            raise UsageError(f"--tokenizer {folder}: there is no {path}; give a folder with a tokenizer.json")
+        try:
+            self._loaded: Any = Loaded.from_file(str(path))
+        except Exception as error:  # the package raises nothing narrower
+            raise UsageError(f"--tokenizer {folder}: cannot read {path} ({error})") from None
+        self.vocab_size: int = self._loaded.get_vocab_size()
+
+    def count(self, text: str, special: bool = True) -> int:
+        """Tokens of a text; special: with those that the model puts around it."""
+        return len(self._encoded(text, special))
+
+    @property
+    def special_count(self) -> int:
+        """How many tokens the model puts around a text."""
+        return int(self._loaded.num_special_tokens_to_add(False))
+
+    def usual_ids(self) -> NDArray[np.int64]:
+        """All ids but those of special tokens."""
+        added = self._loaded.get_added_tokens_decoder()
+        special = [number for number, token in added.items() if token.special]
+        return np.setdiff1d(np.arange(self.vocab_size), np.asarray(special, dtype=np.int64))
+
+    def text_of(self, ids: Sequence[int], generator: np.random.Generator) -> tuple[str, int]:
+        """A text that encodes to as many tokens as there are ids, and the number that it really encodes to.
+
+        Decoding ids and encoding the text again seldom gives the same ids: what is too long is cut, what is too
+        short filled up with drawn ids, at most ten times (as `vllm bench serve` does).
+        """
+        wanted, ids = len(ids), list(ids)
+        text = self._decoded(ids)
+        for _ in range(REPAIRS):
+            found = self._encoded(text, special=False)
+            if len(found) == wanted:
+                return text, wanted
+            missing = max(0, wanted - len(found))
+            text = self._decoded(
+                [*found[:wanted], *generator.integers(0, self.vocab_size, size=missing).tolist()]
+            )
+        return text, self.count(text, special=False)
+
+    def _decoded(self, ids: list[int]) -> str:
+        return str(self._loaded.decode(ids, skip_special_tokens=False))
+
+    def _encoded(self, text: str, special: bool) -> list[int]:
+        # a lone surrogate, which JSON can carry, is no Unicode text for the tokenizer
+        clean = text.encode("utf-8", "replace").decode()
+        return list(self._loaded.encode(clean, add_special_tokens=special).ids)
