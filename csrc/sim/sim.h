@@ -34,13 +34,11 @@ struct sim_config {
 };
 
 /* One list for the counters: X(name). What they count stands in vllmperf/_sim.pyi. */
+/* clang-format off */
 #define SIM_COUNTERS(X)                                                                                      \
-    X(connections)                                                                                           \
-    X(open_connections)                                                                                      \
-    X(windows_refused)                                                                                       \
-    X(requests)                                                                                              \
-    X(answers) X(finished) X(client_gone) X(running) X(chunks) X(tokens) X(lateness_sum_ns)                  \
-        X(lateness_max_ns) X(blocked) X(cpu_ns)
+    X(connections) X(open_connections) X(windows_refused) X(requests) X(answers) X(finished) X(client_gone)  \
+    X(running) X(chunks) X(tokens) X(lateness_sum_ns) X(lateness_max_ns) X(blocked) X(cpu_ns)
+/* clang-format on */
 
 struct sim_counters {
 #define X(name) _Atomic int64_t name;

@@ -1,6 +1,5 @@
-/* record: what is kept of one finished request, and the columnar store of finished requests that a thread
- * fills and Python empties. RECORD_FIELDS is the one list of fields: the struct, NumPy's dtype and the run
- * file read it.
+/* record: what is kept of one finished request, and the columnar store of finished requests that a thread fills and
+ * Python empties. RECORD_FIELDS is the one list of fields: the struct, NumPy's dtype and the run file read it.
  *
  * Times are CLOCK_MONOTONIC ns counted from the run's start; NONE (INT64_MIN) means "did not happen".
  */
@@ -12,54 +11,53 @@
 
 #define RECORD_NONE INT64_MIN
 
-/* clang-format off: the tables stay tables */
+/* clang-format off */
 /* X(C type, NumPy type, name): see vllmperf/record/fields.py for what each means to a reader. */
 #define RECORD_FIELDS(X)                                                                                     \
-    X(int64_t, "<i8", index)          /* number of the request in the plan, from 0 */                        \
-    X(int64_t, "<i8", scheduled_ns)   /* when the plan wanted it sent; NONE in a closed loop */              \
-    X(int64_t, "<i8", slot_wait_ns)   /* how long it was due but waited for a concurrency slot */            \
-    X(int64_t, "<i8", sent_ns)        /* handed to the transport; NONE when never sent */                    \
-    X(int64_t, "<i8", connected_ns)   /* new connection ready; NONE when one was reused or none came */      \
-    X(int64_t, "<i8", first_byte_ns)  /* first byte of the response (headers), kernel stamp */               \
-    X(int64_t, "<i8", first_token_ns) /* first token chunk arrived; NONE for a plain JSON body */            \
-    X(int64_t, "<i8", first_text_ns)  /* first token chunk with text or a tool call (not reasoning) */       \
-    X(int64_t, "<i8", last_token_ns)  /* last token chunk (or the JSON body's end) arrived */                \
-    X(int64_t, "<i8", end_ns)         /* the transfer was over, as seen */                                   \
-    X(int64_t, "<i8", first_token_seen_ns)                                                                   \
-    X(int64_t, "<i8", last_token_seen_ns)                                                                    \
-    X(int64_t, "<i8", bytes_received)  /* of the body, after transfer decoding */                            \
-    X(int64_t, "<i8", bytes_sent)      /* of the request body */                                             \
-    X(int64_t, "<i8", prompt_tokens)   /* usage; NONE when the server did not say */                         \
-    X(int64_t, "<i8", cached_tokens)   /* usage.prompt_tokens_details; NONE when it did not say */           \
-    X(int64_t, "<i8", output_tokens)   /* by the best source there was, see tokens_source */                 \
-    X(int32_t, "<i4", tokens_source)   /* enum record_tokens_source */                                       \
-    X(int32_t, "<i4", status)          /* HTTP status, 0 when there was none */                              \
-    X(int32_t, "<i4", outcome)         /* enum outcome */                                                    \
-    X(int32_t, "<i4", finish_reason)   /* enum finish_reason */                                              \
-    X(int32_t, "<i4", events)          /* SSE events with data, [DONE] included */                           \
-    X(int32_t, "<i4", chunks)          /* token chunks */                                                    \
-    X(int32_t, "<i4", coalesced)       /* token chunks that shared their read with another one */            \
-    X(int32_t, "<i4", choices)         /* how many choices brought output */                                 \
-    X(int32_t, "<i4", retries)         /* silent retries by libcurl on a fresh connection */                 \
-    X(int32_t, "<i4", thread)          /* engine thread */                                                   \
-    X(uint32_t, "<u4", n_gaps)         /* gaps of this request in the batch's gap array */                   \
-    X(uint32_t, "<u4", n_chunk_stamps) /* stamps of this request in the batch's stamp array */               \
-    X(uint32_t, "<u4", text_len)       /* bytes of this request in the batch's text */                       \
-    X(uint32_t, "<u4", error_len)      /* bytes after its text: error body or message */
+    X(int64_t, "<i8", index)              /* number of the request in the plan, from 0 */                     \
+    X(int64_t, "<i8", scheduled_ns)       /* when the plan wanted it sent; NONE in a closed loop */           \
+    X(int64_t, "<i8", slot_wait_ns)       /* how long it was due but waited for a concurrency slot */         \
+    X(int64_t, "<i8", sent_ns)            /* handed to the transport; NONE when never sent */                 \
+    X(int64_t, "<i8", connected_ns)       /* new connection ready; NONE when one was reused or none came */   \
+    X(int64_t, "<i8", first_byte_ns)      /* first byte of the response (headers), kernel stamp */            \
+    X(int64_t, "<i8", first_token_ns)     /* first token chunk arrived; NONE for a plain JSON body */         \
+    X(int64_t, "<i8", first_text_ns)      /* first token chunk with text or a tool call (not reasoning) */    \
+    X(int64_t, "<i8", last_token_ns)      /* last token chunk (or the JSON body's end) arrived */             \
+    X(int64_t, "<i8", end_ns)             /* the transfer was over, as seen */                                \
+    X(int64_t, "<i8", first_token_seen_ns)                                                                    \
+    X(int64_t, "<i8", last_token_seen_ns)                                                                     \
+    X(int64_t, "<i8", bytes_received)     /* of the body, after transfer decoding */                          \
+    X(int64_t, "<i8", bytes_sent)         /* of the request body */                                           \
+    X(int64_t, "<i8", prompt_tokens)      /* usage; NONE when the server did not say */                       \
+    X(int64_t, "<i8", cached_tokens)      /* usage.prompt_tokens_details; NONE when it did not say */         \
+    X(int64_t, "<i8", output_tokens)      /* by the best source there was, see tokens_source */               \
+    X(int32_t, "<i4", tokens_source)      /* enum record_tokens_source */                                     \
+    X(int32_t, "<i4", status)             /* HTTP status, 0 when there was none */                            \
+    X(int32_t, "<i4", outcome)            /* enum outcome */                                                  \
+    X(int32_t, "<i4", finish_reason)      /* enum finish_reason */                                            \
+    X(int32_t, "<i4", events)             /* SSE events with data, [DONE] included */                         \
+    X(int32_t, "<i4", chunks)             /* token chunks */                                                  \
+    X(int32_t, "<i4", coalesced)          /* token chunks that shared their read with another one */          \
+    X(int32_t, "<i4", choices)            /* how many choices brought output */                               \
+    X(int32_t, "<i4", retries)            /* silent retries by libcurl on a fresh connection */               \
+    X(int32_t, "<i4", thread)             /* engine thread */                                                 \
+    X(uint32_t, "<u4", n_gaps)            /* gaps of this request in the batch's gap array */                 \
+    X(uint32_t, "<u4", n_chunk_stamps)    /* stamps of this request in the batch's stamp array */             \
+    X(uint32_t, "<u4", text_len)          /* bytes of this request in the batch's text */                     \
+    X(uint32_t, "<u4", error_len)         /* bytes after its text: error body or message */
 
 enum record_tokens_source { TOKENS_NONE, TOKENS_USAGE, TOKENS_IDS, TOKENS_CHUNKS };
 
 /* X(name): how a request ended. The order is the number in the record; new ones go to the end. */
 #define OUTCOMES(X)                                                                                          \
-    X(completed)                                                                                             \
-    X(incomplete) X(refused) X(dns_failed) X(connect_timeout) X(tls_failed) X(first_token_timeout)           \
-        X(stalled) X(total_timeout) X(reset) X(truncated) X(http_error) X(stream_error) X(malformed)         \
-            X(no_tokens)
+    X(completed) X(incomplete) X(refused) X(dns_failed) X(connect_timeout) X(tls_failed)                     \
+    X(first_token_timeout) X(stalled) X(total_timeout) X(reset) X(truncated) X(http_error)                   \
+    X(stream_error) X(malformed) X(no_tokens)
 enum outcome {
 #define X(name) OUTCOME_##name,
     OUTCOMES(X)
 #undef X
-        OUTCOME_COUNT
+    OUTCOME_COUNT
 };
 
 #define FINISH_REASONS(X) X(none) X(stop) X(length) X(tool_calls) X(content_filter) X(abort) X(other)
@@ -67,10 +65,11 @@ enum finish_reason {
 #define X(name) FINISH_##name,
     FINISH_REASONS(X)
 #undef X
-        FINISH_COUNT
+    FINISH_COUNT
 };
 
 /* clang-format on */
+
 struct record {
 #define X(ctype, nptype, name) ctype name;
     RECORD_FIELDS(X)
@@ -89,8 +88,8 @@ struct record_stamp {
     int64_t arrived_ns, seen_ns;
 };
 
-/* A batch of finished requests: arrays that grow, records in the order of finishing, and the gaps, stamps and
- * bytes of record i right behind those of record i-1. Owns its arrays. */
+/* A batch of finished requests: arrays that grow, records in the order of finishing, and the gaps, stamps and bytes
+ * of record i right behind those of record i-1. Owns its arrays. */
 struct batch {
     struct record *records;
     size_t n_records, cap_records;
