@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "engine/transfer_outcome.h"
 
 /* libcurl's receive buffer; in 7.x each transfer has one of its own, so it decides the memory of a stream. */
 enum { RECEIVE_BYTES = 8 * 1024, PEEK_BYTES = 256 * 1024, MAX_IDLE_SECONDS = 4, KEPT_CONNECTIONS = 1 << 20 };
@@ -303,48 +304,6 @@ struct slot *transport_slot_at(const struct transport *t, size_t i) {
 
 /* ---- the end of a transfer ---- */
 
-static enum outcome connect_outcome(CURL *easy) {
-    long error = 0;
-    curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &error);
-    return error == ETIMEDOUT ? OUTCOME_connect_timeout : OUTCOME_refused;
-}
-
-/* What the transfer itself speaks for when it failed. */
-static enum outcome transfer_outcome(const struct slot *slot, CURLcode code) {
-    switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST:
-        return OUTCOME_dns_failed;
-    case CURLE_COULDNT_CONNECT:
-        return connect_outcome(slot->easy);
-    case CURLE_OPERATION_TIMEDOUT:
-        return slot->connected ? OUTCOME_total_timeout : OUTCOME_connect_timeout;
-    case CURLE_PARTIAL_FILE:
-        return OUTCOME_truncated;
-    case CURLE_GOT_NOTHING:
-    case CURLE_RECV_ERROR:
-    case CURLE_SEND_ERROR:
-        return slot->connected ? OUTCOME_reset : OUTCOME_tls_failed;
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_SSL_ENGINE_NOTFOUND:
-    case CURLE_SSL_ENGINE_SETFAILED:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CIPHER:
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_USE_SSL_FAILED:
-    case CURLE_SSL_ENGINE_INITFAILED:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_SHUTDOWN_FAILED:
-    case CURLE_SSL_CRL_BADFILE:
-    case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
-    case CURLE_SSL_INVALIDCERTSTATUS:
-    case CURLE_SSL_CLIENTCERT:
-        return OUTCOME_tls_failed;
-    default:
-        return OUTCOME_malformed;
-    }
-}
-
 /* The body's own word counts first where it is final: an error it told, or that it was whole. */
 static enum outcome outcome_of(struct slot *slot, CURLcode code) {
     struct response *r = &slot->response;
@@ -356,7 +315,7 @@ static enum outcome outcome_of(struct slot *slot, CURLcode code) {
     if (body == OUTCOME_completed && response_is_whole(r)) return body;
     const char *message = curl_easy_strerror(code);
     response_error(r, message, strlen(message));
-    return transfer_outcome(slot, code);
+    return transfer_outcome(slot->easy, code, slot->connected);
 }
 
 static void end_transfer(struct slot *slot, enum outcome outcome) {

@@ -1,5 +1,6 @@
-/* record: what is kept of one finished request, and the columnar store of finished requests that a thread fills and
- * Python empties. RECORD_FIELDS is the one list of fields: the struct, NumPy's dtype and the run file read it.
+/* record: what is kept of one finished request, and the columnar store of finished requests that a thread
+ * fills and Python empties. RECORD_FIELDS is the one list of fields: the struct, NumPy's dtype and the run
+ * file read it.
  *
  * Times are CLOCK_MONOTONIC ns counted from the run's start; NONE (INT64_MIN) means "did not happen".
  */
@@ -88,8 +89,8 @@ struct record_stamp {
     int64_t arrived_ns, seen_ns;
 };
 
-/* A batch of finished requests: arrays that grow, records in the order of finishing, and the gaps, stamps and bytes
- * of record i right behind those of record i-1. Owns its arrays. */
+/* A batch of finished requests: arrays that grow, records in the order of finishing, and the gaps, stamps and
+ * bytes of record i right behind those of record i-1. Owns its arrays. */
 struct batch {
     struct record *records;
     size_t n_records, cap_records;

@@ -1,0 +1,14 @@
+/* transfer_outcome: what a failed transfer speaks for by itself. Any thread may call.
+ */
+#ifndef VLLMPERF_TRANSFER_OUTCOME_H
+#define VLLMPERF_TRANSFER_OUTCOME_H
+
+#include <curl/curl.h>
+#include <stdbool.h>
+
+#include "stats/record.h"
+
+/* code is not CURLE_OK; connected: the connection had stood, so the request was on its way. */
+enum outcome transfer_outcome(CURL *easy, CURLcode code, bool connected);
+
+#endif
