@@ -62,12 +62,16 @@ void transport_set_start(struct transport *t, int64_t start_mono_ns) {
 
 /* When the kernel took in the newest byte that waits on this socket, or fallback_ns when it does not say.
  * MSG_TRUNC makes TCP count the bytes without copying them, so the peek costs one call whatever waits. */
-static int64_t arrival_ns(struct transport *t, int fd, int64_t fallback_ns) {
+static int64_t arrival_ns(struct transport *t, int fd, int64_t fallback_ns, bool *was_reset) {
     char control[CMSG_SPACE(sizeof(struct timespec))];
     struct iovec piece = {t->peeked, PEEK_BYTES};
     struct msghdr message = {
         .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    if (recvmsg(fd, &message, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT) <= 0) return fallback_ns;
+    ssize_t waiting = recvmsg(fd, &message, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+    if (waiting <= 0) {
+        *was_reset |= waiting < 0 && errno == ECONNRESET; /* told once: libcurl will only see an end */
+        return fallback_ns;
+    }
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
     if (!head || head->cmsg_level != SOL_SOCKET || head->cmsg_type != SO_TIMESTAMPNS) return fallback_ns;
     struct timespec stamp;
@@ -313,9 +317,9 @@ static enum outcome outcome_of(struct slot *slot, CURLcode code) {
     if (body == OUTCOME_stream_error || body == OUTCOME_malformed) return body;
     if (body == OUTCOME_http_error && r->record.status) return body;
     if (body == OUTCOME_completed && response_is_whole(r)) return body;
-    const char *message = curl_easy_strerror(code);
+    const char *message = slot->was_reset ? strerror(ECONNRESET) : curl_easy_strerror(code);
     response_error(r, message, strlen(message));
-    return transfer_outcome(slot->easy, code, slot->connected);
+    return slot->was_reset ? OUTCOME_reset : transfer_outcome(slot->easy, code, slot->connected);
 }
 
 static void end_transfer(struct slot *slot, enum outcome outcome) {
@@ -367,7 +371,7 @@ static void launch(struct slot *slot) {
 
 static void begin(struct slot *slot, bool warming) {
     slot->warming = warming;
-    slot->connected = false;
+    slot->connected = slot->was_reset = false;
     slot->sockets_opened = slot->sends = 0;
     slot->done_seen_ns = 0;
     response_begin(&slot->response);
@@ -419,7 +423,7 @@ struct readiness transport_ready(struct transport *t, const struct loop_event *e
         return ready;
     }
     bool stamped = (event->what & LOOP_READ) && t->config->kernel_stamps && slot->connected;
-    int64_t arrived_ns = stamped ? arrival_ns(t, event->fd, ready.seen_ns) : ready.seen_ns;
+    int64_t arrived_ns = stamped ? arrival_ns(t, event->fd, ready.seen_ns, &slot->was_reset) : ready.seen_ns;
     int32_t chunks_before = slot->response.record.chunks;
     slot->read = (struct read_stamp){arrived_ns, ready.seen_ns, ++t->reads};
     kick(slot->multi, event->fd, mask_of(event->what));

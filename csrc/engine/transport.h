@@ -27,7 +27,7 @@ struct slot {
     char *id_text;
     int64_t sent_ns, done_seen_ns;
     int sockets_opened, sends; /* in this request */
-    bool busy, warming, connected;
+    bool busy, warming, connected, was_reset;
 };
 
 /* Called when a transfer is over, outside of any libcurl callback; the slot is free afterwards. */
