@@ -43,10 +43,13 @@ def bench(
 ) -> Run:
     """Load a server and give the run.
 
-    url: base URL, like http://127.0.0.1:8000; or sim=True or sim={"ttft_ms": 50, "itl_ms": 10} for a simulated server
-    in this process. rate: requests/s (inf: as fast as concurrency allows). duration in s. num_prompts is 1000 unless a
-    duration is given. record: path of the run file (else a temporary one, see Run.save). more: fields of
-    `vllmperf.Plan`. Raises UsageError for what does not fit together, TargetError when the server is not there.
+    url: base URL, like http://127.0.0.1:8000; or sim=True or sim={"ttft_ms": 50} for a simulated server in
+    this process. rate: requests/s (inf: as fast as concurrency allows). duration in s. num_prompts is 1000 unless
+    a duration or an arrival file is given. record: path of the run file (else a temporary one, see Run.save).
+    progress: True for a live panel on stderr, or a function that takes load.progress.Snapshot.
+    more: fields of `vllmperf.Plan`. The API key is taken from OPENAI_API_KEY unless api_key is given.
+
+    Raises UsageError for what does not fit together, TargetError when the server is not there.
     """
     simulator = None if sim is None or sim is False else ({} if sim is True else dict(sim))
     if (url is None) == (simulator is None):
@@ -55,7 +58,7 @@ def bench(
         base_url=url or SIMULATED,
         request_rate=rate,
         max_concurrency=concurrency,
-        num_prompts=num_prompts if num_prompts is not None or duration is not None else 1000,
+        num_prompts=default_num_prompts(num_prompts, duration, more.get("arrival")),
         duration_s=duration,
         input_len=input_len,
         output_len=output_len,
@@ -66,6 +69,11 @@ def bench(
         **{"api_key": os.environ.get("OPENAI_API_KEY") or None, "ignore_eos": dataset == "random", **more},
     )
     return make_run(plan, Path(record) if record else None, progress)
+
+
+def default_num_prompts(given: int | None, duration_s: float | None, arrival: str | None) -> int | None:
+    """1000 as in `vllm bench serve`, but no limit where something else ends the run."""
+    return given if given is not None or duration_s is not None or arrival == "trace" else 1000
 
 
 def load(path: str | Path) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import ssl
 import time
@@ -17,9 +18,11 @@ ANSWER_S = 30.0
 
 def headers(plan: Plan) -> dict[str, str]:
     """What every request to this target carries."""
-    fixed = {"Content-Type": "application/json", "User-Agent": "vllmperf"}
-    key = {"Authorization": f"Bearer {plan.api_key}"} if plan.api_key else {}
-    return {**fixed, **key, **plan.headers}
+    usual = {"Content-Type": "application/json", "User-Agent": "vllmperf"}
+    if plan.api_key:
+        usual["Authorization"] = f"Bearer {plan.api_key}"
+    own = {name.lower() for name in plan.headers}
+    return {**{name: value for name, value in usual.items() if name.lower() not in own}, **plan.headers}
 
 
 def _tls(plan: Plan) -> ssl.SSLContext:
@@ -30,13 +33,20 @@ def _tls(plan: Plan) -> ssl.SSLContext:
     return context
 
 
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is an error: urllib would send the API key on to wherever it points."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 def get(plan: Plan, path: str) -> bytes:
     """The body of a GET. Raises TargetError with one line when there is none."""
     url = plan.base_url.rstrip("/") + path
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=_tls(plan))
-    )
     try:
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=_tls(plan)), NoRedirect()
+        )
         with opener.open(urllib.request.Request(url, headers=headers(plan)), timeout=ANSWER_S) as answer:
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
@@ -44,7 +54,7 @@ def get(plan: Plan, path: str) -> bytes:
         raise TargetError(
             f"GET {url} was answered with {error.code} {error.reason}{_hint(error.code)}"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise TargetError(f"cannot reach {url}: {reason}; is the server up and --base-url right?") from None
 
@@ -64,7 +74,7 @@ def first_model(plan: Plan) -> str:
 
 
 def wait_ready(plan: Plan, timeout_s: float) -> None:
-    """Ask for the models every second until the server answers. Raises the last TargetError after timeout_s."""
+    """Ask for the models every second until there is an answer. After timeout_s: the last TargetError."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:

@@ -13,15 +13,14 @@ SPARE_FILES = 64
 
 
 def addresses(url: str) -> list[str]:
-    """All numeric addresses of the URL's host, IPv6 in brackets. Raises TargetError when the name has none."""
+    """All numeric addresses of the URL's host, IPv6 in brackets. TargetError when the name has none."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise TargetError(
-            f"cannot resolve {parts.hostname!r}: {error.strerror or error}; check --base-url"
-        ) from None
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise TargetError(f"cannot resolve {parts.hostname!r}: {reason}; check --base-url") from None
     numeric = dict.fromkeys(str(entry[4][0]) for entry in found)
     return [f"[{address}]" if ":" in address else address for address in numeric if "%" not in address]
 
@@ -29,7 +28,7 @@ def addresses(url: str) -> list[str]:
 def usable_addresses(url: str) -> list[str]:
     """Those of `addresses` that take a connection now. All of them when none does: the run will say why.
 
-    A name like localhost often has an IPv6 address that nobody listens on; half of the requests would be refused.
+    localhost often has an IPv6 address that nobody listens on: half of the requests would be refused.
     """
     found = addresses(url)
     if len(found) < 2:
@@ -48,12 +47,12 @@ def _listens(address: str, port: int) -> bool:
 
 
 def raise_file_limit(connections: int) -> None:
-    """Allow as many descriptors as the system lets us. Raises UsageError when that is too few for these connections."""
+    """Allow as many descriptors as the system lets us. UsageError when that is too few for the run."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard not in (resource.RLIM_INFINITY, -1) and connections + SPARE_FILES > hard:
         raise UsageError(
-            f"{connections} connections need {connections + SPARE_FILES} open files, the hard limit is {hard}: "
-            f"lower --max-concurrency or raise the limit (ulimit -Hn, LimitNOFILE)"
+            f"{connections} connections need {connections + SPARE_FILES} open files, the limit is {hard}: "
+            "lower --max-concurrency or raise it (ulimit -Hn, LimitNOFILE)"
         )

@@ -54,7 +54,7 @@ class Ready:
 def ready(plan: Plan, model: str) -> Iterator[Ready]:
     """Make a run ready; warm-up requests are sent now.
 
-    Raises UsageError for bad data or too few file descriptors, TargetError when the server's name has no address.
+    Raises UsageError for bad data or too few file descriptors, TargetError when the name has no address.
     """
     addresses = resolve.usable_addresses(plan.url)
     when = schedule(plan)
@@ -93,7 +93,7 @@ def execute(run: Ready, writer: Writer, progress: Progress | None = None) -> str
 
 
 def warm_up(plan: Plan, model: str, addresses: list[str]) -> None:
-    """Send the first request num_warmups times and throw the answers away. Ctrl-C ends it, and the run with it."""
+    """Send the first request num_warmups times and throw the answers away. Ctrl-C ends the whole run."""
     few = replace(
         plan,
         num_prompts=plan.num_warmups,

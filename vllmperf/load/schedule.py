@@ -1,4 +1,4 @@
-"""When requests leave: absolute times in int64 ns after the start, in pieces, so that long runs need no memory."""
+"""When requests leave: absolute times in ns after the start, in pieces, so that long runs need no memory."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Times = NDArray[np.int64]
 class Schedule:
     """How many requests there are, and when they leave.
 
-    n: None when only time ends the run. times: pieces in order; None in a closed loop, where a request leaves as
-    soon as there is a free slot.
+    n: None when only time ends the run. times: pieces in order; None in a closed loop, where a request leaves
+    as soon as there is a free slot.
     """
 
     n: int | None
@@ -65,7 +65,7 @@ def gamma_ns(rate: float, n: int, shape: float, seed: int) -> Iterator[Times]:
     """Gaps of a gamma distribution with mean 1/rate; shape 1 is a Poisson process, below 1 comes in bursts.
 
     As `vllm bench serve` draws them since July 2025 (vllm/benchmarks/serve.py, get_request): NumPy's legacy
-    generator, gaps scaled so that the last request leaves at n/rate exactly, the first after a gap of its own.
+    generator, gaps scaled so that the last request leaves at n/rate, the first after a gap of its own.
     """
     last_s = 0.0
     for times_s in _gamma_s(rate, n, shape, seed):  # drawn twice: the scale is known only at the end
@@ -90,20 +90,20 @@ def _gamma_s(rate: float, n: int, shape: float, seed: int) -> Iterator[NDArray[n
 
 
 def trace_ns(plan: Plan) -> Times:
-    """The times of the plan's arrival file, from its earliest on, as far as number and duration of the plan go."""
+    """The times of the plan's arrival file, from its earliest on, as many as the plan asks for."""
     path = Path(plan.arrival_file or "")
     times_s = np.sort(np.asarray(read_trace(path), dtype=np.float64))
     times_ns: Times = np.rint((times_s - times_s[0]) * 1e9).astype(np.int64)
     if plan.num_prompts is not None and len(times_ns) < plan.num_prompts:
         raise UsageError(
-            f"--arrival-file {path} has {len(times_ns)} times for {plan.num_prompts} requests: lower --num-prompts"
+            f"--arrival-file {path} has {len(times_ns)} times, --num-prompts is {plan.num_prompts}: lower it"
         )
     kept = times_ns[: plan.num_prompts]
     return kept if plan.duration_s is None else kept[kept < plan.duration_s * 1e9]
 
 
 def read_trace(path: Path) -> list[float]:
-    """The times in s: one a line, or a column of a CSV file with a header or of JSON lines (see TRACE_COLUMNS)."""
+    """The times in s: one a line, or a column of a CSV with a header or of JSON lines (TRACE_COLUMNS)."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

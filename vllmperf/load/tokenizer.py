@@ -48,10 +48,10 @@ class Tokenizer:
         return np.setdiff1d(np.arange(self.vocab_size), np.asarray(special, dtype=np.int64))
 
     def text_of(self, ids: Sequence[int], generator: np.random.Generator) -> tuple[str, int]:
-        """A text that encodes to as many tokens as there are ids, and the number that it really encodes to.
+        """A text that encodes to as many tokens as there are ids, and how many it really encodes to.
 
-        Decoding ids and encoding the text again seldom gives the same ids: what is too long is cut, what is too
-        short filled up with drawn ids, at most ten times (as `vllm bench serve` does).
+        Decoding ids and encoding the text again seldom gives the same ids. As in `vllm bench serve` what
+        is too long is cut, what is too short filled up with drawn ids, at most ten times.
         """
         wanted, ids = len(ids), list(ids)
         text = self._decoded(ids)
