@@ -199,6 +199,16 @@ static void want_string(struct scan *s, const char **at, size_t *len) {
     *len = inside.len;
 }
 
+/* Text that may come under two names: an empty one does not hide the other. */
+static void want_text(struct scan *s, const char **at, size_t *len) {
+    const char *found = NULL;
+    size_t found_len = 0;
+    want_string(s, &found, &found_len);
+    if (!found || (*at && found_len == 0)) return;
+    *at = found;
+    *len = found_len;
+}
+
 static void want_count(struct scan *s, int64_t *count) {
     char c = peek(s);
     const char *start = s->at;
@@ -232,9 +242,9 @@ static void read_message(struct scan *s, struct delta_choice *choice) {
     need(s, '{');
     for (bool first = true; member(s, &first, &key);) {
         if (is(key, "content") || is(key, "refusal"))
-            want_string(s, &choice->content, &choice->content_len);
+            want_text(s, &choice->content, &choice->content_len);
         else if (is(key, "reasoning") || is(key, "reasoning_content"))
-            want_string(s, &choice->reasoning, &choice->reasoning_len);
+            want_text(s, &choice->reasoning, &choice->reasoning_len);
         else if (is(key, "tool_calls"))
             choice->has_tool_calls |= array_length(s) > 0;
         else if (is(key, "function_call")) {
@@ -259,7 +269,7 @@ static void read_choice(struct scan *s, struct delta_choice *choice) {
         if (is(key, "index"))
             want_count(s, &choice->index);
         else if (is(key, "text"))
-            want_string(s, &choice->content, &choice->content_len);
+            want_text(s, &choice->content, &choice->content_len);
         else if (is(key, "delta") || is(key, "message"))
             read_message(s, choice);
         else if (is(key, "finish_reason"))
