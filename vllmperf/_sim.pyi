@@ -3,10 +3,10 @@
 from typing import Any
 
 FAULTS: tuple[tuple[str, str, tuple[tuple[str, int, str], ...], bool], ...]
-"""The table of faults: (name, meaning, ((parameter, default, meaning), ...), whether it is one of connections)."""
+"""The table of faults: (name, meaning, ((parameter, default, meaning), ...), is it one of connections)."""
 
 class Server:
-    """config: dict with all keys of vllmperf.sim.config.SETTINGS; a missing or wrong one is a ValueError or TypeError.
+    """config: dict with all keys of vllmperf.sim.config.SETTINGS; ValueError or TypeError for a bad one.
 
     It answers on a thread of its own, which never takes the GIL.
     """
@@ -15,14 +15,14 @@ class Server:
     def start(self) -> None:
         """Listen and answer. OSError when that is not possible; its message says why."""
     def stop(self) -> None:
-        """End all connections and close the truth file; OSError when it could not be written. Again is no error."""
+        """End all connections and close the truth file; OSError when it is not whole. Again is no error."""
     def stats(self) -> dict[str, int]:
         """Counters since the start.
 
-        connections accepted, open_connections, windows_refused (times that nothing listened), requests (POSTs of
-        completions and chat), answers begun, finished, client_gone, running, chunks (token chunks written), tokens,
-        lateness_sum_ns and lateness_max_ns (written minus planned, over chunks), blocked (times that an answer waited
-        for a client that did not read), cpu_ns of its thread.
+        connections accepted, open_connections, windows_refused (times that nothing listened), requests (POSTs
+        of completions and chat), answers begun, finished, client_gone, running, chunks (token chunks written)
+        and their tokens, lateness_sum_ns and lateness_max_ns (written minus planned, over chunks), blocked
+        (times that an answer waited for a client that did not read), cpu_ns of its thread.
         """
     @property
     def port(self) -> int:

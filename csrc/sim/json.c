@@ -106,6 +106,7 @@ static struct json_item close_container(struct json *json) {
     enum json_kind kind = json->open[--json->depth] == '{' ? JSON_OBJECT_END : JSON_ARRAY_END;
     json->at++;
     json->after_value = true;
+    json->first = false;
     return (struct json_item){.kind = kind};
 }
 

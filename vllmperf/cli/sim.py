@@ -15,7 +15,7 @@ faults: NAME[:PARAMETER=NUMBER...][@SELECTOR], --fault may be given several time
   @at=N,N,...    the requests of these numbers, from 1
   @p=SHARE       this share of the requests, drawn by the seed
   no selector    all requests
-  A request with the header `x-sim-fault: NAME[:PARAMETER=NUMBER...]` gets that fault; several with "; " between.
+  A request with the header `x-sim-fault: NAME[:PARAMETER=NUMBER...]` gets that fault; "; " between several.
 
 """
 
@@ -23,8 +23,8 @@ faults: NAME[:PARAMETER=NUMBER...][@SELECTOR], --fault may be given several time
 class HelpWithFaults(argparse.Action):
     """--help that reads the table of faults only when it is asked for."""
 
-    def __init__(self, option_strings: list[str], dest: str, **rest: Any) -> None:
-        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help="show this and exit")
+    def __init__(self, option_strings: list[str], dest: str, help: str) -> None:  # noqa: A002
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         parser.epilog = FAULT_GRAMMAR + describe_faults()
@@ -41,10 +41,12 @@ def add(subparsers: Any) -> None:
         add_help=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-h", "--help", action=HelpWithFaults)
+    parser.add_argument("-h", "--help", action=HelpWithFaults, help="show this and exit")
     for setting in SETTINGS:
         if setting.name == "faults":
-            parser.add_argument("--fault", action="append", default=[], dest="faults", metavar="FAULT", help=setting.help)
+            parser.add_argument(
+                "--fault", action="append", default=[], dest="faults", metavar="FAULT", help=setting.help
+            )
         elif setting.default is False:
             parser.add_argument(setting.flag, action="store_true", help=setting.help)
         else:

@@ -1,4 +1,4 @@
-"""A simulated vLLM server in this process: exact times, faults on demand, and a file that says what really happened.
+"""A simulated vLLM server in this process: exact times, faults on demand, a file of what really happened.
 
 >>> with vllmperf.sim.Server(ttft_ms=50, itl_ms=10) as s:
 ...     print(s.url)

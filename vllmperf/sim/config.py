@@ -34,7 +34,7 @@ def text(name: str, value: Any) -> str:
     return value
 
 
-def path(name: str, value: Any) -> str:
+def path(_name: str, value: Any) -> str:
     return "" if value is None else str(value)
 
 
@@ -96,8 +96,16 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("host", "127.0.0.1", text, "HOST", "address to listen on"),
     Setting("port", 8000, whole(0, 65535), "PORT", "port to listen on, 0 for any free one"),
     Setting("model", "sim", text, "NAME", "name of the model"),
-    Setting("ttft_ms", "50", duration, "MS", "time to the first token: 50, normal:50:5 or lognormal:50:10 (mean, std)"),
-    Setting("itl_ms", "10", duration, "MS", "time between two token chunks, in the same forms; drawn for each gap"),
+    Setting(
+        "ttft_ms",
+        "50",
+        duration,
+        "MS",
+        "time to the first token: 50, normal:50:5 or lognormal:50:10 (mean, deviation)",
+    ),
+    Setting(
+        "itl_ms", "10", duration, "MS", "time between two token chunks, in the same forms; drawn for each gap"
+    ),
     Setting("tokens_per_chunk", 1, whole(1, 100_000), "N", "tokens in each chunk"),
     Setting("chat_max_tokens", 128, whole(1, 10_000_000), "N", "tokens of a chat that names no limit"),
     Setting(
@@ -107,15 +115,23 @@ SETTINGS: tuple[Setting, ...] = (
         "N",
         "texts end by themselves after so many tokens in the mean (geometric), unless ignore_eos; 0 = never",
     ),
-    Setting("seed", 0, whole(0), "N", "everything that is drawn follows from it and the number of the request"),
-    Setting("max_model_len", 131_072, whole(2, 10_000_000), "N", "longest prompt and answer together, in tokens"),
-    Setting("vocab_size", 0, whole(0), "N", "token ids from it on are refused as vLLM does; 0 = all are known"),
+    Setting(
+        "seed", 0, whole(0), "N", "everything that is drawn follows from it and the number of the request"
+    ),
+    Setting(
+        "max_model_len", 131_072, whole(2, 10_000_000), "N", "longest prompt and answer together, in tokens"
+    ),
+    Setting(
+        "vocab_size", 0, whole(0), "N", "token ids from it on are refused as vLLM does; 0 = all are known"
+    ),
     Setting("keep_alive_s", 5.0, number, "S", "an idle connection is closed after it"),
     Setting("close_connections", False, switch, "BOOL", "close the connection after each answer"),
     Setting("max_header_bytes", 65_536, whole(256, 2**30), "N", "longer request heads get 431"),
     Setting("max_body_bytes", 64 * 2**20, whole(0, 2**30), "N", "longer request bodies get 413"),
     Setting("version", "0.32.0", text, "VERSION", "version of vLLM that it says it is"),
-    Setting("truth", "", path, "FILE", "write there, one JSON object a request, what was planned and really done"),
+    Setting(
+        "truth", "", path, "FILE", "write there, one JSON object a request, what was planned and really done"
+    ),
     Setting("faults", (), fault_list, "FAULT", "something that goes wrong, see below"),
 )
 BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -127,12 +143,13 @@ def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
         if name not in BY_NAME:
             raise UsageError(f"the simulator has no setting {name!r}; it has {', '.join(BY_NAME)}")
     return {
-        setting.name: setting.parse(setting.name, settings.get(setting.name, setting.default)) for setting in SETTINGS
+        setting.name: setting.parse(setting.name, settings.get(setting.name, setting.default))
+        for setting in SETTINGS
     }
 
 
 def parse_settings(text: str) -> dict[str, Any]:
-    """The settings of `ttft_ms=50,itl_ms=10,faults=reset:after=3@at=1,2;stall@p=0.1`, checked; only those given.
+    """The settings of `ttft_ms=50,seed=3,faults=reset:after=3@at=1,2;stall@p=0.1`, checked; only those given.
 
     A part without a known name and `=` belongs to the part before it. Names may be written with `-`.
     """
@@ -145,7 +162,8 @@ def parse_settings(text: str) -> dict[str, Any]:
         elif parts and (parts[-1][0] == "faults" or not equals):
             parts[-1][1] += "," + part
         else:
-            raise UsageError(f"the simulator has no setting {part!r}; write name=value with {', '.join(BY_NAME)}")
+            names = ", ".join(BY_NAME)
+            raise UsageError(f"the simulator has no setting {part!r}; write name=value with {names}")
     settings = {name: BY_NAME[name].parse(name, value) for name, value in parts}
     if "faults" in settings:
         check_faults(settings["faults"])
@@ -168,6 +186,7 @@ def describe_faults() -> str:
 
     lines = []
     for name, meaning, parameters, of_connection in FAULTS:
-        lines.append(f"  {name:<14} {meaning}" + (" (numbers are those of connections)" if of_connection else ""))
+        note = " (numbers are those of connections)" if of_connection else ""
+        lines.append(f"  {name:<14} {meaning}{note}")
         lines += [f"{'':17}{parameter}={default}: {what}" for parameter, default, what in parameters]
     return "\n".join(lines)
