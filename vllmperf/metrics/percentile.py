@@ -1,0 +1,37 @@
+"""Exact percentiles of large arrays, by the C core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+
+@overload
+def percentile(values: ArrayLike, q: float) -> float: ...
+@overload
+def percentile(values: ArrayLike, q: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]: ...
+def percentile(values: ArrayLike, q: float | Sequence[float] | NDArray[Any]) -> float | NDArray[np.float64]:
+    """Percentiles by NumPy's default rule (linear between the two neighbours), without sorting or copying.
+
+    values: any array-like, flattened; float32 and float64 arrays in C order are read in place. q: a number or several,
+    within 0 and 100. Returns a float for a number, else a float64 array; NaN for no values or when one is NaN (as
+    numpy.percentile does). Several q cost little more than one.
+    Raises ValueError for a q outside 0 to 100.
+    """
+    import numpy as np
+
+    from vllmperf import _engine
+
+    array = np.asarray(values)
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    asked = np.asarray(q, dtype=np.float64)
+    if not ((asked >= 0) & (asked <= 100)).all():
+        raise ValueError(f"percentiles must lie within 0 and 100, not {q!r}")
+    found = _engine.quantile(np.ascontiguousarray(array).reshape(-1), (asked / 100).reshape(-1).tolist())
+    return found[0] if asked.ndim == 0 else np.asarray(found).reshape(asked.shape)
