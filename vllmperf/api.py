@@ -43,9 +43,9 @@ def bench(
 ) -> Run:
     """Load a server and give the run.
 
-    url: base URL, like http://127.0.0.1:8000; or sim=True or sim={"ttft_ms": 50} for a simulated server in
-    this process. rate: requests/s (inf: as fast as concurrency allows). duration in s. num_prompts is 1000 unless
-    a duration or an arrival file is given. record: path of the run file (else a temporary one, see Run.save).
+    url: base URL, like http://127.0.0.1:8000; or sim=True or sim={"ttft_ms": 50} for a simulated server here.
+    rate: requests/s (inf: as fast as concurrency allows). duration in s. num_prompts is 1000 unless a
+    duration or an arrival file is given. record: path of the run file (else a temporary one, see Run.save).
     progress: True for a live panel on stderr, or a function that takes load.progress.Snapshot.
     more: fields of `vllmperf.Plan`. The API key is taken from OPENAI_API_KEY unless api_key is given.
 

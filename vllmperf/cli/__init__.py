@@ -7,9 +7,10 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from vllmperf import __version__
-from vllmperf.errors import VllmperfError
+from vllmperf.errors import UsageError, VllmperfError
 
 COMMANDS = {
     "bench": "load a server and measure how fast it serves",
@@ -18,20 +19,25 @@ COMMANDS = {
 }
 
 INTERRUPTED = 130
+EPILOG = """\
+first try:  vllmperf bench --sim
+a server:   vllmperf bench --base-url http://HOST:8000 --request-rate 10 --num-prompts 300
+help:       vllmperf COMMAND --help
+
+exit codes: 0 fine; 1 the run finished but its numbers cannot be trusted; 2 bad arguments;
+            3 no server there; 130 interrupted (what came is kept)
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit code (0 fine, 1 checks failed, 2 bad arguments, 3 no server, 130 interrupted)."""
-    args = parser(_command_of(words := _dashes(sys.argv[1:] if argv is None else argv))).parse_args(words)
-    if args.command is None:
-        parser(None).print_help()
-        return 2
+    """Run a command and give its exit code (see EPILOG)."""
     try:
-        code: int = importlib.import_module(f"vllmperf.cli.{args.command}").run(args)
-        sys.stdout.flush()
-        return code
+        try:
+            return _run(_dashes(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()
     except VllmperfError as error:
-        print(f"vllmperf: error: {error}", file=sys.stderr)
+        print(f"vllmperf: error: {_one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -40,12 +46,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _run(words: Sequence[str]) -> int:
+    top = parser(next((word for word in words if word in COMMANDS), None))
+    args = top.parse_args(words)
+    if args.command is None:
+        top.print_help(sys.stderr)
+        return UsageError.exit_code
+    code: int = args.run(args)
+    return code
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, without a page of usage before it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **settings})
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
 def parser(command: str | None) -> argparse.ArgumentParser:
     """The parser, with the arguments of one command: building all of them would cost at every start."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="vllmperf",
         description="How fast a vLLM server serves, and how sure each number is.",
-        epilog="vllmperf COMMAND --help says more. First try: vllmperf bench --sim",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"vllmperf {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
@@ -57,10 +84,6 @@ def parser(command: str | None) -> argparse.ArgumentParser:
     return top
 
 
-def _command_of(words: Sequence[str]) -> str | None:
-    return next((word for word in words if word in COMMANDS), None)
-
-
 def _dashes(words: Sequence[str]) -> list[str]:
     """--num_prompts=5 means --num-prompts=5, as in the tools that this one replaces."""
     return [_dash(word) if word.startswith("--") else word for word in words]
@@ -69,3 +92,7 @@ def _dashes(words: Sequence[str]) -> list[str]:
 def _dash(word: str) -> str:
     name, mark, value = word.partition("=")
     return name.replace("_", "-") + mark + value
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

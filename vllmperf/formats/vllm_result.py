@@ -1,11 +1,12 @@
 """The result JSON of `vllm bench serve --save-result`: keys, units and file name of vLLM 0.33.0.
 
-The numbers follow our definitions (profile "vllmperf", which the file says); where vLLM writes 0 for what was not
-measured, so does this, because readers of its files count on numbers.
+The numbers follow our definitions (profile "vllmperf", which the file says). Where vLLM writes 0 for what was
+not measured, so does this, because readers of its files count on numbers.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -160,7 +161,7 @@ def _seconds(earlier: NDArray[np.int64], later: NDArray[np.int64]) -> Floats:
 def _gaps_s(recording: Recording) -> list[list[float]]:
     offsets = recording.gap_request.tolist()
     gaps_s = (recording.gaps_ns.astype(np.float64) / NS).tolist()
-    return [gaps_s[a:b] for a, b in zip(offsets, offsets[1:], strict=False)]
+    return [gaps_s[a:b] for a, b in itertools.pairwise(offsets)]
 
 
 def peak_tokens_per_s(recording: Recording) -> float:

@@ -1,0 +1,356 @@
+"""The arguments of `vllmperf bench`, under the names of `vllm bench serve` where it has them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from vllmperf.plan import ARRIVALS, BACKENDS, DATASETS, DEFAULT_LENGTHS, GOODPUT_METRICS, METRICS
+
+SAMPLING: dict[str, type] = {
+    "temperature": float,
+    "top-p": float,
+    "top-k": int,
+    "min-p": float,
+    "frequency-penalty": float,
+    "presence-penalty": float,
+    "repetition-penalty": float,
+}
+UNITS_S = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+AS_MANY_AS_IN_FLIGHT = -1
+"""--warm-connections without a number."""
+
+
+# ---- values ----
+
+
+def duration(text: str) -> float:
+    """Seconds: 30, 30s, 500ms, 1.5m, 1h30m."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 30, 30s, 10m or 1h30m")
+    return sum(float(number) * UNITS_S[unit] for number, unit in parts)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """NAME=VALUE"""
+    name, mark, value = text.partition("=")
+    if not mark or not name.strip():
+        raise argparse.ArgumentTypeError(f"{text.split('=')[0]!r} is not NAME=VALUE")
+    return name.strip(), value.strip()
+
+
+def goal(text: str) -> tuple[str, float]:
+    """METRIC:MS"""
+    name, mark, value = text.partition(":")
+    try:
+        if not mark:
+            raise ValueError
+        return name, float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not METRIC:MS, like ttft:200") from None
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
+    return value
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """50,90,99"""
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers like 50,90,99") from None
+
+
+def names(text: str) -> tuple[str, ...]:
+    """ttft,tpot"""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+# ---- help ----
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Names the defaults that say something: no None, no False, no empty list."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False or action.default in ([], {}):
+            return action.help
+        return super()._get_help_string(action)
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """All of them, in groups."""
+    add_target(command.add_argument_group("target").add_argument)
+    add_simulator(command.add_argument_group("simulator").add_argument)
+    add_load(command.add_argument_group("load").add_argument)
+    add_data(command.add_argument_group("data").add_argument)
+    add_lengths(command.add_argument_group("lengths, in tokens").add_argument)
+    add_body(command.add_argument_group("request").add_argument)
+    add_limits(command.add_argument_group("limits (in seconds, or like 500ms, 30s, 10m, 1h)").add_argument)
+    add_output(command.add_argument_group("output").add_argument)
+    add_engine(command.add_argument_group("engine").add_argument)
+
+
+def add_target(option: Any) -> None:
+    option("--base-url", metavar="URL", help="like http://HOST:PORT; else made of --host and --port")
+    option("--host", default="127.0.0.1", help="server's host")
+    option("--port", type=int, default=8000, help="server's port")
+    option("--backend", default="openai", choices=tuple(BACKENDS), help="kind of request")
+    option("--endpoint", metavar="PATH", help="path of the requests (default: the backend's)")
+    option("--model", metavar="NAME", help="name sent in the requests (default: the server's first model)")
+    option(
+        "--header",
+        type=pair,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="K=V",
+        help="extra headers, repeatable; values of headers that look secret are never written anywhere",
+    )
+    option("--api-key", metavar="KEY", help="bearer token (default: $OPENAI_API_KEY); never written anywhere")
+    option("--api-key-file", type=Path, metavar="FILE", help="file that holds the bearer token")
+    option("--insecure", action="store_true", help="accept any TLS certificate")
+    option("--cacert", metavar="FILE", help="PEM file of trusted certificates")
+    option(
+        "--ready-check-timeout-sec",
+        type=duration,
+        default="0",
+        metavar="T",
+        help="wait this long for the server to answer before the run",
+    )
+
+
+def add_simulator(option: Any) -> None:
+    option(
+        "--sim",
+        nargs="?",
+        const="",
+        metavar="K=V,…",
+        help="start the simulated server inside and load it; settings like ttft_ms=50,itl_ms=10 are those of "
+        "vllmperf sim --help",
+    )
+
+
+def add_load(option: Any) -> None:
+    option(
+        "--request-rate",
+        type=float,
+        default=math.inf,
+        metavar="R",
+        help="requests per second, inf = all at once",
+    )
+    option(
+        "--max-concurrency",
+        type=int,
+        metavar="N",
+        help="requests in flight at most; with a rate, a cap on it",
+    )
+    option(
+        "--num-prompts",
+        type=int,
+        metavar="N",
+        help="requests in all (default: 1000; no limit with --duration)",
+    )
+    option("--duration", type=duration, metavar="T", help="stop sending after 30s, 10m, 1h")
+    option(
+        "--arrival",
+        choices=ARRIVALS,
+        help="how requests of a rate are spread: evenly, by chance, with --burstiness, or from a file "
+        "(default: gamma, which with burstiness 1 is poisson)",
+    )
+    option("--burstiness", type=float, default=1.0, metavar="B", help="shape of gamma gaps, below 1 = bursts")
+    option(
+        "--arrival-file",
+        metavar="FILE",
+        help="times in s for --arrival trace: one a line, or a column arrival_s or timestamp of CSV or "
+        "JSONL; counted from the earliest",
+    )
+    option("--num-warmups", type=int, default=0, metavar="N", help="requests sent before and not counted")
+    option("--seed", type=int, default=0, metavar="N", help="of prompts, lengths and arrivals")
+
+
+def add_data(option: Any) -> None:
+    option("--dataset-name", default="random", choices=DATASETS, help="where prompts come from")
+    option("--dataset-path", metavar="FILE", help="file of sharegpt (JSON), sonnet (text) or custom (JSONL)")
+    option(
+        "--tokenizer",
+        metavar="DIR",
+        help="model folder with a tokenizer.json, to make and count tokens. Without one, random sends "
+        "token ids (chat: as many short words), and sharegpt's answers are taken to have a token for 4 bytes",
+    )
+
+
+def add_lengths(option: Any) -> None:
+    option("--input-len", type=int, metavar="N", help="prompt, whatever the data set (not sharegpt, custom)")
+    option("--output-len", type=int, metavar="N", help="answer, whatever the data set")
+    usual, poem = DEFAULT_LENGTHS["random"], DEFAULT_LENGTHS["sonnet"]
+    option("--random-input-len", type=int, default=usual.input, metavar="N", help="random: prompt")
+    option("--random-output-len", type=int, default=usual.output, metavar="N", help="random: answer")
+    option(
+        "--random-prefix-len",
+        type=int,
+        default=usual.prefix,
+        metavar="N",
+        help="random: common prefix, in addition",
+    )
+    option(
+        "--random-range-ratio",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="random: lengths spread evenly within length × (1 ± X)",
+    )
+    option("--sonnet-input-len", type=int, default=poem.input, metavar="N", help="sonnet: prompt")
+    option("--sonnet-output-len", type=int, default=poem.output, metavar="N", help="sonnet: answer")
+    option(
+        "--sonnet-prefix-len",
+        type=int,
+        default=poem.prefix,
+        metavar="N",
+        help="sonnet: common part of the prompt",
+    )
+    option("--sharegpt-output-len", type=int, metavar="N", help="sharegpt: answer (default: as in the file)")
+    option(
+        "--custom-output-len",
+        type=int,
+        metavar="N",
+        help="custom: answer (default, and -1: the row's output_tokens, or 256)",
+    )
+
+
+def add_body(option: Any) -> None:
+    option(
+        "--ignore-eos",
+        action="store_true",
+        help="answers of full length; random always asks for it, as vLLM does",
+    )
+    option(
+        "--no-stream",
+        action="store_true",
+        help="ask for whole answers: no TTFT, TPOT, ITL (vLLM's flag of this name is about reading data)",
+    )
+    option("--n", type=int, default=1, metavar="N", help="choices per request")
+    option("--logprobs", type=int, metavar="N", help="logprobs per token")
+    for name, kind in SAMPLING.items():
+        option(
+            f"--{name}",
+            type=kind,
+            metavar="X",
+            help=f"{name.replace('-', '_')}, if the server's default is not wanted",
+        )
+    option(
+        "--extra-body", type=json_object, default={}, metavar="JSON", help="fields for every body; they win"
+    )
+    option("--request-id-prefix", default="vllmperf-", metavar="TEXT", help="x-request-id: this and a number")
+
+
+def add_limits(option: Any) -> None:
+    option("--connect-timeout", type=duration, default="10", metavar="T", help="for a connection to stand")
+    option(
+        "--first-token-timeout",
+        type=duration,
+        default="300",
+        metavar="T",
+        help="from sending to the first token",
+    )
+    option(
+        "--stall-timeout",
+        type=duration,
+        default="30",
+        metavar="T",
+        help="without an event after the first token",
+    )
+    option("--total-timeout", type=duration, default="3600", metavar="T", help="for one request")
+    option(
+        "--grace-period",
+        type=duration,
+        default="30",
+        metavar="T",
+        help="for what is in flight when sending stops",
+    )
+
+
+def add_output(option: Any) -> None:
+    option(
+        "--record", type=Path, metavar="FILE", help="keep the run file (vllmperf report FILE shows it again)"
+    )
+    option("--json", action="store_true", help="print the summary as JSON instead of the table")
+    option("--csv", metavar="FILE", help="write one row a request to FILE, - for stdout instead of the table")
+    option(
+        "--percentile-metrics",
+        type=names,
+        default=(),
+        metavar="NAMES",
+        help=f"rows of the table, of {','.join(METRICS)} (default: those that there are)",
+    )
+    option(
+        "--metric-percentiles",
+        type=numbers,
+        default=(),
+        metavar="NUMBERS",
+        help="columns of the table (default: 50,90,99)",
+    )
+    option(
+        "--goodput",
+        type=goal,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="METRIC:MS",
+        help=f"count requests within limits, like ttft:200 tpot:50; of {', '.join(GOODPUT_METRICS)}",
+    )
+    option("--save-result", action="store_true", help="write a result JSON like that of vllm bench serve")
+    option(
+        "--save-detailed", action="store_true", help="the same with an entry for each request, texts included"
+    )
+    option("--result-dir", type=Path, metavar="DIR", help="folder of the result JSON (default: here)")
+    option("--result-filename", metavar="NAME", help="its name (default: made of settings and time)")
+    option(
+        "--metadata",
+        type=pair,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="K=V",
+        help="kept with the run",
+    )
+    option("--label", metavar="TEXT", help="name of this run, kept with it")
+    option("--no-progress", "--disable-tqdm", action="store_true", help="no live figures on stderr")
+
+
+def add_engine(option: Any) -> None:
+    option(
+        "--warm-connections",
+        type=int,
+        nargs="?",
+        const=AS_MANY_AS_IN_FLIGHT,
+        default=0,
+        metavar="N",
+        help="connections opened before the start (without N: --max-concurrency)",
+    )
+    option("--threads", type=int, default=0, metavar="N", help="engine threads, 0 = chosen")
+    option(
+        "--spin-us",
+        type=float,
+        default=200.0,
+        metavar="US",
+        help="before a send is due, spin instead of sleeping",
+    )
+    option("--keep-text", action="store_true", help="keep the answers' text in the run file")
+    option("--record-chunks", action="store_true", help="keep both stamps of every chunk in the run file")
