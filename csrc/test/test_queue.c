@@ -1,0 +1,98 @@
+/* Owns the sentences about engine/queue: strides, times, ends, and that the last reference frees a block. */
+#include <string.h>
+
+#include "engine/queue.h"
+#include "test/t.h"
+
+static const char bodies[] = "abbcccdddd";
+static const int64_t offsets[] = {0, 1, 3, 6, 10};
+static const int64_t at_ns[] = {10, 20, 20, 30};
+
+static struct block *feed(struct queue *queue, int64_t first, const int64_t *times) {
+    struct block *block = block_new(first, 4, offsets, times, bodies);
+    CHECK("a block is fed", block && queue_feed(queue, block) == 0);
+    block_drop(block);
+    return block;
+}
+
+/* The number of the next request, or -1 - enum take. */
+static int64_t take(struct queue *queue, int64_t now_ns) {
+    struct item item;
+    int64_t next_ns = -1;
+    enum take taken = queue_take(queue, now_ns, &item, &next_ns);
+    if (taken == TAKE_LATER) CHECK("a later one tells when", next_ns > now_ns);
+    if (taken != TAKE_ITEM) return -1 - (int64_t)taken;
+    int64_t index = item_index(&item);
+    block_drop(item.block);
+    return index;
+}
+
+static void test_bodies(void) {
+    struct queue *queue = queue_new(0, 1);
+    struct item item;
+    int64_t next_ns;
+    feed(queue, 0, NULL);
+    (void)take(queue, 0);
+    (void)take(queue, 0);
+    CHECK("the third is there", queue_take(queue, 0, &item, &next_ns) == TAKE_ITEM && item_index(&item) == 2);
+    queue_free(queue);
+    CHECK("its body outlives the queue",
+          item_body_len(&item) == 3 && memcmp(item_body(&item), "ccc", 3) == 0);
+    block_drop(item.block);
+    block_drop(NULL);
+    queue_free(NULL);
+}
+
+static void test_closed(void) {
+    struct queue *queue = queue_new(0, 1);
+    CHECK("an empty queue may get more", take(queue, 0) == -1 - TAKE_EMPTY);
+    feed(queue, 0, NULL);
+    feed(queue, 4, NULL);
+    CHECK("eight wait", queue_length(queue) == 8);
+    int in_order = 1;
+    for (int64_t i = 0; i < 8; i++) in_order &= take(queue, 0) == i;
+    CHECK("in order over blocks", in_order && queue_length(queue) == 0);
+    CHECK("then it is empty", take(queue, 0) == -1 - TAKE_EMPTY);
+    feed(queue, 8, NULL);
+    queue_end(queue);
+    CHECK("an ended queue still gives what it has", take(queue, 0) == 8);
+    for (int i = 0; i < 3; i++) (void)take(queue, 0);
+    CHECK("and then says so", take(queue, 0) == -1 - TAKE_END);
+    queue_free(queue);
+}
+
+static void test_times(void) {
+    struct queue *queue = queue_new(0, 1);
+    feed(queue, 0, at_ns);
+    CHECK("nothing is due yet", take(queue, 9) == -1 - TAKE_LATER);
+    CHECK("due to the nanosecond", take(queue, 10) == 0);
+    CHECK("the next is not", take(queue, 19) == -1 - TAKE_LATER);
+    CHECK("two at one time", take(queue, 25) == 1 && take(queue, 25) == 2);
+    CHECK("late is due too", take(queue, 1000) == 3);
+    queue_free(queue);
+}
+
+static void test_strides(void) {
+    int64_t taken = 0;
+    for (int64_t first = 0; first < 3; first++) {
+        struct queue *queue = queue_new(first, 3);
+        for (int64_t block = 0; block < 3; block++) feed(queue, 4 * block, NULL);
+        CHECK("a third of twelve each", queue_length(queue) == 4);
+        for (int64_t i = 0; i < 4; i++) taken += take(queue, 0) == first + 3 * i;
+        CHECK("and no more", take(queue, 0) == -1 - TAKE_EMPTY);
+        queue_free(queue);
+    }
+    CHECK("three queues take every third", taken == 12);
+    struct queue *queue = queue_new(9, 10);
+    feed(queue, 0, NULL);
+    CHECK("a block without one of ours is passed over", queue_length(queue) == 0);
+    queue_free(queue);
+}
+
+int main(void) {
+    test_bodies();
+    test_closed();
+    test_times();
+    test_strides();
+    return t_done("test_queue");
+}
