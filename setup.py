@@ -39,22 +39,24 @@ def ask(*command: str) -> list[str] | None:
 def libcurl() -> tuple[list[str], list[str]]:
     """Compiler and linker flags of libcurl, from pkg-config or curl-config."""
     for cflags, libs, version in (
-        (("pkg-config", "--cflags", "libcurl"), ("pkg-config", "--libs", "libcurl"), ("pkg-config", "--modversion", "libcurl")),
-        (("curl-config", "--cflags"), ("curl-config", "--libs"), ("curl-config", "--version")),
+        tuple(("pkg-config", option, "libcurl") for option in ("--cflags", "--libs", "--modversion")),
+        tuple(("curl-config", option) for option in ("--cflags", "--libs", "--version")),
     ):
         found = ask(*libs)
         if found is None:
             continue
         number = (ask(*version) or ["0"])[-1]
         if tuple(int(part) for part in number.split(".")[:2]) < OLDEST_LIBCURL:
-            sys.exit(f"vllmperf: libcurl {number} is too old, {'.'.join(map(str, OLDEST_LIBCURL))} or newer is needed.")
+            oldest = ".".join(map(str, OLDEST_LIBCURL))
+            sys.exit(f"vllmperf: libcurl {number} is too old, {oldest} or newer is needed.")
         return ask(*cflags) or [], found
-    sys.exit(f"vllmperf: libcurl was not found (neither pkg-config nor curl-config knows it).\n{HOW_TO_INSTALL}")
+    sys.exit(f"vllmperf: libcurl was not found by pkg-config or curl-config.\n{HOW_TO_INSTALL}")
 
 
 def flags() -> tuple[list[str], list[str]]:
     """Compiler and linker flags of our own."""
-    compile_args = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wshadow", "-Wvla"]
+    compile_args = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-fvisibility=hidden"]
+    compile_args += ["-Wall", "-Wextra", "-Wshadow", "-Wvla"]
     link_args = ["-lpthread", "-lm"]
     if os.environ.get("VLLMPERF_WERROR"):
         compile_args += ["-Wconversion", "-Wstrict-prototypes", "-Werror"]

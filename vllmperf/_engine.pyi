@@ -11,7 +11,7 @@ OUTCOMES: tuple[str, ...]
 FINISH_REASONS: tuple[str, ...]
 TOKENS_SOURCES: tuple[str, ...]
 RECORD_DTYPE: list[tuple[str, str]]
-"""`numpy.dtype(RECORD_DTYPE)` is the layout of `Batch["records"]`. `NONE` (the smallest int64) means "did not happen"."""
+"""`numpy.dtype(RECORD_DTYPE)` is the layout of `Batch["records"]`; `NONE` in it means "did not happen"."""
 GAP_DTYPE: list[tuple[str, str]]
 STAMP_DTYPE: list[tuple[str, str]]
 NONE: int
@@ -43,20 +43,20 @@ class Counters(TypedDict):
 class Engine:
     """Fires requests from its own threads, which never take the GIL.
 
-    config: dict with the keys of vllmperf.load.run.engine_config(). Unknown or missing keys are a TypeError/ValueError.
+    config: dict with every key of vllmperf.load.run.engine_config(), no other.
     Life: feed() as often as wanted, start(), drain() until it returns None, close().
     """
 
     def __init__(self, config: dict[str, Any]) -> None: ...
     def feed(self, bodies: bytes, offsets: bytes, at_ns: bytes | None = None) -> None:
-        """Queue requests: body i is bodies[offsets[i]:offsets[i+1]] (int64), due at at_ns[i] (int64, ns after the start)."""
+        """Queue requests: body i is bodies[offsets[i]:offsets[i+1]], due at at_ns[i] ns after the start (both int64)."""
     def feed_end(self) -> None:
         """No more requests will come: the run ends when those fed are finished."""
     def start(self) -> None: ...
     def drain(self, timeout_s: float) -> Batch | None:
-        """Wait up to timeout_s for the next finished requests (possibly none); None when the run has ended and all was given."""
+        """Wait until timeout_s has passed or the run has ended, then give what finished; None when all was given."""
     def stop(self, now: bool = False) -> None:
-        """Send nothing more; what is in flight may finish within the grace period, or with now=True is cut at once."""
+        """Send no more; what is in flight has the grace period, or with now=True is cut at once."""
     def counters(self) -> Counters: ...
     def histograms(self) -> dict[str, Histogram]:
         """schedule_lag, client_lag, loop (ns), summed over the threads so far."""

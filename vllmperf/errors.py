@@ -1,4 +1,4 @@
-"""Errors meant for people: one line that says what is wrong and what to do, with the exit code of the command line."""
+"""Errors meant for people: one line, what is wrong and what to do, with the exit code of the command line."""
 
 
 class VllmperfError(Exception):

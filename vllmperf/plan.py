@@ -216,7 +216,9 @@ def _check_target(plan: Plan) -> None:
     if plan.endpoint is not None and not plan.endpoint.startswith("/"):
         raise UsageError(f"--endpoint is {plan.endpoint!r}: it must begin with /")
     if plan.url.endswith("/chat/completions") != plan.is_chat and plan.url.endswith("completions"):
-        raise UsageError(f"--endpoint {plan.endpoint} is not one of --backend {plan.backend}: change one of them")
+        raise UsageError(
+            f"--endpoint {plan.endpoint} is not one of --backend {plan.backend}: change one of them"
+        )
     for name, value in plan.headers.items():
         if not name or any(mark in name + value for mark in "\r\n\0") or ":" in name:
             raise UsageError(f"--header {name!r}: a header is NAME=VALUE without line breaks")

@@ -1,4 +1,4 @@
-"""Every metric once: definitions, percentiles, the summary of a run, checks, the verdict. Never talks to a network."""
+"""Every metric once: definitions, percentiles, the summary of a run, the verdict. Never talks to a network."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
