@@ -8,19 +8,44 @@
 
 /* ---- arrays from any object with a buffer of one of our three types ---- */
 
+/* 'd', 'f', 'q' (float64, float32, int64 in this machine's byte order) or '\0'. */
+static char type_of(const Py_buffer *view) {
+    const char *format = view->format ? view->format : "B";
+    if (*format == '@' || *format == '=' || (*format == '<' && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__))
+        format++;
+    if (format[0] == '\0' || format[1] != '\0') return '\0';
+    if (format[0] == 'd' || format[0] == 'f') return format[0];
+    return (format[0] == 'l' || format[0] == 'q') && view->itemsize == 8 ? 'q' : '\0';
+}
+
 static bool get_array(PyObject *object, Py_buffer *view, char *type) {
     if (PyObject_GetBuffer(object, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) return false;
-    const char *format = view->format ? view->format : "B";
-    if (*format == '@' || *format == '=' || *format == '<') format++;
-    char code = format[0] == 'l' || format[0] == 'q' ? 'q' : format[0];
-    if (format[1] == '\0' && (code == 'd' || code == 'f' || (code == 'q' && view->itemsize == 8))) {
-        *type = code;
+    *type = type_of(view);
+    if (!*type)
+        PyErr_Format(PyExc_TypeError,
+                     "an array of float64, float32 or int64 is needed, not one of format '%s'",
+                     view->format ? view->format : "B");
+    else if ((uintptr_t)view->buf % (uintptr_t)view->itemsize)
+        PyErr_SetString(PyExc_ValueError, "the array is not aligned in memory; copy it first");
+    else
         return true;
-    }
-    PyErr_Format(PyExc_TypeError, "an array of float64, float32 or int64 is needed, not one of format '%s'",
-                 view->format);
     PyBuffer_Release(view);
     return false;
+}
+
+/* The same for functions that know no int64. */
+static bool get_floats(PyObject *object, Py_buffer *view, bool *is_f64) {
+    char type;
+    if (!get_array(object, view, &type)) return false;
+    *is_f64 = type == 'd';
+    if (type != 'q') return true;
+    PyErr_SetString(PyExc_TypeError, "an array of float64 or float32 is needed, not one of int64");
+    PyBuffer_Release(view);
+    return false;
+}
+
+static size_t length(const Py_buffer *view) {
+    return (size_t)(view->len / view->itemsize);
 }
 
 static bool get_quantiles(PyObject *object, double **q, Py_ssize_t *n) {
@@ -62,31 +87,31 @@ PyDoc_STRVAR(quantile_doc,
              "q: numbers within 0 and 1. Returns a list of float, NaN for an empty array or one with a NaN.\n"
              "Raises ValueError for a q out of range, TypeError for another kind of array.");
 
+static PyObject *quantiles_of(const Py_buffer *view, bool is_f64, const double *q, Py_ssize_t n_q) {
+    double *out = PyMem_Malloc(((size_t)n_q + 1) * sizeof *out);
+    if (!out) return PyErr_NoMemory();
+    enum quantile_status status;
+    Py_BEGIN_ALLOW_THREADS status = is_f64 ? quantile_f64(view->buf, length(view), q, (size_t)n_q, out)
+                                           : quantile_f32(view->buf, length(view), q, (size_t)n_q, out);
+    Py_END_ALLOW_THREADS PyObject *result =
+        status == QUANTILE_OK ? float_list(out, n_q) : raise_status(status);
+    PyMem_Free(out);
+    return result;
+}
+
 static PyObject *quantile(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *values, *wanted, *result = NULL;
     Py_buffer view;
-    char type;
+    bool is_f64;
     double *q;
     Py_ssize_t n_q;
     if (!PyArg_ParseTuple(args, "OO:quantile", &values, &wanted) || !get_quantiles(wanted, &q, &n_q))
         return NULL;
-    double *out = PyMem_Malloc(((size_t)n_q + 1) * sizeof *out);
-    if (!out) {
-        PyErr_NoMemory();
-    } else if (get_array(values, &view, &type)) {
-        enum quantile_status status = QUANTILE_BAD_Q;
-        size_t n = (size_t)(view.len / view.itemsize);
-        if (type == 'q') {
-            PyErr_SetString(PyExc_TypeError, "quantile needs float32 or float64");
-        } else {
-            Py_BEGIN_ALLOW_THREADS status = type == 'd' ? quantile_f64(view.buf, n, q, (size_t)n_q, out)
-                                                        : quantile_f32(view.buf, n, q, (size_t)n_q, out);
-            Py_END_ALLOW_THREADS result = status == QUANTILE_OK ? float_list(out, n_q) : raise_status(status);
-        }
+    if (get_floats(values, &view, &is_f64)) {
+        result = quantiles_of(&view, is_f64, q, n_q);
         PyBuffer_Release(&view);
     }
-    PyMem_Free(out);
     PyMem_Free(q);
     return result;
 }
@@ -98,17 +123,11 @@ PyDoc_STRVAR(moments_doc,
 static PyObject *moments(PyObject *module, PyObject *values) {
     (void)module;
     Py_buffer view;
-    char type;
+    bool is_f64;
     double mean, variance;
-    if (!get_array(values, &view, &type)) return NULL;
-    size_t n = (size_t)(view.len / view.itemsize);
-    if (type == 'q') {
-        PyBuffer_Release(&view);
-        PyErr_SetString(PyExc_TypeError, "moments needs float32 or float64");
-        return NULL;
-    }
-    Py_BEGIN_ALLOW_THREADS if (type == 'd') moments_f64(view.buf, n, &mean, &variance);
-    else moments_f32(view.buf, n, &mean, &variance);
+    if (!get_floats(values, &view, &is_f64)) return NULL;
+    Py_BEGIN_ALLOW_THREADS if (is_f64) moments_f64(view.buf, length(&view), &mean, &variance);
+    else moments_f32(view.buf, length(&view), &mean, &variance);
     Py_END_ALLOW_THREADS PyBuffer_Release(&view);
     return Py_BuildValue("dd", mean, variance);
 }
@@ -155,18 +174,39 @@ static void histogram_dealloc(PyObject *self) {
     Py_DECREF(type);
 }
 
-static void add_values(struct hist *hist, const Py_buffer *view, char type) {
-    size_t n = (size_t)(view->len / view->itemsize);
-    for (size_t i = 0; i < n; i++) {
-        double value = type == 'd'   ? ((const double *)view->buf)[i]
-                       : type == 'f' ? (double)((const float *)view->buf)[i]
-                                     : 0;
-        hist_add(hist,
-                 type == 'q'    ? ((const int64_t *)view->buf)[i]
-                 : value < 9e18 ? (int64_t)(value + 0.5)
-                                : INT64_MAX,
-                 1);
+static bool add_float(struct hist *hist, double value) {
+    if (value != value) return false;
+    hist_add(hist, value >= 9.2e18 ? INT64_MAX : value > 0 ? (int64_t)(value + 0.5) : 0, 1);
+    return true;
+}
+
+/* False when there is a NaN. */
+static bool add_values(struct hist *hist, const Py_buffer *view, char type) {
+    size_t n = length(view);
+    bool ok = true;
+    if (type == 'q')
+        for (size_t i = 0; i < n; i++) hist_add(hist, ((const int64_t *)view->buf)[i], 1);
+    else if (type == 'd')
+        for (size_t i = 0; ok && i < n; i++) ok = add_float(hist, ((const double *)view->buf)[i]);
+    else
+        for (size_t i = 0; ok && i < n; i++) ok = add_float(hist, (double)((const float *)view->buf)[i]);
+    return ok;
+}
+
+/* Into a histogram of its own first: without the GIL others may use this one, and a NaN leaves it as it was.
+ */
+static bool add_array(struct hist *into, const Py_buffer *view, char type) {
+    struct hist *fresh = hist_new();
+    bool ok = fresh != NULL;
+    if (!ok) {
+        PyErr_NoMemory();
+        return false;
     }
+    Py_BEGIN_ALLOW_THREADS ok = add_values(fresh, view, type);
+    Py_END_ALLOW_THREADS if (ok) hist_merge(into, fresh);
+    else PyErr_SetString(PyExc_ValueError, "a NaN has no place in a histogram");
+    hist_free(fresh);
+    return ok;
 }
 
 static PyObject *histogram_add(PyObject *self, PyObject *values) {
@@ -179,8 +219,9 @@ static PyObject *histogram_add(PyObject *self, PyObject *values) {
     Py_buffer view;
     char type;
     if (!get_array(values, &view, &type)) return NULL;
-    add_values(hist_of(self), &view, type);
+    bool ok = add_array(hist_of(self), &view, type);
     PyBuffer_Release(&view);
+    if (!ok) return NULL;
     Py_RETURN_NONE;
 }
 

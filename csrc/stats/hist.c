@@ -13,16 +13,48 @@ enum {
     OCTAVES = 63 - (HIST_MANTISSA_BITS + 1), /* above the linear part, up to INT64_MAX */
     N_BINS = LINEAR + OCTAVES * PER_OCTAVE,
 };
-#define IMAGE_MAGIC UINT64_C(0x31545349484d5056) /* "VPMHIST1" */
+#define IMAGE_MAGIC UINT64_C(0x32545349484d5056) /* "VPMHIST2" */
+
+__extension__ typedef unsigned __int128 uint128;
+
+/* A non-negative integer of 192 bits: sums of squares without rounding. */
+struct wide {
+    uint128 low;
+    uint64_t high;
+};
 
 struct hist {
     uint64_t count;
     int64_t min, max;
-    long double sum, sum_of_squares; /* 64 bits of mantissa: ns squared of 10^9 values of 100 s keep 3 digits
-                                        more than a double */
-    size_t low, high;                /* bins that may be non-empty */
+    uint128 sum;         /* exact: 2^64 values below 2^63 */
+    struct wide squares; /* exact, likewise */
+    size_t low, high;    /* bins that may be non-empty */
     uint64_t bins[N_BINS];
 };
+
+/* ---- wide integers ---- */
+
+static inline void wide_add(struct wide *to, struct wide more) {
+    to->low += more.low;
+    to->high += more.high + (to->low < more.low);
+}
+
+/* Wraps around like any unsigned integer. */
+static void wide_subtract(struct wide *from, struct wide less) {
+    from->high -= less.high + (from->low < less.low);
+    from->low -= less.low;
+}
+
+static struct wide wide_product(uint128 a, uint64_t b) {
+    uint128 low = (uint128)(uint64_t)a * b, high = (uint128)(uint64_t)(a >> 64) * b + (uint64_t)(low >> 64);
+    return (struct wide){high << 64 | (uint64_t)low, (uint64_t)(high >> 64)};
+}
+
+static long double wide_value(struct wide w) {
+    return ldexpl((long double)w.high, 128) + (long double)w.low;
+}
+
+/* ---- bins ---- */
 
 struct hist *hist_new(void) {
     struct hist *h = calloc(1, sizeof *h);
@@ -58,8 +90,9 @@ void hist_add(struct hist *h, int64_t value, uint64_t times) {
     if (bin < h->low) h->low = bin;
     if (bin > h->high) h->high = bin;
     h->count += times;
-    h->sum += (long double)value * (long double)times;
-    h->sum_of_squares += (long double)value * (long double)value * (long double)times;
+    h->sum += (uint128)times * (uint64_t)value;
+    uint128 square = (uint128)(uint64_t)value * (uint64_t)value;
+    wide_add(&h->squares, times == 1 ? (struct wide){square, 0} : wide_product(square, times));
     h->bins[bin] += times;
 }
 
@@ -71,7 +104,7 @@ void hist_merge(struct hist *into, const struct hist *from) {
     if (from->high > into->high) into->high = from->high;
     into->count += from->count;
     into->sum += from->sum;
-    into->sum_of_squares += from->sum_of_squares;
+    wide_add(&into->squares, from->squares);
     for (size_t i = from->low; i <= from->high; i++) into->bins[i] += from->bins[i];
 }
 
@@ -85,15 +118,24 @@ int64_t hist_max(const struct hist *h) {
     return h->max;
 }
 double hist_mean(const struct hist *h) {
-    return h->count ? (double)(h->sum / (long double)h->count) : NAN;
+    return h->count ? (double)((long double)h->sum / (long double)h->count) : NAN;
 }
 
+/* The squared distances from the whole number m below the mean are summed exactly, sum(x^2) - 2 m sum(x) + n
+ * m^2, so nothing cancels; what the mean has beyond m comes off at the end. */
 double hist_std(const struct hist *h) {
     if (h->count == 0) return NAN;
-    long double mean = h->sum / (long double)h->count;
-    long double variance = h->sum_of_squares / (long double)h->count - mean * mean;
+    uint64_t m = (uint64_t)(h->sum / h->count), rest = (uint64_t)(h->sum % h->count);
+    struct wide distances = h->squares, cross = wide_product(h->sum, m);
+    wide_add(&distances, wide_product((uint128)m * m, h->count));
+    wide_subtract(&distances, cross);
+    wide_subtract(&distances, cross);
+    long double beyond = (long double)rest / (long double)h->count;
+    long double variance = wide_value(distances) / (long double)h->count - beyond * beyond;
     return variance > 0 ? (double)sqrtl(variance) : 0.0;
 }
+
+/* ---- quantiles ---- */
 
 /* The value of a rank, counted from 0. */
 static double value_at(const struct hist *h, uint64_t rank) {
@@ -113,24 +155,9 @@ double hist_quantile(const struct hist *h, double q) {
     return a + (b - a) * (rank - below);
 }
 
-/* ---- the packed image: magic, count, min, max, sum, sum of squares, number of bins, then (bin, times) pairs
- * ---- */
+/* ---- the packed image: HEAD_WORDS words, then a pair (bin, times) for each bin that is not empty ---- */
 
-enum { HEAD_WORDS = 9 };
-
-/* A long double as the sum of two doubles, which every machine has. */
-static void put_long(uint64_t *at, long double value) {
-    double high = (double)value, low = (double)(value - (long double)high);
-    memcpy(at, &high, sizeof high);
-    memcpy(at + 1, &low, sizeof low);
-}
-
-static long double get_long(const uint64_t *at) {
-    double high, low;
-    memcpy(&high, at, sizeof high);
-    memcpy(&low, at + 1, sizeof low);
-    return (long double)high + (long double)low;
-}
+enum { MAGIC, COUNT, MIN, MAX, SUM, SQUARES = SUM + 2, USED = SQUARES + 3, HEAD_WORDS };
 
 static void put_word(unsigned char *at, uint64_t word) {
     for (int i = 0; i < 8; i++) at[i] = (unsigned char)(word >> (8 * i));
@@ -142,16 +169,32 @@ static uint64_t get_word(const unsigned char *at) {
     return word;
 }
 
-size_t hist_pack(const struct hist *h, void *dst) {
+static uint64_t used_bins(const struct hist *h) {
     uint64_t used = 0;
     for (size_t i = h->low; h->count && i <= h->high; i++) used += h->bins[i] != 0;
+    return used;
+}
+
+static void put_head(const struct hist *h, uint64_t used, unsigned char *at) {
+    uint64_t head[HEAD_WORDS] = {[MAGIC] = IMAGE_MAGIC,
+                                 [COUNT] = h->count,
+                                 [MIN] = (uint64_t)h->min,
+                                 [MAX] = (uint64_t)h->max,
+                                 [SUM] = (uint64_t)h->sum,
+                                 [SUM + 1] = (uint64_t)(h->sum >> 64),
+                                 [SQUARES] = (uint64_t)h->squares.low,
+                                 [SQUARES + 1] = (uint64_t)(h->squares.low >> 64),
+                                 [SQUARES + 2] = h->squares.high,
+                                 [USED] = used};
+    for (size_t i = 0; i < HEAD_WORDS; i++) put_word(at + 8 * i, head[i]);
+}
+
+size_t hist_pack(const struct hist *h, void *dst) {
+    uint64_t used = used_bins(h);
     size_t size = (HEAD_WORDS + 2 * (size_t)used) * 8;
     if (!dst) return size;
-    uint64_t head[HEAD_WORDS] = {IMAGE_MAGIC, h->count, (uint64_t)h->min, (uint64_t)h->max, 0, 0, 0, 0, used};
-    put_long(head + 4, h->sum);
-    put_long(head + 6, h->sum_of_squares);
-    unsigned char *at = dst;
-    for (int i = 0; i < HEAD_WORDS; i++, at += 8) put_word(at, head[i]);
+    unsigned char *at = (unsigned char *)dst + 8 * HEAD_WORDS;
+    put_head(h, used, dst);
     for (size_t i = h->low; h->count && i <= h->high; i++) {
         if (!h->bins[i]) continue;
         put_word(at, i);
@@ -161,32 +204,44 @@ size_t hist_pack(const struct hist *h, void *dst) {
     return size;
 }
 
+/* Bins ascend, and together they are the count. */
 static bool take_bins(struct hist *h, const unsigned char *at, uint64_t used) {
     uint64_t count = 0;
     for (uint64_t i = 0; i < used; i++, at += 16) {
         uint64_t bin = get_word(at), times = get_word(at + 8);
-        if (bin >= N_BINS || times == 0) return false;
-        if (bin < h->low) h->low = (size_t)bin;
-        if (bin > h->high) h->high = (size_t)bin;
-        h->bins[bin] += times;
+        if (bin >= N_BINS || times == 0 || (i > 0 && bin <= h->high)) return false;
+        if (i == 0) h->low = (size_t)bin;
+        h->high = (size_t)bin;
+        h->bins[bin] = times;
         count += times;
     }
     return count == h->count;
 }
 
+static void take_head(struct hist *h, const uint64_t *head) {
+    h->count = head[COUNT];
+    h->min = (int64_t)head[MIN];
+    h->max = (int64_t)head[MAX];
+    h->sum = (uint128)head[SUM + 1] << 64 | head[SUM];
+    h->squares = (struct wide){(uint128)head[SQUARES + 1] << 64 | head[SQUARES], head[SQUARES + 2]};
+}
+
+static bool is_consistent(const struct hist *h) {
+    if (h->count == 0) return h->min == 0 && h->max == 0 && h->sum == 0;
+    return h->min >= 0 && h->max >= h->min && bin_of(h->min) == h->low && bin_of(h->max) == h->high;
+}
+
 struct hist *hist_unpack(const void *src, size_t len) {
+    const unsigned char *bytes = src;
     uint64_t head[HEAD_WORDS];
     if (len < sizeof head) return NULL;
-    for (int i = 0; i < HEAD_WORDS; i++) head[i] = get_word((const unsigned char *)src + 8 * i);
-    if (head[0] != IMAGE_MAGIC || head[8] > N_BINS || len != (HEAD_WORDS + 2 * head[8]) * 8) return NULL;
+    for (size_t i = 0; i < HEAD_WORDS; i++) head[i] = get_word(bytes + 8 * i);
+    if (head[MAGIC] != IMAGE_MAGIC || head[USED] > N_BINS || len != (HEAD_WORDS + 2 * head[USED]) * 8)
+        return NULL;
     struct hist *h = hist_new();
     if (!h) return NULL;
-    h->count = head[1];
-    h->min = (int64_t)head[2];
-    h->max = (int64_t)head[3];
-    h->sum = get_long(head + 4);
-    h->sum_of_squares = get_long(head + 6);
-    if (take_bins(h, (const unsigned char *)src + sizeof head, head[8])) return h;
+    take_head(h, head);
+    if (take_bins(h, bytes + sizeof head, head[USED]) && is_consistent(h)) return h;
     hist_free(h);
     return NULL;
 }

@@ -74,14 +74,17 @@ struct bins {
     uint64_t counts[ALL_BINS];
 };
 
-static bool is_one_key(struct range r) { return r.low == r.high; }
+static bool is_one_key(struct range r) {
+    return r.low == r.high;
+}
 
 static struct range all_numbers(const struct values *v) {
     return (struct range){key_of_number(v, -INFINITY), key_of_number(v, INFINITY)};
 }
 
-/* The part of the key space where the values are, by a sample. Without it values that lie close together, as times do,
- * would all be in one bin. It never reaches beyond the infinities, so that a NaN is always outside. */
+/* The part of the key space where the values are, by a sample. Without it values that lie close together, as
+ * times do, would all be in one bin. It never reaches beyond the infinities, so that a NaN is always outside.
+ */
 static struct range likely_range(const struct values *v) {
     struct range all = all_numbers(v), r = {all.high, all.low};
     uint64_t random = 1;
@@ -119,8 +122,10 @@ static struct range keys_of_bin(const struct values *v, const struct bins *b, si
     return r;
 }
 
-/* Count the keys in every bin; true when a NaN was met. Inlined twice, so that the type is known inside the loop. */
-static inline __attribute__((always_inline)) bool count_keys(const struct values *v, struct bins *b, bool is_f64) {
+/* Count the keys in every bin; true when a NaN was met. Inlined twice, so that the type is known inside the
+ * loop. */
+static inline __attribute__((always_inline)) bool count_keys(const struct values *v, struct bins *b,
+                                                             bool is_f64) {
     struct range range = b->range, all = all_numbers(v);
     bool nan = false;
     for (size_t i = 0; i < v->n; i++) {
@@ -196,8 +201,8 @@ static uint64_t median(uint64_t a, uint64_t b, uint64_t c) {
     return c < a ? a : c > b ? b : c;
 }
 
-/* Put the key of rank k in its place among keys[low..n): quickselect. Pivots are drawn, since fixed ones go wrong on what
- * an earlier selection left; three parts, so that equal keys cost nothing. */
+/* Put the key of rank k in its place among keys[low..n): quickselect. Pivots are drawn, since fixed ones go
+ * wrong on what an earlier selection left; three parts, so that equal keys cost nothing. */
 static void select_key(uint64_t *keys, size_t low, size_t n, size_t k) {
     uint64_t random = k;
     for (size_t high = n; high - low > 1;) {
@@ -239,8 +244,8 @@ static bool is_light(const struct values *v, const struct bins *b, size_t bin) {
     return b->counts[bin] <= v->n / LIGHT_SHARE + LIGHT_COUNT && !is_one_key(keys_of_bin(v, b, bin));
 }
 
-static size_t want_light_bins(const struct values *v, const struct bins *b, struct gather *g, const struct rank *ranks,
-                              size_t n) {
+static size_t want_light_bins(const struct values *v, const struct bins *b, struct gather *g,
+                              const struct rank *ranks, size_t n) {
     size_t total = 0;
     for (size_t i = 0; i < n; i += same_bin(ranks + i, n - i)) {
         size_t bin = ranks[i].bin;
@@ -284,7 +289,8 @@ static enum found answer_heavy(const struct values *v, const struct bins *b, str
     return FOUND;
 }
 
-/* The keys of all ranks, which ascend. Each level of the recursion makes the range at least BINS / 2 times smaller. */
+/* The keys of all ranks, which ascend. Each level of the recursion makes the range at least BINS / 2 times
+ * smaller. */
 static enum found find(const struct values *v, struct range range, struct rank *ranks, size_t n) {
     struct bins *b = bins_new(range);
     if (!b) return NO_MEMORY;
@@ -315,8 +321,8 @@ static struct place place_of(const struct values *v, double q) {
     return (struct place){rank, rank + 1 < v->n ? rank + 1 : rank, at - below};
 }
 
-/* numpy/lib/_function_base_impl.py (2.4), _lerp: from the nearer end, so that both ends are exact. Statement by statement,
- * lest a compiler fuses the multiplication with the addition. */
+/* numpy/lib/_function_base_impl.py (2.4), _lerp: from the nearer end, so that both ends are exact. Statement
+ * by statement, lest a compiler fuses the multiplication with the addition. */
 static double lerp(double a, double b, double t) {
     double span = b - a, part = t >= 0.5 ? 1 - t : t;
     double step = span * part;

@@ -9,6 +9,7 @@ enum { MAX_DEPTH = 128 };
 /* A scanner over one text. `bad` is set for good by the first error; every function then does nothing. */
 struct scan {
     const char *at, *end;
+    int depth; /* brackets that are open */
     bool bad;
 };
 
@@ -38,6 +39,18 @@ static void need(struct scan *s, char wanted) {
     if (!take(s, wanted)) s->bad = true;
 }
 
+/* Go into an object or an array; member() and element() come out at its end. */
+static void enter(struct scan *s, char bracket) {
+    need(s, bracket);
+    if (++s->depth > MAX_DEPTH) s->bad = true;
+}
+
+static bool leave(struct scan *s, char bracket) {
+    if (!take(s, bracket)) return false;
+    s->depth--;
+    return true;
+}
+
 static bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
@@ -59,17 +72,23 @@ static void escape(struct scan *s) {
         }
 }
 
-/* Eight bytes at a time while none of them is a quote, a backslash or a control character. */
+/* The first quote, backslash or control character, or the end. Eight bytes at a time: (x - 0x01..01 * n) & ~x
+ * has the top bit set in the lowest byte of x that is below n, and x ^ 0x01..01 * c is below 1 in a byte that
+ * is c. */
 static const char *skip_plain(const char *at, const char *end) {
     const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones << 7;
-    while (end - at >= 8) {
+    for (; end - at >= 8; at += 8) {
         uint64_t word;
         memcpy(&word, at, sizeof word);
         uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
         uint64_t stop =
             ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((word - ones * 0x20) & ~word);
-        if (stop & tops) break;
-        at += 8;
+        if ((stop & tops) == 0) continue;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        return at + __builtin_ctzll(stop & tops) / 8;
+#else
+        break;
+#endif
     }
     while (at < end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20) at++;
     return at;
@@ -134,30 +153,33 @@ static void scalar(struct scan *s) {
         s->bad = true;
 }
 
+static void key(struct scan *s) {
+    string(s);
+    need(s, ':');
+}
+
 /* Any value. A loop with a stack of brackets, so that deep nesting cannot use up the C stack. */
 static void skip(struct scan *s) {
-    char open[MAX_DEPTH];
-    int depth = 0;
+    char closing[MAX_DEPTH + 1]; /* by depth */
+    int outside = s->depth;
     do {
         char c = peek(s);
         if (c == '{' || c == '[') {
-            if (depth == MAX_DEPTH) s->bad = true;
+            enter(s, c);
             if (s->bad) return;
-            open[depth++] = c;
-            s->at++;
-            if (take(s, c == '{' ? '}' : ']')) {
-                depth--;
-            } else {
-                if (c == '{') string(s), need(s, ':');
+            closing[s->depth] = c == '{' ? '}' : ']';
+            if (!leave(s, closing[s->depth])) {
+                if (c == '{') key(s);
                 continue;
             }
         } else {
             scalar(s);
         }
-        while (depth > 0 && !s->bad && take(s, open[depth - 1] == '{' ? '}' : ']')) depth--;
-        if (depth == 0 || s->bad) return;
+        while (s->depth > outside && leave(s, closing[s->depth])) {
+        }
+        if (s->depth == outside || s->bad) return;
         need(s, ',');
-        if (open[depth - 1] == '{') string(s), need(s, ':');
+        if (closing[s->depth] == '}') key(s);
     } while (!s->bad);
 }
 
@@ -166,57 +188,55 @@ static bool is_null(struct scan *s) {
 }
 
 /* The next member of an object: false at its end. *first starts true. */
-static bool member(struct scan *s, bool *first, struct view *key) {
-    if (s->bad || take(s, '}')) return false;
+static bool member(struct scan *s, bool *first, struct view *name) {
+    if (s->bad || leave(s, '}')) return false;
     if (!*first) need(s, ',');
     *first = false;
-    *key = string(s);
+    *name = string(s);
     need(s, ':');
     return !s->bad;
 }
 
 /* The next element of an array: false at its end. */
 static bool element(struct scan *s, bool *first) {
-    if (s->bad || take(s, ']')) return false;
+    if (s->bad || leave(s, ']')) return false;
     if (!*first) need(s, ',');
     *first = false;
     return !s->bad;
 }
 
-static bool is(struct view key, const char *name) {
-    return key.len == strlen(name) && memcmp(key.at, name, key.len) == 0;
+static inline bool is(struct view text, const char *name) {
+    return text.len == strlen(name) && memcmp(text.at, name, text.len) == 0;
 }
 
 /* ---- values that are wanted, or skipped when they are of another type ---- */
 
-static void want_string(struct scan *s, const char **at, size_t *len) {
-    if (peek(s) != '"') {
-        skip(s);
-        return;
-    }
-    struct view inside = string(s);
-    *at = inside.at;
-    *len = inside.len;
+static struct view want_string(struct scan *s) {
+    if (peek(s) == '"') return string(s);
+    skip(s);
+    return (struct view){NULL, 0};
 }
 
-/* Text that may come under two names: an empty one does not hide the other. */
+/* Text may come under two names at once (reasoning and reasoning_content): an empty or missing one does not
+ * hide another. */
 static void want_text(struct scan *s, const char **at, size_t *len) {
-    const char *found = NULL;
-    size_t found_len = 0;
-    want_string(s, &found, &found_len);
-    if (!found || (*at && found_len == 0)) return;
-    *at = found;
-    *len = found_len;
+    struct view text = want_string(s);
+    if (!text.at || (*len > 0 && text.len == 0)) return;
+    *at = text.at;
+    *len = text.len;
 }
 
+/* A whole number of at most 18 digits. */
 static void want_count(struct scan *s, int64_t *count) {
-    char c = peek(s);
+    blanks(s);
     const char *start = s->at;
     skip(s);
-    if (s->bad || !is_digit(c)) return;
+    if (s->bad || s->at - start > 18) return;
     int64_t value = 0;
-    for (; start < s->at && is_digit(*start) && value < INT64_MAX / 10 - 1; start++)
-        value = value * 10 + (*start - '0');
+    for (const char *at = start; at < s->at; at++) {
+        if (!is_digit(*at)) return;
+        value = value * 10 + (*at - '0');
+    }
     *count = value;
 }
 
@@ -225,7 +245,7 @@ static int64_t array_length(struct scan *s) {
         skip(s);
         return -1;
     }
-    need(s, '[');
+    enter(s, '[');
     int64_t n = 0;
     for (bool first = true; element(s, &first); n++) skip(s);
     return n;
@@ -234,23 +254,23 @@ static int64_t array_length(struct scan *s) {
 /* ---- what a chunk is made of ---- */
 
 static void read_message(struct scan *s, struct delta_choice *choice) {
-    struct view key;
+    struct view name;
     if (peek(s) != '{') {
         skip(s);
         return;
     }
-    need(s, '{');
-    for (bool first = true; member(s, &first, &key);) {
-        if (is(key, "content") || is(key, "refusal"))
+    enter(s, '{');
+    for (bool first = true; member(s, &first, &name);) {
+        if (is(name, "content") || is(name, "refusal"))
             want_text(s, &choice->content, &choice->content_len);
-        else if (is(key, "reasoning") || is(key, "reasoning_content"))
+        else if (is(name, "reasoning") || is(name, "reasoning_content"))
             want_text(s, &choice->reasoning, &choice->reasoning_len);
-        else if (is(key, "tool_calls"))
+        else if (is(name, "tool_calls"))
             choice->has_tool_calls |= array_length(s) > 0;
-        else if (is(key, "function_call")) {
+        else if (is(name, "function_call")) {
             choice->has_tool_calls |= peek(s) == '{';
             skip(s);
-        } else if (is(key, "role")) {
+        } else if (is(name, "role")) {
             choice->has_role |= peek(s) == '"';
             skip(s);
         } else
@@ -259,22 +279,22 @@ static void read_message(struct scan *s, struct delta_choice *choice) {
 }
 
 static void read_choice(struct scan *s, struct delta_choice *choice) {
-    struct view key;
+    struct view name;
     if (peek(s) != '{') {
         skip(s);
         return;
     }
-    need(s, '{');
-    for (bool first = true; member(s, &first, &key);) {
-        if (is(key, "index"))
+    enter(s, '{');
+    for (bool first = true; member(s, &first, &name);) {
+        if (is(name, "index"))
             want_count(s, &choice->index);
-        else if (is(key, "text"))
+        else if (is(name, "text"))
             want_text(s, &choice->content, &choice->content_len);
-        else if (is(key, "delta") || is(key, "message"))
+        else if (is(name, "delta") || is(name, "message"))
             read_message(s, choice);
-        else if (is(key, "finish_reason"))
-            want_string(s, &choice->finish_reason, &choice->finish_reason_len);
-        else if (is(key, "token_ids"))
+        else if (is(name, "finish_reason"))
+            want_text(s, &choice->finish_reason, &choice->finish_reason_len);
+        else if (is(name, "token_ids"))
             choice->token_ids = array_length(s);
         else
             skip(s);
@@ -286,7 +306,7 @@ static void read_choices(struct scan *s, struct delta *out, delta_on_choice *on_
         skip(s);
         return;
     }
-    need(s, '[');
+    enter(s, '[');
     for (bool first = true; element(s, &first); out->n_choices++) {
         struct delta_choice choice = {.token_ids = -1};
         read_choice(s, &choice);
@@ -295,14 +315,14 @@ static void read_choices(struct scan *s, struct delta *out, delta_on_choice *on_
 }
 
 static void read_details(struct scan *s, struct delta *out) {
-    struct view key;
+    struct view name;
     if (peek(s) != '{') {
         skip(s);
         return;
     }
-    need(s, '{');
-    for (bool first = true; member(s, &first, &key);) {
-        if (is(key, "cached_tokens"))
+    enter(s, '{');
+    for (bool first = true; member(s, &first, &name);) {
+        if (is(name, "cached_tokens"))
             want_count(s, &out->cached_tokens);
         else
             skip(s);
@@ -310,18 +330,18 @@ static void read_details(struct scan *s, struct delta *out) {
 }
 
 static void read_usage(struct scan *s, struct delta *out) {
-    struct view key;
+    struct view name;
     if (peek(s) != '{') {
         skip(s);
         return;
     }
-    need(s, '{');
-    for (bool first = true; member(s, &first, &key);) {
-        if (is(key, "prompt_tokens"))
+    enter(s, '{');
+    for (bool first = true; member(s, &first, &name);) {
+        if (is(name, "prompt_tokens"))
             want_count(s, &out->prompt_tokens);
-        else if (is(key, "completion_tokens"))
+        else if (is(name, "completion_tokens"))
             want_count(s, &out->completion_tokens);
-        else if (is(key, "prompt_tokens_details"))
+        else if (is(name, "prompt_tokens_details"))
             read_details(s, out);
         else
             skip(s);
@@ -338,23 +358,23 @@ static void read_error(struct scan *s, struct delta *out) {
 }
 
 static void read_object(struct scan *s, struct delta *out, delta_on_choice *on_choice, void *context) {
-    const char *start = s->at, *object = NULL;
-    size_t object_len = 0;
-    struct view key;
-    need(s, '{');
-    for (bool first = true; member(s, &first, &key);) {
-        if (is(key, "choices"))
+    const char *start = s->at;
+    struct view object = {NULL, 0};
+    struct view name;
+    enter(s, '{');
+    for (bool first = true; member(s, &first, &name);) {
+        if (is(name, "choices"))
             read_choices(s, out, on_choice, context);
-        else if (is(key, "usage"))
+        else if (is(name, "usage"))
             read_usage(s, out);
-        else if (is(key, "error"))
+        else if (is(name, "error"))
             read_error(s, out);
-        else if (is(key, "object"))
-            want_string(s, &object, &object_len);
+        else if (is(name, "object"))
+            object = want_string(s);
         else
             skip(s);
     }
-    if (object && !out->error && is((struct view){object, object_len}, "error")) {
+    if (object.at && !out->error && is(object, "error")) {
         out->error = start;
         out->error_len = (size_t)(s->at - start);
     }
@@ -362,7 +382,7 @@ static void read_object(struct scan *s, struct delta *out, delta_on_choice *on_c
 
 enum delta_status delta_scan(const char *json, size_t len, struct delta *out, delta_on_choice *on_choice,
                              void *context) {
-    struct scan s = {json, json + len, false};
+    struct scan s = {.at = json, .end = json + len};
     *out = (struct delta){.prompt_tokens = -1, .completion_tokens = -1, .cached_tokens = -1};
     if (peek(&s) == '[' && word(&s, "[DONE]")) {
         blanks(&s);
@@ -419,23 +439,31 @@ static size_t take_unicode(const char *src, size_t len, unsigned *c) {
     return 12;
 }
 
+/* One escape at src. Returns bytes read, *written tells bytes written. */
+static size_t take_escape(char *dst, const char *src, size_t len, size_t *written) {
+    static const char from[] = "bfnrt", meant[] = "\b\f\n\r\t";
+    if (len >= 6 && src[1] == 'u') {
+        unsigned c;
+        size_t read = take_unicode(src, len, &c);
+        *written = put_utf8(dst, c);
+        return read;
+    }
+    const char *found = len >= 2 && src[1] ? strchr(from, src[1]) : NULL;
+    *dst = found ? meant[found - from] : len >= 2 ? src[1] : src[0];
+    *written = 1;
+    return len >= 2 ? 2 : 1;
+}
+
 size_t delta_unescape(char *dst, const char *src, size_t len) {
     char *to = dst;
-    for (size_t i = 0; i < len;) {
-        if (src[i] != '\\') {
-            *to++ = src[i++];
-            continue;
-        }
-        if (src[i + 1] == 'u') {
-            unsigned c;
-            i += take_unicode(src + i, len - i, &c);
-            to += put_utf8(to, c);
-            continue;
-        }
-        static const char from[] = "bfnrt", meant[] = "\b\f\n\r\t";
-        const char *found = strchr(from, src[i + 1]);
-        *to++ = found ? meant[found - from] : src[i + 1];
-        i += 2;
+    for (const char *end = src + len; src < end;) {
+        const char *slash = memchr(src, '\\', (size_t)(end - src));
+        size_t plain = (size_t)((slash ? slash : end) - src), written = 0;
+        memcpy(to, src, plain);
+        to += plain;
+        src += plain;
+        if (slash) src += take_escape(to, src, (size_t)(end - src), &written);
+        to += written;
     }
     return (size_t)(to - dst);
 }

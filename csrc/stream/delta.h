@@ -1,8 +1,12 @@
 /* delta: reads what matters of one completions or chat JSON object (a stream's chunk or a whole response
  * body). One pass over the bytes, no tree, no allocation; a full check of the JSON grammar (what is not JSON
  * is refused). Sans I/O. Knows choices[].text, .delta/.message {role, content, reasoning, reasoning_content,
- * tool_calls, refusal}, .token_ids, .finish_reason, usage, error. Anything else is skipped, at any depth up
- * to 128.
+ * tool_calls, refusal}, .token_ids, .finish_reason, usage, error. Anything else is skipped.
+ * Brackets may be 128 deep.
+ *
+ * Leniences: bytes from 0x80 on are passed as they are, valid UTF-8 or not (a server may cut a character in
+ * two); a key written with escapes is not recognized; of two equal keys the last one counts, but an empty
+ * text does not replace another.
  */
 #ifndef VLLMPERF_DELTA_H
 #define VLLMPERF_DELTA_H
@@ -44,7 +48,8 @@ struct delta {
     size_t error_len;
 };
 
-/* Called once for each choice, in order. */
+/* Called once for each choice, in order; also for those before the place where an object turns out to be
+ * malformed. */
 typedef void delta_on_choice(void *context, const struct delta_choice *choice);
 
 /* Read one object. on_choice may be NULL. *out is always filled (counts -1 and NULL where absent). An object

@@ -14,6 +14,8 @@ struct bytes {
 struct sse {
     const char *piece; /* the input that is left */
     size_t left, max_bytes;
+    const char *next_lf,
+        *next_cr; /* in the piece at or after its start, its end when there is none; NULL = not looked for */
     struct bytes line;       /* start of a line whose end has not come yet */
     struct bytes data, type; /* of the event being built, when it had to be copied */
     const char *data_view;   /* the only data line so far, still in the piece */
@@ -55,6 +57,7 @@ void sse_reset(struct sse *s) {
 void sse_feed(struct sse *s, const char *bytes, size_t len) {
     s->piece = bytes;
     s->left = len;
+    s->next_lf = s->next_cr = NULL;
 }
 
 void sse_end(struct sse *s) {
@@ -81,11 +84,20 @@ static bool add(struct sse *s, struct bytes *to, const char *from, size_t len) {
     return true;
 }
 
-/* The first CR or LF. Data lines of one JSON object hold neither, so two memchr beat a loop over bytes. */
-static const char *line_end(const char *bytes, size_t len) {
-    const char *lf = memchr(bytes, '\n', len);
-    const char *cr = memchr(bytes, '\r', lf ? (size_t)(lf - bytes) : len);
-    return cr ? cr : lf;
+static const char *next_of(const struct sse *s, const char **found, char wanted) {
+    if (*found && *found >= s->piece) return *found;
+    const char *at = memchr(s->piece, wanted, s->left);
+    *found = at ? at : s->piece + s->left;
+    return *found;
+}
+
+/* The first CR or LF of the piece, or NULL. Two memchr beat a loop over bytes; what they found is remembered,
+ * so that a stream with only one of the two is not searched to its end on every line. */
+static const char *line_end(struct sse *s) {
+    if (s->left == 0) return NULL;
+    const char *lf = next_of(s, &s->next_lf, '\n'), *cr = next_of(s, &s->next_cr, '\r');
+    const char *first = cr < lf ? cr : lf;
+    return first < s->piece + s->left ? first : NULL;
 }
 
 /* A view would die with the piece (or with the line buffer): copy it. */
@@ -134,8 +146,11 @@ static bool dispatch(struct sse *s, struct sse_event *event) {
         return false;
     }
     bool is_view = s->data_view != NULL;
-    *event = (struct sse_event){is_view ? s->data_view : s->data.at, is_view ? s->data_view_len : s->data.len,
-                                s->type.at, s->type.len};
+    *event = (struct sse_event){.data = is_view ? s->data_view : s->data.at,
+                                .data_len = is_view ? s->data_view_len : s->data.len,
+                                .type = s->type.at,
+                                .type_len = s->type.len,
+                                .cut = s->end_done};
     if (!event->data) event->data = "";
     if (!event->type) event->type = "";
     drop_event(s);
@@ -164,7 +179,7 @@ static int next_line(struct sse *s, const char **line, size_t *len) {
         if (*s->piece == '\n') s->piece++, s->left--;
         s->skip_lf = false;
     }
-    const char *end = s->left ? line_end(s->piece, s->left) : NULL;
+    const char *end = line_end(s);
     if (!end) {
         bool kept = keep_view(s) && add(s, &s->line, s->piece, s->left);
         s->left = 0;

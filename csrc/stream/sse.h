@@ -24,6 +24,7 @@ struct sse_event {
     size_t data_len;
     const char *type; /* the event field's value, length 0 when there was none */
     size_t type_len;
+    bool cut; /* the input ended before the blank line: the event may be only the beginning of one */
 };
 
 struct sse; /* opaque */

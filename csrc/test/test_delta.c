@@ -70,7 +70,11 @@ static void test_usage(void) {
           s.delta.prompt_tokens == -1 && s.delta.completion_tokens == -1 && s.delta.cached_tokens == -1);
     free(s.copy);
     s = scan("{\"usage\":{\"prompt_tokens\":99999999999999999999999999}}");
-    CHECK("a huge count does not overflow", s.status == DELTA_OK && s.delta.prompt_tokens > 0);
+    CHECK("a huge count is none", s.status == DELTA_OK && s.delta.prompt_tokens == -1);
+    free(s.copy);
+    s = scan("{\"usage\":{\"prompt_tokens\":123456789012345678,\"completion_tokens\":1.5}}");
+    CHECK("18 digits are a count, a fraction is none",
+          s.delta.prompt_tokens == 123456789012345678 && s.delta.completion_tokens == -1);
     free(s.copy);
 }
 
@@ -213,6 +217,11 @@ static int nested(int depth) {
     return status_of(json);
 }
 
+#define FOUR(x)     x x x x
+#define OPEN_31     "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+#define SHUT_31     "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]"
+#define SQUARES_124 FOUR(OPEN_31) FOUR(SHUT_31)
+
 static void test_every_prefix(void) {
     static const char json[] = "{\"choices\":[{\"delta\":{\"content\":\"\\u00e4\\n\"},\"token_ids\":[1]}],"
                                "\"usage\":{\"prompt_tokens\":1},\"x\":[true,-1.5e3]}";
@@ -223,8 +232,12 @@ static void test_every_prefix(void) {
         free(s.copy);
     }
     CHECK("every true prefix of an object is malformed", refused == sizeof json - 1);
-    CHECK("128 brackets are read", nested(128) == DELTA_OK);
-    CHECK("129 are refused", nested(129) == DELTA_MALFORMED);
+    CHECK("128 brackets, with the outermost, are read", nested(127) == DELTA_OK);
+    CHECK("129 are refused", nested(128) == DELTA_MALFORMED);
+    CHECK("below choices they count the same",
+          status_of("{\"choices\":[{\"logprobs\":" SQUARES_124 "}]}") == DELTA_OK &&
+              status_of("{\"choices\":[{\"logprobs\":[" SQUARES_124 "]}]}") == DELTA_OK &&
+              status_of("{\"choices\":[{\"logprobs\":[[" SQUARES_124 "]]}]}") == DELTA_MALFORMED);
 }
 
 static int unescapes(const char *raw, const char *text) {
@@ -248,6 +261,8 @@ static void test_unescape(void) {
     CHECK("a low one too", unescapes("\\ude00", "\xef\xbf\xbd"));
     CHECK("a high one before another escape", unescapes("\\ud83d\\n", "\xef\xbf\xbd\n"));
     CHECK("two high ones and a low one", unescapes("\\ud83d\\ud83d\\ude00", "\xef\xbf\xbd\xf0\x9f\x98\x80"));
+    CHECK("what no string may end with is taken as it is",
+          unescapes("a\\", "a\\") && unescapes("\\u12", "u12"));
     CHECK("NUL is replaced", unescapes("a\\u0000", "a\xef\xbf\xbd"));
 }
 

@@ -140,6 +140,18 @@ static void test_limits(void) {
                "data: 0123456789012345678901234567890123\ndata: ", 30, "|ok;!");
 }
 
+static void test_cut(void) {
+    struct sse *sse = sse_new(MAX_BYTES);
+    struct sse_event event;
+    sse_feed(sse, "data: a\n\ndata: b\n", 17);
+    CHECK("an event with its blank line is whole", sse_next(sse, &event) == SSE_EVENT && !event.cut);
+    CHECK("one without waits", sse_next(sse, &event) == SSE_MORE);
+    sse_end(sse);
+    CHECK("and is marked when the input ends", sse_next(sse, &event) == SSE_EVENT && event.cut);
+    CHECK("after it comes nothing", sse_next(sse, &event) == SSE_MORE);
+    sse_free(sse);
+}
+
 static void test_views(void) {
     struct sse *sse = sse_new(MAX_BYTES);
     struct sse_event event;
@@ -160,6 +172,7 @@ static void test_views(void) {
 int main(void) {
     test_cases();
     test_limits();
+    test_cut();
     test_views();
     return t_done("test_sse");
 }
