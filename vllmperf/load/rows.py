@@ -149,7 +149,8 @@ def _pieces(path: Path, file: BinaryIO) -> Iterator[str]:
     decode = codecs.getincrementaldecoder("utf-8")().decode
     try:
         while piece := file.read(PIECE):
-            yield decode(piece) or " "
-        yield decode(b"", True)
+            if text := decode(piece):
+                yield text
+        decode(b"", True)
     except UnicodeDecodeError as error:
         raise UsageError(f"--dataset-path {path} is no UTF-8 text ({error.reason})") from None
