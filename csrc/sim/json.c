@@ -55,7 +55,7 @@ static struct json_item string(struct json *json, enum json_kind kind) {
             at++;
         }
     }
-    if (at == json->end) return fail(json, json->at, "Unterminated string starting at");
+    if (at == json->end) return fail(json, begin - 1, "Unterminated string starting at");
     json->at = at + 1;
     return (struct json_item){.kind = kind, .text = begin, .len = (size_t)(at - begin), .escaped = escaped};
 }

@@ -1,0 +1,124 @@
+/* Owns a test of the whole simulated server from C: its thread, its memory, its counters, under the
+ * sanitizers. Does not look at what it answers in detail: tests/sim does. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sim/server.h"
+#include "t.h"
+
+static struct server *start(const char *fault) {
+    char error[200];
+    struct sim_config config = {
+        .host = strdup("127.0.0.1"),
+        .model = strdup("sim"),
+        .version = strdup("0"),
+        .truth_path = strdup("/dev/null"),
+        .tokens_per_chunk = 1,
+        .chat_max_tokens = 8,
+        .eos_mean = 30,
+        .max_model_len = 1000,
+        .keep_alive_ns = 1000000000,
+        .limits = {4096, 100000},
+        .faults = calloc(1, sizeof(struct fault)),
+    };
+    dist_parse(&config.ttft, "1");
+    dist_parse(&config.itl, "lognormal:0.2:0.1");
+    if (fault) config.n_faults = fault_parse(config.faults, fault, strlen(fault), error, sizeof error);
+    struct server *server = server_new(&config);
+    CHECK("the server starts", server && server_start(server, error, sizeof error) == 0);
+    return server;
+}
+
+static int connect_to(const struct server *server) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)server_port(server))};
+    inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct timeval timeout = {0, 300000};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
+    close(fd);
+    return -1;
+}
+
+/* Send a request and read until the end, an error or, with `until`, that text. Returns what came. */
+static const char *ask(int fd, const char *head, const char *body, const char *until) {
+    static char came[200000];
+    size_t len = 0;
+    char request[2000];
+    int n = snprintf(request, sizeof request,
+                     "%s\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n%s", head,
+                     strlen(body), body);
+    came[0] = '\0';
+    if (send(fd, request, (size_t)n, MSG_NOSIGNAL) != n) return came;
+    while (len < sizeof came - 1) {
+        ssize_t more = recv(fd, came + len, sizeof came - 1 - len, 0);
+        if (more <= 0) break;
+        len += (size_t)more;
+        came[len] = '\0';
+        if (until && strstr(came, until)) break;
+    }
+    return came;
+}
+
+static const char completions[] = "POST /v1/completions HTTP/1.1";
+static const char chat[] = "POST /v1/chat/completions HTTP/1.1";
+static const char stream[] =
+    "{\"prompt\":[1,2],\"stream\":true,\"max_tokens\":20,\"n\":2,\"logprobs\":1,\"echo\":true}";
+static const char end[] = "\r\n0\r\n\r\n";
+
+static void test_requests(void) {
+    struct server *server = start(NULL);
+    int fd = connect_to(server);
+    CHECK("a stream ends", strstr(ask(fd, completions, stream, end), "[DONE]"));
+    CHECK("a chat ends",
+          strstr(ask(fd, chat, "{\"messages\":[{\"content\":\"a\"}],\"stream\":true}", end), "[DONE]"));
+    CHECK("a body is whole",
+          strstr(ask(fd, completions, "{\"prompt\":\"a\"}", "\"metrics\":null}"), "usage"));
+    CHECK("a bad body is refused", strstr(ask(fd, completions, "{", "}}"), "400"));
+    CHECK("metrics are given", strstr(ask(fd, "GET /metrics HTTP/1.1", "", "http_requests_total{"), "vllm:"));
+    const struct sim_counters *counters = server_counters(server);
+    CHECK("requests are counted", counters->requests == 4 && counters->finished == 3);
+    ask(fd, completions, "{\"prompt\":\"a\",\"stream\":true,\"max_tokens\":900,\"ignore_eos\":true}", "data");
+    close(fd); /* in the middle of an answer */
+    fd = connect_to(server);
+    ask(fd, completions, "{\"prompt\":\"a\",\"stream\":true,\"max_tokens\":900,\"ignore_eos\":true}", "data");
+    server_free(server); /* in the middle of another */
+    close(fd);
+}
+
+static void test_faults(void) {
+    for (int kind = 0; kind < FAULT_KINDS; kind++) {
+        struct server *server = start(fault_table[kind].name);
+        for (int i = 0; i < 2; i++) {
+            int fd = connect_to(server);
+            if (fd < 0) continue;
+            ask(fd, i ? chat : completions,
+                i ? "{\"messages\":[{\"content\":\"a\"}],\"stream\":true}" : stream, end);
+            close(fd);
+        }
+        CHECK("a fault does no harm to the server", server_stop(server) == 0);
+        server_free(server);
+    }
+}
+
+static void test_start_and_stop(void) {
+    char error[200] = "";
+    struct server *server = start(NULL);
+    CHECK("it does not start twice", server_start(server, error, sizeof error) == EALREADY && error[0]);
+    CHECK("it stops", server_stop(server) == 0 && !server_is_running(server) && server_port(server) == 0);
+    CHECK("it starts again", server_start(server, error, sizeof error) == 0 && server_port(server) > 0);
+    server_free(server);
+}
+
+int main(void) {
+    test_start_and_stop();
+    test_requests();
+    test_faults();
+    return t_done("simserver");
+}
