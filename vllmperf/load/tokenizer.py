@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vllmperf.errors import UsageError
 
 REPAIRS = 10
+FILLER = " the"
 
 
 class Tokenizer:
@@ -53,17 +54,28 @@ class Tokenizer:
         Decoding ids and encoding the text again seldom gives the same ids. As in `vllm bench serve` what
         is too long is cut, what is too short filled up with drawn ids, at most ten times.
         """
-        wanted, ids = len(ids), list(ids)
-        text = self._decoded(ids)
+        wanted = len(ids)
+        text = self._decoded(list(ids))
         for _ in range(REPAIRS):
             found = self._encoded(text, special=False)
             if len(found) == wanted:
                 return text, wanted
-            missing = max(0, wanted - len(found))
-            text = self._decoded(
-                [*found[:wanted], *generator.integers(0, self.vocab_size, size=missing).tolist()]
-            )
-        return text, self.count(text, special=False)
+            more = generator.integers(0, self.vocab_size, size=max(0, wanted - len(found))).tolist()
+            text = self._decoded([*found[:wanted], *more])
+        return self._filled(self._encoded(text, special=False), wanted)
+
+    def _filled(self, ids: list[int], wanted: int) -> tuple[str, int]:
+        """What drawn ids do not reach (they may be halves of a character), a plain word at the end mostly does."""
+        kept, text, length = wanted, "", 0
+        for _ in range(REPAIRS):
+            text = self._decoded(ids[:kept])
+            missing = wanted - self.count(text, special=False)
+            text += FILLER * max(0, missing)
+            length = self.count(text, special=False)
+            if length == wanted:
+                break
+            kept = max(0, kept - max(1, length - wanted))
+        return text, length
 
     def _decoded(self, ids: list[int]) -> str:
         return str(self._loaded.decode(ids, skip_special_tokens=False))
