@@ -151,8 +151,8 @@ struct json_item json_next(struct json *json) {
     skip_blanks(json);
     if (json->depth == 0) {
         if (!json->after_value) return value(json);
-        return json->at == json->end ? (struct json_item){.kind = JSON_END}
-                                     : fail(json, json->at, "Extra data");
+        if (json->at < json->end) return fail(json, json->at, "Extra data");
+        return (struct json_item){.kind = JSON_END};
     }
     bool object = json->open[json->depth - 1] == '{';
     if (json->after_value || json->first) {
