@@ -85,9 +85,10 @@ static bool add(struct sse *s, struct bytes *to, const char *from, size_t len) {
 }
 
 static const char *next_of(const struct sse *s, const char **found, char wanted) {
-    if (*found && *found >= s->piece) return *found;
-    const char *at = memchr(s->piece, wanted, s->left);
-    *found = at ? at : s->piece + s->left;
+    if (!*found || *found < s->piece) {
+        const char *at = memchr(s->piece, wanted, s->left);
+        *found = at ? at : s->piece + s->left;
+    }
     return *found;
 }
 
