@@ -22,7 +22,7 @@ __all__ = ["Plan", "Run", "bench", "errors", "load", "metrics", "sim"]
 
 _HOME = {
     "bench": "vllmperf.api",
-    "load": "vllmperf.api",
+    "load": "vllmperf.load",
     "Plan": "vllmperf.plan",
     "Run": "vllmperf.report.run",
     "errors": "vllmperf.errors",

@@ -1,0 +1,285 @@
+"""Runs from plan to run file, on the simulated server."""
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import vllmperf
+from vllmperf import api
+from vllmperf.errors import TargetError, UsageError
+from vllmperf.load import run as running
+from vllmperf.load.interrupt import interruptible
+from vllmperf.load.progress import Snapshot
+from vllmperf.load.schedule import schedule
+from vllmperf.plan import Plan
+from vllmperf.sim import Server
+
+FAST = {"ttft_ms": 2, "itl_ms": 0.5}
+
+
+def outcomes(run):
+    return run.summary["requests"]["outcomes"]
+
+
+def test_a_run_in_one_line_gives_its_numbers():
+    run = vllmperf.bench(sim=FAST, num_prompts=30, concurrency=8, input_len=20, output_len=5)
+    assert outcomes(run) == {"completed": 30}
+    assert run.summary["tokens"] == {**run.summary["tokens"], "prompt": 600, "output": 150, "source": "usage"}
+    assert run.summary["in_flight"]["max"] == 8
+    assert run.summary["plan"]["model"] == "sim"
+    assert run.summary["metrics"]["ttft_ms"]["mean"] >= 2
+
+
+@pytest.mark.parametrize("backend", ["openai", "vllm", "openai-chat"])
+@pytest.mark.parametrize("stream", [True, False])
+def test_every_backend_completes_with_and_without_a_stream(backend, stream):
+    run = vllmperf.bench(sim=FAST, num_prompts=5, output_len=4, backend=backend, stream=stream)
+    assert outcomes(run) == {"completed": 5}
+    assert run.summary["tokens"]["output"] == 20
+
+
+def test_requests_of_a_rate_leave_at_their_times():
+    run = vllmperf.bench(sim=FAST, rate=200, num_prompts=40, output_len=2, arrival="constant")
+    recorded = run.recording.requests
+    assert (recorded["scheduled_ns"] == np.arange(40) * 5_000_000).all()
+    assert (recorded["sent_ns"] >= recorded["scheduled_ns"]).all()
+
+
+def test_a_duration_ends_a_closed_loop(tmp_path):
+    started = time.monotonic()
+    run = vllmperf.bench(
+        sim=FAST, duration=0.5, concurrency=4, input_len=8, output_len=3, record=tmp_path / "r"
+    )
+    assert time.monotonic() - started < 10
+    assert run.summary["requests"]["asked"] is None
+    assert set(outcomes(run)) <= {"completed", "incomplete"}
+    assert (run.recording.requests["sent_ns"] < 600_000_000).all()
+
+
+def test_a_trace_is_followed_whole_when_no_number_is_given(tmp_path):
+    (tmp_path / "times").write_text("5\n5.01\n5.1\n")
+    run = vllmperf.bench(sim=FAST, arrival="trace", arrival_file=str(tmp_path / "times"), output_len=2)
+    assert run.recording.requests["scheduled_ns"].tolist() == [0, 10_000_000, 100_000_000]
+
+
+def test_warm_ups_are_sent_before_and_not_recorded():
+    with Server(**FAST) as server:
+        run = vllmperf.bench(url=server.url, num_prompts=4, output_len=2, num_warmups=3, concurrency=2)
+        assert outcomes(run) == {"completed": 4}
+        assert server.stats["requests"] >= 7
+
+
+def test_progress_sees_the_run_grow():
+    seen = []
+    run = vllmperf.bench(
+        sim={"ttft_ms": 100}, num_prompts=30, concurrency=5, output_len=3, progress=seen.append
+    )
+    assert all(isinstance(snapshot, Snapshot) for snapshot in seen)
+    assert [snapshot.done for snapshot in seen] == sorted(snapshot.done for snapshot in seen)
+    assert seen[-1].asked == 30
+    assert any(snapshot.ttft_ms_p50 and snapshot.ttft_ms_p50 > 90 for snapshot in seen)
+    assert run.summary["requests"]["completed"] == 30
+
+
+def test_failures_are_counted_and_their_text_is_kept():
+    run = vllmperf.bench(sim={**FAST, "faults": ["status:code=500@every=5"]}, num_prompts=20, output_len=2)
+    assert outcomes(run) == {"completed": 16, "http_error": 4}
+    assert run.summary["requests"]["samples"]["http_error"].startswith("HTTP 500")
+
+
+def test_a_key_that_the_server_echoes_is_in_no_byte_of_the_run_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sesame-1234")
+    path = tmp_path / "run"
+    headers = {"X-Auth-Token": "sesame-5678"}
+    vllmperf.bench(sim={**FAST, "faults": ["status:code=401"]}, num_prompts=2, record=path, headers=headers)
+    assert b"sesame" not in path.read_bytes()
+
+
+def test_what_cannot_start_leaves_no_run_file(tmp_path):
+    path = tmp_path / "run"
+    with pytest.raises(TargetError):
+        vllmperf.bench(url="http://nobody.invalid:8000", model="m", record=path)
+    with pytest.raises(UsageError):
+        vllmperf.bench(sim=FAST, dataset="custom", dataset_path=str(tmp_path / "none"), record=path)
+    assert not path.exists()
+
+
+def test_nobody_there_is_an_outcome_when_the_model_is_given(tmp_path):
+    run = vllmperf.bench(url="http://127.0.0.1:9", model="m", num_prompts=3)
+    assert outcomes(run) == {"refused": 3}
+
+
+def test_load_is_a_function_whatever_was_imported(tmp_path):
+    import vllmperf.load.schedule
+
+    assert callable(vllmperf.load)
+    with pytest.raises(UsageError):
+        vllmperf.load(tmp_path / "none").summary  # noqa: B018 it is read when it is asked for
+
+
+def test_a_temporary_run_file_goes_with_its_run(tmp_path):
+    run = vllmperf.bench(sim=FAST, num_prompts=2, output_len=2)
+    path = run.path
+    kept = run.save(tmp_path / "kept")
+    assert path.exists()
+    del run
+    assert not path.exists()
+    assert vllmperf.load(kept).summary["requests"]["completed"] == 2
+
+
+@pytest.mark.parametrize("settings", [{}, {"url": "http://h", "sim": True}, {"sim": False}])
+def test_a_target_is_given_once(settings):
+    with pytest.raises(UsageError, match="url="):
+        vllmperf.bench(**settings)
+
+
+def test_no_simulator_is_no_second_target():
+    with pytest.raises(TargetError):
+        vllmperf.bench(url="http://127.0.0.1:9", sim=False)
+
+
+def test_a_run_works_beside_an_asyncio_loop_and_in_another_thread():
+    async def inside():
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0.01)
+
+        ticking = asyncio.create_task(tick())
+        run = await asyncio.to_thread(vllmperf.bench, sim={"ttft_ms": 100}, num_prompts=3, output_len=2)
+        ticking.cancel()
+        here = vllmperf.bench(sim=FAST, num_prompts=3, output_len=2)
+        return ticks, run, here
+
+    ticks, run, here = asyncio.run(inside())
+    assert ticks > 3
+    assert outcomes(run) == outcomes(here) == {"completed": 3}
+
+
+# ---- Ctrl-C ----
+
+
+def press_after(*delays_s):
+    """Ctrl-C in this process after each of these times."""
+
+    def press():
+        for delay_s in delays_s:
+            time.sleep(delay_s)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    return thread
+
+
+def test_ctrl_c_once_stops_sending_and_keeps_what_comes():
+    before = signal.getsignal(signal.SIGINT)
+    pressing = press_after(0.6)
+    run = vllmperf.bench(sim={"ttft_ms": 300, "itl_ms": 1}, num_prompts=1000, concurrency=4, output_len=5)
+    pressing.join()
+    counts = outcomes(run)
+    assert run.recording.state == "interrupted"
+    assert counts["completed"] >= 4
+    assert counts.get("incomplete", 0) == 0
+    assert len(run.recording.requests) < 100
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_twice_cuts_what_is_in_flight():
+    pressing = press_after(0.5, 0.3)
+    started = time.monotonic()
+    run = vllmperf.bench(sim={"ttft_ms": 20_000}, num_prompts=100, concurrency=4)
+    pressing.join()
+    assert time.monotonic() - started < 10
+    assert run.recording.state == "interrupted"
+    assert outcomes(run) == {"incomplete": 4}
+
+
+def test_ctrl_c_in_the_warm_up_ends_everything(tmp_path):
+    pressing = press_after(0.4, 0.2)
+    with pytest.raises(KeyboardInterrupt):
+        vllmperf.bench(sim={"ttft_ms": 20_000}, num_prompts=1, num_warmups=1, record=tmp_path / "run")
+    pressing.join()
+    assert not (tmp_path / "run").exists()
+
+
+class Stops:
+    def __init__(self):
+        self.calls = []
+
+    def stop(self, now=False):
+        self.calls.append(now)
+
+
+def test_other_threads_run_without_handlers():
+    before = signal.getsignal(signal.SIGINT)
+    inside = []
+
+    def run():
+        with interruptible(Stops()):
+            inside.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert inside == [before]
+
+
+def test_the_first_signal_asks_and_the_next_ones_insist():
+    stops = Stops()
+    with interruptible(stops) as interrupts:
+        assert not interrupts
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            signal.raise_signal(number)
+    assert stops.calls == [False, True, True]
+    assert interrupts.count == 3
+
+
+# ---- the engine's view ----
+
+
+def config(**settings):
+    plan = Plan(base_url="https://h:1", **settings)
+    return running.engine_config(plan, ["127.0.0.1"], schedule(plan))
+
+
+def test_without_a_stream_only_the_total_time_out_counts():
+    assert config(stream=False, total_timeout_s=900)["first_token_timeout_ns"] == 900_000_000_000
+    assert config(first_token_timeout_s=7)["first_token_timeout_ns"] == 7_000_000_000
+
+
+def test_secrets_reach_the_engine_only_as_headers():
+    made = config(api_key="sesame", headers={"X-Empty": ""})
+    assert "Authorization: Bearer sesame" in made["headers"]
+    assert "X-Empty;" in made["headers"]
+    assert "sesame" not in str({**made, "headers": []})
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint", "connections"),
+    [
+        ({}, 1000, 1000),
+        ({"max_concurrency": 7}, 7, 7),
+        ({"request_rate": 10}, 116, 0),
+        ({"num_prompts": 50_000}, 10_000, 50_000),
+        ({"num_prompts": 20, "request_rate": 100, "warm_connections": 9}, 20, 9),
+    ],
+)
+def test_the_engine_is_sized_by_what_will_be_in_flight(settings, hint, connections):
+    plan = Plan(base_url="http://h", **settings)
+    assert running.in_flight_hint(plan, schedule(plan)) == hint
+    assert running.connections(plan, schedule(plan)) == connections
+
+
+def test_the_simulator_of_a_plan_is_its_target():
+    plan = Plan(base_url=api.SIMULATED, simulator=FAST, num_prompts=2, output_len=2)
+    assert outcomes(api.make_run(replace(plan, seed=4), None)) == {"completed": 2}

@@ -1,0 +1,170 @@
+"""Where the server is and what it says of itself before the run."""
+
+import http.server
+import resource
+import socket
+import threading
+
+import pytest
+
+from vllmperf.errors import TargetError, UsageError
+from vllmperf.load import ask, resolve
+from vllmperf.plan import Plan
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """Answers /v1/models as the server's `answers` say, in turn, and remembers the headers."""
+
+    def do_GET(self):
+        self.server.seen.append(dict(self.headers))
+        answers = self.server.answers
+        status, body = answers.pop(0) if len(answers) > 1 else answers[0]
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", "http://127.0.0.1:9/elsewhere")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    made.seen, made.answers = [], [(200, b'{"data": [{"id": "tiny"}, {"id": "other"}]}')]
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def plan_for(server, **settings):
+    return Plan(base_url=f"http://127.0.0.1:{server.server_port}", **settings)
+
+
+def test_the_model_is_the_first_that_the_server_lists(server):
+    assert ask.first_model(plan_for(server)) == "tiny"
+
+
+def test_questions_carry_the_key_and_the_extra_headers(server):
+    ask.first_model(plan_for(server, api_key="sesame", headers={"X-Team": "blue"}))
+    assert server.seen[0]["Authorization"] == "Bearer sesame"
+    assert server.seen[0]["X-Team"] == "blue"
+
+
+def test_an_extra_header_takes_the_place_of_ours_however_it_is_written():
+    plan = Plan(
+        base_url="http://h", api_key="sesame", headers={"authorization": "Basic x", "content-type": "y"}
+    )
+    assert ask.headers(plan) == {"User-Agent": "vllmperf", "authorization": "Basic x", "content-type": "y"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (401, b"", "--api-key"),
+        (404, b"", "--model"),
+        (500, b"", "500"),
+        (302, b"", "302"),
+        (200, b"hello", "--model"),
+        (200, b'{"data": []}', "--model"),
+        (200, b"[]", "--model"),
+    ],
+)
+def test_an_answer_without_a_model_is_an_error_that_says_what_to_give(server, status, body, says):
+    server.answers = [(status, body)]
+    with pytest.raises(TargetError, match=says):
+        ask.first_model(plan_for(server, api_key="sesame"))
+    assert len(server.seen) == 1
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def test_a_server_that_is_not_there_is_an_error_of_one_line():
+    with pytest.raises(TargetError, match="--base-url") as refused:
+        ask.first_model(Plan(base_url=f"http://127.0.0.1:{free_port()}"))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_server_that_speaks_something_else_is_an_error_of_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer():
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(TargetError):
+            ask.first_model(Plan(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}"))
+        thread.join()
+
+
+def test_a_bad_certificate_file_is_an_error_of_one_line(tmp_path):
+    path = tmp_path / "ca.pem"
+    path.write_text("none")
+    with pytest.raises(TargetError):
+        ask.first_model(Plan(base_url="https://127.0.0.1:9", cacert=str(path)))
+
+
+def test_the_ready_check_waits_until_the_server_answers(server, monkeypatch):
+    monkeypatch.setattr(ask.time, "sleep", lambda _: None)
+    server.answers = [(503, b""), (503, b""), (200, b"{}")]
+    ask.wait_ready(plan_for(server), 30)
+    assert len(server.seen) == 3
+
+
+def test_the_ready_check_gives_up_with_the_last_error(server):
+    server.answers = [(503, b"")]
+    with pytest.raises(TargetError, match="503"):
+        ask.wait_ready(plan_for(server), 0)
+
+
+def test_a_name_without_an_address_is_an_error_that_names_it():
+    for host in ("nobody.invalid", "a..b", "x" * 70 + ".invalid"):
+        with pytest.raises(TargetError, match="--base-url"):
+            resolve.addresses(f"http://{host}:8000")
+
+
+def test_numeric_hosts_keep_their_form_and_ipv6_gets_brackets():
+    assert resolve.addresses("http://127.0.0.1:80") == ["127.0.0.1"]
+    assert resolve.addresses("https://[::1]") == ["[::1]"]
+
+
+def resolves_to(monkeypatch, *addresses):
+    """Makes the name h have these addresses."""
+    real = socket.getaddrinfo
+    entries = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *a, **k: entries if host == "h" else real(host, *a, **k)
+    )
+
+
+def test_addresses_on_which_nobody_listens_are_left_out(monkeypatch, server):
+    resolves_to(monkeypatch, "127.0.0.9", "127.0.0.1")
+    assert resolve.usable_addresses(f"http://h:{server.server_port}") == ["127.0.0.1"]
+
+
+def test_all_addresses_stay_when_nobody_listens_anywhere(monkeypatch):
+    resolves_to(monkeypatch, "127.0.0.9", "127.0.0.8", "127.0.0.9")
+    assert resolve.usable_addresses(f"http://h:{free_port()}") == ["127.0.0.9", "127.0.0.8"]
+
+
+def test_too_few_file_descriptors_are_said_before_the_run(monkeypatch):
+    set_to = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 200))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: set_to.append(limits))
+    resolve.raise_file_limit(100)
+    assert set_to == [(200, 200)]
+    with pytest.raises(UsageError, match="--max-concurrency"):
+        resolve.raise_file_limit(150)
