@@ -1,0 +1,166 @@
+"""The chunk scanner against its twin: the json module and a tree."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+from twins import delta as twin
+
+from vllmperf._engine import delta_scan
+
+CHUNKS = [
+    b'{"id":"c","object":"text_completion","created":1,"model":"m","choices":[{"index":0,"text":" a","logprobs":null,'
+    b'"finish_reason":null,"stop_reason":null,"token_ids":[7,8]}],"usage":null}',
+    b'{"choices":[{"index":1,"delta":{"role":"assistant","content":""},"finish_reason":null}]}',
+    b'{"choices":[{"index":0,"delta":{"reasoning":"so","reasoning_content":null},"finish_reason":null}]}',
+    b'{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{"}}]}}]}',
+    b'{"choices":[{"index":0,"delta":{"function_call":{"name":"f","arguments":""}}}]}',
+    b'{"choices":[{"index":0,"message":{"role":"assistant","content":"a","refusal":null,"tool_calls":[]},'
+    b'"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,'
+    b'"prompt_tokens_details":{"cached_tokens":0}}}',
+    b'{"choices":[],"usage":{"completion_tokens":5,"prompt_tokens":9}}',
+    b'{"choices":[{"index":0,"text":"a"},{"index":1,"text":""},{"index":2,"text":null}]}',
+    b'{"error":{"message":"no","type":"BadRequestError","param":null,"code":400}}',
+    b'{"object":"error","message":"no","code":400}',
+    b'{"error":null}',
+    b" { } ",
+    b" [DONE] ",
+    b'{"choices":[{"text":"\\u00e9\\ud83d\\ude00\\ud83d \\u0000 \\n\\"\\\\\\/"}]}',
+    '{"choices":[{"text":"é€😀"}]}'.encode(),
+    b'{"choices":[{"text":"half \xe2\x82"}]}',
+    b'{"choices":[{"text":"first","text":""},5,null,[]],"choices":7,"usage":[],"usage":{"prompt_tokens":1.0}}',
+]
+
+
+def held_against_the_twin(data: bytes) -> Any:
+    try:
+        expected = twin.scan(data)
+    except ValueError:
+        with pytest.raises(ValueError, match="no JSON object"):
+            delta_scan(data)
+        return None
+    found = delta_scan(data)
+    if found is not None:
+        raw = found["error"]
+        found["error"] = None if raw is None else twin.read(raw.decode("utf-8", "replace"))
+    assert found == expected, data
+    return found
+
+
+@pytest.mark.parametrize("data", CHUNKS)
+def test_a_chunk_is_read_as_the_twin_reads_it(data: bytes) -> None:
+    assert held_against_the_twin(data) is not None or b"DONE" in data
+
+
+def test_blanks_between_tokens_change_nothing() -> None:
+    tight = CHUNKS[5]
+    loose = json.dumps(json.loads(tight), indent=1).replace("\n", " \r\n\t").encode()
+    assert delta_scan(b" \n" + loose + b"\t\r\n ") == delta_scan(tight)
+
+
+@pytest.mark.parametrize("data", CHUNKS)
+def test_no_part_of_a_chunk_is_taken_for_one(data: bytes) -> None:
+    for end in range(len(data.rstrip())):
+        with pytest.raises(ValueError, match="no JSON object"):
+            delta_scan(data[:end])
+    with pytest.raises(ValueError, match="no JSON object"):
+        delta_scan(data + b"x")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_damaged_chunks_are_refused_or_read_as_the_twin_does(seed: int) -> None:
+    rng = random.Random(seed)
+    marks = b'{}[]:,"\\u0123456789.-+eE ntrf\x00\x1f\x7f\x80\xe2\xff\r\n'
+    for _ in range(1500):
+        data = bytearray(rng.choice(CHUNKS))
+        for _ in range(rng.randrange(1, 4)):
+            at = rng.randrange(len(data))
+            edit = rng.randrange(3)
+            if edit == 0:
+                data[at] = rng.choice(marks)
+            elif edit == 1:
+                data.insert(at, rng.choice(marks))
+            elif len(data) > 1:
+                del data[at]
+        held_against_the_twin(bytes(data))
+
+
+NAMES = [
+    "choices",
+    "text",
+    "delta",
+    "message",
+    "content",
+    "refusal",
+    "reasoning",
+    "reasoning_content",
+    "role",
+]
+NAMES += [
+    "tool_calls",
+    "function_call",
+    "token_ids",
+    "finish_reason",
+    "index",
+    "usage",
+    "prompt_tokens",
+    "error",
+]
+NAMES += ["completion_tokens", "prompt_tokens_details", "cached_tokens", "object", "", "conten", "contents"]
+
+
+def random_json(rng: random.Random, depth: int) -> str:
+    kind = rng.randrange(9 if depth else 6)
+    if kind < 3:
+        return rng.choice(
+            ["null", "true", "false", '""', '"a"', '"error"', "0", "-1", "17", "1e3", "2.50", "9" * 19]
+        )
+    if kind < 6:
+        return json.dumps(
+            "".join(rng.choices('ab"\\/\n\t\x7fé€😀', k=rng.randrange(12))), ensure_ascii=rng.random() < 0.5
+        )
+    if kind == 6:
+        return "[" + ",".join(random_json(rng, depth - 1) for _ in range(rng.randrange(4))) + "]"
+    return random_object(rng, depth)
+
+
+def random_object(rng: random.Random, depth: int) -> str:
+    names = rng.choices(NAMES, k=rng.randrange(6))
+    return "{" + ",".join(f'"{name}":{random_json(rng, depth - 1)}' for name in names) + "}"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_known_names_with_values_of_any_type_are_read_as_the_twin_does(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(500):
+        choices = ",".join(random_object(rng, 4) for _ in range(rng.randrange(3)))
+        members = [
+            f'"choices":[{choices}]',
+            *(f'"{rng.choice(NAMES)}":{random_json(rng, 4)}' for _ in range(3)),
+        ]
+        rng.shuffle(members)
+        held_against_the_twin(("{" + ",".join(members) + "}").encode())
+
+
+@pytest.mark.parametrize("bracket", ["[]", "{}"])
+def test_brackets_may_be_128_deep(bracket: str) -> None:
+    def nested(depth: int) -> bytes:
+        opening = "[" if bracket == "[]" else '{"a":'
+        inside = opening * depth + "1" + bracket[1] * depth
+        return f'{{"choices":[{{"logprobs":{inside}}}]}}'.encode()
+
+    assert held_against_the_twin(nested(125)) is not None
+    assert held_against_the_twin(nested(126)) is None
+
+
+def test_a_hundred_thousand_brackets_are_refused_and_do_no_harm() -> None:
+    for data in (b'{"a":' * 100_000, b'{"a":' + b"[" * 100_000, b'{"choices":[{"text":' + b"[" * 100_000):
+        with pytest.raises(ValueError, match="no JSON object"):
+            delta_scan(data)
+
+
+def test_all_escapes_of_the_basic_plane_are_decoded_as_json_decodes_them() -> None:
+    for start in range(0, 0x10000, 0x100):
+        raw = "".join(f"\\u{c:04x}\\u{c:04X}x" for c in range(start, start + 0x100))
+        held_against_the_twin(f'{{"choices":[{{"text":"{raw}"}}]}}'.encode())

@@ -1,0 +1,1 @@
+"""Slow, obvious versions of the algorithms in C: what the tests hold those against."""
