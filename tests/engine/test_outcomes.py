@@ -1,0 +1,298 @@
+"""Each of the outcomes by a cause that really happens, and what is kept of it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from raw_server import EVENT_STREAM, RawServer, events, says
+from runs import bench, config, errors, outcomes, run_engine
+
+from vllmperf import _engine
+from vllmperf.cli import main
+
+EVERY_TENTH = [
+    ("status", "http_error"),
+    ("stream_error:after=2", "stream_error"),
+    ("close:after=2", "truncated"),
+    ("reset:after=2", "reset"),
+    ("stall:after=2", "stalled"),
+    ("silent", "first_token_timeout"),
+    ("malformed:after=2", "malformed"),
+]
+HARMLESS = ["split:pieces=5:gap_us=50", "comments", "crlf", "cr", "bom", "no_space", "multiline",
+            "merge:events=3", "no_last_blank", "no_done", "huge_line:bytes=200000"]  # fmt: skip
+
+
+def closed_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+# ---- nobody there ----
+
+
+def test_completed_with_every_token():
+    run = bench()
+    assert outcomes(run) == {"completed": 6}
+    assert run.summary["tokens"]["output"] == 30
+    assert run.summary["tokens"]["source"] == "usage"
+    assert errors(run) == [""] * 6
+
+
+def test_refused_by_a_closed_port():
+    run = bench(f"http://127.0.0.1:{closed_port()}")
+    assert outcomes(run) == {"refused": 6}
+    assert all(errors(run))
+    assert run.summary["requests"]["completed"] == 0
+    assert run.summary["metrics"]["ttft_ms"] is None
+
+
+def test_dns_failed_when_the_name_has_no_address():
+    records, counters = run_engine(config(addresses=()), 7)
+    assert [_engine.OUTCOMES[o] for o in records["outcome"]] == ["dns_failed"] * 7
+    assert (counters["done"], counters["in_flight"], counters["connections_opened"]) == (7, 0, 0)
+
+
+def test_an_unknown_host_is_said_before_the_run(capfd, tmp_path):
+    record = tmp_path / "run"
+    code = main(
+        ["bench", "--base-url", "http://no-such-host.invalid:1", "--model", "m", "--record", str(record)]
+    )
+    out, err = capfd.readouterr()
+    assert code == 3
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "no-such-host.invalid" in err
+    assert not record.exists()
+
+
+@contextlib.contextmanager
+def deaf_listener():
+    """A port whose queue of connections is full: further ones get no answer at all."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        time.sleep(0.05)
+        yield listener.getsockname()[1]
+
+
+def test_connect_timeout_at_a_listener_that_takes_nobody():
+    with deaf_listener() as port:
+        run = bench(f"http://127.0.0.1:{port}", n=3, connect_timeout_s=0.3)
+    assert outcomes(run) == {"connect_timeout": 3}
+    records = run.recording.requests
+    assert np.all(records["end_ns"] - records["sent_ns"] >= 300_000_000)
+    assert "--connect-timeout" in errors(run)[0]
+
+
+# ---- TLS ----
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed: no certificate can be made")
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+        check=True, capture_output=True)  # fmt: skip
+    return key, cert
+
+
+@pytest.fixture
+def tls_server(certificate):
+    key, cert = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with RawServer(tls=context) as server:
+        yield server
+
+
+def test_tls_failed_for_a_certificate_that_nobody_signed(tls_server):
+    run = bench(tls_server.url)
+    assert outcomes(run) == {"tls_failed": 6}
+    assert tls_server.requests == []
+    assert all("cert" in text.lower() for text in errors(run))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_insecure_takes_any_certificate(tls_server, threads):
+    run = bench(tls_server.url, n=12, insecure=True, threads=threads)
+    assert outcomes(run) == {"completed": 12}
+    assert run.summary["tokens"]["output"] == 36
+
+
+def test_cacert_makes_it_known(tls_server, certificate):
+    run = bench(tls_server.url, cacert=str(certificate[1]))
+    assert outcomes(run) == {"completed": 6}
+
+
+def test_a_plain_server_behind_https_never_connects():
+    with RawServer(says(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
+        run = bench(server.url.replace("http:", "https:"), n=2, insecure=True, connect_timeout_s=0.5)
+    assert outcomes(run) == {"connect_timeout": 2}
+
+
+# ---- time-outs ----
+
+
+def test_first_token_timeout():
+    run = bench(sim={"faults": ["silent"]}, first_token_timeout_s=0.3)
+    assert outcomes(run) == {"first_token_timeout": 6}
+
+
+def test_stalled_keeps_what_came_before():
+    run = bench(sim={"faults": ["stall:after=3"]}, stall_timeout_s=0.3)
+    assert outcomes(run) == {"stalled": 6}
+    assert run.recording.requests["chunks"].tolist() == [3] * 6
+    assert all(run.recording.texts)
+
+
+def test_total_timeout_of_a_stream_that_goes_on_and_on():
+    run = bench(sim={"itl_ms": 20}, output_len=10_000, total_timeout_s=0.4)
+    assert outcomes(run) == {"total_timeout": 6}
+    assert run.recording.requests["chunks"].min() > 3
+
+
+def test_incomplete_is_what_the_end_of_the_run_cuts():
+    run = bench(sim={"itl_ms": 20}, n=1000, output_len=10_000, duration=0.3, grace_period_s=0.0)
+    assert outcomes(run) == {"incomplete": 6}
+    assert run.summary["requests"]["sent"] == 6
+
+
+def test_the_grace_period_lets_the_last_ones_finish():
+    run = bench(sim={"ttft_ms": 300}, n=1000, duration=0.1, grace_period_s=5.0)
+    assert outcomes(run) == {"completed": 6}
+
+
+# ---- a server that fails ----
+
+
+def test_http_error_keeps_status_and_body():
+    run = bench(sim={"faults": ["status:code=503"]})
+    assert outcomes(run) == {"http_error": 6}
+    assert run.recording.requests["status"].tolist() == [503] * 6
+    assert all("error" in text for text in errors(run))
+
+
+def test_of_a_long_error_body_the_first_2_kb_are_kept():
+    body = b"<" + b"x" * 5000 + b">"
+    with RawServer(
+        says(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    ) as server:
+        run = bench(server.url)
+    assert outcomes(run) == {"http_error": 6}
+    assert {text.encode() for text in errors(run)} == {body[:2048]}
+
+
+def test_an_error_without_a_body_is_an_http_error():
+    with RawServer(says(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")) as server:
+        run = bench(server.url)
+    assert outcomes(run) == {"http_error": 6}
+
+
+def test_a_redirect_is_an_http_error_and_is_not_followed():
+    with RawServer(says(b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n")) as server:
+        run = bench(server.url)
+        assert len(server.requests) == 6
+    assert outcomes(run) == {"http_error": 6}
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (events(), "completed"),
+        (events().replace(b"data: [DONE]\n\n", b""), "completed"),
+        (events().split(b"data: ", 3)[0], "no_tokens"),
+        (b"data: [DONE]\n\n", "no_tokens"),
+        (b"", "no_tokens"),
+        (b'data: {"error": {"message": "out of memory", "code": 500}}\n\n', "stream_error"),
+        (b"event: error\ndata: engine died\n\n", "stream_error"),
+        (b"data: {]\n\n", "malformed"),
+    ],
+)
+def test_bodies_of_a_stream(body, outcome):
+    head = EVENT_STREAM + b"Content-Length: %d\r\n\r\n" % len(body)
+    with RawServer(says(head + body)) as server:
+        assert outcomes(bench(server.url, n=2)) == {outcome: 2}
+
+
+def test_truncated_by_an_orderly_close_without_an_end_of_the_stream():
+    cut = b"\n\n".join(events(5).split(b"\n\n")[:2]) + b"\n\n"
+    with RawServer(says(EVENT_STREAM + b"Connection: close\r\n\r\n" + cut)) as server:
+        run = bench(server.url)
+    assert outcomes(run) == {"truncated": 6}
+    assert run.recording.requests["chunks"].tolist() == [2] * 6
+
+
+def test_a_web_page_in_place_of_an_answer_is_malformed_and_kept():
+    run = bench(sim={"faults": ["html"]})
+    assert outcomes(run) == {"malformed": 6}
+    assert all("<" in text for text in errors(run))
+
+
+def test_what_is_no_http_is_malformed():
+    with RawServer(says(b"SSH-2.0-OpenSSH_9.6\r\n")) as server:
+        run = bench(server.url)
+    assert outcomes(run) == {"malformed": 6}
+    assert all(errors(run))
+
+
+# ---- every tenth of 60, and all of them ----
+
+
+@pytest.mark.parametrize(("fault", "outcome"), EVERY_TENTH)
+def test_a_fault_on_every_tenth_of_60_spares_the_54(fault, outcome):
+    limits = {"first_token_timeout_s": 0.5, "stall_timeout_s": 0.5}
+    run = bench(sim={"faults": [f"{fault}@every=10"]}, n=60, concurrency=10, **limits)
+    assert outcomes(run) == {"completed": 54, outcome: 6}
+    assert run.summary["tokens"]["output"] == 54 * 5
+    done = run.recording.requests["outcome"] == _engine.OUTCOMES.index("completed")
+    assert set(run.recording.requests["chunks"][done].tolist()) == {5}
+
+
+def test_a_new_connection_closed_without_an_answer_is_a_reset():
+    run = bench(sim={"faults": ["drop@every=10"], "close_connections": True}, n=60, concurrency=10)
+    assert outcomes(run) == {"completed": 54, "reset": 6}
+    assert run.summary["client"]["silent_retries"] == 0
+
+
+def test_on_a_reused_connection_libcurl_tries_again_and_that_is_counted():
+    run = bench(sim={"faults": ["drop@at=30,40,50"]}, n=60, concurrency=10)
+    assert outcomes(run) == {"completed": 60}
+    assert run.summary["client"]["silent_retries"] == run.recording.requests["retries"].sum() == 3
+
+
+def test_refused_now_and_then():
+    faults = {"faults": ["refuse:ms=25@every=10"], "close_connections": True}
+    run = bench(sim=faults, n=60, concurrency=None, rate=100, arrival="constant")
+    found = outcomes(run)
+    assert set(found) == {"completed", "refused"}
+    assert 1 <= found["refused"] <= 20
+    assert sum(found.values()) == 60
+    assert run.summary["tokens"]["output"] == 5 * found["completed"]
+
+
+@pytest.mark.parametrize("backend", ["openai", "openai-chat"])
+@pytest.mark.parametrize("fault", HARMLESS)
+def test_odd_but_lawful_streams_lose_nothing(fault, backend):
+    run = bench(sim={"faults": [fault]}, n=60, concurrency=20, backend=backend)
+    assert outcomes(run) == {"completed": 60}
+    assert run.summary["tokens"]["output"] == 300
+    assert run.recording.requests["chunks"].tolist() == [5] * 60
+    assert all(run.recording.texts)
