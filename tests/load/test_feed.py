@@ -64,10 +64,10 @@ def test_a_server_that_takes_more_than_was_ready_gets_more_the_next_time():
     assert len(engine.bodies) - first > 3 * first
 
 
-def test_a_fast_rate_is_covered_for_two_seconds():
+def test_a_fast_rate_is_covered_for_a_second():
     feeding, engine = feeder(num_prompts=None, duration_s=60, request_rate=4000)
     feeding.feed(0)
-    assert engine.times[-1] > 1_900_000_000
+    assert engine.times[-1] > 950_000_000
 
 
 def test_all_at_once_means_that_all_are_fed_before_the_start():

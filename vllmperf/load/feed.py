@@ -18,7 +18,7 @@ LEAST_AHEAD = 1024
 MOST_SMALL = 8192
 SMALL_BYTES = 4 << 20
 """Of small bodies more are kept ready: a fast server may take thousands between two looks at the backlog."""
-AHEAD_S = 2.0
+AHEAD_S = 1.0
 """In an open loop the backlog covers this long."""
 AHEAD_OF_LAST = 4
 """In a closed loop it is this many times what was taken since the last look."""
