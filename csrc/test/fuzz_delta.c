@@ -1,0 +1,97 @@
+/* Owns the fuzzing of stream/delta: any bytes are read within their bounds, and what lies around them or was
+ * read before changes nothing. Does not know what is right (tests/stream does). */
+#include <assert.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stream/delta.h"
+
+/* What a scan says, without pointers: views as offsets, choices as a running hash. */
+struct result {
+    enum delta_status status;
+    int64_t n_choices, prompt, completion, cached;
+    size_t error_at, error_len, called;
+    uint64_t hash;
+    const char *start, *end;
+};
+
+static void mix(struct result *r, uint64_t value) {
+    r->hash = (r->hash ^ value) * UINT64_C(1099511628211) + 1;
+}
+
+/* The view lies within the input, and its text is decoded into no more bytes. */
+static void take_view(struct result *r, const char *at, size_t len) {
+    mix(r, at ? (uint64_t)(at - r->start) + 1 : 0);
+    mix(r, len);
+    if (!at) return;
+    assert(at >= r->start && len <= (size_t)(r->end - at));
+    char *text = malloc(len ? len : 1);
+    assert(text);
+    size_t n = delta_unescape(text, at, len);
+    assert(n <= len);
+    for (size_t i = 0; i < n; i++) mix(r, (unsigned char)text[i]);
+    free(text);
+}
+
+static void on_choice(void *context, const struct delta_choice *choice) {
+    struct result *r = context;
+    r->called++;
+    take_view(r, choice->content, choice->content_len);
+    take_view(r, choice->reasoning, choice->reasoning_len);
+    take_view(r, choice->finish_reason, choice->finish_reason_len);
+    assert(choice->index >= 0 && choice->token_ids >= -1);
+    mix(r, (uint64_t)choice->index);
+    mix(r, (uint64_t)choice->token_ids);
+    mix(r, (uint64_t)choice->has_role * 4 + (uint64_t)choice->has_tool_calls * 2 +
+               delta_choice_is_output(choice));
+}
+
+static struct result scan(const char *json, size_t len) {
+    struct result r = {.start = json, .end = json + len};
+    struct delta delta;
+    r.status = delta_scan(json, len, &delta, on_choice, &r);
+    r.n_choices = delta.n_choices;
+    r.prompt = delta.prompt_tokens;
+    r.completion = delta.completion_tokens;
+    r.cached = delta.cached_tokens;
+    if (delta.error) {
+        assert(delta.error >= json && delta.error_len <= len && delta.error + delta.error_len <= json + len);
+        r.error_at = (size_t)(delta.error - json) + 1;
+        r.error_len = delta.error_len;
+    }
+    if (r.status == DELTA_OK) assert(r.called == (size_t)r.n_choices && len >= 2);
+    return r;
+}
+
+static void same(const struct result *a, const struct result *b) {
+    assert(a->status == b->status && a->n_choices == b->n_choices && a->called == b->called &&
+           a->hash == b->hash);
+    assert(a->prompt == b->prompt && a->completion == b->completion && a->cached == b->cached);
+    assert(a->error_at == b->error_at && a->error_len == b->error_len);
+}
+
+/* Between digits, quotes and brackets that would go on with an unfinished text. */
+static struct result scan_within(const uint8_t *data, size_t size, char around, size_t shift) {
+    char *bytes = malloc(size + shift + 32);
+    assert(bytes);
+    memset(bytes, around, size + shift + 32);
+    if (size) memcpy(bytes + shift, data, size);
+    struct result r = scan(bytes + shift, size);
+    free(bytes);
+    return r;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const char around[] = {'"', '}', '0', ']', 'l', ' '};
+    char *exact = malloc(size ? size : 1);
+    if (!exact) return 0;
+    if (size) memcpy(exact, data, size);
+    struct result alone = scan(exact, size);
+    free(exact);
+    for (size_t i = 0; i < sizeof around; i++) {
+        struct result other = scan_within(data, size, around[i], i);
+        same(&alone, &other);
+    }
+    return 0;
+}
