@@ -53,7 +53,9 @@ class Watch:
             ttft_ms_p50=_ms(self._ttft, 0.5),
             ttft_ms_p99=_ms(self._ttft, 0.99),
             client_lag_ms_p99=_ms(histograms["client_lag"], 0.99),
-            time_left_s=self._time_left_s(elapsed_s, counters["done"]),
+            time_left_s=self._time_left_s(elapsed_s, counters["done"])
+            if counters["state"] == "running"
+            else None,
             state=counters["state"],
         )
 
