@@ -70,6 +70,25 @@ def test_a_fast_rate_is_covered_for_a_second():
     assert engine.times[-1] > 950_000_000
 
 
+def test_a_burst_of_a_trace_is_fed_before_it_is_due(tmp_path):
+    path = tmp_path / "times"
+    path.write_text("0\n" + "5.0\n" * 20_000 + "9\n" * 5000)
+    feeding, engine = feeder(num_prompts=None, arrival="trace", arrival_file=str(path))
+    feeding.feed(0)
+    at_start = len(engine.bodies)
+    feeding.feed(at_start - 1, 4_500_000_000)
+    assert at_start < 2 * LEAST_AHEAD
+    assert 20_000 < len(engine.bodies) < 22_000
+
+
+def test_what_waits_for_a_slot_does_not_let_the_backlog_grow():
+    feeding, engine = feeder(num_prompts=None, duration_s=3600, request_rate=1000, max_concurrency=4)
+    feeding.feed(0)
+    first = len(engine.bodies)
+    feeding.feed(first - 10, 60_000_000_000)
+    assert len(engine.bodies) < 2 * first
+
+
 def test_all_at_once_means_that_all_are_fed_before_the_start():
     feeding, engine = feeder(num_prompts=12_000, request_rate=math.inf)
     feeding.feed(0)

@@ -18,10 +18,10 @@ LEAST_AHEAD = 1024
 MOST_SMALL = 8192
 SMALL_BYTES = 4 << 20
 """Of small bodies more are kept ready: a fast server may take thousands between two looks at the backlog."""
-AHEAD_S = 1.0
-"""In an open loop the backlog covers this long."""
+AHEAD_NS = 1_000_000_000
+"""In an open loop without a cap the backlog covers this long, however many requests that are."""
 AHEAD_OF_LAST = 4
-"""In a closed loop it is this many times what was taken since the last look."""
+"""Else it is at least this many times what was taken since the last look."""
 
 
 class Feeder:
@@ -41,17 +41,22 @@ class Feeder:
         self._engine = engine
         self._bodies = itertools.islice(source, schedule.n)
         self._times = None if schedule.times is None else TimeQueue(schedule.times)
+        self._is_timed = schedule.times is not None and plan.max_concurrency is None
+        self._last_ns = -1
         self._ahead = _ahead(plan, schedule)
         self._fed = self._fed_bytes = self._taken = 0
         self.ended = False
 
-    def feed(self, backlog: int) -> None:
-        """Top the backlog up from the number of requests that it holds now."""
+    def feed(self, backlog: int, elapsed_ns: int = 0) -> None:
+        """Top the backlog up: it holds so many requests now, so long after the start."""
         taken = self._fed - backlog
         ahead = max(self._ahead, AHEAD_OF_LAST * (taken - self._taken))
         self._taken = taken
-        while not self.ended and backlog < max(ahead, self._small_ahead()):
+        while not self.ended and (backlog < max(ahead, self._small_ahead()) or self._is_due(elapsed_ns)):
             backlog += self._feed_block()
+
+    def _is_due(self, elapsed_ns: int) -> bool:
+        return self._is_timed and self._last_ns < elapsed_ns + AHEAD_NS
 
     def _small_ahead(self) -> int:
         return min(MOST_SMALL, SMALL_BYTES * self._fed // max(1, self._fed_bytes))
@@ -63,19 +68,24 @@ class Feeder:
             self.ended = True
             return 0
         offsets = np.cumsum([0, *map(len, block)], dtype=np.int64)
-        times = None if self._times is None else self._times.take(len(block)).tobytes()
-        self._engine.feed(b"".join(block), offsets.tobytes(), times)
+        self._engine.feed(b"".join(block), offsets.tobytes(), self._next_times(len(block)))
         self._fed += len(block)
         self._fed_bytes += int(offsets[-1])
         return len(block)
+
+    def _next_times(self, n: int) -> bytes | None:
+        if self._times is None:
+            return None
+        times = self._times.take(n)
+        self._last_ns = int(times[-1])
+        return times.tobytes()
 
 
 def _ahead(plan: Plan, schedule: Schedule) -> int:
     cap = plan.max_concurrency or 0
     if schedule.times is None and not cap:
         return schedule.n or LEAST_AHEAD  # all at once
-    rate = plan.request_rate if schedule.times is not None and plan.arrival != "trace" else 0.0
-    return max(LEAST_AHEAD + cap, int(AHEAD_S * rate))
+    return LEAST_AHEAD + cap
 
 
 def _block(source: Iterator[bytes]) -> Iterator[bytes]:

@@ -75,7 +75,7 @@ def execute(run: Ready, writer: Writer, progress: Progress | None = None) -> str
         engine.start()
         while (batch := engine.drain(DRAIN_S)) is not None:
             counters = engine.counters()
-            run.feeder.feed(counters["backlog"])
+            run.feeder.feed(counters["backlog"], elapsed_ns(counters))
             writer.append(batch)
             watch.take(batch)
             histograms = engine.histograms()
@@ -90,6 +90,11 @@ def execute(run: Ready, writer: Writer, progress: Progress | None = None) -> str
             state, {**engine.counters(), "load_average_after": os.getloadavg()}, engine.histograms()
         )
     return state
+
+
+def elapsed_ns(counters: _engine.Counters) -> int:
+    """Since the start of the run; 0 before it."""
+    return time.monotonic_ns() - counters["start_mono_ns"] if counters["start_mono_ns"] else 0
 
 
 def warm_up(plan: Plan, model: str, addresses: list[str]) -> None:
