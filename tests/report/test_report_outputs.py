@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import PLAN, closed_loop, summary_of
+from sample_runs import PLAN, closed_loop, summary_of
 from synthetic import NONE, Request, batch, failed, steady, write_run
 
 from vllmperf.cli import report as command

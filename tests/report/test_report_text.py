@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from rich.cells import cell_len
-from runs import closed_loop, golden, open_loop, summary_of
+from sample_runs import closed_loop, golden, open_loop, summary_of
 from synthetic import Request, failed, steady
 
 from vllmperf.errors import UsageError
