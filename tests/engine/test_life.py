@@ -1,0 +1,485 @@
+"""An engine's life: wrong use, forks, sub-interpreters, leaks, connections, and the end of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from raw_server import RawServer, good
+from runs import bench, config, drain, feed, outcomes, records_of, run_engine
+
+from vllmperf import _engine
+from vllmperf.sim import Server
+
+BODY = json.dumps({"model": "sim", "prompt": [1, 2, 3], "max_tokens": 5, "stream": True}).encode()
+KEY = "sk-never-to-be-seen-4711"
+
+
+def python(code: str, *arguments: str, **more) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **more,
+    )
+
+
+def names_of(records) -> list[str]:
+    return [_engine.OUTCOMES[number] for number in records["outcome"]]
+
+
+def engine_config_for(server: Server | RawServer, **changes):
+    path = "/v1/completions"
+    return config(**{"url": server.url + path, "warm_url": server.url + "/health", **changes})
+
+
+# ---- wrong use ----
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"unknown": 1}, ValueError, "keys"),
+        ({"threads": -1}, ValueError, "threads"),
+        ({"grace_ns": "soon"}, TypeError, None),
+        ({"spin_ns": 2**70}, OverflowError, None),
+        ({"url": 5}, TypeError, None),
+        ({"addresses": "127.0.0.1"}, TypeError, "addresses"),
+        ({"headers": [b"a: b"]}, TypeError, None),
+    ],
+)
+def test_a_wrong_configuration_is_refused(change, error, says):
+    with pytest.raises(error, match=says):
+        _engine.Engine({**config(), **change})
+
+
+def test_every_key_of_the_configuration_is_needed():
+    full = config()
+    for key in full:
+        with pytest.raises(ValueError, match=key):
+            _engine.Engine({name: value for name, value in full.items() if name != key})
+
+
+@pytest.mark.parametrize(
+    ("offsets", "times"),
+    [
+        ([], None),
+        ([1, 2], None),
+        ([0, 3], None),
+        ([0, 2, 1], None),
+        ([0, -1, 2], None),
+        ([0, 2**62], None),
+        ([0, 1, 2], [0]),
+        ([0, 1], [0, 0]),
+    ],
+)
+def test_wrong_offsets_are_refused_and_change_nothing(offsets, times):
+    with contextlib.closing(_engine.Engine(config())) as engine:
+        at_ns = None if times is None else np.array(times, np.int64)
+        with pytest.raises(ValueError, match="offsets"):
+            engine.feed(b"ab", np.array(offsets, np.int64), at_ns)
+        assert engine.counters()["backlog"] == 0
+
+
+def test_odd_buffers_are_refused():
+    with contextlib.closing(_engine.Engine(config())) as engine:
+        for wrong in (b"123", np.arange(10, dtype=np.int64)[::2]):
+            with pytest.raises((ValueError, BufferError)):
+                engine.feed(b"ab", wrong)
+        with pytest.raises(TypeError):
+            engine.feed("text", np.zeros(1, np.int64))
+
+
+def test_times_for_some_only_are_refused():
+    with contextlib.closing(_engine.Engine(config())) as engine:
+        feed(engine, 2, at_ns=[0, 1])
+        with pytest.raises(ValueError, match="at_ns"):
+            feed(engine, 2)
+        feed(engine, 0)
+
+
+def test_closing_twice_is_fine_and_everything_else_is_an_error():
+    engine = _engine.Engine(config())
+    engine.close()
+    engine.close()
+    for use in (engine.start, engine.stop, engine.feed_end, engine.counters, engine.histograms):
+        with pytest.raises(RuntimeError, match="closed"):
+            use()
+    with pytest.raises(RuntimeError, match="closed"):
+        engine.drain(0)
+
+
+def test_starting_twice_is_an_error():
+    with contextlib.closing(_engine.Engine(config())) as engine:
+        engine.start()
+        with pytest.raises(RuntimeError, match="started"):
+            engine.start()
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_stopped_before_the_start_it_sends_nothing(now):
+    with Server() as server, contextlib.closing(_engine.Engine(engine_config_for(server))) as engine:
+        feed(engine, 3, BODY)
+        engine.stop(now=now)
+        engine.start()
+        assert len(records_of(drain(engine))) == engine.counters()["sent"]
+        assert engine.counters()["state"] == "ended"
+
+
+def test_dropped_in_the_middle_of_a_run():
+    with Server(ttft_ms=1, itl_ms=100) as server:
+        engine = _engine.Engine(engine_config_for(server))
+        feed(engine, 50, BODY)
+        engine.start()
+        assert engine.drain(0.05) is not None
+        del engine
+
+
+def test_closed_by_another_thread_while_one_drains():
+    with Server(ttft_ms=1, itl_ms=50) as server:
+        for _ in range(5):
+            engine = _engine.Engine(engine_config_for(server))
+            feed(engine, 50, BODY)
+            engine.start()
+            ends = []
+
+            def look(engine=engine, ends=ends):
+                try:
+                    drain(engine)
+                except RuntimeError as error:
+                    ends.append(str(error))
+
+            thread = threading.Thread(target=look)
+            thread.start()
+            time.sleep(0.05)
+            with contextlib.suppress(RuntimeError):
+                engine.close()
+            engine.stop(now=True) if not ends and thread.is_alive() and _is_open(engine) else None
+            thread.join(10)
+            assert not thread.is_alive()
+            engine.close()
+
+
+def _is_open(engine) -> bool:
+    try:
+        engine.counters()
+    except RuntimeError:
+        return False
+    return True
+
+
+def test_times_are_kept_when_fed_during_the_run():
+    with Server(ttft_ms=1, itl_ms=0.1) as server:
+        settings = engine_config_for(server, max_concurrency=0)
+        with contextlib.closing(_engine.Engine(settings)) as engine:
+            engine.start()
+            engine.drain(0.05)
+            feed(engine, 2, BODY, at_ns=[100_000_000, 150_000_000])
+            engine.drain(0.01)
+            feed(engine, 1, BODY, at_ns=[200_000_000])
+            engine.feed_end()
+            records = np.sort(records_of(drain(engine)), order="index")
+    assert records["index"].tolist() == [0, 1, 2]
+    assert records["scheduled_ns"].tolist() == [100_000_000, 150_000_000, 200_000_000]
+    assert np.all(records["sent_ns"] >= records["scheduled_ns"])
+
+
+# ---- other processes and interpreters ----
+
+FORK = """
+import os, sys, vllmperf
+from vllmperf import _engine
+def in_child(snapshot, seen=[]):
+    if seen or not snapshot.done: return
+    seen.append(1)
+    engine = [o for o in __import__("gc").get_referrers(_engine.Engine) if isinstance(o, _engine.Engine)]
+    engine = engine or [f.f_locals["engine"] for f in frames() if isinstance(f.f_locals.get("engine"), _engine.Engine)]
+    r, w = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = ""
+        for use in (engine[0].counters, lambda: engine[0].drain(0), engine[0].stop, engine[0].feed_end):
+            try: use(); said += "nothing;"
+            except RuntimeError as e: said += str(e).split(":")[0] + ";"
+        engine[0].close()
+        os.write(w, said.encode()); os._exit(0)
+    os.close(w)
+    print(os.read(r, 10000).decode()); print(os.waitpid(child, 0)[1])
+def frames():
+    f = sys._getframe()
+    while f: yield f; f = f.f_back
+run = vllmperf.bench(sim={"ttft_ms": 5, "itl_ms": 5}, num_prompts=200, concurrency=4, input_len=4, output_len=5,
+    progress=in_child)
+print(run.summary["requests"]["outcomes"])
+"""
+
+
+def test_a_fork_during_a_run_gets_a_clear_error_and_the_parent_goes_on():
+    done = python(FORK)
+    lines = done.stdout.splitlines()
+    assert lines[0].count("this engine belongs to the parent process") == 4, done.stderr
+    assert lines[1:] == ["0", "{'completed': 200}"]
+
+
+SUB_INTERPRETER = """
+try: import _interpreters as interpreters
+except ImportError: import _xxsubinterpreters as interpreters
+import vllmperf._engine
+name = interpreters.create()
+code = '''
+import sys
+try: import vllmperf._engine; print("imported")
+except ImportError as error: print("ImportError", error)
+sys.stdout.flush()
+'''
+interpreters.run_string(name, code)
+interpreters.destroy(name)
+print(vllmperf._engine.quantile.__name__)
+"""
+
+
+def test_a_sub_interpreter_gets_an_import_error():
+    done = python(SUB_INTERPRETER)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stderr
+    assert lines[0].startswith("ImportError")
+    assert "sub-interpreter" in lines[0]
+    assert lines[1:] == ["quantile"]
+
+
+# ---- leaks ----
+
+
+def resident_kib() -> int:
+    with open("/proc/self/statm") as file:  # noqa: PTH123
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+def test_runs_leave_nothing_behind():
+    def once(server):
+        records, _ = run_engine(engine_config_for(server, keep_text=True, keep_stamps=True), 20, BODY)
+        assert len(records) == 20
+        broken = _engine.Engine(engine_config_for(server))
+        feed(broken, 5, BODY)
+        broken.start()
+        broken.close()
+        with contextlib.suppress(ValueError):
+            _engine.Engine(config(unknown=1))
+
+    with Server(ttft_ms=0.1, itl_ms=0.1) as server:
+        for _ in range(10):
+            once(server)
+        gc.collect()
+        blocks, kib, files, threads = (
+            sys.getallocatedblocks(),
+            resident_kib(),
+            open_files(),
+            threading.active_count(),
+        )
+        for _ in range(30):
+            once(server)
+        gc.collect()
+        assert sys.getallocatedblocks() - blocks < 200
+        assert resident_kib() - kib < 4096
+        assert open_files() <= files
+        assert threading.active_count() == threads
+
+
+# ---- connections ----
+
+
+def test_warm_connections_are_opened_before_the_start_and_reused():
+    run = bench(n=40, concurrency=8, warm_connections=8)
+    assert outcomes(run) == {"completed": 40}
+    assert run.summary["client"]["connections_opened"] == 8
+    assert set(run.recording.requests["connected_ns"].tolist()) == {_engine.NONE}
+
+
+def test_without_warm_ones_each_slot_opens_its_own_connection_once():
+    run = bench(n=40, concurrency=8)
+    assert run.summary["client"]["connections_opened"] == 8
+    opened = run.recording.requests["connected_ns"] != _engine.NONE
+    assert opened.sum() == 8
+
+
+def test_fresh_connections_are_never_reused():
+    with RawServer() as server:
+        records, counters = run_engine(engine_config_for(server, fresh_connections=True), 12, BODY)
+        assert server.connections == counters["connections_opened"] == 12
+    assert np.all(records["connected_ns"] != _engine.NONE)
+
+
+def closes_at_the_second_request(connection: socket.socket, request: bytes, number: int) -> None:
+    if number == 2:
+        raise ConnectionAbortedError
+    good(connection, request, number)
+
+
+def test_the_silent_retry_of_a_reused_connection_is_seen_and_counted():
+    with RawServer(closes_at_the_second_request) as server:
+        records, counters = run_engine(engine_config_for(server, max_concurrency=1), 4, BODY)
+        assert len(server.requests) == 4 + 3
+    assert names_of(records) == ["completed"] * 4
+    assert records["retries"].tolist() == [0, 1, 1, 1]
+    assert counters["silent_retries"] == 3
+    assert counters["connections_opened"] == 4
+
+
+def closes_after_each_answer(connection: socket.socket, request: bytes, number: int) -> None:
+    good(connection, request, number)
+    raise ConnectionAbortedError
+
+
+def test_a_connection_that_the_server_closed_while_it_was_idle_is_replaced():
+    with RawServer(closes_after_each_answer) as server:
+        at_ns = [i * 200_000_000 for i in range(4)]
+        records, counters = run_engine(engine_config_for(server, max_concurrency=1), 4, BODY, at_ns)
+        assert len(server.requests) == server.connections == counters["connections_opened"] == 4
+    assert names_of(records) == ["completed"] * 4
+
+
+def test_a_request_that_meets_the_close_is_completed_or_reset_but_never_lost():
+    with RawServer(closes_after_each_answer) as server:
+        records, counters = run_engine(engine_config_for(server, max_concurrency=3), 60, BODY)
+        assert len(server.requests) == names_of(records).count("completed")
+    assert set(names_of(records)) <= {"completed", "reset"}
+    assert records["index"].tolist() == list(range(60))
+    assert counters["silent_retries"] == records["retries"].sum()
+    assert set(records["output_tokens"].tolist()) <= {3, _engine.NONE}
+
+
+def test_all_addresses_of_a_name_take_their_turn():
+    with RawServer(host="0.0.0.0") as server:
+        addresses = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+        url = f"http://example.invalid:{server.port}/v1/completions"
+        settings = config(addresses=addresses, url=url, max_concurrency=6)
+        records, _ = run_engine(settings, 60, BODY)
+        assert set(server.local_addresses) == set(addresses)
+        assert all(b"host: example.invalid" in request.lower() for request in server.requests)
+    assert names_of(records) == ["completed"] * 60
+
+
+def test_an_ipv6_address():
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+        listener.close()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with Server(host="::1", ttft_ms=1, itl_ms=1) as server:
+        assert outcomes(bench(server.url, model="sim")) == {"completed": 6}
+
+
+def test_the_wait_for_a_slot_stands_apart_in_a_rate_with_a_cap():
+    run = bench(sim={"ttft_ms": 50, "itl_ms": 1}, n=20, concurrency=2, rate=200, arrival="constant")
+    waits = run.recording.requests["slot_wait_ns"]
+    waited = waits[waits != _engine.NONE]
+    assert len(waited) >= 15
+    assert waited.max() > 100_000_000
+    r = run.recording.requests
+    late = r["sent_ns"] - r["scheduled_ns"] - np.where(waits == _engine.NONE, 0, waits)
+    assert np.all(late >= 0)
+    assert run.summary["in_flight"]["max"] == 2
+
+
+# ---- secrets ----
+
+
+def test_the_key_reaches_the_server_and_nothing_else(tmp_path):
+    def leaks_it(connection: socket.socket, request: bytes, number: int) -> None:
+        if number == 1:
+            good(connection, request, number)
+            return
+        body = b'{"error": "bad key ' + KEY.encode() + b'"}'
+        connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    record, csv = tmp_path / "run", tmp_path / "csv"
+    words = ["--model", "m", "--num-prompts", "6", "--max-concurrency", "2", "--input-len", "4"]
+    files = ["--record", str(record), "--csv", str(csv), "--save-detailed", "--result-dir", str(tmp_path)]
+    with RawServer(leaks_it) as server:
+        done = [
+            subprocess.run(
+                [sys.executable, "-m", "vllmperf", "bench", "--base-url", server.url, *words, *more],
+                env={**os.environ, "OPENAI_API_KEY": KEY},
+                capture_output=True,
+                timeout=60,
+            )
+            for more in (files, ["--json"])
+        ]
+        assert all(b"Authorization: Bearer " + KEY.encode() in request for request in server.requests)
+    written = [path.read_bytes() for path in tmp_path.iterdir()]
+    assert len(written) == 3
+    for text in [*written, *(d.stdout + d.stderr for d in done)]:
+        assert KEY.encode() not in text
+    assert all(d.returncode in (0, 1) for d in done)
+
+
+# ---- the end of a run ----
+
+
+def start_cli(tmp_path, **sim):
+    settings = ",".join(f"{name}={value}" for name, value in {"ttft_ms": 20, "itl_ms": 20, **sim}.items())
+    words = [
+        "--num-prompts",
+        "100000",
+        "--max-concurrency",
+        "4",
+        "--input-len",
+        "4",
+        "--record",
+        str(tmp_path / "run"),
+    ]
+    return subprocess.Popen(
+        [sys.executable, "-m", "vllmperf", "bench", "--sim", settings, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_file(path):
+    deadline = time.monotonic() + 30
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.7)
+
+
+def test_ctrl_c_twice_ends_at_once_and_keeps_everything(tmp_path):
+    process = start_cli(tmp_path, itl_ms=1000)
+    wait_for_file(tmp_path / "run")
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.4)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 130
+    assert "incomplete" in out
+    assert "Traceback" not in err
+    from vllmperf import load
+
+    assert outcomes(load(tmp_path / "run")) == {"incomplete": 4}
+
+
+def test_sigterm_ends_a_run_like_ctrl_c(tmp_path):
+    process = start_cli(tmp_path, itl_ms=1)
+    wait_for_file(tmp_path / "run")
+    process.terminate()
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in err
