@@ -12,7 +12,8 @@
 struct py_engine {
     PyObject_HEAD struct engine *engine;
     PyObject *module;
-    pid_t pid; /* threads do not live on in a forked child */
+    pid_t pid;    /* threads do not live on in a forked child */
+    int draining; /* Python threads that wait in the engine without the GIL; changed under the GIL */
 };
 
 static struct py_engine *of(PyObject *self) {
@@ -264,8 +265,10 @@ static PyObject *drain(PyObject *self, PyObject *timeout) {
     bool more;
     if (!(timeout_s >= 0)) timeout_s = 0;
     if (timeout_s > 3600) timeout_s = 3600;
+    of(self)->draining++;
     Py_BEGIN_ALLOW_THREADS more = engine_drain(engine, (int64_t)(timeout_s * 1e9), &batch);
-    Py_END_ALLOW_THREADS PyObject *result = more ? batch_dict(&batch) : Py_NewRef(Py_None);
+    Py_END_ALLOW_THREADS of(self)->draining--;
+    PyObject *result = more ? batch_dict(&batch) : Py_NewRef(Py_None);
     batch_free(&batch);
     return result;
 }
@@ -320,6 +323,10 @@ static void release(struct py_engine *e) {
 
 static PyObject *close_engine(PyObject *self, PyObject *unused) {
     (void)unused;
+    if (of(self)->draining > 0 && of(self)->pid == getpid()) {
+        PyErr_SetString(PyExc_RuntimeError, "another thread drains this engine: stop() it and let that end");
+        return NULL;
+    }
     release(of(self));
     Py_RETURN_NONE;
 }
