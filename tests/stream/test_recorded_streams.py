@@ -91,7 +91,7 @@ def test_a_stream_of_256_tokens_gives_256_outputs_of_which_some_have_no_text() -
         choices = [choice for scan in scans(sse_parse(stream.pieces)) for choice in scan["choices"]]
         assert output_events(stream) == 256
         assert said(stream.body).usage == (21, 256)
-        assert sum(choice["content"] == "" for choice in choices) == 5
+        assert sum(choice["content"] == "" for choice in choices) == (9 if version == "0.13.0" else 5)
         assert choices[-1]["finish_reason"] == "length"
 
 
