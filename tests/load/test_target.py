@@ -113,7 +113,7 @@ def test_a_server_that_speaks_something_else_is_an_error_of_one_line():
 def test_a_bad_certificate_file_is_an_error_of_one_line(tmp_path):
     path = tmp_path / "ca.pem"
     path.write_text("none")
-    with pytest.raises(TargetError):
+    with pytest.raises(UsageError, match="--cacert"):
         ask.first_model(Plan(base_url="https://127.0.0.1:9", cacert=str(path)))
 
 

@@ -93,8 +93,13 @@ def test_words_are_short_plain_and_different():
 # ---- fields ----
 
 
-def test_the_fields_of_a_completion_are_those_of_vllm():
-    body = objects(1, ignore_eos=True)[0]
+def test_the_openai_backend_sends_only_fields_that_every_such_server_knows():
+    body = objects(1)[0]
+    assert set(body) == {"prompt", "model", "max_tokens", "stream", "stream_options"}
+
+
+def test_the_fields_of_a_vllm_completion_are_those_of_vllm():
+    body = objects(1, backend="vllm", ignore_eos=True)[0]
     del body["prompt"]
     assert body == {
         "model": "m",

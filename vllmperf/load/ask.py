@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from vllmperf.errors import TargetError
+from vllmperf.errors import TargetError, UsageError
 from vllmperf.plan import Plan
 
 ANSWER_S = 30.0
@@ -26,7 +26,10 @@ def headers(plan: Plan) -> dict[str, str]:
 
 
 def _tls(plan: Plan) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=plan.cacert)
+    try:
+        context = ssl.create_default_context(cafile=plan.cacert)
+    except OSError as error:
+        raise UsageError(f"--cacert {plan.cacert} holds no certificates in PEM: {error}") from None
     if plan.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -29,8 +29,10 @@ def fixed_fields(plan: Plan, model: str) -> dict[str, Any]:
     if plan.is_chat:
         if plan.logprobs is not None:
             fields |= {"logprobs": True, "top_logprobs": plan.logprobs}
-    else:
+    elif plan.backend == "vllm":
         fields |= {"repetition_penalty": 1.0, "logprobs": plan.logprobs}
+    elif plan.logprobs is not None:  # what only vLLM knows would be refused by stricter servers
+        fields["logprobs"] = plan.logprobs
     fields |= {"stream": plan.stream}
     if plan.stream:
         fields |= {"stream_options": {"include_usage": True}}

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from vllmperf import _engine
+from vllmperf.errors import UsageError
 from vllmperf.load import ask, resolve
 from vllmperf.load.feed import Feeder
 from vllmperf.load.interrupt import interruptible
@@ -61,7 +62,7 @@ def ready(plan: Plan, model: str) -> Iterator[Ready]:
     resolve.raise_file_limit(connections(plan, when))
     if plan.num_warmups:
         warm_up(plan, model, addresses)
-    with contextlib.closing(_engine.Engine(engine_config(plan, addresses, when))) as engine:
+    with contextlib.closing(make_engine(engine_config(plan, addresses, when))) as engine:
         feeder = Feeder(plan, model, when, engine)
         feeder.feed(0)
         yield Ready(plan, when.n, engine, feeder)
@@ -112,7 +113,7 @@ def warm_up(plan: Plan, model: str, addresses: list[str]) -> None:
         record_chunks=False,
         request_id_prefix=plan.request_id_prefix + "warmup-",
     )
-    with contextlib.closing(_engine.Engine(engine_config(few, addresses, schedule(few)))) as engine:
+    with contextlib.closing(make_engine(engine_config(few, addresses, schedule(few)))) as engine:
         feeder = Feeder(few, model, schedule(few), engine, repeat_first=True)
         feeder.feed(0)
         with interruptible(engine) as interrupts:
@@ -121,6 +122,14 @@ def warm_up(plan: Plan, model: str, addresses: list[str]) -> None:
                 feeder.feed(engine.counters()["backlog"])
     if interrupts:
         raise KeyboardInterrupt
+
+
+def make_engine(config: dict[str, Any]) -> _engine.Engine:
+    """An engine. UsageError when the system does not give it what it needs, as for very many threads."""
+    try:
+        return _engine.Engine(config)
+    except OSError as error:
+        raise UsageError(f"{error}; lower --threads or --max-concurrency") from None
 
 
 def connections(plan: Plan, when: Schedule) -> int:

@@ -1,0 +1,48 @@
+"""What cannot be sent is refused with one line, before anything is."""
+
+import subprocess
+import sys
+
+import pytest
+
+from vllmperf.errors import UsageError
+from vllmperf.plan import Plan
+
+URL = "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"base_url": "http://h/a b"}, "no URL"),
+        ({"base_url": "http://h/\n"}, "no URL"),
+        ({"base_url": "http://h/é"}, "no URL"),
+        ({"base_url": "http://h/?key=1"}, "no URL"),
+        ({"base_url": "http://h/#x"}, "no URL"),
+        ({"base_url": "http://h", "endpoint": "/v1/com pletions"}, "no URL"),
+        ({"base_url": URL, "headers": {"a b": "1"}}, "--header"),
+        ({"base_url": URL, "headers": {"é": "1"}}, "--header"),
+        ({"base_url": URL, "headers": {"X-A": "snow ☃"}}, "--header"),
+        ({"base_url": URL, "headers": {"X-A": "1\r\nX-B: 2"}}, "--header"),
+        ({"base_url": URL, "request_id_prefix": "a\r\nX-B: 2"}, "--request-id-prefix"),
+        ({"base_url": URL, "api_key": "sk-é"}, "API key"),
+    ],
+)
+def test_what_no_request_can_carry_is_refused(settings, says):
+    with pytest.raises(UsageError, match=says) as caught:
+        Plan(model="m", **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_system_does_not_give_is_one_line_too():
+    code = (
+        "import resource; from vllmperf.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))\n"
+        "raise SystemExit(main(['bench', '--sim', '--threads', '5000', '--num-prompts', '5000', '--max-concurrency',"
+        " '20', '--no-progress']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode in (0, 2), done.stderr
+    assert "Traceback" not in done.stderr
+    # 20 threads fit into 100 files or they do not; both are told in one line
+    assert done.stderr.count("\n") <= 1
