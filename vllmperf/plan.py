@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ METRICS = (
 GOODPUT_METRICS = ("ttft", "tpot", "e2el", "ttft_scheduled", "e2el_scheduled")
 MOST = 1e9
 """No number of seconds, requests or tokens lies above it."""
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 SECRET_HEADERS = ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization")
 SECRET_WORDS = ("token", "secret", "password", "api-key", "apikey", "credential")
 """A header with one of these in its name is taken for a secret too."""
@@ -175,6 +177,10 @@ class Plan:
         return {**plan, "url": self.url, "authorized": authorized}
 
 
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
 def _positive(name: str, value: float | None, *, zero: bool = False) -> None:
     if value is None:
         return
@@ -219,10 +225,14 @@ def _check_target(plan: Plan) -> None:
         raise UsageError(
             f"--endpoint {plan.endpoint} is not one of --backend {plan.backend}: change one of them"
         )
+    if not _is_plain(plan.url) or " " in plan.url or parts.query or parts.fragment:
+        raise UsageError(f"{plan.url!r} is no URL to send to: leave out blanks, ? and #, write others as %XX")
     for name, value in plan.headers.items():
-        if not name or any(mark in name + value for mark in "\r\n\0") or ":" in name:
-            raise UsageError(f"--header {name!r}: a header is NAME=VALUE without line breaks")
-    if plan.api_key is not None and not (plan.api_key.isascii() and plan.api_key.isprintable()):
+        if not HEADER_NAME.fullmatch(name) or not _is_plain(value):
+            raise UsageError(f"--header {name!r}: a header is NAME=VALUE without line breaks, in ASCII")
+    if not _is_plain(plan.request_id_prefix):
+        raise UsageError(f"--request-id-prefix is {plan.request_id_prefix!r}: give printable ASCII")
+    if plan.api_key is not None and not _is_plain(plan.api_key):
         raise UsageError("the API key holds what no header can carry: check --api-key or OPENAI_API_KEY")
     if plan.cacert and not Path(plan.cacert).is_file():
         raise UsageError(f"--cacert {plan.cacert}: there is no such file")
