@@ -1,11 +1,101 @@
-/* Owns the fuzzing of stream/delta: any bytes are read within their bounds, and what lies around them or was
- * read before changes nothing. Does not know what is right (tests/stream does). */
+/* Owns the fuzzing of stream/delta: any bytes are read within their bounds, what lies around them changes
+ * nothing, and what is JSON is decided as a slow reference decides it. Does not know what values are right
+ * (tests/stream does). */
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "stream/delta.h"
+
+/* ---- the reference: a recursive descent, each function returning where its value ends, or NULL ---- */
+
+enum { MAX_DEPTH = 128 };
+
+static const char *blanks(const char *at, const char *end) {
+    while (at < end && memchr(" \t\r\n", *at, 4)) at++;
+    return at;
+}
+
+static const char *word(const char *at, const char *end, const char *text) {
+    size_t len = strlen(text);
+    return (size_t)(end - at) >= len && memcmp(at, text, len) == 0 ? at + len : NULL;
+}
+
+static bool is_in(const char *at, const char *end, const char *set) {
+    return at < end && *at && strchr(set, *at);
+}
+
+static const char *string(const char *at, const char *end) {
+    if (!is_in(at, end, "\"")) return NULL;
+    for (at++; at < end && *at != '"'; at++) {
+        if ((unsigned char)*at < 0x20) return NULL;
+        if (*at != '\\') continue;
+        if (!is_in(++at, end, "\"\\/bfnrtu")) return NULL;
+        for (int i = *at == 'u' ? 4 : 0; i > 0; i--)
+            if (!is_in(++at, end, "0123456789abcdefABCDEF")) return NULL;
+    }
+    return at < end ? at + 1 : NULL;
+}
+
+static const char *digits(const char *at, const char *end) {
+    const char *start = at;
+    while (is_in(at, end, "0123456789")) at++;
+    return at > start ? at : NULL;
+}
+
+static const char *number(const char *at, const char *end) {
+    if (is_in(at, end, "-")) at++;
+    at = is_in(at, end, "0") ? at + 1 : digits(at, end);
+    if (at && is_in(at, end, ".")) at = digits(at + 1, end);
+    if (at && is_in(at, end, "eE")) {
+        at++;
+        at = digits(is_in(at, end, "+-") ? at + 1 : at, end);
+    }
+    return at;
+}
+
+static const char *value(const char *at, const char *end, int depth);
+
+/* An object's or an array's inside. */
+static const char *members(const char *at, const char *end, bool is_object, int depth) {
+    const char *closing = is_object ? "}" : "]";
+    at = blanks(at, end);
+    if (is_in(at, end, closing)) return at + 1;
+    while (true) {
+        if (is_object) {
+            at = string(blanks(at, end), end);
+            at = at ? blanks(at, end) : NULL;
+            if (!at || !is_in(at, end, ":")) return NULL;
+            at++;
+        }
+        at = value(blanks(at, end), end, depth);
+        if (!at) return NULL;
+        at = blanks(at, end);
+        if (is_in(at, end, closing)) return at + 1;
+        if (!is_in(at, end, ",")) return NULL;
+        at++;
+    }
+}
+
+static const char *value(const char *at, const char *end, int depth) {
+    if (is_in(at, end, "{[")) return depth < MAX_DEPTH ? members(at + 1, end, *at == '{', depth + 1) : NULL;
+    if (is_in(at, end, "\"")) return string(at, end);
+    if (is_in(at, end, "-0123456789")) return number(at, end);
+    const char *after = word(at, end, "null");
+    if (!after) after = word(at, end, "true");
+    return after ? after : word(at, end, "false");
+}
+
+static enum delta_status reference(const char *json, size_t len) {
+    const char *end = json + len, *at = blanks(json, end), *done = word(at, end, "[DONE]");
+    if (done) return blanks(done, end) == end ? DELTA_DONE : DELTA_MALFORMED;
+    const char *after = is_in(at, end, "{") ? value(at, end, 0) : NULL;
+    return after && blanks(after, end) == end ? DELTA_OK : DELTA_MALFORMED;
+}
+
+/* ---- the scanner ---- */
 
 /* What a scan says, without pointers: views as offsets, choices as a running hash. */
 struct result {
@@ -88,6 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!exact) return 0;
     if (size) memcpy(exact, data, size);
     struct result alone = scan(exact, size);
+    assert(alone.status == reference(exact, size));
     free(exact);
     for (size_t i = 0; i < sizeof around; i++) {
         struct result other = scan_within(data, size, around[i], i);
