@@ -241,13 +241,15 @@ static void take_usage(struct response *r, const struct delta *delta, int32_t ch
     if (c->n_gaps) c->gaps[c->n_gaps - 1].tokens = (uint16_t)more;
 }
 
-static void take_object(struct response *r, const char *json, size_t len) {
+/* `cut`: the connection ended within it, so that what is no JSON is only half of it. */
+static void take_object(struct response *r, const char *json, size_t len, bool cut) {
     struct delta delta;
     int32_t chunks_before = r->record.chunks;
     enum delta_status status = delta_scan(json, len, &delta, on_choice, r);
     if (status == DELTA_DONE) {
         r->done = true;
     } else if (status == DELTA_MALFORMED) {
+        if (cut) return;
         r->malformed = true;
         response_error(r, json, len);
     } else if (delta.error) {
@@ -267,7 +269,7 @@ static void take_event(struct response *r, const struct sse_event *event) {
     if (is_keep_alive(event)) return;
     r->record.events++;
     r->last_event_ns = r->now.seen_ns;
-    take_object(r, event->data, event->data_len);
+    take_object(r, event->data, event->data_len, event->cut);
     static const char error_type[] = "error";
     if (event->type_len == sizeof error_type - 1 && memcmp(event->type, error_type, event->type_len) == 0) {
         r->failed = true;
@@ -377,7 +379,7 @@ static void finish_stream(struct response *r) {
 
 static void finish_json(struct response *r) {
     if (r->json.len == 0) return;
-    take_object(r, r->json.bytes, r->json.len);
+    take_object(r, r->json.bytes, r->json.len, false);
     r->record.last_token_ns = r->now.arrived_ns;
     r->record.last_token_seen_ns = r->now.seen_ns;
 }

@@ -314,7 +314,8 @@ static enum outcome outcome_of(struct slot *slot, CURLcode code) {
     if (r->record.status == 0) read_head(slot);
     enum outcome body = response_finish(r);
     if (code == CURLE_OK) return body;
-    if (body == OUTCOME_stream_error || body == OUTCOME_malformed) return body;
+    bool is_half = r->kind == BODY_JSON && body == OUTCOME_malformed && !r->too_long;
+    if (body == OUTCOME_stream_error || (body == OUTCOME_malformed && !is_half)) return body;
     if (body == OUTCOME_http_error && r->record.status) return body;
     if (body == OUTCOME_completed && response_is_whole(r)) return body;
     const char *message = slot->was_reset ? strerror(ECONNRESET) : curl_easy_strerror(code);

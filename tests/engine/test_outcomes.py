@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import socket
 import ssl
@@ -17,6 +18,12 @@ from runs import bench, config, errors, outcomes, run_engine
 from vllmperf import _engine
 from vllmperf.cli import main
 
+JSON = json.dumps(
+    {
+        "choices": [{"index": 0, "text": "hello", "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+    }
+).encode()
 EVERY_TENTH = [
     ("status", "http_error"),
     ("stream_error:after=2", "stream_error"),
@@ -238,6 +245,55 @@ def test_truncated_by_an_orderly_close_without_an_end_of_the_stream():
         run = bench(server.url)
     assert outcomes(run) == {"truncated": 6}
     assert run.recording.requests["chunks"].tolist() == [2] * 6
+
+
+@pytest.mark.parametrize("head", [b"Connection: close", b"Content-Length: 5000"])
+def test_a_stream_cut_within_an_event_is_truncated_and_keeps_the_tokens_before(head):
+    body = events(5)
+    with RawServer(says(EVENT_STREAM + head + b"\r\n\r\n" + body[: body.index(b"\n\n") + 30])) as server:
+        run = bench(server.url)
+    assert outcomes(run) == {"truncated": 6}
+    assert run.recording.requests["chunks"].tolist() == [1] * 6
+
+
+@pytest.mark.parametrize(
+    ("body", "length", "outcome"),
+    [(JSON, len(JSON), "completed"), (JSON[:30], len(JSON), "truncated"), (JSON[:30], 30, "malformed"),
+     (b"[]", 2, "malformed"), (b"", 0, "no_tokens"), (b'{"error": {"message": "boom"}}', 30, "stream_error")],
+)  # fmt: skip
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_plain_json_body(body, length, outcome, stream):
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % length
+    with RawServer(says(head + body)) as server:
+        run = bench(server.url, n=2, stream=stream)
+    assert outcomes(run) == {outcome: 2}
+    if outcome == "completed":
+        assert run.recording.requests["output_tokens"].tolist() == [2, 2]
+        assert run.recording.texts == ["hello", "hello"]
+        assert run.summary["metrics"]["ttft_ms"] is None
+        assert run.summary["metrics"]["e2el_ms"]["n"] == 2
+
+
+@pytest.mark.parametrize(
+    "before", [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"]
+)
+def test_heads_before_the_head_are_no_answer(before):
+    body = events()
+    head = before + EVENT_STREAM + b"Content-Length: %d\r\n\r\n" % len(body)
+    with RawServer(says(head + body)) as server:
+        run = bench(server.url, n=2)
+    assert outcomes(run) == {"completed": 2}
+    assert run.recording.requests["status"].tolist() == [200, 200]
+
+
+def test_a_transfer_that_does_not_end_after_done_is_completed_and_ends():
+    def lingers(connection, _request, _number):
+        connection.sendall(EVENT_STREAM + b"\r\n" + events())
+
+    with RawServer(lingers) as server:
+        run = bench(server.url, n=2)
+    assert outcomes(run) == {"completed": 2}
+    assert run.summary["tokens"]["output"] == 6
 
 
 def test_a_web_page_in_place_of_an_answer_is_malformed_and_kept():
