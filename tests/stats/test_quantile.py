@@ -1,6 +1,8 @@
 """_engine.quantile, moments and vllmperf.metrics.percentile: NumPy's own results, bit for bit."""
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -114,6 +116,7 @@ def test_the_kind_of_the_answer_follows_q() -> None:
         np.arange(1.0, 9)[:4],
         np.array([1.0, 9, 2, 9, 3, 9, 4, 9])[::2],
         np.array([[1.0, 3], [2, 4]]).T,
+        np.frombuffer(b"x" + np.array([4.0, 2, 1, 3]).tobytes(), offset=1),
     ],
     ids=str,
 )
@@ -136,6 +139,8 @@ def test_quantile_refuses_what_it_cannot_read() -> None:
             _engine.quantile(values, [0.5])  # type: ignore[arg-type]
     with pytest.raises((TypeError, BufferError, ValueError)):
         _engine.quantile(np.ones(6)[::2], [0.5])
+    with pytest.raises(ValueError, match="not aligned"):
+        _engine.quantile(np.frombuffer(bytes(17), offset=1), [0.5])
     with pytest.raises(TypeError):
         _engine.quantile(np.ones(3), ["x"])  # type: ignore[list-item]
 
@@ -159,3 +164,9 @@ def test_moments_of_a_million_agree_with_numpy_and_of_none_are_nan() -> None:
     assert mean == pytest.approx(values.mean(), rel=1e-12)
     assert variance == pytest.approx(values.var(), rel=1e-10)
     assert all(map(math.isnan, _engine.moments(np.array([]))))
+
+
+def test_percentile_is_a_function_whatever_was_imported_before_and_brings_no_numpy_in() -> None:
+    code = "import sys, vllmperf.metrics.percentile as _; assert 'numpy' not in sys.modules; "
+    code += "import vllmperf; vllmperf.metrics.percentile([1], 5)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,18 +3,16 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+# At once, not lazily: otherwise an import of the submodule would put the module in the function's place.
+from vllmperf.metrics.percentile import percentile
+
 if TYPE_CHECKING:
-    from vllmperf.metrics.percentile import percentile
     from vllmperf.metrics.summary import summarize
 
 __all__ = ["percentile", "summarize"]
 
-_HOME = {"percentile": "vllmperf.metrics.percentile", "summarize": "vllmperf.metrics.summary"}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name != "summarize":
         raise AttributeError(f"module 'vllmperf.metrics' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
-    globals()[name] = value  # over the submodule of the same name, which importing it has put here
-    return value
+    return importlib.import_module("vllmperf.metrics.summary").summarize

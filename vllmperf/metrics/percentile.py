@@ -33,5 +33,6 @@ def percentile(values: ArrayLike, q: float | Sequence[float] | NDArray[Any]) -> 
     asked = np.asarray(q, dtype=np.float64)
     if not ((asked >= 0) & (asked <= 100)).all():
         raise ValueError(f"percentiles must lie within 0 and 100, not {q!r}")
-    found = _engine.quantile(np.ascontiguousarray(array).reshape(-1), (asked / 100).reshape(-1).tolist())
+    flat = np.require(array, requirements=["C", "A"]).reshape(-1)
+    found = _engine.quantile(flat, (asked / 100).reshape(-1).tolist())
     return found[0] if asked.ndim == 0 else np.asarray(found).reshape(asked.shape)
