@@ -30,7 +30,9 @@ struct engine {
     struct engine_config config;
     struct seat *seats;
     size_t n_seats, n_multis;
-    struct queue **queues; /* one a worker: request i is of worker i mod n */
+    /* Without a limit one a worker, so that they do not meet: request i is of worker i mod n. With a limit
+     * one for all, so that whoever has a free slot takes the next request. */
+    struct queue **queues;
     size_t n_queues;
     int64_t n_fed;
     bool has_times;
@@ -111,7 +113,7 @@ static bool make_worker(struct engine *e, size_t number) {
         .max_concurrency = limit > 0 ? share(limit, e->n_seats, number) : INT64_MAX,
         .warm_connections = share(e->config.warm_connections, e->n_seats, number),
         .n_multis = e->n_multis,
-        .queue = e->queues[number],
+        .queue = e->queues[number % e->n_queues],
         .stop = &e->stop,
     };
     e->seats[number].engine = e;
@@ -123,11 +125,13 @@ static bool make_workers(struct engine *e) {
     int64_t threads = choose_threads(&e->config);
     e->n_multis = choose_multis(&e->config, threads);
     e->seats = calloc((size_t)threads, sizeof *e->seats);
-    e->queues = calloc((size_t)threads, sizeof(struct queue *));
+    int64_t n_queues = e->config.max_concurrency > 0 ? 1 : threads;
+    e->queues = calloc((size_t)n_queues, sizeof(struct queue *));
     if (!e->seats || !e->queues) return false;
-    e->n_seats = e->n_queues = (size_t)threads;
+    e->n_seats = (size_t)threads;
+    e->n_queues = (size_t)n_queues;
     for (size_t i = 0; i < e->n_queues; i++)
-        if (!(e->queues[i] = queue_new((int64_t)i, threads))) return false;
+        if (!(e->queues[i] = queue_new((int64_t)i, n_queues))) return false;
     for (size_t i = 0; i < e->n_seats; i++)
         if (!make_worker(e, i)) return false;
     return true;

@@ -466,3 +466,32 @@ def test_sigterm_ends_a_run_like_ctrl_c(tmp_path):
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "Traceback" not in err
+
+
+def test_a_thread_with_a_free_slot_takes_whatever_is_next():
+    """One request that hangs holds up its own slot, not every second request."""
+    run = bench(sim={"faults": ["stall:after=1@at=1"]}, n=21, concurrency=2, threads=2, stall_timeout_s=1.0)
+    assert outcomes(run) == {"completed": 20, "stalled": 1}
+    records = run.recording.requests
+    ends = records["end_ns"][records["outcome"] == 0]
+    assert ends.max() < records["end_ns"][records["outcome"] != 0].min()
+    assert set(records["thread"].tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    "load", [{"concurrency": 5}, {"concurrency": None, "rate": 500}, {"concurrency": None}]
+)
+def test_several_threads_send_each_request_once(load):
+    run = bench(n=90, threads=3, **load)
+    assert outcomes(run) == {"completed": 90}
+    assert run.recording.requests["index"].tolist() == list(range(90))
+    assert run.summary["in_flight"]["max"] <= (load.get("concurrency") or 90)
+    found = set(run.recording.requests["thread"].tolist())
+    assert found <= {0, 1, 2}
+    if "concurrency" not in load or load["concurrency"] is None:
+        assert found == {0, 1, 2}
+
+
+def test_warm_connections_to_nobody_do_not_hold_the_run_up():
+    run = bench("http://127.0.0.1:9", n=4, warm_connections=4)
+    assert outcomes(run) == {"refused": 4}
