@@ -26,7 +26,7 @@ static bool text_add(struct text *text, const char *bytes, size_t len) {
     bool ok = grow(&array, &text->cap, text->len + len, 1);
     text->bytes = array;
     if (!ok) return false;
-    memcpy(text->bytes + text->len, bytes, len);
+    if (len) memcpy(text->bytes + text->len, bytes, len);
     text->len += len;
     return true;
 }
@@ -236,7 +236,9 @@ static void take_usage(struct response *r, const struct delta *delta, int32_t ch
     if (delta->completion_tokens < 0) return;
     int64_t more = delta->completion_tokens - (r->usage_tokens < 0 ? 0 : r->usage_tokens);
     r->usage_tokens = delta->completion_tokens;
-    if (r->record.chunks != chunks_before + 1 || more <= 0 || more > UINT16_MAX) return;
+    /* With several choices it is not said whose tokens the count adds up. */
+    bool is_one_chunk = r->record.choices == 1 && r->record.chunks == chunks_before + 1;
+    if (!is_one_chunk || more <= 0 || more > UINT16_MAX) return;
     struct chain *c = &r->chains[r->newest];
     if (c->n_gaps) c->gaps[c->n_gaps - 1].tokens = (uint16_t)more;
 }
@@ -427,7 +429,7 @@ static bool join_chains(const struct response *r, struct record_gap **gaps, size
         const struct chain *c = &r->chains[i];
         if (c->n_gaps) memcpy(*gaps + at, c->gaps, c->n_gaps * sizeof **gaps);
         at += c->n_gaps;
-        if (i > 0 && c->text.len && !text_add(text, "", 1)) return false;
+        if (i > 0 && r->keep_text && !text_add(text, "", 1)) return false;
         if (c->text.len && !text_add(text, c->text.bytes, c->text.len)) return false;
     }
     return true;
