@@ -424,12 +424,13 @@ static bool join_chains(const struct response *r, struct record_gap **gaps, size
     for (size_t i = 0; i < r->n_chains; i++) *n_gaps += r->chains[i].n_gaps;
     *gaps = malloc((*n_gaps ? *n_gaps : 1) * sizeof **gaps);
     if (!*gaps) return false;
-    size_t at = 0;
+    size_t at = 0, n_texts = r->n_chains; /* chains of earlier requests may stand empty at the end */
+    while (n_texts > 0 && r->chains[n_texts - 1].text.len == 0) n_texts--;
     for (size_t i = 0; i < r->n_chains; i++) {
         const struct chain *c = &r->chains[i];
         if (c->n_gaps) memcpy(*gaps + at, c->gaps, c->n_gaps * sizeof **gaps);
         at += c->n_gaps;
-        if (i > 0 && r->keep_text && !text_add(text, "", 1)) return false;
+        if (i > 0 && i < n_texts && !text_add(text, "", 1)) return false;
         if (c->text.len && !text_add(text, c->text.bytes, c->text.len)) return false;
     }
     return true;
