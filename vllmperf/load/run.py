@@ -73,7 +73,8 @@ def execute(run: Ready, writer: Writer, progress: Progress | None = None) -> str
     engine, watch = run.engine, Watch(run.asked, run.plan.duration_s)
     checkpoint_at = 0.0
     with interruptible(engine) as interrupts:
-        engine.start()
+        with _limits_told():
+            engine.start()
         while (batch := engine.drain(DRAIN_S)) is not None:
             counters = engine.counters()
             run.feeder.feed(counters["backlog"], elapsed_ns(counters))
@@ -124,12 +125,19 @@ def warm_up(plan: Plan, model: str, addresses: list[str]) -> None:
         raise KeyboardInterrupt
 
 
-def make_engine(config: dict[str, Any]) -> _engine.Engine:
-    """An engine. UsageError when the system does not give it what it needs, as for very many threads."""
+@contextlib.contextmanager
+def _limits_told() -> Iterator[None]:
+    """UsageError when the system does not give the engine what it needs, as for very many threads."""
     try:
-        return _engine.Engine(config)
+        yield
     except OSError as error:
         raise UsageError(f"{error}; lower --threads or --max-concurrency") from None
+
+
+def make_engine(config: dict[str, Any]) -> _engine.Engine:
+    """An engine. Raises UsageError when the system has too few files or too little memory for it."""
+    with _limits_told():
+        return _engine.Engine(config)
 
 
 def connections(plan: Plan, when: Schedule) -> int:
