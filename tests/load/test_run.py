@@ -207,7 +207,7 @@ def test_ctrl_c_twice_cuts_what_is_in_flight():
 def test_ctrl_c_in_the_warm_up_ends_everything(tmp_path):
     pressing = press_after(0.4, 0.2)
     with pytest.raises(KeyboardInterrupt):
-        vllmperf.bench(sim={"ttft_ms": 20_000}, num_prompts=1, num_warmups=1, record=tmp_path / "run")
+        vllmperf.bench(sim={"ttft_ms": 4_000}, num_prompts=1, num_warmups=1, record=tmp_path / "run")
     pressing.join()
     assert not (tmp_path / "run").exists()
 
