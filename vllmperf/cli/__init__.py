@@ -78,7 +78,7 @@ def parser(command: str | None) -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, text in COMMANDS.items():
         if name == command:
-            importlib.import_module(f"vllmperf.cli.{name}").add(commands)
+            importlib.import_module(f"vllmperf.cli.{name.replace('-', '_')}").add(commands)
         else:
             commands.add_parser(name, help=text, add_help=False)
     return top

@@ -1,0 +1,1 @@
+"""The drop-in command lines: foreign arguments in, foreign output out; thin."""
