@@ -22,8 +22,11 @@ class Server:
         connections accepted, open_connections, windows_refused (times that nothing listened), requests (POSTs
         of completions and chat), answers begun, finished, client_gone, running, chunks (token chunks written)
         and their tokens, lateness_sum_ns and lateness_max_ns (written minus planned, over chunks), blocked
-        (times that an answer waited for a client that did not read), cpu_ns of its thread.
+        (times that an answer waited for a client that did not read), cpu_ns of its thread, sleeps and wakes
+        (calls of /sleep and /wake_up that changed something, counted when they begin).
         """
+    def set_ready(self, ready: bool) -> None:
+        """Before it is ready (a new server is) it answers 503 to all requests. At any time."""
     @property
     def port(self) -> int:
         """Port that it listens on, 0 when it is not running."""

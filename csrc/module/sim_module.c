@@ -99,7 +99,7 @@ static bool get_faults(PyObject *config, struct sim_config *out) {
 
 static bool get_config(PyObject *config, struct sim_config *out) {
     int64_t port = 0, seed = 0, head_bytes = 0, body_bytes = 0;
-    double keep_alive_s = 0;
+    double keep_alive_s = 0, sleep_ms = 0, wake_ms = 0;
     bool ok = get_text(config, "host", &out->host) && get_int(config, "port", &port) &&
               get_text(config, "model", &out->model) && get_text(config, "version", &out->version) &&
               get_text(config, "truth", &out->truth_path) && get_dist(config, "ttft_ms", &out->ttft) &&
@@ -110,12 +110,15 @@ static bool get_config(PyObject *config, struct sim_config *out) {
               get_int(config, "max_model_len", &out->max_model_len) &&
               get_int(config, "vocab_size", &out->vocab_size) &&
               get_double(config, "keep_alive_s", &keep_alive_s) &&
+              get_double(config, "sleep_ms", &sleep_ms) && get_double(config, "wake_ms", &wake_ms) &&
               get_bool(config, "close_connections", &out->close_connections) &&
               get_int(config, "max_header_bytes", &head_bytes) &&
               get_int(config, "max_body_bytes", &body_bytes) && get_faults(config, out);
     out->port = (int)port;
     out->seed = (uint64_t)seed;
     out->keep_alive_ns = (int64_t)(keep_alive_s * 1e9);
+    out->sleep_ns = (int64_t)(sleep_ms * 1e6);
+    out->wake_ns = (int64_t)(wake_ms * 1e6);
     out->limits = (struct http_limits){(size_t)head_bytes, (size_t)body_bytes};
     return ok;
 }
@@ -210,6 +213,14 @@ static PyObject *server_stats_method(PyObject *object, PyObject *unused) {
     return stats;
 }
 
+static PyObject *server_set_ready_method(PyObject *object, PyObject *ready) {
+    struct server_object *self = (struct server_object *)object;
+    int truth = PyObject_IsTrue(ready);
+    if (truth < 0) return NULL;
+    server_set_ready(self->server, truth);
+    Py_RETURN_NONE;
+}
+
 static PyObject *server_get_port(PyObject *object, void *unused) {
     (void)unused;
     return PyLong_FromLong(server_port(((struct server_object *)object)->server));
@@ -226,6 +237,7 @@ static PyMethodDef server_methods[] = {
     {"stop", server_stop_method, METH_NOARGS,
      "End all connections and close the truth file. Again is no error."},
     {"stats", server_stats_method, METH_NOARGS, "Counters since the start."},
+    {"set_ready", server_set_ready_method, METH_O, "Whether requests are answered, else all get 503."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -78,14 +78,19 @@ void api_body_head(struct conn *conn, const char *request_id, size_t len, const 
     send_head(conn, head, faults);
 }
 
-/* A whole answer in one piece. */
-static void send_whole(struct conn *conn, struct head head, const char *body, size_t len) {
+/* A whole answer in one piece, at not_before_ns or (0) now. */
+static void send_whole_at(struct conn *conn, struct head head, const char *body, size_t len,
+                          int64_t not_before_ns) {
     struct buf whole = {0};
     head.length = (long long)len;
     add_head(&whole, conn, head);
     buf_add(&whole, body, len);
-    conn_send(conn, whole.data, whole.len, 0, MARK_END);
+    conn_send(conn, whole.data, whole.len, not_before_ns, MARK_END);
     buf_free(&whole);
+}
+
+static void send_whole(struct conn *conn, struct head head, const char *body, size_t len) {
+    send_whole_at(conn, head, body, len, 0);
 }
 
 void api_bad_request(struct conn *conn, int status) {
@@ -200,6 +205,37 @@ static void post_detokenize(struct request *r) {
     const char *body = body_of(r, &len);
     int status = text_detokenize(&answer, body, len);
     reply_json(r, status, &answer);
+}
+
+/* ---- sleep ---- */
+
+/* Goes to sleep or wakes up; the answer comes when that is done. Again is no error and takes no time. */
+static void change_power(struct request *r, bool asleep, int64_t takes_ns, _Atomic int64_t *counter) {
+    struct sim *sim = r->conn->sim;
+    struct head head = {.status = 200, .request_id = r->arrival.request_id};
+    if (sim->asleep != asleep) {
+        sim->asleep = asleep;
+        sim->power_ns = clock_mono_ns() + takes_ns;
+        counter_add(counter, 1);
+    }
+    metrics_http(&sim->metrics, r->path, true, 200);
+    send_whole_at(r->conn, head, "", 0, sim->power_ns > clock_mono_ns() ? sim->power_ns : 0);
+}
+
+static void post_sleep(struct request *r) {
+    const struct sim *sim = r->conn->sim;
+    change_power(r, true, sim->config->sleep_ns, &sim->counters->sleeps);
+}
+
+static void post_wake_up(struct request *r) {
+    const struct sim *sim = r->conn->sim;
+    change_power(r, false, sim->config->wake_ns, &sim->counters->wakes);
+}
+
+static void get_is_sleeping(struct request *r) {
+    const struct sim *sim = r->conn->sim;
+    bool asleep = clock_mono_ns() < sim->power_ns ? !sim->asleep : sim->asleep;
+    reply_text(r, 200, asleep ? "{\"is_sleeping\":true}" : "{\"is_sleeping\":false}");
 }
 
 /* ---- the model ---- */
@@ -349,6 +385,9 @@ static const struct route {
     {"/version", get_version, NULL},
     {"/metrics", get_metrics, NULL},
     {"/load", get_load, NULL},
+    {"/sleep", NULL, post_sleep},
+    {"/wake_up", NULL, post_wake_up},
+    {"/is_sleeping", get_is_sleeping, NULL},
 };
 
 static bool is_text(const struct request *r, struct http_slice slice, const char *text) {
@@ -374,7 +413,9 @@ void api_handle(struct conn *conn, const struct http *http, const char *data) {
     bool get = is_text(&r, http->method, "GET");
     r.post = is_text(&r, http->method, "POST");
     if (route) r.path = route->path;
-    if (route == NULL)
+    if (!*conn->sim->ready)
+        reply_text(&r, 503, "{\"detail\":\"The server is starting\"}");
+    else if (route == NULL)
         reply_text(&r, 404, "{\"detail\":\"Not Found\"}");
     else if (get && route->get)
         route->get(&r);

@@ -39,6 +39,7 @@ struct server {
     struct sim sim;
     struct sim_config config;
     struct sim_counters counters;
+    _Atomic bool ready;
     pthread_t thread;
     bool running;
     int listen_fd, stop_fd, port;
@@ -66,6 +67,7 @@ struct server *server_new(struct sim_config *config) {
         return NULL;
     }
     server->config = *config;
+    server->ready = true;
     server->listen_fd = server->stop_fd = server->sim.epoll_fd = -1;
     return server;
 }
@@ -346,7 +348,8 @@ int server_start(struct server *server, char *error, size_t error_size) {
         snprintf(error, error_size, "the simulated server is running already");
         return EALREADY;
     }
-    server->sim = (struct sim){.config = &server->config, .counters = &server->counters, .epoll_fd = -1};
+    server->sim = (struct sim){
+        .config = &server->config, .counters = &server->counters, .ready = &server->ready, .epoll_fd = -1};
     server->counters = (struct sim_counters){0};
     server->connection_number = 0;
     server->listen_timer = (struct wheel_timer){0};
@@ -389,6 +392,10 @@ void server_forget(struct server *server) {
     close_fd(&server->listen_fd);
     sim_config_free(&server->config);
     free(server);
+}
+
+void server_set_ready(struct server *server, bool ready) {
+    server->ready = ready;
 }
 
 int server_port(const struct server *server) {

@@ -26,6 +26,9 @@ void server_free(struct server *server); /* stops it first */
 /* In a child process after fork(): the thread is not there, so only memory is given back. */
 void server_forget(struct server *server);
 
+/* Any thread, at any time. A new server is ready; one that is not answers 503 to all requests. */
+void server_set_ready(struct server *server, bool ready);
+
 int server_port(const struct server *server); /* 0 when it is not running */
 const struct sim_counters *server_counters(const struct server *server);
 

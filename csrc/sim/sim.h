@@ -1,5 +1,5 @@
 /* sim: what all parts of one simulated server share: settings, timers, counters, buffers. Everything here
- * belongs to the server's thread, except `counters`, which any thread may read.
+ * belongs to the server's thread, except `counters`, which any thread may read, and what `ready` points to.
  */
 #ifndef VLLMPERF_SIM_SIM_H
 #define VLLMPERF_SIM_SIM_H
@@ -25,9 +25,9 @@ struct sim_config {
     int64_t chat_max_tokens; /* of a chat that names no limit */
     double eos_mean;         /* mean tokens up to the end token; 0 = it never comes */
     uint64_t seed;
-    int64_t max_model_len, vocab_size; /* vocab_size 0 = any token id is known */
-    int64_t keep_alive_ns;
-    bool close_connections; /* each answer ends its connection */
+    int64_t max_model_len, vocab_size;        /* vocab_size 0 = any token id is known */
+    int64_t keep_alive_ns, sleep_ns, wake_ns; /* the latter two: how long /sleep and /wake_up take */
+    bool close_connections;                   /* each answer ends its connection */
     struct http_limits limits;
     struct fault *faults;
     int n_faults;
@@ -37,7 +37,8 @@ struct sim_config {
 /* clang-format off */
 #define SIM_COUNTERS(X)                                                                                      \
     X(connections) X(open_connections) X(windows_refused) X(requests) X(answers) X(finished) X(client_gone)  \
-    X(running) X(chunks) X(tokens) X(lateness_sum_ns) X(lateness_max_ns) X(blocked) X(cpu_ns)
+    X(running) X(chunks) X(tokens) X(lateness_sum_ns) X(lateness_max_ns) X(blocked) X(cpu_ns)                \
+    X(sleeps) X(wakes)
 /* clang-format on */
 
 struct sim_counters {
@@ -65,6 +66,7 @@ struct conn;
 struct sim {
     const struct sim_config *config;
     struct sim_counters *counters;
+    const _Atomic bool *ready; /* any thread may write it: before that all requests get 503 */
     struct wheel *wheel;
     struct truth *truth; /* NULL = none is kept */
     struct metrics metrics;
@@ -74,6 +76,8 @@ struct sim {
     int epoll_fd;
     int64_t requests;         /* POSTs of completions and chat completions so far */
     int64_t iteration_tokens; /* tokens given in this turn of the loop */
+    bool asleep;              /* or soon: it becomes true at power_ns */
+    int64_t power_ns;         /* CLOCK_MONOTONIC of the end of the latest /sleep or /wake_up */
     int64_t date_s;
     char date[32]; /* as HTTP writes it, of date_s */
 };

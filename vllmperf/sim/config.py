@@ -128,6 +128,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("close_connections", False, switch, "BOOL", "close the connection after each answer"),
     Setting("max_header_bytes", 65_536, whole(256, 2**30), "N", "longer request heads get 431"),
     Setting("max_body_bytes", 64 * 2**20, whole(0, 2**30), "N", "longer request bodies get 413"),
+    Setting("sleep_ms", 0.0, number, "MS", "time that POST /sleep takes"),
+    Setting("wake_ms", 0.0, number, "MS", "time that POST /wake_up takes"),
     Setting("version", "0.32.0", text, "VERSION", "version of vLLM that it says it is"),
     Setting(
         "truth", "", path, "FILE", "write there, one JSON object a request, what was planned and really done"
