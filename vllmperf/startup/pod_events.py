@@ -1,0 +1,147 @@
+"""What the events of a pod tell: image pulls with time, waiting and bytes, failing probes, warnings."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vllmperf.startup.kubetime import duration_s, time_ns
+
+Json = Mapping[str, Any]
+_PULLED = re.compile(
+    r'Successfully pulled image "(?P<image>[^"]*)"(?: in (?P<time>\S+))?'
+    r"(?: \((?P<waiting>\S+) including waiting\))?(?:\. Image size: (?P<bytes>\d+) bytes)?"
+)
+_PRESENT = re.compile(r'Container image "(?P<image>[^"]*)" already present on machine')
+_CONTAINER = re.compile(r"\{(?P<name>[^}]*)\}$")
+_PROBE = re.compile(r"(Startup|Readiness|Liveness) probe (?:failed|errored)")
+
+
+@dataclass(frozen=True)
+class Pull:
+    """One image pull. `seconds` is the kubelet's number without, `waiting_s` with the time in its queue."""
+
+    container: str
+    image: str
+    start_ns: int | None
+    end_ns: int
+    is_present: bool
+    seconds: float | None = None
+    waiting_s: float | None = None
+    bytes: int | None = None
+
+
+def of_pod(events: Iterable[Json], pod: Json) -> list[Json]:
+    """The events of this very pod (an earlier one of the same name has another uid), each once, in order of time."""
+    meta = pod["metadata"]
+    mine = [event for event in events if _is_of(_object(event), meta)]
+    once = {(event["metadata"].get("uid") or id(event)): event for event in mine}
+    return sorted(once.values(), key=lambda event: last_ns(event) or 0)
+
+
+def _object(event: Json) -> Json:
+    found: Json = event.get("involvedObject") or event.get("regarding") or {}
+    return found
+
+
+def _is_of(about: Json, meta: Json) -> bool:
+    if about.get("uid") and meta.get("uid"):
+        return bool(about["uid"] == meta["uid"])
+    return about.get("kind") == "Pod" and about.get("name") == meta["name"]
+
+
+def first_ns(event: Json) -> int | None:
+    """When it first happened."""
+    return _first(event, "eventTime", "firstTimestamp", "deprecatedFirstTimestamp", "lastTimestamp")
+
+
+def last_ns(event: Json) -> int | None:
+    """When it last happened."""
+    series = event.get("series") or {}
+    return time_ns(series.get("lastObservedTime")) or _first(
+        event, "lastTimestamp", "deprecatedLastTimestamp", "eventTime", "firstTimestamp"
+    )
+
+
+def _first(event: Json, *names: str) -> int | None:
+    for name in names:
+        if (found := time_ns(event.get(name))) is not None:
+            return found
+    return time_ns(event["metadata"].get("creationTimestamp"))
+
+
+def count(event: Json) -> int:
+    """How often it happened."""
+    series = event.get("series") or {}
+    return int(series.get("count") or event.get("count") or event.get("deprecatedCount") or 1)
+
+
+def message(event: Json) -> str:
+    return str(event.get("message") or event.get("note") or "")
+
+
+def container(event: Json) -> str | None:
+    """The container it is about, from fieldPath: spec.containers{vllm}."""
+    found = _CONTAINER.search(_object(event).get("fieldPath") or "")
+    return found["name"] if found else None
+
+
+def pulls(events: Iterable[Json]) -> list[Pull]:
+    """The first pull of each container, in order; one that is still going is not among them."""
+    began: dict[str, int | None] = {}
+    found: dict[str, Pull] = {}
+    for event in sorted(events, key=lambda event: first_ns(event) or 0):
+        name = container(event)
+        if name is None or name in found:
+            continue
+        if event.get("reason") == "Pulling":
+            began.setdefault(name, first_ns(event))
+        elif event.get("reason") == "Pulled" and (pull := _pull(name, event, began.get(name))):
+            found[name] = pull
+    return list(found.values())
+
+
+def pulling_ns(events: Iterable[Json], name: str | None = None) -> int | None:
+    """When the first pull began, of one container or of any."""
+    began = [
+        at
+        for event in events
+        if event.get("reason") == "Pulling" and name in (None, container(event))
+        if (at := first_ns(event)) is not None
+    ]
+    return min(began, default=None)
+
+
+def _pull(name: str, event: Json, start_ns: int | None) -> Pull | None:
+    at = first_ns(event)
+    if at is None:
+        return None
+    if present := _PRESENT.search(message(event)):
+        return Pull(name, present["image"], at, at, True)
+    pulled = _PULLED.search(message(event))
+    if pulled is None:
+        return None
+    seconds = duration_s((pulled["time"] or "").rstrip("."))
+    waiting = duration_s(pulled["waiting"] or "")
+    if start_ns is None and (whole := waiting or seconds) is not None:
+        start_ns = at - round(whole * 1e9)
+    size = int(pulled["bytes"]) if pulled["bytes"] else None
+    return Pull(name, pulled["image"], start_ns, at, False, seconds, waiting, size)
+
+
+def probe_failures(events: Iterable[Json]) -> dict[str, int]:
+    """{"startup": 3, "readiness": 12}: how often each kind of probe failed."""
+    counted: Counter[str] = Counter()
+    for event in events:
+        if event.get("reason") == "Unhealthy" and (found := _PROBE.match(message(event))):
+            counted[found[1].lower()] += count(event)
+    return dict(counted)
+
+
+def describe(event: Json) -> str:
+    """One line: type, reason, count, message."""
+    times = f" (x{count(event)})" if count(event) > 1 else ""
+    return f"{event.get('type', '')} {event.get('reason', '')}{times}: {' '.join(message(event).split())}".strip()
