@@ -127,7 +127,7 @@ checkpoint | 0.22.0.. | worker | weight_utils.py
     Filesystem type for checkpoints: {filesystem}. Checkpoint size: {gib:.2f} GiB.
     = where the weights come from
 shards | 0.5.4.. | worker | - | bar
-    Loading {format} checkpoint shards: {percent:d}% Completed | {done:d}/{total:d} [{elapsed}
+    Loading {format} checkpoint shards: {percent:3d}% Completed | {done:d}/{total:d} [{elapsed}
     = progress of reading the weights
 weights_took | 0.8.0.. | worker | LOADER -> weights_load_s
     Loading weights took {seconds:.2f} seconds
@@ -251,7 +251,7 @@ cache_blocks | 0.9.0..0.9.0 | api | loggers.py -> num_gpu_blocks
     vllm cache_config_info with initialization after num_gpu_blocks is: {blocks:d}
     = blocks of the KV cache, for the metrics
 cache_blocks | 0.9.1..0.11.0 | api | loggers.py -> num_gpu_blocks
-    Engine {engine:d}: vllm cache_config_info with initialization after num_gpu_blocks is: {blocks:d}
+    Engine {engine:03d}: vllm cache_config_info with initialization after num_gpu_blocks is: {blocks:d}
     = blocks of the KV cache, for the metrics; one line an engine
 # kernels and graphs
 autotune_start | 0.10.0.. | worker | autotuner.py | flashinfer
@@ -276,10 +276,10 @@ capture_start | 0.6.5..0.10.2 | worker | RUNNER
     Capturing cudagraphs for decoding.
     = V0 begins to capture
 capture_bar | 0.6.5..0.10.1 | worker | - | bar
-    Capturing CUDA graph shapes: {percent:d}%|
+    Capturing CUDA graph shapes: {percent:3d}%|
     = progress of the capture
 capture_bar | 0.10.2.. | worker | - | bar
-    Capturing CUDA graphs ({kind}): {percent:d}%|
+    Capturing CUDA graphs ({kind}): {percent:3d}%|
     = progress of the capture, one bar a kind
 captured | 0.6.4.. | worker | RUNNER -> graph_capture_s graph_capture_gib
     Graph capturing finished in {seconds:.0f} secs, took {gib:.2f} GiB
@@ -334,7 +334,7 @@ engine_done | 0.20.0.. | engine | CORE -> init_engine_s init_engine_compilation_
 engine_done | 0.20.0.. | engine | CORE -> init_engine_s
     init engine (profile, create kv cache, warmup model) took {seconds:.2f} s
     = the engine is ready and nothing was compiled
-tasks | 0.10.2.. | api | API entry.py llm.py
+tasks | 0.11.1.. | api | API entry.py llm.py
     Supported tasks: {tasks}
     = the front end knows what the engine can do
 tasks | 0.10.0..0.11.0 | api | API llm.py
