@@ -27,7 +27,7 @@ double random_unit(struct random *random) {
     return (double)(random_u64(random) >> 11) * 0x1p-53;
 }
 
-static double standard_normal(struct random *random) {
+double random_normal(struct random *random) {
     double u = 1.0 - random_unit(random), v = random_unit(random);
     return sqrt(-2.0 * log(u)) * cos(TWO_PI * v);
 }
@@ -68,8 +68,8 @@ bool dist_parse(struct dist *dist, const char *text) {
 
 int64_t dist_draw_ns(const struct dist *dist, struct random *random) {
     double ns = dist->mean_ns;
-    if (dist->kind == DIST_NORMAL) ns += dist->std_ns * standard_normal(random);
-    if (dist->kind == DIST_LOGNORMAL) ns = exp(dist->mu + dist->sigma * standard_normal(random));
+    if (dist->kind == DIST_NORMAL) ns += dist->std_ns * random_normal(random);
+    if (dist->kind == DIST_LOGNORMAL) ns = exp(dist->mu + dist->sigma * random_normal(random));
     return ns > 0 ? (int64_t)(ns < 1e18 ? ns + 0.5 : 1e18) : 0;
 }
 

@@ -27,7 +27,8 @@ struct random {
 /* Independent streams of numbers for each (seed, number, purpose). */
 struct random random_for(uint64_t seed, uint64_t number, uint64_t purpose);
 uint64_t random_u64(struct random *random);
-double random_unit(struct random *random); /* in [0, 1) */
+double random_unit(struct random *random);   /* in [0, 1) */
+double random_normal(struct random *random); /* mean 0, deviation 1 */
 
 int64_t dist_draw_ns(const struct dist *dist, struct random *random);
 

@@ -1,0 +1,190 @@
+/* Owns the course of a simulation in virtual time.
+ * Does not schedule (scheduler.c). */
+#include "sim/replay.h"
+
+#include <stdlib.h>
+
+struct run {
+    struct replay *replay;
+    const struct replay_load *load;
+    struct scheduler *scheduler;
+    struct seq *seqs;
+    int64_t front_ns, now;
+    int64_t known;     /* requests whose arrival is known */
+    int64_t submitted; /* of them */
+    int64_t done, steps_capacity;
+    bool want_steps;
+};
+
+const char *replay_text(enum replay_result result) {
+    switch (result) {
+    case REPLAY_OK:
+        return "fine";
+    case REPLAY_BAD_LENGTH:
+        return "it needs at least one prompt token and one output token";
+    case REPLAY_UNORDERED:
+        return "it arrives before the one before it, or before time 0";
+    case REPLAY_TOO_LONG:
+        return "it can never fit into the KV cache, or without chunked prefill into a step";
+    case REPLAY_NO_MEMORY:
+        break;
+    }
+    return "out of memory";
+}
+
+/* ---- checks ---- */
+
+static enum replay_result check_one(const struct run *run, int64_t i) {
+    const struct replay_load *load = run->load;
+    int64_t prompt = load->prompt_tokens[i], output = load->output_tokens[i];
+    if (prompt < 1 || output < 1) return REPLAY_BAD_LENGTH;
+    if (!scheduler_fits(run->scheduler, prompt, output)) return REPLAY_TOO_LONG;
+    if (load->concurrency > 0) return REPLAY_OK;
+    int64_t before = i ? load->arrival_ns[i - 1] : 0;
+    return load->arrival_ns[i] < before ? REPLAY_UNORDERED : REPLAY_OK;
+}
+
+static enum replay_result check(struct run *run) {
+    for (int64_t i = 0; i < run->load->n; i++) {
+        enum replay_result result = check_one(run, i);
+        run->replay->bad = i;
+        if (result != REPLAY_OK) return result;
+    }
+    return REPLAY_OK;
+}
+
+/* ---- requests ---- */
+
+static void add_prompt(struct run *run, struct seq *seq, int64_t i) {
+    const struct replay_load *load = run->load;
+    int64_t shared = load->prefix && load->prefix_tokens ? load->prefix_tokens[i] : 0;
+    /* Ids of different prefixes, and of different requests, must differ. */
+    int64_t prefix_id = shared > 0 ? -1 - load->prefix[i] : 0;
+    for (int64_t k = 0; k < seq->prompt_tokens; k++)
+        seq_add_token(seq, run->scheduler, k < shared ? prefix_id : i + 1);
+}
+
+static void submit(struct run *run, int64_t i) {
+    const struct replay_load *load = run->load;
+    struct seq *seq = &run->seqs[i];
+    *seq = (struct seq){.number = i,
+                        .priority = load->priority ? load->priority[i] : 0,
+                        .queued_ns = run->replay->requests[i].arrival_ns + run->front_ns,
+                        .prompt_tokens = load->prompt_tokens[i],
+                        .output_tokens = load->output_tokens[i]};
+    add_prompt(run, seq, i);
+    scheduler_submit(run->scheduler, seq);
+}
+
+static int64_t next_queued_ns(const struct run *run) {
+    if (run->submitted == run->known) return INT64_MAX;
+    return run->replay->requests[run->submitted].arrival_ns + run->front_ns;
+}
+
+static void submit_due(struct run *run) {
+    while (next_queued_ns(run) <= run->now) submit(run, run->submitted++);
+}
+
+/* In a closed loop: the next one comes now. */
+static void release(struct run *run) {
+    if (run->known == run->load->n) return;
+    run->replay->requests[run->known++].arrival_ns = run->now;
+}
+
+static void first_arrivals(struct run *run) {
+    const struct replay_load *load = run->load;
+    if (load->concurrency > 0) {
+        for (int64_t i = 0; i < load->concurrency; i++) release(run);
+        return;
+    }
+    for (; run->known < load->n; run->known++)
+        run->replay->requests[run->known].arrival_ns = load->arrival_ns[run->known];
+}
+
+static void end_request(struct run *run, struct seq *seq) {
+    struct replay_request *request = &run->replay->requests[seq->number];
+    request->scheduled_ns = seq->scheduled_ns;
+    request->first_token_ns = seq->first_ns;
+    request->last_token_ns = seq->last_ns;
+    request->cached_tokens = seq->cached;
+    request->preemptions = seq->preemptions;
+    scheduler_remove(run->scheduler, seq);
+    run->done++;
+    if (run->load->concurrency > 0) release(run);
+}
+
+/* ---- steps ---- */
+
+static bool log_step(struct run *run, const struct step *step) {
+    struct replay *replay = run->replay;
+    if (!run->want_steps) return true;
+    if (replay->n_steps == run->steps_capacity) {
+        int64_t capacity = run->steps_capacity ? run->steps_capacity * 2 : 1024;
+        struct replay_step *steps = realloc(replay->steps, (size_t)capacity * sizeof *steps);
+        if (steps == NULL) return false;
+        replay->steps = steps;
+        run->steps_capacity = capacity;
+    }
+    replay->steps[replay->n_steps] = (struct replay_step){.start_ns = step->start_ns,
+                                                          .end_ns = step->start_ns + step->duration_ns,
+                                                          .decodes = step->work.decodes,
+                                                          .padded = step->padded,
+                                                          .decode_context = step->work.decode_context,
+                                                          .prefills = step->prefills,
+                                                          .prefill_tokens = step->work.prefill_tokens,
+                                                          .prefill_attention = step->work.prefill_attention,
+                                                          .running = step->running,
+                                                          .waiting = step->waiting,
+                                                          .admitted = step->admitted,
+                                                          .preempted = step->preempted,
+                                                          .used_blocks = step->used_blocks};
+    return true;
+}
+
+static void take_tokens(struct run *run) {
+    for (struct seq *seq; (seq = scheduler_take_token(run->scheduler)) != NULL;)
+        if (seq->state == SEQ_DONE) end_request(run, seq);
+}
+
+static enum replay_result one_step(struct run *run) {
+    submit_due(run);
+    const struct step *step = scheduler_plan(run->scheduler, run->now);
+    if (step == NULL) {
+        run->now = next_queued_ns(run);
+        return REPLAY_OK;
+    }
+    if (!log_step(run, step)) return REPLAY_NO_MEMORY;
+    run->replay->n_steps++;
+    run->now += step->duration_ns;
+    scheduler_finish(run->scheduler, run->now);
+    take_tokens(run);
+    return REPLAY_OK;
+}
+
+static enum replay_result run_all(struct run *run) {
+    enum replay_result result = check(run);
+    if (result != REPLAY_OK) return result;
+    run->replay->requests = calloc((size_t)run->load->n + 1, sizeof *run->replay->requests);
+    run->seqs = calloc((size_t)run->load->n + 1, sizeof *run->seqs);
+    if (run->replay->requests == NULL || run->seqs == NULL) return REPLAY_NO_MEMORY;
+    first_arrivals(run);
+    while (result == REPLAY_OK && run->done < run->load->n) result = one_step(run);
+    return result;
+}
+
+enum replay_result replay_run(struct replay *replay, const struct scheduler_config *config, int64_t front_ns,
+                              const struct replay_load *load, bool want_steps) {
+    struct run run = {.replay = replay, .load = load, .front_ns = front_ns, .want_steps = want_steps};
+    *replay = (struct replay){0};
+    run.scheduler = scheduler_new(config);
+    enum replay_result result = run.scheduler ? run_all(&run) : REPLAY_NO_MEMORY;
+    scheduler_free(run.scheduler);
+    free(run.seqs);
+    return result;
+}
+
+void replay_free(struct replay *replay) {
+    free(replay->requests);
+    free(replay->steps);
+    *replay = (struct replay){0};
+}
