@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-
 from pods import condition, event, ns, pod, running, terminated
+
 from vllmperf.startup.pod_phases import PodSeen, Told, pod_start
 from vllmperf.startup.result import Clock, Phase, Start, StartupLog
 

@@ -5,7 +5,6 @@ Weights are left where they are (HF_HOME), and so is the operating system's file
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,4 +33,4 @@ def fresh(parent: Path | None) -> Path:
     """An empty folder for the caches of one cold start and of the warm ones after it."""
     if parent is not None:
         parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix="vllmperf-caches-", dir=parent or os.environ.get("TMPDIR")))
+    return Path(tempfile.mkdtemp(prefix="vllmperf-caches-", dir=parent))
