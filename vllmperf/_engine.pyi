@@ -14,6 +14,9 @@ RECORD_DTYPE: list[tuple[str, str]]
 """`numpy.dtype(RECORD_DTYPE)` is the layout of `Batch["records"]`; `NONE` in it means "did not happen"."""
 GAP_DTYPE: list[tuple[str, str]]
 STAMP_DTYPE: list[tuple[str, str]]
+EVENT_DTYPE: list[tuple[str, str]]
+EVENT_FLAGS: tuple[str, ...]
+"""Names of the bits of an event's `flags`, from bit 0 on."""
 NONE: int
 LIBCURL_VERSION: str
 
@@ -21,6 +24,7 @@ class Batch(TypedDict):
     records: bytes
     gaps: bytes
     stamps: bytes
+    events: bytes
     bytes: bytes
 
 class Counters(TypedDict):
@@ -43,7 +47,9 @@ class Counters(TypedDict):
 class Engine:
     """Fires requests from its own threads, which never take the GIL.
 
-    config: dict with every key of vllmperf.load.run.engine_config(), no other.
+    config: dict with every key of vllmperf.load.run.engine_config(), and of these flags any: keep_events
+    (Batch["events"] is filled, texts end in a NUL and the newest event without choices), raw_bodies (answers are
+    no completions; the text is their data, a line an event), no_request_ids.
     Life: feed() as often as wanted, start(), drain() until it returns None, close().
     """
 

@@ -278,12 +278,15 @@ static bool wait_for_end(struct engine *e, int64_t timeout_ns) {
 static void join(struct batch *into, struct batch *from) {
     const struct record_gap *gaps = from->gaps;
     const struct record_stamp *stamps = from->stamps;
+    const struct record_event *events = from->events;
     const char *bytes = from->bytes;
     for (size_t i = 0; i < from->n_records; i++) {
         const struct record *record = &from->records[i];
-        if (batch_add(into, record, gaps, stamps, bytes, bytes ? bytes + record->text_len : NULL) != 0) break;
+        const char *error = bytes ? bytes + record->text_len : NULL;
+        if (batch_add(into, record, gaps, stamps, events, bytes, error) != 0) break;
         gaps += record->n_gaps;
         stamps += record->n_chunk_stamps;
+        if (events) events += record->events;
         bytes += record->text_len + record->error_len;
     }
     batch_free(from);

@@ -34,6 +34,9 @@ struct engine_config {
     int64_t grace_ns;    /* for what is in flight when sending was stopped */
     int64_t max_event_bytes;
     bool kernel_stamps, keep_text, keep_stamps, insecure, fresh_connections;
+    bool keep_events;    /* struct record_event of each event; see response.h for the text then */
+    bool raw_bodies;     /* answers are no completions: any event is a token chunk, the text is all data */
+    bool no_request_ids; /* send no x-request-id */
 };
 
 enum engine_state { ENGINE_NEW, ENGINE_WARMING, ENGINE_RUNNING, ENGINE_DRAINING, ENGINE_ENDED };

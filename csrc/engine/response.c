@@ -60,6 +60,8 @@ void response_free(struct response *r) {
     }
     free(r->chains);
     free(r->stamps);
+    free(r->events);
+    free(r->last_words.bytes);
     free(r->json.bytes);
     free(r->error.bytes);
     sse_free(r->sse);
@@ -92,8 +94,8 @@ void response_begin(struct response *r) {
     r->last_event_ns = RECORD_NONE;
     r->ids = r->usage_tokens = -1;
     for (size_t i = 0; i < r->n_chains; i++) chain_begin(&r->chains[i]);
-    r->n_stamps = 0;
-    r->json.len = r->error.len = 0;
+    r->n_stamps = r->n_events = 0;
+    r->json.len = r->error.len = r->last_words.len = 0;
     sse_reset(r->sse);
 }
 
@@ -158,6 +160,22 @@ static void keep_stamp(struct response *r, const struct read_stamp *stamp) {
         r->no_memory = true;
 }
 
+/* Opens the entry of the event that is being read; what it says is filled in as it turns up. */
+static void keep_event(struct response *r) {
+    if (!r->keep_events) return;
+    void *array = r->events;
+    bool ok = grow(&array, &r->cap_events, r->n_events + 1, sizeof *r->events);
+    r->events = array;
+    if (ok)
+        r->events[r->n_events++] = (struct record_event){r->now.arrived_ns, r->now.seen_ns, 0, 0};
+    else
+        r->no_memory = true;
+}
+
+static void mark_event(struct response *r, uint32_t flags) {
+    if (r->n_events) r->events[r->n_events - 1].flags |= flags;
+}
+
 /* One token chunk of one choice. `tokens` is 0 when not known. */
 static void count_chunk(struct response *r, struct chain *c, const struct read_stamp *stamp,
                         uint16_t tokens) {
@@ -197,6 +215,18 @@ static void keep_choice_text(struct response *r, struct chain *c, const struct d
         r->no_memory = true;
 }
 
+static uint32_t flags_of(const struct delta_choice *choice) {
+    uint32_t flags = EVENT_choices;
+    if (choice->content) flags |= EVENT_content;
+    if (choice->content_len) flags |= EVENT_text;
+    if (choice->reasoning_len) flags |= EVENT_reasoning;
+    if (choice->has_role) flags |= EVENT_role;
+    if (choice->has_tool_calls) flags |= EVENT_tool_calls;
+    if (choice->token_ids > 0) flags |= EVENT_token_ids;
+    if (choice->finish_reason) flags |= EVENT_finish;
+    return flags;
+}
+
 static bool is_empty_end(const struct delta_choice *choice) {
     return choice->finish_reason && choice->content_len == 0 && choice->reasoning_len == 0 &&
            !choice->has_tool_calls && choice->token_ids < 0;
@@ -205,6 +235,8 @@ static bool is_empty_end(const struct delta_choice *choice) {
 static void on_choice(void *context, const struct delta_choice *choice) {
     struct response *r = context;
     struct chain *c = chain_of(r, choice->index);
+    mark_event(r, flags_of(choice));
+    if (r->n_events) r->events[r->n_events - 1].text_bytes += (uint32_t)choice->content_len;
     if (choice->finish_reason) {
         r->finished = true;
         r->record.finish_reason = (int32_t)finish_reason_of(choice->finish_reason, choice->finish_reason_len);
@@ -243,11 +275,26 @@ static void take_usage(struct response *r, const struct delta *delta, int32_t ch
     if (c->n_gaps) c->gaps[c->n_gaps - 1].tokens = (uint16_t)more;
 }
 
+static void keep_last_words(struct response *r, const struct delta *delta, const char *json, size_t len) {
+    if (!r->keep_events || delta->n_choices > 0) return;
+    r->last_words.len = 0;
+    if (!text_add(&r->last_words, json, len)) r->no_memory = true;
+}
+
+static void mark_object(struct response *r, const struct delta *delta, enum delta_status status) {
+    if (status == DELTA_DONE) mark_event(r, EVENT_done);
+    if (status == DELTA_MALFORMED) mark_event(r, EVENT_malformed);
+    if (status != DELTA_OK) return;
+    if (delta->error) mark_event(r, EVENT_error);
+    if (delta->prompt_tokens >= 0 || delta->completion_tokens >= 0) mark_event(r, EVENT_usage);
+}
+
 /* `cut`: the connection ended within it, so that what is no JSON is only half of it. */
 static void take_object(struct response *r, const char *json, size_t len, bool cut) {
     struct delta delta;
     int32_t chunks_before = r->record.chunks;
     enum delta_status status = delta_scan(json, len, &delta, on_choice, r);
+    mark_object(r, &delta, status);
     if (status == DELTA_DONE) {
         r->done = true;
     } else if (status == DELTA_MALFORMED) {
@@ -259,7 +306,16 @@ static void take_object(struct response *r, const char *json, size_t len, bool c
         response_error(r, delta.error, delta.error_len);
     } else {
         take_usage(r, &delta, chunks_before);
+        keep_last_words(r, &delta, json, len);
     }
+}
+
+/* Of another format nothing is known but that its data has come. */
+static void take_raw(struct response *r, const char *data, size_t len) {
+    struct chain *c = &r->chains[0];
+    if (r->kind == BODY_STREAM) count_chunk(r, c, &r->now, 0);
+    if (r->kind != BODY_STREAM) r->record.choices++;
+    if (r->keep_text && !(text_add(&c->text, data, len) && text_add(&c->text, "\n", 1))) r->no_memory = true;
 }
 
 /* Gateways keep streams alive with empty data, or with a comment that they wrapped into data by mistake. */
@@ -271,6 +327,11 @@ static void take_event(struct response *r, const struct sse_event *event) {
     if (is_keep_alive(event)) return;
     r->record.events++;
     r->last_event_ns = r->now.seen_ns;
+    keep_event(r);
+    if (r->raw) {
+        take_raw(r, event->data, event->data_len);
+        return;
+    }
     take_object(r, event->data, event->data_len, event->cut);
     static const char error_type[] = "error";
     if (event->type_len == sizeof error_type - 1 && memcmp(event->type, error_type, event->type_len) == 0) {
@@ -381,7 +442,10 @@ static void finish_stream(struct response *r) {
 
 static void finish_json(struct response *r) {
     if (r->json.len == 0) return;
-    take_object(r, r->json.bytes, r->json.len, false);
+    if (r->raw)
+        take_raw(r, r->json.bytes, r->json.len);
+    else
+        take_object(r, r->json.bytes, r->json.len, false);
     r->record.last_token_ns = r->now.arrived_ns;
     r->record.last_token_seen_ns = r->now.seen_ns;
 }
@@ -412,7 +476,7 @@ enum outcome response_finish(struct response *r) {
         return OUTCOME_http_error;
     if (r->failed) return OUTCOME_stream_error;
     if (r->malformed || r->no_memory || r->kind == BODY_OTHER) return OUTCOME_malformed;
-    if (r->kind == BODY_STREAM && !response_is_whole(r))
+    if (r->kind == BODY_STREAM && !r->raw && !response_is_whole(r))
         return has_output(r) ? OUTCOME_truncated : OUTCOME_no_tokens;
     return has_output(r) ? OUTCOME_completed : OUTCOME_no_tokens;
 }
@@ -436,6 +500,11 @@ static bool join_chains(const struct response *r, struct record_gap **gaps, size
     return true;
 }
 
+static bool join_last_words(const struct response *r, struct text *text) {
+    return !r->last_words.len ||
+           (text_add(text, "", 1) && text_add(text, r->last_words.bytes, r->last_words.len));
+}
+
 int response_store(const struct response *r, struct batch *batch) {
     struct record record = r->record;
     struct record_gap *gaps = r->chains[0].gaps;
@@ -443,10 +512,10 @@ int response_store(const struct response *r, struct batch *batch) {
     struct text text = {0};
     const char *bytes = r->chains[0].text.bytes;
     size_t text_len = r->chains[0].text.len;
-    bool joined = r->n_chains > 1;
+    bool joined = r->n_chains > 1 || r->last_words.len;
     bool ok = true;
     if (joined) {
-        ok = join_chains(r, &gaps, &n_gaps, &text);
+        ok = join_chains(r, &gaps, &n_gaps, &text) && join_last_words(r, &text);
         bytes = text.bytes;
         text_len = text.len;
     }
@@ -454,7 +523,7 @@ int response_store(const struct response *r, struct batch *batch) {
     record.n_chunk_stamps = (uint32_t)r->n_stamps;
     record.text_len = (uint32_t)text_len;
     record.error_len = (uint32_t)r->error.len;
-    int status = ok ? batch_add(batch, &record, gaps, r->stamps, bytes, r->error.bytes) : -1;
+    int status = ok ? batch_add(batch, &record, gaps, r->stamps, r->events, bytes, r->error.bytes) : -1;
     if (joined) {
         free(gaps);
         free(text.bytes);

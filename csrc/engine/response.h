@@ -46,6 +46,9 @@ struct response {
     struct record record;
     enum body_kind kind;
     bool keep_text, keep_stamps;
+    /* Set after response_init: events are kept, and behind the text, after a NUL, the newest event without
+     * choices; raw: bodies of another format, all of whose data is the text, a line an event. */
+    bool keep_events, raw;
     bool done, finished, failed; /* [DONE], finish_reason, error object */
     bool malformed, too_long, no_memory;
     int64_t last_event_ns;     /* newest event with data, as seen; NONE before */
@@ -54,7 +57,9 @@ struct response {
     size_t n_chains, newest; /* newest: the chain of the newest chunk */
     struct record_stamp *stamps;
     size_t n_stamps, cap_stamps;
-    struct text json, error;
+    struct record_event *events;
+    size_t n_events, cap_events;
+    struct text json, error, last_words; /* last_words: see keep_events */
     struct sse *sse;
     struct read_stamp now; /* of the piece being read */
 };

@@ -217,7 +217,8 @@ static void set_connection(struct slot *slot) {
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)MAX_IDLE_SECONDS); /* vLLM closes idle ones after 5 s */
     curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, config->fresh_connections ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, config->fresh_connections ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, &slot->id_header);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER,
+                     slot->transport->config->no_request_ids ? slot->transport->headers : &slot->id_header);
 }
 
 /* Each slot is pinned to one address of the name; an empty host and port in "::" match any. */
@@ -262,6 +263,8 @@ static struct slot *slot_new(struct transport *t) {
         slot_free(slot);
         return NULL;
     }
+    slot->response.keep_events = config->keep_events;
+    slot->response.raw = config->raw_bodies;
     set_callbacks(slot);
     set_connection(slot);
     set_tls(t, slot->easy);

@@ -19,6 +19,14 @@ static const struct field record_fields[] = {
 static const struct field gap_fields[] = {{"<f4", "ns"}, {"<u2", "tokens"}, {"<u2", "shared"}, {NULL, NULL}};
 static const struct field stamp_fields[] = {{"<i8", "arrived_ns"}, {"<i8", "seen_ns"}, {NULL, NULL}};
 
+static const struct field event_fields[] = {
+    {"<i8", "arrived_ns"}, {"<i8", "seen_ns"}, {"<u4", "flags"}, {"<u4", "text_bytes"}, {NULL, NULL}};
+static const char *const event_flags[] = {
+#define X(bit, name) #name,
+    EVENT_FLAGS(X)
+#undef X
+        NULL};
+
 static const char *const outcomes[] = {
 #define X(name) #name,
     OUTCOMES(X)
@@ -78,7 +86,8 @@ static int exec(PyObject *module) {
     pthread_once(&once, start_libcurl);
     int failed =
         add(module, "RECORD_DTYPE", dtype(record_fields)) || add(module, "GAP_DTYPE", dtype(gap_fields)) ||
-        add(module, "STAMP_DTYPE", dtype(stamp_fields)) || add(module, "OUTCOMES", names(outcomes)) ||
+        add(module, "STAMP_DTYPE", dtype(stamp_fields)) || add(module, "EVENT_DTYPE", dtype(event_fields)) ||
+        add(module, "EVENT_FLAGS", names(event_flags)) || add(module, "OUTCOMES", names(outcomes)) ||
         add(module, "FINISH_REASONS", names(finish_reasons)) ||
         add(module, "TOKENS_SOURCES", names(tokens_sources)) ||
         add(module, "NONE", PyLong_FromLongLong(RECORD_NONE)) ||

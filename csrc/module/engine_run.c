@@ -63,6 +63,12 @@ static const struct number_key flag_keys[] = {
     NUMBER(kernel_stamps), NUMBER(keep_text),         NUMBER(keep_stamps),
     NUMBER(insecure),      NUMBER(fresh_connections),
 };
+/* May be missing: false. */
+static const struct number_key optional_flag_keys[] = {
+    NUMBER(keep_events),
+    NUMBER(raw_bodies),
+    NUMBER(no_request_ids),
+};
 static const struct number_key text_keys[] = {
     NUMBER(url),
     NUMBER(request_id_prefix),
@@ -101,6 +107,17 @@ static bool get_numbers(PyObject *config, struct engine_config *to) {
     return true;
 }
 
+static bool get_optional_flags(PyObject *config, struct engine_config *to) {
+    for (size_t i = 0; i < COUNT(optional_flag_keys); i++) {
+        PyObject *value = PyDict_GetItemString(config, optional_flag_keys[i].name);
+        int truth = value ? PyObject_IsTrue(value) : 0;
+        if (truth < 0) return false;
+        bool flag = truth == 1;
+        memcpy((char *)to + optional_flag_keys[i].offset, &flag, sizeof flag);
+    }
+    return true;
+}
+
 static bool get_texts(PyObject *config, struct engine_config *to) {
     for (size_t i = 0; i < COUNT(text_keys); i++) {
         PyObject *value = get_key(config, text_keys[i].name);
@@ -133,6 +150,8 @@ static const char **get_list(PyObject *config, const char *name, size_t *n) {
 
 static bool has_only_known_keys(PyObject *config) {
     Py_ssize_t known = (Py_ssize_t)(COUNT(number_keys) + COUNT(flag_keys) + COUNT(text_keys)) + N_LISTS;
+    for (size_t i = 0; i < COUNT(optional_flag_keys); i++)
+        known += PyDict_GetItemString(config, optional_flag_keys[i].name) != NULL;
     if (PyDict_Size(config) == known) return true;
     PyErr_Format(PyExc_ValueError, "the engine's configuration has %zd keys, %zd are known",
                  PyDict_Size(config), known);
@@ -143,7 +162,7 @@ static struct engine *engine_from(PyObject *config) {
     struct engine_config c = {0};
     struct engine *engine = NULL;
     char error[160];
-    if (!get_numbers(config, &c) || !get_texts(config, &c)) return NULL;
+    if (!get_numbers(config, &c) || !get_optional_flags(config, &c) || !get_texts(config, &c)) return NULL;
     const char **addresses = get_list(config, "addresses", &c.n_addresses);
     const char **headers = addresses ? get_list(config, "headers", &c.n_headers) : NULL;
     if (headers && has_only_known_keys(config)) {
@@ -241,21 +260,24 @@ static PyObject *start(PyObject *self, PyObject *unused) {
 }
 
 static PyObject *batch_dict(const struct batch *batch) {
-    return Py_BuildValue(
-        "{s:y#,s:y#,s:y#,s:y#}", "records", (const char *)batch->records ? (const char *)batch->records : "",
-        (Py_ssize_t)(batch->n_records * sizeof *batch->records), "gaps",
-        batch->gaps ? (const char *)batch->gaps : "", (Py_ssize_t)(batch->n_gaps * sizeof *batch->gaps),
-        "stamps", batch->stamps ? (const char *)batch->stamps : "",
-        (Py_ssize_t)(batch->n_stamps * sizeof *batch->stamps), "bytes", batch->bytes ? batch->bytes : "",
-        (Py_ssize_t)batch->n_bytes);
+    return Py_BuildValue("{s:y#,s:y#,s:y#,s:y#,s:y#}", "records",
+                         (const char *)batch->records ? (const char *)batch->records : "",
+                         (Py_ssize_t)(batch->n_records * sizeof *batch->records), "gaps",
+                         batch->gaps ? (const char *)batch->gaps : "",
+                         (Py_ssize_t)(batch->n_gaps * sizeof *batch->gaps), "stamps",
+                         batch->stamps ? (const char *)batch->stamps : "",
+                         (Py_ssize_t)(batch->n_stamps * sizeof *batch->stamps), "events",
+                         batch->events ? (const char *)batch->events : "",
+                         (Py_ssize_t)(batch->n_events * sizeof *batch->events), "bytes",
+                         batch->bytes ? batch->bytes : "", (Py_ssize_t)batch->n_bytes);
 }
 
 PyDoc_STRVAR(
     drain_doc,
     "drain($self, timeout_s, /)\n--\n\n"
     "Wait until timeout_s has passed or the run has ended, then give the requests that finished.\n\n"
-    "A dict of bytes: records (RECORD_DTYPE), gaps (GAP_DTYPE), stamps (STAMP_DTYPE), bytes (texts and\n"
-    "errors); None when the run has ended and everything had been given.");
+    "A dict of bytes: records (RECORD_DTYPE), gaps (GAP_DTYPE), stamps (STAMP_DTYPE), events\n"
+    "(EVENT_DTYPE), bytes (texts and errors); None when the run has ended and everything had been given.");
 
 static PyObject *drain(PyObject *self, PyObject *timeout) {
     double timeout_s = PyFloat_AsDouble(timeout);

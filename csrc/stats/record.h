@@ -89,6 +89,23 @@ struct record_stamp {
     int64_t arrived_ns, seen_ns;
 };
 
+/* X(bit, name): what an event of a stream says. Kept only when asked for (with raw bodies: 0). */
+#define EVENT_FLAGS(X)                                                                                       \
+    X(0, choices)                                                                                            \
+    X(1, text) X(2, content) X(3, reasoning) X(4, role) X(5, tool_calls) X(6, token_ids) X(7, finish)        \
+        X(8, usage) X(9, done) X(10, error) X(11, malformed)
+enum event_flag {
+#define X(bit, name) EVENT_##name = 1 << (bit),
+    EVENT_FLAGS(X)
+#undef X
+};
+
+/* One event with data: its stamps, a set of enum event_flag, and the bytes of its text (escapes included). */
+struct record_event {
+    int64_t arrived_ns, seen_ns;
+    uint32_t flags, text_bytes;
+};
+
 /* A batch of finished requests: arrays that grow, records in the order of finishing, and the gaps, stamps and
  * bytes of record i right behind those of record i-1. Owns its arrays. */
 struct batch {
@@ -98,13 +115,17 @@ struct batch {
     size_t n_gaps, cap_gaps;
     struct record_stamp *stamps;
     size_t n_stamps, cap_stamps;
+    struct record_event *events; /* record.events a record, or none at all */
+    size_t n_events, cap_events;
     char *bytes;
     size_t n_bytes, cap_bytes;
 };
 
-/* Append a finished request. 0, or -1 when out of memory (then nothing was added). */
+/* Append a finished request. 0, or -1 when out of memory (then nothing was added). events may be NULL: they
+ * were not kept. */
 int batch_add(struct batch *batch, const struct record *record, const struct record_gap *gaps,
-              const struct record_stamp *stamps, const char *text, const char *error);
+              const struct record_stamp *stamps, const struct record_event *events, const char *text,
+              const char *error);
 void batch_free(struct batch *batch); /* frees the arrays, leaves an empty batch */
 
 #endif
