@@ -5,10 +5,16 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from vllmperf.sim.config import SETTINGS, checked, describe_faults
+from vllmperf.sim.startup_script import VERSIONS, StartupScript, parse_startup
 
+if TYPE_CHECKING:
+    from vllmperf.sim import Server
+
+LOOK_S = 0.05  # how often it is looked whether a start-up has failed
 FAULT_GRAMMAR = """\
 faults: NAME[:PARAMETER=NUMBER...][@SELECTOR], --fault may be given several times
   @every=N       every Nth request (numbers N, 2N, ...)
@@ -49,17 +55,57 @@ def add(subparsers: Any) -> None:
             )
         elif setting.default is False:
             parser.add_argument(setting.flag, action="store_true", help=setting.help)
+        elif setting.default is True:
+            parser.add_argument(
+                setting.flag, action=argparse.BooleanOptionalAction, default=True, help=setting.help
+            )
         else:
             default = f" (default {setting.default})" if setting.default not in ("", 0.0) else ""
             parser.add_argument(
                 setting.flag, default=setting.default, metavar=setting.metavar, help=setting.help + default
             )
+    start = parser.add_argument_group(
+        "start-up", "with any of these the server first goes through a start of vLLM: 503 until it is ready"
+    )
+    start.add_argument(
+        "--startup-log", metavar="FILE", help="write vLLM's log there as time passes, - for stdout"
+    )
+    start.add_argument(
+        "--startup-version", metavar="VERSION", help=f"release: {', '.join(VERSIONS)}, or any other"
+    )
+    start.add_argument(
+        "--startup",
+        metavar="K=V,...",
+        help="durations of phases in s, ranks, cache, failure: weights_load=3.2,compile=10,tp=2,cache=warm,"
+        "fail=compile,eager=1,time_scale=0.1 (docs/simulator.md)",
+    )
     parser.set_defaults(run=run)
 
 
 def greeting(url: str, settings: dict[str, Any]) -> str:
     model, ttft, itl = settings["model"], settings["ttft_ms"], settings["itl_ms"]
     return f"listening on {url} (model {model}, TTFT {ttft} ms, ITL {itl} ms)"
+
+
+def startup_of(args: argparse.Namespace, settings: dict[str, Any]) -> StartupScript | None:
+    """The start that is asked for. What its script says too is taken out of the settings."""
+    if args.startup_log is None and args.startup_version is None and args.startup is None:
+        return None
+    said: dict[str, Any] = {"sleep": settings.pop("sleep_ms") / 1000, "wake": settings.pop("wake_ms") / 1000}
+    said = {name: value for name, value in said.items() if value}
+    del settings["version"]
+    script = StartupScript(model=settings.pop("model"), **said)
+    if args.startup_version:
+        script = replace(script, version=args.startup_version)
+    return parse_startup(args.startup or "", script)
+
+
+def wait(server: Server, signals: set[signal.Signals]) -> int:
+    """Until a signal comes, or the start-up has failed; the exit code."""
+    while signal.sigtimedwait(signals, LOOK_S) is None:
+        if server.exit_code is not None:
+            return server.exit_code
+    return 0
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,10 +116,13 @@ def run(args: argparse.Namespace) -> int:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
     try:
         settings = checked({setting.name: getattr(args, setting.name) for setting in SETTINGS})
-        with Server(**settings) as server:
-            print(greeting(server.url, settings), flush=True)
-            signal.sigwait(stop_signals)
+        shown = dict(settings)
+        startup = startup_of(args, settings)
+        with Server(startup, args.startup_log, **settings) as server:
+            # The log is alone on its stream.
+            print(greeting(server.url, shown), flush=True, file=sys.stderr if startup else sys.stdout)
+            code = wait(server, stop_signals)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     sys.stdout.flush()
-    return 0
+    return code

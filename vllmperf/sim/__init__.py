@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vllmperf.errors import UsageError
 from vllmperf.sim.config import SETTINGS, checked, describe_faults, parse_settings
+
+if TYPE_CHECKING:
+    from vllmperf.sim.startup_script import StartupScript
 
 __all__ = ["SETTINGS", "Server", "describe_faults", "parse_settings"]
 
@@ -20,12 +23,24 @@ class Server:
     """A simulated server, running between `start()` and `stop()` or inside a `with`.
 
     Its arguments are the settings of `vllmperf.sim.config.SETTINGS`; here `port` is any free one by default.
-    Raises UsageError for a wrong setting, and when it cannot listen or write the truth file.
+    With `startup` (a StartupScript, or its settings as text) it first goes through a start: it writes the log of one
+    to `startup_log` (a path, "-" for stdout, a binary file) as the phases pass, and answers 503 until it is ready.
+    Raises UsageError for a wrong setting, and when it cannot listen or write the truth file or the log.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(
+        self,
+        startup: StartupScript | str | None = None,
+        startup_log: str | BinaryIO | None = None,
+        **settings: Any,
+    ) -> None:
         from vllmperf import _sim
 
+        self._start = None
+        if startup is not None or startup_log is not None:
+            from vllmperf.sim.startup_run import prepare
+
+            self._start, settings = prepare(self, startup, startup_log, settings)
         self.settings = checked({"port": 0, **settings})
         try:
             self._server = _sim.Server(self.settings)
@@ -33,17 +48,35 @@ class Server:
             raise UsageError(str(error)) from None
 
     def start(self) -> Server:
+        # The thread must be gone, and the truth written, before the interpreter is.
+        atexit.register(_stop, weakref.ref(self))
+        if self._start:
+            self._start.begin()
+        else:
+            self.listen()
+        return self
+
+    def listen(self) -> None:
+        """Open the port; what `start` does, at once or (with `port=closed` of a start-up) when it is ready."""
         try:
             self._server.start()
         except OSError as error:
             raise UsageError(f"{error.strerror}; choose another port or path") from None
-        # The thread must be gone, and the truth written, before the interpreter is.
-        atexit.register(_stop, weakref.ref(self))
-        return self
 
     def stop(self) -> None:
         """End it. What the truth file could not take raises OSError. Stopping again is no error."""
+        if self._start:
+            self._start.end()
         self._server.stop()
+
+    def set_ready(self, ready: bool) -> None:
+        """Answer requests, or (False) 503 to all of them."""
+        self._server.set_ready(ready)
+
+    @property
+    def exit_code(self) -> int | None:
+        """What a process that fails in its start-up exits with; None as long as it goes on."""
+        return self._start.exit_code if self._start else None
 
     def __enter__(self) -> Server:
         return self.start()

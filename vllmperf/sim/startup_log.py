@@ -68,7 +68,7 @@ class Truth:
     engine: str
     platform: str
     ranks: int
-    first_ns: int  # of the first line with a stamp of vLLM
+    first_ns: int | None  # of the first line with a stamp of vLLM
     ready_ns: int | None
     failed: str | None  # the phase
     cause: str | None  # line of the failure
@@ -127,7 +127,7 @@ def truth(script: StartupScript) -> Truth:
         engine=script.runner,
         platform=script.platform,
         ranks=script.ranks,
-        first_ns=next(line.at_ns for line in course.lines if line.source),
+        first_ns=next((line.at_ns for line in course.lines if line.source), None),
         ready_ns=course.ready_ns,
         failed=course.failed,
         cause=course.cause,

@@ -104,7 +104,7 @@ class Rank:
 
     @property
     def local(self) -> str:
-        return self.process.name or "main"
+        return f"{self.process.name or 'main'} {self.index}"
 
 
 class Course:

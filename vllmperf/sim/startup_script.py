@@ -100,8 +100,9 @@ class StartupScript:
     cycles: tuple[Cycle, ...] = ()  # of a log that is written at once; a running server is told by requests
     requests: int = 0  # requests that are answered after the start, in such a log
 
+    port: str = "open"  # of a running server: "open" answers 503 until ready, "closed" listens only then, as vLLM does
+    http_port: int = 8000  # that the log tells of
     pid: int = 1  # of the API server; the others follow
-    port: int = 8000
     json: bool = False  # vLLM's messages through a JSON formatter
     colour: bool | None = None  # None: what the release does when its output is a pipe
 
@@ -210,7 +211,8 @@ PARSERS: Mapping[str, Callable[[str, Any], Any]] = {
     "max_model_len": whole(1),
     **dict.fromkeys(("fail", "stop"), one_of("", *DURATIONS)),
     "pid": whole(1, 2**22),
-    "port": whole(0, 65535),
+    "port": one_of("open", "closed"),
+    "http_port": whole(0, 65535),
     "json": switch,
     "colour": maybe(switch),
 }
@@ -220,14 +222,22 @@ ALIASES = {"model_load": "weights_load", "enforce_eager": "eager"}
 def parse_startup(words: str, script: StartupScript | None = None) -> StartupScript:
     """The script of `weights_load=3.2,compile=10,tp=2,cache=warm,fail=model_load,eager=1`, over another one.
 
-    UsageError for an unknown or a wrong setting.
+    `time_scale=0.1` makes all durations that much shorter, those that are not named too; what is printed is what then
+    really passes. UsageError for an unknown or a wrong setting.
     """
     given: dict[str, Any] = {}
     for part in words.split(",") if words.strip() else []:
         name, equals, value = (piece.strip() for piece in part.partition("="))
         name = ALIASES.get(name.replace("-", "_"), name.replace("-", "_"))
-        if not equals or name not in PARSERS:
-            known = ", ".join(PARSERS)
+        if not equals or name not in (*PARSERS, "time_scale"):
+            known = ", ".join((*PARSERS, "time_scale"))
             raise UsageError(f"--startup has no setting {part.strip()!r}; write name=value with {known}")
         given[name] = ALIASES.get(value, value) if name in ("fail", "stop") else value
-    return replace(script or StartupScript(), **given)
+    scale = number("time_scale", given.pop("time_scale", 1))
+    return scaled(replace(script or StartupScript(), **given), scale)
+
+
+def scaled(script: StartupScript, factor: float) -> StartupScript:
+    """The same start with all its durations times a factor."""
+    times = {name: getattr(script, name) * factor for name in (*DURATIONS, "sleep", "wake")}
+    return replace(script, **times)

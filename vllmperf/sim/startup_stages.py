@@ -51,7 +51,7 @@ def imports(course: Course) -> None:
         course.line(
             main, banner, source=place("api_utils.py" if course.style.at_least("0.23.0") else "utils.py")
         )
-    course.say("args", main, args=f"{{'model': '{script.model}', 'port': {script.port}}}")
+    course.say("args", main, args=f"{{'model': '{script.model}', 'port': {script.http_port}}}")
 
 
 def config(course: Course) -> None:
@@ -405,7 +405,7 @@ def frontend(course: Course) -> None:
 
 
 def _serve(course: Course, front: Process, index: int) -> None:
-    url = f"http://0.0.0.0:{course.script.port}"
+    url = f"http://0.0.0.0:{course.script.http_port}"
     course.say("server_start", front, url=url, index=index)
     course.say("routes", front)
     for path, methods in ROUTES:

@@ -98,8 +98,8 @@ class Style:
             return f"\x1b[{shade}m{level}\x1b[0m \x1b[90m{time}\x1b[0m \x1b[90m{source}]\x1b[0m "
         return f"{level} {time} {source}] "
 
-    def render(self, line: Line, wall_ns: int, zone: tzinfo = UTC) -> list[bytes]:
-        """The physical lines of a message, each with its line end; stamps are wall_ns in that zone."""
+    def render(self, line: Line, wall_ns: int, zone: tzinfo | None = UTC) -> list[bytes]:
+        """The physical lines of a message, each with its line end; stamps are wall_ns in that zone (None: here)."""
         prefix, stamp = self.prefix(line), datetime.fromtimestamp(wall_ns // NS_PER_S, zone)
         if line.source is None:
             millis = wall_ns // 1_000_000 % 1000
