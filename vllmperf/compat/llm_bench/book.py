@@ -1,0 +1,155 @@
+"""Enters each answer into the statistics and says what the original says of it."""
+
+from __future__ import annotations
+
+from vllmperf.compat.llm_bench.answers import Answer
+from vllmperf.compat.llm_bench.log import Log
+from vllmperf.compat.llm_bench.options import Options
+from vllmperf.compat.llm_bench.prompts import tokenizer_of
+from vllmperf.compat.llm_bench.sending import Asked
+from vllmperf.compat.llm_bench.stats import Stats
+
+METRIC = "METRIC"
+LATE = (
+    "WARNING: not enough locust users to keep up with the desired QPS. Either the number of locust users "
+    "is too low or the server is overloaded. Delay: {:.3f}s"
+)
+"""Kept to the letter: scripts look for it."""
+
+
+class Book:
+    """The statistics of a run. resets_s: when they are thrown away once; None: never, or at the first answer."""
+
+    def __init__(self, options: Options, path: str, log: Log) -> None:
+        self.stats = Stats()
+        self.exceptions = self.successes = 0
+        self._options, self._path, self._log = options, path, log
+        self._tokenizer = tokenizer_of(options) if options.is_old else None
+        self._wants_reset = options.is_old and options.qps is not None
+
+    def say(self, text: str, level: str = "INFO") -> None:
+        """Where the original says it: 2024-10 on the standard output, 2026-06 in the log."""
+        if self._options.is_old:
+            print(text)
+        else:
+            self._log("load_test", text, level)
+
+    def late(self, delay_s: float) -> None:
+        """A request left later than its tick because no user was free."""
+        self.say(LATE.format(delay_s), "WARNING")
+
+    def take(self, answer: Answer, asked: Asked) -> None:
+        """One finished request."""
+        if self._options.qps is not None and answer.slot_wait_s > 0:
+            self.late(answer.slot_wait_s)
+        if answer.error is not None:
+            self._take_failure(answer, answer.error)
+            return
+        self._take_success(answer, asked)
+        self.successes += 1
+        if self._wants_reset:
+            self._wants_reset = False
+            print("Resetting stats after traffic reach a steady state")
+            self.stats.reset(answer.end_s)
+        self._add_request(answer)  # behind the reset: locust counts a request when its task lets go of it
+
+    def _add_request(self, answer: Answer) -> None:
+        self.stats.add("POST", self._path, answer.headers_s * 1e3, answer.end_s)
+
+    def _take_failure(self, answer: Answer, error: str) -> None:
+        """2024-10 raises within its task: locust then counts an exception and no request."""
+        if self._options.is_old and not answer.is_unreadable:
+            self.exceptions += 1
+            self._log("locust.user.task", f"Error in response: {error}", "ERROR")
+            return
+        if answer.is_unreadable:
+            self.say(f"Failed to parse response: {error}", "ERROR")
+        self._add_request(answer)
+        self.stats.fail("POST", self._path, f"CatchResponseError({f'Error in response: {error}'!r})")
+
+    def _take_success(self, answer: Answer, asked: Asked) -> None:
+        tokens = self._tokens(answer)
+        prompt_tokens = answer.prompt_tokens or asked.prompt_tokens or 0
+        self.say(_received(answer, tokens, prompt_tokens, self._options))
+        if self._options.show_response:
+            for line in ("---", answer.text, "---"):
+                self.say(line)
+        self._add_times(answer)
+        if tokens:
+            if tokens != asked.max_tokens:
+                self.say(f"WARNING: wrong number of tokens: {tokens}, expected {asked.max_tokens}", "WARNING")
+            self._add_token_times(answer, tokens)
+        if self._options.is_old:
+            self._check_prompt(answer, asked)
+        else:
+            self._add_new(answer, tokens, prompt_tokens)
+        if prompt_tokens:
+            self._add("prompt_tokens", prompt_tokens, answer)
+
+    def _tokens(self, answer: Answer) -> int:
+        if self._tokenizer is None:
+            return answer.tokens or 0
+        counted = self._tokenizer.count(answer.text)
+        if answer.tokens is not None and answer.tokens != counted:
+            print(f"WARNING: tokenizer token count {counted} != {answer.tokens} received from server")
+        return counted if answer.tokens is None else answer.tokens
+
+    def _check_prompt(self, answer: Answer, asked: Asked) -> None:
+        told, counted = answer.prompt_tokens, asked.prompt_tokens
+        if told and counted is not None and told != counted:
+            print(f"WARNING: prompt usage tokens {told} != {counted} derived from local tokenizer")
+
+    def _add(self, name: str, value: float, answer: Answer) -> None:
+        self.stats.add(METRIC, name, value, answer.end_s)
+
+    def _add_times(self, answer: Answer) -> None:
+        if answer.text:
+            self._add("latency_per_char", answer.generation_s / len(answer.text) * 1e3, answer)
+        if self._options.stream and answer.first_s is not None:
+            self._add("time_to_first_token", answer.first_s * 1e3, answer)
+        self._add("total_latency", answer.total_s * 1e3, answer)
+
+    def _add_token_times(self, answer: Answer, tokens: int) -> None:
+        self._add("num_tokens", tokens, answer)
+        self._add("latency_per_token", answer.generation_s / tokens * 1e3, answer)
+        self._add("overall_latency_per_token", answer.total_s / tokens * 1e3, answer)
+
+    def _add_new(self, answer: Answer, tokens: int, prompt_tokens: int) -> None:
+        """What 2026-06 adds; times of these in s."""
+        for name, value in new_metrics(answer, tokens, prompt_tokens).items():
+            if value is not None:
+                self._add(name, value, answer)
+
+
+def new_metrics(answer: Answer, tokens: int, prompt_tokens: int) -> dict[str, float | None]:
+    """The metrics that 2024-10 has not, times in s; None where nothing was generated."""
+    if not tokens:
+        return {}
+    chars, generation_s = len(answer.text), answer.generation_s
+    return {
+        "char_count": chars,
+        "chars_per_second": chars / answer.total_s,
+        "completion_tokens": tokens,
+        "generation_time": generation_s,
+        "generation_tokens": tokens,
+        "generation_tokens_per_second": tokens / generation_s if generation_s > 0 else None,
+        "response_time": answer.total_s,
+        "token_count": tokens,
+        "tokens_per_second": tokens / answer.total_s,
+        "total_tokens": tokens + prompt_tokens,
+        "ttft": answer.first_s,
+        "cached_tokens": answer.cached_tokens,
+    }
+
+
+def _received(answer: Answer, tokens: int, prompt_tokens: int, options: Options) -> str:
+    first_s = answer.total_s if answer.first_s is None else answer.first_s
+    text = (
+        f"Response received: total {answer.total_s * 1e3:.2f} ms, first token {first_s * 1e3:.2f} ms, "
+        f"{len(answer.text)} chars, "
+    )
+    if options.is_old:
+        return f"{text}{tokens} tokens"
+    prompt = f"{prompt_tokens} prompt, " if prompt_tokens else ""
+    cached = "" if answer.cached_tokens is None else f"{answer.cached_tokens} cached, "
+    return f"{text}{prompt}{cached}{tokens} completion"

@@ -1,0 +1,24 @@
+"""The command: words in, exit code out, one line for what is wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from vllmperf.compat.llm_bench.arguments import parse
+from vllmperf.compat.llm_bench.session import run
+from vllmperf.errors import VllmperfError
+
+INTERRUPTED = 130
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run llm_bench with these words, else those of the process."""
+    try:
+        return run(parse(sys.argv[1:] if words is None else words))
+    except VllmperfError as error:
+        line = " ".join(str(error).replace("--base-url", "-H").split())
+        print(f"llm_bench: error: {line}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED

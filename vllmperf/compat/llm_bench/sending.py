@@ -1,0 +1,108 @@
+"""Hands requests to the engine as the users become free, and remembers what each asked for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vllmperf import _engine
+from vllmperf.compat.llm_bench import providers
+from vllmperf.compat.llm_bench.answers import Answer
+from vllmperf.compat.llm_bench.lengths import Lengths
+from vllmperf.compat.llm_bench.options import Options
+from vllmperf.compat.llm_bench.pacing import Pacing, Send
+from vllmperf.compat.llm_bench.prompts import prompts
+from vllmperf.compat.llm_bench.target import Target
+
+LEAST_AHEAD, MOST_AHEAD = 64, 1024
+AHEAD_BYTES = 16 << 20
+AHEAD_S = 1.0
+AHEAD_OF_LAST = 4
+"""The backlog is at least this many times what was taken since the last look."""
+BLOCK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asked for."""
+
+    due_s: float
+    max_tokens: int
+    prompt_tokens: int | None
+
+
+class Sender:
+    """Feeds the engine. Raises UsageError at once for prompts that cannot be made."""
+
+    def __init__(self, options: Options, pacing: Pacing, generator: random.Random) -> None:
+        self._options, self._pacing, self._generator = options, pacing, generator
+        self._lengths = lengths(options)
+        self._prompts = prompts(options, generator)
+        self._ahead: Iterator[float] | None = None
+        self._fed = self._fed_bytes = self._backlog = 0
+        self._due_s = 0.0
+        self.asked: dict[int, Asked] = {}
+
+    @property
+    def follows_users(self) -> bool:
+        """Users are told apart still: feed() must come often."""
+        return self._ahead is None
+
+    def freed(self, answers: Sequence[Answer]) -> None:
+        """These requests have ended. Call before feed(), and before their entries in `asked` are dropped."""
+        if self._ahead is None:
+            for answer in answers:
+                self._pacing.freed(self.asked[answer.index].due_s, answer.end_s)
+
+    def feed(self, engine: _engine.Engine, target: Target, now_s: float, backlog: int) -> list[float]:
+        """Hand over what is due soon. Gives the delays of those whose time had passed when a user took them."""
+        late = []
+        if self._ahead is None:
+            sends = sorted(self._pacing.take(now_s), key=lambda send: send.due_s)
+            late = [send.late_s for send in sends if send.late_s > 0]
+            self._feed(engine, target, sends)
+            self._ahead = self._pacing.ahead(now_s)
+        if self._ahead is not None:
+            self._top_up(engine, target, self._ahead, now_s, backlog)
+        return late
+
+    def _top_up(
+        self, engine: _engine.Engine, target: Target, ahead: Iterator[float], now_s: float, backlog: int
+    ) -> None:
+        most = max(self._most_ahead(), AHEAD_OF_LAST * (self._backlog - backlog))
+        while backlog < most and self._due_s < now_s + AHEAD_S:
+            sends = [Send(next(ahead)) for _ in range(min(BLOCK, most - backlog))]
+            self._feed(engine, target, sends)
+            backlog += len(sends)
+        self._backlog = backlog
+
+    def _most_ahead(self) -> int:
+        fitting = AHEAD_BYTES * self._fed // max(1, self._fed_bytes)
+        return max(LEAST_AHEAD, min(MOST_AHEAD, fitting))
+
+    def _feed(self, engine: _engine.Engine, target: Target, sends: list[Send]) -> None:
+        if not sends:
+            return
+        block = [self._body(target, send.due_s) for send in sends]
+        offsets = np.cumsum([0, *map(len, block)], dtype=np.int64)
+        times = np.rint(np.asarray([send.due_s for send in sends]) * 1e9).astype(np.int64)
+        engine.feed(b"".join(block), offsets.tobytes(), times.tobytes())
+        self._fed_bytes += int(offsets[-1])
+        self._due_s = sends[-1].due_s
+
+    def _body(self, target: Target, due_s: float) -> bytes:
+        max_tokens = self._lengths.sample(self._generator)
+        prompt, tokens = next(self._prompts)
+        self.asked[self._fed] = Asked(due_s, max_tokens, tokens)
+        self._fed += 1
+        return providers.body(target.provider, self._options, target.model, prompt, max_tokens)
+
+
+def lengths(options: Options) -> Lengths:
+    """How many tokens the requests ask for."""
+    return Lengths(
+        options.max_tokens_distribution, options.max_tokens, options.max_tokens_cap, options.max_tokens_range
+    )

@@ -1,0 +1,90 @@
+"""Which server, which kind, which model: from the options, the host's name, or the server's own list."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from vllmperf.compat.llm_bench import providers
+from vllmperf.compat.llm_bench.options import Options
+from vllmperf.errors import TargetError
+from vllmperf.load import ask
+from vllmperf.plan import MOST, Plan
+
+TIMEOUT_S = 3600.0
+"""The original waits without end; a request that takes an hour is lost."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where requests go. models_s: how long the question for the models took; None when it was not asked."""
+
+    provider: str
+    model: str
+    path: str
+    plan: Plan
+    models_s: float | None
+
+
+def find(options: Options) -> Target:
+    """The target. Raises UsageError for a provider that is not here, TargetError when the server must be asked
+    and does not answer."""
+    provider = options.provider or providers.provider_of_host(options.host)
+    model, models_s = options.model, None
+    if model is None or provider is None:
+        began_s = time.perf_counter()
+        listed = _models(plan(options, "/v1/completions", chat=False))
+        models_s = time.perf_counter() - began_s
+        entry = _entry(listed, model)
+        model = str(entry.get("id") or model)
+        provider = provider or _owner(entry, model)
+    providers.check(provider, options)
+    path = providers.path(provider, options)
+    return Target(provider, model, path, plan(options, path, path.endswith("/chat/completions")), models_s)
+
+
+def plan(options: Options, path: str, chat: bool) -> Plan:
+    """What the engine is told of the target."""
+    return Plan(
+        base_url=options.host,
+        backend="openai-chat" if chat else "openai",
+        endpoint=path,
+        headers=options.headers,
+        api_key=options.api_key,
+        max_concurrency=options.users,
+        num_prompts=None,
+        duration_s=MOST,
+        stream=options.streams,
+        keep_text=True,
+        first_token_timeout_s=TIMEOUT_S,
+        stall_timeout_s=TIMEOUT_S,
+        total_timeout_s=TIMEOUT_S,
+        grace_period_s=options.stop_timeout,
+        request_id_prefix="",
+    )
+
+
+def _models(question: Plan) -> list[dict[str, Any]]:
+    try:
+        answer: Any = json.loads(ask.get(question, "/v1/models"))
+        listed = [entry for entry in answer["data"] if isinstance(entry, dict)]
+    except (ValueError, KeyError, TypeError):
+        listed = []
+    if not listed:
+        raise TargetError(f"{question.base_url}/v1/models names no model: give --provider and --model")
+    return listed
+
+
+def _entry(listed: list[dict[str, Any]], model: str | None) -> dict[str, Any]:
+    if model is None:
+        return listed[0]
+    return next((entry for entry in listed if entry.get("id") == model), {})
+
+
+def _owner(entry: dict[str, Any], model: str) -> str:
+    owner = entry.get("owned_by")
+    if not isinstance(owner, str) or owner not in providers.PROVIDERS:
+        raise TargetError(f"/v1/models does not tell what kind of server has {model}: give --provider")
+    return owner
