@@ -5,6 +5,29 @@ from typing import Any
 FAULTS: tuple[tuple[str, str, tuple[tuple[str, int, str], ...], bool], ...]
 """The table of faults: (name, meaning, ((parameter, default, meaning), ...), is it one of connections)."""
 
+REPLAY_REQUEST: str
+"""Names of the columns of replay()'s first table, all int64, with blanks between them."""
+REPLAY_STEP: str
+"""Those of the second."""
+
+def replay(
+    config: dict[str, Any],
+    arrival_ns: Any,
+    prompt_tokens: Any,
+    output_tokens: Any,
+    prefix: Any,
+    prefix_tokens: Any,
+    priority: Any,
+    concurrency: int,
+    want_steps: bool,
+    /,
+) -> tuple[int, bytes, bytes]:
+    """The batching engine in virtual time: (number of steps, rows of requests, rows of steps).
+
+    Arrays are int64 with one element a request, or None where they are not needed (vllmperf.sim.replay says
+    what they mean). ValueError names the request that cannot be. The GIL is released.
+    """
+
 class Server:
     """config: dict with all keys of vllmperf.sim.config.SETTINGS; ValueError or TypeError for a bad one.
 

@@ -1,11 +1,10 @@
-/* Owns the extension module vllmperf._sim: the Server type and the table of faults for Python.
+/* Owns the extension module vllmperf._sim: the Server type, the table of faults, the replay for Python.
  * Does not check settings for people: vllmperf/sim/config.py does. */
 #include <Python.h>
 
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "module/sim_parts.h"
 #include "sim/server.h"
 
 struct module_state {
@@ -18,111 +17,6 @@ struct server_object {
     pid_t pid; /* of the process that made it: a child has no thread of it */
 };
 
-/* ---- configuration from a dict ---- */
-
-static PyObject *item(PyObject *config, const char *key) {
-    PyObject *value = PyDict_GetItemString(config, key);
-    if (value == NULL) PyErr_Format(PyExc_ValueError, "missing setting: %s", key);
-    return value;
-}
-
-static bool get_text(PyObject *config, const char *key, char **out) {
-    PyObject *value = item(config, key);
-    if (value == NULL) return false;
-    const char *text = PyUnicode_AsUTF8AndSize(value, NULL);
-    if (text == NULL) return false;
-    *out = strdup(text);
-    if (*out == NULL) PyErr_NoMemory();
-    return *out != NULL;
-}
-
-static bool get_int(PyObject *config, const char *key, int64_t *out) {
-    PyObject *value = item(config, key);
-    if (value == NULL) return false;
-    *out = PyLong_AsLongLong(value);
-    return *out != -1 || !PyErr_Occurred();
-}
-
-static bool get_double(PyObject *config, const char *key, double *out) {
-    PyObject *value = item(config, key);
-    if (value == NULL) return false;
-    *out = PyFloat_AsDouble(value);
-    return *out != -1.0 || !PyErr_Occurred();
-}
-
-static bool get_bool(PyObject *config, const char *key, bool *out) {
-    PyObject *value = item(config, key);
-    int truth = value ? PyObject_IsTrue(value) : -1;
-    *out = truth == 1;
-    return truth >= 0;
-}
-
-static bool get_dist(PyObject *config, const char *key, struct dist *out) {
-    char *text = NULL;
-    if (!get_text(config, key, &text)) return false;
-    bool ok = dist_parse(out, text);
-    if (!ok)
-        PyErr_Format(PyExc_ValueError,
-                     "%s: \"%s\" is none of MS, normal:MEAN:STD, lognormal:MEAN:STD (in ms)", key, text);
-    free(text);
-    return ok;
-}
-
-static bool get_fault(PyObject *value, struct fault *out) {
-    Py_ssize_t len;
-    char error[160];
-    const char *text = PyUnicode_AsUTF8AndSize(value, &len);
-    if (text == NULL) return false;
-    if (fault_parse(out, text, (size_t)len, error, sizeof error)) return true;
-    PyErr_Format(PyExc_ValueError, "fault \"%s\": %s", text, error);
-    return false;
-}
-
-static bool get_faults(PyObject *config, struct sim_config *out) {
-    PyObject *list = item(config, "faults");
-    Py_ssize_t n = list ? PySequence_Size(list) : -1;
-    if (n < 0) return false;
-    out->faults = calloc((size_t)n + 1, sizeof *out->faults);
-    if (out->faults == NULL) {
-        PyErr_NoMemory();
-        return false;
-    }
-    for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *value = PySequence_GetItem(list, i);
-        bool ok = value && get_fault(value, &out->faults[i]);
-        Py_XDECREF(value);
-        if (!ok) return false;
-    }
-    out->n_faults = (int)n;
-    return true;
-}
-
-static bool get_config(PyObject *config, struct sim_config *out) {
-    int64_t port = 0, seed = 0, head_bytes = 0, body_bytes = 0;
-    double keep_alive_s = 0, sleep_ms = 0, wake_ms = 0;
-    bool ok = get_text(config, "host", &out->host) && get_int(config, "port", &port) &&
-              get_text(config, "model", &out->model) && get_text(config, "version", &out->version) &&
-              get_text(config, "truth", &out->truth_path) && get_dist(config, "ttft_ms", &out->ttft) &&
-              get_dist(config, "itl_ms", &out->itl) &&
-              get_int(config, "tokens_per_chunk", &out->tokens_per_chunk) &&
-              get_int(config, "chat_max_tokens", &out->chat_max_tokens) &&
-              get_double(config, "eos_mean", &out->eos_mean) && get_int(config, "seed", &seed) &&
-              get_int(config, "max_model_len", &out->max_model_len) &&
-              get_int(config, "vocab_size", &out->vocab_size) &&
-              get_double(config, "keep_alive_s", &keep_alive_s) &&
-              get_double(config, "sleep_ms", &sleep_ms) && get_double(config, "wake_ms", &wake_ms) &&
-              get_bool(config, "close_connections", &out->close_connections) &&
-              get_int(config, "max_header_bytes", &head_bytes) &&
-              get_int(config, "max_body_bytes", &body_bytes) && get_faults(config, out);
-    out->port = (int)port;
-    out->seed = (uint64_t)seed;
-    out->keep_alive_ns = (int64_t)(keep_alive_s * 1e9);
-    out->sleep_ns = (int64_t)(sleep_ms * 1e6);
-    out->wake_ns = (int64_t)(wake_ms * 1e6);
-    out->limits = (struct http_limits){(size_t)head_bytes, (size_t)body_bytes};
-    return ok;
-}
-
 /* ---- Server ---- */
 
 static PyObject *server_new_object(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -130,7 +24,7 @@ static PyObject *server_new_object(PyTypeObject *type, PyObject *args, PyObject 
     PyObject *config;
     struct sim_config parsed = {0};
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!:Server", names, &PyDict_Type, &config)) return NULL;
-    if (!get_config(config, &parsed)) {
+    if (!sim_get_config(config, &parsed)) {
         sim_config_free(&parsed);
         return NULL;
     }
@@ -298,7 +192,7 @@ static int module_exec(PyObject *module) {
     PyObject *faults = fault_tuple();
     int result = faults ? PyModule_AddObjectRef(module, "FAULTS", faults) : -1;
     Py_XDECREF(faults);
-    return result;
+    return result < 0 ? result : sim_add_replay_columns(module);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
@@ -313,6 +207,11 @@ static int module_clear(PyObject *module) {
     return 0;
 }
 
+static PyMethodDef module_methods[] = {
+    {"replay", sim_replay, METH_VARARGS, "The batching engine in virtual time; see vllmperf.sim.replay."},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, module_exec}, {0, NULL}};
 
 static struct PyModuleDef module_def = {
@@ -320,6 +219,7 @@ static struct PyModuleDef module_def = {
     .m_name = "vllmperf._sim",
     .m_doc = "The simulated server.",
     .m_size = sizeof(struct module_state),
+    .m_methods = module_methods,
     .m_slots = module_slots,
     .m_traverse = module_traverse,
     .m_clear = module_clear,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,12 @@ class Setting:
     @property
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
+
+
+def unknown(name: str) -> UsageError:
+    close = difflib.get_close_matches(name.partition("=")[0].strip().replace("-", "_"), BY_NAME, n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else "`vllmperf sim --help` lists them"
+    return UsageError(f"the simulator has no setting {name!r}; write name=value; {hint}")
 
 
 def wrong(name: str, value: Any, wanted: str) -> UsageError:
@@ -61,6 +68,33 @@ def number(name: str, value: Any) -> float:
     if not 0 <= result < 1e9:
         raise wrong(name, value, "a number of at least 0")
     return result
+
+
+def positive(name: str, value: Any) -> float:
+    result = number(name, value)
+    if result == 0:
+        raise wrong(name, value, "a number above 0")
+    return result
+
+
+def one_of(*choices: str) -> Callable[[str, Any], str]:
+    def parse(name: str, value: Any) -> str:
+        if value not in choices:
+            raise wrong(name, value, f"one of {', '.join(choices)}")
+        return str(value)
+
+    return parse
+
+
+def graph_sizes(name: str, value: Any) -> list[int]:
+    """Batch sizes in ascending order; "vllm" stands for those that vLLM captures by default."""
+    if value == "vllm":
+        return [1, 2, 4, *range(8, 256, 8), *range(256, 513, 16)]
+    parts = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+    try:
+        return sorted({whole(1, 2**20)(name, part) for part in parts})
+    except (TypeError, UsageError):
+        raise wrong(name, value, 'batch sizes such as "1,2,4,8", or "vllm"') from None
 
 
 def switch(name: str, value: Any) -> bool:
@@ -128,6 +162,69 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("close_connections", False, switch, "BOOL", "close the connection after each answer"),
     Setting("max_header_bytes", 65_536, whole(256, 2**30), "N", "longer request heads get 431"),
     Setting("max_body_bytes", 64 * 2**20, whole(0, 2**30), "N", "longer request bodies get 413"),
+    Setting(
+        "mode",
+        "fixed",
+        one_of("fixed", "batching"),
+        "MODE",
+        "fixed: times as above whatever the load; batching: a scheduler with the step times below",
+    ),
+    Setting("alpha_ms", 6.973, number, "MS", "batching: time of every step"),
+    Setting("beta_ms", 0.027, number, "MS", "batching: and for each sequence that decodes in it"),
+    Setting("gamma_ms", 0.0, number, "MS", "batching: and once when it has prompt tokens"),
+    Setting("delta_ms", 0.02, number, "MS", "batching: and for each prompt token"),
+    Setting("kv_ms", 0.0, number, "MS", "batching: and for each token of context that a decode reads"),
+    Setting(
+        "attention_ms",
+        0.0,
+        number,
+        "MS",
+        "batching: and for each pair of a prompt token and a token that it looks at",
+    ),
+    Setting("front_ms", 0.0, number, "MS", "batching: time of a request before it is in the queue"),
+    Setting(
+        "step_noise",
+        0.0,
+        number,
+        "SHARE",
+        "batching: deviation of a step's time as a share of it (lognormal, mean 1)",
+    ),
+    Setting(
+        "graph_sizes",
+        "",
+        graph_sizes,
+        "N,N,...",
+        "batching: a step that only decodes takes the time of the next of these sizes; vllm = vLLM's own",
+    ),
+    Setting("max_num_seqs", 256, whole(1, 2**20), "N", "batching: most sequences in a step"),
+    Setting(
+        "max_num_batched_tokens",
+        0,
+        whole(0, 2**30),
+        "N",
+        "batching: most tokens in a step; 0 = 8192, or max_model_len without chunked prefill",
+    ),
+    Setting("enable_chunked_prefill", True, switch, "BOOL", "batching: a prompt may be spread over steps"),
+    Setting("enable_prefix_caching", True, switch, "BOOL", "batching: equal beginnings are computed once"),
+    Setting(
+        "scheduling_policy",
+        "fcfs",
+        one_of("fcfs", "priority"),
+        "POLICY",
+        "batching: fcfs, or priority (lowest first)",
+    ),
+    Setting("block_size", 16, whole(1, 2**16), "N", "batching: tokens in a block of the KV cache"),
+    Setting("num_gpu_blocks", 32_768, whole(1, 2**26), "N", "batching: blocks in the KV cache"),
+    Setting(
+        "enable_per_request_metrics", False, switch, "BOOL", "answers carry their own times, as vLLM's do"
+    ),
+    Setting(
+        "time_scale",
+        1.0,
+        positive,
+        "FACTOR",
+        "the engine runs so many times faster: what it does takes 1/FACTOR of its time",
+    ),
     Setting("sleep_ms", 0.0, number, "MS", "time that POST /sleep takes"),
     Setting("wake_ms", 0.0, number, "MS", "time that POST /wake_up takes"),
     Setting("version", "0.32.0", text, "VERSION", "version of vLLM that it says it is"),
@@ -143,11 +240,36 @@ def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
     """All settings, those not given by their defaults. UsageError for an unknown or a wrong one."""
     for name in settings:
         if name not in BY_NAME:
-            raise UsageError(f"the simulator has no setting {name!r}; it has {', '.join(BY_NAME)}")
-    return {
+            raise unknown(name)
+    result = {
         setting.name: setting.parse(setting.name, settings.get(setting.name, setting.default))
         for setting in SETTINGS
     }
+    return settle_batching(result) if result["mode"] == "batching" else result
+
+
+def settle_batching(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with those filled in that follow from others. UsageError where vLLM would not start."""
+    cache = settings["num_gpu_blocks"] * settings["block_size"]
+    length, seqs = settings["max_model_len"], settings["max_num_seqs"]
+    if length == BY_NAME["max_model_len"].default:
+        length = min(length, cache)
+    if length > cache:
+        raise UsageError(
+            f"the KV cache holds {cache} tokens, fewer than max_model_len {length}; "
+            "raise num_gpu_blocks or lower max_model_len"
+        )
+    budget = settings["max_num_batched_tokens"]
+    if budget == 0:
+        budget = max(8192, seqs, 0 if settings["enable_chunked_prefill"] else length)
+    if budget < seqs:
+        raise UsageError(f"max_num_batched_tokens {budget} is less than max_num_seqs {seqs}; raise it")
+    if budget < length and not settings["enable_chunked_prefill"]:
+        raise UsageError(
+            f"max_num_batched_tokens {budget} is less than max_model_len {length}; raise it, lower "
+            "max_model_len, or let prompts be chunked"
+        )
+    return {**settings, "max_model_len": length, "max_num_batched_tokens": budget}
 
 
 def parse_settings(text: str) -> dict[str, Any]:
@@ -164,8 +286,7 @@ def parse_settings(text: str) -> dict[str, Any]:
         elif parts and (parts[-1][0] == "faults" or not equals):
             parts[-1][1] += "," + part
         else:
-            names = ", ".join(BY_NAME)
-            raise UsageError(f"the simulator has no setting {part!r}; write name=value with {names}")
+            raise unknown(part)
     settings = {name: BY_NAME[name].parse(name, value) for name, value in parts}
     if "faults" in settings:
         check_faults(settings["faults"])

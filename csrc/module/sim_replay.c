@@ -1,0 +1,98 @@
+/* Owns replay() of vllmperf._sim: arrays in, arrays out.
+ * Does not simulate (sim/replay.c). */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdint.h>
+
+#include "module/sim_parts.h"
+#include "sim/replay.h"
+
+enum { ARRAYS = 6 }; /* arrival_ns, prompt_tokens, output_tokens, prefix, prefix_tokens, priority */
+
+struct arrays {
+    Py_buffer view[ARRAYS];
+    const int64_t *data[ARRAYS]; /* NULL = None */
+    int64_t n;
+};
+
+static void release(struct arrays *arrays) {
+    for (int i = 0; i < ARRAYS; i++)
+        if (arrays->data[i]) PyBuffer_Release(&arrays->view[i]);
+}
+
+/* int64 of the same length each, or None. */
+static bool get_array(struct arrays *arrays, int i, PyObject *object) {
+    if (object == Py_None) return true;
+    Py_buffer *view = &arrays->view[i];
+    if (PyObject_GetBuffer(object, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) return false;
+    arrays->data[i] = view->buf;
+    const char *format = view->format ? view->format : "B";
+    if (view->itemsize != 8 || (*format != 'l' && *format != 'q')) {
+        PyErr_SetString(PyExc_TypeError, "arrays of int64 are needed");
+        return false;
+    }
+    int64_t n = view->len / 8;
+    if (arrays->n >= 0 && n != arrays->n) {
+        PyErr_SetString(PyExc_ValueError, "the arrays have different lengths");
+        return false;
+    }
+    arrays->n = n;
+    return true;
+}
+
+static PyObject *failure(enum replay_result result, const struct replay *replay) {
+    if (result == REPLAY_NO_MEMORY) return PyErr_NoMemory();
+    return PyErr_Format(PyExc_ValueError, "request %lld: %s", (long long)replay->bad, replay_text(result));
+}
+
+static PyObject *results(const struct replay *replay, int64_t n) {
+    Py_ssize_t step_bytes = replay->steps ? (Py_ssize_t)sizeof *replay->steps * replay->n_steps : 0;
+    return Py_BuildValue("(Ly#y#)", (long long)replay->n_steps, (const char *)replay->requests,
+                         (Py_ssize_t)sizeof *replay->requests * n, (const char *)replay->steps, step_bytes);
+}
+
+static PyObject *run(const struct scheduler_config *config, int64_t front_ns, const struct arrays *arrays,
+                     int64_t concurrency, bool want_steps) {
+    struct replay_load load = {arrays->n,       arrays->data[0], arrays->data[1], arrays->data[2],
+                               arrays->data[3], arrays->data[4], arrays->data[5], concurrency};
+    struct replay replay;
+    enum replay_result result;
+    if (!load.prompt_tokens || !load.output_tokens || (!load.arrival_ns && concurrency < 1)) {
+        PyErr_SetString(PyExc_TypeError, "lengths are needed, and arrivals or a concurrency");
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS result = replay_run(&replay, config, front_ns, &load, want_steps);
+    Py_END_ALLOW_THREADS PyObject *value =
+        result == REPLAY_OK ? results(&replay, arrays->n) : failure(result, &replay);
+    replay_free(&replay);
+    return value;
+}
+
+PyObject *sim_replay(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *config, *objects[ARRAYS], *result = NULL;
+    long long concurrency;
+    int want_steps;
+    struct arrays arrays = {.n = -1};
+    struct scheduler_config parsed = {0};
+    int64_t front_ns;
+    if (!PyArg_ParseTuple(args, "O!OOOOOOLp:replay", &PyDict_Type, &config, &objects[0], &objects[1],
+                          &objects[2], &objects[3], &objects[4], &objects[5], &concurrency, &want_steps))
+        return NULL;
+    bool ok = sim_get_scheduler(config, &parsed, &front_ns);
+    for (int i = 0; ok && i < ARRAYS; i++) ok = get_array(&arrays, i, objects[i]);
+    if (ok) result = run(&parsed, front_ns, &arrays, concurrency, want_steps);
+    release(&arrays);
+    return result;
+}
+
+int sim_add_replay_columns(PyObject *module) {
+#define X(name) #name " "
+    static const char *const columns[] = {REPLAY_REQUEST(X), REPLAY_STEP(X)};
+#undef X
+    return PyModule_AddStringConstant(module, "REPLAY_REQUEST", columns[0]) < 0 ||
+                   PyModule_AddStringConstant(module, "REPLAY_STEP", columns[1]) < 0
+               ? -1
+               : 0;
+}
