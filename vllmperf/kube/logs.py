@@ -1,0 +1,270 @@
+"""Container logs: raw bytes with the runtime's stamps, followed across broken connections without losing or repeating a line.
+
+The wire knows only whole seconds to begin from, so what is asked for again after a cut begins a little earlier than the
+last line seen, and lines that were seen are dropped by stamp and text, as often as they were seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from vllmperf.errors import TargetError, UsageError
+from vllmperf.kube.errors import BadRequestError, LogsGoneError, NotFoundError
+from vllmperf.kube.recent import Recent
+from vllmperf.kube.stamps import NS_PER_S, format_stamp, parse_stamp
+from vllmperf.kube.stop import Stop
+from vllmperf.kube.transport import LONG_PATIENCE_S, Request, Transport, chunks
+
+SILENCE_S = 30.0
+"""Balancers drop idle connections without telling; after such a silence a followed log is asked for again."""
+LONGEST_STAMP = 40
+POLL_S, CUT_S = 0.5, 0.1
+LATE_S = 120.0
+"""A first line this long after the container's start hints at rotation."""
+LOST_LOG = b"unable to retrieve container logs for "
+WATCHER_FAILED = b"failed to create fsnotify watcher"
+
+
+class LogLine(NamedTuple):
+    """`stamp_ns` is the runtime's (UTC, since the epoch), None where it sent none; `text` has no line end."""
+
+    stamp_ns: int | None
+    text: bytes
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something the reader of the log must know. kind: "rotated", "late", "gone"."""
+
+    kind: str
+    text: str
+    stamp_ns: int | None = None
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of a container; a restart makes another."""
+
+    restarts: int
+    identity: str
+    running: bool
+    started_ns: int | None
+
+
+class LogStream:
+    """Iterate once to get LogLines; `notes` grows meanwhile.
+
+    Without `follow`: what the node still has of the current run, or with `previous` of the one before.
+    With `follow`: waits for the container to start, gives its lines as they come, and ends when that run of it ends,
+    the pod is deleted, or `stop` is set. Raises LogsGoneError, ApiError, UnreachableError.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        namespace: str,
+        pod: str,
+        container: str | None = None,
+        follow: bool = False,
+        previous: bool = False,
+        since_ns: int | None = None,
+        stop: Stop | None = None,
+        patience_s: float = LONG_PATIENCE_S,
+        silence_s: float = SILENCE_S,
+    ):
+        self.notes: list[Note] = []
+        self._transport, self._pod_path = transport, f"/api/v1/namespaces/{namespace}/pods/{pod}"
+        self._name, self._container, self._follow, self._previous = pod, container, follow, previous
+        self._since_ns, self._stop = since_ns, stop or Stop()
+        self._patience_s, self._silence_s = patience_s, silence_s
+        self._started_ns: int | None = None
+        self._recent = Recent()
+
+    def __iter__(self) -> Iterator[LogLine]:
+        if self._container is None:
+            self._container = self._only_container()
+        try:
+            yield from self._followed() if self._follow else self._read_all(self._previous)
+        except NotFoundError:
+            if not self._follow:
+                raise
+            self._note("gone", f"pod {self._name} was deleted")
+        except TargetError:
+            if not self._stop.is_set():
+                raise
+
+    # One run
+
+    def _followed(self) -> Iterator[LogLine]:
+        run = self._begun()
+        while run is not None and not self._stop.is_set():
+            response = self._open(follow=True)
+            if (
+                self._run().identity != run.identity
+            ):  # it was restarted before this answer began: not our run's log
+                response.close()
+                break
+            self._started_ns = run.started_ns
+            ended = yield from self._lines(response, keep_tail=False)
+            now = self._run()
+            if now.identity != run.identity or not now.running:
+                break
+            self._stop.wait(POLL_S if ended else CUT_S)
+        if run is not None and not self._stop.is_set():
+            yield from self._rest(run)
+
+    def _rest(self, run: _Run) -> Iterator[LogLine]:
+        """What the run wrote after the connection was cut: it has ended, so reading to the end is enough."""
+        now = self._run()
+        if now.restarts > run.restarts + 1:
+            self._note(
+                "gone", f"{self._name}/{self._container} was restarted twice: the end of this log is lost"
+            )
+            return
+        try:
+            yield from self._read_all(previous=now.identity != run.identity)
+        except (BadRequestError, LogsGoneError) as gone:
+            self._note("gone", f"the end of the log of {self._name}/{self._container} may be missing: {gone}")
+
+    def _read_all(self, previous: bool) -> Iterator[LogLine]:
+        """To the end of a log that is not followed, however often the connection breaks."""
+        ended = False
+        while not ended and not self._stop.is_set():
+            ended = yield from self._lines(self._open(previous=previous), keep_tail=True)
+            if not ended:
+                self._stop.wait(CUT_S)
+
+    def _begun(self) -> _Run | None:
+        """The container's run, waiting for its start; None when stopped before."""
+        while not self._stop.is_set():
+            run = self._run()
+            if run.identity:
+                return run
+            self._stop.wait(POLL_S)
+        return None
+
+    def _run(self) -> _Run:
+        status = self._pod().get("status") or {}
+        kinds = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
+        every = [one for kind in kinds for one in status.get(kind) or []]
+        found: dict[str, Any] = next((one for one in every if one["name"] == self._container), {})
+        state = found.get("state") or {}
+        inner = state.get("running") or state.get("terminated") or {}
+        started_ns = parse_stamp(inner.get("startedAt"))
+        return _Run(
+            int(found.get("restartCount") or 0),
+            found.get("containerID") or "",
+            "running" in state,
+            started_ns,
+        )
+
+    def _only_container(self) -> str:
+        spec = self._pod()["spec"]
+        names = [str(one["name"]) for one in spec["containers"]]
+        if len(names) > 1:
+            raise UsageError(f"pod {self._name} has several containers, name one of them: {', '.join(names)}")
+        return names[0]
+
+    def _pod(self) -> dict[str, Any]:
+        pod: dict[str, Any] = self._transport.call(
+            Request("GET", self._pod_path), self._stop, self._patience_s
+        )
+        return pod
+
+    # One answer
+
+    def _open(self, follow: bool = False, previous: bool = False) -> Any:
+        query = {"container": str(self._container), "timestamps": "true"}
+        query |= {"follow": "true"} if follow else {}
+        query |= {"previous": "true"} if previous else {}
+        since_ns = self._recent.resume_ns()
+        since_ns = self._since_ns if since_ns is None else since_ns
+        query |= {"sinceTime": format_stamp(since_ns)} if since_ns is not None else {}
+        request = Request("GET", self._pod_path + "/log", query, read_limit_s=self._silence_s)
+        return self._transport.open(request, self._stop, self._patience_s)
+
+    def _lines(self, response: Any, keep_tail: bool) -> Generator[LogLine, None, bool]:
+        """New lines of one answer. Returns whether it came to its proper end.
+
+        A last line without a line end counts only with keep_tail: elsewhere it may be half a line, and comes again.
+        """
+        body = _Body(response)
+        seen = self._recent.again()
+        with contextlib.closing(response), self._stop.interrupting(response):
+            for raw in body.lines():
+                line = _parsed(raw)
+                if line.stamp_ns is None and self._is_error(line.text):
+                    return False
+                if not seen.repeated(line) and self._wanted(line):
+                    self._look_for_gap(line, seen.missing(line))
+                    self._recent.add(line)
+                    yield line
+        tail = _parsed(body.tail)
+        if keep_tail and body.ended and body.tail and not seen.repeated(tail):
+            self._recent.add(tail)
+            yield tail
+        return body.ended
+
+    def _is_error(self, text: bytes) -> bool:
+        """The node says what went wrong in the place of the log, with status 200."""
+        if text.startswith(LOST_LOG):
+            raise LogsGoneError(f"the node no longer has this log of {self._name}/{self._container}")
+        failed = text.startswith(WATCHER_FAILED)
+        if failed:
+            self._stop.wait(POLL_S)
+        return failed
+
+    def _wanted(self, line: LogLine) -> bool:
+        return self._since_ns is None or line.stamp_ns is None or line.stamp_ns >= self._since_ns
+
+    def _look_for_gap(self, line: LogLine, missing: bool) -> None:
+        last_ns = self._recent.newest_ns
+        if missing:
+            self._note(
+                "rotated", "the log was rotated while the connection was down: lines may be missing", last_ns
+            )
+        if (
+            last_ns is None
+            and self._since_ns is None
+            and self._started_ns is not None
+            and line.stamp_ns is not None
+        ):
+            late_s = (line.stamp_ns - self._started_ns) / NS_PER_S
+            if late_s > LATE_S:
+                text = f"the first line is {late_s:.0f} s after the container's start: earlier ones may be rotated away"
+                self._note("late", text, line.stamp_ns)
+
+    def _note(self, kind: str, text: str, stamp_ns: int | None = None) -> None:
+        self.notes.append(Note(kind, text, stamp_ns))
+
+
+class _Body:
+    """The lines of a body; `ended` tells a proper end from a cut, `tail` is what came after the last line end."""
+
+    def __init__(self, response: Any):
+        self._response = response
+        self.ended, self.tail = False, b""
+
+    def lines(self) -> Iterator[bytes]:
+        from urllib3.exceptions import HTTPError
+
+        parts: list[bytes] = []
+        try:
+            for data in chunks(self._response):
+                first, *others = data.split(b"\n")
+                parts.append(first)
+                for rest in others:
+                    yield b"".join(parts)
+                    parts = [rest]
+        except (HTTPError, OSError):
+            return
+        self.ended, self.tail = True, b"".join(parts)
+
+
+def _parsed(raw: bytes) -> LogLine:
+    stamp, _, text = raw.partition(b" ")
+    stamp_ns = parse_stamp(stamp.decode("ascii", "replace")) if len(stamp) <= LONGEST_STAMP else None
+    return LogLine(None, raw) if stamp_ns is None else LogLine(stamp_ns, text)

@@ -1,0 +1,333 @@
+"""Requests to the API server: TLS and proxies from the kubernetes package, retries and messages from here.
+
+Of the package only the connection pool is used, so that its releases 30 to 37 do the same: its own calls differ in how
+they read logs, treat 410, repeat and decode. Nothing else in vllmperf imports `kubernetes`, and it is imported at the
+first request, since that takes a second or more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import shutil
+import ssl
+import tempfile
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from vllmperf.errors import TargetError, UsageError
+from vllmperf.kube.credentials import Credentials, credentials_of, impersonation
+from vllmperf.kube.errors import ApiError, Asked, UnreachableError, error_of
+from vllmperf.kube.kubeconfig import Context
+from vllmperf.kube.rights import right_of
+from vllmperf.kube.stop import Stop
+
+CONNECT_LIMIT_S = 10.0
+READ_LIMIT_S = 30.0
+PATIENCE_S = 6.0
+"""How long a call is repeated when the server fails or cannot be reached."""
+LONG_PATIENCE_S = 120.0
+"""The same for watches and followed logs, which outlive an API server's restart."""
+MOST_OF_AN_ERROR = 100_000
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call. `body` is JSON unless it is bytes; `read_limit_s` is the longest silence."""
+
+    method: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    read_limit_s: float = READ_LIMIT_S
+
+    def target(self) -> str:
+        return quote(self.path, safe="/:@!$&'()*+,;=~") + (f"?{urlencode(self.query)}" if self.query else "")
+
+    def payload(self) -> bytes | None:
+        return (
+            self.body if self.body is None or isinstance(self.body, bytes) else json.dumps(self.body).encode()
+        )
+
+
+class Transport:
+    """May be used from several threads. `close()` it: it keeps connections, and keys in files."""
+
+    def __init__(self, context: Context):
+        self.context = context
+        self.server = str(context.cluster["server"]).rstrip("/")
+        self.credentials: Credentials = credentials_of(context)
+        self._extra = impersonation(context.user)
+        self._files = _Files()
+        self._lock = threading.Lock()
+        self._pool: Any = None
+        self._pool_certificate: tuple[str, str] | None = None
+
+    def close(self) -> None:
+        with self._lock:
+            if self._pool is not None:
+                self._pool.clear()
+                self._pool = None
+        self._files.close()
+
+    def call(self, request: Request, stop: Stop | None = None, patience_s: float = PATIENCE_S) -> Any:
+        """The JSON of the answer. Raises ApiError or UnreachableError, after repeating what may pass."""
+        for trial in self._trials(request, stop, patience_s):
+            with trial, contextlib.closing(self._accepted(request, stop, trial)) as response:
+                body = response.read()
+                response.release_conn()
+                return _decoded(body, self.asked(request))
+        raise AssertionError("trials end with an error")
+
+    def open(self, request: Request, stop: Stop | None = None, patience_s: float = PATIENCE_S) -> Any:
+        """An urllib3 response of status 2xx whose body is still to be read, and closed by the caller."""
+        for trial in self._trials(request, stop, patience_s):
+            with trial:
+                return self._accepted(request, stop, trial)
+        raise AssertionError("trials end with an error")
+
+    def _accepted(self, request: Request, stop: Stop | None, trial: _Trial) -> Any:
+        response = self.send(request, stop)
+        if response.status < 300:
+            return response
+        with contextlib.closing(response):
+            trial.wait_s = _retry_after(response)
+            raise error_of(response.status, response.read(MOST_OF_AN_ERROR), self.asked(request))
+
+    def send(self, request: Request, stop: Stop | None = None) -> Any:
+        """One attempt, whatever its status; credentials are renewed once after a 401. Raises urllib3's errors."""
+        response = self._once(request, stop)
+        if response.status == 401 and self.credentials.renew():
+            response.drain_conn()
+            response.release_conn()
+            response = self._once(request, stop)
+        return response
+
+    def asked(self, request: Request) -> Asked:
+        """What messages about a request say."""
+        watching = "watch" in request.query
+        right, namespace = right_of(request.method, request.path, watching) or (None, None)
+        where = f" in namespace {namespace!r}" if namespace else ""
+        return Asked(
+            self.server, request.method, request.path, f"{right}{where}" if right else None, namespace
+        )
+
+    def _trials(self, request: Request, stop: Stop | None, patience_s: float) -> Iterator[_Trial]:
+        until, wait_s = time.monotonic() + patience_s, FIRST_WAIT_S
+        while True:
+            trial = _Trial(self, request)
+            yield trial
+            assert trial.failure is not None
+            pause_s = trial.wait_s if trial.wait_s is not None else wait_s * random.uniform(0.7, 1.0)
+            if not trial.may_pass or time.monotonic() + pause_s > until:
+                raise trial.failure
+            if (stop or Stop()).wait(pause_s):
+                raise trial.failure
+            wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+
+    def _once(self, request: Request, stop: Stop | None) -> Any:
+        import urllib3
+
+        silence_s = stop.at_most(request.read_limit_s) if stop else request.read_limit_s
+        return self._connections().request(
+            request.method,
+            self.server + request.target(),
+            body=request.payload(),
+            headers=self._headers(request),
+            timeout=urllib3.Timeout(connect=CONNECT_LIMIT_S, read=silence_s),
+            preload_content=False,
+            retries=False,
+            redirect=False,
+        )
+
+    def _headers(self, request: Request) -> Any:
+        import urllib3
+
+        from vllmperf import __version__
+
+        headers = urllib3.HTTPHeaderDict(
+            {"Accept": "application/json, */*", "User-Agent": f"vllmperf/{__version__}"}
+        )
+        if request.body is not None:
+            headers["Content-Type"] = request.content_type
+        for name, value in [*self._extra, *request.headers.items()]:
+            headers.add(name, value)
+        authorization = self.credentials.authorization()
+        if authorization:
+            headers["Authorization"] = authorization
+        return headers
+
+    def _connections(self) -> Any:
+        """The package's pool, made anew when a plugin has given another certificate."""
+        certificate = self.credentials.certificate()
+        with self._lock:
+            if self._pool is None or certificate != self._pool_certificate:
+                self._pool, self._pool_certificate = self._new_pool(certificate), certificate
+            return self._pool
+
+    def _new_pool(self, certificate: tuple[str, str] | None) -> Any:
+        from kubernetes import client
+
+        cluster, user, files = self.context.cluster, self.context.user, self._files
+        settings = client.Configuration()
+        settings.host = self.server
+        settings.verify_ssl = not cluster.get("insecure-skip-tls-verify")
+        folder = self.context.cluster_folder
+        system = ssl.get_default_verify_paths().cafile
+        settings.ssl_ca_cert = files.of(cluster, "certificate-authority", folder) or system
+        folder = self.context.user_folder
+        settings.cert_file = files.of(user, "client-certificate", folder)
+        settings.key_file = files.of(user, "client-key", folder)
+        if certificate is not None:
+            settings.cert_file, settings.key_file = map(files.write, certificate)
+        settings.tls_server_name = cluster.get("tls-server-name")
+        settings.proxy, settings.no_proxy = _proxy(self.server, cluster)
+        if not settings.verify_ssl:
+            _accept_insecure()
+        return client.ApiClient(settings).rest_client.pool_manager
+
+
+class _Trial:
+    """One attempt: keeps its failure, and tells whether another may succeed."""
+
+    def __init__(self, transport: Transport, request: Request):
+        self._transport, self._request = transport, request
+        self.failure: TargetError | None = None
+        self.may_pass = False
+        self.wait_s: float | None = None
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        from urllib3.exceptions import HTTPError
+
+        if isinstance(error, ApiError):
+            self.failure, self.may_pass = error, error.status == 429 or error.status >= 500
+        elif isinstance(error, HTTPError):
+            self.failure, self.may_pass = self._transport_failure(error)
+        return self.failure is not None
+
+    def _transport_failure(self, error: Exception) -> tuple[TargetError, bool]:
+        from urllib3.exceptions import LocationValueError, SSLError
+
+        server = self._transport.server
+        if isinstance(error, LocationValueError):
+            return UnreachableError(f"{server} is not the address of an API server: {error}"), False
+        if isinstance(error, SSLError):
+            return UnreachableError(
+                f"{server} cannot be trusted: {root_cause(error)}; see certificate-authority in the kubeconfig"
+            ), False
+        return UnreachableError(
+            f"cannot reach the API server {server} (context {self._transport.context.name!r}): {root_cause(error)}"
+        ), True
+
+
+class _Files:
+    """Certificates and keys that came as data, in files, since TLS libraries want files; gone with the owner."""
+
+    def __init__(self) -> None:
+        self._folder: str | None = None
+        self._finalizer: Any = None
+        self._written: dict[str, str] = {}
+
+    def of(self, entry: Mapping[str, Any], key: str, folder: Path) -> str | None:
+        """The file for `key` or `key-data` of a kubeconfig entry."""
+        import base64
+
+        if entry.get(f"{key}-data"):
+            try:
+                return self.write(base64.b64decode(entry[f"{key}-data"]).decode())
+            except ValueError:
+                raise UsageError(f"{key}-data in the kubeconfig is not base64 of a PEM file") from None
+        if not entry.get(key):
+            return None
+        path = folder / str(entry[key])
+        if not path.is_file():
+            raise UsageError(f"{key} in the kubeconfig is {path}, which is not there")
+        return str(path)
+
+    def write(self, text: str) -> str:
+        if text not in self._written:
+            if self._folder is None:
+                self._folder = tempfile.mkdtemp(prefix="vllmperf-kube-")
+                self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            path = Path(self._folder, str(len(self._written)))
+            path.touch(mode=0o600)
+            path.write_text(text)
+            self._written[text] = str(path)
+        return self._written[text]
+
+    def close(self) -> None:
+        if self._finalizer is not None:
+            self._finalizer()
+        self._folder, self._written = None, {}
+
+
+def chunks(response: Any) -> Iterator[bytes]:
+    """The pieces of a body as they arrive. Raises urllib3's errors when the connection breaks before the end."""
+    if not hasattr(response, "read1"):  # urllib3 1.26
+        yield from response.stream(65536)
+        return
+    while True:
+        data = response.read1(65536)
+        if not data:
+            return
+        yield data
+
+
+def _decoded(body: bytes, asked: Asked) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        start = body[:80].decode(errors="replace")
+        raise ApiError(
+            f"{asked.server} does not answer as an API server: {start!r} instead of JSON"
+        ) from None
+
+
+def _retry_after(response: Any) -> float | None:
+    try:
+        return max(0.0, float(response.headers.get("Retry-After", "")))
+    except ValueError:
+        return None
+
+
+def _proxy(server: str, cluster: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """(proxy, hosts without one): of the kubeconfig, else of the environment, as kubectl does."""
+    from urllib.request import getproxies
+
+    found = getproxies()
+    scheme = server.partition(":")[0]
+    if cluster.get("proxy-url"):
+        return str(cluster["proxy-url"]), None
+    return found.get(scheme), found.get("no")
+
+
+def _accept_insecure() -> None:
+    from urllib3.exceptions import InsecureRequestWarning
+
+    # The user's kubeconfig says so; a warning for each request would hide the results.
+    warnings.filterwarnings("ignore", category=InsecureRequestWarning)
+
+
+def root_cause(error: BaseException) -> str:
+    """The innermost reason, such as "Connection refused", without the objects that urllib3 prints around it."""
+    reason = getattr(error, "reason", None)
+    inner = reason if isinstance(reason, BaseException) else error.__cause__ or error.__context__
+    if inner is not None and inner is not error:
+        return root_cause(inner)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
