@@ -13,7 +13,7 @@ from vllmperf.kube.stamps import parse_duration, parse_stamp
 from vllmperf.kube.transport import Transport
 
 _PULLED = re.compile(
-    r'Successfully pulled image ".*?"(?: in (\S+?))?(?: \((\S+) including waiting\))?(?:\.|\s|$)'
+    r'Successfully pulled image ".*?"(?: in (\S+?))?(?: \((\S+) including waiting\))?\.?(?:\s|$)'
 )
 _SIZE = re.compile(r"Image size: (\d+) bytes")
 _PRESENT = re.compile(r'(?:Container )?[Ii]mage ".*?" already present on machine')
