@@ -8,14 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vllmperf.startup.kubetime import duration_s, time_ns
+from vllmperf.kube.events import parse_pulled
+from vllmperf.kube.stamps import parse_stamp
 
 Json = Mapping[str, Any]
-_PULLED = re.compile(
-    r'Successfully pulled image "(?P<image>[^"]*)"(?: in (?P<time>\S+))?'
-    r"(?: \((?P<waiting>\S+) including waiting\))?(?:\. Image size: (?P<bytes>\d+) bytes)?"
-)
-_PRESENT = re.compile(r'Container image "(?P<image>[^"]*)" already present on machine')
 _CONTAINER = re.compile(r"\{(?P<name>[^}]*)\}$")
 _PROBE = re.compile(r"(Startup|Readiness|Liveness) probe (?:failed|errored)")
 
@@ -25,7 +21,6 @@ class Pull:
     """One image pull. `seconds` is the kubelet's number without, `waiting_s` with the time in its queue."""
 
     container: str
-    image: str
     start_ns: int | None
     end_ns: int
     is_present: bool
@@ -61,16 +56,16 @@ def first_ns(event: Json) -> int | None:
 def last_ns(event: Json) -> int | None:
     """When it last happened."""
     series = event.get("series") or {}
-    return time_ns(series.get("lastObservedTime")) or _first(
+    return parse_stamp(series.get("lastObservedTime")) or _first(
         event, "lastTimestamp", "deprecatedLastTimestamp", "eventTime", "firstTimestamp"
     )
 
 
 def _first(event: Json, *names: str) -> int | None:
     for name in names:
-        if (found := time_ns(event.get(name))) is not None:
+        if (found := parse_stamp(event.get(name))) is not None:
             return found
-    return time_ns(event["metadata"].get("creationTimestamp"))
+    return parse_stamp(event["metadata"].get("creationTimestamp"))
 
 
 def count(event: Json) -> int:
@@ -119,17 +114,14 @@ def _pull(name: str, event: Json, start_ns: int | None) -> Pull | None:
     at = first_ns(event)
     if at is None:
         return None
-    if present := _PRESENT.search(message(event)):
-        return Pull(name, present["image"], at, at, True)
-    pulled = _PULLED.search(message(event))
-    if pulled is None:
+    told = parse_pulled(message(event))
+    if told is None:
         return None
-    seconds = duration_s((pulled["time"] or "").rstrip("."))
-    waiting = duration_s(pulled["waiting"] or "")
-    if start_ns is None and (whole := waiting or seconds) is not None:
-        start_ns = at - round(whole * 1e9)
-    size = int(pulled["bytes"]) if pulled["bytes"] else None
-    return Pull(name, pulled["image"], start_ns, at, False, seconds, waiting, size)
+    if told.already_present:
+        return Pull(name, at, at, True)
+    if start_ns is None and (whole_s := told.with_waiting_s or told.duration_s) is not None:
+        start_ns = at - round(whole_s * 1e9)
+    return Pull(name, start_ns, at, False, told.duration_s, told.with_waiting_s, told.image_bytes)
 
 
 def probe_failures(events: Iterable[Json]) -> dict[str, int]:

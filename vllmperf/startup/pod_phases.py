@@ -13,14 +13,13 @@ from typing import Any
 
 from vllmperf.startup import pod_events, pod_status
 from vllmperf.startup.join import Seen, after_log, end_of, imports, log_phases
-from vllmperf.startup.kubetime import NS
 from vllmperf.startup.pod_status import not_before
-from vllmperf.startup.result import Failure, Phase, Start, StartupLog
+from vllmperf.startup.result import NS_PER_S, Failure, Phase, Start, StartupLog
 from vllmperf.startup.waterfall import fill
 
 Json = Mapping[str, Any]
-WATCH_LATE_NS = 3 * NS
-FLIP_NS = 60 * NS
+WATCH_LATE_NS = 3 * NS_PER_S
+FLIP_NS = 60 * NS_PER_S
 WATCH_RESOLUTION_S = 0.1
 
 
@@ -150,7 +149,9 @@ def _span(
     if start is None or end is None:
         return []
     return (
-        [Phase(name, start, not_before(end, start), source, 1.0, detail=detail)] if end > start - NS else []
+        [Phase(name, start, not_before(end, start), source, 1.0, detail=detail)]
+        if end > start - NS_PER_S
+        else []
     )
 
 
@@ -163,14 +164,14 @@ def _scheduled(pod: Json, events: list[Json]) -> int | None:
             event.get("reason") == "Scheduled"
             and whole is not None
             and at is not None
-            and 0 <= at - whole < NS
+            and 0 <= at - whole < NS_PER_S
         ):
             return at
     return whole
 
 
 def _pull_phase(pull: pod_events.Pull, first_ns: int | None) -> Phase:
-    is_before = first_ns is None or pull.end_ns < first_ns + NS
+    is_before = first_ns is None or pull.end_ns < first_ns + NS_PER_S
     return Phase(
         "image_pull",
         pull.start_ns,
@@ -185,8 +186,8 @@ def _pull_phase(pull: pod_events.Pull, first_ns: int | None) -> Phase:
 
 def _pull_words(pull: pod_events.Pull) -> str:
     if pull.is_present:
-        return f"{pull.image} was on the node"
-    words = [pull.image]
+        return "was on the node"
+    words = ["pulled"]
     if pull.waiting_s is not None:
         words.append(f"{pull.waiting_s:g} s with waiting")
     if pull.bytes is not None:
@@ -250,12 +251,12 @@ def _ready(pod: Json, container: str, log: StartupLog | None, seen: PodSeen) -> 
     if whole is None:
         return _Ready(None)
     if seen.ready_ns is not None:
-        off_s = (seen.ready_ns - whole) / NS
+        off_s = (seen.ready_ns - whole) / NS_PER_S
         note = f"Ready was seen {off_s:+.1f} s from the cluster's time of it: clocks differ, the cluster's is taken"
         return _Ready(not_before(whole, up), "status", 1.0, (note,))
     if log is not None and up is not None and whole - up > _slack_ns(pod, container):
         note = (
-            f"Ready turned True {(whole - up) / NS:,.0f} s after the server was up: a later change, not the start's; "
+            f"Ready turned True {(whole - up) / NS_PER_S:,.0f} s after the server was up: a later change, not the start's; "
             "the log's `startup complete` stands for it"
         )
         return _Ready(up, "log", log_resolution(log), (note,))
@@ -265,7 +266,7 @@ def _ready(pod: Json, container: str, log: StartupLog | None, seen: PodSeen) -> 
 
 def _seen_ready(at_ns: int, whole_ns: int | None, up_ns: int | None) -> _Ready:
     """As the watch saw it, but within the second that the condition gives."""
-    if whole_ns is not None and at_ns > whole_ns + NS:
+    if whole_ns is not None and at_ns > whole_ns + NS_PER_S:
         return _Ready(not_before(whole_ns, up_ns), "watch", 1.0)
     return _Ready(not_before(at_ns, up_ns), "watch", WATCH_RESOLUTION_S)
 
@@ -283,7 +284,7 @@ def _slack_ns(pod: Json, container: str) -> int:
             seconds = int(probe.get("initialDelaySeconds") or 0) + rounds * int(
                 probe.get("periodSeconds") or 10
             )
-            return FLIP_NS + seconds * NS
+            return FLIP_NS + seconds * NS_PER_S
     return FLIP_NS
 
 
@@ -295,19 +296,21 @@ def _clock_notes(
     scheduled = pod_status.condition_ns(pod, "PodScheduled")
     pulls = [pull.start_ns for pull in pod_events.pulls(events)]
     node = min((at for at in [*pulls, started.start_ns if started else None] if at is not None), default=None)
-    if scheduled is not None and node is not None and node <= scheduled - NS:
+    if scheduled is not None and node is not None and node <= scheduled - NS_PER_S:
         notes.append(_behind("the node's clock", "the control plane's", scheduled - node))
     first = log.first_log_ns if log and log.clock and log.clock.source == "envelope" else None
-    if started is not None and first is not None and first <= started.start_ns - NS:
+    if started is not None and first is not None and first <= started.start_ns - NS_PER_S:
         notes.append(_behind("the clock of the log's stamps", "the node's", started.start_ns - first))
     up = log.ready_ns if log and first is not None else None
-    if up is not None and ready.ns is not None and ready.ns <= up - NS:
+    if up is not None and ready.ns is not None and ready.ns <= up - NS_PER_S:
         notes.append(_behind("the clock of Ready", "the log's", up - ready.ns))
     return tuple(notes)
 
 
 def _behind(one: str, other: str, by_ns: int) -> str:
-    return f"{one} is {by_ns / NS:.1f} s behind {other}: spans between the two are cut to 0, not negative"
+    return (
+        f"{one} is {by_ns / NS_PER_S:.1f} s behind {other}: spans between the two are cut to 0, not negative"
+    )
 
 
 def _facts(
@@ -319,7 +322,7 @@ def _facts(
         "namespace": pod["metadata"].get("namespace"),
         "node": pod["spec"].get("nodeName"),
         "container": container,
-        "image": status.get("image") or (pull.image if pull else None),
+        "image": status.get("image"),
         "image_bytes": pull.bytes if pull else None,
         "pull_s": pull.seconds if pull else None,
         "pull_with_waiting_s": pull.waiting_s if pull else None,
@@ -328,7 +331,7 @@ def _facts(
     }
     created = pod_status.created_ns(pod)
     if ready.ns is not None and created is not None:
-        facts["created_to_ready_s"] = (ready.ns - created) / NS
+        facts["created_to_ready_s"] = (ready.ns - created) / NS_PER_S
     if started := pod_status.current(pod, container):
         facts["container_started_ns"] = started.start_ns
     for kind, times in pod_events.probe_failures(events).items():

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vllmperf.kube.stamps import NS_PER_S, parse_stamp
 from vllmperf.startup.containers import is_sidecar
-from vllmperf.startup.kubetime import NS, time_ns
 
 Json = Mapping[str, Any]
 
@@ -27,7 +27,7 @@ class Ran:
 def condition_ns(pod: Json, kind: str) -> int | None:
     """When a condition turned True last; None while it is not."""
     found = condition(pod, kind)
-    return time_ns(found.get("lastTransitionTime")) if found.get("status") == "True" else None
+    return parse_stamp(found.get("lastTransitionTime")) if found.get("status") == "True" else None
 
 
 def condition(pod: Json, kind: str) -> Json:
@@ -38,7 +38,7 @@ def condition(pod: Json, kind: str) -> Json:
 
 
 def created_ns(pod: Json) -> int | None:
-    return time_ns(pod["metadata"].get("creationTimestamp"))
+    return parse_stamp(pod["metadata"].get("creationTimestamp"))
 
 
 def container_status(pod: Json, name: str) -> Json:
@@ -94,10 +94,10 @@ def init_containers(pod: Json) -> list[Ran]:
 
 
 def _ran(status: Json, part: Json) -> Ran | None:
-    start = time_ns(part.get("startedAt"))
+    start = parse_stamp(part.get("startedAt"))
     if start is None:
         return None
-    end = time_ns(part.get("finishedAt"))
+    end = parse_stamp(part.get("finishedAt"))
     count = int(status.get("restartCount") or 0)
     return Ran(str(status["name"]), start, end, count, part.get("exitCode"), part.get("reason"))
 
@@ -109,6 +109,6 @@ def _status(pod: Json) -> Json:
 
 def not_before(whole_ns: int, floor_ns: int | None) -> int:
     """A whole-second time means any instant of its second: with a floor in this second, it is not before that."""
-    if floor_ns is not None and whole_ns < floor_ns < whole_ns + NS:
+    if floor_ns is not None and whole_ns < floor_ns < whole_ns + NS_PER_S:
         return floor_ns
     return whole_ns

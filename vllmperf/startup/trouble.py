@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from vllmperf.kube.stamps import NS_PER_S, parse_stamp
 from vllmperf.startup import pod_events, pod_status
-from vllmperf.startup.kubetime import NS, time_ns
 from vllmperf.startup.result import Failure, StartupLog
 
 Json = Mapping[str, Any]
@@ -84,8 +84,8 @@ def _unschedulable(pod: Json, events: list[Json], now_ns: int, grace_s: float) -
     mine = pod_events.of_pod(events, pod)
     if any(event.get("reason") == "TriggeredScaleUp" for event in mine):
         return None
-    since = time_ns(found.get("lastTransitionTime")) or pod_status.created_ns(pod) or now_ns
-    if now_ns - since < grace_s * NS:
+    since = parse_stamp(found.get("lastTransitionTime")) or pod_status.created_ns(pod) or now_ns
+    if now_ns - since < grace_s * NS_PER_S:
         return None
     return Failure(
         "scheduling", None, f"unschedulable: {found.get('message') or 'no message'}", "Unschedulable"
