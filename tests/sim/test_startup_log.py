@@ -105,11 +105,15 @@ def test_lines_begin_as_the_release_lets_them_begin() -> None:
     assert "(Worker pid=13) INFO TIME [cpu_worker" in begins(version="0.28", platform="cpu")
 
 
-@pytest.mark.parametrize(("version", "prefixed"), [("0.19", True), ("0.28", False)])
-def test_progress_bars_and_uvicorn_have_the_prefix_up_to_0_27(version: str, prefixed: bool) -> None:
-    told = texts(StartupScript(version=version))
-    bare = [text for text in told if text.endswith("Application startup complete.")]
-    assert bare[0].startswith("(APIServer pid=1)") == prefixed
+@pytest.mark.parametrize(
+    ("version", "bar", "uvicorn"), [("0.19", True, True), ("0.28", False, True), ("0.32.0", False, False)]
+)
+def test_bars_lost_their_prefix_in_0_28_and_uvicorn_later(version: str, bar: bool, uvicorn: bool) -> None:
+    told = write(StartupScript(version=version), START_NS).decode().split("\n")
+    ready = next(text for text in told if text.endswith("Application startup complete."))
+    shards = next(text for text in told if "100% Completed" in text)
+    assert ready.startswith("(APIServer pid=1) ") == uvicorn
+    assert shards.startswith("(EngineCore pid=12) ") == bar
 
 
 def test_a_message_of_several_lines_repeats_its_header_after_a_carriage_return() -> None:

@@ -57,12 +57,12 @@ def fitting(event: str, version: str, names: Iterable[str], such: str = "") -> M
 FILES = {
     "args": (
         ("0.23.0", "api_utils.py"),
-        ("0.10.2", "utils.py"),
+        ("0.10.1", "utils.py"),
         ("0.9.1", "cli_args.py"),
         ("0", "api_server.py"),
     ),
-    "architecture": (("0.11.0", "model.py"), ("0", "config.py")),
-    "max_model_len": (("0.11.0", "model.py"), ("0", "config.py")),
+    "architecture": (("0.11.0", "model.py"), ("0", "__init__.py")),
+    "max_model_len": (("0.11.0", "model.py"), ("0", "__init__.py")),
     "chunked_prefill": (("0.10.0", "scheduler.py"), ("0", "config.py")),
     "concurrency": (("0.8.0", "kv_cache_utils.py"), ("0", "executor_base.py")),
     "weights_took": (("0.9.0", "default_loader.py"), ("0", "loader.py")),
@@ -154,9 +154,10 @@ class Course:
             old = "VllmWorkerProcess" if script.runner == "V0" else "VllmWorker"
             same = Process(old, pid, index)
             return same, same
-        name = "Worker"
+        name = "Worker" if self.style.at_least("0.10.2") else "VllmWorker"
         for size, letter, place_ in ((script.dp, "DP", dp), (script.pp, "PP", pp), (script.tp, "TP", tp)):
-            name += f"_{letter}{place_}" if size > 1 and not alone else ""
+            joint = "_" if self.style.at_least("0.10.2") or not name.endswith("Worker") else " "
+            name += f"{joint}{letter}{place_}" if size > 1 and not alone else ""
         early = "Worker" if self.style.at_least("0.18.0") else name
         return Process(name, pid, index), Process(early, pid, index)
 

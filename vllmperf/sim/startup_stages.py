@@ -130,7 +130,7 @@ def _places(course: Course) -> None:
     script = course.script
     more: dict[str, Any] = {"pcp_rank": 0} if course.style.at_least("0.11.1") else {}
     for rank in course.ranks:
-        if script.runner != "V0" and (rank.speaks or course.style.at_least("0.19.0")):
+        if (script.runner != "V0" or course.style.at_least("0.8.0")) and rank.speaks:
             course.say(
                 "rank",
                 rank.before,
@@ -150,6 +150,8 @@ def _begin_loading(course: Course, rank: Rank) -> None:
         course.say("load_scratch", rank.process, file="model_runner.py")
     else:
         course.say("load_start", rank.process, file=_runner_file(course), model=script.model)
+        if script.runner == "V1" and script.platform != "cpu" and script.number <= (0, 11, 0):
+            course.say("load_scratch", rank.process)
     if script.platform != "cpu":
         course.line(rank.process, _attention(course), source=place(f"{script.platform}.py"))
 
@@ -269,7 +271,7 @@ def profile(course: Course) -> None:
         if script.runner == "V0":
             _v0_profile(course, rank, seconds)
             continue
-        if course.say("warmup_run", rank.process, seconds=seconds):
+        if not script.eager and course.say("warmup_run", rank.process, seconds=seconds):
             course.note("warmup_run_s", rank.local, seconds)
         if script.platform == "cpu":
             course.say("cpu_warmup_end", rank.process)
@@ -304,7 +306,8 @@ def kv_cache(course: Course) -> None:
         course.say("blocks", course.engines[0], **_blocks(course))
         course.note("num_gpu_blocks", "", script.num_gpu_blocks)
         course.note("num_cpu_blocks", "", script.num_cpu_blocks)
-        course.say("concurrency", course.engines[0], length=length, times=script.kv_cache_tokens / length)
+        times = script.kv_cache_tokens / length
+        course.say("concurrency", course.engines[0], file="executor_base.py", length=length, times=times)
         return
     for rank in course.ranks:
         if rank.index % (script.tp * script.pp) == 0 or not course.style.at_least("0.11.0"):

@@ -1,7 +1,8 @@
 """How a release of vLLM lays out its lines: header, process prefix, colour, progress bars, JSON.
 
 Facts of vLLM 0.7.0 to 0.32: the bracket since 0.8.0, worker prefixes, process prefixes since 0.10.1 and their names,
-prefixes on every line of both streams up to 0.27, colours written even into a pipe from 0.10.1 to 0.16.
+prefixes on every line of both streams up to 0.27 (0.28: not on progress bars), colours even into a pipe from 0.10.1
+to 0.16.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Style:
             return ""
         if not self.names_processes:
             return _worker_prefix(process)
-        if line.source is None and self.at_least("0.28.0"):
+        if line.source is None and self.at_least("0.28.0" if line.logger == "bar" else "0.29.0"):
             return ""
         return self._coloured(f"({process.name} pid={process.pid})") + " "
 
