@@ -24,10 +24,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fake_http import Served, matches_fields, matches_labels, start
-
-Object = dict[str, Any]
-NS_PER_S = 1_000_000_000
+from fake_http import Served, start
+from fake_objects import (
+    Object,
+    chosen,
+    container_of,
+    crash,
+    meta_of,
+    owner_reference,
+    restart,
+    rfc3339,
+    state_of,
+    status_of_container,
+    terminate,
+)
 
 
 @dataclass
@@ -180,13 +190,13 @@ class FakeApi:
         running: bool = True,
     ) -> Object:
         """A pod, running unless told otherwise; containers are names, or whole container objects with "name"."""
-        spec = {"nodeName": "node-1", "containers": [_container(c) for c in containers]}
+        spec = {"nodeName": "node-1", "containers": [container_of(c) for c in containers]}
         if init_containers:
-            spec["initContainers"] = [_container(c) for c in init_containers]
-        meta = _meta(name, namespace, labels, created)
+            spec["initContainers"] = [container_of(c) for c in init_containers]
+        meta = meta_of(name, namespace, labels, created)
         if owner is not None:
-            meta["ownerReferences"] = [_owner_reference(owner)]
-        states = [_state(c["name"], running) for c in spec["containers"]]
+            meta["ownerReferences"] = [owner_reference(owner)]
+        states = [state_of(c["name"], running) for c in spec["containers"]]
         status = {"phase": "Running" if running else "Pending", "conditions": [], "containerStatuses": states}
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec, "status": status}
         return self.put("pods", pod)
@@ -239,7 +249,7 @@ class FakeApi:
         component: str = "kubelet",
     ) -> Object:
         """A core/v1 event about an object; with event_time (RFC 3339, µs) first and last are null, as the scheduler does."""
-        meta = _meta(
+        meta = meta_of(
             f"{about['metadata']['name']}.{self.version:x}",
             about["metadata"]["namespace"],
             None,
@@ -274,9 +284,9 @@ class FakeApi:
         revision: int = 1,
     ) -> tuple[Object, Object]:
         """A Deployment with its newest ReplicaSet; pods are added with add_pod(…, owner=replica_set)."""
-        meta = _meta(name, namespace, labels, None)
+        meta = meta_of(name, namespace, labels, None)
         meta["annotations"] = {"deployment.kubernetes.io/revision": str(revision)}
-        template = {"metadata": {"labels": labels}, "spec": {"containers": [_container("vllm")]}}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [container_of("vllm")]}}
         spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
         status = {"replicas": replicas, "readyReplicas": 0, "observedGeneration": 1}
         meta["generation"] = 1
@@ -293,9 +303,9 @@ class FakeApi:
     def add_replica_set(self, deployment: Object, name: str, revision: int) -> Object:
         """Another ReplicaSet of the deployment, which becomes its current revision."""
         namespace = deployment["metadata"]["namespace"]
-        meta = _meta(name, namespace, deployment["spec"]["selector"]["matchLabels"], None)
+        meta = meta_of(name, namespace, deployment["spec"]["selector"]["matchLabels"], None)
         meta["annotations"] = {"deployment.kubernetes.io/revision": str(revision)}
-        meta["ownerReferences"] = [_owner_reference(deployment)]
+        meta["ownerReferences"] = [owner_reference(deployment)]
         stored = self.find("deployments", deployment["metadata"]["name"], namespace)
         stored["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": str(revision)}
         self.put("deployments", stored)
@@ -345,7 +355,9 @@ class FakeApi:
             log = self.log_of(pod, container, namespace)
             log.run.ended = True
             log.previous, log.run = log.run, Run()
-            self.change_pod(pod, lambda p: _restart(_status_of(p, container), exit_code, reason), namespace)
+            self.change_pod(
+                pod, lambda p: restart(status_of_container(p, container), exit_code, reason), namespace
+            )
 
     def crash_container(
         self,
@@ -360,14 +372,14 @@ class FakeApi:
         with self.changed:
             self.log_of(pod, container, namespace).run.ended = True
             self.change_pod(
-                pod, lambda p: _crash(_status_of(p, container), exit_code, reason, waiting), namespace
+                pod, lambda p: crash(status_of_container(p, container), exit_code, reason, waiting), namespace
             )
 
     def start_container(self, pod: str, container: str = "vllm", namespace: str = "default") -> None:
         """A waiting container that never ran begins to."""
         with self.changed:
             self.change_pod(
-                pod, lambda p: _status_of(p, container).update(_state(container, True)), namespace
+                pod, lambda p: status_of_container(p, container).update(state_of(container, True)), namespace
             )
 
     def end_container(
@@ -381,7 +393,9 @@ class FakeApi:
         """It terminates and is not started again: followers get the rest and come to an end."""
         with self.changed:
             self.log_of(pod, container, namespace).run.ended = True
-            self.change_pod(pod, lambda p: _terminate(_status_of(p, container), exit_code, reason), namespace)
+            self.change_pod(
+                pod, lambda p: terminate(status_of_container(p, container), exit_code, reason), namespace
+            )
 
     # Faults
 
@@ -439,90 +453,3 @@ class FakeApi:
 
     def allowed(self, verb: str, resource: str) -> bool:
         return (verb, resource) not in self.denied and ("*", resource) not in self.denied
-
-
-def chosen(item: Object, query: dict[str, str]) -> bool:
-    labels = item["metadata"].get("labels") or {}
-    return matches_labels(labels, query.get("labelSelector", "")) and matches_fields(
-        item, query.get("fieldSelector", "")
-    )
-
-
-def rfc3339(when: datetime) -> str:
-    """Whole seconds, as in objects of the API."""
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _meta(name: str, namespace: str, labels: dict[str, str] | None, created: datetime | None) -> Object:
-    meta: Object = {"name": name, "namespace": namespace, "uid": f"uid-{name}-{time.monotonic_ns():x}"}
-    meta["creationTimestamp"] = rfc3339(created or datetime.now(UTC))
-    if labels:
-        meta["labels"] = dict(labels)
-    return meta
-
-
-def _owner_reference(owner: Object) -> Object:
-    meta = owner["metadata"]
-    return {
-        "apiVersion": owner["apiVersion"],
-        "kind": owner["kind"],
-        "name": meta["name"],
-        "uid": meta["uid"],
-        "controller": True,
-    }
-
-
-def _container(given: Object | str) -> Object:
-    return {"name": given, "image": "vllm/vllm-openai:v0.11.0"} if isinstance(given, str) else dict(given)
-
-
-def _state(name: str, running: bool) -> Object:
-    state = (
-        {"running": {"startedAt": rfc3339(datetime.now(UTC))}}
-        if running
-        else {"waiting": {"reason": "ContainerCreating"}}
-    )
-    identity = f"containerd://{name}-0" if running else ""
-    return {
-        "name": name,
-        "state": state,
-        "lastState": {},
-        "ready": False,
-        "started": running,
-        "restartCount": 0,
-        "containerID": identity,
-    }
-
-
-def _status_of(pod: Object, container: str) -> Object:
-    status = pod["status"]
-    all_of_them = status.get("containerStatuses", []) + status.get("initContainerStatuses", [])
-    found: Object = next(s for s in all_of_them if s["name"] == container)
-    return found
-
-
-def _terminate(status: Object, exit_code: int, reason: str) -> Object:
-    if "running" not in status["state"]:
-        return dict(status["lastState"].get("terminated", {}))
-    started = status["state"]["running"]["startedAt"]
-    ended = {
-        "exitCode": exit_code,
-        "reason": reason,
-        "startedAt": started,
-        "finishedAt": rfc3339(datetime.now(UTC)),
-    }
-    ended["containerID"] = status["containerID"]
-    status |= {"state": {"terminated": ended}, "ready": False, "started": False}
-    return ended
-
-
-def _crash(status: Object, exit_code: int, reason: str, waiting: str) -> None:
-    status["lastState"] = {"terminated": _terminate(status, exit_code, reason)}
-    status["state"] = {"waiting": {"reason": waiting}}
-
-
-def _restart(status: Object, exit_code: int, reason: str) -> None:
-    status["lastState"] = {"terminated": _terminate(status, exit_code, reason)}
-    status["restartCount"] += 1
-    status["containerID"] = f"containerd://{status['name']}-{status['restartCount']}"
-    status |= {"state": {"running": {"startedAt": rfc3339(datetime.now(UTC))}}, "started": True}

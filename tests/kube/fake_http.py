@@ -11,11 +11,13 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from fake_objects import chosen, merge
 
 if TYPE_CHECKING:
     from fake_api import FakeApi, Fault
@@ -364,8 +366,6 @@ class Served(BaseHTTPRequestHandler):
                 yield event_line("BOOKMARK", {"kind": kind, "metadata": {"resourceVersion": str(version)}})
 
     def _lines(self, part: dict[str, Any], new: list[Any], since: int) -> Iterator[bytes]:
-        from fake_api import chosen
-
         for version, kind, plural, item in new:
             inside = part["namespace"] in (None, item["metadata"]["namespace"])
             if version > since and plural == part["plural"] and inside and chosen(item, self.query):
@@ -462,48 +462,3 @@ def status_of(refused: RefusedError) -> dict[str, Any]:
 
 def event_line(kind: str, item: Any) -> bytes:
     return json.dumps({"type": kind, "object": item}).encode() + b"\n"
-
-
-def merge(into: dict[str, Any], patch: dict[str, Any]) -> None:
-    """RFC 7386."""
-    for key, value in patch.items():
-        if isinstance(value, dict):
-            merge(into.setdefault(key, {}), value)
-        elif value is None:
-            into.pop(key, None)
-        else:
-            into[key] = value
-
-
-def matches_fields(item: dict[str, Any], selector: str) -> bool:
-    for term in filter(None, selector.split(",")):
-        path, _, wanted = term.partition("=")
-        value: Any = item
-        for key in path.rstrip("!").split("."):
-            value = (value or {}).get(key)
-        if (str(value or "") == wanted.lstrip("=")) == path.endswith("!"):
-            return False
-    return True
-
-
-def matches_labels(labels: dict[str, str], selector: str) -> bool:
-    """The grammar of label selectors: a=b, a==b, a!=b, a in (b,c), a notin (b,c), a, !a."""
-    terms = re.findall(r"(?:[^,(]|\([^)]*\))+", selector)
-    return all(_term(labels, term.strip()) for term in terms)
-
-
-def _term(labels: dict[str, str], term: str) -> bool:
-    listed = re.fullmatch(r"(\S+)\s+(in|notin)\s*\(([^)]*)\)", term)
-    if listed:
-        values = {value.strip() for value in listed[3].split(",")}
-        return (labels.get(listed[1]) in values) == (listed[2] == "in")
-    checks: list[tuple[str, Callable[[str, str], bool]]] = [
-        ("!=", lambda key, value: labels.get(key) != value),
-        ("==", lambda key, value: labels.get(key) == value),
-        ("=", lambda key, value: labels.get(key) == value),
-    ]
-    for mark, check in checks:
-        key, found, value = term.partition(mark)
-        if found:
-            return check(key.strip(), value.strip())
-    return term[1:] not in labels if term.startswith("!") else term in labels

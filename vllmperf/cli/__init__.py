@@ -14,6 +14,7 @@ from vllmperf.errors import UsageError, VllmperfError
 
 COMMANDS = {
     "bench": "load a server and measure how fast it serves",
+    "kube": "check rights in a Kubernetes cluster, delete pods",
     "report": "show a recorded run again: table, JSON, CSV, HTML",
     "sim": "run the simulated server",
 }

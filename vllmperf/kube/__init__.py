@@ -14,7 +14,7 @@ The only package that imports `kubernetes`; it does so at the first request, sin
 """
 
 from vllmperf.kube import rights, workloads
-from vllmperf.kube.cluster import Cluster, connect, pods_path
+from vllmperf.kube.cluster import Cluster, connect
 from vllmperf.kube.errors import (
     ApiError,
     BadRequestError,
@@ -28,6 +28,7 @@ from vllmperf.kube.errors import (
     UnreachableError,
 )
 from vllmperf.kube.events import Pulled, event_ns, parse_pulled
+from vllmperf.kube.lists import Object, pods_path
 from vllmperf.kube.logs import LogLine, LogStream, Note
 from vllmperf.kube.proxy import PodAnswer, PodStream
 from vllmperf.kube.stamps import format_stamp, parse_duration, parse_stamp
@@ -46,6 +47,7 @@ __all__ = [
     "LogsGoneError",
     "NotFoundError",
     "Note",
+    "Object",
     "PodAnswer",
     "PodStream",
     "Pulled",

@@ -8,7 +8,7 @@ from typing import Any
 
 from vllmperf.kube import events as events_of
 from vllmperf.kube import kubeconfig, lists, proxy
-from vllmperf.kube.lists import Object
+from vllmperf.kube.lists import Object, pods_path
 from vllmperf.kube.logs import LogStream
 from vllmperf.kube.stop import Stop
 from vllmperf.kube.transport import Request, Transport
@@ -155,7 +155,3 @@ class Cluster:
     def _call(self, request: Request) -> Object:
         answer: Object = self.transport.call(request)
         return answer
-
-
-def pods_path(namespace: str) -> str:
-    return f"/api/v1/namespaces/{namespace}/pods"

@@ -13,6 +13,11 @@ PAGE = 250
 RESTARTS = 3
 
 Object = dict[str, Any]
+"""Any object of the API, as its JSON."""
+
+
+def pods_path(namespace: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/pods"
 
 
 def list_all(

@@ -1,32 +1,22 @@
-"""Requests to the API server: TLS and proxies from the kubernetes package, retries and messages from here.
-
-Of the package only the connection pool is used, so that its releases 30 to 37 do the same: its own calls differ in how
-they read logs, treat 410, repeat and decode. Nothing else in vllmperf imports `kubernetes`, and it is imported at the
-first request, since that takes a second or more.
-"""
+"""Requests to the API server: credentials, retries, and errors that say what to do."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import random
-import shutil
-import ssl
-import tempfile
 import threading
 import time
-import warnings
-import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from vllmperf.errors import TargetError, UsageError
+from vllmperf.errors import TargetError
 from vllmperf.kube.credentials import Credentials, credentials_of, impersonation
 from vllmperf.kube.errors import ApiError, Asked, UnreachableError, error_of
 from vllmperf.kube.kubeconfig import Context
+from vllmperf.kube.pool import Files, new_pool
 from vllmperf.kube.rights import right_of
 from vllmperf.kube.stop import Stop
 
@@ -69,7 +59,7 @@ class Transport:
         self.server = str(context.cluster["server"]).rstrip("/")
         self.credentials: Credentials = credentials_of(context)
         self._extra = impersonation(context.user)
-        self._files = _Files()
+        self._files = Files()
         self._lock = threading.Lock()
         self._pool: Any = None
         self._pool_certificate: tuple[str, str] | None = None
@@ -173,29 +163,11 @@ class Transport:
         certificate = self.credentials.certificate()
         with self._lock:
             if self._pool is None or certificate != self._pool_certificate:
-                self._pool, self._pool_certificate = self._new_pool(certificate), certificate
+                self._pool, self._pool_certificate = (
+                    new_pool(self.context, self._files, certificate),
+                    certificate,
+                )
             return self._pool
-
-    def _new_pool(self, certificate: tuple[str, str] | None) -> Any:
-        from kubernetes import client
-
-        cluster, user, files = self.context.cluster, self.context.user, self._files
-        settings = client.Configuration()
-        settings.host = self.server
-        settings.verify_ssl = not cluster.get("insecure-skip-tls-verify")
-        folder = self.context.cluster_folder
-        system = ssl.get_default_verify_paths().cafile
-        settings.ssl_ca_cert = files.of(cluster, "certificate-authority", folder) or system
-        folder = self.context.user_folder
-        settings.cert_file = files.of(user, "client-certificate", folder)
-        settings.key_file = files.of(user, "client-key", folder)
-        if certificate is not None:
-            settings.cert_file, settings.key_file = map(files.write, certificate)
-        settings.tls_server_name = cluster.get("tls-server-name")
-        settings.proxy, settings.no_proxy = _proxy(self.server, cluster)
-        if not settings.verify_ssl:
-            _accept_insecure()
-        return client.ApiClient(settings).rest_client.pool_manager
 
 
 class _Trial:
@@ -234,47 +206,6 @@ class _Trial:
         ), True
 
 
-class _Files:
-    """Certificates and keys that came as data, in files, since TLS libraries want files; gone with the owner."""
-
-    def __init__(self) -> None:
-        self._folder: str | None = None
-        self._finalizer: Any = None
-        self._written: dict[str, str] = {}
-
-    def of(self, entry: Mapping[str, Any], key: str, folder: Path) -> str | None:
-        """The file for `key` or `key-data` of a kubeconfig entry."""
-        import base64
-
-        if entry.get(f"{key}-data"):
-            try:
-                return self.write(base64.b64decode(entry[f"{key}-data"]).decode())
-            except ValueError:
-                raise UsageError(f"{key}-data in the kubeconfig is not base64 of a PEM file") from None
-        if not entry.get(key):
-            return None
-        path = folder / str(entry[key])
-        if not path.is_file():
-            raise UsageError(f"{key} in the kubeconfig is {path}, which is not there")
-        return str(path)
-
-    def write(self, text: str) -> str:
-        if text not in self._written:
-            if self._folder is None:
-                self._folder = tempfile.mkdtemp(prefix="vllmperf-kube-")
-                self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-            path = Path(self._folder, str(len(self._written)))
-            path.touch(mode=0o600)
-            path.write_text(text)
-            self._written[text] = str(path)
-        return self._written[text]
-
-    def close(self) -> None:
-        if self._finalizer is not None:
-            self._finalizer()
-        self._folder, self._written = None, {}
-
-
 def chunks(response: Any) -> Iterator[bytes]:
     """The pieces of a body as they arrive. Raises urllib3's errors when the connection breaks before the end."""
     if not hasattr(response, "read1"):  # urllib3 1.26
@@ -302,24 +233,6 @@ def _retry_after(response: Any) -> float | None:
         return max(0.0, float(response.headers.get("Retry-After", "")))
     except ValueError:
         return None
-
-
-def _proxy(server: str, cluster: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """(proxy, hosts without one): of the kubeconfig, else of the environment, as kubectl does."""
-    from urllib.request import getproxies
-
-    found = getproxies()
-    scheme = server.partition(":")[0]
-    if cluster.get("proxy-url"):
-        return str(cluster["proxy-url"]), None
-    return found.get(scheme), found.get("no")
-
-
-def _accept_insecure() -> None:
-    from urllib3.exceptions import InsecureRequestWarning
-
-    # The user's kubeconfig says so; a warning for each request would hide the results.
-    warnings.filterwarnings("ignore", category=InsecureRequestWarning)
 
 
 def root_cause(error: BaseException) -> str:

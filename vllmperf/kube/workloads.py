@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from vllmperf.errors import UsageError
-from vllmperf.kube.errors import NotFoundError
-from vllmperf.kube.lists import Object
+from vllmperf.kube.errors import ConflictError, NotFoundError
+from vllmperf.kube.lists import Object, pods_path
 
 if TYPE_CHECKING:
     from vllmperf.kube.cluster import Cluster
@@ -78,20 +77,18 @@ def rolled_out(deployment: Object) -> bool:
     return seen and counts == [wanted] * 3
 
 
-def delete_pods(cluster: Cluster, namespace: str, label_selector: str) -> Iterator[str]:
-    """Deletes the pods that match and gives the name of each; one that is gone already is passed over.
+def delete_pods(cluster: Cluster, pods: Iterable[Object]) -> Iterator[str]:
+    """Deletes these very pods, not later ones of the same name, and gives the name of each when that is done.
 
-    Raises UsageError for an empty selector, which would mean every pod of the namespace.
+    One that is gone already is passed over.
     """
-    if not label_selector.strip():
-        raise UsageError("an empty label selector would delete every pod of the namespace")
-    for pod in cluster.list_pods(namespace, label_selector):
-        name = pod["metadata"]["name"]
+    for pod in pods:
+        meta = pod["metadata"]
         try:
-            cluster.delete(f"/api/v1/namespaces/{namespace}/pods/{name}", uid=pod["metadata"].get("uid"))
-        except NotFoundError:
+            cluster.delete(f"{pods_path(meta['namespace'])}/{meta['name']}", uid=meta.get("uid"))
+        except (NotFoundError, ConflictError):
             continue
-        yield name
+        yield str(meta["name"])
 
 
 def _expression(each: Mapping[str, Any]) -> str:
