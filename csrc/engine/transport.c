@@ -31,7 +31,7 @@ struct transport {
     size_t n_multis;
     struct slot **slots;
     size_t n_slots, cap_slots;
-    struct slot *free;
+    struct slot *free, *reading; /* reading: whose readiness is being handled, with a stamp of its own */
     struct slot **by_fd;
     size_t n_fds;
     CURLSH *share; /* TLS sessions, so that the multis need one full handshake together */
@@ -152,10 +152,20 @@ static int on_connected(void *context, char *remote, char *local, int remote_por
     return CURL_PREREQFUNC_OK;
 }
 
+/* libcurl also reads when a timer of its own runs: the slot then still has the stamp of its last read, or of
+ * the sending. */
+static void freshen(struct slot *slot) {
+    struct transport *t = slot->transport;
+    if (t->reading == slot) return;
+    int64_t now_ns = transport_now_ns(t);
+    slot->read = (struct read_stamp){now_ns, now_ns, ++t->reads};
+}
+
 static size_t on_header(char *line, size_t size, size_t n, void *context) {
     (void)line;
     struct slot *slot = context;
     struct record *record = &slot->response.record;
+    freshen(slot);
     if (record->first_byte_ns == RECORD_NONE) record->first_byte_ns = slot->read.arrived_ns;
     return size * n;
 }
@@ -172,6 +182,7 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *context) {
     struct slot *slot = context;
     struct response *r = &slot->response;
     if (slot->warming) return size * n;
+    freshen(slot);
     if (r->record.status == 0) read_head(slot);
     response_body(r, bytes, size * n, &slot->read);
     if (r->done && !slot->done_seen_ns) slot->done_seen_ns = slot->read.seen_ns;
@@ -430,7 +441,9 @@ struct readiness transport_ready(struct transport *t, const struct loop_event *e
     int64_t arrived_ns = stamped ? arrival_ns(t, event->fd, ready.seen_ns, &slot->was_reset) : ready.seen_ns;
     int32_t chunks_before = slot->response.record.chunks;
     slot->read = (struct read_stamp){arrived_ns, ready.seen_ns, ++t->reads};
+    t->reading = slot;
     kick(slot->multi, event->fd, mask_of(event->what));
+    t->reading = NULL;
     if (stamped)
         ready.chunks = slot->response.record.chunks - chunks_before; /* a slot that ended keeps its record */
     ready.lag_ns = ready.seen_ns - arrived_ns;
