@@ -1,0 +1,151 @@
+"""The steps of an engine, seen from outside: when one client sends all the load, every step ends with a bunch of
+arrivals, one token for each stream that decodes.
+
+A stream gets exactly one token in each step, so the bunches are cut where arrivals lie apart, and mended where a
+stream would appear twice in a bunch (cut it) or would have skipped one (it was the same step, written slowly).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vllmperf.model.arrivals import NONE, Arrivals
+
+CUT = 0.3
+"""Arrivals that lie further apart than this share of the median gap of a stream belong to two steps."""
+ROUNDS = 6
+"""Mending ends when nothing changes, or after so many rounds."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps in order of time; all arrays have one element a step.
+
+    end_ns: float64, the first arrival of its bunch. duration_ns: float64, since the end before; NaN for the first.
+    decodes: streams that got a token which was not their first. admitted: streams that got their first.
+    prefill_tokens: of the prompts of those. context_tokens: tokens that the decoding streams look back on.
+    pending: requests that were sent, had no token yet, and so may have been computed in this step.
+    spread_ns: last less first arrival of the bunch.
+    regular: share of all tokens that came exactly one step after the token before them. Where it is far from 1 the
+    steps cannot be told apart.
+    """
+
+    end_ns: NDArray[np.float64]
+    duration_ns: NDArray[np.float64]
+    decodes: NDArray[np.int64]
+    admitted: NDArray[np.int64]
+    prefill_tokens: NDArray[np.int64]
+    context_tokens: NDArray[np.int64]
+    pending: NDArray[np.int64]
+    spread_ns: NDArray[np.float64]
+    regular: float
+
+    def __len__(self) -> int:
+        return len(self.end_ns)
+
+    @property
+    def pure(self) -> NDArray[np.bool_]:
+        """Steps that did nothing but decode, right after another step."""
+        return (self.decodes > 0) & (self.admitted == 0) & (self.pending == 0) & np.isfinite(self.duration_ns)
+
+
+def steps(arrivals: Arrivals) -> Steps:
+    """The steps behind the arrivals. Empty when there are none."""
+    before = _place_of_token_before(arrivals)
+    number = _bunches(arrivals, before)
+    follows = before >= 0
+    regular = float(np.mean(number[follows] - number[before[follows]] == 1)) if follows.any() else 0.0
+    return _described(arrivals, number, regular)
+
+
+def _place_of_token_before(arrivals: Arrivals) -> NDArray[np.int64]:
+    """For each arrival the place of the same stream's token before it; -1 for a first token."""
+    order = np.lexsort((arrivals.place, arrivals.stream))
+    before = np.full(len(order), -1, dtype=np.int64)
+    before[order[1:]] = order[:-1]
+    before[arrivals.place == 0] = -1
+    return before
+
+
+def _bunches(arrivals: Arrivals, before: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of its step for each arrival."""
+    at = arrivals.at_ns
+    if len(at) == 0:
+        return np.zeros(0, dtype=np.int64)
+    apart = np.diff(at, prepend=at[0])
+    follows = before >= 0
+    usual = float(np.median(at[follows] - at[before[follows]])) if follows.any() else 0.0
+    border = apart > CUT * usual
+    border[0] = False
+    for _ in range(ROUNDS):
+        number = np.cumsum(border)
+        missing = _same_bunch_twice(number, before)
+        surplus = _skipped(number, before)
+        if len(missing) == 0 and len(surplus) == 0:
+            break
+        for late in missing:
+            early = int(before[late])
+            if not border[early + 1 : late + 1].any():
+                border[early + 1 + int(np.argmax(apart[early + 1 : late + 1]))] = True
+        border[surplus] = False
+    return np.cumsum(border).astype(np.int64)
+
+
+def _same_bunch_twice(number: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Arrivals whose stream is in the same bunch already."""
+    return np.flatnonzero((before >= 0) & (number == number[before]))
+
+
+def _skipped(number: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places of borders whose bunch holds no stream of the bunch before it, and all of them skipped that one."""
+    follows = before >= 0
+    distance = np.where(follows, number - number[before], 0)
+    total = int(number[-1]) + 1
+    decoding = np.bincount(number[follows], minlength=total)
+    skipped = np.bincount(number[distance == 2], minlength=total)
+    first = np.searchsorted(number, np.arange(total))
+    wrong = (decoding > 0) & (skipped == decoding)
+    wrong[1:] &= ~wrong[:-1]  # of two in a row the first is mended, the other looked at again
+    return first[wrong]
+
+
+def _described(arrivals: Arrivals, number: NDArray[np.int64], regular: float) -> Steps:
+    count = int(number[-1]) + 1 if len(number) else 0
+    first_place = np.searchsorted(number, np.arange(count))
+    end = arrivals.at_ns[first_place]
+    last = arrivals.at_ns[np.append(first_place[1:], len(number)) - 1] if count else end
+    is_first = arrivals.place == 0
+    prompt = arrivals.prompt_tokens[arrivals.stream]
+    context = prompt + arrivals.place
+
+    def per_step(mask: NDArray[np.bool_], weights: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        chosen = None if weights is None else weights[mask].astype(np.float64)
+        return np.bincount(number[mask], weights=chosen, minlength=count).astype(np.int64)
+
+    return Steps(
+        end_ns=end,
+        duration_ns=np.diff(end, prepend=np.nan),
+        decodes=per_step(~is_first),
+        admitted=per_step(is_first),
+        prefill_tokens=per_step(is_first, prompt),
+        context_tokens=per_step(~is_first, context),
+        pending=_pending(arrivals, end),
+        spread_ns=last - end,
+        regular=regular,
+    )
+
+
+def _pending(arrivals: Arrivals, end_ns: NDArray[np.float64]) -> NDArray[np.int64]:
+    """How many requests lay without a token in some part of each step, the step of their first token included."""
+    sent = arrivals.sent_ns[arrivals.sent_ns != NONE]
+    first = arrivals.first_ns[arrivals.sent_ns != NONE].astype(np.float64)
+    first[first == NONE] = np.inf
+    opened = np.searchsorted(end_ns, sent, side="left")  # the step in progress when it was sent
+    closed = np.searchsorted(end_ns, first, side="right")  # its first token lies in the step before this one
+    change = np.zeros(len(end_ns) + 1, dtype=np.int64)
+    np.add.at(change, opened, 1)
+    np.add.at(change, np.maximum(closed, opened), -1)
+    return np.cumsum(change)[: len(end_ns)]
