@@ -1,0 +1,94 @@
+"""A small table of text: columns in order of worth, those that do not fit left out, never wider than asked."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, chop_cells
+
+from vllmperf.report.layout import Line, cut
+from vllmperf.report.numbers import align
+
+INDENT = "  "
+BETWEEN = 2
+NARROWEST_LABEL = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`worth`: the column with the lowest is left out first. Numbers stand with their points under each other."""
+
+    head: str
+    cells: tuple[str, ...]
+    worth: int
+    is_number: bool = True
+
+    @property
+    def padded(self) -> list[str]:
+        cells = align(self.cells) if self.is_number else list(self.cells)
+        width = max([cell_len(self.head), *map(cell_len, cells)])
+        return [_pad(cell, width, self.is_number) for cell in (self.head, *cells)]
+
+
+def _pad(text: str, width: int, to_the_left: bool) -> str:
+    blanks = " " * (width - cell_len(text))
+    return blanks + text if to_the_left else text + blanks
+
+
+def grid(
+    labels: Sequence[str],
+    columns: Sequence[Column],
+    width: int,
+    keep: int = 0,
+    styles: Sequence[str] = (),
+) -> list[Line]:
+    """Lines of a table; labels[0] is its title. `keep` columns of the width stay free at the right.
+
+    styles: one for each row below the head, of its label.
+    """
+    label_width = max(map(cell_len, labels), default=0)
+    chosen = _fitting(columns, width - keep - len(INDENT) - min(label_width, NARROWEST_LABEL))
+    used = sum(cell_len(column.padded[0]) + BETWEEN for column in chosen)
+    label_width = min(label_width, width - keep - len(INDENT) - used)
+    padded = [column.padded for column in chosen]
+    found: list[Line] = []
+    for i, label in enumerate(labels):
+        style = "title" if i == 0 else (styles[i - 1] if styles else "label")
+        cells = "".join(" " * BETWEEN + column[i] for column in padded)
+        head = INDENT + _pad(cut(label, label_width), label_width, False)
+        found.append([(head, style), (cells, "head" if i == 0 else "")])
+    return found
+
+
+def _fitting(columns: Sequence[Column], room: int) -> list[Column]:
+    chosen = list(columns)
+    while chosen and sum(cell_len(column.padded[0]) + BETWEEN for column in chosen) > room:
+        chosen.remove(min(chosen, key=lambda column: column.worth))
+    return chosen
+
+
+def line_width(line: Line) -> int:
+    return sum(cell_len(text) for text, _ in line)
+
+
+def pairs(found: Sequence[tuple[str, str]], width: int) -> list[Line]:
+    """(label, value) lines; a long value goes on below itself."""
+    label_width = max((cell_len(label) for label, _ in found), default=0) + BETWEEN
+    listed: list[Line] = []
+    for label, value in found:
+        for i, piece in enumerate(wrapped(value, width - len(INDENT) - label_width)):
+            head = INDENT + _pad(label if i == 0 else "", label_width, False)
+            listed.append([(head, "label"), (piece, "")])
+    return listed
+
+
+def paragraph(text: str, width: int, style: str = "dim", indent: str = INDENT) -> list[Line]:
+    return [[(indent + piece, style)] for piece in wrapped(text, width - len(indent))]
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Like textwrap, but wide characters count twice."""
+    found = textwrap.wrap(text, max(width, 8), break_on_hyphens=False) or [""]
+    return [piece for line in found for piece in chop_cells(line, max(width, 8))]

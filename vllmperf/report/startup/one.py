@@ -1,0 +1,267 @@
+"""One start in full: facts, waterfall, ranks, the log's own numbers, sleep, failure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vllmperf.report.layout import Line, cut
+from vllmperf.report.numbers import NOTHING, clean, share
+from vllmperf.report.startup.bars import Marks, bar
+from vllmperf.report.startup.grid import INDENT, Column, grid, line_width, pairs, paragraph
+from vllmperf.report.startup.spans import (
+    REST,
+    elapsed_s,
+    family,
+    label,
+    offset_s,
+    places,
+    rank_phases,
+    resolution_s,
+    unseen,
+)
+from vllmperf.report.startup.words import facts, figure, precision, reported_label, value_text
+from vllmperf.startup.result import Phase, SleepCycle, Start, StartupLog, Value
+
+NARROWEST_BAR = 16
+WIDEST_BAR = 60
+WIDEST_LABEL = 36
+RANKS_IN_FULL = 2
+
+
+def one(start: Start, width: int, marks: Marks) -> list[Line]:
+    """All that is known of a start."""
+    blocks = [
+        [_title(start, width), *pairs(facts(start), width)],
+        failure(start, width),
+        waterfall(start, width, marks),
+        *sections(start, width),
+    ]
+    found: list[Line] = []
+    for block in blocks:
+        if block:
+            found += [*([[]] if found else []), *block]
+    return found
+
+
+def sections(start: Start, width: int) -> list[list[Line]]:
+    """What stands below the waterfall: ranks, the log's own numbers, sleep, notes."""
+    log = start.log
+    blocks = [_ranks(log, width), _reported(log, width)] if log else []
+    return [*blocks, _sleep(start, width), _notes(start, width)]
+
+
+def _title(start: Start, width: int) -> Line:
+    group = f" ({clean(start.group)})" if start.group else ""
+    return [(INDENT + cut(clean(start.name) + group, width - len(INDENT)), "title")]
+
+
+# ---- waterfall ----
+
+
+def waterfall(start: Start, width: int, marks: Marks) -> list[Line]:
+    """A line for each phase, with its bar on the axis of the whole start, and the total below."""
+    rows = _rows(start)
+    if not rows:
+        return []
+    labels = [cut(_label(phase), WIDEST_LABEL) for phase in rows]
+    found = grid(
+        ["Phase", *labels, "total" if start.reached else "seen"],
+        _columns(start, rows),
+        width,
+        keep=NARROWEST_BAR + 2,
+        styles=[family(phase.name).label for phase in rows] + ["strong"],
+    )
+    room = min(width - line_width(found[0]) - 2, WIDEST_BAR)
+    for line, phase in zip(found[1:], rows, strict=False):
+        line.append(("  " + _bar(start, phase, room, marks), family(phase.name).label))
+    missing = ", ".join(label(name) for name in unseen(start))
+    return found + (paragraph(f"not seen: {missing}", width) if missing else [])
+
+
+def _rows(start: Start) -> list[Phase]:
+    """In order of time; below a phase its slowest and its fastest rank, all of them when there are two."""
+    found: list[Phase] = []
+    for phase in start.phases:
+        if phase.rank is None or phase.critical:
+            found += [phase, *_shown_ranks(start, phase)]
+    alone = {p.name for p in start.phases} - {p.name for p in found}
+    for phase in start.phases:
+        if phase.name in alone:
+            found += _shown_ranks(start, phase)
+            alone.discard(phase.name)
+    return found
+
+
+def _shown_ranks(start: Start, phase: Phase) -> list[Phase]:
+    ranks = [rank for rank in rank_phases(start, phase.name) if not rank.critical]
+    return ranks if len(ranks) <= RANKS_IN_FULL else [ranks[0], ranks[-1]]
+
+
+def _label(phase: Phase) -> str:
+    name = label(phase.name) if phase.rank is None or phase.critical else clean(phase.rank)
+    if phase.detail:
+        name = f"{name}, {clean(phase.detail)}"
+    return name if phase.critical else f"· {name}"
+
+
+def _columns(start: Start, rows: list[Phase]) -> list[Column]:
+    total = elapsed_s(start)
+    whole = places(resolution_s(start))
+    reported = [phase.reported_s for phase in rows]
+    columns = [
+        Column(
+            "start, s",
+            (*(figure(offset_s(start, p.start_ns), _places(p, whole)) for p in rows), ""),
+            worth=3,
+        ),
+        Column(
+            "took, s",
+            (*(figure(p.duration_s, _places(p, whole)) for p in rows), figure(total, whole)),
+            worth=9,
+        ),
+        Column("share", (*(_share(p, total) for p in rows), ""), worth=2),
+        Column("log says", (*(_log_says(value) for value in reported), ""), worth=4),
+        Column("source", (*(_source(phase) for phase in rows), ""), worth=1, is_number=False),
+    ]
+    return columns if any(value is not None for value in reported) else [*columns[:3], columns[4]]
+
+
+def _places(phase: Phase, whole: int) -> int:
+    return whole if phase.resolution_s is None else places(phase.resolution_s)
+
+
+def _share(phase: Phase, total: float | None) -> str:
+    """Only of phases that add up to the whole."""
+    if not phase.critical:
+        return ""
+    return share(phase.duration_s / total) if phase.duration_s is not None and total else NOTHING
+
+
+def _log_says(value: float | None) -> str:
+    return "" if value is None else value_text(value)
+
+
+def _source(phase: Phase) -> str:
+    return f"{clean(phase.source)} {precision(phase.resolution_s)}".rstrip()
+
+
+def _bar(start: Start, phase: Phase, room: int, marks: Marks) -> str:
+    begin, end, total = offset_s(start, phase.start_ns), offset_s(start, phase.end_ns), elapsed_s(start)
+    if begin is None or end is None or not total:
+        return ""
+    mark = marks.rest if phase.name == REST else marks.path if phase.critical else marks.beside
+    return bar(begin, end, total, room, mark, marks)
+
+
+# ---- what the log says ----
+
+
+def _ranks(log: StartupLog, width: int) -> list[Line]:
+    """Slowest and fastest rank of each number that more than one rank reports."""
+    found = [(name, _numbers(values)) for name, values in log.per_rank.items()]
+    found = [(name, values) for name, values in found if len(values) > 1]
+    if not found:
+        return []
+    highest = [max(values, key=lambda rank: values[rank]) for _, values in found]
+    lowest = [min(values, key=lambda rank: values[rank]) for _, values in found]
+    values = [values for _, values in found]
+    return grid(
+        ["Ranks", *(_with_unit(name) for name, _ in found)],
+        [
+            Column("n", tuple(str(len(by_rank)) for by_rank in values), worth=1),
+            Column(
+                "most", tuple(value_text(v[rank]) for v, rank in zip(values, highest, strict=True)), worth=9
+            ),
+            Column("in", tuple(clean(rank) for rank in highest), worth=4, is_number=False),
+            Column(
+                "least", tuple(value_text(v[rank]) for v, rank in zip(values, lowest, strict=True)), worth=8
+            ),
+            Column("in", tuple(clean(rank) for rank in lowest), worth=3, is_number=False),
+        ],
+        width,
+    )
+
+
+def _numbers(values: Mapping[str, Value]) -> dict[str, float]:
+    return {rank: v for rank, v in values.items() if v is not None and not isinstance(v, bool)}
+
+
+def _with_unit(name: str) -> str:
+    words, unit = reported_label(name)
+    return f"{words}, {unit}" if unit else words
+
+
+def _reported(log: StartupLog, width: int) -> list[Line]:
+    """The numbers that the log itself gives, the speculative model's beside them."""
+    said = [name for name, value in log.reported.items() if value is not None]
+    said += [name for name, value in log.drafter.items() if value is not None and name not in said]
+    if not said:
+        return []
+    columns = [Column("", tuple(value_text(log.reported.get(name)) for name in said), worth=9)]
+    if log.drafter:
+        cells = tuple(value_text(log.drafter.get(name)) for name in said)
+        columns.append(Column("drafter", cells, worth=5))
+    units = tuple(reported_label(name)[1] for name in said)
+    columns.insert(1, Column("", units, worth=6, is_number=False))
+    return grid(["The log's own numbers", *(reported_label(name)[0] for name in said)], columns, width)
+
+
+def _sleep(start: Start, width: int) -> list[Line]:
+    cycles = start.log.sleep if start.log else ()
+    if not cycles:
+        return []
+    columns = [
+        Column("at, s", tuple(figure(offset_s(start, cycle.at_ns), 0) for cycle in cycles), worth=2),
+        Column("took, s", tuple(value_text(cycle.duration_s) for cycle in cycles), worth=9),
+        Column("freed, GiB", tuple(value_text(cycle.freed_gib) for cycle in cycles), worth=5),
+        Column("still in use, GiB", tuple(value_text(cycle.in_use_gib) for cycle in cycles), worth=4),
+    ]
+    return grid(["Sleep and wake", *map(_cycle_label, cycles)], columns, width)
+
+
+def _cycle_label(cycle: SleepCycle) -> str:
+    return clean(cycle.kind) + (f" ({', '.join(map(clean, cycle.tags))})" if cycle.tags else "")
+
+
+# ---- failure and notes ----
+
+
+def failure(start: Start, width: int) -> list[Line]:
+    """What went wrong, where, and what shows it."""
+    if start.reached and start.failure is None:
+        return []
+    found: list[Line] = []
+    if start.failure is not None:
+        for i, piece in enumerate(paragraph("✘ " + failure_words(start), width, "bad")):
+            found.append(piece if i == 0 else [("  " + piece[0][0], "bad")])
+    for evidence in start.evidence:
+        found.append([(INDENT * 2 + cut(clean(evidence), width - 2 * len(INDENT)), "dim")])
+    return found
+
+
+def failure_words(start: Start) -> str:
+    """failed in weights load (OOMKilled), line 312: torch.OutOfMemoryError …"""
+    why = start.failure
+    if why is None:
+        return "" if start.reached else "not ready, and nothing says why"
+    where = f" in {label(why.phase)}" if why.phase else ""
+    reason = f" ({clean(why.reason)})" if why.reason else ""
+    line = f", line {why.line}" if why.line is not None else ""
+    return f"failed{where}{reason}{line}: {clean(why.text)}"
+
+
+def _notes(start: Start, width: int) -> list[Line]:
+    notes = [
+        *start.notes,
+        *(note for note in (start.log.notes if start.log else ()) if note not in start.notes),
+    ]
+    earlier = [f"try {i}: {failure_words(e) or 'came up'}" for i, e in enumerate(start.earlier, 1)]
+    found: list[Line] = []
+    for note in (*earlier, *notes):
+        pieces = paragraph(clean(note), width - 2, "")
+        found += [[(INDENT + ("· " if i == 0 else "  "), "dim"), *_shifted(p)] for i, p in enumerate(pieces)]
+    return found
+
+
+def _shifted(line: Line) -> Line:
+    return [(text.removeprefix(INDENT), style) for text, style in line]

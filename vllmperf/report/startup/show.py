@@ -1,0 +1,128 @@
+"""What the command line puts out of starts: a table, JSON, CSV, HTML. Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from vllmperf.errors import UsageError
+from vllmperf.startup.result import Start
+
+STDOUT = "-"
+TO_FILE = ("csv", "html")
+
+
+def add_output_arguments(
+    parser: argparse.ArgumentParser,
+    json_help: str = "print one JSON object (docs/startup.md) instead of the table",
+) -> None:
+    """--json, --csv FILE, --html FILE, --detail."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help=json_help)
+    group.add_argument("--csv", metavar="FILE", help="write one row a start and phase to FILE (-: to stdout)")
+    group.add_argument("--html", metavar="FILE", help="write the report as a page to FILE (-: to stdout)")
+    group.add_argument(
+        "--detail", action="store_true", help="the waterfall of every start, however many there are"
+    )
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Say before any work starts what could not be written after it. Raises UsageError."""
+    wanted = [flag for flag in TO_FILE if getattr(args, flag) == STDOUT] + (["json"] if args.json else [])
+    if len(wanted) > 1:
+        raise UsageError(f"{' and '.join(f'--{flag}' for flag in wanted)} all want stdout: give one a file")
+    for flag in TO_FILE:
+        if (target := getattr(args, flag)) and target != STDOUT:
+            _check_target(flag, Path(target))
+
+
+def _check_target(flag: str, path: Path) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        raise UsageError(f"--{flag} {path}: there is no folder {folder}; make it, or choose another file")
+    if path.is_dir():
+        raise UsageError(f"--{flag} {path} is a folder: name a file in it")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"--{flag} {path}: the folder {folder} cannot be written to")
+
+
+def write_outputs(
+    starts: Sequence[Start],
+    args: argparse.Namespace,
+    json_objects: Iterable[Mapping[str, Any]] | None = None,
+) -> None:
+    """Put out what the arguments ask for: files first, then stdout: the table unless something else wants it.
+
+    json_objects: what --json prints in the place of to_json(starts), one object a line.
+    Raises UsageError when a file cannot be written, after everything else was put out: a measurement is dear.
+    """
+    from vllmperf.report.startup.table import print_starts
+
+    problems = [
+        _try_to_put(target, write, starts)
+        for target, write in ((args.csv, _write_csv), (args.html, _write_page))
+        if target
+    ]
+    if args.json:
+        _print_json(starts, json_objects)
+    elif STDOUT not in (args.csv, args.html):
+        print_starts(starts, detail=args.detail)
+    for problem in filter(None, problems):
+        raise problem
+
+
+def _write_csv(starts: Sequence[Start], file: TextIO) -> None:
+    from vllmperf.report.startup import csv
+
+    csv.write(starts, file)
+
+
+def _write_page(starts: Sequence[Start], file: TextIO) -> None:
+    from vllmperf.report.startup import html
+
+    file.write(html.page(starts))
+
+
+def _print_json(starts: Sequence[Start], objects: Iterable[Mapping[str, Any]] | None) -> None:
+    from vllmperf.report.startup.json import to_json
+
+    if objects is None:
+        sys.stdout.write(json.dumps(to_json(starts), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        return
+    for each in objects:
+        sys.stdout.write(json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _try_to_put(
+    target: str, write: Callable[[Sequence[Start], TextIO], None], starts: Sequence[Start]
+) -> UsageError | None:
+    if target == STDOUT:
+        write(starts, sys.stdout)
+        return None
+    try:
+        write_whole(Path(target), lambda file: write(starts, file))
+    except UsageError as error:
+        return error
+    print(f"vllmperf: wrote {target}", file=sys.stderr)
+    return None
+
+
+def write_whole(path: Path, write: Callable[[TextIO], None]) -> None:
+    """Write a text file beside its place and move it there, so that nobody ever sees half of it.
+
+    Raises UsageError when it cannot be written; what stood there before then stays.
+    """
+    beside = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
+    try:
+        with beside.open("w", encoding="utf-8", errors="replace", newline="") as file:
+            write(file)
+        beside.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        beside.unlink(missing_ok=True)

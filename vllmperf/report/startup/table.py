@@ -1,0 +1,100 @@
+"""Starts for a terminal: in colour there, plain text anywhere else, never wider than the screen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from vllmperf.report.console import encodable, is_colourful, terminal_width
+from vllmperf.report.layout import STYLES, Line, plain
+from vllmperf.report.startup.bars import ASCII, UNICODE, Marks
+from vllmperf.report.startup.many import many
+from vllmperf.report.startup.one import one
+from vllmperf.report.startup.spans import FAMILIES
+from vllmperf.startup.result import Start
+
+PIPED_WIDTH = 100
+NARROWEST = 40
+WIDEST = 160
+DETAILED_UP_TO = 2
+"""More starts than these are shown a line each, with their distribution."""
+
+ON_COLOUR = "on:"
+BAR_STYLES = {kind.label: kind.style for kind in FAMILIES} | {
+    ON_COLOUR + kind.label: f"black on {kind.style}" for kind in FAMILIES
+}
+
+
+def print_starts(
+    starts: Sequence[Start],
+    file: TextIO | None = None,
+    width: int | None = None,
+    color: bool | None = None,
+    detail: bool = False,
+) -> None:
+    """Print starts to file (default: stdout): one or two in full, more as one line each with their distribution,
+    sets (Start.group) compared.
+
+    width: columns, by default those of the terminal, 100 into a pipe. color: by default on a terminal that takes it.
+    detail: each start in full, however many there are.
+    """
+    file = file or sys.stdout
+    coloured = is_colourful(file) if color is None else color
+    columns = width or (terminal_width(file) if file.isatty() else PIPED_WIDTH)
+    found = lines(starts, columns, marks_for(file), detail, coloured)
+    if coloured:
+        print_styled(found, file)
+    else:
+        file.write(encodable(plain(found), file))
+
+
+def text(
+    starts: Sequence[Start], width: int = PIPED_WIDTH, marks: Marks = UNICODE, detail: bool = False
+) -> str:
+    """What print_starts prints, as plain text."""
+    return plain(lines(starts, width, marks, detail))
+
+
+def lines(
+    starts: Sequence[Start], width: int, marks: Marks = UNICODE, detail: bool = False, coloured: bool = False
+) -> list[Line]:
+    width = max(min(width, WIDEST), NARROWEST)
+    if not starts:
+        return [[("  no start was seen", "")]]
+    blocks = []
+    if len(starts) > 1:
+        blocks.append(many(starts, width, marks, coloured))
+    if detail or len(starts) <= DETAILED_UP_TO:
+        blocks += [one(start, width, marks) for start in starts]
+    return _joined(blocks)
+
+
+def marks_for(file: TextIO) -> Marks:
+    """Block characters where the file's encoding has them."""
+    try:
+        "".join((*UNICODE, "▍·")).encode(getattr(file, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return ASCII
+    return UNICODE
+
+
+def print_styled(styled: Iterable[Line], file: TextIO) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    styles = STYLES | BAR_STYLES
+    console = Console(
+        file=file, highlight=False, markup=False, emoji=False, soft_wrap=True, force_terminal=True
+    )
+    for line in styled:
+        console.print(
+            Text.assemble(*((encodable(text, file), styles.get(style, "")) for text, style in line))
+        )
+
+
+def _joined(blocks: Iterable[list[Line]]) -> list[Line]:
+    joined: list[Line] = []
+    for block in blocks:
+        joined += [*([[]] if joined else []), *block]
+    return joined
