@@ -52,7 +52,7 @@ def fit(x: Floats, y: Floats, count: Floats, block: NDArray[np.int64], seed: int
     n, p = x.shape
     if n <= p or np.linalg.matrix_rank(x) < p:
         raise ValueError(f"{n} measurements cannot tell {p} parameters apart")
-    weight = count.astype(np.float64)
+    weight: Floats = count.astype(np.float64)
     for _ in range(ROUNDS):
         values = _solve(x, y, weight)
         weight = _weights(y - x @ values, count)
@@ -79,28 +79,30 @@ def fit(x: Floats, y: Floats, count: Floats, block: NDArray[np.int64], seed: int
 
 def _solve(x: Floats, y: Floats, weight: Floats) -> Floats:
     root = np.sqrt(weight)
-    solution: Floats = np.linalg.lstsq(x * root[:, None], y * root, rcond=None)[0]
-    return solution
+    solution = np.linalg.lstsq(x * root[:, None], y * root, rcond=None)[0]
+    return np.asarray(solution, dtype=np.float64)
 
 
 def _weights(residual: Floats, count: Floats) -> Floats:
     variance = _variance(residual, count)
     scaled = np.abs(residual) / np.sqrt(variance)
-    return np.minimum(1.0, HUBER / np.maximum(scaled, 1e-12)) / variance
+    weight: Floats = np.minimum(1.0, HUBER / np.maximum(scaled, 1e-12)) / variance
+    return weight
 
 
 def _variance(residual: Floats, count: Floats) -> Floats:
     """Of each mean: ends/m² + steps/m, by least squares of the squared residuals, far ones cut."""
-    square = (residual * count) ** 2
+    square: Floats = (residual * count) ** 2
     limit = (
         9.0 * np.median(square / count**2) / 0.455
     )  # nine times the variance that the median square stands for
-    square = np.minimum(square, limit * count**2)
+    square = np.minimum(square, limit * count**2).astype(np.float64)
     design = np.stack([np.ones_like(count), count], axis=1)
     scale = 1.0 / (1.0 + count)
     parts, _ = optimize.nnls(design * scale[:, None], square * scale)
     least = 1e-12 + 1e-6 * float(np.mean(square / count**2))
-    return np.maximum(parts[0] / count**2 + parts[1] / count, least)
+    variance: Floats = np.maximum(parts[0] / count**2 + parts[1] / count, least)
+    return variance
 
 
 def _blocks(block: NDArray[np.int64]) -> int:

@@ -49,7 +49,8 @@ class Steps:
     @property
     def pure(self) -> NDArray[np.bool_]:
         """Steps that did nothing but decode, right after another step."""
-        return (self.decodes > 0) & (self.admitted == 0) & (self.pending == 0) & np.isfinite(self.duration_ns)
+        pure: NDArray[np.bool_] = (self.decodes > 0) & (self.admitted == 0) & (self.pending == 0)
+        return pure & np.isfinite(self.duration_ns)
 
 
 def steps(arrivals: Arrivals) -> Steps:
@@ -81,7 +82,7 @@ def _bunches(arrivals: Arrivals, before: NDArray[np.int64]) -> NDArray[np.int64]
     border = apart > CUT * usual
     border[0] = False
     for _ in range(ROUNDS):
-        number = np.cumsum(border)
+        number = np.cumsum(border).astype(np.int64)
         missing = _same_bunch_twice(number, before)
         surplus = _skipped(number, before)
         if len(missing) == 0 and len(surplus) == 0:
@@ -91,7 +92,8 @@ def _bunches(arrivals: Arrivals, before: NDArray[np.int64]) -> NDArray[np.int64]
             if not border[early + 1 : late + 1].any():
                 border[early + 1 + int(np.argmax(apart[early + 1 : late + 1]))] = True
         border[surplus] = False
-    return np.cumsum(border).astype(np.int64)
+    numbers: NDArray[np.int64] = np.cumsum(border).astype(np.int64)
+    return numbers
 
 
 def _same_bunch_twice(number: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -106,10 +108,10 @@ def _skipped(number: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np
     total = int(number[-1]) + 1
     decoding = np.bincount(number[follows], minlength=total)
     skipped = np.bincount(number[distance == 2], minlength=total)
-    first = np.searchsorted(number, np.arange(total))
+    first: NDArray[np.int64] = np.searchsorted(number, np.arange(total))
     wrong = (decoding > 0) & (skipped == decoding)
     wrong[1:] &= ~wrong[:-1]  # of two in a row the first is mended, the other looked at again
-    return first[wrong]
+    return np.asarray(first[wrong])
 
 
 def _described(arrivals: Arrivals, number: NDArray[np.int64], regular: float) -> Steps:
