@@ -19,10 +19,9 @@ static void count_body_gaps(struct answer *answer, struct choice *choice, int64_
     choice->last_ns = at_ns;
 }
 
-static void count_chunk(struct answer *answer, int32_t index, int64_t at_ns) {
+/* What the engine is seen to do; with a batching engine account_token counts it. */
+static void count_engine(struct answer *answer, int32_t choice, int64_t tokens, int64_t at_ns) {
     struct metrics *metrics = &answer->sim->metrics;
-    struct sim_counters *counters = answer->sim->counters;
-    int32_t choice = answer->chunk_choice[index], tokens = answer->chunk_tokens[index];
     int64_t *last = &answer->choices[choice].last_ns;
     if (!answer->ask.stream)
         for (int i = 0; i < answer->n_choices; i++) count_body_gaps(answer, &answer->choices[i], at_ns);
@@ -33,6 +32,12 @@ static void count_chunk(struct answer *answer, int32_t index, int64_t at_ns) {
     *last = at_ns;
     metrics->generation_tokens += tokens;
     answer->sim->iteration_tokens += tokens;
+}
+
+static void count_chunk(struct answer *answer, int32_t index, int64_t at_ns) {
+    struct sim_counters *counters = answer->sim->counters;
+    int32_t choice = answer->chunk_choice[index], tokens = answer->chunk_tokens[index];
+    if (answer->sim->batch == NULL) count_engine(answer, choice, tokens, at_ns);
     answer->written_tokens += tokens;
     int64_t late = at_ns - answer->planned_ns[index];
     counter_add(&counters->chunks, 1);
@@ -47,7 +52,8 @@ void account_written(struct answer *answer, int32_t what, int64_t at_ns) {
         answer->head_mono_ns = at_ns;
         return;
     }
-    if (answer->written == 0) {
+    if (answer->written == 0 && answer->sim->batch == NULL) {
+        answer->sim->metrics.prefix_queries += answer->ask.prompt_tokens * answer->ask.n;
         answer->sim->metrics.prompt_tokens += answer->ask.prompt_tokens * answer->ask.n;
         if (answer->ask.stream) answer->first_mono_ns = at_ns;
     }
@@ -58,20 +64,48 @@ void account_written(struct answer *answer, int32_t what, int64_t at_ns) {
     answer->last_mono_ns = at_ns;
 }
 
+void account_token(struct answer *answer, int index, int64_t at_ns) {
+    struct metrics *metrics = &answer->sim->metrics;
+    struct choice *choice = &answer->choices[index];
+    if (choice->seq.produced == 1) {
+        metrics->prompt_tokens += choice->seq.prompt_tokens;
+        metrics->cached_tokens += choice->seq.cached;
+        metrics_observe(metrics, METRICS_TTFT, seconds(at_ns - answer->arrival.read_mono_ns));
+    } else {
+        metrics_observe(metrics, METRICS_ITL, seconds(at_ns - choice->last_ns));
+    }
+    metrics->generation_tokens++;
+    choice->last_ns = at_ns;
+}
+
+static struct answer_times fixed_times(const struct answer *answer, const struct choice *choice) {
+    int64_t read = answer->arrival.read_mono_ns;
+    int64_t last = choice->last_ns ? choice->last_ns : answer->plan_ns;
+    return (struct answer_times){read, read, answer->first_mono_ns, last};
+}
+
+struct answer_times account_times(const struct answer *answer, int index) {
+    const struct choice *choice = &answer->choices[index];
+    const struct seq *seq = &choice->seq;
+    if (answer->sim->batch == NULL) return fixed_times(answer, choice);
+    return (struct answer_times){seq->queued_ns, seq->scheduled_ns, seq->first_ns, seq->last_ns};
+}
+
 static void count_finished_choice(const struct answer *answer, int index) {
     struct metrics *m = &answer->sim->metrics;
     const struct choice *choice = &answer->choices[index];
-    int64_t read = answer->arrival.read_mono_ns, first = answer->first_mono_ns, n = choice->n_tokens;
+    int64_t n = choice->n_tokens;
+    struct answer_times t = account_times(answer, index);
     m->success[choice->stop ? METRICS_STOP : METRICS_LENGTH]++;
     metrics_observe(m, METRICS_PROMPT_TOKENS, (double)answer->ask.prompts[index / answer->ask.n].tokens);
     metrics_observe(m, METRICS_GENERATION_TOKENS, (double)n);
     metrics_observe(m, METRICS_PARAMS_MAX_TOKENS, (double)answer->ask.max_tokens);
-    metrics_observe(m, METRICS_E2E, seconds(choice->last_ns - read));
-    metrics_observe(m, METRICS_QUEUE, 0);
-    metrics_observe(m, METRICS_INFERENCE, seconds(choice->last_ns - read));
-    metrics_observe(m, METRICS_PREFILL, seconds(first - read));
-    metrics_observe(m, METRICS_DECODE, seconds(choice->last_ns - first));
-    if (n > 1) metrics_observe(m, METRICS_TPOT, seconds(choice->last_ns - first) / (double)(n - 1));
+    metrics_observe(m, METRICS_E2E, seconds(t.last - answer->arrival.read_mono_ns));
+    metrics_observe(m, METRICS_QUEUE, seconds(t.scheduled - t.queued));
+    metrics_observe(m, METRICS_INFERENCE, seconds(t.last - t.scheduled));
+    metrics_observe(m, METRICS_PREFILL, seconds(t.first - t.scheduled));
+    metrics_observe(m, METRICS_DECODE, seconds(t.last - t.first));
+    if (n > 1) metrics_observe(m, METRICS_TPOT, seconds(t.last - t.first) / (double)(n - 1));
 }
 
 void account_finished(const struct answer *answer) {
@@ -89,6 +123,17 @@ void account_finished(const struct answer *answer) {
 
 static const char *path_of(bool chat) {
     return chat ? "/v1/chat/completions" : "/v1/completions";
+}
+
+/* Of several choices: when the first was admitted, and all their preemptions and cached tokens. */
+static void add_engine(struct truth_record *record, const struct answer *answer) {
+    record->batching = true;
+    record->queued_mono_ns = answer->choices[0].seq.queued_ns;
+    record->scheduled_mono_ns = answer->choices[0].seq.scheduled_ns;
+    for (int i = 0; i < answer->n_choices; i++) {
+        record->preemptions += answer->choices[i].seq.preemptions;
+        record->cached_tokens += answer->choices[i].seq.cached;
+    }
 }
 
 void account_record(const struct answer *answer, const char *outcome) {
@@ -116,6 +161,7 @@ void account_record(const struct answer *answer, const char *outcome) {
         .choice = answer->chunk_choice,
         .several_choices = answer->n_choices > 1,
     };
+    if (answer->submitted) add_engine(&record, answer);
     truth_write(answer->sim->truth, &record);
 }
 

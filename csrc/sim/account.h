@@ -9,6 +9,15 @@
  * kernel. */
 void account_written(struct answer *answer, int32_t what, int64_t at_ns);
 
+/* The batching engine has given a choice a token, at the end of a step. */
+void account_token(struct answer *answer, int choice, int64_t at_ns);
+
+/* Of one choice that has all its tokens, in ns of CLOCK_MONOTONIC. Fixed times know no queue. */
+struct answer_times {
+    int64_t queued, scheduled, first, last;
+};
+struct answer_times account_times(const struct answer *answer, int choice);
+
 /* The answer is complete. */
 void account_finished(const struct answer *answer);
 

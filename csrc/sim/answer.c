@@ -8,6 +8,7 @@
 #include "engine/clock.h"
 #include "sim/account.h"
 #include "sim/api.h"
+#include "sim/batch.h"
 #include "sim/event.h"
 #include "sim/render.h"
 #include "sim/words.h"
@@ -59,17 +60,25 @@ static bool plan_chunks(struct answer *answer) {
     return true;
 }
 
-/* A body without a stream is due when the last token would be. */
+static int64_t draw_ns(struct answer *answer, const struct dist *dist) {
+    return sim_scaled_ns(answer->sim->config, dist_draw_ns(dist, &answer->timing));
+}
+
+/* A body without a stream is due when the last token would be. The batching engine is asked at plan_ns. */
 static void plan_times(struct answer *answer) {
     const struct sim_config *config = answer->sim->config;
     answer->timing = random_for(config->seed, (uint64_t)answer->arrival.number, FOR_TIMES);
-    answer->plan_ns = answer->arrival.read_mono_ns + dist_draw_ns(&config->ttft, &answer->timing);
+    if (config->batching) {
+        answer->plan_ns = answer->arrival.read_mono_ns + sim_scaled_ns(config, config->front_ns);
+        return;
+    }
+    answer->plan_ns = answer->arrival.read_mono_ns + draw_ns(answer, &config->ttft);
     answer->first_mono_ns = answer->plan_ns;
     if (answer->ask.stream) return;
     int64_t steps = 1;
     for (int i = 0; i < answer->n_choices; i++)
         if (steps_of(answer, i) > steps) steps = steps_of(answer, i);
-    for (int64_t i = 1; i < steps; i++) answer->plan_ns += dist_draw_ns(&config->itl, &answer->timing);
+    for (int64_t i = 1; i < steps; i++) answer->plan_ns += draw_ns(answer, &config->itl);
 }
 
 static void make_id(struct answer *answer) {
@@ -85,7 +94,8 @@ static bool prepare(struct answer *answer) {
     uint64_t number = (uint64_t)answer->arrival.number;
     answer->n_choices = (int)(answer->ask.n * answer->ask.n_prompts);
     answer->choices = calloc((size_t)answer->n_choices, sizeof *answer->choices);
-    answer->sim->metrics.running += answer->n_choices;
+    answer->unfinished = answer->n_choices;
+    if (answer->sim->batch == NULL) answer->sim->metrics.running += answer->n_choices;
     if (answer->choices == NULL) return false;
     answer->tokens_per_chunk = has(answer, FAULT_MANY_TOKENS) ? answer->faults.value[FAULT_MANY_TOKENS][0]
                                                               : config->tokens_per_chunk;
@@ -280,7 +290,7 @@ static void stream_step(struct answer *answer) {
     }
     answer->next_choice = 0;
     answer->step++;
-    answer->plan_ns += dist_draw_ns(&answer->sim->config->itl, &answer->timing);
+    answer->plan_ns += draw_ns(answer, &answer->sim->config->itl);
     wheel_set(answer->sim->wheel, &answer->timer, answer->plan_ns);
 }
 
@@ -326,11 +336,61 @@ static void send_body(struct answer *answer) {
     if (conn->answer == answer) conn_send(conn, "", 0, 0, MARK_END);
 }
 
+/* ---- with a batching engine ---- */
+
+static void note_chunk(struct answer *answer, int index, int64_t at_ns, int64_t tokens) {
+    int32_t i = answer->due++;
+    answer->planned_ns[i] = at_ns;
+    answer->chunk_tokens[i] = (int32_t)tokens;
+    answer->chunk_choice[i] = index;
+}
+
+/* Send what the engine has given. A stall holds it up, the engine goes on. */
+static void deliver(struct answer *answer) {
+    if (answer->sent == answer->due || (answer->stalled && answer->outcome)) return;
+    if (answer->sent == 0 && !answer->stalled && !send_roles(answer)) return;
+    while (answer->sent < answer->due) {
+        struct choice *choice = &answer->choices[answer->chunk_choice[answer->sent]];
+        int64_t from = choice->said;
+        if (is_halted(answer)) return;
+        choice->said += answer->chunk_tokens[answer->sent];
+        answer->plan_ns = answer->planned_ns[answer->sent];
+        if (!send_chunk(answer, answer->chunk_choice[answer->sent], from)) return;
+    }
+    if (answer->sent == answer->n_chunks) end_stream(answer);
+}
+
+void answer_on_token(struct answer *answer, int index, int64_t at_ns) {
+    const struct choice *choice = &answer->choices[index];
+    int64_t produced = choice->seq.produced, per_chunk = answer->tokens_per_chunk;
+    bool last = produced == choice->n_tokens;
+    answer->unfinished -= last;
+    if (!answer->ask.stream) {
+        answer->plan_ns = at_ns;
+        if (answer->unfinished == 0) send_body(answer);
+        return;
+    }
+    if (last || produced % per_chunk == 0) note_chunk(answer, index, at_ns, (produced - 1) % per_chunk + 1);
+    deliver(answer);
+}
+
+static void batch_turn(struct answer *answer) {
+    if (!answer->submitted) {
+        answer->submitted = true;
+        batch_submit(answer->sim->batch, answer, answer->plan_ns);
+    } else if (answer->ask.stream) {
+        deliver(answer);
+    } else if (answer->unfinished == 0) {
+        send_body(answer);
+    }
+}
+
 /* ---- events ---- */
 
 static void leave_silence(struct answer *answer) {
     answer->silent = false;
     answer->outcome = NULL;
+    if (answer->sim->batch) answer->plan_ns = clock_mono_ns();
     if (answer->ask.stream) send_stream_head(answer);
 }
 
@@ -345,6 +405,8 @@ void answer_on_timer(struct answer *answer) {
                  (long long)answer->ask.unknown_id);
         answer->outcome = "rejected";
         send_error_event(answer, 400, "BadRequestError", message);
+    } else if (answer->sim->batch) {
+        batch_turn(answer);
     } else if (answer->ask.stream) {
         stream_step(answer);
     } else {
@@ -365,7 +427,10 @@ void answer_end(struct answer *answer, const char *outcome) {
     wheel_cancel(sim->wheel, &answer->timer);
     if (answer->outcome) outcome = answer->outcome;
     bool finished = outcome == NULL;
-    sim->metrics.running -= answer->n_choices;
+    if (sim->batch)
+        batch_remove(sim->batch, answer);
+    else
+        sim->metrics.running -= answer->n_choices;
     counter_add(&sim->counters->running, -1);
     counter_add(&sim->counters->finished, finished);
     if (finished)

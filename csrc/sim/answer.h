@@ -4,7 +4,7 @@
  *
  * Choice c says token k at step k / tokens_per_chunk; all choices of a step are due at the same time. Step 0
  * is due TTFT after the request was read, each other one ITL after the plan (not the writing) of the one
- * before it.
+ * before it. With a batching engine (batch.h) its steps say when tokens are due instead.
  */
 #ifndef VLLMPERF_SIM_ANSWER_H
 #define VLLMPERF_SIM_ANSWER_H
@@ -13,6 +13,7 @@
 
 #include "sim/ask.h"
 #include "sim/conn.h"
+#include "sim/scheduler.h"
 
 enum { ANSWER_ID = 160 };
 
@@ -21,6 +22,8 @@ struct choice {
     int64_t text_offset; /* characters said so far, for logprobs */
     int64_t last_ns;     /* when its latest chunk was written, 0 before the first */
     bool stop;           /* its last token is the end token */
+    int64_t said;        /* tokens rendered; only kept when batching */
+    struct seq seq;      /* in the batching engine */
 };
 
 /* When and from whom a request came. */
@@ -51,6 +54,9 @@ struct answer {
     int64_t step, plan_ns;  /* the next step and when it is due */
     int next_choice;        /* whose turn it is in this step */
     int32_t n_chunks, sent; /* token chunks in all and rendered so far */
+    int32_t due;            /* token chunks that the batching engine has given so far */
+    int unfinished;         /* choices that it has not finished */
+    bool submitted;         /* to it */
     int64_t tokens;         /* rendered so far */
 
     struct buf head; /* what all its events begin with: {"id":...,"choices":[ */
@@ -69,6 +75,10 @@ void answer_start(struct conn *conn, struct ask *ask, const struct fault_set *fa
                   const struct arrival *arrival, bool chunked);
 
 void answer_on_timer(struct answer *answer);
+
+/* From the batching engine: a choice has one token more, at the end of a step. The answer may be over
+ * then. */
+void answer_on_token(struct answer *answer, int choice, int64_t at_ns);
 
 /* From conn: there is room again; it is over. */
 void answer_unblocked(struct answer *answer);

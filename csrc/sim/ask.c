@@ -21,6 +21,7 @@ static const struct field {
     {"min_tokens", FIELD_INT, offsetof(struct ask, min_tokens)},
     {"n", FIELD_INT, offsetof(struct ask, n)},
     {"top_logprobs", FIELD_INT, offsetof(struct ask, top_logprobs)},
+    {"priority", FIELD_INT, offsetof(struct ask, priority)},
     {"stream", FIELD_BOOL, offsetof(struct ask, stream)},
     {"echo", FIELD_BOOL, offsetof(struct ask, echo)},
     {"ignore_eos", FIELD_BOOL, offsetof(struct ask, ignore_eos)},
@@ -288,7 +289,10 @@ static int missing_prompt(struct reading *r) {
 }
 
 static int read_prompts(struct reading *r, const char *end) {
+    const struct sim_config *config = r->config;
     enum prompt_result result = PROMPT_EMPTY;
+    r->ask->keep_ids =
+        r->ask->return_token_ids || r->ask->echo || (config->batching && config->scheduler.prefix_caching);
     if (r->prompt) result = prompt_read(r->ask, r->config->vocab_size, r->prompt, end);
     if (result == PROMPT_OK) return 0;
     if (result == PROMPT_EMPTY) return missing_prompt(r);

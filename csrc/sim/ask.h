@@ -21,8 +21,8 @@ struct ask_prompt {
 struct ask {
     bool chat;
     bool stream, include_usage, continuous_usage, return_token_ids, echo, ignore_eos, logprobs;
-    bool has_stream_options;
-    int64_t max_tokens, max_completion_tokens, min_tokens, n, top_logprobs;
+    bool has_stream_options, keep_ids;
+    int64_t max_tokens, max_completion_tokens, min_tokens, n, top_logprobs, priority;
     double temperature;
     int64_t prompt_tokens;  /* of all prompts */
     int64_t longest_prompt; /* tokens */

@@ -157,9 +157,10 @@ static void add_histogram(const struct metrics *m, int which, const char *model,
     add_sample(out, name, "_created", "", model, "", m->created_s);
 }
 
-static void add_waiting_by_reason(struct buf *out, const char *model) {
+static void add_waiting_by_reason(const struct metrics *m, const char *model, struct buf *out) {
     add_head(out, "num_requests_waiting_by_reason", "", "Number of waiting requests by reason.", "gauge");
-    add_sample(out, "num_requests_waiting_by_reason", "", "", model, ",reason=\"capacity\"", 0);
+    add_sample(out, "num_requests_waiting_by_reason", "", "", model, ",reason=\"capacity\"",
+               (double)m->waiting);
     add_sample(out, "num_requests_waiting_by_reason", "", "", model, ",reason=\"deferred\"", 0);
 }
 
@@ -173,9 +174,18 @@ static void add_sleep_state(struct buf *out, const char *model) {
 static void add_by_source(const struct metrics *m, const char *model, struct buf *out) {
     add_head(out, "prompt_tokens_by_source", "_total", "Number of prompt tokens by source.", "counter");
     add_sample(out, "prompt_tokens_by_source", "_total", "", model, ",source=\"local_compute\"",
-               (double)m->prompt_tokens);
-    add_sample(out, "prompt_tokens_by_source", "_total", "", model, ",source=\"local_cache_hit\"", 0);
+               (double)(m->prompt_tokens - m->cached_tokens));
+    add_sample(out, "prompt_tokens_by_source", "_total", "", model, ",source=\"local_cache_hit\"",
+               (double)m->cached_tokens);
     add_sample(out, "prompt_tokens_by_source", "_total", "", model, ",source=\"external_kv_transfer\"", 0);
+}
+
+static void add_cache_config(const struct metrics *m, struct buf *out) {
+    add_head(out, "cache_config_info", "", "Information of the LLMEngine CacheConfig", "gauge");
+    buf_format(out,
+               "vllm:cache_config_info{block_size=\"%d\",cache_dtype=\"auto\",enable_prefix_caching=\"%s\","
+               "engine=\"0\",num_gpu_blocks=\"%d\"} 1.0\n",
+               (int)m->block_size, m->prefix_caching ? "True" : "False", (int)m->num_gpu_blocks);
 }
 
 static void add_http(const struct metrics *m, struct buf *out) {
@@ -194,16 +204,17 @@ void metrics_render(const struct metrics *m, const char *model, struct buf *out)
     double created = m->created_s;
     add_gauge(out, "num_requests_running", "Number of requests in model execution batches.", model,
               (double)m->running);
-    add_gauge(out, "num_requests_waiting", "Number of requests waiting to be processed.", model, 0);
-    add_waiting_by_reason(out, model);
+    add_gauge(out, "num_requests_waiting", "Number of requests waiting to be processed.", model,
+              (double)m->waiting);
+    add_waiting_by_reason(m, model, out);
     add_sleep_state(out, model);
-    add_gauge(out, "kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage.", model, 0);
+    add_gauge(out, "kv_cache_usage_perc", "KV-cache usage. 1 means 100 percent usage.", model, m->kv_usage);
     add_counter(out, "prefix_cache_queries", "Prefix cache queries, in terms of number of queried tokens.",
-                model, m->prompt_tokens, created);
-    add_counter(out, "prefix_cache_hits", "Prefix cache hits, in terms of number of cached tokens.", model, 0,
-                created);
-    add_counter(out, "num_preemptions", "Cumulative number of preemption from the engine.", model, 0,
-                created);
+                model, m->prefix_queries, created);
+    add_counter(out, "prefix_cache_hits", "Prefix cache hits, in terms of number of cached tokens.", model,
+                m->prefix_hits, created);
+    add_counter(out, "num_preemptions", "Cumulative number of preemption from the engine.", model,
+                m->preemptions, created);
     add_counter(out, "prompt_tokens", "Number of prefill tokens processed.", model, m->prompt_tokens,
                 created);
     add_by_source(m, model, out);
@@ -211,9 +222,6 @@ void metrics_render(const struct metrics *m, const char *model, struct buf *out)
                 m->generation_tokens, created);
     add_success(m, model, out);
     for (int i = 0; i < METRICS_HISTOGRAMS; i++) add_histogram(m, i, model, out);
-    add_head(out, "cache_config_info", "", "Information of the LLMEngine CacheConfig", "gauge");
-    buf_str(out,
-            "vllm:cache_config_info{block_size=\"16\",cache_dtype=\"auto\",enable_prefix_caching=\"False\","
-            "engine=\"0\",num_gpu_blocks=\"0\"} 1.0\n");
+    add_cache_config(m, out);
     add_http(m, out);
 }

@@ -4,6 +4,7 @@
 #ifndef VLLMPERF_SIM_METRICS_H
 #define VLLMPERF_SIM_METRICS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "sim/buf.h"
@@ -45,7 +46,12 @@ struct metrics_counts {
 
 struct metrics {
     double created_s; /* CLOCK_REALTIME */
-    int64_t running, prompt_tokens, generation_tokens;
+    int64_t running, waiting, prompt_tokens, generation_tokens;
+    int64_t cached_tokens; /* of the prompt tokens */
+    int64_t preemptions, prefix_queries, prefix_hits;
+    double kv_usage;
+    int32_t block_size, num_gpu_blocks;
+    bool prefix_caching;
     int64_t success[METRICS_REASONS];
     int64_t http[METRICS_HANDLERS][METRICS_METHODS][METRICS_CLASSES];
     struct metrics_counts histogram[METRICS_HISTOGRAMS];

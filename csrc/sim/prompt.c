@@ -168,10 +168,8 @@ static enum prompt_result read_messages(struct prompts *p) {
 }
 
 enum prompt_result prompt_read(struct ask *ask, int64_t vocab_size, const char *from, const char *end) {
-    struct prompts p = {.ask = ask,
-                        .vocab_size = vocab_size,
-                        .keep_text = ask->echo,
-                        .keep_ids = ask->return_token_ids || ask->echo};
+    struct prompts p = {
+        .ask = ask, .vocab_size = vocab_size, .keep_text = ask->echo, .keep_ids = ask->keep_ids};
     json_init(&p.json, from, (size_t)(end - from));
     return ask->chat ? read_messages(&p) : read_prompt(&p);
 }

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "sim/account.h"
 #include "sim/words.h"
 
 static const char *finish_text(const struct answer *answer, int choice) {
@@ -190,6 +191,34 @@ static void add_fingerprint(struct buf *out, const struct answer *answer) {
     buf_str(out, "-sim\"");
 }
 
+/* ---- an answer's own times ---- */
+
+static void add_ms(struct buf *out, const char *key, int64_t ns) {
+    buf_format(out, "\"%s\":%.6f,", key, (double)ns / 1e6);
+}
+
+/* As vLLM's --enable-per-request-metrics: null for several choices; TTFT counts from the admission. */
+static void add_metrics(struct buf *out, const struct answer *answer) {
+    int64_t n = answer->choices[0].n_tokens;
+    if (!answer->sim->config->per_request_metrics || answer->n_choices > 1) {
+        buf_str(out, "null");
+        return;
+    }
+    struct answer_times t = account_times(answer, 0);
+    buf_char(out, '{');
+    add_ms(out, "time_to_first_token_ms", t.first - t.scheduled);
+    add_ms(out, "generation_time_ms", t.last - t.first);
+    add_ms(out, "queue_time_ms", t.scheduled - t.queued);
+    if (n > 1)
+        add_ms(out, "mean_itl_ms", (t.last - t.first) / (n - 1));
+    else
+        buf_str(out, "\"mean_itl_ms\":null,");
+    if (t.last > t.scheduled)
+        buf_format(out, "\"tokens_per_second\":%.6f}", (double)n * 1e9 / (double)(t.last - t.scheduled));
+    else
+        buf_str(out, "\"tokens_per_second\":null}");
+}
+
 /* ---- chunks ---- */
 
 static void add_completion_choice(struct buf *out, struct answer *answer, struct render_piece p) {
@@ -261,6 +290,10 @@ void render_usage_chunk(struct buf *out, const struct answer *answer) {
     buf_str(out, "],");
     add_usage(out, answer->ask.prompt_tokens, reported(answer, answer->tokens), "");
     add_fingerprint(out, answer);
+    if (answer->sim->config->per_request_metrics) {
+        buf_str(out, ",\"metrics\":");
+        add_metrics(out, answer);
+    }
     buf_char(out, '}');
 }
 
@@ -313,5 +346,7 @@ void render_body(struct buf *out, struct answer *answer) {
         add_prompt_ids(out, answer, 0, ask->return_token_ids);
         buf_str(out, ",\"prompt_text\":null");
     }
-    buf_str(out, ",\"kv_transfer_params\":null,\"ec_transfer_params\":null,\"metrics\":null}");
+    buf_str(out, ",\"kv_transfer_params\":null,\"ec_transfer_params\":null,\"metrics\":");
+    add_metrics(out, answer);
+    buf_char(out, '}');
 }

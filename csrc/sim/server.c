@@ -21,6 +21,7 @@
 
 #include "engine/clock.h"
 #include "sim/answer.h"
+#include "sim/batch.h"
 #include "sim/conn.h"
 
 /* Bounds of what one turn does, so that under overload reading, writing and accepting all go on. */
@@ -187,6 +188,9 @@ static void run_timer(struct server *server, struct wheel_timer *timer) {
     case TIMER_LISTEN:
         listen_again(server);
         return;
+    case TIMER_STEP:
+        batch_on_timer(server->sim.batch);
+        return;
     case TIMER_ANSWER:
         conn = ((struct answer *)(void *)timer)->conn;
         answer_on_timer((struct answer *)(void *)timer);
@@ -203,8 +207,11 @@ static void run_timer(struct server *server, struct wheel_timer *timer) {
 static void run_timers(struct server *server) {
     struct sim *sim = &server->sim;
     struct wheel_timer *timer;
-    for (int i = 0; i < TIMERS_PER_TURN && (timer = wheel_take(sim->wheel, clock_mono_ns())) != NULL; i++)
+    for (int i = 0; i < TIMERS_PER_TURN && (timer = wheel_take(sim->wheel, clock_mono_ns())) != NULL; i++) {
+        bool step = timer->kind == TIMER_STEP; /* it may be gone afterwards */
         run_timer(server, timer);
+        if (step) break; /* it wrote much, and the next one should know who came meanwhile */
+    }
     if (sim->iteration_tokens == 0) return;
     metrics_observe(&sim->metrics, METRICS_ITERATION_TOKENS, (double)sim->iteration_tokens);
     sim->iteration_tokens = 0;
@@ -296,6 +303,29 @@ static int open_truth(struct server *server, char *error, size_t error_size) {
     return number;
 }
 
+/* The metrics begin as those of an engine with nothing to do. */
+static int open_engine(struct server *server, char *error, size_t error_size) {
+    const struct scheduler_config *config = &server->config.scheduler;
+    struct sim *sim = &server->sim;
+    sim->metrics = (struct metrics){.created_s = (double)clock_real_ns() / (double)NS_PER_S};
+    if (!server->config.batching) {
+        sim->metrics.block_size = 16;
+        return 0;
+    }
+    sim->metrics.block_size = config->block_size;
+    sim->metrics.num_gpu_blocks = config->num_gpu_blocks;
+    sim->metrics.prefix_caching = config->prefix_caching;
+    if (server->config.max_model_len > (int64_t)config->num_gpu_blocks * config->block_size) {
+        snprintf(error, error_size, "the KV cache holds fewer tokens than max_model_len, %lld",
+                 (long long)server->config.max_model_len);
+        return EINVAL;
+    }
+    sim->batch = batch_new(sim);
+    if (sim->batch) return 0;
+    snprintf(error, error_size, "cannot start the simulated engine: %s", strerror(ENOMEM));
+    return ENOMEM;
+}
+
 static int open_loop(struct server *server, char *error, size_t error_size) {
     struct sim *sim = &server->sim;
     sim->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -334,6 +364,7 @@ static int close_all(struct server *server) {
     close_fd(&server->listen_fd);
     close_fd(&server->stop_fd);
     close_fd(&sim->epoll_fd);
+    batch_free(sim->batch);
     wheel_free(sim->wheel);
     free(sim->input);
     buf_free(&sim->event);
@@ -353,9 +384,9 @@ int server_start(struct server *server, char *error, size_t error_size) {
     server->counters = (struct sim_counters){0};
     server->connection_number = 0;
     server->listen_timer = (struct wheel_timer){0};
-    server->sim.metrics.created_s = (double)clock_real_ns() / (double)NS_PER_S;
     raise_open_files();
     int number = open_loop(server, error, error_size);
+    if (number == 0) number = open_engine(server, error, error_size);
     if (number == 0) number = open_listener(server, error, error_size);
     if (number == 0) number = open_truth(server, error, error_size);
     if (number == 0) {

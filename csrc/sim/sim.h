@@ -39,12 +39,17 @@ struct sim_config {
     int n_faults;
 };
 
+/* What takes ns takes so long when the engine runs faster. */
+static inline int64_t sim_scaled_ns(const struct sim_config *config, int64_t ns) {
+    return config->time_scale == 1 ? ns : (int64_t)((double)ns / config->time_scale + 0.5);
+}
+
 /* One list for the counters: X(name). What they count stands in vllmperf/_sim.pyi. */
 /* clang-format off */
 #define SIM_COUNTERS(X)                                                                                      \
     X(connections) X(open_connections) X(windows_refused) X(requests) X(answers) X(finished) X(client_gone)  \
     X(running) X(chunks) X(tokens) X(lateness_sum_ns) X(lateness_max_ns) X(blocked) X(cpu_ns)                \
-    X(sleeps) X(wakes)
+    X(sleeps) X(wakes) X(steps) X(preemptions)
 /* clang-format on */
 
 struct sim_counters {
@@ -63,11 +68,12 @@ static inline void counter_set(_Atomic int64_t *counter, int64_t value) {
     atomic_store_explicit(counter, value, memory_order_relaxed);
 }
 
-enum timer_kind { TIMER_CONN, TIMER_ANSWER, TIMER_LISTEN };
+enum timer_kind { TIMER_CONN, TIMER_ANSWER, TIMER_LISTEN, TIMER_STEP };
 
 enum { SIM_INPUT_BYTES = 64 * 1024 };
 
 struct conn;
+struct batch;
 
 struct sim {
     const struct sim_config *config;
@@ -76,6 +82,7 @@ struct sim {
     struct wheel *wheel;
     struct truth *truth; /* NULL = none is kept */
     struct metrics metrics;
+    struct batch *batch;   /* NULL = fixed times */
     struct conn *conns;    /* all that are open */
     struct buf event, out; /* of whoever renders right now */
     char *input;           /* SIM_INPUT_BYTES for whoever reads right now */

@@ -62,7 +62,8 @@ int text_tokenize(struct buf *out, const struct sim_config *config, const char *
         chat = true;
     }
     if (at == NULL) return problem(out, &json, "prompt");
-    struct ask ask = {.chat = chat, .return_token_ids = true, .echo = true, .unknown_id = ASK_UNSET};
+    struct ask ask = {
+        .chat = chat, .return_token_ids = true, .keep_ids = true, .echo = true, .unknown_id = ASK_UNSET};
     if (prompt_read(&ask, 0, at, body + len) != PROMPT_OK) {
         ask_free(&ask);
         return problem(out, &json, chat ? "messages" : "prompt");

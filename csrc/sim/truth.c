@@ -35,6 +35,15 @@ static void key_int(struct buf *b, const char *key, int64_t value) {
     buf_int(b, value);
 }
 
+/* 0 is null. */
+static void key_or_null(struct buf *b, const char *key, int64_t value) {
+    buf_str(b, key);
+    if (value)
+        buf_int(b, value);
+    else
+        buf_str(b, "null");
+}
+
 static void key_string(struct buf *b, const char *key, const char *value) {
     buf_str(b, key);
     buf_char(b, '"');
@@ -74,6 +83,18 @@ static void key_faults(struct buf *b, const char *key, uint64_t faults) {
     buf_char(b, ']');
 }
 
+static void key_engine(struct buf *b, const struct truth_record *r) {
+    key_int(b, ",\"queued_mono_ns\":", r->queued_mono_ns);
+    key_or_null(b, ",\"scheduled_mono_ns\":", r->scheduled_mono_ns);
+    key_int(b, ",\"preemptions\":", r->preemptions);
+    key_int(b, ",\"cached_tokens\":", r->cached_tokens);
+}
+
+static void end_line(struct truth *truth) {
+    buf_str(&truth->pending, "}\n");
+    if (truth->pending.len >= FLUSH_BYTES) truth_flush(truth);
+}
+
 void truth_write(struct truth *truth, const struct truth_record *r) {
     struct buf *b = &truth->pending;
     key_string(b, "{\"request_id\":", r->request_id);
@@ -87,23 +108,37 @@ void truth_write(struct truth *truth, const struct truth_record *r) {
     key_int(b, ",\"prompt_tokens\":", r->prompt_tokens);
     key_int(b, ",\"completion_tokens\":", r->completion_tokens);
     key_int(b, ",\"real_minus_mono_ns\":", -clock_real_to_mono_ns());
-    if (r->arrived_real_ns)
-        key_int(b, ",\"arrived_real_ns\":", r->arrived_real_ns);
-    else
-        buf_str(b, ",\"arrived_real_ns\":null");
+    key_or_null(b, ",\"arrived_real_ns\":", r->arrived_real_ns);
     key_int(b, ",\"read_real_ns\":", r->read_real_ns);
     key_int(b, ",\"read_mono_ns\":", r->read_mono_ns);
-    if (r->head_mono_ns)
-        key_int(b, ",\"head_mono_ns\":", r->head_mono_ns);
-    else
-        buf_str(b, ",\"head_mono_ns\":null");
+    key_or_null(b, ",\"head_mono_ns\":", r->head_mono_ns);
     key_int(b, ",\"end_mono_ns\":", r->end_mono_ns);
     key_times(b, ",\"planned_mono_ns\":", r->planned_mono_ns, r->n_chunks);
     key_times(b, ",\"written_mono_ns\":", r->written_mono_ns, r->n_chunks);
     key_numbers(b, ",\"tokens\":", r->tokens, r->n_chunks);
     if (r->several_choices) key_numbers(b, ",\"choice\":", r->choice, r->n_chunks);
-    buf_str(b, "}\n");
-    if (b->len >= FLUSH_BYTES) truth_flush(truth);
+    if (r->batching) key_engine(b, r);
+    end_line(truth);
+}
+
+void truth_step(struct truth *truth, const struct step *step, int64_t end_ns) {
+    struct buf *b = &truth->pending;
+    key_int(b, "{\"step\":", step->number);
+    key_int(b, ",\"start_mono_ns\":", step->start_ns);
+    key_int(b, ",\"end_mono_ns\":", end_ns);
+    key_int(b, ",\"duration_ns\":", step->duration_ns);
+    key_int(b, ",\"decodes\":", step->work.decodes);
+    key_int(b, ",\"padded\":", step->padded);
+    key_int(b, ",\"decode_context\":", step->work.decode_context);
+    key_int(b, ",\"prefills\":", step->prefills);
+    key_int(b, ",\"prefill_tokens\":", step->work.prefill_tokens);
+    key_int(b, ",\"prefill_attention\":", step->work.prefill_attention);
+    key_int(b, ",\"running\":", step->running);
+    key_int(b, ",\"waiting\":", step->waiting);
+    key_int(b, ",\"admitted\":", step->admitted);
+    key_int(b, ",\"preempted\":", step->preempted);
+    key_int(b, ",\"used_blocks\":", step->used_blocks);
+    end_line(truth);
 }
 
 bool truth_flush(struct truth *truth) {

@@ -1,11 +1,14 @@
 /* truth: the file that says what the simulator really did, one JSON object a line for each request that
- * ended. Times are ns: *_mono_ns of CLOCK_MONOTONIC, *_real_ns of CLOCK_REALTIME. One thread writes.
+ * ended and for each step of a batching engine. Times are ns: *_mono_ns of CLOCK_MONOTONIC, *_real_ns of
+ * CLOCK_REALTIME. One thread writes.
  */
 #ifndef VLLMPERF_SIM_TRUTH_H
 #define VLLMPERF_SIM_TRUTH_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "sim/scheduler.h"
 
 struct truth; /* opaque */
 
@@ -26,11 +29,16 @@ struct truth_record {
         *written_mono_ns;           /* clock just before the write() of the chunk's last byte */
     const int32_t *tokens, *choice; /* of each chunk */
     bool several_choices;
+    bool batching;                             /* the rest is known */
+    int64_t queued_mono_ns, scheduled_mono_ns; /* the latter 0 when it never was */
+    int64_t preemptions, cached_tokens;
 };
 
 /* The file is emptied. NULL with errno set. */
 struct truth *truth_open(const char *path);
 void truth_write(struct truth *truth, const struct truth_record *record);
+/* A step of the batching engine, which ended at end_ns by the plan. */
+void truth_step(struct truth *truth, const struct step *step, int64_t end_ns);
 /* Writes what is held back. false with errno set when something could not be written. */
 bool truth_flush(struct truth *truth);
 bool truth_close(struct truth *truth);

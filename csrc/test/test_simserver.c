@@ -12,6 +12,18 @@
 #include "sim/server.h"
 #include "t.h"
 
+static bool batching; /* which mode the servers have */
+
+static struct scheduler_config small_engine(void) {
+    return (struct scheduler_config){.max_num_seqs = 3,
+                                     .max_num_batched_tokens = 16,
+                                     .chunked_prefill = true,
+                                     .prefix_caching = true,
+                                     .block_size = 4,
+                                     .num_gpu_blocks = 250,
+                                     .model = {.alpha_ms = 0.2, .beta_ms = 0.01}};
+}
+
 static struct server *start(const char *fault) {
     char error[200];
     struct sim_config config = {
@@ -24,6 +36,9 @@ static struct server *start(const char *fault) {
         .eos_mean = 30,
         .max_model_len = 1000,
         .keep_alive_ns = 1000000000,
+        .time_scale = 1,
+        .batching = batching,
+        .scheduler = small_engine(),
         .limits = {4096, 100000},
         .faults = calloc(1, sizeof(struct fault)),
     };
@@ -116,9 +131,29 @@ static void test_start_and_stop(void) {
     server_free(server);
 }
 
+static void test_too_small_a_cache(void) {
+    char error[200] = "";
+    struct sim_config config = {.host = strdup("127.0.0.1"),
+                                .model = strdup("sim"),
+                                .version = strdup("0"),
+                                .truth_path = strdup(""),
+                                .max_model_len = 1001,
+                                .batching = true,
+                                .scheduler = small_engine(),
+                                .time_scale = 1};
+    struct server *server = server_new(&config);
+    CHECK("an engine that could get stuck does not start",
+          server_start(server, error, sizeof error) == EINVAL && strstr(error, "1001"));
+    server_free(server);
+}
+
 int main(void) {
-    test_start_and_stop();
-    test_requests();
-    test_faults();
+    for (int mode = 0; mode < 2; mode++) {
+        batching = mode == 1;
+        test_start_and_stop();
+        test_requests();
+        test_faults();
+    }
+    test_too_small_a_cache();
     return t_done("simserver");
 }

@@ -1,0 +1,135 @@
+/* Owns the running of steps in time, and what the engine as a whole is seen to do: gauges, the log of steps.
+ * Does not schedule (scheduler.c) nor write answers (answer.c). */
+#include "sim/batch.h"
+
+#include <stdlib.h>
+
+#include "sim/account.h"
+
+struct batch {
+    struct wheel_timer timer; /* the end of the step */
+    struct sim *sim;
+    struct scheduler *scheduler;
+    const struct step *step; /* that runs, NULL = idle */
+    int64_t end_ns;          /* of it */
+    int64_t n_seqs;
+};
+
+static int64_t output_token(const struct seq *seq, int64_t k) {
+    return answer_token(seq->owner, seq->index, k);
+}
+
+struct batch *batch_new(struct sim *sim) {
+    struct scheduler_config config = sim->config->scheduler;
+    struct batch *batch = calloc(1, sizeof *batch);
+    if (batch == NULL) return NULL;
+    config.output_token = output_token;
+    batch->timer.kind = TIMER_STEP;
+    batch->sim = sim;
+    batch->scheduler = scheduler_new(&config);
+    if (batch->scheduler) return batch;
+    free(batch);
+    return NULL;
+}
+
+void batch_free(struct batch *batch) {
+    if (batch == NULL) return;
+    wheel_cancel(batch->sim->wheel, &batch->timer);
+    scheduler_free(batch->scheduler);
+    free(batch);
+}
+
+/* ---- what is seen ---- */
+
+static void publish(struct batch *batch) {
+    struct metrics *metrics = &batch->sim->metrics;
+    const struct kv_cache *kv = scheduler_kv_cache(batch->scheduler);
+    const struct scheduler_counts *counts = scheduler_counts(batch->scheduler);
+    metrics->running = scheduler_running(batch->scheduler);
+    metrics->waiting = scheduler_waiting(batch->scheduler);
+    metrics->kv_usage = 1 - (double)kv_cache_unheld(kv) / (double)kv_cache_blocks(kv);
+    metrics->preemptions = counts->preemptions;
+    metrics->prefix_queries = counts->prefix_queries;
+    metrics->prefix_hits = counts->prefix_hits;
+    counter_set(&batch->sim->counters->steps, counts->steps);
+    counter_set(&batch->sim->counters->preemptions, counts->preemptions);
+}
+
+/* ---- steps ---- */
+
+/* From start_ns on, or from when the first of those that wait is there. */
+static void begin_step(struct batch *batch, int64_t start_ns) {
+    batch->step = scheduler_plan(batch->scheduler, start_ns);
+    int64_t next = scheduler_next_queued_ns(batch->scheduler);
+    if (batch->step == NULL && next != INT64_MAX) batch->step = scheduler_plan(batch->scheduler, next);
+    publish(batch);
+    if (batch->step == NULL) return;
+    batch->end_ns = batch->step->start_ns + sim_scaled_ns(batch->sim->config, batch->step->duration_ns);
+    wheel_set(batch->sim->wheel, &batch->timer, batch->end_ns);
+}
+
+static int64_t hand_out(struct batch *batch) {
+    int64_t tokens = 0;
+    for (struct seq *seq; (seq = scheduler_take_token(batch->scheduler)) != NULL; tokens++) {
+        struct answer *answer = seq->owner;
+        struct conn *conn = answer->conn;
+        account_token(answer, seq->index, batch->end_ns);
+        answer_on_token(answer, seq->index, batch->end_ns);
+        conn_settle(conn);
+    }
+    return tokens;
+}
+
+void batch_on_timer(struct batch *batch) {
+    struct sim *sim = batch->sim;
+    int64_t prefill_tokens = batch->step->work.prefill_tokens;
+    if (sim->truth) truth_step(sim->truth, batch->step, batch->end_ns);
+    scheduler_finish(batch->scheduler, batch->end_ns);
+    int64_t tokens = hand_out(batch);
+    metrics_observe(&sim->metrics, METRICS_ITERATION_TOKENS, (double)(prefill_tokens + tokens));
+    begin_step(batch, batch->end_ns);
+}
+
+/* ---- answers ---- */
+
+/* Ids as they stand in ask.ids: "[1,2,3]". */
+static void add_prompt(const struct batch *batch, struct seq *seq, const struct ask *ask,
+                       const struct ask_prompt *prompt) {
+    const char *at = ask->ids.data + prompt->ids_at, *end = at + prompt->ids_len;
+    for (at++; at < end; at++) {
+        char *stop;
+        int64_t id = strtoll(at, &stop, 10);
+        if (stop == at) return;
+        seq_add_token(seq, batch->scheduler, id);
+        at = stop;
+    }
+}
+
+static void submit_choice(struct batch *batch, struct answer *answer, int index, int64_t queued_ns) {
+    const struct ask_prompt *prompt = &answer->ask.prompts[index / answer->ask.n];
+    struct seq *seq = &answer->choices[index].seq;
+    *seq = (struct seq){.number = ++batch->n_seqs,
+                        .priority = answer->ask.priority,
+                        .queued_ns = queued_ns,
+                        .prompt_tokens = prompt->tokens,
+                        .output_tokens = answer->choices[index].n_tokens,
+                        .owner = answer,
+                        .index = index};
+    if (batch->sim->config->scheduler.prefix_caching && prompt->ids_len)
+        add_prompt(batch, seq, &answer->ask, prompt);
+    scheduler_submit(batch->scheduler, seq);
+}
+
+void batch_submit(struct batch *batch, struct answer *answer, int64_t queued_ns) {
+    for (int i = 0; i < answer->n_choices; i++) submit_choice(batch, answer, i, queued_ns);
+    if (batch->step == NULL)
+        begin_step(batch, queued_ns);
+    else
+        publish(batch);
+}
+
+void batch_remove(struct batch *batch, struct answer *answer) {
+    for (int i = 0; i < answer->n_choices && answer->choices; i++)
+        scheduler_remove(batch->scheduler, &answer->choices[i].seq);
+    publish(batch);
+}
