@@ -42,8 +42,8 @@ class Book:
         """One finished request."""
         if self._options.qps is not None and answer.slot_wait_s > 0:
             self.late(answer.slot_wait_s)
-        if answer.error is not None:
-            self._take_failure(answer, answer.error)
+        if answer.content.unreadable is not None or answer.content.lacking is not None:
+            self._take_failure(answer)
             return
         self._take_success(answer, asked)
         self.successes += 1
@@ -56,20 +56,22 @@ class Book:
     def _add_request(self, answer: Answer) -> None:
         self.stats.add("POST", self._path, answer.headers_s * 1e3, answer.end_s)
 
-    def _take_failure(self, answer: Answer, error: str) -> None:
-        """2024-10 raises within its task: locust then counts an exception and no request."""
-        if self._options.is_old and not answer.is_unreadable:
+    def _take_failure(self, answer: Answer) -> None:
+        """2024-10 raises within its task for all but unreadable answers: locust counts that as no request."""
+        unreadable, lacking = answer.content.unreadable, answer.content.lacking
+        if unreadable is not None:
+            self.say(f"Failed to parse response: {unreadable}", "ERROR")
+        elif self._options.is_old:
             self.exceptions += 1
-            self._log("locust.user.task", f"Error in response: {error}", "ERROR")
+            self._log("locust.user.task", f"Error in response: {lacking}", "ERROR")
             return
-        if answer.is_unreadable:
-            self.say(f"Failed to parse response: {error}", "ERROR")
         self._add_request(answer)
-        self.stats.fail("POST", self._path, f"CatchResponseError({f'Error in response: {error}'!r})")
+        reason = unreadable if unreadable is not None else f"Error in response: {lacking}"
+        self.stats.fail("POST", self._path, f"CatchResponseError({reason!r})")
 
     def _take_success(self, answer: Answer, asked: Asked) -> None:
         tokens = self._tokens(answer)
-        prompt_tokens = answer.prompt_tokens or asked.prompt_tokens or 0
+        prompt_tokens = answer.content.prompt_tokens or asked.prompt_tokens or 0
         self.say(_received(answer, tokens, prompt_tokens, self._options))
         if self._options.show_response:
             for line in ("---", answer.text, "---"):
@@ -88,14 +90,14 @@ class Book:
 
     def _tokens(self, answer: Answer) -> int:
         if self._tokenizer is None:
-            return answer.tokens or 0
-        counted = self._tokenizer.count(answer.text)
-        if answer.tokens is not None and answer.tokens != counted:
-            print(f"WARNING: tokenizer token count {counted} != {answer.tokens} received from server")
-        return counted if answer.tokens is None else answer.tokens
+            return answer.content.tokens or 0
+        counted, told = self._tokenizer.count(answer.text), answer.content.tokens
+        if told is not None and told != counted:
+            print(f"WARNING: tokenizer token count {counted} != {told} received from server")
+        return counted if told is None else told
 
     def _check_prompt(self, answer: Answer, asked: Asked) -> None:
-        told, counted = answer.prompt_tokens, asked.prompt_tokens
+        told, counted = answer.content.prompt_tokens, asked.prompt_tokens
         if told and counted is not None and told != counted:
             print(f"WARNING: prompt usage tokens {told} != {counted} derived from local tokenizer")
 
@@ -138,7 +140,7 @@ def new_metrics(answer: Answer, tokens: int, prompt_tokens: int) -> dict[str, fl
         "tokens_per_second": tokens / answer.total_s,
         "total_tokens": tokens + prompt_tokens,
         "ttft": answer.first_s,
-        "cached_tokens": answer.cached_tokens,
+        "cached_tokens": answer.content.cached_tokens,
     }
 
 
@@ -151,5 +153,5 @@ def _received(answer: Answer, tokens: int, prompt_tokens: int, options: Options)
     if options.is_old:
         return f"{text}{tokens} tokens"
     prompt = f"{prompt_tokens} prompt, " if prompt_tokens else ""
-    cached = "" if answer.cached_tokens is None else f"{answer.cached_tokens} cached, "
+    cached = "" if answer.content.cached_tokens is None else f"{answer.content.cached_tokens} cached, "
     return f"{text}{prompt}{cached}{tokens} completion"

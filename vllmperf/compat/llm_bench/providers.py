@@ -16,10 +16,15 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Provider:
-    """A row of the table. `change` turns the body of an OpenAI server into the provider's; refused: why not."""
+    """A row of the table.
+
+    change turns the body of an OpenAI server into the provider's; path: where other than there; model: what is
+    taken when none is given; refused: why it is not here.
+    """
 
     change: Callable[[Body, Options], Body] = lambda body, _: body
     path: str | None = None
+    model: str | None = None
     refused: str | None = None
 
 
@@ -45,7 +50,19 @@ def _together(body: Body, _: Options) -> Body:
     return {**body, "ignore_eos": True, "stream_tokens": stream}
 
 
-NOT_OPENAI = "its answers are not those of an OpenAI server"
+def _tgi(body: Body, options: Options) -> Body:
+    return {
+        "inputs": body["prompt"],
+        "parameters": {
+            "max_new_tokens": body["max_tokens"],
+            "temperature": options.temperature,
+            "top_n_tokens": options.logprobs,
+            "details": options.logprobs is not None,
+        },
+    }
+
+
+TRITON = "its answers repeat the prompt and have no times of tokens"
 
 PROVIDERS = {
     "fireworks": Provider(_fireworks),
@@ -54,9 +71,9 @@ PROVIDERS = {
     "openai": Provider(),
     "anyscale": Provider(),
     "together": Provider(_together, path="/"),
-    "triton-infer": Provider(refused=NOT_OPENAI),
-    "triton-generate": Provider(refused=NOT_OPENAI),
-    "tgi": Provider(refused=NOT_OPENAI),
+    "triton-infer": Provider(refused=TRITON),
+    "triton-generate": Provider(refused=TRITON),
+    "tgi": Provider(_tgi, path="/generate", model="<unused>"),
 }
 BY_HOST = {"fireworks.ai": "fireworks", "together": "together", "openai": "openai", "anyscale": "anyscale"}
 """What a host's name tells, in this order."""
@@ -73,16 +90,23 @@ def check(name: str, options: Options) -> None:
     if provider.refused:
         known = ", ".join(key for key, value in PROVIDERS.items() if not value.refused)
         raise UsageError(f"--provider {name} is not supported ({provider.refused}): choose one of {known}")
-    if name == "together" and (options.chat or not options.stream):
-        raise UsageError(
-            "--provider together takes streamed completions only: leave out --chat and --no-stream"
-        )
+    if provider.path and options.chat:
+        raise UsageError(f"--provider {name} knows no chat: give --no-chat")
+    if name == "tgi" and options.n != 1:
+        raise UsageError("--provider tgi gives one answer to a request: leave out -n")
+
+
+def is_raw(name: str, options: Options) -> bool:
+    """The engine must hand the answers over as they are: it does not read what is asked for."""
+    return options.logprobs is not None or options.embeddings or name in ("tgi", "together")
 
 
 def path(name: str, options: Options) -> str:
     """Where the requests go."""
     if options.embeddings:
         return "/v1/embeddings"
+    if name == "tgi" and options.stream:
+        return "/generate_stream"
     return PROVIDERS[name].path or ("/v1/chat/completions" if options.chat else "/v1/completions")
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vllmperf import __version__, _engine
-from vllmperf.compat.llm_bench import summary, tables, target
+from vllmperf.compat.llm_bench import providers, summary, tables, target
 from vllmperf.compat.llm_bench.answers import Answer, answers
 from vllmperf.compat.llm_bench.book import Book
 from vllmperf.compat.llm_bench.log import Log
@@ -50,7 +50,13 @@ def _config(options: Options, found: target.Target) -> dict[str, object]:
     addresses = resolve.usable_addresses(found.plan.url)
     resolve.raise_file_limit(options.users)
     plan = replace(found.plan, duration_s=_end_s(options) or MOST)
-    return {**engine_config(plan, addresses, Schedule(None, iter(()))), "no_request_ids": True}
+    is_raw = providers.is_raw(found.provider, options)
+    return {
+        **engine_config(plan, addresses, Schedule(None, iter(()))),
+        "no_request_ids": True,
+        "raw_bodies": is_raw,
+        "keep_stamps": is_raw and options.streams,
+    }
 
 
 def _end_s(options: Options) -> float | None:
@@ -85,7 +91,7 @@ class Session:
         with interruptible(engine):
             engine.start()
             while (batch := engine.drain(POLL_S if self._sender.follows_users else DRAIN_S)) is not None:
-                self._turn(engine, answers(batch, self._options))
+                self._turn(engine, answers(batch, self._target.provider, self._options))
                 sys.stdout.flush()
 
     def _begin(self) -> None:

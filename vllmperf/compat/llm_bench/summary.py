@@ -28,7 +28,9 @@ OF_STREAMS = ("time_to_first_token", "latency_per_token")
 
 def figures(options: Options, target: Target, stats: Stats) -> Figures:
     """The figures by their names, in the order of the block and of the CSV's columns."""
-    means: Figures = {name: stats.entry("METRIC", name).mean for name in (OLD_MEANS if options.is_old else NEW_MEANS)}
+    means: Figures = {
+        name: stats.entry("METRIC", name).mean for name in (OLD_MEANS if options.is_old else NEW_MEANS)
+    }
     if not options.stream:
         means |= dict.fromkeys(OF_STREAMS, "")
     latency = stats.entry("METRIC", "total_latency")

@@ -32,7 +32,8 @@ def find(options: Options) -> Target:
     """The target. Raises UsageError for a provider that is not here, TargetError when the server must be asked
     and does not answer."""
     provider = options.provider or providers.provider_of_host(options.host)
-    model, models_s = options.model, None
+    model = options.model or (providers.PROVIDERS[provider].model if provider else None)
+    models_s = None
     if model is None or provider is None:
         began_s = time.perf_counter()
         listed = _models(plan(options, "/v1/completions", chat=False))
