@@ -1,0 +1,257 @@
+"""The fit: recorded runs in, alpha to delta with intervals out, and everything that speaks against them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vllmperf.errors import UsageError
+from vllmperf.model.arrivals import Arrivals
+from vllmperf.model.parameters import UNKNOWN, FitResult, Parameter, Point, Quality
+from vllmperf.model.prefill import alone, prompt_law, step_law
+from vllmperf.model.regression import Fit, Floats, fit
+from vllmperf.model.steps import Steps, steps
+from vllmperf.model.stretches import decode_stretches
+from vllmperf.model.windows import window_means
+
+REGULAR = 0.97
+"""Below this share of tokens that came one step after the last, steps count as not told apart."""
+MULTIPLE = 0.02
+BENT_P, BENT_SIZE = 0.01, 0.01
+"""A law is called bent when the test says so and a batch lies off by more than 1 % too."""
+CONDITION = 30.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run, ready to fit: its arrivals and its steps (None where they cannot be told apart)."""
+
+    label: str
+    concurrency: int | None
+    input_tokens: float | None
+    output_tokens: float | None
+    arrivals: Arrivals
+    steps: Steps | None
+    why_not: str | None = None
+    held_out: bool = False
+
+
+def measured(
+    label: str, arrivals: Arrivals, held_out: bool = False, concurrency: int | None = None
+) -> Measured:
+    """Look for the steps of a run."""
+    found, why = steps(arrivals), None
+    if arrivals.multiple > MULTIPLE:
+        why = f"{arrivals.multiple:.0%} of its chunks carry several tokens"
+    elif found.regular < REGULAR:
+        why = f"only {found.regular:.0%} of its tokens came one step after the last (other clients? several engines?)"
+    return Measured(
+        label=label,
+        concurrency=concurrency,
+        input_tokens=_mean(arrivals.prompt_tokens[arrivals.prompt_tokens > 0]),
+        output_tokens=_mean(np.unique(arrivals.stream, return_counts=True)[1]),
+        arrivals=arrivals,
+        steps=None if why else found,
+        why_not=why,
+        held_out=held_out,
+    )
+
+
+def fit_runs(runs: Sequence[Measured]) -> FitResult:
+    """Fit the runs that are not held out; test on those that are.
+
+    Raises UsageError when the runs cannot tell alpha from beta, naming the run that would help.
+    """
+    used = [run for run in runs if not run.held_out]
+    warnings = [
+        f"{run.label}: {run.why_not}: means of whole seconds are used instead" for run in runs if run.why_not
+    ]
+    batch, step_ms, count, block = _measurements(used)
+    decode = _decode_law(batch, step_ms, count, block)
+    alpha, beta = (float(value) for value in decode.values)
+    step, _ = _try(lambda: step_law([r.steps for r in used if r.steps], alpha, beta))
+    prompt, prompt_warning = _try(lambda: prompt_law(*alone([r.arrivals for r in used])))
+    if prompt_warning:
+        warnings.append(
+            f"gamma and delta are not known: {prompt_warning}; add runs at concurrency 1 of two prompt lengths"
+        )
+    warnings += _doubts(decode, batch)
+    parameters = {
+        "alpha": _parameter(decode, 0),
+        "beta": _parameter(decode, 1),
+        "gamma": _parameter(prompt, 0),
+        "delta": _parameter(prompt, 1),
+        "step_gamma": _parameter(step, 0),
+        "step_delta": _parameter(step, 1),
+    }
+    points = tuple(_point(run, parameters) for run in runs)
+    return FitResult(
+        parameters=parameters,
+        quality=_quality(decode, count, points),
+        points=points,
+        valid_batch=(float(batch.min()), float(batch.max())),
+        valid_input_tokens=_range(used),
+        warnings=tuple(warnings),
+        covariance_alpha_beta=_covariance(decode),
+        residuals=tuple(zip(batch.tolist(), step_ms.tolist(), decode.residual.tolist(), strict=True)),
+    )
+
+
+def _measurements(runs: Sequence[Measured]) -> tuple[Floats, Floats, Floats, Floats]:
+    """Batch, ms, steps behind it, block: stretches of the runs that have steps, else windows of all."""
+    if all(run.steps is not None for run in runs):
+        found = decode_stretches([run.steps for run in runs if run.steps])
+        return (
+            found.decodes.astype(np.float64),
+            found.step_ms,
+            found.count.astype(np.float64),
+            found.block.astype(np.float64),
+        )
+    parts = [window_means(run.arrivals, number) for number, run in enumerate(runs)]
+    batch, itl, block = (np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True))
+    return batch, itl, np.ones(len(batch)), block
+
+
+def _decode_law(batch: Floats, step_ms: Floats, count: Floats, block: Floats) -> Fit:
+    if len(batch) == 0:
+        raise UsageError(
+            "no decode step was seen in these runs: they need outputs of several tokens, streamed"
+        )
+    x = np.stack([np.ones(len(batch)), batch], axis=1)
+    try:
+        return fit(x, step_ms, count, block.astype(np.int64))
+    except ValueError as error:
+        raise UsageError(
+            f"alpha and beta cannot be told apart: all tokens were decoded {batch.min():g} to {batch.max():g} at once; "
+            "add a run at another concurrency"
+        ) from error
+
+
+def _try(make: Callable[[], Fit]) -> tuple[Fit | None, str | None]:
+    try:
+        return make(), None
+    except ValueError as error:
+        return None, str(error)
+
+
+def _doubts(decode: Fit, batch: Floats) -> list[str]:
+    found = []
+    if decode.condition > CONDITION:
+        found.append(
+            f"alpha and beta are hardly told apart (condition number {decode.condition:.0f}): "
+            "add a run at a concurrency far from the others"
+        )
+    bent = _bend(decode, batch)
+    if decode.lack_of_fit_p is not None and decode.lack_of_fit_p < BENT_P and abs(bent[1]) > BENT_SIZE:
+        found.append(
+            f"the law is not a straight line (lack of fit p = {decode.lack_of_fit_p:.1g}): at batch {bent[0]:g} "
+            f"steps take {bent[1]:+.1%} of what it says; graph sizes or a change of regime do that"
+        )
+    if decode.values[1] <= 0:
+        found.append("beta is not above 0: a larger batch did not make steps longer in these runs")
+    return found
+
+
+def _bend(decode: Fit, batch: Floats) -> tuple[float, float]:
+    """The batch whose mean lies furthest off the line, and by what share; batches with little weight left aside."""
+    sizes, place = np.unique(batch, return_inverse=True)
+    weight = np.bincount(place, decode.weight)
+    off = np.bincount(place, decode.weight * decode.residual) / weight
+    share = off / (decode.values[0] + decode.values[1] * sizes)
+    clear = np.abs(off) * np.sqrt(weight) > 3
+    worst = int(np.argmax(np.where(clear, np.abs(share), 0)))
+    return float(sizes[worst]), float(share[worst])
+
+
+def _parameter(found: Fit | None, place: int) -> Parameter:
+    if found is None:
+        return UNKNOWN
+    return Parameter(float(found.values[place]), float(found.low[place]), float(found.high[place]))
+
+
+def _point(run: Measured, parameters: dict[str, Parameter]) -> Point:
+    arrivals = run.arrivals
+    decoded = arrivals.place > 0
+    batch, itl = _seen(run)
+    began = np.unique(arrivals.stream)
+    ttft = (arrivals.first_ns[began] - arrivals.sent_ns[began]) / 1e6
+    return Point(
+        label=run.label,
+        concurrency=run.concurrency,
+        input_tokens=run.input_tokens,
+        output_tokens=run.output_tokens,
+        batch=batch,
+        itl_ms=itl,
+        predicted_itl_ms=_predicted(run, parameters),
+        ttft_ms=_mean(ttft),
+        steps=len(run.steps) if run.steps else int(decoded.sum()),
+        method="steps" if run.steps else "windows",
+        held_out=run.held_out,
+    )
+
+
+def _seen(run: Measured) -> tuple[float, float]:
+    """Batch and ITL (ms), means over tokens."""
+    if run.steps is None:
+        batch, itl, _ = window_means(run.arrivals, 0)
+        return _mean(batch) or 0.0, _mean(itl) or 0.0
+    rows = (run.steps.decodes > 0) & np.isfinite(run.steps.duration_ns)
+    weight = run.steps.decodes[rows]
+    if not rows.any():
+        return 0.0, 0.0
+    return float(np.average(weight, weights=weight)), float(
+        np.average(run.steps.duration_ns[rows], weights=weight) / 1e6
+    )
+
+
+def _predicted(run: Measured, parameters: dict[str, Parameter]) -> float | None:
+    """Mean ITL that the law gives for the batches and prompts of this run."""
+    alpha, beta = parameters["alpha"].value, parameters["beta"].value
+    if alpha is None or beta is None:
+        return None
+    if run.steps is None:
+        batch = _seen(run)[0]
+        return alpha + beta * batch
+    rows = (run.steps.decodes > 0) & np.isfinite(run.steps.duration_ns)
+    if not rows.any():
+        return None
+    decodes, admitted = run.steps.decodes[rows], run.steps.admitted[rows] > 0
+    extra = (parameters["step_gamma"].value or 0.0) * admitted
+    extra = extra + (parameters["step_delta"].value or 0.0) * run.steps.prefill_tokens[rows]
+    return float(np.average(alpha + beta * decodes + extra, weights=decodes))
+
+
+def _quality(decode: Fit, count: Floats, points: tuple[Point, ...]) -> Quality:
+    errors = [
+        point.itl_ms / point.predicted_itl_ms - 1
+        for point in points
+        if point.held_out and point.predicted_itl_ms
+    ]
+    return Quality(
+        n=decode.n,
+        dof=decode.dof,
+        r2=None if np.isnan(decode.r2) else decode.r2,
+        lack_of_fit_p=decode.lack_of_fit_p,
+        condition=decode.condition,
+        steps=int(count.sum()),
+        hold_out_error=max(errors, key=abs) if errors else None,
+    )
+
+
+def _covariance(decode: Fit) -> tuple[tuple[float, float], tuple[float, float]]:
+    (a, b), (c, d) = decode.covariance.tolist()
+    return (a, b), (c, d)
+
+
+def _range(runs: Sequence[Measured]) -> tuple[float, float] | None:
+    tokens = np.concatenate([run.arrivals.prompt_tokens for run in runs])
+    tokens = tokens[tokens > 0]
+    return (float(tokens.min()), float(tokens.max())) if len(tokens) else None
+
+
+def _mean(values: NDArray[Any]) -> float | None:
+    return float(np.mean(values)) if len(values) else None

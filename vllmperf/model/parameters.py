@@ -1,0 +1,112 @@
+"""The parameters of one replica with their intervals, as a fit gives them and sizing takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA = 1
+
+MEANINGS = {
+    "alpha": ("ms", "time of a decode step, whatever it holds"),
+    "beta": ("ms", "and for each sequence that decodes in it"),
+    "gamma": ("ms", "time to the first token without queueing, whatever the prompt's length"),
+    "delta": ("ms/token", "and for each token of the prompt"),
+    "step_gamma": ("ms", "what a step takes longer when it holds prompt tokens"),
+    "step_delta": ("ms/token", "and for each of them"),
+}
+"""Unit and meaning. alpha to delta are those of WVA's model analyzer: ITL = alpha + beta*batch and, at batch 1,
+TTFT less queueing = gamma + delta*prompt tokens."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One estimate and its 95 % interval, in the unit of MEANINGS. None: the data do not say."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+UNKNOWN = Parameter(None, None, None)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run: what was set, what was seen, what the law says."""
+
+    label: str
+    concurrency: int | None
+    input_tokens: float | None
+    output_tokens: float | None
+    batch: float  # mean over tokens of the sequences that decoded with them
+    itl_ms: float
+    predicted_itl_ms: float | None
+    ttft_ms: float | None
+    steps: int
+    method: str  # "steps" or "windows"
+    held_out: bool = False
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Of the fit of alpha and beta; None where there is nothing to tell it from."""
+
+    n: int
+    dof: int
+    r2: float | None
+    lack_of_fit_p: float | None
+    condition: float | None
+    steps: int
+    hold_out_error: float | None = None  # of ITL, relative, at the runs that were held out
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What `vllmperf fit` found. valid_batch and valid_input_tokens: the range that was seen."""
+
+    parameters: dict[str, Parameter]
+    quality: Quality
+    points: tuple[Point, ...]
+    valid_batch: tuple[float, float]
+    valid_input_tokens: tuple[float, float] | None
+    warnings: tuple[str, ...] = ()
+    covariance_alpha_beta: tuple[tuple[float, float], tuple[float, float]] | None = None
+    residuals: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
+    """(batch, step in ms, residual in ms) of each measurement, for the plot."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `--json` prints; docs/fit.md has its schema."""
+        return {
+            "schema": SCHEMA,
+            "parameters": {name: _parameter(name, value) for name, value in self.parameters.items()},
+            "fit": dict(vars(self.quality)),
+            "valid": {
+                "batch": list(self.valid_batch),
+                "input_tokens": list(self.valid_input_tokens) if self.valid_input_tokens else None,
+            },
+            "points": [dict(vars(point)) for point in self.points],
+            "warnings": list(self.warnings),
+        }
+
+
+def _parameter(name: str, parameter: Parameter) -> dict[str, Any]:
+    return {
+        "value": parameter.value,
+        "unit": MEANINGS[name][0],
+        "ci95": None if parameter.low is None else [parameter.low, parameter.high],
+    }
+
+
+def perf_parms(parameters: dict[str, Parameter]) -> str:
+    """The stanza for a VariantAutoscaling of llmd.ai/v1alpha1: strings, ms."""
+
+    def text(name: str) -> str:
+        value = parameters.get(name, UNKNOWN).value
+        return '""  # not known' if value is None else f'"{value:.6g}"'
+
+    return (
+        "perfParms:\n"
+        f"  decodeParms:\n    alpha: {text('alpha')}\n    beta: {text('beta')}\n"
+        f"  prefillParms:\n    gamma: {text('gamma')}\n    delta: {text('delta')}\n"
+    )
