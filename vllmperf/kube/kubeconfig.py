@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from vllmperf.errors import UsageError
 
@@ -116,8 +117,8 @@ def _choose(merged: Merged, wanted: str | None, source: str) -> Context:
     entry, _ = merged.contexts[name]
     cluster, cluster_folder = _member(merged.clusters, entry, "cluster", name, source)
     user, user_folder = _member(merged.users, entry, "user", name, source)
-    if not cluster.get("server"):
-        raise UsageError(f"the cluster of context {name!r} in {source} has no server")
+    if not _is_url(str(cluster.get("server") or "")):
+        raise UsageError(f"{source}: the server of context {name!r} is {cluster.get('server')!r}, not a URL")
     return Context(name, entry.get("namespace") or "default", cluster, user, cluster_folder, user_folder)
 
 
@@ -130,6 +131,14 @@ def _member(
     if wanted not in entries:
         raise UsageError(f"context {name!r} of {source} names the {kind} {wanted!r}, which is not there")
     return entries[wanted]
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
 
 
 def _service_account(environ: Entry) -> Context:

@@ -203,7 +203,9 @@ class LogStream:
                     self._recent.add(line)
                     yield line
         tail = _parsed(body.tail)
-        if keep_tail and body.ended and body.tail and not seen.repeated(tail):
+        if body.tail and tail.stamp_ns is None and self._is_error(tail.text):
+            return False
+        if keep_tail and body.tail and not seen.repeated(tail):
             self._recent.add(tail)
             yield tail
         return body.ended

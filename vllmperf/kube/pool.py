@@ -49,7 +49,7 @@ class Files:
     """Certificates and keys that came as data, in files, since TLS libraries want files; gone with the owner."""
 
     def __init__(self) -> None:
-        self._folder: str | None = None
+        self.folder: Path | None = None
         self._finalizer: Any = None
         self._written: dict[str, str] = {}
 
@@ -69,10 +69,10 @@ class Files:
 
     def write(self, text: str) -> str:
         if text not in self._written:
-            if self._folder is None:
-                self._folder = tempfile.mkdtemp(prefix="vllmperf-kube-")
-                self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-            path = Path(self._folder, str(len(self._written)))
+            if self.folder is None:
+                self.folder = Path(tempfile.mkdtemp(prefix="vllmperf-kube-"))
+                self._finalizer = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+            path = self.folder / str(len(self._written))
             path.touch(mode=0o600)
             path.write_text(text)
             self._written[text] = str(path)
@@ -81,7 +81,7 @@ class Files:
     def close(self) -> None:
         if self._finalizer is not None:
             self._finalizer()
-        self._folder, self._written = None, {}
+        self.folder, self._written = None, {}
 
 
 def _proxy(server: str, cluster: Mapping[str, Any]) -> tuple[str | None, str | None]:

@@ -59,7 +59,7 @@ class Transport:
         self.server = str(context.cluster["server"]).rstrip("/")
         self.credentials: Credentials = credentials_of(context)
         self._extra = impersonation(context.user)
-        self._files = Files()
+        self.files = Files()
         self._lock = threading.Lock()
         self._pool: Any = None
         self._pool_certificate: tuple[str, str] | None = None
@@ -69,7 +69,7 @@ class Transport:
             if self._pool is not None:
                 self._pool.clear()
                 self._pool = None
-        self._files.close()
+        self.files.close()
 
     def call(self, request: Request, stop: Stop | None = None, patience_s: float = PATIENCE_S) -> Any:
         """The JSON of the answer. Raises ApiError or UnreachableError, after repeating what may pass."""
@@ -164,7 +164,7 @@ class Transport:
         with self._lock:
             if self._pool is None or certificate != self._pool_certificate:
                 self._pool, self._pool_certificate = (
-                    new_pool(self.context, self._files, certificate),
+                    new_pool(self.context, self.files, certificate),
                     certificate,
                 )
             return self._pool

@@ -1,0 +1,461 @@
+"""Logs: every line once, in order, byte for byte, whatever happens to the connection or the container."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from fake_api import FakeApi
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vllmperf import kube
+from vllmperf.errors import UsageError
+from vllmperf.kube import logs, transport
+from vllmperf.kube.logs import LogLine
+from vllmperf.kube.recent import Recent
+
+T = 1_764_000_000 * 10**9
+LOG = "GET .*/log"
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(logs, "POLL_S", 0.02)
+    monkeypatch.setattr(logs, "CUT_S", 0.01)
+
+
+class Following:
+    """A followed log read in a thread."""
+
+    def __init__(self, cluster: kube.Cluster, pod: str = "a", **how: Any):
+        self.stop = kube.Stop(60)
+        self.lines: list[LogLine] = []
+        self.error: Exception | None = None
+        self.log = cluster.logs("default", pod, follow=True, stop=self.stop, **how)
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        try:
+            for line in self.log:
+                with self._changed:
+                    self.lines.append(line)
+                    self._changed.notify_all()
+        except Exception as error:
+            self.error = error
+
+    def until(self, n: int) -> list[bytes]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.lines) >= n, 20), (self.texts(), self.error)
+            return self.texts()
+
+    def texts(self) -> list[bytes]:
+        return [line.text for line in self.lines]
+
+    def kinds(self) -> list[str]:
+        return [note.kind for note in self.log.notes]
+
+    def ended(self) -> list[bytes]:
+        """The lines, once the log has come to its end by itself."""
+        self._thread.join(20)
+        assert not self._thread.is_alive(), self.texts()
+        assert self.error is None
+        return self.texts()
+
+    def end(self) -> list[bytes]:
+        self.stop.set()
+        return self.ended()
+
+
+Follow = Callable[..., Following]
+
+
+@pytest.fixture
+def follow(api: FakeApi, cluster: kube.Cluster) -> Iterator[Follow]:
+    """Follows the log of a pod "a", which is there."""
+    started: list[Following] = []
+
+    def start(**how: Any) -> Following:
+        started.append(Following(cluster, **how))
+        return started[-1]
+
+    api.add_pod("a")
+    yield start
+    for each in started:
+        each.stop.set()
+        each._thread.join(20)
+
+
+def read(cluster: kube.Cluster, **how: Any) -> list[LogLine]:
+    return list(cluster.logs("default", "a", **how))
+
+
+def opened(api: FakeApi, n: int) -> None:
+    """Waits until the log was asked for n times."""
+    until = time.monotonic() + 20
+    while len(api.seen(LOG)) < n:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+# Read as a whole
+
+
+def test_lines_come_as_raw_bytes_with_the_stamps_of_the_runtime(api: FakeApi, cluster: kube.Cluster) -> None:
+    api.add_pod("a")
+    lines = [b"INFO plain", b"", b"\xff\xfe not UTF-8 \x00", b" indented\rwith returns", "日本".encode()]
+    for n, line in enumerate(lines):
+        api.append_log("a", line, stamp_ns=T + n)
+    assert read(cluster) == [LogLine(T + n, line) for n, line in enumerate(lines)]
+
+
+def test_a_line_of_many_megabytes_is_one_line(api: FakeApi, cluster: kube.Cluster) -> None:
+    api.add_pod("a")
+    api.append_log("a", b"x" * 20_000_000, stamp_ns=T)
+    api.append_log("a", b"next", stamp_ns=T)
+    assert [len(line.text) for line in read(cluster)] == [20_000_000, 4]
+
+
+@pytest.mark.parametrize(
+    ("given", "ns"),
+    [
+        (b"2025-11-24T17:20:00.000000001Z", 1),
+        (b"2025-11-24T17:20:00.5Z", 500_000_000),
+        (b"2025-11-24T17:20:00Z", 0),
+        (b"2025-11-24T19:20:00.000000002+02:00", 2),
+        (b"2025-11-24T11:50:00.000000003-05:30", 3),
+    ],
+)
+def test_stamps_of_every_form_and_zone_are_understood(
+    given: bytes, ns: int, api: FakeApi, cluster: kube.Cluster
+) -> None:
+    epoch = 1_764_004_800 * 10**9
+    api.add_pod("a")
+    api.fail(LOG, status=200, body=given + b" text\n")
+    assert read(cluster) == [LogLine(epoch + ns, b"text")]
+
+
+def test_a_line_without_a_stamp_is_kept_whole(api: FakeApi, cluster: kube.Cluster) -> None:
+    api.add_pod("a")
+    api.fail(LOG, status=200, body=b"no stamp here\n2025-13-99T00:00:00Z nor here")
+    assert read(cluster) == [LogLine(None, b"no stamp here"), LogLine(None, b"2025-13-99T00:00:00Z nor here")]
+
+
+def test_a_log_cut_anywhere_is_read_on_from_there(api: FakeApi, cluster: kube.Cluster) -> None:
+    api.add_pod("a")
+    for n in range(50):
+        api.append_log("a", f"line {n}", stamp_ns=T + n * 10**8)
+    for cut in (1, 30, 45, 700, 1800):
+        api.fail(LOG, cut_after=cut)
+        assert [line.text for line in read(cluster)] == [b"line %d" % n for n in range(50)]
+
+
+def test_only_lines_since_a_stamp_are_given_to_the_nanosecond(api: FakeApi, cluster: kube.Cluster) -> None:
+    api.add_pod("a")
+    for n in range(5):
+        api.append_log("a", str(n), stamp_ns=T + n)
+    assert [line.text for line in read(cluster, since_ns=T + 3)] == [b"3", b"4"]
+
+
+def test_the_previous_run_can_be_read(api: FakeApi, cluster: kube.Cluster) -> None:
+    api.add_pod("a")
+    api.append_log("a", "dying", stamp_ns=T)
+    api.restart_container("a")
+    api.append_log("a", "living", stamp_ns=T + 1)
+    assert read(cluster, previous=True) == [LogLine(T, b"dying")]
+    assert read(cluster) == [LogLine(T + 1, b"living")]
+
+
+def test_a_previous_run_that_never_was_is_an_error(api: FakeApi, cluster: kube.Cluster) -> None:
+    api.add_pod("a")
+    with pytest.raises(
+        kube.BadRequestError, match='previous terminated container "vllm" in pod "a" not found'
+    ):
+        read(cluster, previous=True)
+
+
+def test_a_lost_log_is_recognized_although_its_status_is_200(api: FakeApi, cluster: kube.Cluster) -> None:
+    api.add_pod("a")
+    api.fail(LOG, status=200, body=b"unable to retrieve container logs for containerd://1234")
+    with pytest.raises(kube.LogsGoneError, match="the node no longer has this log of a/vllm"):
+        read(cluster, previous=True)
+
+
+def test_the_same_words_in_a_log_are_just_a_line(api: FakeApi, cluster: kube.Cluster) -> None:
+    api.add_pod("a")
+    api.append_log("a", "unable to retrieve container logs for containerd://1234", stamp_ns=T)
+    assert len(read(cluster)) == 1
+
+
+def test_of_several_containers_one_must_be_named(api: FakeApi, cluster: kube.Cluster) -> None:
+    api.add_pod("a", containers=("proxy", "vllm"))
+    api.append_log("a", "hello", "vllm", T)
+    with pytest.raises(UsageError, match="several containers, name one of them: proxy, vllm"):
+        read(cluster)
+    assert read(cluster, container="vllm") == [LogLine(T, b"hello")]
+
+
+def test_a_container_that_has_not_started_is_an_error_without_follow(
+    api: FakeApi, cluster: kube.Cluster
+) -> None:
+    api.add_pod("a", running=False)
+    with pytest.raises(kube.BadRequestError, match="waiting to start: ContainerCreating"):
+        read(cluster)
+
+
+def test_a_right_to_logs_that_is_missing_is_named(api: FakeApi, cluster: kube.Cluster) -> None:
+    api.add_pod("a")
+    api.deny("get", "pods/log")
+    with pytest.raises(kube.ForbiddenError, match="not allowed to get pods/log in namespace 'default'"):
+        read(cluster)
+
+
+# Followed
+
+
+def test_lines_are_given_as_they_are_written(api: FakeApi, follow: Follow) -> None:
+    log = follow()
+    opened(api, 1)
+    for n in range(3):
+        api.append_log("a", str(n))
+        log.until(n + 1)
+    assert log.end() == [b"0", b"1", b"2"]
+
+
+def test_a_log_is_followed_from_the_container_that_is_yet_to_start(
+    api: FakeApi, cluster: kube.Cluster
+) -> None:
+    api.add_pod("a", running=False)
+    log = Following(cluster)
+    time.sleep(0.1)
+    api.start_container("a")
+    api.append_log("a", "hello")
+    assert log.until(1) == [b"hello"]
+    log.end()
+
+
+@pytest.mark.parametrize("way", ["cut", "end_streams"])
+def test_equal_lines_within_one_second_survive_a_reconnection_exactly(
+    way: str, api: FakeApi, follow: Follow
+) -> None:
+    log = follow()
+    stamps = [T, T, T, T + 1, T + 10**9 - 1]
+    for n, stamp in enumerate(stamps):
+        api.append_log("a", "same", stamp_ns=stamp)
+        log.until(n + 1)
+        getattr(api, way)()
+        opened(api, n + 2)
+    api.append_log("a", "same", stamp_ns=T)
+    api.append_log("a", "last", stamp_ns=T + 10**9)
+    assert log.until(7) == [b"same"] * 6 + [b"last"]
+    log.end()
+    assert [line.stamp_ns for line in log.lines] == [*stamps, T, T + 10**9]
+    assert log.kinds() == []
+
+
+def test_a_line_whose_stamp_runs_backwards_is_not_lost_by_a_reconnection(
+    api: FakeApi, follow: Follow
+) -> None:
+    log = follow()
+    api.append_log("a", "from stdout", stamp_ns=T + 10)
+    log.until(1)
+    hold = api.fail(LOG, times=1000, status=503)
+    api.cut()
+    api.append_log("a", "from stderr, stamped before", stamp_ns=T - 5)
+    hold.times = 0
+    assert log.until(2)[1] == b"from stderr, stamped before"
+
+
+def test_a_reconnection_asks_from_a_whole_second(api: FakeApi, follow: Follow) -> None:
+    log = follow()
+    api.append_log("a", "x", stamp_ns=T + 5_700_000_000)
+    log.until(1)
+    api.cut()
+    opened(api, 2)
+    assert api.seen(LOG)[1].query["sinceTime"] == kube.format_stamp(T + 4 * 10**9)
+
+
+def test_a_followed_log_that_falls_silent_is_asked_for_again(api: FakeApi, follow: Follow) -> None:
+    api.append_log("a", "before", stamp_ns=T)
+    api.fail(LOG, stall_after=48)
+    log = follow(silence_s=0.3)
+    log.until(1)
+    api.append_log("a", "after", stamp_ns=T + 1)
+    assert log.until(2) == [b"before", b"after"]
+
+
+def test_the_end_of_the_container_ends_the_log_with_its_last_lines(api: FakeApi, follow: Follow) -> None:
+    log = follow()
+    opened(api, 1)
+    api.append_log("a", "bye\nbye")
+    api.end_container("a")
+    assert log.ended() == [b"bye", b"bye"]
+
+
+def test_a_restart_ends_the_log_of_that_run(api: FakeApi, follow: Follow) -> None:
+    log = follow()
+    opened(api, 1)
+    api.append_log("a", "first run")
+    api.restart_container("a")
+    api.append_log("a", "second run")
+    assert log.ended() == [b"first run"]
+
+
+def test_a_restart_while_the_connection_is_down_does_not_mix_or_lose_runs(
+    api: FakeApi, follow: Follow
+) -> None:
+    log = follow()
+    api.append_log("a", "seen", stamp_ns=T)
+    log.until(1)
+    hold = api.fail(LOG, times=1000, status=503)
+    api.cut()
+    api.append_log("a", "last words", stamp_ns=T + 1)
+    api.restart_container("a")
+    api.append_log("a", "second run", stamp_ns=T + 2)
+    hold.times = 0
+    assert log.ended() == [b"seen", b"last words"]
+    assert log.kinds() == []
+
+
+def test_two_restarts_while_the_connection_is_down_are_said_to_have_lost_the_end(
+    api: FakeApi, follow: Follow
+) -> None:
+    log = follow()
+    api.append_log("a", "seen", stamp_ns=T)
+    log.until(1)
+    hold = api.fail(LOG, times=1000, status=503)
+    api.cut()
+    api.restart_container("a")
+    api.append_log("a", "second run", stamp_ns=T + 2)
+    api.restart_container("a")
+    hold.times = 0
+    assert log.ended() == [b"seen"]
+    assert log.kinds() == ["gone"]
+
+
+def test_a_container_in_a_crash_loop_gives_the_log_of_its_last_run(api: FakeApi, follow: Follow) -> None:
+    api.append_log("a", "no GPU")
+    api.crash_container("a")
+    assert follow().ended() == [b"no GPU"]
+
+
+def test_a_deleted_pod_ends_the_log(api: FakeApi, follow: Follow) -> None:
+    log = follow()
+    api.append_log("a", "hello")
+    log.until(1)
+    api.delete_pod("a")
+    assert log.ended() == [b"hello"]
+    assert log.kinds() == ["gone"]
+
+
+def test_rotation_while_connected_loses_nothing(api: FakeApi, follow: Follow) -> None:
+    log = follow()
+    for n in range(6):
+        api.append_log("a", str(n), stamp_ns=T + n)
+        log.until(n + 1)
+        if n % 2:
+            api.rotate_log("a")
+    assert log.end() == [b"%d" % n for n in range(6)]
+    assert log.kinds() == []
+
+
+def test_rotation_while_the_connection_is_down_is_noticed(api: FakeApi, follow: Follow) -> None:
+    log = follow()
+    api.append_log("a", "seen", stamp_ns=T)
+    log.until(1)
+    hold = api.fail(LOG, times=1000, status=503)
+    api.cut()
+    opened(api, 2)
+    api.append_log("a", "never seen", stamp_ns=T + 1)
+    api.rotate_log("a")
+    api.append_log("a", "after", stamp_ns=T + 2)
+    hold.times = 0
+    assert log.until(2) == [b"seen", b"after"]
+    assert [(note.kind, note.stamp_ns) for note in log.log.notes] == [("rotated", T)]
+
+
+def test_a_first_line_long_after_the_start_hints_at_rotation(api: FakeApi, follow: Follow) -> None:
+    api.append_log("a", "INFO serving", stamp_ns=time.time_ns() + 600 * 10**9)
+    log = follow()
+    log.until(1)
+    assert log.kinds() == ["late"]
+
+
+def test_a_node_without_watchers_left_is_asked_again(api: FakeApi, follow: Follow) -> None:
+    api.append_log("a", "hello", stamp_ns=T)
+    body = b"2025-11-24T16:00:00.000000000Z hello\nfailed to create fsnotify watcher: too many open files"
+    api.fail(LOG, times=2, status=200, body=body)
+    log = follow()
+    opened(api, 3)
+    api.append_log("a", "more", stamp_ns=T + 1)
+    assert log.until(2) == [b"hello", b"more"]
+
+
+def test_stopping_ends_a_log_that_waits_for_data(api: FakeApi, follow: Follow) -> None:
+    log = follow()
+    opened(api, 1)
+    began = time.monotonic()
+    log.end()
+    assert time.monotonic() - began < 5
+
+
+def test_a_deadline_ends_a_log(api: FakeApi, cluster: kube.Cluster) -> None:
+    api.add_pod("a")
+    assert list(cluster.logs("default", "a", follow=True, stop=kube.Stop(0.3))) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_faults_lose_and_double_no_line(seed: int, api: FakeApi, follow: Follow) -> None:
+    rng = random.Random(seed)
+    log = follow(silence_s=0.4)
+    faults: list[Callable[[], object]] = [
+        api.cut,
+        api.end_streams,
+        lambda: api.fail(LOG, cut_after=rng.randrange(200)),
+        lambda: api.fail(LOG, stall_after=rng.randrange(200)),
+        lambda: api.fail(LOG, drop=True),
+        lambda: api.fail(LOG, status=rng.choice([429, 500, 503])),
+        lambda: api.fail("GET .*/pods/a$", status=503),
+    ]
+    written, stamp = [], T
+    for _ in range(120):
+        stamp += rng.choice([0, 0, 1, 10**6, 10**9])
+        text = rng.choice([b"same", b"%d" % rng.randrange(9), b""])
+        written.append(LogLine(stamp, text))
+        api.append_log("a", text, stamp_ns=stamp)
+        if rng.random() < 0.15:
+            rng.choice(faults)()
+        time.sleep(0.004)
+    api.faults.clear()
+    api.end_container("a")
+    log.ended()
+    assert log.lines == written
+    assert log.kinds() == []
+
+
+# What decides on repeated lines
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 1)), max_size=30), st.integers(0, 30))
+def test_a_reading_that_begins_again_anywhere_repeats_and_misses_nothing(
+    drawn: list[tuple[int, int]], cut: int
+) -> None:
+    stamps = sorted(T + n * 4 * 10**8 for n, _ in drawn)
+    lines = [LogLine(stamp, b"%d" % text) for stamp, (_, text) in zip(stamps, drawn, strict=True)]
+    recent, got = Recent(), lines[:cut]
+    for line in got:
+        recent.add(line)
+    begin = recent.resume_ns() or 0
+    again = recent.again()
+    for line in lines:
+        if (line.stamp_ns or 0) >= begin and not again.repeated(line):
+            assert not again.missing(line)
+            got = [*got, line]
+    assert got == lines
