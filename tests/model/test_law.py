@@ -65,10 +65,6 @@ def test_a_server_with_graph_sizes_is_called_bent():
     for one in made:
         padded = 8 * -(-one.steps.decodes // 8)
         duration = one.steps.duration_ns + 2e5 * (padded - one.steps.decodes)
-        bent.append(
-            type(one)(
-                **{**vars(one), "steps": type(one.steps)(**{**vars(one.steps), "duration_ns": duration})}
-            )
-        )
+        bent.append(replace(one, steps=replace(one.steps, duration_ns=duration)))
     assert any("not a straight line" in warning for warning in fit_runs(bent).warnings)
     assert not any("not a straight line" in warning for warning in fit_runs(made).warnings)
