@@ -15,6 +15,7 @@ from vllmperf.errors import UsageError, VllmperfError
 COMMANDS = {
     "bench": "load a server and measure how fast it serves",
     "kube": "check rights in a Kubernetes cluster, delete pods",
+    "parse-log": "where a server's start time went, from its log",
     "report": "show a recorded run again: table, JSON, CSV, HTML",
     "sim": "run the simulated server",
 }

@@ -11,7 +11,7 @@ wordings of one event, the first one in the table counts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import lru_cache
 from itertools import islice
 
 from vllmperf.startup.marker import Fields, Marker, number, version_key
@@ -441,21 +441,17 @@ MARKERS = tuple(_entries(TABLE))
 EVENTS = tuple(dict.fromkeys(marker.event for marker in MARKERS))
 
 
-@cache
-def _by_start() -> tuple[dict[str, tuple[Marker, ...]], tuple[Marker, ...]]:
-    """Markers by their first four characters, and those that begin with a field."""
-    index: dict[str, list[Marker]] = {}
-    for marker in MARKERS:
-        if len(marker.start) >= 4:
-            index.setdefault(marker.start[:4], []).append(marker)
-    free = tuple(marker for marker in MARKERS if len(marker.start) < 4)
-    return {start: tuple(found) for start, found in index.items()}, free
+@lru_cache(maxsize=4096)
+def _candidates(start: str) -> tuple[Marker, ...]:
+    """Markers that a message with these first four characters can be, in the order of the table."""
+    return tuple(
+        m for m in MARKERS if m.start[:4] == start or (len(m.start) < 4 and start.startswith(m.start))
+    )
 
 
 def find(message: str, loggers: Iterable[str] = ("vllm",)) -> tuple[Marker, Fields] | None:
     """The marker that a message is, with its fields, or None."""
-    index, free = _by_start()
-    for marker in (*index.get(message[:4], ()), *free):
+    for marker in _candidates(message[:4]):
         if marker.logger in loggers and (fields := marker.read(message)) is not None:
             return marker, fields
     return None

@@ -1,0 +1,70 @@
+"""vllmperf parse-log FILE…: where a vLLM server's start time went, read from its log."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from vllmperf.errors import UsageError
+from vllmperf.report.startup.show import add_output_arguments, check_outputs, write_outputs
+
+if TYPE_CHECKING:
+    from vllmperf.startup.result import ParsedFile
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "parse-log", help="where a server's start time went, from its log", description=__doc__
+    )
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="log file, plain or .gz, in whatever a collector put it; - for stdin",
+    )
+    parser.add_argument(
+        "--year", type=_year, metavar="Y", help="year of the first line, where the log has none"
+    )
+    parser.add_argument(
+        "--tz",
+        metavar="ZONE",
+        help="zone of the log's own stamps: Europe/Berlin, +02:00 (default: UTC is assumed)",
+    )
+    add_output_arguments(
+        parser, json_help="print one JSON object a file, on a line each (docs/startup_log.md)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from vllmperf.startup.parse import as_start
+    from vllmperf.startup.schema import to_json
+    from vllmperf.startup.wallclock import zone
+
+    check_outputs(args)
+    zone(args.tz)
+    parsed, failed = _parse_all(args)
+    if parsed:
+        write_outputs([as_start(one) for one in parsed], args, json_objects=[to_json(one) for one in parsed])
+    return UsageError.exit_code if failed else 0
+
+
+def _parse_all(args: argparse.Namespace) -> tuple[list[ParsedFile], bool]:
+    """All files that can be read; what is wrong with the others goes to stderr, a line each."""
+    from vllmperf.startup.parse import parse
+
+    parsed, failed = [], False
+    for path in args.files:
+        try:
+            parsed.append(parse(path, args.year, args.tz))
+        except UsageError as error:
+            failed = True
+            print(f"vllmperf: error: {error}", file=sys.stderr)
+    return parsed, failed
+
+
+def _year(text: str) -> int:
+    if not text.isdigit() or not 1970 <= int(text) <= 9998:
+        raise argparse.ArgumentTypeError(f"{text!r} is no year")
+    return int(text)

@@ -1,0 +1,313 @@
+"""Turns what an attempt has shown into a StartupLog."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from vllmperf.startup.attempt import Attempt
+from vllmperf.startup.failure import Problem
+from vllmperf.startup.figures import figures
+from vllmperf.startup.marker import number
+from vllmperf.startup.result import Failure, SleepCycle, StartupLog
+from vllmperf.startup.spans import spans
+from vllmperf.startup.wallclock import Moment, Resolver, clock_changes
+
+_DEVICES = ("cpu", "tpu", "xpu", "hpu", "neuron", "openvino")
+_LOCAL_VERSION = re.compile(r"\+.*\b(cpu|rocm|xpu|tpu|gaudi|neuron)")
+_SIZED = ("blocks", "gpu_blocks", "cpu_blocks", "kv_tokens", "engine_done")
+_TAGS = re.compile(r"[\w]+")
+
+
+def summarize(attempt: Attempt, resolver: Resolver) -> StartupLog:
+    sizes = _sizes(attempt)
+    ranks = sizes["tp"] * sizes["pp"] * sizes["dp"] if sizes else None
+    found = figures(attempt, ranks or 1)
+    instants = _Instants(attempt, resolver)
+    ready, reached = _ready(attempt)
+    problem = None if reached else _root(attempt)
+    ready_ns = instants.of(_ready_moment(attempt, ready)) if ready else None
+    first, last = instants.of(attempt.first), instants.of(attempt.latest)
+    failure = Failure(_phase_of(attempt, problem), problem.line, problem.text) if problem else None
+    notes = [*_notes(attempt, problem, ready, reached), *instants.notes]
+    phases = spans(attempt, instants.of, resolver.clock.resolution_s, first, ready_ns, last)
+    stamp = attempt.ready_stamp if ready is attempt.ready else None
+    return StartupLog(
+        vllm_version=_version(attempt),
+        engine=_engine(attempt),
+        platform=_platform(attempt),
+        mode=_mode(attempt),
+        model=_model(attempt),
+        ranks=ranks,
+        tp=sizes.get("tp"),
+        pp=sizes.get("pp"),
+        dp=sizes.get("dp"),
+        enforce_eager=_eager(attempt),
+        first_log_ts=str(attempt.first.stamp) if attempt.first else None,
+        ready_ts=str(stamp.stamp) if ready and stamp else None,
+        first_log_ns=first
+        if first is not None
+        else instants.of(attempt.latest if not attempt.first else None),
+        last_log_ns=last,
+        ready_ns=ready_ns,
+        reached_ready=reached,
+        cut_at_start=_cut_at_start(attempt),
+        first_line=attempt.first_line,
+        last_line=attempt.last_line or None,
+        clock=resolver.clock,
+        failure=failure,
+        phases=phases,
+        reported=found.reported,
+        per_rank=found.per_rank,
+        drafter=found.drafter,
+        sleep=_sleep(attempt, instants),
+        notes=tuple(notes),
+    )
+
+
+class _Instants:
+    """The instants of an attempt's moments, with the changes of its clock."""
+
+    def __init__(self, attempt: Attempt, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self._changes = clock_changes(seen.moment for seen in attempt.events)
+        self.notes = [f"the log's clock goes back an hour at line {line}" for line in self._changes]
+
+    def of(self, moment: Moment | None) -> int | None:
+        if moment is None:
+            return None
+        shift = sum(by for line, by in self._changes.items() if moment.line >= line)
+        return self._resolver.ns(moment, shift)
+
+
+def _sizes(attempt: Attempt) -> dict[str, int]:
+    engine = attempt.config.sizes if attempt.config else {}
+    given: Mapping[str, int] = attempt.arguments.sizes if attempt.arguments else {}
+    if attempt.config is None and attempt.arguments is None:
+        return {}
+    sizes = {name: engine.get(name, given.get(name, 1)) for name in ("tp", "pp", "dp")}
+    # With one process an engine, each engine's own configuration says 1.
+    engines = {
+        process.name
+        for process in attempt.names.values()
+        if process.kind == "engine" and process.rank is not None
+    }
+    sizes["dp"] = max(sizes["dp"], given.get("dp", 1), len(engines))
+    return sizes
+
+
+def _version(attempt: Attempt) -> str | None:
+    for event in ("api_version", "banner_version", "engine_config"):
+        for seen in attempt.all(event):
+            if version := seen.fields.get("version", "").strip():
+                return version.split()[0]
+    return None
+
+
+def _engine(attempt: Attempt) -> str | None:
+    configs = attempt.all("engine_config")
+    if not configs:
+        return "V1" if attempt.has("banner_version", "runner_v2", "kv_available", "kv_tokens") else None
+    seen = configs[0]
+    if " V1 " in seen.marker.template:
+        return "V1"
+    if " V0 " in seen.marker.template:
+        return "V0"
+    return "V1" if seen.file == "core.py" else "V0"
+
+
+def _platform(attempt: Attempt) -> str | None:
+    named = [seen.fields["platform"].strip().lower() for seen in attempt.all("platform", "platform_plugin")]
+    votes = attempt.platforms
+    device = attempt.config.device if attempt.config else None
+    for platform in ("neuron", "hpu", "tpu", "openvino"):
+        if platform in named or votes[platform] or device == platform:
+            return platform
+    if "rocm" in named or (votes["rocm"] and "cuda" not in named and not votes["cuda"] > 3 * votes["rocm"]):
+        return "rocm"
+    if device in _DEVICES:
+        return device
+    local = _LOCAL_VERSION.search(_version(attempt) or "")
+    if local:
+        return {"gaudi": "hpu"}.get(local[1], local[1])
+    if named:
+        return named[0]
+    if device == "cuda":
+        return "cuda"
+    return next((platform for platform, _ in votes.most_common(1)), None)
+
+
+def _mode(attempt: Attempt) -> str | None:
+    if attempt.api or attempt.ready is not None or attempt.early_ready is not None:
+        return "serve"
+    if (
+        attempt.has("uvicorn_started", "uvicorn_waiting", "routes", "route")
+        or attempt.answered_line is not None
+    ):
+        return "serve"
+    if not attempt.events:
+        return None
+    return "embedded" if attempt.has("traffic") else "offline"
+
+
+def _model(attempt: Attempt) -> str | None:
+    for config in (attempt.config, attempt.arguments):
+        if config is not None and config.model:
+            return config.model
+    return next((seen.fields["model"].strip() for seen in attempt.all("banner_model", "load_start")), None)
+
+
+def _eager(attempt: Attempt) -> bool | None:
+    for config in (attempt.config, attempt.arguments):
+        if config is not None and config.enforce_eager is not None:
+            return config.enforce_eager
+    return True if attempt.has("eager") else None
+
+
+def _cut_at_start(attempt: Attempt) -> bool:
+    """Whether a start was going on before the first line."""
+    if attempt.has("api_version", "banner_version", "engine_config", "platform", "args", "headless"):
+        return False
+    return bool(attempt.events) or attempt.served_lines > 0
+
+
+# --- ready
+
+
+def _ready(attempt: Attempt) -> tuple[Moment | None, bool]:
+    """The line that says ready, and whether the server came so far."""
+    if attempt.ready is not None:
+        return attempt.ready, True
+    if attempt.early_ready is not None and attempt.has("engine_done") and attempt.answered_line is not None:
+        return attempt.early_ready, True
+    whole = attempt.has("model_loaded", "weights_took", "engine_done", "captured", "server_start")
+    return None, attempt.answered_line is not None and (whole or _cut_at_start(attempt))
+
+
+def _ready_moment(attempt: Attempt, ready: Moment) -> Moment | None:
+    """Without a stamp of its own the line is as late as the last stamp before it."""
+    if ready.stamp is not None or ready.envelope_ns is not None:
+        return ready
+    return attempt.ready_stamp
+
+
+# --- failure
+
+
+def _root(attempt: Attempt) -> Problem | None:
+    """The first problem that the start did not get over, and that is not only the echo of another."""
+    problems = attempt.problems
+    if attempt.has("traffic") and attempt.has("captured", *_SIZED):
+        return None  # an engine inside another server was at work: what came later ended no start
+    lasting = [p for p in problems.found if not _overcome(attempt, p)]
+    if not lasting:
+        return None
+    causes = [p for p in lasting if not p.symptom]
+    return (causes or lasting)[0]
+
+
+def _overcome(attempt: Attempt, problem: Problem) -> bool:
+    """An error that the start went on after: `ERROR` alone is no failure."""
+    failed = attempt.problems.failed_line
+    own = [
+        seen.process
+        for seen in attempt.events
+        if f"{seen.process[0] or ''} {seen.process[1]}" == problem.process
+    ]
+    if own:
+        later = attempt.progress_after(problem.line, own[0])
+        return later > 0 and (failed is None or failed > problem.line or later > 2)
+    return attempt.progress_after(problem.line) > 1
+
+
+def _phase_of(attempt: Attempt, problem: Problem | None) -> str | None:
+    if problem is None:
+        return None
+    before = [seen.event for seen in attempt.events[: problem.place]]
+    reached = _phase_reached(before)
+    if reached == "kernel_warmup" and attempt.platforms["tpu"]:
+        reached = "compile"  # a TPU compiles after its KV cache is sized
+    return problem.phase if problem.phase is not None and _plausible(problem.phase, reached) else reached
+
+
+_LADDER = (
+    ("frontend", ("engine_done", "server_start")),
+    ("kernel_warmup", ("captured", "jit_monitor", "autotune_start")),
+    ("graph_capture", ("capture_start", "capture_bar")),
+    ("kernel_warmup", ("kv_tokens", "blocks", "gpu_blocks", "cpu_blocks", "kernel_warmup")),
+    ("kv_cache", ("kv_available", "kv_reserved", "warmup_run")),
+    ("compile", ("compile_cache_dir", "dynamo", "cpu_warmup_start", "tpu_compile_start")),
+    ("profile", ("model_loaded", "hpu_loaded", "encoder_budget", "compile_total")),
+    ("model_finish", ("weights_took",)),
+    ("weights_load", ("load_start", "load_scratch", "shards", "download")),
+    ("worker_init", ("nccl", "world", "rank", "runner_v2")),
+    ("engine_process", ("engine_config", "engine_waiting", "engine_spawned")),
+    ("config", ("api_version", "banner_version", "platform", "args")),
+)
+
+
+def _phase_reached(events: list[str]) -> str:
+    for phase, marks in _LADDER:
+        if any(mark in events for mark in marks):
+            return phase
+    return "imports"
+
+
+def _plausible(phase: str, reached: str) -> bool:
+    """A frame of an earlier phase than the log has reached belongs to something that only goes through there."""
+    order = [name for name, _ in reversed(_LADDER)]
+    order = list(dict.fromkeys(order))
+    early = order.index(phase) if phase in order else len(order)
+    return early >= order.index(reached) if reached in order else True
+
+
+# --- the rest
+
+
+def _sleep(attempt: Attempt, instants: _Instants) -> tuple[SleepCycle, ...]:
+    cycles: list[SleepCycle] = []
+    freed: dict[str, float] = {}
+    for seen in attempt.all("sleep_freed", "asleep", "awake"):
+        if seen.event == "sleep_freed":
+            gib, in_use = number(seen.fields["gib"]), number(seen.fields["in_use"])
+            freed = {
+                "gib": max(gib, freed.get("gib", gib)),
+                "in_use": max(in_use, freed.get("in_use", in_use)),
+            }
+            continue
+        asleep = seen.event == "asleep"
+        cycles.append(
+            SleepCycle(
+                kind="sleep" if asleep else "wake",
+                duration_s=number(seen.fields["seconds"]),
+                at_ns=instants.of(seen.moment),
+                freed_gib=freed.get("gib") if asleep else None,
+                in_use_gib=freed.get("in_use") if asleep else None,
+                tags=tuple(sorted(_TAGS.findall(seen.fields.get("tags") or ""))),
+                line=seen.moment.line,
+            )
+        )
+        freed = {} if asleep else freed
+    return tuple(cycles)
+
+
+def _notes(attempt: Attempt, problem: Problem | None, ready: Moment | None, reached: bool) -> list[str]:
+    notes = []
+    if _cut_at_start(attempt):
+        notes.append("the log's beginning is missing")
+    if attempt.has("runner_v2"):
+        notes.append("V2 model runner")
+    if reached and ready is None:
+        notes.append(f"ready is known from an answered request only, line {attempt.answered_line}")
+    if not reached and problem is None and attempt.events:
+        notes.append("the log ends before the server was ready, without an error")
+    if attempt.repeats:
+        notes.append(
+            f"Ray left out {attempt.repeats} repeated lines: the largest of the ranks is of those printed"
+        )
+    if problem is not None and attempt.problems.import_warning is not None:
+        line, text = attempt.problems.import_warning
+        notes.append(f"line {line} may be the cause: {text[:200]}")
+    if attempt.has("aot_failed"):
+        notes.append("a cached compilation could not be loaded: compiled again")
+    return notes
