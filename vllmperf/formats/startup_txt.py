@@ -57,7 +57,7 @@ class Instant(NamedTuple):
 def _begin(source: Source, *names: str) -> Instant | None:
     """The first begin of the first of these phases that is known."""
     for name in names:
-        ends = [(p.start_ns, p) for p in source.start.phases if p.name == name and p.start_ns is not None]
+        ends = [(p.start_ns, p) for p in _phases(source, name) if p.start_ns is not None]
         if ends:
             return _instant(source, *min(ends, key=lambda end: end[0]))
     return None
@@ -66,10 +66,16 @@ def _begin(source: Source, *names: str) -> Instant | None:
 def _finish(source: Source, *names: str) -> Instant | None:
     """The last end of the first of these phases that is known."""
     for name in names:
-        ends = [(p.end_ns, p) for p in source.start.phases if p.name == name and p.end_ns is not None]
+        ends = [(p.end_ns, p) for p in _phases(source, name) if p.end_ns is not None]
         if ends:
             return _instant(source, *max(ends, key=lambda end: end[0]))
     return None
+
+
+def _phases(source: Source, name: str) -> list[Phase]:
+    """Of the server as a whole; of its ranks only where it has none."""
+    found = [phase for phase in source.start.phases if phase.name == name]
+    return [phase for phase in found if phase.critical] or found
 
 
 def _instant(source: Source, at_ns: int, phase: Phase) -> Instant:

@@ -131,10 +131,13 @@ def _places(phase: Phase, whole: int) -> int:
 
 
 def _share(phase: Phase, total: float | None) -> str:
-    """Only of phases that add up to the whole."""
+    """Only of phases that add up to the whole; all with one decimal, so that they stand under each other."""
     if not phase.critical:
         return ""
-    return share(phase.duration_s / total) if phase.duration_s is not None and total else NOTHING
+    if phase.duration_s is None or not total:
+        return NOTHING
+    part = phase.duration_s / total
+    return f"{100 * part:.1f} %" if part in (0, 1) else share(part)
 
 
 def _log_says(value: float | None) -> str:
@@ -162,24 +165,26 @@ def _ranks(log: StartupLog, width: int) -> list[Line]:
     found = [(name, values) for name, values in found if len(values) > 1]
     if not found:
         return []
-    highest = [max(values, key=lambda rank: values[rank]) for _, values in found]
-    lowest = [min(values, key=lambda rank: values[rank]) for _, values in found]
-    values = [values for _, values in found]
+    rows = [_extremes(values) for _, values in found]
     return grid(
         ["Ranks", *(_with_unit(name) for name, _ in found)],
         [
-            Column("n", tuple(str(len(by_rank)) for by_rank in values), worth=1),
-            Column(
-                "most", tuple(value_text(v[rank]) for v, rank in zip(values, highest, strict=True)), worth=9
-            ),
-            Column("in", tuple(clean(rank) for rank in highest), worth=4, is_number=False),
-            Column(
-                "least", tuple(value_text(v[rank]) for v, rank in zip(values, lowest, strict=True)), worth=8
-            ),
-            Column("in", tuple(clean(rank) for rank in lowest), worth=3, is_number=False),
+            Column("n", tuple(str(len(values)) for _, values in found), worth=1),
+            Column("most", tuple(row[0] for row in rows), worth=9),
+            Column("in", tuple(row[1] for row in rows), worth=4, is_number=False),
+            Column("least", tuple(row[2] for row in rows), worth=8),
+            Column("in", tuple(row[3] for row in rows), worth=3, is_number=False),
         ],
         width,
     )
+
+
+def _extremes(values: Mapping[str, float]) -> tuple[str, str, str, str]:
+    """Most and in which rank, least and in which rank."""
+    most, least = max(values, key=lambda rank: values[rank]), min(values, key=lambda rank: values[rank])
+    if values[most] == values[least]:
+        return value_text(values[most]), "all alike", "", ""
+    return value_text(values[most]), clean(most), value_text(values[least]), clean(least)
 
 
 def _numbers(values: Mapping[str, Value]) -> dict[str, float]:

@@ -133,7 +133,8 @@ def unseen(start: Start) -> list[str]:
 
 def resolution_s(start: Start) -> float | None:
     """The coarsest resolution of what the start is made of."""
-    return max((p.resolution_s for p in start.phases if p.resolution_s is not None), default=None)
+    clock = start.log.clock.resolution_s if start.log is not None and start.log.clock is not None else None
+    return max((p.resolution_s for p in start.phases if p.resolution_s is not None), default=clock)
 
 
 def places(resolution: float | None) -> int:

@@ -77,8 +77,7 @@ def took_words(start: Start) -> str:
     time = seconds(seen, resolution_s(start))
     if start.reached:
         return f"{time} from {clean(start.origin)} to {clean(start.end)}"
-    after = f"; {time} seen of it" if seen else ""
-    return f"never came from {clean(start.origin)} to {clean(start.end)}{after}"
+    return f"not up after {time} from {clean(start.origin)}" if seen else "did not come up"
 
 
 def seconds(value: float | None, resolution: float | None) -> str:
