@@ -65,7 +65,7 @@ class Truth:
     """What a reader can know of a written log at best. Instants are ns after the start of the process."""
 
     version: str
-    engine: str
+    engine: str  # "V0", "V1"
     platform: str
     ranks: int
     first_ns: int | None  # of the first line with a stamp of vLLM
@@ -124,7 +124,7 @@ def truth(script: StartupScript) -> Truth:
         reported["compile_from_cache"] = script.cache == "warm"
     return Truth(
         version=script.release,
-        engine=script.runner,
+        engine="V0" if script.runner == "V0" else "V1",
         platform=script.platform,
         ranks=script.ranks,
         first_ns=next((line.at_ns for line in course.lines if line.source), None),

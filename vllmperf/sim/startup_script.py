@@ -126,6 +126,8 @@ class StartupScript:
             raise UsageError(f"start-up setting engine: vLLM {self.release} has no V0 engine")
         if self.runner == "V2" and self.number < (0, 22):
             raise UsageError(f"start-up setting engine: vLLM {self.release} has no V2 model runner")
+        if self.fail == "engine_finish":
+            raise UsageError("start-up setting fail: engine_finish has nothing that fails")
         for name in ("fail", "stop"):
             phase = getattr(self, name)
             if phase and not self.has(phase):
