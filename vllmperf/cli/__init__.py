@@ -6,7 +6,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from vllmperf import __version__
@@ -16,6 +16,7 @@ COMMANDS = {
     "bench": "load a server and measure how fast it serves",
     "kube": "check rights in a Kubernetes cluster, delete pods",
     "parse-log": "where a server's start time went, from its log",
+    "fit": "find alpha, beta, gamma and delta of one replica, with intervals",
     "report": "show a recorded run again: table, JSON, CSV, HTML",
     "sim": "run the simulated server",
 }
@@ -33,9 +34,14 @@ exit codes: 0 fine; 1 the run finished but its numbers cannot be trusted; 2 bad 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code (see EPILOG)."""
+    return guarded(lambda: _run(_dashes(sys.argv[1:] if argv is None else argv)))
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """The exit code of a command; what is wrong is said in one line."""
     try:
         try:
-            return _run(_dashes(sys.argv[1:] if argv is None else argv))
+            return command()
         finally:
             sys.stdout.flush()
     except VllmperfError as error:
@@ -49,6 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
+    if _names_profile(words):
+        from vllmperf.compat.benchmark_serving.command import main as drop_in
+
+        return drop_in(words[1:], default="vllm-2026")
     top = parser(next((word for word in words if word in COMMANDS), None))
     args = top.parse_args(words)
     if args.command is None:
@@ -56,6 +66,15 @@ def _run(words: Sequence[str]) -> int:
         return UsageError.exit_code
     code: int = args.run(args)
     return code
+
+
+def _names_profile(words: Sequence[str]) -> bool:
+    """`bench --profile vllm-...`: that version's own flags follow."""
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    return words[:1] == ["bench"] and any(
+        word.startswith("--profile=vllm-") or (word == "--profile" and value.startswith("vllm-"))
+        for word, value in pairs
+    )
 
 
 class Parser(argparse.ArgumentParser):

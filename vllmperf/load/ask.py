@@ -25,7 +25,8 @@ def headers(plan: Plan) -> dict[str, str]:
     return {**{name: value for name, value in usual.items() if name.lower() not in own}, **plan.headers}
 
 
-def _tls(plan: Plan) -> ssl.SSLContext:
+def tls(plan: Plan) -> ssl.SSLContext:
+    """How the target's certificate is checked. Raises UsageError for a bad --cacert."""
     try:
         context = ssl.create_default_context(cafile=plan.cacert)
     except OSError as error:
@@ -48,7 +49,7 @@ def get(plan: Plan, path: str) -> bytes:
     url = plan.base_url.rstrip("/") + path
     try:
         opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=_tls(plan)), NoRedirect()
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls(plan)), NoRedirect()
         )
         with opener.open(urllib.request.Request(url, headers=headers(plan)), timeout=ANSWER_S) as answer:
             return bytes(answer.read())

@@ -15,22 +15,27 @@ REPAIRS = 10
 FILLER = " the"
 
 
+def load(folder: str) -> Any:
+    """The `tokenizers.Tokenizer` of a model folder or file. UsageError when the package or the file is missing."""
+    try:
+        from tokenizers import Tokenizer as Loaded
+    except ImportError:
+        raise UsageError("--tokenizer needs its extra: pip install 'vllmperf[tokenizers]'") from None
+    path = Path(folder)
+    path = path / "tokenizer.json" if path.is_dir() else path
+    if not path.is_file():
+        raise UsageError(f"--tokenizer {folder}: there is no {path}; give a folder with a tokenizer.json")
+    try:
+        return Loaded.from_file(str(path))
+    except Exception as error:  # the package raises nothing narrower
+        raise UsageError(f"--tokenizer {folder}: cannot read {path} ({error})") from None
+
+
 class Tokenizer:
     """The tokenizer.json of a model. Raises UsageError when the package or the file is missing."""
 
     def __init__(self, folder: str) -> None:
-        try:
-            from tokenizers import Tokenizer as Loaded
-        except ImportError:
-            raise UsageError("--tokenizer needs its extra: pip install 'vllmperf[tokenizers]'") from None
-        path = Path(folder)
-        path = path / "tokenizer.json" if path.is_dir() else path
-        if not path.is_file():
-            raise UsageError(f"--tokenizer {folder}: there is no {path}; give a folder with a tokenizer.json")
-        try:
-            self._loaded: Any = Loaded.from_file(str(path))
-        except Exception as error:  # the package raises nothing narrower
-            raise UsageError(f"--tokenizer {folder}: cannot read {path} ({error})") from None
+        self._loaded: Any = load(folder)
         self.vocab_size: int = self._loaded.get_vocab_size()
 
     def count(self, text: str, special: bool = True) -> int:

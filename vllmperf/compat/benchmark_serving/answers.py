@@ -1,0 +1,227 @@
+"""What a version's client makes of an answer: which events are tokens, when it ends, whether it counts.
+
+Times are those of our engine, the kernel's stamp of each event, and events are never lost in transport; which of
+them count is the version's rule, errors within the stream that it does not look at included.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vllmperf import _engine
+from vllmperf.compat.benchmark_serving.backends import Backend
+from vllmperf.compat.benchmark_serving.engine import Replies, Reply
+from vllmperf.compat.benchmark_serving.profiles import Profile
+from vllmperf.load.datasets.sample import Sample
+
+NO_CHUNK = "Never received a valid chunk to calculate TTFT.This response will be marked as failed!"
+FLAG = {name: 1 << bit for bit, name in enumerate(_engine.EVENT_FLAGS)}
+SAYS_SOMETHING = FLAG["text"] | FLAG["reasoning"] | FLAG["tool_calls"]
+SOUND = tuple(_engine.OUTCOMES.index(name) for name in ("completed", "stream_error", "no_tokens"))
+
+
+@dataclass(slots=True)
+class Answer:
+    """One request as the version's client saw it. Times in s; 0 where nothing was measured, as there."""
+
+    prompt_len: int
+    success: bool = False
+    error: str = ""
+    text: str = ""
+    start_s: float = 0.0
+    queue_s: float = 0.0
+    latency_s: float = 0.0
+    ttft_s: float = 0.0
+    itl_s: list[float] = field(default_factory=list)
+    output_tokens: int = 0
+    sequences: int = 1
+    server_queue_ms: float | None = None
+    server_ttft_ms: float | None = None
+
+
+def answers(
+    profile: Profile, backend: Backend, samples: Sequence[Sample], replies: Replies, *, ignore_eos: bool
+) -> list[Answer]:
+    """The answer to each sample."""
+    found = []
+    for sample, reply in zip(samples, replies.replies, strict=True):
+        answer = Answer(sample.prompt_len, sequences=_sequences(backend, sample))
+        if backend.is_pooling and profile.version == "2026":
+            answer.prompt_len = 0
+        if reply is None or reply.record["sent_ns"] == _engine.NONE:
+            answer.error = "not sent: the run was interrupted"
+        else:
+            _read(answer, profile, backend, sample, reply, ignore_eos)
+            answer.start_s += replies.start_mono_s
+        found.append(answer)
+    return found
+
+
+def _sequences(backend: Backend, sample: Sample) -> int:
+    """Inputs of one request."""
+    if not isinstance(sample.prompt, list) or not sample.prompt or isinstance(sample.prompt[0], int):
+        return 1
+    return len(sample.prompt) - ("rerank" in backend.suffix)
+
+
+def _read(
+    answer: Answer, profile: Profile, backend: Backend, sample: Sample, reply: Reply, ignore_eos: bool
+) -> None:
+    record = reply.record
+    sent_ns = record["sent_ns"]
+    answer.start_s = sent_ns / 1e9
+    due_ns = record["scheduled_ns"] if record["scheduled_ns"] != _engine.NONE else 0
+    answer.queue_s = max(0, sent_ns - due_ns) / 1e9
+    if record["status"] != 200:
+        answer.error = _why(reply)
+        return
+    if backend.is_openai:
+        _read_openai(answer, profile, reply, is_chat=backend.answer == "chat")
+    else:
+        READERS[backend.answer](answer, reply)
+    if backend.answer in ("tgi", "tensorrt") and ignore_eos and profile.version != "0.6":
+        answer.output_tokens = sample.output_len
+    if record["outcome"] not in SOUND:
+        answer.success, answer.error = False, _why(reply)
+
+
+def _why(reply: Reply) -> str:
+    """The reason phrase of an HTTP error, as aiohttp gives it; else our name of what happened and its words."""
+    status = reply.record["status"]
+    if status and not 200 <= status <= 299:
+        try:
+            return HTTPStatus(status).phrase
+        except ValueError:
+            return str(status)
+    name = _engine.OUTCOMES[reply.record["outcome"]]
+    return f"{name}: {reply.error}" if reply.error else name
+
+
+# ---- the OpenAI API's streams ----
+
+
+def _read_openai(answer: Answer, profile: Profile, reply: Reply, is_chat: bool) -> None:
+    flags = reply.events["flags"]
+    is_token = _are_tokens(profile, flags, is_chat)
+    _take_times(answer, reply, is_token)
+    last = _last_event(profile, flags, is_token, is_chat)
+    if last is not None:
+        answer.latency_s = _since_sent(reply, last)
+    answer.text = reply.text
+    answer.success = bool(is_token.any())
+    if not answer.success:
+        answer.error = NO_CHUNK
+    if profile.counts_usage:
+        _take_usage(answer, profile, reply.last_words)
+
+
+def _are_tokens(profile: Profile, flags: NDArray[np.uint32], is_chat: bool) -> NDArray[np.bool_]:
+    """0.6 counts events with text; later ones any with choices; 0.33 not the first chat event that names the role."""
+    if profile.version == "0.6":
+        return _has(flags, FLAG["text"])
+    has_choices = _has(flags, FLAG["choices"])
+    if profile.version == "0.8" or not is_chat:
+        return has_choices
+    return has_choices & (~_has(flags, FLAG["role"]) | _has(flags, SAYS_SOMETHING))
+
+
+def _has(flags: NDArray[np.uint32], wanted: int) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = (flags & wanted) != 0
+    return found
+
+
+def _last_event(
+    profile: Profile, flags: NDArray[np.uint32], is_token: NDArray[np.bool_], is_chat: bool
+) -> int | None:
+    """The event at which a request ends."""
+    ends = is_token
+    if profile.version == "0.6":
+        ends = _has(flags, FLAG["done"])
+    elif profile.version == "0.8" and is_chat:  # the usage event too
+        ends = ~_has(flags, FLAG["done"])
+    found = np.flatnonzero(ends)
+    return int(found[-1]) if len(found) else None
+
+
+def _take_times(answer: Answer, reply: Reply, is_token: NDArray[np.bool_]) -> None:
+    stamps = reply.events["arrived_ns"][is_token]
+    if len(stamps):
+        answer.ttft_s = float(stamps[0] - reply.record["sent_ns"]) / 1e9
+        answer.itl_s = (np.diff(stamps) / 1e9).tolist()
+
+
+def _since_sent(reply: Reply, event: int) -> float:
+    return float(reply.events["arrived_ns"][event] - reply.record["sent_ns"]) / 1e9
+
+
+def _take_usage(answer: Answer, profile: Profile, last_words: str) -> None:
+    """Of the event without choices alone: usage that comes with the last token is not seen."""
+    said = _object(last_words)
+    usage = said.get("usage")
+    if isinstance(usage, dict):
+        answer.output_tokens = usage.get("completion_tokens") or 0
+        if profile.server_prompt and usage.get("prompt_tokens") is not None:
+            answer.prompt_len = usage["prompt_tokens"]
+    metrics = said.get("metrics")
+    if profile.version == "2026" and isinstance(metrics, dict):
+        answer.server_queue_ms = metrics.get("queue_time_ms")
+        answer.server_ttft_ms = metrics.get("time_to_first_token_ms")
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+# ---- other formats ----
+
+
+def _read_events(answer: Answer, reply: Reply) -> None:
+    """TGI and TensorRT-LLM: every event is a token; the text stands in the last one, or in all together."""
+    every = np.ones(len(reply.events), dtype=np.bool_)
+    _take_times(answer, reply, every)
+    if len(every):
+        answer.latency_s = _since_sent(reply, len(every) - 1)
+    said = [_object(line) for line in reply.text.split("\n") if line]
+    whole = next((event["generated_text"] for event in reversed(said) if event.get("generated_text")), None)
+    answer.text = (
+        whole if whole is not None else "".join(str(event.get("text_output") or "") for event in said)
+    )
+    answer.success = True
+
+
+def _read_plain(answer: Answer, reply: Reply) -> None:
+    """DeepSpeed-MII: one JSON object, no stream and no time to first token."""
+    said = _object(reply.text)
+    answer.latency_s = float(reply.record["last_token_ns"] - reply.record["sent_ns"]) / 1e9
+    if isinstance(said.get("text"), list) and said["text"]:
+        answer.text, answer.success = str(said["text"][0]), True
+    elif said.get("choices"):
+        answer.text, answer.success = str(said["choices"][0].get("text", "")), True
+    else:
+        answer.error = "no text in the answer"
+
+
+def _read_pooling(answer: Answer, reply: Reply) -> None:
+    said = _object(reply.text)
+    answer.latency_s = answer.ttft_s = float(reply.record["last_token_ns"] - reply.record["sent_ns"]) / 1e9
+    answer.prompt_len = (said.get("usage") or {}).get("prompt_tokens", 0)
+    answer.success = True
+
+
+READERS: Mapping[str, Callable[[Answer, Reply], None]] = {
+    "tgi": _read_events,
+    "tensorrt": _read_events,
+    "plain": _read_plain,
+    "pooling": _read_pooling,
+}

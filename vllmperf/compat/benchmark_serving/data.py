@@ -1,0 +1,270 @@
+"""From the flags to the samples: which data set, with which lengths."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+
+from vllmperf.compat.benchmark_serving.backends import Backend
+from vllmperf.compat.benchmark_serving.profiles import Profile
+from vllmperf.errors import UsageError
+from vllmperf.load.datasets import (
+    burstgpt,
+    custom,
+    hf,
+    prefix_repetition,
+    random_rerank,
+    random_text,
+    sharegpt,
+    sonnet,
+    spec_bench,
+    timed_trace,
+)
+from vllmperf.load.datasets.sample import Chance, Sample
+from vllmperf.load.datasets.tokens import Tokens
+
+MADE_UP = ("random", "random-rerank", "prefix_repetition")
+"""Data sets without a file."""
+
+
+def settle(args: argparse.Namespace, profile: Profile, backend: Backend) -> None:
+    """Flags that stand for others, after they were said back: --input-len, --dataset, what a data set forces.
+
+    Raises UsageError for what does not go together.
+    """
+    if profile.version == "0.6" and args.dataset is not None:
+        warnings.warn("--dataset is deprecated: give --dataset-name and --dataset-path", stacklevel=2)
+        args.dataset_name, args.dataset_path = "sharegpt", args.dataset
+    if profile.version == "2026":
+        _settle_2026(args, backend)
+
+
+def _settle_2026(args: argparse.Namespace, backend: Backend) -> None:
+    if args.dataset_name in MADE_UP and args.dataset_path is not None:
+        raise UsageError(f"--dataset-name {args.dataset_name} has no --dataset-path: leave one of them out")
+    if args.input_len is not None:
+        args.random_input_len = args.input_len
+    if args.output_len is not None:
+        for name in ("random", "sharegpt", "custom", "hf", "spec_bench", "prefix_repetition"):
+            setattr(args, f"{name}_output_len", args.output_len)
+    if args.dataset_name == "timed_trace":
+        if args.backend not in ("vllm", "openai"):
+            raise UsageError("--dataset-name timed_trace sends token ids: give --backend vllm or openai")
+        args.ignore_eos = True
+        args.self_timed = True if args.self_timed is None else args.self_timed
+    elif args.self_timed is not None:
+        raise UsageError("--self-timed and --no-self-timed go with --dataset-name timed_trace only")
+    else:
+        args.self_timed = False
+    if args.dataset_name == "random" and backend.is_openai:
+        args.ignore_eos = True
+
+
+def samples(
+    args: argparse.Namespace, profile: Profile, backend: Backend, tokens: Tokens | None, chance: Chance
+) -> list[Sample]:
+    """The samples of the asked data set. Raises UsageError."""
+    if tokens is None and args.dataset_name != "custom":
+        raise UsageError(
+            f"--dataset-name {args.dataset_name} needs a tokenizer: leave out --skip-tokenizer-init"
+        )
+    if tokens is None:
+        return _custom(args, None, chance)
+    made: Mapping[str, Callable[[], list[Sample]]] = {
+        "random": lambda: _random(args, profile, tokens, chance),
+        "random-rerank": lambda: _random_rerank(args, tokens),
+        "sharegpt": lambda: _sharegpt(args, profile, tokens, chance),
+        "sonnet": lambda: _sonnet(args, profile, tokens, chance),
+        "burstgpt": lambda: burstgpt.samples(tokens, args.num_prompts, path=_path(args), seed=args.seed),
+        "custom": lambda: _custom(args, tokens, chance),
+        "spec_bench": lambda: _spec_bench(args, tokens, chance),
+        "prefix_repetition": lambda: _prefix_repetition(args, tokens, chance),
+        "timed_trace": lambda: _timed_trace(args, tokens, chance),
+        "hf": lambda: _hf(args, profile, tokens, chance, backend),
+    }
+    found = made[args.dataset_name]()
+    if not found:
+        raise UsageError("the data set gives no request: check --num-prompts and --dataset-path")
+    return found
+
+
+def _path(args: argparse.Namespace) -> str:
+    return args.dataset_path or ""
+
+
+def _shuffles(args: argparse.Namespace) -> bool:
+    return not getattr(args, "disable_shuffle", False)
+
+
+def _oversamples(args: argparse.Namespace) -> bool:
+    return not getattr(args, "no_oversample", False)
+
+
+def _ratios(args: argparse.Namespace) -> tuple[float, float]:
+    """Of input and output: a number for both, or since 2026 an object with one each."""
+    given = args.random_range_ratio
+    try:
+        found = given if isinstance(given, float) else json.loads(given)
+        both = (found["input"], found["output"]) if isinstance(found, dict) else (found, found)
+        ratios = float(both[0]), float(both[1])
+    except (ValueError, TypeError, KeyError):
+        raise UsageError(
+            f'--random-range-ratio {given}: give a number or {{"input": number, "output": number}}'
+        ) from None
+    return ratios
+
+
+def _random(args: argparse.Namespace, profile: Profile, tokens: Tokens, chance: Chance) -> list[Sample]:
+    input_ratio, output_ratio = _ratios(args)
+    if profile.version == "2026" and not (0 <= input_ratio < 1 and 0 <= output_ratio < 1):
+        raise UsageError(f"--random-range-ratio {args.random_range_ratio}: give numbers from 0 to below 1")
+    return random_text.samples(
+        tokens,
+        chance,
+        profile.version,
+        args.num_prompts,
+        seed=args.seed,
+        input_len=args.random_input_len,
+        output_len=args.random_output_len,
+        prefix_len=args.random_prefix_len,
+        input_ratio=input_ratio,
+        output_ratio=output_ratio,
+        batch=getattr(args, "random_batch_size", 1),
+    )
+
+
+def _random_rerank(args: argparse.Namespace, tokens: Tokens) -> list[Sample]:
+    return random_rerank.samples(
+        tokens,
+        args.num_prompts,
+        seed=args.seed,
+        input_len=args.random_input_len,
+        ratio=_ratios(args)[0],
+        batch=args.random_batch_size,
+        is_reranker=not args.no_reranker,
+    )
+
+
+def _sharegpt(args: argparse.Namespace, profile: Profile, tokens: Tokens, chance: Chance) -> list[Sample]:
+    return sharegpt.samples(
+        tokens,
+        chance,
+        profile.version,
+        args.num_prompts,
+        path=_path(args),
+        seed=args.seed,
+        output_len=args.sharegpt_output_len,
+        shuffle=_shuffles(args),
+        oversample=_oversamples(args),
+    )
+
+
+def _sonnet(args: argparse.Namespace, profile: Profile, tokens: Tokens, chance: Chance) -> list[Sample]:
+    return sonnet.samples(
+        tokens,
+        chance,
+        profile.version,
+        args.num_prompts,
+        path=_path(args),
+        input_len=args.sonnet_input_len,
+        output_len=args.sonnet_output_len,
+        prefix_len=args.sonnet_prefix_len,
+        is_chat=args.backend == "openai-chat",
+    )
+
+
+def _custom(args: argparse.Namespace, tokens: Tokens | None, chance: Chance) -> list[Sample]:
+    return custom.samples(
+        tokens,
+        chance,
+        args.num_prompts,
+        path=_path(args),
+        seed=args.seed,
+        output_len=args.custom_output_len,
+        skip_template=args.skip_chat_template,
+        template_fields=args.chat_template_kwargs,
+        shuffle=_shuffles(args),
+        oversample=_oversamples(args),
+    )
+
+
+def _spec_bench(args: argparse.Namespace, tokens: Tokens, chance: Chance) -> list[Sample]:
+    return spec_bench.samples(
+        tokens,
+        chance,
+        args.num_prompts,
+        path=_path(args),
+        category=args.spec_bench_category,
+        output_len=args.spec_bench_output_len,
+        shuffle=_shuffles(args),
+        oversample=_oversamples(args),
+    )
+
+
+def _prefix_repetition(args: argparse.Namespace, tokens: Tokens, chance: Chance) -> list[Sample]:
+    return prefix_repetition.samples(
+        tokens,
+        chance,
+        args.num_prompts,
+        seed=args.seed,
+        prefix_len=args.prefix_repetition_prefix_len,
+        suffix_len=args.prefix_repetition_suffix_len,
+        prefixes=args.prefix_repetition_num_prefixes,
+        output_len=args.prefix_repetition_output_len,
+        shuffle=_shuffles(args),
+    )
+
+
+def _timed_trace(args: argparse.Namespace, tokens: Tokens, chance: Chance) -> list[Sample]:
+    labels = timed_trace.Labels(
+        time=args.timed_trace_label_timestamp,
+        input_len=args.timed_trace_label_input_length,
+        output_len=args.timed_trace_label_output_length,
+        hashes=args.timed_trace_label_hash_ids,
+    )
+    print(
+        f"timed-trace: chunk_size: {args.timed_trace_chunk_hash_size}, "
+        f"sec_multiplier: {float(args.timed_trace_sec_multiplier)}, "
+        f'label_ts: "{labels.time}", label_input_length: "{labels.input_len}", '
+        f'label_output_length: "{labels.output_len}", label_hash_ids: "{labels.hashes}"',
+        flush=True,
+    )
+    return timed_trace.samples(
+        tokens,
+        chance,
+        args.num_prompts,
+        path=_path(args),
+        seed=args.seed,
+        block=args.timed_trace_chunk_hash_size,
+        seconds=args.timed_trace_sec_multiplier,
+        labels=labels,
+    )
+
+
+def _hf(
+    args: argparse.Namespace, profile: Profile, tokens: Tokens, chance: Chance, backend: Backend
+) -> list[Sample]:
+    return hf.samples(
+        tokens,
+        chance,
+        profile.version,
+        args.num_prompts,
+        path=_path(args),
+        name=getattr(args, "hf_name", None),
+        subset=args.hf_subset,
+        split=args.hf_split,
+        seed=args.seed,
+        output_len=args.hf_output_len,
+        is_chat=backend.answer == "chat",
+        shuffle=_shuffles(args),
+        oversample=_oversamples(args),
+        skip_template=getattr(args, "skip_chat_template", False),
+    )
+
+
+def note(text: str) -> None:
+    """A line for people that is none of the original's output."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,73 @@
+"""timed_trace: prompts and times of a trace of prefix hashes, as Mooncake and others publish (0.33)."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from vllmperf.errors import UsageError
+from vllmperf.load.datasets.files import read_json_lines
+from vllmperf.load.datasets.sample import Chance, Sample
+from vllmperf.load.datasets.siphash import string_hash
+from vllmperf.load.datasets.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Names of a row's fields."""
+
+    time: str = "timestamp"
+    input_len: str = "input_length"
+    output_len: str = "output_length"
+    hashes: str = "hash_ids"
+
+
+def samples(
+    tokens: Tokens,
+    chance: Chance,
+    n: int,
+    *,
+    path: str,
+    seed: int,
+    block: int,
+    seconds: float,
+    labels: Labels,
+) -> list[Sample]:
+    """The first n rows. A hash stands for `block` token ids (fewer in the last one), the same in every row.
+
+    seconds: of one unit of the rows' time. The original seeds each block with Python's hash of a string, which
+    differs from process to process; here it is that of PYTHONHASHSEED=0 unless that is set to something else.
+    """
+    chance.seed(seed)
+    blocks: dict[str, list[int]] = {}
+    found = []
+    for number, row in enumerate(read_json_lines(path)[:n]):
+        try:
+            left, hashes = int(row[labels.input_len]), row.get(labels.hashes, [])
+            output_len, time_s = int(row[labels.output_len]), float(row[labels.time]) * seconds
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{path} row {number + 1}: {error} is missing or no number") from None
+        ids = _ids(tokens, blocks, hashes, left, block)
+        found.append(Sample(ids, len(ids), output_len, number, time_s))
+    return found
+
+
+def _ids(tokens: Tokens, blocks: dict[str, list[int]], hashes: list[Any], left: int, block: int) -> list[int]:
+    ids: list[int] = []
+    for name in hashes:
+        size = min(block, left)
+        key = f"{name}:{size}"
+        if key not in blocks:
+            blocks[key] = random.Random(_hash(key) & 0xFFFFFFFF).choices(tokens.all_ids, k=size)
+        ids += blocks[key]
+        left -= size
+        if left <= 0:
+            break
+    return ids
+
+
+def _hash(text: str) -> int:
+    chosen = os.environ.get("PYTHONHASHSEED", "random")
+    return string_hash(text) if chosen in ("random", "0", "") else hash(text)

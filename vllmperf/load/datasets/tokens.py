@@ -1,0 +1,133 @@
+"""Texts and token ids as transformers' fast tokenizers turn them into one another, in batches.
+
+Reads tokenizer.json, and tokenizer_config.json and special_tokens_map.json beside it for what transformers adds:
+special tokens, the clean-up after decoding, the chat template.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vllmperf.errors import UsageError
+from vllmperf.load.datasets.template import ChatTemplate
+from vllmperf.load.tokenizer import load
+
+NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+CLEAN_UP = (
+    (" .", "."),
+    (" ?", "?"),
+    (" !", "!"),
+    (" ,", ","),
+    (" ' ", "'"),
+    (" n't", "n't"),
+    (" 'm", "'m"),
+    (" 's", "'s"),
+    (" 've", "'ve"),
+    (" 're", "'re"),
+)
+"""transformers' clean_up_tokenization, in its order."""
+
+
+class Tokens:
+    """The tokenizer of a model folder. Raises UsageError when there is none or its package is missing."""
+
+    def __init__(self, folder: str) -> None:
+        self._loaded: Any = load(folder)
+        self._loaded.no_truncation()
+        self._loaded.no_padding()
+        self._folder = Path(folder) if Path(folder).is_dir() else Path(folder).parent
+        self._config = {**self._read("special_tokens_map.json"), **self._read("tokenizer_config.json")}
+        self.vocab_size: int = self._loaded.get_vocab_size(with_added_tokens=False)
+        self.special_count = int(self._loaded.num_special_tokens_to_add(False))
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self._folder / name
+        try:
+            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--tokenizer: cannot read {path} ({error})") from None
+        return found if isinstance(found, dict) else {}
+
+    # ---- counting and encoding ----
+
+    def counts(self, texts: Sequence[str], special: bool = True) -> list[int]:
+        """Tokens of each text; special: with those that the model puts around it."""
+        encode = getattr(self._loaded, "encode_batch_fast", self._loaded.encode_batch)
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]
+        return [len(found) for found in encode(clean, add_special_tokens=special)]
+
+    def count(self, text: str, special: bool = True) -> int:
+        return self.counts([text], special)[0]
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids without special tokens around them."""
+        encode = getattr(self._loaded, "encode_batch_fast", self._loaded.encode_batch)
+        return [found.ids for found in encode(list(texts), add_special_tokens=False)]
+
+    def decode(self, sequences: Sequence[Sequence[int]]) -> list[str]:
+        texts: list[str] = self._loaded.decode_batch(
+            [list(ids) for ids in sequences], skip_special_tokens=False
+        )
+        return [_cleaned(text) for text in texts] if self._cleans_up else texts
+
+    @property
+    def _cleans_up(self) -> bool:
+        return bool(self._config.get("clean_up_tokenization_spaces", False))
+
+    # ---- what is special ----
+
+    @cached_property
+    def special_tokens(self) -> dict[str, str]:
+        """bos_token and its like, as far as the model names them."""
+        found = {name: _content(self._config.get(name)) for name in NAMED}
+        return {name: text for name, text in found.items() if text}
+
+    @cached_property
+    def special_ids(self) -> set[int]:
+        """Ids of the named special tokens and of the additional ones."""
+        more = self._config.get("additional_special_tokens") or self._config.get("extra_special_tokens") or []
+        texts = [
+            *self.special_tokens.values(),
+            *map(_content, more.values() if isinstance(more, dict) else more),
+        ]
+        ids = (self._loaded.token_to_id(text) for text in texts if text)
+        return {number for number in ids if number is not None}
+
+    @cached_property
+    def usual_ids(self) -> NDArray[np.int64]:
+        """All ids of the vocabulary proper but those of special tokens, rising."""
+        return np.setdiff1d(np.arange(self.vocab_size), np.asarray(sorted(self.special_ids), dtype=np.int64))
+
+    @cached_property
+    def all_ids(self) -> list[int]:
+        """The same with added tokens, rising."""
+        return sorted(set(self._loaded.get_vocab().values()) - self.special_ids)
+
+    # ---- chat ----
+
+    @cached_property
+    def _template(self) -> ChatTemplate:
+        return ChatTemplate.of(self._folder, self._config, self.special_tokens)
+
+    def chat(self, messages: Sequence[Mapping[str, Any]], **more: Any) -> str:
+        """The messages in the model's chat template, with the beginning of an answer. UsageError without one."""
+        return self._template.render(messages, **more)
+
+
+def _content(token: Any) -> str:
+    if isinstance(token, dict):
+        token = token.get("content")
+    return token if isinstance(token, str) else ""
+
+
+def _cleaned(text: str) -> str:
+    for before, after in CLEAN_UP:
+        text = text.replace(before, after)
+    return text
