@@ -1,0 +1,158 @@
+"""vllmperf fit: parameters of one replica, from a server or from files of runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vllmperf.cli.bench_arguments import Help, duration, pair
+from vllmperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from vllmperf.model.parameters import FitResult
+
+SHAPES = "128/128,512/128,128/512,2048/64"
+
+
+def add(subparsers: Any) -> None:
+    """The command and its arguments."""
+    command = subparsers.add_parser(
+        "fit",
+        help="find alpha, beta, gamma and delta of one replica, with intervals",
+        usage="vllmperf fit (--base-url URL --max-num-seqs N | FILE...) [options]",
+        description="Measure the engine's steps at several loads and fit step = alpha + beta*batch and "
+        "TTFT = gamma + delta*prompt tokens. FILE: run files, vLLM result JSON, guidellm benchmarks.json.",
+        formatter_class=Help,
+    )
+    option = command.add_argument
+    option("files", nargs="*", type=Path, metavar="FILE", help="fit to these instead of to new runs")
+    option("--batch", metavar="N,N", help="batch of each result file, in order (else what the file reports)")
+    option(
+        "--base-url",
+        metavar="URL",
+        help="server to measure, like http://HOST:8000; it must have no other clients",
+    )
+    option("--model", metavar="NAME", help="name of the model (default: the first one the server names)")
+    option(
+        "--header",
+        action="append",
+        type=pair,
+        default=[],
+        metavar="NAME=VALUE",
+        help="sent with every request",
+    )
+    option(
+        "--max-num-seqs", type=int, metavar="N", help="most sequences in a step, as the server was started"
+    )
+    option("--shapes", default=SHAPES, metavar="IN/OUT,...", help="prompt and output tokens of the runs")
+    option("--budget", type=duration, default="5m", metavar="T", help="time for all runs")
+    option("--seed", type=int, default=0, metavar="N", help="of prompts and the order of the runs")
+    option("--output-dir", type=Path, metavar="DIR", help="keep the run files here")
+    option("--json", action="store_true", help="print the result as JSON")
+    option("--plot", type=Path, metavar="FILE", help="draw steps against batch (PNG, SVG, PDF)")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure or read, fit, print."""
+    _check(args)
+    result = _from_files(args) if args.files else _from_server(args)
+    if args.plot:
+        from vllmperf.report.fit import plot
+
+        plot(result, args.plot)
+    if args.json:
+        print(json.dumps(result.to_json()))
+    else:
+        from vllmperf.report.fit import show
+
+        show(result)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    if bool(args.files) == bool(args.base_url):
+        raise UsageError("give either --base-url of a server or the FILEs of runs")
+    if args.base_url and (args.max_num_seqs is None or args.max_num_seqs < 2):
+        raise UsageError("--max-num-seqs is missing: give the server's own setting (2 or more)")
+    if args.plot and not args.plot.parent.is_dir():
+        raise UsageError(f"--plot {args.plot}: there is no folder {args.plot.parent}")
+    try:
+        import scipy  # noqa: F401
+    except ImportError:
+        raise UsageError("fit needs scipy: pip install 'vllmperf[model]'") from None
+
+
+def _from_server(args: argparse.Namespace) -> FitResult:
+    from vllmperf.model.arrivals import arrivals
+    from vllmperf.model.campaign import carry_out, run_seconds, shapes_of, spots
+    from vllmperf.model.law import fit_runs, measured
+    from vllmperf.record.reader import read
+
+    planned = spots(args.max_num_seqs, shapes_of(args.shapes))
+    each_s = run_seconds(planned, args.budget)
+    settings = {"url": args.base_url, "model": args.model, "headers": dict(args.header)}
+    with tempfile.TemporaryDirectory(prefix="vllmperf-fit-") as temporary:
+        folder = args.output_dir or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        done = carry_out(settings, planned, each_s, folder, args.seed, _tell)
+        return fit_runs(
+            [
+                measured(spot.label, arrivals(read(path, texts=False)), spot.held_out, spot.concurrency)
+                for spot, path in done
+            ]
+        )
+
+
+def _from_files(args: argparse.Namespace) -> FitResult:
+    from vllmperf.model.arrivals import arrivals
+    from vllmperf.model.law import fit_runs, measured
+    from vllmperf.model.means import fit_means, read_means
+    from vllmperf.record.reader import read
+
+    recorded = [_is_run_file(path) for path in args.files]
+    if all(recorded):
+        recordings = [read(path, texts=False) for path in args.files]
+        return fit_runs(
+            [
+                measured(path.name, arrivals(one), concurrency=one.plan.get("max_concurrency"))
+                for path, one in zip(args.files, recordings, strict=True)
+            ]
+        )
+    if any(recorded):
+        raise UsageError("run files and result files of other tools cannot be fitted together: give one kind")
+    batches = _batches(args)
+    means = [
+        mean for path, batch in zip(args.files, batches, strict=True) for mean in read_means(path, batch)
+    ]
+    return fit_means(means)
+
+
+def _batches(args: argparse.Namespace) -> list[float | None]:
+    if args.batch is None:
+        return [None] * len(args.files)
+    try:
+        found: list[float | None] = [float(part) for part in args.batch.split(",")]
+    except ValueError:
+        raise UsageError(f"--batch {args.batch!r} is no list of numbers: write 1,64") from None
+    if len(found) != len(args.files):
+        raise UsageError(f"--batch names {len(found)} batches for {len(args.files)} files: give one a file")
+    return found
+
+
+def _is_run_file(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _tell(line: str) -> None:
+    if sys.stderr.isatty() or os.environ.get("VLLMPERF_PROGRESS"):
+        print(line, file=sys.stderr)

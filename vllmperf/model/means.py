@@ -1,0 +1,138 @@
+"""A fit to means that other tools left: two of them give the published two-point method, with what it leaves open."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vllmperf.errors import UsageError
+from vllmperf.model.parameters import UNKNOWN, FitResult, Parameter, Point, Quality
+from vllmperf.model.regression import fit
+
+PRINTED_MS = 0.05
+"""Half of the last digit that the tools print: what rounding alone leaves open."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """One run as a foreign file tells it."""
+
+    label: str
+    batch: float
+    itl_ms: float
+    ttft_ms: float | None
+    input_tokens: float | None
+    output_tokens: float | None
+
+
+def read_means(path: Path, batch: float | None) -> list[Mean]:
+    """From a result JSON of `vllm bench serve` or a benchmarks.json of guidellm 0.2/0.3.
+
+    batch: the number that stands for the sequences in a step; None takes the concurrency that the file reports.
+    Raises UsageError.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is no run file and no JSON: {error}") from None
+    if isinstance(data, dict) and isinstance(data.get("benchmarks"), list):
+        return [_of_guidellm(path, one, batch) for one in data["benchmarks"]]
+    if isinstance(data, dict) and "mean_itl_ms" in data:
+        return [_of_vllm(path, data, batch)]
+    raise UsageError(f"{path} is neither a vLLM result nor a guidellm 0.2/0.3 benchmarks.json")
+
+
+def _of_guidellm(path: Path, one: dict[str, Any], batch: float | None) -> Mean:
+    try:
+        metrics = {name: value["successful"]["mean"] for name, value in one["metrics"].items()}
+        return Mean(
+            label=path.name,
+            batch=batch if batch is not None else float(metrics["request_concurrency"]),
+            itl_ms=float(metrics["inter_token_latency_ms"]),
+            ttft_ms=float(metrics["time_to_first_token_ms"]),
+            input_tokens=float(metrics["prompt_token_count"]),
+            output_tokens=float(metrics["output_token_count"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} misses {error} that guidellm 0.2/0.3 writes for each benchmark") from None
+
+
+def _of_vllm(path: Path, data: dict[str, Any], batch: float | None) -> Mean:
+    completed = max(int(data.get("completed") or 0), 1)
+    itl = float(data["mean_itl_ms"])
+    little = float(data.get("output_throughput") or 0.0) * itl / 1000
+    return Mean(
+        label=path.name,
+        batch=batch if batch is not None else little,
+        itl_ms=itl,
+        ttft_ms=float(data["mean_ttft_ms"]) if data.get("mean_ttft_ms") is not None else None,
+        input_tokens=float(data.get("total_input_tokens") or 0) / completed or None,
+        output_tokens=float(data.get("total_output_tokens") or 0) / completed or None,
+    )
+
+
+def fit_means(means: Sequence[Mean]) -> FitResult:
+    """A straight line through means. Raises UsageError for fewer than two batches.
+
+    With two points there is no error to estimate: the interval is what rounding to 0.1 ms leaves, and no more.
+    """
+    batch = np.array([mean.batch for mean in means])
+    itl = np.array([mean.itl_ms for mean in means])
+    if len(np.unique(batch)) < 2:
+        raise UsageError(
+            "one batch size cannot tell alpha from beta: add a run at another concurrency, or give --batch"
+        )
+    warnings = [
+        "these are means of whole runs: prefill steps are inside the ITL, and the batch is the concurrency, not what "
+        "each token saw; `vllmperf fit --base-url` measures both"
+    ]
+    if len(means) == 2:
+        alpha, beta = _two_points(batch, itl)
+        warnings.append(
+            "two points have no error of their own: the intervals are what rounding to 0.1 ms leaves"
+        )
+        quality = Quality(n=2, dof=0, r2=None, lack_of_fit_p=None, condition=None, steps=0)
+    else:
+        x = np.stack([np.ones(len(batch)), batch], axis=1)
+        found = fit(x, itl, np.ones(len(batch)), np.arange(len(batch)))
+        alpha, beta = (
+            Parameter(*map(float, one)) for one in zip(found.values, found.low, found.high, strict=True)
+        )
+        quality = Quality(found.n, found.dof, found.r2, found.lack_of_fit_p, found.condition, 0)
+    return FitResult(
+        parameters={"alpha": alpha, "beta": beta, "gamma": UNKNOWN, "delta": UNKNOWN},
+        quality=quality,
+        points=tuple(_point(mean, alpha, beta) for mean in means),
+        valid_batch=(float(batch.min()), float(batch.max())),
+        valid_input_tokens=None,
+        warnings=tuple(warnings),
+    )
+
+
+def _two_points(batch: Any, itl: Any) -> tuple[Parameter, Parameter]:
+    (low, high), (at_low, at_high) = zip(*sorted(zip(batch.tolist(), itl.tolist(), strict=True)), strict=True)
+    beta = (at_high - at_low) / (high - low)
+    off = 2 * PRINTED_MS / (high - low)
+    # The intercept at batch 0 is a weighted difference of both means, each off by half a digit.
+    alpha, off_alpha = at_low - beta * low, PRINTED_MS * (high + low) / (high - low)
+    return Parameter(alpha, alpha - off_alpha, alpha + off_alpha), Parameter(beta, beta - off, beta + off)
+
+
+def _point(mean: Mean, alpha: Parameter, beta: Parameter) -> Point:
+    return Point(
+        label=mean.label,
+        concurrency=None,
+        input_tokens=mean.input_tokens,
+        output_tokens=mean.output_tokens,
+        batch=mean.batch,
+        itl_ms=mean.itl_ms,
+        predicted_itl_ms=(alpha.value or 0.0) + (beta.value or 0.0) * mean.batch,
+        ttft_ms=mean.ttft_ms,
+        steps=0,
+        method="means",
+    )
