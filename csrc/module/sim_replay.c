@@ -49,7 +49,8 @@ static PyObject *failure(enum replay_result result, const struct replay *replay)
 static PyObject *results(const struct replay *replay, int64_t n) {
     Py_ssize_t step_bytes = replay->steps ? (Py_ssize_t)sizeof *replay->steps * replay->n_steps : 0;
     return Py_BuildValue("(Ly#y#)", (long long)replay->n_steps, (const char *)replay->requests,
-                         (Py_ssize_t)sizeof *replay->requests * n, (const char *)replay->steps, step_bytes);
+                         (Py_ssize_t)sizeof *replay->requests * n,
+                         replay->steps ? (const char *)replay->steps : "", step_bytes);
 }
 
 static PyObject *run(const struct scheduler_config *config, int64_t front_ns, const struct arrays *arrays,

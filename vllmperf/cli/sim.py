@@ -41,9 +41,10 @@ class HelpWithFaults(argparse.Action):
 def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "sim",
-        help="run a simulated vLLM server with exact times",
+        help="run a simulated vLLM server with exact times, or a batching one",
         description="Run a simulated vLLM server: it answers the OpenAI API at times that are planned to the "
-        "nanosecond and do not depend on load.",
+        "nanosecond and do not depend on load, or, with --mode batching, follow from a scheduler and a known law "
+        "of step times.",
         add_help=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -84,7 +85,11 @@ def add(subparsers: Any) -> None:
 
 def greeting(url: str, settings: dict[str, Any]) -> str:
     model, ttft, itl = settings["model"], settings["ttft_ms"], settings["itl_ms"]
-    return f"listening on {url} (model {model}, TTFT {ttft} ms, ITL {itl} ms)"
+    times = f"TTFT {ttft} ms, ITL {itl} ms"
+    if settings["mode"] == "batching":
+        step, seqs = f"{settings['alpha_ms']:g} + {settings['beta_ms']:g}·batch", settings["max_num_seqs"]
+        times = f"batching, ITL {step} ms, at most {seqs} sequences"
+    return f"listening on {url} (model {model}, {times})"
 
 
 def startup_of(args: argparse.Namespace, settings: dict[str, Any]) -> StartupScript | None:
