@@ -74,7 +74,16 @@ def run(
     rows.sort()
     at, stream, place = (np.array(column) for column in zip(*rows, strict=True))
     return Made(
-        Arrivals(at * NS_PER_MS, stream, place, sent, first, np.full(requests, prompt, dtype=np.int64), 0.0),
+        Arrivals(
+            at * NS_PER_MS,
+            stream,
+            place,
+            np.zeros(len(at), bool),
+            sent,
+            first,
+            np.full(requests, prompt, dtype=np.int64),
+            0.0,
+        ),
         len(decodes),
         decodes,
     )

@@ -30,6 +30,7 @@ def test_a_bunch_that_was_written_in_two_halves_is_one_step():
         at[order],
         made.arrivals.stream[order],
         made.arrivals.place[order],
+        made.arrivals.shared,
         made.arrivals.sent_ns,
         made.arrivals.first_ns,
         made.arrivals.prompt_tokens,
@@ -50,7 +51,15 @@ def test_a_step_with_a_request_waiting_for_its_first_token_is_not_pure():
 def test_no_arrivals_give_no_steps():
     made = run(Law(), 1, requests=1, prompt=10, output=1)
     none = type(made.arrivals)(
-        *(column[:0] for column in (made.arrivals.at_ns, made.arrivals.stream, made.arrivals.place)),
+        *(
+            column[:0]
+            for column in (
+                made.arrivals.at_ns,
+                made.arrivals.stream,
+                made.arrivals.place,
+                made.arrivals.shared,
+            )
+        ),
         made.arrivals.sent_ns,
         made.arrivals.first_ns,
         made.arrivals.prompt_tokens,

@@ -22,12 +22,14 @@ class Arrivals:
     place: int64 [n], 0 for the first token of its stream.
     sent_ns, first_ns: int64 [requests]; first_ns is NONE when no token came.
     prompt_tokens: int64 [requests], to be computed: less what the server's cache held; 0 when it did not say.
+    shared: bool [n], it came in one read with another token of its stream: its own time is not known.
     multiple: share of chunks that carry more than one token (speculative decoding, merged deltas).
     """
 
     at_ns: NDArray[np.float64]
     stream: NDArray[np.int64]
     place: NDArray[np.int64]
+    shared: NDArray[np.bool_]
     sent_ns: NDArray[np.int64]
     first_ns: NDArray[np.int64]
     prompt_tokens: NDArray[np.int64]
@@ -43,8 +45,11 @@ def arrivals(recording: Recording) -> Arrivals:
     stream = np.repeat(began, counts)
     starts = np.cumsum(counts) - counts
     place = np.arange(len(stream)) - np.repeat(starts, counts)
+    rows = _gap_rows(recording, began)
     step = np.zeros(len(stream))
-    step[place > 0] = recording.gaps_ns[_gap_rows(recording, began)]
+    step[place > 0] = recording.gaps_ns[rows]
+    shared = np.zeros(len(stream), dtype=bool)
+    shared[place > 0] = recording.gap_shared[rows]
     elapsed = np.cumsum(step)
     at = first[stream] + elapsed - np.repeat(elapsed[starts] if len(starts) else elapsed, counts)
     order = np.argsort(at, kind="stable")
@@ -52,6 +57,7 @@ def arrivals(recording: Recording) -> Arrivals:
         at_ns=at[order],
         stream=stream[order],
         place=place[order],
+        shared=shared[order],
         sent_ns=requests["sent_ns"].astype(np.int64),
         first_ns=first,
         prompt_tokens=_to_compute(requests),

@@ -28,6 +28,7 @@ class Steps:
     decodes: streams that got a token which was not their first. admitted: streams that got their first.
     prefill_tokens: of the prompts of those. context_tokens: tokens that the decoding streams look back on.
     pending: requests that were sent, had no token yet, and so may have been computed in this step.
+    blurred: a token of this step or of one beside it came in one read with another, so that its time is not known.
     spread_ns: last less first arrival of the bunch.
     regular: share of all tokens that came exactly one step after the token before them. Where it is far from 1 the
     steps cannot be told apart.
@@ -40,6 +41,7 @@ class Steps:
     prefill_tokens: NDArray[np.int64]
     context_tokens: NDArray[np.int64]
     pending: NDArray[np.int64]
+    blurred: NDArray[np.bool_]
     spread_ns: NDArray[np.float64]
     regular: float
 
@@ -48,9 +50,9 @@ class Steps:
 
     @property
     def pure(self) -> NDArray[np.bool_]:
-        """Steps that did nothing but decode, right after another step."""
+        """Steps that did nothing but decode, right after another step, and whose time is known."""
         pure: NDArray[np.bool_] = (self.decodes > 0) & (self.admitted == 0) & (self.pending == 0)
-        return pure & np.isfinite(self.duration_ns)
+        return pure & ~self.blurred & np.isfinite(self.duration_ns)
 
 
 def steps(arrivals: Arrivals) -> Steps:
@@ -135,9 +137,17 @@ def _described(arrivals: Arrivals, number: NDArray[np.int64], regular: float) ->
         prefill_tokens=per_step(is_first, prompt),
         context_tokens=per_step(~is_first, context),
         pending=_pending(arrivals, end),
+        blurred=_beside(per_step(arrivals.shared) > 0),
         spread_ns=last - end,
         regular=regular,
     )
+
+
+def _beside(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    wide = marked.copy()
+    wide[1:] |= marked[:-1]
+    wide[:-1] |= marked[1:]
+    return wide
 
 
 def _pending(arrivals: Arrivals, end_ns: NDArray[np.float64]) -> NDArray[np.int64]:
