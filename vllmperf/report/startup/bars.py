@@ -33,16 +33,18 @@ class Segment(NamedTuple):
 
 
 def bar(start_s: float, end_s: float, total_s: float, width: int, mark: str, marks: Marks) -> str:
-    """Blanks up to the start, then the mark up to the end: never longer than `width`, never empty.
+    """Blanks up to the start, then the mark as long as the span: never beyond `width`, never empty.
 
-    The end of a full block is drawn to an eighth of a cell.
+    Full blocks are as long as the span to an eighth of a cell, and begin up to a cell too early.
     """
     if total_s <= 0 or width <= 0:
         return ""
-    begin = min(int(start_s / total_s * width), width - 1)
-    eighths = round(min(end_s / total_s, 1.0) * width * 8) - begin * 8
+    begin = min(max(int(start_s / total_s * width), 0), width - 1)
+    eighths = min(round((end_s - start_s) / total_s * width * 8), (width - begin) * 8)
+    if eighths < 4 and mark != UNICODE.path:
+        return " " * begin + marks.tick
     if mark != UNICODE.path:
-        return " " * begin + mark * max(round(eighths / 8), 0) if eighths >= 4 else " " * begin + marks.tick
+        return " " * begin + mark * max(round(eighths / 8), 1)
     full, part = divmod(max(eighths, 1), 8)
     return " " * begin + mark * full + (EIGHTHS[part] if part else "")
 

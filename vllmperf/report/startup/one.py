@@ -233,12 +233,11 @@ def _cycle_label(cycle: SleepCycle) -> str:
 
 def failure(start: Start, width: int) -> list[Line]:
     """What went wrong, where, and what shows it."""
-    if start.reached and start.failure is None:
+    why = failure_words(start)
+    if not why:
         return []
-    found: list[Line] = []
-    if start.failure is not None:
-        for i, piece in enumerate(paragraph("✘ " + failure_words(start), width, "bad")):
-            found.append(piece if i == 0 else [("  " + piece[0][0], "bad")])
+    first, *more = paragraph("✘ " + why, width - 2, "bad")
+    found: list[Line] = [first, *([("  " + text, style) for text, style in line] for line in more)]
     for evidence in start.evidence:
         found.append([(INDENT * 2 + cut(clean(evidence), width - 2 * len(INDENT)), "dim")])
     return found

@@ -86,9 +86,10 @@ def seconds(value: float | None, resolution: float | None) -> str:
 
 def figure(value: float | None, decimals: int) -> str:
     """12.34; what is more than nothing but rounds to it is `<0.01`, so that it is not taken for nothing."""
-    text = fixed(value, decimals)
     smallest = 10.0**-decimals
-    return f"<{smallest:.{decimals}f}" if value and decimals and 0 < value < smallest / 2 else text
+    if value is not None and 0 < value <= smallest / 2:
+        return f"<{smallest:.{decimals}f}"
+    return fixed(value, decimals)
 
 
 def clock_words(clock: Clock | None, coarsest: float | None) -> str:
