@@ -99,3 +99,13 @@ def sse_parse(pieces: Sequence[bytes], max_bytes: int = ..., end: bool = True) -
 
 def delta_scan(data: bytes) -> dict[str, Any] | None:
     """What delta.h reads of one event: None for [DONE]; ValueError for what is no JSON object."""
+
+class LineScanner:
+    """Finds the lines that hold one of some needles, all needles in one pass over the bytes.
+
+    ValueError when there is no needle, or one that is empty or holds a line feed.
+    """
+
+    def __init__(self, needles: Sequence[bytes]) -> None: ...
+    def find(self, block: bytes) -> tuple[list[tuple[int, int, int]], int]:
+        """([(line from 0, start, end)], lines in the block)."""

@@ -92,7 +92,7 @@ static int exec(PyObject *module) {
         add(module, "TOKENS_SOURCES", names(tokens_sources)) ||
         add(module, "NONE", PyLong_FromLongLong(RECORD_NONE)) ||
         add(module, "LIBCURL_VERSION", PyUnicode_FromString(curl_version())) || add_stats(module) ||
-        add_stream(module) || add_engine(module);
+        add_stream(module) || add_scan(module) || add_engine(module);
     return failed ? -1 : 0;
 }
 

@@ -14,6 +14,7 @@ struct module_state {
 /* Each adds its functions and types to the module: 0, or -1 with an exception set. */
 int add_stats(PyObject *module);
 int add_stream(PyObject *module);
+int add_scan(PyObject *module);
 int add_engine(PyObject *module);
 
 /* A Histogram around a C histogram, which it owns from then on (also when this fails). */

@@ -12,7 +12,7 @@ from vllmperf.startup import source as sources
 from vllmperf.startup.envelope import unwrap
 from vllmperf.startup.reader import Reader
 from vllmperf.startup.result import ParsedFile, Start, StartupLog
-from vllmperf.startup.scan import Candidates
+from vllmperf.startup.scan import Candidates, last_line
 from vllmperf.startup.source import Source
 from vllmperf.startup.summary import summarize
 from vllmperf.startup.text import decode, plain
@@ -63,24 +63,36 @@ class LogParser:
             self._read_blocks(sources.blocks(source))
 
     def _read_blocks(self, blocks: Iterable[bytes]) -> None:
-        candidates = Candidates()
+        candidates: Candidates | None = None
         for block in blocks:
-            at = 0
-            while at < len(block) and not self._reader.serving:
-                end = block.find(b"\n", at)
-                end = len(block) if end < 0 else end
-                self._reader.feed(block[at:end])
-                at = end + 1
-            if at < len(block):
-                self._skip(candidates, block[at:] if at else block)
+            at = self._read_lines(block, 0)
+            while at < len(block):
+                candidates = candidates or Candidates()
+                at = self._skip(candidates, block[at:] if at else block, at)
+                at = self._read_lines(block, at)
 
-    def _skip(self, candidates: Candidates, block: bytes) -> None:
-        """A block of a serving server: only its candidates are read, and its last line for the stamp."""
-        before = self._reader.number
-        for place, line in candidates.of(block):
-            self._reader.feed(line, number=before + place + 1)
-        self._reader.number = before + candidates.lines
-        self._reader.last_of_block(candidates.last(block))
+    def _read_lines(self, block: bytes, at: int) -> int:
+        """Reads line by line until the server serves; where it stopped."""
+        reader = self._reader
+        while at < len(block) and not reader.serving:
+            end = block.find(b"\n", at)
+            end = len(block) if end < 0 else end
+            reader.feed(block[at:end])
+            at = end + 1
+        return at
+
+    def _skip(self, candidates: Candidates, block: bytes, offset: int) -> int:
+        """A serving server: only candidates are read, and the last line for its stamp. Where reading goes on: at the
+        block's end, or behind the line that began a new start."""
+        reader = self._reader
+        before = reader.number
+        for place, start, end in candidates.of(block):
+            reader.feed(block[start:end], number=before + place + 1)
+            if not reader.serving:
+                return offset + end + 1
+        reader.number = before + candidates.lines
+        reader.last_of_block(last_line(block))
+        return offset + len(block)
 
     def _read_backward(self, source: Source) -> None:
         lines = b"".join(sources.blocks(source)).splitlines()

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 NEEDLES = (
     b"vLLM API server version",
     "█  version".encode(),
-    rb"\u2588  version",
+    rb"\u2588  version",  # the same in JSON
     b"LLM engine (v",
     b"Automatically detected platform",
-    b"importing.py:",
+    b"importing.py:",  # a new process begins
     b"Application startup complete",
     b"Application shutdown complete",
     b"init engine (",
@@ -18,19 +18,24 @@ NEEDLES = (
     b"seconds to wake up",
     b"Sleep mode freed",
 )
+"""What a line must hold that is read once the server serves: sleep, wake, its end and the next start."""
 
 
 class Candidates:
-    """Lines of a block that hold one of the needles."""
+    """Lines of blocks that hold one of the needles."""
 
     def __init__(self) -> None:
-        self.lines = 0
+        from vllmperf._engine import LineScanner
 
-    def of(self, block: bytes) -> Iterator[tuple[int, bytes]]:
-        for place, line in enumerate(block.splitlines()):
-            if any(needle in line for needle in NEEDLES):
-                yield place, line
-        self.lines = block.count(b"\n") + (not block.endswith(b"\n"))
+        self._scanner = LineScanner(NEEDLES)
+        self.lines = 0  # of the last block
 
-    def last(self, block: bytes) -> bytes:
-        return block.rstrip(b"\n").rsplit(b"\n", 1)[-1]
+    def of(self, block: bytes) -> Iterator[tuple[int, int, int]]:
+        """(line from 0, start, end) of each."""
+        found, self.lines = self._scanner.find(block)
+        yield from found
+
+
+def last_line(block: bytes) -> bytes:
+    end = len(block) - 1 if block.endswith(b"\n") else len(block)
+    return block[block.rfind(b"\n", 0, end) + 1 : end]
