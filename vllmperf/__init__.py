@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from vllmperf import errors, metrics, sim
+    from vllmperf import errors, metrics, sim, startup
     from vllmperf.api import bench, load
     from vllmperf.plan import Plan
     from vllmperf.report.run import Run
 
-__all__ = ["Plan", "Run", "bench", "errors", "load", "metrics", "sim"]
+__all__ = ["Plan", "Run", "bench", "errors", "load", "metrics", "sim", "startup"]
 
 _HOME = {
     "bench": "vllmperf.api",
@@ -28,6 +28,7 @@ _HOME = {
     "errors": "vllmperf.errors",
     "metrics": "vllmperf.metrics",
     "sim": "vllmperf.sim",
+    "startup": "vllmperf.startup",
 }
 
 

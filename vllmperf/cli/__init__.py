@@ -15,6 +15,7 @@ from vllmperf.errors import UsageError, VllmperfError
 COMMANDS = {
     "bench": "load a server and measure how fast it serves",
     "kube": "check rights in a Kubernetes cluster, delete pods",
+    "startup": "measure the start of a server: pods of a cluster, or a command",
     "parse-log": "where a server's start time went, from its log",
     "fit": "find alpha, beta, gamma and delta of one replica, with intervals",
     "report": "show a recorded run again: table, JSON, CSV, HTML",

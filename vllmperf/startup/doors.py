@@ -10,7 +10,7 @@ from vllmperf.errors import TargetError, UsageError
 from vllmperf.startup.probe import Door, Url
 
 if TYPE_CHECKING:
-    from vllmperf.kube import Cluster, PodStream, Stop
+    from vllmperf.kube import Cluster, Stop
 
 Json = Mapping[str, Any]
 PORT = 8000
@@ -28,12 +28,15 @@ class Proxy:
     def ask(
         self, method: str, path: str, body: bytes | None = None, timeout_s: float = 5.0
     ) -> Iterator[_Answer]:
-        """Raises Forbidden, BadRequest (of the API server itself); nothing there is a status of 502 to 504."""
+        """Raises ForbiddenError, BadRequestError (of the API server itself); nothing there is a status of 502 to 504."""
+        how: dict[str, Any] = {"method": method, "body": body, "timeout_s": timeout_s, "stop": self._stop}
         try:
-            with self._cluster.pod_stream(
-                *self._where, path, method=method, body=body, timeout_s=timeout_s, stop=self._stop
-            ) as stream:
-                yield _Answer(stream)
+            if body:
+                with self._cluster.pod_stream(*self._where, path, **how) as stream:
+                    yield _Answer(stream.status, stream.pieces())
+            else:
+                answer = self._cluster.pod_request(*self._where, path, **how)
+                yield _Answer(answer.status, iter([answer.body]))
         except TargetError as error:
             if getattr(error, "status", None):
                 raise
@@ -43,12 +46,11 @@ class Proxy:
 class _Answer:
     """A streamed answer, by lines or whole."""
 
-    def __init__(self, stream: PodStream) -> None:
-        self.status = stream.status
-        self._pieces = stream.pieces()
+    def __init__(self, status: int, pieces: Iterator[bytes]) -> None:
+        self.status, self._pieces = status, pieces
         self._rest = b""
 
-    def read(self, amt: int | None = None) -> bytes:
+    def read(self) -> bytes:
         rest, self._rest = self._rest, b""
         return rest + b"".join(self._pieces)
 

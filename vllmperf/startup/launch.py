@@ -31,7 +31,6 @@ UPDATE_S = 0.5
 TIMEOUT_S = 1800.0
 EVIDENCE_LINES = 20
 PROBE_S = 2.0
-LAST_LINES_S = 0.3
 SAYS_URL = re.compile(rb"(?:Starting vLLM (?:API )?server(?: \d+)? on|Uvicorn running on) (https?://\S+)")
 
 Update = Callable[[list[Start]], None]
@@ -46,6 +45,8 @@ class Asked:
     timeout_s: float = TIMEOUT_S
     stop_s: float = STOP_S
     logs_to: Path | None = None
+    log_stamps: bool = True
+    api_key: str | None = None
     model: str | None = None
     probe_first_token: bool = True
     sleep_wake: int = 0
@@ -73,6 +74,8 @@ def measure_command(
     timeout_s: float = TIMEOUT_S,
     stop_s: float = STOP_S,
     logs_to: Path | None = None,
+    log_stamps: bool = True,
+    api_key: str | None = None,
     model: str | None = None,
     probe_first_token: bool = True,
     sleep_wake: int = 0,
@@ -81,7 +84,18 @@ def measure_command(
 ) -> list[Start]:
     """Start `command` `repeat` times, one after the other, and give one Start each (see `starts`)."""
     asked = Asked(
-        command, url, timeout_s, stop_s, logs_to, model, probe_first_token, sleep_wake, echo, on_update
+        command,
+        url=url,
+        timeout_s=timeout_s,
+        stop_s=stop_s,
+        logs_to=logs_to,
+        log_stamps=log_stamps,
+        api_key=api_key,
+        model=model,
+        probe_first_token=probe_first_token,
+        sleep_wake=sleep_wake,
+        echo=echo,
+        on_update=on_update,
     )
     return list(starts(asked, repeat, cold=cold, warm=warm, cache_dir=cache_dir))
 
@@ -147,7 +161,8 @@ class _Run:
         self._facts: dict[str, str | int | float | None] = {"command": " ".join(self._words)}
         self._cycles = sleep_wake.Cycles(())
         self._updated_s = 0.0
-        self._file = LogFile(asked.logs_to, f"{planned.name.replace(' ', '-')}-log.txt")
+        self._ended_ns: int | None = None
+        self._file = LogFile(asked.logs_to, f"{planned.name.replace(' ', '-')}-log.txt", asked.log_stamps)
 
     def measure(self) -> Start:
         door = self._door()
@@ -163,6 +178,7 @@ class _Run:
             with self._file:
                 self._started_ns = child.started_ns
                 failure = self._until_token(child)
+                self._ended_ns = self._axis.now_ns()
                 child.end(self._asked.stop_s)
                 if failure is not None:
                     self._take(child)
@@ -184,10 +200,17 @@ class _Run:
                 self._facts["url"] = door.name
                 self._after_ready(door)
                 self._take(child)
-                return None
+                return self._died_before_token(child)
             self._update()
             time.sleep(POLL_S)
         return Failure(None, None, f"not ready within {self._asked.timeout_s:g} s", "timeout")
+
+    def _died_before_token(self, child: Child) -> Failure | None:
+        code = child.exit_code
+        if code is None or not self._asked.probe_first_token or self._seen.first_token_ns is not None:
+            return None
+        child.drain()
+        return Failure("first_token", None, f"the command ended with {_ending(code)} before its first token")
 
     def _after_ready(self, door: Door) -> None:
         model = self._asked.model or first_model(door)
@@ -197,7 +220,7 @@ class _Run:
             self._cycles = sleep_wake.drive(door, self._asked.sleep_wake, self._axis.now_ns, model)
             if self._cycles.why_not:
                 self._notes.append(f"{sleep_wake.NOT_MEASURED}: {self._cycles.why_not}")
-            time.sleep(LAST_LINES_S)
+            time.sleep(sleep_wake.LAST_LINES_S)
 
     def _first_token(self, door: Door, model: str | None) -> None:
         if model is None:
@@ -232,13 +255,13 @@ class _Run:
         self._asked.on_update([*self._finished, self._start(None, is_running=True)])
 
     def _start(self, failure: Failure | None, is_running: bool = False) -> Start:
-        """What is known now."""
+        """What is known; one that is running has an open end, as the live view wants it."""
         log = self._parser.result().main
         end, end_ns = end_of(self._seen, log)
         if failure is not None:
             failure = replace(failure, phase=log.failure.phase) if log.failure else failure
         if failure is not None or is_running:
-            end_ns = self._axis.now_ns() if is_running else log.last_log_ns
+            end_ns = None if is_running else self._ended_ns or log.last_log_ns
         phases = [
             *imports(self._started_ns, log, self._seen, 0.001),
             *log_phases(log),
@@ -290,4 +313,4 @@ def _url(words: Sequence[str], said: str | None) -> str:
 
 
 def _api_key(words: Sequence[str], asked: Asked) -> str | None:
-    return _option(words, "--api-key") or asked.environment.get("VLLM_API_KEY")
+    return asked.api_key or _option(words, "--api-key") or asked.environment.get("VLLM_API_KEY")

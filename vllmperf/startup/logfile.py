@@ -1,4 +1,4 @@
-"""Writes a log while it is read: each line behind its stamp, as `kubectl logs --timestamps` prints it."""
+"""Writes a log while it is read: each line behind its stamp, as `kubectl logs --timestamps` prints it, or bare."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def stamp_text(stamp_ns: int) -> bytes:
 class LogFile:
     """A file in a folder that is made when needed; without a folder nothing is written."""
 
-    def __init__(self, folder: Path | None, name: str) -> None:
+    def __init__(self, folder: Path | None, name: str, keeps_stamps: bool = True) -> None:
         self.path = None if folder is None else str(folder / name)
-        self._folder = folder
+        self._folder, self._keeps_stamps = folder, keeps_stamps
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Self:
@@ -36,7 +36,8 @@ class LogFile:
 
     def write(self, stamp_ns: int | None, line: bytes) -> None:
         if self._file is not None:
-            self._file.write((stamp_text(stamp_ns) + b" " if stamp_ns is not None else b"") + line + b"\n")
+            stamp = stamp_text(stamp_ns) + b" " if stamp_ns is not None and self._keeps_stamps else b""
+            self._file.write(stamp + line + b"\n")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

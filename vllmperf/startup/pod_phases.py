@@ -18,6 +18,7 @@ from vllmperf.startup.result import NS_PER_S, Failure, Phase, Start, StartupLog
 from vllmperf.startup.waterfall import fill
 
 Json = Mapping[str, Any]
+Fact = str | int | float | None
 WATCH_LATE_NS = 3 * NS_PER_S
 FLIP_NS = 60 * NS_PER_S
 WATCH_RESOLUTION_S = 0.1
@@ -44,7 +45,7 @@ class Told:
     log_path: str | None = None
     group: str | None = None
     notes: tuple[str, ...] = ()
-    facts: Mapping[str, str | int | float | None] | None = None
+    facts: Mapping[str, Fact] | None = None
     now_ns: int | None = None
 
 
@@ -58,7 +59,7 @@ def pod_start(
 ) -> Start:
     """The start of the pod's server container that runs now (or ran last); `container` as `containers.choose` gives.
 
-    A start that is not at its end yet ends at `told.now_ns`, with `reached` False.
+    A start that is not at its end yet has `reached` False and ends at `told.now_ns` (None: open, for the live view).
     """
     seen, told = seen or PodSeen(), told or Told()
     mine = pod_events.of_pod(events, pod)
@@ -202,10 +203,9 @@ def _pull_without_event(
     if any(pull.container == container for pull in pulls):
         return []
     begun = pod_events.pulling_ns(events, container)
-    if begun is not None and told.now_ns is not None and pod_status.current(pod, container) is None:
-        return [
-            Phase("image_pull", begun, max(begun, told.now_ns), "event", 1.0, detail=f"{container}: going on")
-        ]
+    if begun is not None and pod_status.current(pod, container) is None:
+        until = None if told.now_ns is None else max(begun, told.now_ns)
+        return [Phase("image_pull", begun, until, "event", 1.0, detail=f"{container}: going on")]
     if pod_status.current(pod, container) is None:
         return []
     return [Phase("image_pull", None, None, "event", None, detail=f"{container}: no event of it any more")]
@@ -313,12 +313,10 @@ def _behind(one: str, other: str, by_ns: int) -> str:
     )
 
 
-def _facts(
-    pod: Json, events: list[Json], container: str, ready: _Ready
-) -> dict[str, str | int | float | None]:
+def _facts(pod: Json, events: list[Json], container: str, ready: _Ready) -> dict[str, Fact]:
     status = pod_status.container_status(pod, container)
     pull = next((pull for pull in pod_events.pulls(events) if pull.container == container), None)
-    facts: dict[str, str | int | float | None] = {
+    facts: dict[str, Fact] = {
         "namespace": pod["metadata"].get("namespace"),
         "node": pod["spec"].get("nodeName"),
         "container": container,

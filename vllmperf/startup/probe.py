@@ -26,7 +26,7 @@ class Answer(Protocol):
 
     status: int
 
-    def read(self, amt: int | None = None) -> bytes: ...
+    def read(self) -> bytes: ...
     def readline(self) -> bytes: ...
 
 
@@ -139,7 +139,7 @@ def first_token(
     chat = _Try("/v1/chat/completions", {**asked, "messages": [{"role": "user", "content": PROMPT}]})
     sent_ns = now_ns()
     outcome = _ask(door, plain, now_ns, wait_s)
-    if outcome == "HTTP status 404":
+    if isinstance(outcome, str) and outcome.startswith("HTTP status 404"):
         sent_ns = now_ns()
         outcome = _ask(door, chat, now_ns, wait_s)
     if isinstance(outcome, int):
@@ -152,8 +152,8 @@ def _ask(door: Door, one: _Try, now_ns: Callable[[], int], wait_s: float) -> int
     try:
         with door.ask("POST", one.path, json.dumps(one.body).encode(), timeout_s=wait_s) as answer:
             if answer.status != 200:
-                answer.read()
-                return f"HTTP status {answer.status}"
+                said = answer.read()[:200].decode("utf-8", "replace")
+                return f"HTTP status {answer.status}: {said}".rstrip(": ")
             deadline = time.monotonic() + wait_s
             while (line := answer.readline()) and time.monotonic() < deadline:
                 stamp = now_ns()

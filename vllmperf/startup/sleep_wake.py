@@ -10,6 +10,8 @@ from vllmperf.startup.probe import ODD, Door, first_token
 from vllmperf.startup.result import NS_PER_S, SleepCycle
 
 WAIT_S = 300.0
+LAST_LINES_S = 0.3
+"""How long after the last answer its line may still be on its way into the log."""
 CLOCK_SLACK_NS = 2 * NS_PER_S
 NOT_MEASURED = "sleep and wake-up were not measured"
 NO_ROUTE = "the server has no {path}: start it with VLLM_SERVER_DEV_MODE=1 and --enable-sleep-mode"

@@ -1,0 +1,176 @@
+"""A server started as a child: measured from process start to first token, and ended whatever happens."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from vllmperf.errors import TargetError, UsageError
+from vllmperf.startup.launch import Asked, measure_command, starts
+from vllmperf.startup.result import Start
+
+SERVER = Path(__file__).with_name("fake_server.py")
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def command(port: int, *more: str) -> str:
+    return shlex.join([sys.executable, str(SERVER), "--port", str(port), *more])
+
+
+def parts_ns(start: Start) -> int:
+    return sum(p.end_ns - p.start_ns for p in start.phases if p.critical and p.start_ns and p.end_ns)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process ended; one that only waits to be reaped has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def wait_gone(pid: int) -> bool:
+    deadline = time.monotonic() + 10
+    while not is_gone(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return is_gone(pid)
+
+
+def test_a_start_is_measured_from_process_start_to_first_token(port: int) -> None:
+    before = time.time_ns()
+    (start,) = measure_command(command(port))
+    assert start.reached
+    assert (start.name, start.origin, start.end) == ("start 1", "process start", "first token")
+    assert before - 10**9 < start.origin_ns < start.end_ns < time.time_ns() + 10**9
+    assert start.total_s >= 4 * 0.05
+    assert parts_ns(start) == start.end_ns - start.origin_ns
+    assert {"imports", "weights_load", "ready", "first_token"} <= {p.name for p in start.phases}
+    assert start.facts["url"] == f"http://127.0.0.1:{port}"
+
+
+def test_phases_hold_the_sleeps_of_the_child_to_a_fraction_of_a_second(port: int) -> None:
+    (start,) = measure_command(command(port, "--step", "0.3"))
+    found = {p.name: p.duration_s for p in start.phases}
+    assert found["imports"] >= 0.3
+    assert found["weights_load"] >= 0.29
+    assert found["first_token"] >= 0.29  # the event without choices is no token
+
+
+def test_repeated_starts_are_numbered(port: int) -> None:
+    found = measure_command(command(port), repeat=2)
+    assert [start.name for start in found] == ["start 1", "start 2"]
+    assert found[0].end_ns < found[1].origin_ns
+
+
+def test_cold_starts_find_empty_caches_and_warm_ones_the_last_cold_ones(port: int, tmp_path: Path) -> None:
+    found = measure_command(command(port), repeat=2, cold=True, warm=True, cache_dir=tmp_path)
+    assert [start.group for start in found] == ["cold", "cold", "warm", "warm"]
+    counts = sorted(len(path.read_text()) for path in tmp_path.rglob("starts"))
+    assert counts == [1, 3]
+
+
+def test_warm_alone_fills_the_caches_with_a_start_that_is_not_counted(port: int, tmp_path: Path) -> None:
+    found = measure_command(command(port), cold=False, warm=True, cache_dir=tmp_path)
+    assert [start.name for start in found] == ["warm 1"]
+    assert [len(path.read_text()) for path in tmp_path.rglob("starts")] == [2]
+
+
+def test_a_child_that_dies_early_is_a_failure_with_its_last_lines(port: int) -> None:
+    found = measure_command(command(port, "--fail"), repeat=3)
+    assert len(found) == 1
+    assert not found[0].reached
+    assert found[0].failure is not None
+    assert "exit code 3" in found[0].evidence[0]
+    assert any("No available memory for the cache blocks" in line for line in found[0].evidence)
+
+
+def test_a_start_that_takes_too_long_is_a_failure_and_the_child_is_ended(port: int, tmp_path: Path) -> None:
+    worker = tmp_path / "pid"
+    (start,) = measure_command(command(port, "--hang", "--grandchild", str(worker)), timeout_s=1.5)
+    assert start.failure is not None
+    assert "not ready within 1.5 s" in start.evidence[0]
+    assert wait_gone(int(worker.read_text()))
+
+
+def test_what_the_child_started_ends_with_it(port: int, tmp_path: Path) -> None:
+    worker = tmp_path / "pid"
+    (start,) = measure_command(command(port, "--stubborn", "--grandchild", str(worker)), stop_s=0.3)
+    assert start.reached
+    assert wait_gone(int(worker.read_text()))
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+def test_an_interrupt_ends_the_child_and_keeps_what_was_finished(port: int, tmp_path: Path) -> None:
+    worker = tmp_path / "pid"
+    kept: list[Start] = []
+    going = starts(Asked(command(port, "--grandchild", str(worker))), repeat=3)
+    kept.append(next(going))
+    threading.Timer(0.15, signal.raise_signal, [signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        kept.extend(start for start in going if start.reached)
+    assert len(kept) == 1
+    assert wait_gone(int(worker.read_text()))
+
+
+def test_a_port_that_is_taken_is_refused_before_the_start(port: int) -> None:
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(TargetError, match="listens on"):
+        measure_command(command(port))
+
+
+def test_a_model_without_completions_ends_at_ready_with_a_note(port: int) -> None:
+    (start,) = measure_command(command(port, "--embedding"))
+    assert start.reached
+    assert start.end == "ready"
+    assert any("no first token came: HTTP status 404" in note for note in start.notes)
+
+
+def test_the_log_is_written_with_stamps_while_it_is_read(port: int, tmp_path: Path) -> None:
+    (start,) = measure_command(command(port), logs_to=tmp_path / "made")
+    assert start.log_path == str(tmp_path / "made" / "start-1-log.txt")
+    first = Path(start.log_path).read_text().splitlines()[0]
+    assert first[:2] == "20"
+    assert first[30:].startswith(" INFO")
+    assert first.endswith("Automatically detected platform cuda.")
+
+
+def test_progress_is_told_while_it_starts(port: int) -> None:
+    told: list[Start] = []
+    measure_command(command(port, "--step", "0.3"), on_update=lambda found: told.append(found[-1]))
+    assert told
+    assert not any(start.reached or start.failure for start in told)
+    assert all(parts_ns(start) == start.end_ns - start.origin_ns for start in told)
+
+
+def test_variables_in_front_of_the_command_are_its_environment(port: int, tmp_path: Path) -> None:
+    measure_command(f"VLLM_CACHE_ROOT={tmp_path}/here {command(port)}")
+    assert (tmp_path / "here" / "starts").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [("", "holds no program"), ("no-such-program-at-all", "cannot run"), ("vllm 'serve", "split into words")],
+)
+def test_a_command_that_cannot_be_run_is_said_in_one_line(words: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        measure_command(words)
+
+
+def test_the_environment_is_left_as_it_was(port: int) -> None:
+    before = dict(os.environ)
+    measure_command(command(port), cold=True)
+    assert dict(os.environ) == before
