@@ -26,8 +26,13 @@ class Column:
     is_number: bool = True
 
     @property
+    def aligned(self) -> list[str]:
+        return align(self.cells) if self.is_number else list(self.cells)
+
+    @property
     def padded(self) -> list[str]:
-        cells = align(self.cells) if self.is_number else list(self.cells)
+        """The head and the cells, all as wide as the widest."""
+        cells = self.aligned
         width = max([cell_len(self.head), *map(cell_len, cells)])
         return [_pad(cell, width, self.is_number) for cell in (self.head, *cells)]
 
@@ -37,17 +42,25 @@ def _pad(text: str, width: int, to_the_left: bool) -> str:
     return blanks + text if to_the_left else text + blanks
 
 
-def grid(
-    labels: Sequence[str],
-    columns: Sequence[Column],
-    width: int,
-    keep: int = 0,
-    styles: Sequence[str] = (),
-) -> list[Line]:
-    """Lines of a table; labels[0] is its title. `keep` columns of the width stay free at the right.
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """labels[0] is its title; styles: one for each row below the head, of its label; the footnote stands below."""
 
-    styles: one for each row below the head, of its label.
-    """
+    labels: tuple[str, ...]
+    columns: tuple[Column, ...]
+    styles: tuple[str, ...] = ()
+    footnote: str = ""
+
+
+def block(table: Grid, width: int, keep: int = 0) -> list[Line]:
+    """Lines of a table and its footnote. `keep` columns of the width stay free at the right."""
+    lines = _lines(table.labels, table.columns, width, keep, table.styles)
+    return lines + (paragraph(table.footnote, width) if table.footnote else [])
+
+
+def _lines(
+    labels: Sequence[str], columns: Sequence[Column], width: int, keep: int, styles: Sequence[str]
+) -> list[Line]:
     label_width = max(map(cell_len, labels), default=0)
     chosen = _fitting(columns, width - keep - len(INDENT) - min(label_width, NARROWEST_LABEL))
     used = sum(cell_len(column.padded[0]) + BETWEEN for column in chosen)

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from vllmperf.report.layout import Line, cut
 from vllmperf.report.numbers import NOTHING, clean, plural
 from vllmperf.report.startup.bars import Marks, longest_s, segment_text, segments
-from vllmperf.report.startup.grid import INDENT, Column, grid, paragraph
+from vllmperf.report.startup.grid import INDENT, Column, Grid, block
 from vllmperf.report.startup.one import failure_words
 from vllmperf.report.startup.spans import (
     elapsed_s,
@@ -21,10 +21,12 @@ from vllmperf.report.startup.spans import (
     resolution_s,
 )
 from vllmperf.report.startup.statistics import TOTAL, Change, Distribution, compare, distribution, reached
-from vllmperf.report.startup.words import figure, precision
+from vllmperf.report.startup.words import figure, name_words, precision
 from vllmperf.startup.result import Start
 
 WIDEST_NAME = 44
+FEW = 10
+"""Fewer starts than these have no p90 of their own."""
 
 
 def many(starts: Sequence[Start], width: int, marks: Marks, coloured: bool) -> list[Line]:
@@ -33,10 +35,10 @@ def many(starts: Sequence[Start], width: int, marks: Marks, coloured: bool) -> l
     sets = groups(starts)
     for name, members in sets.items():
         if len(reached(members)) > 1:
-            found += [[], *distribution_lines(members, name, width)]
+            found += [[], *block(distribution_table(members, name), width)]
     named = [(str(name), members) for name, members in sets.items() if name is not None]
     for name, members in named[1:]:
-        found += [[], *comparison(*named[0], name, members, width)]
+        found += [[], *block(comparison(*named[0], name, members), width)]
     return found
 
 
@@ -48,7 +50,7 @@ def overview(starts: Sequence[Start], width: int, marks: Marks, coloured: bool) 
     head = plural(len(starts), "start")
     failed = len(starts) - len(reached(starts))
     found: list[Line] = [[(INDENT + head, "title"), (f", {failed} not ready" if failed else "", "bad")]]
-    names = [cut(_name(start), min(WIDEST_NAME, width // 3)) for start in starts]
+    names = [cut(name_words(start), min(WIDEST_NAME, width // 3)) for start in starts]
     name_width = max(map(cell_len, names))
     totals = [_time(start) for start in starts]
     time_width = max(map(len, totals))
@@ -62,10 +64,6 @@ def overview(starts: Sequence[Start], width: int, marks: Marks, coloured: bool) 
         if why := failure_words(start):
             found += [[(INDENT + "✘ " + cut(why, width - 4), "bad")]]
     return found
-
-
-def _name(start: Start) -> str:
-    return clean(start.name) + (f" ({clean(start.group)})" if start.group else "")
 
 
 def _time(start: Start) -> str:
@@ -92,26 +90,23 @@ def bar_spans(start: Start, room: int, longest: float, marks: Marks, coloured: b
 # ---- distribution ----
 
 
-def distribution_lines(starts: Sequence[Start], name: str | None, width: int) -> list[Line]:
+def distribution_table(starts: Sequence[Start], name: str | None) -> Grid:
     """Each phase of a set over its starts that were reached, and the slowest of them by name."""
-    rows = distribution(starts)
-    parts = parts_only(starts)
-    decimals = _decimals(starts)
+    rows, parts, decimals = distribution(starts), parts_only(starts), _decimals(starts)
     count = len(reached(starts))
     title = f"{clean(name)}, {count} starts" if name is not None else f"Phases of {count} starts"
-    found = grid(
-        [title, *(_label(row.phase, parts) for row in rows)],
-        [
+    return Grid(
+        (title, *(_label(row.phase, parts) for row in rows)),
+        (
             Column("n", tuple(str(row.n) for row in rows), worth=5),
             Column("p50, s", tuple(figure(row.p50_s, decimals) for row in rows), worth=9),
             Column("p90, s", tuple(figure(row.p90_s, decimals) for row in rows), worth=6),
             Column("max, s", tuple(figure(row.max_s, decimals) for row in rows), worth=8),
             Column("slowest", tuple(_slowest(row, decimals) for row in rows), worth=4, is_number=False),
-        ],
-        width,
-        styles=[_style(row.phase) for row in rows],
+        ),
+        tuple(_style(row.phase) for row in rows),
+        _few(count) if count < FEW else "",
     )
-    return found + (paragraph(_few(count), width) if count < 10 else [])
 
 
 def _slowest(row: Distribution, decimals: int) -> str:
@@ -139,28 +134,24 @@ def _decimals(starts: Sequence[Start]) -> int:
 # ---- comparison ----
 
 
-def comparison(
-    name_a: str, starts_a: Sequence[Start], name_b: str, starts_b: Sequence[Start], width: int
-) -> list[Line]:
+def comparison(name_a: str, starts_a: Sequence[Start], name_b: str, starts_b: Sequence[Start]) -> Grid:
     """The change by phase from set a to set b, and what the number of starts allows to say."""
-    rows = compare(starts_a, starts_b)
-    decimals = max(_decimals([*starts_a, *starts_b]), 1)
-    parts = parts_only([*starts_a, *starts_b])
+    both = [*starts_a, *starts_b]
+    rows, parts, decimals = compare(starts_a, starts_b), parts_only(both), max(_decimals(both), 1)
     a, b = clean(name_a), clean(name_b)
-    found = grid(
-        [f"{a} → {b}", *(_label(row.phase, parts) for row in rows)],
-        [
+    return Grid(
+        (f"{a} → {b}", *(_label(row.phase, parts) for row in rows)),
+        (
             Column(a, tuple(figure(row.mean_a_s, decimals) for row in rows), worth=5),
             Column(b, tuple(figure(row.mean_b_s, decimals) for row in rows), worth=6),
             Column("change, s", tuple(_signed(row.change_s, decimals) for row in rows), worth=9),
             Column("%", tuple(_percent(row.change_share) for row in rows), worth=4),
             Column(range_head(rows), tuple(_range(row, decimals) for row in rows), worth=7, is_number=False),
             Column("", tuple("*" if row.is_sure else "" for row in rows), worth=8, is_number=False),
-        ],
-        width,
-        styles=[_style(row.phase) for row in rows],
+        ),
+        tuple(_style(row.phase) for row in rows),
+        honest(rows, starts_a, starts_b),
     )
-    return found + paragraph(honest(rows, starts_a, starts_b), width)
 
 
 def _signed(value: float | None, decimals: int) -> str:

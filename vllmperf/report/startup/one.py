@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from vllmperf.report.layout import Line, cut
 from vllmperf.report.numbers import NOTHING, clean, share
 from vllmperf.report.startup.bars import Marks, bar
-from vllmperf.report.startup.grid import INDENT, Column, grid, line_width, pairs, paragraph
+from vllmperf.report.startup.grid import INDENT, Column, Grid, block, line_width, pairs, paragraph
 from vllmperf.report.startup.spans import (
     REST,
     elapsed_s,
@@ -19,7 +19,7 @@ from vllmperf.report.startup.spans import (
     resolution_s,
     unseen,
 )
-from vllmperf.report.startup.words import facts, figure, precision, reported_label, value_text
+from vllmperf.report.startup.words import facts, figure, name_words, precision, reported_label, value_text
 from vllmperf.startup.result import Phase, SleepCycle, Start, StartupLog, Value
 
 NARROWEST_BAR = 16
@@ -30,29 +30,29 @@ RANKS_IN_FULL = 2
 
 def one(start: Start, width: int, marks: Marks) -> list[Line]:
     """All that is known of a start."""
-    blocks = [
+    parts = [
         [_title(start, width), *pairs(facts(start), width)],
         failure(start, width),
         waterfall(start, width, marks),
-        *sections(start, width),
+        *[block(table, width) for table in tables(start)],
+        _notes(start, width),
     ]
     found: list[Line] = []
-    for block in blocks:
-        if block:
-            found += [*([[]] if found else []), *block]
+    for part in filter(None, parts):
+        found += [*([[]] if found else []), *part]
     return found
 
 
-def sections(start: Start, width: int) -> list[list[Line]]:
-    """What stands below the waterfall: ranks, the log's own numbers, sleep, notes."""
-    log = start.log
-    blocks = [_ranks(log, width), _reported(log, width)] if log else []
-    return [*blocks, _sleep(start, width), _notes(start, width)]
+def tables(start: Start) -> list[Grid]:
+    """What stands below the waterfall: ranks, the log's own numbers, sleep."""
+    if start.log is None:
+        return []
+    found = (_ranks(start.log), _reported(start.log), _sleep(start, start.log.sleep))
+    return [table for table in found if table is not None]
 
 
 def _title(start: Start, width: int) -> Line:
-    group = f" ({clean(start.group)})" if start.group else ""
-    return [(INDENT + cut(clean(start.name) + group, width - len(INDENT)), "title")]
+    return [(INDENT + cut(name_words(start), width - len(INDENT)), "title")]
 
 
 # ---- waterfall ----
@@ -64,13 +64,12 @@ def waterfall(start: Start, width: int, marks: Marks) -> list[Line]:
     if not rows:
         return []
     labels = [cut(_label(phase), WIDEST_LABEL) for phase in rows]
-    found = grid(
-        ["Phase", *labels, "total" if start.reached else "seen"],
-        _columns(start, rows),
-        width,
-        keep=NARROWEST_BAR + 2,
-        styles=[family(phase.name).label for phase in rows] + ["strong"],
+    table = Grid(
+        ("Phase", *labels, "total" if start.reached else "seen"),
+        tuple(_columns(start, rows)),
+        (*(family(phase.name).label for phase in rows), "strong"),
     )
+    found = block(table, width, keep=NARROWEST_BAR + 2)
     room = min(width - line_width(found[0]) - 2, WIDEST_BAR)
     for line, phase in zip(found[1:], rows, strict=False):
         line.append(("  " + _bar(start, phase, room, marks), family(phase.name).label))
@@ -159,23 +158,22 @@ def _bar(start: Start, phase: Phase, room: int, marks: Marks) -> str:
 # ---- what the log says ----
 
 
-def _ranks(log: StartupLog, width: int) -> list[Line]:
+def _ranks(log: StartupLog) -> Grid | None:
     """Slowest and fastest rank of each number that more than one rank reports."""
     found = [(name, _numbers(values)) for name, values in log.per_rank.items()]
     found = [(name, values) for name, values in found if len(values) > 1]
     if not found:
-        return []
+        return None
     rows = [_extremes(values) for _, values in found]
-    return grid(
-        ["Ranks", *(_with_unit(name) for name, _ in found)],
-        [
+    return Grid(
+        ("Ranks", *(_with_unit(name) for name, _ in found)),
+        (
             Column("n", tuple(str(len(values)) for _, values in found), worth=1),
             Column("most", tuple(row[0] for row in rows), worth=9),
             Column("in", tuple(row[1] for row in rows), worth=4, is_number=False),
             Column("least", tuple(row[2] for row in rows), worth=8),
             Column("in", tuple(row[3] for row in rows), worth=3, is_number=False),
-        ],
-        width,
+        ),
     )
 
 
@@ -196,32 +194,31 @@ def _with_unit(name: str) -> str:
     return f"{words}, {unit}" if unit else words
 
 
-def _reported(log: StartupLog, width: int) -> list[Line]:
+def _reported(log: StartupLog) -> Grid | None:
     """The numbers that the log itself gives, the speculative model's beside them."""
     said = [name for name, value in log.reported.items() if value is not None]
     said += [name for name, value in log.drafter.items() if value is not None and name not in said]
     if not said:
-        return []
+        return None
     columns = [Column("", tuple(value_text(log.reported.get(name)) for name in said), worth=9)]
     if log.drafter:
         cells = tuple(value_text(log.drafter.get(name)) for name in said)
         columns.append(Column("drafter", cells, worth=5))
     units = tuple(reported_label(name)[1] for name in said)
     columns.insert(1, Column("", units, worth=6, is_number=False))
-    return grid(["The log's own numbers", *(reported_label(name)[0] for name in said)], columns, width)
+    return Grid(("The log's own numbers", *(reported_label(name)[0] for name in said)), tuple(columns))
 
 
-def _sleep(start: Start, width: int) -> list[Line]:
-    cycles = start.log.sleep if start.log else ()
+def _sleep(start: Start, cycles: Sequence[SleepCycle]) -> Grid | None:
     if not cycles:
-        return []
-    columns = [
+        return None
+    columns = (
         Column("at, s", tuple(figure(offset_s(start, cycle.at_ns), 0) for cycle in cycles), worth=2),
         Column("took, s", tuple(value_text(cycle.duration_s) for cycle in cycles), worth=9),
         Column("freed, GiB", tuple(value_text(cycle.freed_gib) for cycle in cycles), worth=5),
         Column("still in use, GiB", tuple(value_text(cycle.in_use_gib) for cycle in cycles), worth=4),
-    ]
-    return grid(["Sleep and wake", *map(_cycle_label, cycles)], columns, width)
+    )
+    return Grid(("Sleep and wake", *map(_cycle_label, cycles)), columns)
 
 
 def _cycle_label(cycle: SleepCycle) -> str:
@@ -254,18 +251,17 @@ def failure_words(start: Start) -> str:
     return f"failed{where}{reason}{line}: {clean(why.text)}"
 
 
+def notes(start: Start) -> list[str]:
+    """Earlier tries, then what else was noticed."""
+    tries = [f"try {i}: {failure_words(e) or 'came up'}" for i, e in enumerate(start.earlier, 1)]
+    noticed = [*start.notes, *(start.log.notes if start.log else ())]
+    return [clean(note) for note in (*tries, *dict.fromkeys(noticed))]
+
+
 def _notes(start: Start, width: int) -> list[Line]:
-    notes = [
-        *start.notes,
-        *(note for note in (start.log.notes if start.log else ()) if note not in start.notes),
-    ]
-    earlier = [f"try {i}: {failure_words(e) or 'came up'}" for i, e in enumerate(start.earlier, 1)]
     found: list[Line] = []
-    for note in (*earlier, *notes):
-        pieces = paragraph(clean(note), width - 2, "")
-        found += [[(INDENT + ("· " if i == 0 else "  "), "dim"), *_shifted(p)] for i, p in enumerate(pieces)]
+    for note in notes(start):
+        for i, line in enumerate(paragraph(note, width - 2, "")):
+            shifted = [(text.removeprefix(INDENT), style) for text, style in line]
+            found.append([(INDENT + ("· " if i == 0 else "  "), "dim"), *shifted])
     return found
-
-
-def _shifted(line: Line) -> Line:
-    return [(text.removeprefix(INDENT), style) for text, style in line]

@@ -18,7 +18,7 @@ from vllmperf.report.startup.spans import (
     resolution_s,
 )
 from vllmperf.report.startup.svg import row_name
-from vllmperf.report.startup.words import figure
+from vllmperf.report.startup.words import figure, name_words
 from vllmperf.startup.result import Phase, Start
 
 ROW_INCHES = 0.26
@@ -63,14 +63,10 @@ def stacked(starts: Sequence[Start], ax: Any = None) -> Any:
     for i, start in enumerate(starts):
         for phase in critical(start):
             ax.barh(i, phase.duration_s, left=offset_s(start, phase.start_ns), height=0.72, **_look(phase))
-    ax.set_yticks(range(len(starts)), [_name(start) for start in starts], size=8)
+    ax.set_yticks(range(len(starts)), [name_words(start) for start in starts], size=8)
     _finish(ax, longest, starts[0].origin)
     _legend(ax, starts)
     return ax
-
-
-def _name(start: Start) -> str:
-    return clean(start.name) + (f" ({clean(start.group)})" if start.group else "")
 
 
 def _look(phase: Phase) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from vllmperf.report.numbers import clean
 from vllmperf.startup.phases import LABELS, ORDER, PHASES
 from vllmperf.startup.result import NS_PER_S, Phase, Start
 
@@ -51,7 +52,7 @@ def family(name: str) -> Family:
 
 
 def label(name: str) -> str:
-    return LABELS.get(name, name.replace("_", " "))
+    return LABELS.get(name) or clean(name).replace("_", " ")
 
 
 def place(name: str) -> int:

@@ -17,7 +17,7 @@ from vllmperf.report.startup.spans import (
     places,
     resolution_s,
 )
-from vllmperf.report.startup.words import figure, precision
+from vllmperf.report.startup.words import figure, name_words, precision
 from vllmperf.startup.result import Phase, Start
 
 WIDTH = 860
@@ -148,12 +148,11 @@ def stacked(starts: Sequence[Start]) -> str:
 
 def _stack(start: Start, i: int, longest: float) -> str:
     y = TOP + ROW * i
-    name = clean(start.name) + (f" ({clean(start.group)})" if start.group else "")
     seen = elapsed_s(start)
     behind = f"{figure(seen, min(places(resolution_s(start)), 1))} s" if start.reached else "✘ not ready"
     pieces = "".join(_piece(start, phase, y, longest) for phase in critical(start))
     return (
-        f"{_text(LEFT - 10, y + 14, cut_text(name, LEFT - 14), 'end', 0.95)}{pieces}"
+        f"{_text(LEFT - 10, y + 14, cut_text(name_words(start), LEFT - 14), 'end', 0.95)}{pieces}"
         f"{_text(_x(seen or 0.0, longest) + 5, y + 14, behind, 'start', 0.75)}"
     )
 

@@ -29,6 +29,12 @@ def facts(start: Start) -> list[Pair]:
     return [(label, value) for label, value in found if value]
 
 
+def name_words(start: Start) -> str:
+    """Its name, and the set it belongs to unless the name says so."""
+    name, group = clean(start.name), clean(start.group or "")
+    return name if not group or group in name else f"{name} ({group})"
+
+
 def server_words(log: StartupLog) -> str:
     """vLLM 0.11.0, V1 engine, CUDA, 4 ranks (TP 2, PP 2), eager"""
     parts = [
