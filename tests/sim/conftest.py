@@ -1,10 +1,16 @@
+"""A fast server, and tests/twins importable."""
+
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from vllmperf.sim import Server
+
+sys.path.append(str(Path(__file__).parents[1]))
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ import pytest
 from batching import LAW, law_ns, serve
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twins.scheduler import Engine, Request
 
 from vllmperf.errors import UsageError
+from vllmperf.sim.config import BY_NAME, checked
 from vllmperf.sim.replay import Replay, replay
 
 
@@ -165,62 +167,80 @@ def test_what_cannot_be_replayed_is_refused(call: Any, words: str) -> None:
         call()
 
 
-LENGTHS = st.lists(
-    st.tuples(st.integers(1, 70), st.integers(1, 30), st.floats(0, 0.1)), min_size=1, max_size=40
-)
+@st.composite
+def loads(draw: st.DrawFn) -> dict[str, Any]:
+    """Arguments of replay: an open load on a small engine, every part of which is scarce now and then."""
+    n = draw(st.integers(1, 30))
+    block_size, chunked = draw(st.integers(1, 9)), draw(st.booleans())
 
+    def column(values: st.SearchStrategy[int]) -> list[int]:
+        return draw(st.lists(values, min_size=n, max_size=n))
 
-@given(
-    LENGTHS,
-    st.integers(1, 9),
-    st.integers(1, 9),
-    st.booleans(),
-    st.booleans(),
-    st.sampled_from(["fcfs", "priority"]),
-    st.one_of(st.none(), st.integers(1, 12)),
-)
-@settings(max_examples=150, deadline=None)
-def test_any_load_is_served_to_its_end_within_the_limits(
-    load: list[tuple[int, int, float]],
-    seqs: int,
-    block_size: int,
-    chunked: bool,
-    caching: bool,
-    policy: str,
-    concurrency: int | None,
-) -> None:
-    prompt, output, gaps = (np.array(column) for column in zip(*load, strict=True))
-    blocks = -(-120 // block_size)
-    run = replay(
-        prompt,
-        output,
-        arrival_s=None if concurrency else np.cumsum(gaps),
-        concurrency=concurrency,
-        prefix=np.arange(len(load)) % 3,
-        prefix_tokens=20,
-        priority=np.arange(len(load)) % 2,
-        max_num_seqs=seqs,
-        block_size=block_size,
-        num_gpu_blocks=blocks,
-        max_num_batched_tokens=16 if chunked else 0,
-        enable_chunked_prefill=chunked,
-        enable_prefix_caching=caching,
-        scheduling_policy=policy,
+    return {
+        "prompt_tokens": column(st.integers(1, 70)),
+        "output_tokens": column(st.integers(1, 30)),
+        "arrival_s": np.cumsum(column(st.integers(0, 60))) / 1000,
+        "prefix": column(st.integers(0, 2)),
+        "prefix_tokens": column(st.integers(0, 80)),
+        "priority": column(st.integers(0, 2)),
+        "max_num_seqs": draw(st.integers(1, 9)),
+        "block_size": block_size,
+        "num_gpu_blocks": -(-100 // block_size) + draw(st.integers(0, 30)),
+        "max_num_batched_tokens": draw(st.integers(9, 40)) if chunked else 0,
+        "enable_chunked_prefill": chunked,
+        "enable_prefix_caching": draw(st.booleans()),
+        "scheduling_policy": draw(st.sampled_from(["fcfs", "priority"])),
         **LAW,
+    }
+
+
+def twin(load: dict[str, Any]) -> tuple[Engine, list[Request]]:
+    """The same load on the slow engine, run to its end."""
+    requests = []
+    for i, (tokens, shared) in enumerate(zip(load["prompt_tokens"], load["prefix_tokens"], strict=True)):
+        common = [("prefix", load["prefix"][i], k) for k in range(min(tokens, shared))]
+        own = [("own", i, k) for k in range(len(common), tokens)]
+        arrival_ns = round(float(load["arrival_s"][i]) * 1e9)
+        requests.append(Request(i, load["priority"][i], arrival_ns, common + own, load["output_tokens"][i]))
+    engine = Engine(
+        checked({"mode": "batching"} | {k: load[k] for k in load if k in BY_NAME}), list(requests)
     )
+    engine.run()
+    return engine, requests
+
+
+@given(loads())
+@settings(max_examples=150, deadline=None)
+def test_it_schedules_as_the_slow_and_obvious_engine_does(load: dict[str, Any]) -> None:
+    run = replay(**load)
+    engine, requests = twin(load)
+    for name in run.steps.dtype.names:
+        assert run.steps[name].tolist() == [step.get(name, step["decodes"]) for step in engine.steps], name
+    assert run.requests.tolist() == [
+        (r.arrival_ns, r.scheduled_ns, r.first_ns, r.last_ns, r.cached, r.preemptions) for r in requests
+    ]
+
+
+@given(loads(), st.one_of(st.none(), st.integers(1, 12)))
+@settings(max_examples=100, deadline=None)
+def test_any_load_is_served_to_its_end_within_the_limits(
+    load: dict[str, Any], concurrency: int | None
+) -> None:
+    loop = {"arrival_s": None, "concurrency": concurrency} if concurrency else {}
+    run = replay(**load | loop)
     rows, steps = run.requests, run.steps
-    budget = 16 if chunked else 8192
+    prompt, output = np.array(load["prompt_tokens"]), np.array(load["output_tokens"])
     assert (rows["arrival_ns"] <= rows["scheduled_ns"]).all()
     assert (rows["scheduled_ns"] < rows["first_token_ns"]).all()
     assert ((rows["first_token_ns"] < rows["last_token_ns"]) == (output > 1)).all()
-    assert (steps["running"] <= seqs).all()
-    assert (steps["used_blocks"] <= blocks).all()
-    assert (steps["decodes"] + steps["prefill_tokens"] <= budget).all()
+    assert (steps["running"] <= load["max_num_seqs"]).all()
+    assert (steps["used_blocks"] <= load["num_gpu_blocks"]).all()
+    assert (steps["decodes"] + steps["prefill_tokens"] <= (load["max_num_batched_tokens"] or 8192)).all()
     assert (steps["start_ns"][1:] >= steps["end_ns"][:-1]).all()
     preempted = int(rows["preemptions"].sum())
     assert steps["preempted"].sum() == preempted
-    assert steps["admitted"].sum() == len(load) + preempted
-    decodes = int(output.sum()) - len(load)
+    assert steps["admitted"].sum() == len(prompt) + preempted
+    decodes = int(output.sum()) - len(prompt)
     assert decodes - preempted <= steps["decodes"].sum() <= decodes
     computed = int(prompt.sum() - rows["cached_tokens"].sum())
     assert preempted or steps["prefill_tokens"].sum() == computed
