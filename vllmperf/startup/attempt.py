@@ -51,6 +51,11 @@ _PLATFORM_FILES = (
 )
 
 
+def process_name(key: Key) -> str:
+    """A process as a text, for problems."""
+    return f"{key[0] or ''} {key[1]}"
+
+
 class Seen(NamedTuple):
     """A marker as it was met."""
 
@@ -164,9 +169,6 @@ class Attempt:
     def all(self, *events: str) -> list[Seen]:
         return [seen for seen in self.events if seen.event in events]
 
-    def progress_after(self, line: int, key: Key | None = None) -> int:
-        """Steps of the start that came after a line, of one process or of all."""
-        return sum(
-            seen.event in PROGRESS and seen.moment.line > line and (key is None or seen.process == key)
-            for seen in self.events
-        )
+    def progress_after(self, place: int, key: Key | None = None) -> int:
+        """Steps of the start among the events from a place on, of one process or of all."""
+        return sum(seen.event in PROGRESS and key in (None, seen.process) for seen in self.events[place:])

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 NS_PER_S = 1_000_000_000
 MAX_NESTING = 6
+LONGEST_LINE = 1_000_000
 DOCKER_CHUNK = 16_000  # docker cuts lines at 16 KiB
 
 
@@ -137,13 +138,24 @@ def _peelers(text: str) -> tuple[Callable[[str], _Peeled | None], ...]:
     return _BLANK_OR_BAR if first in " |\t\u00a0" else ()
 
 
-def unwrap(text: str) -> Wrapped:
-    """A line as its process printed it, with what the collectors around it said."""
-    line = Wrapped(text)
+def unwrap(text: str, outer: Wrapped | None = None, partials: dict[str, str] | None = None) -> Wrapped:
+    """A line as its process printed it, with what the collectors around it said.
+
+    outer: what is known of it already. partials: {stream: beginning of a long line that was cut}; a line that is
+    only a part is kept there and given back with `partial` set.
+    """
+    line = Wrapped(text) if outer is None else outer._replace(text=text)
+    partials = {} if partials is None else partials
     for _ in range(MAX_NESTING):
         inner = _json(line) or _peel(line)
         if inner is None:
             break
+        if inner.partial:
+            before = partials.get(inner.stream, "")
+            partials[inner.stream] = before + inner.text if len(before) < LONGEST_LINE else before
+            return inner
+        if partials and inner.stream in partials:
+            inner = inner._replace(text=partials.pop(inner.stream) + inner.text)
         line = inner
         if not line.text:
             break

@@ -74,7 +74,7 @@ class Problems:
     """Exceptions of one attempt as they pass by."""
 
     found: list[Problem] = field(default_factory=list)
-    failed_line: int | None = None  # first "EngineCore failed to start." or the like
+    failed_place: int | None = None  # events before the first "EngineCore failed to start." or the like
     import_warning: tuple[int, str] | None = None
     _open: dict[tuple[str, str | None], _Traceback] = field(default_factory=dict)
 

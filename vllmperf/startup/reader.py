@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from vllmperf.startup import envelope, lines, markers
-from vllmperf.startup.attempt import Attempt, Key, Seen
+from vllmperf.startup.attempt import Attempt, Key, Seen, process_name
 from vllmperf.startup.envelope import Wrapped
 from vllmperf.startup.lines import Line
 from vllmperf.startup.marker import Fields, Marker
@@ -94,24 +94,23 @@ class Reader:
             moment = self.calendar.at(self.number, line.stamp, wrapped.stamp_ns, wrapped.digits)
             self.attempt.skipped_to(moment)
 
-    def entry(self, wrapped: Wrapped, number: int) -> None:
-        """One entry of a JSON file."""
+    def entry(self, entry: Wrapped, number: int) -> None:
+        """One entry of a JSON file; its text may have several lines, and envelopes of its own."""
         self.number = number
-        self._unwrapped(wrapped, wrapped.text)
+        for place, text in enumerate(entry.text.split("\n")):
+            for piece in pieces(plain(text)):
+                outer = entry._replace(json=entry.json and place == 0)
+                self._unwrapped(envelope.unwrap(piece, outer, self._partial), piece)
 
     def _piece(self, piece: str, stamp_ns: int | None) -> None:
-        wrapped = envelope.unwrap(piece)
+        wrapped = envelope.unwrap(piece, None, self._partial)
         if stamp_ns is not None and wrapped.stamp_ns is None:
             wrapped = wrapped._replace(stamp_ns=stamp_ns, digits=9)
-        before = self._partial.pop(wrapped.stream, "") if self._partial else ""
-        if wrapped.partial and len(before) < 1_000_000:
-            self._partial[wrapped.stream] = before + wrapped.text
-            return
-        if before:
-            wrapped = wrapped._replace(text=before + wrapped.text)
-        self._unwrapped(wrapped, plain(wrapped.text) if wrapped.json else plain(piece))
+        self._unwrapped(wrapped, plain(wrapped.text) if wrapped.json else piece)
 
     def _unwrapped(self, wrapped: Wrapped, raw: str) -> None:
+        if wrapped.partial:
+            return
         if wrapped.json:
             wrapped = wrapped._replace(text=plain(wrapped.text))
         if "\n" not in wrapped.text and "\r" not in wrapped.text:
@@ -119,7 +118,7 @@ class Reader:
             return
         for place, text in enumerate(wrapped.text.split("\n")):
             for part in pieces(text):
-                self._line(wrapped._replace(text=part, json=wrapped.json and place == 0), part)
+                self._bar_and_line(wrapped._replace(text=part, json=wrapped.json and place == 0), part)
 
     def _bar_and_line(self, wrapped: Wrapped, raw: str) -> None:
         text = wrapped.text
@@ -210,7 +209,7 @@ class Reader:
             return marker.event
         self._serves(line, moment)
         if attempt.ready is None:
-            attempt.problems.see(moment.line, raw.strip(), line, _process_name(key), len(attempt.events))
+            attempt.problems.see(moment.line, raw.strip(), line, process_name(key), len(attempt.events))
         return None
 
     def _marker(self, line: Line) -> tuple[Marker, Fields, str | None] | None:
@@ -285,11 +284,12 @@ class Reader:
     def _event(self, seen: Seen, line: Line) -> None:
         attempt = self.attempt
         if seen.event in _FAILURES:
-            attempt.problems.failed_line = attempt.problems.failed_line or seen.moment.line
+            if attempt.problems.failed_place is None:
+                attempt.problems.failed_place = len(attempt.events)
             if attempt.ready is None:
                 # "EngineCore hit an exception: Traceback …" begins the traceback itself.
                 attempt.problems.see(
-                    seen.moment.line, line.message, line, _process_name(seen.process), len(attempt.events)
+                    seen.moment.line, line.message, line, process_name(seen.process), len(attempt.events)
                 )
         if seen.event == "ready":
             self._ready(seen.moment)
@@ -318,7 +318,3 @@ class Reader:
 
 def _key(line: Line) -> Key:
     return line.process.pid, line.process.ip or ""
-
-
-def _process_name(key: Key) -> str:
-    return f"{key[0] or ''} {key[1]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from vllmperf.startup.attempt import Attempt
+from vllmperf.startup.attempt import Attempt, process_name
 from vllmperf.startup.failure import Problem
 from vllmperf.startup.figures import figures
 from vllmperf.startup.marker import number
@@ -208,16 +208,12 @@ def _root(attempt: Attempt) -> Problem | None:
 
 def _overcome(attempt: Attempt, problem: Problem) -> bool:
     """An error that the start went on after: `ERROR` alone is no failure."""
-    failed = attempt.problems.failed_line
-    own = [
-        seen.process
-        for seen in attempt.events
-        if f"{seen.process[0] or ''} {seen.process[1]}" == problem.process
-    ]
+    failed = attempt.problems.failed_place
+    own = [seen.process for seen in attempt.events if process_name(seen.process) == problem.process]
     if own:
-        later = attempt.progress_after(problem.line, own[0])
-        return later > 0 and (failed is None or failed > problem.line or later > 2)
-    return attempt.progress_after(problem.line) > 1
+        later = attempt.progress_after(problem.place, own[0])
+        return later > 0 and (failed is None or failed > problem.place or later > 2)
+    return attempt.progress_after(problem.place) > 1
 
 
 def _phase_of(attempt: Attempt, problem: Problem | None) -> str | None:
