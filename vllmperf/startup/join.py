@@ -27,8 +27,13 @@ def log_phases(log: StartupLog | None) -> list[Phase]:
     return [phase for phase in log.phases if phase.name != REST] if log else []
 
 
-def imports(started_ns: int | None, log: StartupLog | None, seen: Seen, resolution_s: float) -> list[Phase]:
-    """The process's start to its first line; nothing when the log's beginning is missing."""
+def imports(
+    started_ns: int | None, log: StartupLog | None, seen: Seen, resolution_s: float, is_open: bool = False
+) -> list[Phase]:
+    """The process's start to its first line; nothing when the log's beginning is missing. is_open: it runs, and a
+    first line may come."""
+    if started_ns is not None and is_open and log is None:
+        return [Phase("imports", started_ns, None, "process", resolution_s)]
     first = seen.first_line_ns if seen.first_line_ns is not None else log.first_log_ns if log else None
     if started_ns is None or first is None or (log is not None and log.cut_at_start):
         return []

@@ -257,13 +257,14 @@ class _Run:
     def _start(self, failure: Failure | None, is_running: bool = False) -> Start:
         """What is known; one that is running has an open end, as the live view wants it."""
         log = self._parser.result().main
+        has_lines = self._seen.first_line_ns is not None
         end, end_ns = end_of(self._seen, log)
         if failure is not None:
             failure = replace(failure, phase=log.failure.phase) if log.failure else failure
         if failure is not None or is_running:
             end_ns = None if is_running else self._ended_ns or log.last_log_ns
         phases = [
-            *imports(self._started_ns, log, self._seen, 0.001),
+            *imports(self._started_ns, log if has_lines else None, self._seen, 0.001, is_running),
             *log_phases(log),
             *after_log(log, self._seen),
         ]

@@ -75,7 +75,7 @@ def pod_start(
     started = pod_status.current(pod, container)
     phases = [
         *before,
-        *imports(started.start_ns if started else None, log, joined, 1.0),
+        *imports(started.start_ns if started else None, log, joined, 1.0, _is_open(told, joined)),
         *log_phases(log),
         *after_log(log, joined),
     ]
@@ -107,6 +107,10 @@ def pod_start(
         evidence=told.evidence,
         notes=notes,
     )
+
+
+def _is_open(told: Told, joined: Seen) -> bool:
+    return told.now_ns is None and told.failure is None and joined.ready_ns is None
 
 
 def _failed_ns(started: pod_status.Ran | None, log: StartupLog | None, told: Told) -> int | None:

@@ -113,8 +113,13 @@ def wait_for(
 
     axis, stop = Axis(), Stop()
     group = _Group(cluster, settings, axis, follows=True)
+    present = cluster.list_pods(
+        settings.namespace, label
+    )  # a right that is missing is told before a start is caused
     changes = _Changes(cluster, settings.namespace, label, axis, stop)
     try:
+        for pod in filter(is_mine, present):
+            group.take("ADDED", pod, axis.now_ns())
         cause()
         _loop(group, changes, is_mine, expected)
     except KeyboardInterrupt:
