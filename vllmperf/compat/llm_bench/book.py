@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from vllmperf.compat.llm_bench.answers import Answer
 from vllmperf.compat.llm_bench.log import Log
 from vllmperf.compat.llm_bench.options import Options
@@ -10,6 +12,8 @@ from vllmperf.compat.llm_bench.sending import Asked
 from vllmperf.compat.llm_bench.stats import Stats
 
 METRIC = "METRIC"
+MOST_SHOWN = 10
+"""Of equal errors: a server that refuses all fails thousands of times a second."""
 LATE = (
     "WARNING: not enough locust users to keep up with the desired QPS. Either the number of locust users "
     "is too low or the server is overloaded. Delay: {:.3f}s"
@@ -23,6 +27,7 @@ class Book:
     def __init__(self, options: Options, path: str, log: Log) -> None:
         self.stats = Stats()
         self.exceptions = self.successes = 0
+        self._shown: Counter[str] = Counter()
         self._options, self._path, self._log = options, path, log
         self._tokenizer = tokenizer_of(options) if options.is_old else None
         self._wants_reset = options.is_old and options.qps is not None
@@ -63,11 +68,18 @@ class Book:
             self.say(f"Failed to parse response: {unreadable}", "ERROR")
         elif self._options.is_old:
             self.exceptions += 1
-            self._log("locust.user.task", f"Error in response: {lacking}", "ERROR")
+            self._show(f"Error in response: {lacking}")
             return
         self._add_request(answer)
         reason = unreadable if unreadable is not None else f"Error in response: {lacking}"
         self.stats.fail("POST", self._path, f"CatchResponseError({reason!r})")
+
+    def _show(self, error: str) -> None:
+        self._shown[error] += 1
+        if self._shown[error] > MOST_SHOWN:
+            return
+        last = " (the last one shown)" if self._shown[error] == MOST_SHOWN else ""
+        self._log("locust.user.task", error + last, "ERROR")
 
     def _take_success(self, answer: Answer, asked: Asked) -> None:
         tokens = self._tokens(answer)

@@ -32,6 +32,8 @@ def find(options: Options) -> Target:
     """The target. Raises UsageError for a provider that is not here, TargetError when the server must be asked
     and does not answer."""
     provider = options.provider or providers.provider_of_host(options.host)
+    if provider is not None:
+        providers.check(provider, options)  # before the server is asked
     model = options.model or (providers.PROVIDERS[provider].model if provider else None)
     models_s = None
     if model is None or provider is None:
@@ -40,8 +42,9 @@ def find(options: Options) -> Target:
         models_s = time.perf_counter() - began_s
         entry = _entry(listed, model)
         model = str(entry.get("id") or model)
-        provider = provider or _owner(entry, model)
-    providers.check(provider, options)
+        if provider is None:
+            provider = _owner(entry, model)
+            providers.check(provider, options)
     path = providers.path(provider, options)
     return Target(provider, model, path, plan(options, path, path.endswith("/chat/completions")), models_s)
 
