@@ -282,7 +282,7 @@ def log_name(pod: str) -> str:
 
 def safe(name: str) -> str:
     """A name as one part of a path: org/model → org_model."""
-    kept = re.sub(r"[^\w.+@=-]+", "_", name.strip()).lstrip(".").strip("_")
+    kept = re.sub(r"[^\w.+@=-]+", "_", name).strip("._")
     return kept.encode()[:180].decode(errors="ignore") or "unnamed"
 
 
