@@ -21,6 +21,7 @@ from vllmperf.compat.benchmark_serving.engine import Replies, Reply
 from vllmperf.compat.benchmark_serving.profiles import Profile
 from vllmperf.load.datasets.sample import Sample
 
+NO_DONE = "The stream ended without [DONE]."
 NO_CHUNK = "Never received a valid chunk to calculate TTFT.This response will be marked as failed!"
 FLAG = {name: 1 << bit for bit, name in enumerate(_engine.EVENT_FLAGS)}
 SAYS_SOMETHING = FLAG["text"] | FLAG["reasoning"] | FLAG["tool_calls"]
@@ -66,7 +67,7 @@ def answers(
 
 def _sequences(backend: Backend, sample: Sample) -> int:
     """Inputs of one request."""
-    if not isinstance(sample.prompt, list) or not sample.prompt or isinstance(sample.prompt[0], int):
+    if not isinstance(sample.prompt, list) or not sample.prompt or isinstance(sample.prompt[0], int | dict):
         return 1
     return len(sample.prompt) - ("rerank" in backend.suffix)
 
@@ -110,14 +111,17 @@ def _why(reply: Reply) -> str:
 def _read_openai(answer: Answer, profile: Profile, reply: Reply, is_chat: bool) -> None:
     flags = reply.events["flags"]
     is_token = _are_tokens(profile, flags, is_chat)
-    _take_times(answer, reply, is_token)
+    is_old_chat = is_chat and profile.version != "2026"
+    _take_times(answer, reply, is_token, after_any_event=is_old_chat)
     last = _last_event(profile, flags, is_token, is_chat)
     if last is not None:
         answer.latency_s = _since_sent(reply, last)
     answer.text = reply.text
-    answer.success = bool(is_token.any())
+    answer.success = is_old_chat or bool(is_token.any())
     if not answer.success:
         answer.error = NO_CHUNK
+    elif last is None and profile.version == "0.6":
+        answer.success, answer.error = False, NO_DONE
     if profile.counts_usage:
         _take_usage(answer, profile, reply.last_words)
 
@@ -150,11 +154,16 @@ def _last_event(
     return int(found[-1]) if len(found) else None
 
 
-def _take_times(answer: Answer, reply: Reply, is_token: NDArray[np.bool_]) -> None:
-    stamps = reply.events["arrived_ns"][is_token]
+def _take_times(
+    answer: Answer, reply: Reply, is_token: NDArray[np.bool_], *, after_any_event: bool = False
+) -> None:
+    """after_any_event: a gap begins at the event before the token, whatever that was."""
+    every = reply.events["arrived_ns"]
+    stamps = every[is_token]
     if len(stamps):
         answer.ttft_s = float(stamps[0] - reply.record["sent_ns"]) / 1e9
-        answer.itl_s = (np.diff(stamps) / 1e9).tolist()
+        gaps_ns = np.diff(every, prepend=0)[is_token][1:] if after_any_event else np.diff(stamps)
+        answer.itl_s = (gaps_ns / 1e9).tolist()
 
 
 def _since_sent(reply: Reply, event: int) -> float:
@@ -206,10 +215,8 @@ def _read_plain(answer: Answer, reply: Reply) -> None:
     answer.latency_s = float(reply.record["last_token_ns"] - reply.record["sent_ns"]) / 1e9
     if isinstance(said.get("text"), list) and said["text"]:
         answer.text, answer.success = str(said["text"][0]), True
-    elif said.get("choices"):
-        answer.text, answer.success = str(said["choices"][0].get("text", "")), True
     else:
-        answer.error = "no text in the answer"
+        answer.error = 'the answer has no list "text": it is none of DeepSpeed-MII'
 
 
 def _read_pooling(answer: Answer, reply: Reply) -> None:

@@ -66,7 +66,7 @@ def _completions_08(model: str, sample: Sample, common: Common) -> dict[str, Any
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    return _ended(fields, sample, common)
+    return _ended(fields, common)
 
 
 def _chat_08(model: str, sample: Sample, common: Common) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _chat_08(model: str, sample: Sample, common: Common) -> dict[str, Any]:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    return _ended(fields, sample, common)
+    return _ended(fields, common)
 
 
 def _completions(model: str, sample: Sample, common: Common) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _completions(model: str, sample: Sample, common: Common) -> dict[str, Any]:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    return _ended(fields, sample, common)
+    return _ended(fields, common)
 
 
 def _chat(model: str, sample: Sample, common: Common) -> dict[str, Any]:
@@ -102,19 +102,19 @@ def _chat(model: str, sample: Sample, common: Common) -> dict[str, Any]:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    return _ended(fields, sample, common)
+    return _ended(fields, common)
 
 
 def _messages(sample: Sample) -> list[dict[str, Any]]:
-    if sample.messages is not None:
-        return sample.messages
+    if isinstance(sample.prompt, list) and sample.prompt and isinstance(sample.prompt[0], dict):
+        return sample.prompt
     return [{"role": "user", "content": [{"type": "text", "text": sample.prompt}]}]
 
 
-def _ended(fields: dict[str, Any], sample: Sample, common: Common) -> dict[str, Any]:
+def _ended(fields: dict[str, Any], common: Common) -> dict[str, Any]:
     if common.ignore_eos:
         fields["ignore_eos"] = True
-    return {**fields, **common.extra, **sample.fields}
+    return {**fields, **common.extra}
 
 
 # ---- other generation servers ----
@@ -168,21 +168,19 @@ def _deepspeed(model: str, sample: Sample, common: Common) -> dict[str, Any]:  #
 
 
 def _embeddings(model: str, sample: Sample, common: Common) -> dict[str, Any]:
-    return _ended({"model": model, "input": sample.prompt, "truncate_prompt_tokens": -1}, sample, common)
+    return _ended({"model": model, "input": sample.prompt, "truncate_prompt_tokens": -1}, common)
 
 
 def _embeddings_chat(model: str, sample: Sample, common: Common) -> dict[str, Any]:
-    return _ended(
-        {"model": model, "messages": _messages(sample), "truncate_prompt_tokens": -1}, sample, common
-    )
+    return _ended({"model": model, "messages": _messages(sample), "truncate_prompt_tokens": -1}, common)
 
 
 def _infinity(model: str, sample: Sample, common: Common) -> dict[str, Any]:
-    return _ended({"model": model, "input": sample.prompt}, sample, common)
+    return _ended({"model": model, "input": sample.prompt}, common)
 
 
 def _pooling(model: str, sample: Sample, common: Common) -> dict[str, Any]:
-    return _ended({"model": model, "truncate_prompt_tokens": -1, "input": sample.prompt}, sample, common)
+    return _ended({"model": model, "truncate_prompt_tokens": -1, "input": sample.prompt}, common)
 
 
 def _rerank(model: str, sample: Sample, common: Common) -> dict[str, Any]:  # noqa: ARG001

@@ -97,10 +97,13 @@ def main(words: Sequence[str], default: str = "vllm-0.6") -> int:
 def _check(profile: Profile, args: argparse.Namespace) -> None:
     """What the originals refuse, before anything is loaded."""
     results.metadata(args)
-    _goodput(args)
+    if profile.version != "2026":  # 0.33 looks at them after it has asked the server for tokens
+        _goodput(args)
     percentiles(args)
     if args.max_concurrency is not None and args.max_concurrency <= 0:
-        raise UsageError("--max-concurrency must be greater than 0")
+        if args.max_concurrency < 0 or profile.version == "2026":
+            raise UsageError("--max-concurrency must be greater than 0")
+        data.note("--max-concurrency 0 is no limit in this version")
     if args.num_prompts <= 0 and args.dataset_name != "custom":
         raise UsageError("--num-prompts must be greater than 0")
     if not args.request_rate > 0:
@@ -173,6 +176,7 @@ def _prepared(profile: Profile, args: argparse.Namespace) -> Job:
     samples = data.samples(args, profile, backend, tokens, chance)
     if profile.version == "2026" and args.dataset_name in ("random", "prefix_repetition"):
         samples = align.aligned(asked, model_id, samples)
+    _goodput(args)
     common = Common(
         logprobs=args.logprobs,
         ignore_eos=args.ignore_eos,
@@ -250,7 +254,7 @@ def _plan(args: argparse.Namespace, base_url: str, backend: Backend, headers: Ma
         insecure=bool(getattr(args, "insecure", False)),
         request_rate=args.request_rate,
         burstiness=args.burstiness,
-        max_concurrency=args.max_concurrency,
+        max_concurrency=args.max_concurrency or None,
         num_prompts=max(1, args.num_prompts),
         seed=args.seed,
         tokenizer=args.tokenizer,
@@ -262,7 +266,6 @@ def _plan(args: argparse.Namespace, base_url: str, backend: Backend, headers: Ma
         total_timeout_s=LONGEST_S,
         keep_text=True,
         label=getattr(args, "label", None),
-        goodput=_goodput(args),
         metadata=results.metadata(args),
     )
 
@@ -289,7 +292,7 @@ def _extra(profile: Profile, args: argparse.Namespace, backend: Backend) -> dict
 
 def _run(job: Job) -> int:
     console.say("Starting initial single prompt test run...")
-    test = replace(job.samples[0], fields=job.samples[0].fields)
+    test = job.samples[0]
     if job.version == "2026":
         _ready_check(job, test)
         _warm_up(job, test)
@@ -302,9 +305,9 @@ def _run(job: Job) -> int:
     models = _models(job)
     if job.args.profile:
         _profiler(job, "start", test)
-    planned = _arrivals(job)
     for line in console.traffic(job.profile, job.args):
         console.say(line)
+    planned = _arrivals(job)
     outcome, replies = _measured(job, models, planned, test)
     for line in console.report(job.profile, job.args, outcome):
         console.say(line)
@@ -322,7 +325,7 @@ def _written(job: Job, outcome: Outcome) -> None:
 def _asked(job: Job, samples: Sequence[Sample], progress: console.Bar | None = None) -> list[Answer]:
     """Answers to requests beside the measured ones."""
     bodies = [job.body(sample) for sample in samples]
-    limit = job.args.max_concurrency if len(bodies) > 1 else None
+    limit = job.args.max_concurrency or None
     replies = run(job.target.without_ids(), bodies, None, limit, progress)
     if replies.interrupted:
         raise KeyboardInterrupt
@@ -408,7 +411,7 @@ def _measured(
     bar(0)
     began = datetime.now()
     with prober:
-        replies = run(job.target, bodies, planned.times_ns, args.max_concurrency, bar)
+        replies = run(job.target, bodies, planned.times_ns, args.max_concurrency or None, bar)
     bar(sum(reply is not None for reply in replies.replies))
     if job.version != "2026" and args.profile:
         _profiler(job, "stop", test)

@@ -157,6 +157,7 @@ def _sharegpt(args: argparse.Namespace, profile: Profile, tokens: Tokens, chance
         path=_path(args),
         seed=args.seed,
         output_len=args.sharegpt_output_len,
+        as_messages=bool(getattr(args, "enable_multimodal_chat", False)),
         shuffle=_shuffles(args),
         oversample=_oversamples(args),
     )

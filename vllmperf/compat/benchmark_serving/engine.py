@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -118,7 +119,9 @@ def _end(found: Replies, engine: _engine.Engine, interrupted: bool, writer: Writ
 
 
 def _config(plan: Plan, target: Target, n: int, is_timed: bool) -> dict[str, Any]:
-    when = Schedule(n, iter(()) if is_timed else None)
+    # times without a rate (a trace, a ramp-up) may put any number in flight
+    has_rate = is_timed and math.isfinite(plan.request_rate)
+    when = Schedule(n, iter(()) if has_rate else None)
     config = engine_config(plan, target.addresses, when)
     return {
         **config,

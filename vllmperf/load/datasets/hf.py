@@ -56,7 +56,7 @@ def samples(
         if made is not None:
             prompt, prompt_len, length = made
             found.append(Sample(prompt, prompt_len, length, len(found)))
-    return found if version == "0.6" or not oversample else filled_up(found, n, chance, seed)
+    return found if version == "0.6" or not oversample else filled_up(found, n, chance, seed, version)
 
 
 # ---- rows ----

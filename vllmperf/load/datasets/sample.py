@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -38,17 +38,15 @@ LATER = ("random-mm", "custom_image", "custom_audio", "speed_bench", "custom_mm"
 class Sample:
     """One request before it is one. Lengths in tokens, as the original counts them.
 
-    prompt: a text, token ids, or several texts (embeddings, rerank). number: of its request id, None when it has
-    none. time_s: when a trace sends it. fields: of this request's body alone (tools), messages: in place of a prompt.
+    prompt: a text, token ids, several texts (embeddings, rerank), or chat messages. number: of its request id,
+    None when it has none. time_s: when a trace sends it.
     """
 
-    prompt: str | list[int] | list[str]
+    prompt: str | list[int] | list[str] | list[dict[str, Any]]
     prompt_len: int
     output_len: int
     number: int | None = None
     time_s: float | None = None
-    messages: list[dict[str, Any]] | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Chance:
@@ -70,15 +68,22 @@ def is_fit(prompt_len: int, output_len: int, *, is_fixed: bool) -> bool:
     return not is_short and prompt_len <= LONGEST_PROMPT and prompt_len + output_len <= LONGEST_TOTAL
 
 
-def filled_up(found: list[Sample], wanted: int, chance: Chance, seed: int) -> list[Sample]:
-    """Samples drawn again with replacement until there are as many as wanted (since 0.8). UsageError for none."""
+def filled_up(
+    found: list[Sample], wanted: int, chance: Chance, seed: int, version: Version = "2026"
+) -> list[Sample]:
+    """Samples drawn again with replacement until there are as many as wanted (since 0.8). UsageError for none.
+
+    0.8 draws them all in one call, 0.33 one by one: Python's generator then gives others.
+    """
     if not found:
         raise UsageError("the data set has no usable row: check --dataset-path and the length flags")
     if len(found) >= wanted:
         return found
     chance.python.seed(seed)
-    drawn = [replace(chance.python.choice(found), number=number) for number in range(len(found), wanted)]
-    return found + drawn
+    missing = wanted - len(found)
+    one_by_one = (chance.python.choice(found) for _ in range(missing))
+    drawn = chance.python.choices(found, k=missing) if version == "0.8" else list(one_by_one)
+    return found + [replace(sample, number=number) for number, sample in enumerate(drawn, len(found))]
 
 
 def spread(draw: np.random.Generator, length: int, ratio: float, n: int, least: int = 0) -> Sequence[int]:

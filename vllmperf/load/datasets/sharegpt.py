@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from vllmperf.errors import UsageError
@@ -24,9 +25,11 @@ def samples(
     output_len: int | None,
     shuffle: bool = True,
     oversample: bool = True,
+    as_messages: bool = False,
 ) -> list[Sample]:
     """n samples within vLLM's bounds; 0.6 gives fewer when the file runs out, later ones draw some again.
 
+    as_messages: each prompt as a list of one chat message.
     Roles are ignored: the first two turns are question and answer. 0.6 shuffles pairs with the generator as it
     stands, later versions seed it anew and shuffle whole rows: that is the same order for the same seed.
     """
@@ -40,8 +43,9 @@ def samples(
         if len(found) >= n:
             break
         found += _usable(tokens, pairs[first : first + AT_ONCE], output_len, len(found), n)
-    found = found[:n]
-    return found if version == "0.6" or not oversample else filled_up(found, n, chance, seed)
+    if as_messages:
+        found = [replace(sample, prompt=_message(str(sample.prompt))) for sample in found]
+    return found if version == "0.6" or not oversample else filled_up(found, n, chance, seed, version)
 
 
 def _usable(
@@ -56,6 +60,11 @@ def _usable(
         if before + len(found) < n and is_fit(prompt_len, length, is_fixed=output_len is not None):
             found.append(Sample(question, prompt_len, length, before + len(found)))
     return found
+
+
+def _message(text: str) -> list[dict[str, Any]]:
+    """In the original's order of keys, which is not that of its chat backend."""
+    return [{"role": "user", "content": [{"text": text, "type": "text"}]}]
 
 
 def _pairs(path: str) -> Iterator[tuple[str, str]]:
