@@ -6,13 +6,15 @@ import csv as csv_module
 import io
 import json as json_module
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from made_starts import SLEEP, command, failed, log, phase, pod, ranked
 
-from vllmperf.report.startup import csv, html, svg
+from vllmperf.report.startup import Starts, csv, html, svg
 from vllmperf.report.startup.json import to_json, utc
+from vllmperf.report.startup.table import text
 from vllmperf.startup.result import REPORTED, Clock, Failure, Start
 
 EVIL = '<script>alert("x")</script>&\x1b[2J'
@@ -252,3 +254,25 @@ def test_a_plot_of_nothing_is_an_error_in_words() -> None:
         plot.waterfall(empty)
     with pytest.raises(UsageError, match="nothing to draw"):
         plot.stacked([empty])
+
+
+# ---- in a notebook ----
+
+
+def test_starts_show_themselves_as_table_page_and_plot(tmp_path: Path) -> None:
+    one, many = Starts([pod()]), Starts(SETS)
+    assert str(one) == text([pod()])
+    assert many._repr_html_() == html.fragment(SETS)
+    assert many.to_json() == to_json(SETS)
+    assert many.save_html(tmp_path / "a.html").read_text(encoding="utf-8") == html.page(SETS)
+
+
+def test_starts_plot_a_waterfall_of_one_and_bars_of_more() -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    assert len(Starts([pod()]).plot().get_yticklabels()) == len(pod().phases)
+    assert len(Starts(SETS).plot().get_yticklabels()) == len(SETS)
+    assert list(Starts(SETS).phases["start"].unique()) == ["c1", "c2", "w1"]
+    plt.close("all")

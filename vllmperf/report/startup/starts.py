@@ -1,0 +1,59 @@
+"""Starts in a notebook: a page as their picture, a DataFrame and plots on demand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vllmperf.startup.result import Start
+
+
+class Starts(tuple[Start, ...]):
+    """Any starts: of parsed logs (`vllmperf.startup.as_start`), of `vllmperf.startup.watch` or `.command`.
+
+    >>> Starts(as_start(parse(path)) for path in paths)
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        """The table that the command line prints."""
+        from vllmperf.report.startup.table import text
+
+        return text(self)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        from vllmperf.report.startup.html import fragment
+
+        return fragment(self)
+
+    @property
+    def phases(self) -> Any:
+        """One row a start and phase, as a pandas DataFrame. UsageError without pandas."""
+        from vllmperf.report.startup.frame import phases
+
+        return phases(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """As `vllmperf startup --json` prints it."""
+        from vllmperf.report.startup.json import to_json
+
+        return to_json(self)
+
+    def plot(self, ax: Any = None) -> Any:
+        """The waterfall of one start, a bar each of more. Gives matplotlib's Axes; UsageError without matplotlib."""
+        from vllmperf.report.startup import plot
+
+        return plot.waterfall(self[0], ax) if len(self) == 1 else plot.stacked(self, ax)
+
+    def save_html(self, path: str | Path) -> Path:
+        """Write one self-contained page. UsageError when it cannot be written."""
+        from vllmperf.report.startup.html import page
+        from vllmperf.report.startup.show import write_whole
+
+        shown = page(self)
+        write_whole(Path(path), lambda file: print(shown, end="", file=file))
+        return Path(path)
