@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import real
 from fake_api import FakeApi
 
 from vllmperf import kube
@@ -22,3 +24,22 @@ def cluster(api: FakeApi, tmp_path: Path) -> Iterator[kube.Cluster]:
     """A client of the fake server."""
     with kube.connect(str(api.kubeconfig(tmp_path))) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[real.RealCluster]:
+    """A real Kubernetes, up for the session; skips with the reason where there can be none."""
+    found = real.find()
+    if isinstance(found, str):
+        pytest.skip(found)
+    scripts, prefix = found
+    running = os.environ.get("VLLMPERF_KUBE_STATE")
+    if running:
+        yield real.RealCluster(scripts, prefix, Path(running))
+        return
+    cluster = real.RealCluster(scripts, prefix, tmp_path_factory.mktemp("kubernetes"))
+    cluster.up()
+    try:
+        yield cluster
+    finally:
+        cluster.down()

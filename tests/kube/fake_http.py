@@ -119,7 +119,9 @@ class Served(BaseHTTPRequestHandler):
 
         api = self.api
         seen = Seen(self.command, unquote(self.where), self.query, dict(self.headers.items()), self.body)
-        api.requests.append(seen)
+        with api.changed:  # a cut that comes after the request is seen is one of its own
+            api.requests.append(seen)
+            self.breaks, self.ends = api.breaks, api.ends
         self.fault = api.take_fault(seen.line)
         if self.fault and self.fault.drop:
             raise BrokenError
@@ -337,7 +339,7 @@ class Served(BaseHTTPRequestHandler):
     def _events(self, part: dict[str, Any], since: int) -> Iterator[bytes]:
         """Lines of the watch until it is to end; BrokenError when it is to be cut."""
         api, at, until = self.api, 0, self._deadline()
-        breaks, ends = api.breaks, api.ends
+        breaks, ends = self.breaks, self.ends
         bookmark_at = (
             time.monotonic() + api.bookmark_s
             if api.bookmark_s and self.query.get("allowWatchBookmarks")
@@ -408,7 +410,7 @@ class Served(BaseHTTPRequestHandler):
 
     def _log_pieces(self, run: Any, follow: bool) -> Iterator[bytes]:
         api, at = self.api, run.first
-        breaks, ends = api.breaks, api.ends
+        breaks, ends = self.breaks, self.ends
         while True:
             with api.changed:
                 new, at = run.lines[at:], len(run.lines)

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     with connect(args.config, args.context) as cluster:
         namespace = args.namespace or cluster.namespace
         if args.kube_command == "check":
-            return _check(cluster, namespace, args.features)
+            return _check(cluster, namespace, args.features, args.rbac)
         return _clean(cluster, namespace, args.label, args.dry_run, args.yes)
 
 
@@ -64,6 +64,9 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=_features,
         default=list(FEATURES),
         help=f"only what these need, such as startup,probe (all: {','.join(FEATURES)})",
+    )
+    parser.add_argument(
+        "--rbac", action="store_true", help="print only the RBAC, to be piped into kubectl apply -f -"
     )
     parser.set_defaults(run=run)
 
@@ -94,32 +97,31 @@ def _features(text: str) -> list[str]:
     return names
 
 
-def _check(cluster: Cluster, namespace: str, features: list[str]) -> int:
+def _check(cluster: Cluster, namespace: str, features: list[str], only_rbac: bool) -> int:
     from vllmperf.kube import rights
 
     user = rights.user_name(cluster)
-    print(
-        f"{cluster.server} (context {cluster.name}), namespace {namespace}, as {user or 'a user it does not name'}"
-    )
     allowed = rights.check(cluster, namespace, rights.needed(features))
-    for need in rights.NEEDS:
+    missing = [right for right, yes in allowed.items() if not yes]
+    if not only_rbac:
+        who = user or "a user that it does not name"
+        print(f"{cluster.server} (context {cluster.name}), namespace {namespace}, as {who}")
+        _print_answers(allowed, features)
+        how = "apply this, as somebody who may, with `kubectl apply -f -`"
+        print(f"\n# {len(missing)} missing: {how}" if missing else "\nnothing is missing")
+    if missing:
+        print(rights.rbac_yaml(missing, namespace, user), end="")
+    return MISSING if missing else 0
+
+
+def _print_answers(allowed: dict[Right, bool], features: list[str]) -> None:
+    from vllmperf.kube.rights import NEEDS
+
+    for need in NEEDS:
         if need.feature in features:
             print(f"\n{need.feature}: {need.why}")
             for right in need.rights:
                 print(f"  {'yes' if allowed[right] else 'NO ':3}  {right}")
-    missing = [right for right, yes in allowed.items() if not yes]
-    return _say_missing(missing, namespace, user)
-
-
-def _say_missing(missing: list[Right], namespace: str, user: str | None) -> int:
-    from vllmperf.kube import rights
-
-    if not missing:
-        print("\nnothing is missing")
-        return 0
-    print(f"\n# {len(missing)} missing: apply this, as somebody who may, with `kubectl apply -f -`")
-    print(rights.rbac_yaml(missing, namespace, user), end="")
-    return MISSING
 
 
 def _clean(cluster: Cluster, namespace: str, selector: str, dry_run: bool, sure: bool) -> int:

@@ -24,8 +24,10 @@ CONNECT_LIMIT_S = 10.0
 READ_LIMIT_S = 30.0
 PATIENCE_S = 6.0
 """How long a call is repeated when the server fails or cannot be reached."""
+FIRST_PATIENCE_S = 1.5
+"""The same for a server that has not answered yet at all: more likely the wrong one than one that restarts."""
 LONG_PATIENCE_S = 120.0
-"""The same for watches and followed logs, which outlive an API server's restart."""
+"""That of watches and followed logs, which outlive an API server's restart."""
 MOST_OF_AN_ERROR = 100_000
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 
@@ -61,6 +63,7 @@ class Transport:
         self._extra = impersonation(context.user)
         self.files = Files()
         self._lock = threading.Lock()
+        self._answered = False
         self._pool: Any = None
         self._pool_certificate: tuple[str, str] | None = None
 
@@ -89,6 +92,7 @@ class Transport:
 
     def _accepted(self, request: Request, stop: Stop | None, trial: _Trial) -> Any:
         response = self.send(request, stop)
+        self._answered = True
         if response.status < 300:
             return response
         with contextlib.closing(response):
@@ -114,6 +118,7 @@ class Transport:
         )
 
     def _trials(self, request: Request, stop: Stop | None, patience_s: float) -> Iterator[_Trial]:
+        patience_s = patience_s if self._answered else min(patience_s, FIRST_PATIENCE_S)
         until, wait_s = time.monotonic() + patience_s, FIRST_WAIT_S
         while True:
             trial = _Trial(self, request)
