@@ -20,6 +20,7 @@ COMMANDS = {
     "fit": "find alpha, beta, gamma and delta of one replica, with intervals",
     "report": "show a recorded run again: table, JSON, CSV, HTML",
     "sim": "run the simulated server",
+    "size": "find the rate that a replica carries within its SLOs, and the replicas for a load",
 }
 
 INTERRUPTED = 130
