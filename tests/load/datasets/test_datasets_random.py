@@ -1,0 +1,171 @@
+"""Made-up prompts: the draws, one by one, against the plain way of writing each version's rule down."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vllmperf.errors import UsageError
+from vllmperf.load.datasets import prefix_repetition, random_rerank, random_text
+from vllmperf.load.datasets.fitted import fit_all
+from vllmperf.load.datasets.sample import Chance
+
+
+def plainly_fitted(tokens, ids, wanted, draw):
+    """One sequence after the other, one step after the other."""
+    for left in range(10, -1, -1):
+        (text,) = tokens.decode([ids])
+        (ids,) = tokens.encode([text])
+        if left == 0 or len(ids) == wanted:
+            return text, ids
+        ids = ids[:wanted] if len(ids) > wanted else ids + draw(wanted - len(ids))
+    raise AssertionError
+
+
+def asked(**changes):
+    usual = {
+        "seed": 3,
+        "input_len": 20,
+        "output_len": 6,
+        "prefix_len": 0,
+        "input_ratio": 0.0,
+        "output_ratio": 0.0,
+    }
+    return {**usual, **changes}
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 1000), lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12))
+def test_many_fitted_at_once_are_those_fitted_one_by_one(tokens, seed, lengths):
+    start = np.random.default_rng(seed)
+    sequences = [start.integers(0, tokens.vocab_size, size=length).tolist() for length in lengths]
+    one, all_ = np.random.default_rng(seed + 1), np.random.default_rng(seed + 1)
+    plain = [
+        plainly_fitted(tokens, ids, length, lambda n: one.integers(0, tokens.vocab_size, size=n).tolist())
+        for ids, length in zip(sequences, lengths, strict=True)
+    ]
+    found = fit_all(
+        tokens, sequences, lengths, lambda n: all_.integers(0, tokens.vocab_size, size=n).tolist()
+    )
+    assert [(fit.text, fit.ids) for fit in found] == plain
+    assert one.integers(0, 1 << 40) == all_.integers(0, 1 << 40), "both drew as often"
+
+
+def test_2026_draws_lengths_offsets_and_prefix_in_that_order(tokens):
+    found = random_text.samples(
+        tokens, Chance(0), "2026", 9, **asked(prefix_len=4, input_ratio=0.5, output_ratio=0.2)
+    )
+    draw = np.random.default_rng(3)
+    inputs = draw.integers(int(np.floor(19 * 0.5)), int(np.ceil(19 * 1.5)) + 1, size=9)
+    outputs = draw.integers(int(np.floor(6 * 0.8)), int(np.ceil(6 * 1.2)) + 1, size=9)
+    offsets = draw.integers(0, tokens.vocab_size, size=9)
+    usual = [number for number in range(tokens.vocab_size) if number not in tokens.special_ids]
+
+    def more(n):
+        return draw.integers(0, tokens.vocab_size, size=n).tolist()
+
+    prefix = [usual[number] for number in draw.integers(0, len(usual), size=4)]
+    _, prefix = plainly_fitted(tokens, prefix, 4, more)
+    for number, sample in enumerate(found):
+        own = [usual[(offsets[number] + number + k) % len(usual)] for k in range(inputs[number])]
+        text, ids = plainly_fitted(tokens, prefix + own, 4 + inputs[number], more)
+        assert (sample.prompt, sample.prompt_len, sample.output_len, sample.number) == (
+            text,
+            len(ids),
+            outputs[number],
+            number,
+        )
+
+
+@pytest.mark.parametrize("version", ["0.6", "0.8"])
+def test_old_versions_draw_from_the_global_generator_and_decode_once(tokens, version):
+    ratio = 0.4
+    found = random_text.samples(
+        tokens, Chance(11), version, 7, **asked(input_ratio=ratio, output_ratio=ratio, prefix_len=3)
+    )
+    draw, vocab = np.random.RandomState(11), tokens.vocab_size
+    prefix = draw.randint(0, vocab, size=3).tolist()
+
+    def lengths(length):
+        if version == "0.6":
+            return draw.randint(int(length * ratio), length + 1, size=7)
+        return draw.randint(int(length * (1 - ratio)), int(length * (1 + ratio)) + 1, size=7)
+
+    inputs, outputs = lengths(20), lengths(6)
+    offsets = draw.randint(0, vocab, size=7)
+    for i, sample in enumerate(found):
+        ids = prefix + [(offsets[i] + i + j) % vocab for j in range(inputs[i])]
+        assert [sample.prompt] == tokens.decode([ids])
+        assert (sample.prompt_len, sample.output_len) == (3 + inputs[i], outputs[i])
+
+
+def test_0_6_draws_an_empty_prefix_and_0_8_does_not(tokens):
+    after = {}
+    for version in ("0.6", "0.8"):
+        chance = Chance(0)
+        random_text.samples(tokens, chance, version, 2, **asked(input_ratio=0.5 if version == "0.8" else 1.0))
+        after[version] = chance.numpy.gamma(1.0, 1.0)
+    plain = np.random.RandomState(0)
+    plain.randint(0, tokens.vocab_size, size=0)
+    plain.randint(20, 21, size=2)
+    plain.randint(6, 7, size=2)
+    plain.randint(0, tokens.vocab_size, size=2)
+    assert after["0.6"] == plain.gamma(1.0, 1.0)
+
+
+def test_a_batch_is_one_request_with_several_texts(tokens):
+    one = random_text.samples(tokens, Chance(0), "2026", 5, **asked())
+    batched = random_text.samples(tokens, Chance(0), "2026", 5, **asked(batch=2))
+    assert [sample.prompt for sample in batched] == [
+        [sample.prompt for sample in one[first : first + 2]] for first in (0, 2, 4)
+    ]
+    assert [sample.prompt_len for sample in batched] == [
+        sum(sample.prompt_len for sample in one[first : first + 2]) for first in (0, 2, 4)
+    ]
+
+
+def test_an_input_length_that_special_tokens_use_up_is_refused(tokens):
+    with pytest.raises(UsageError, match="random-input-len 1"):
+        random_text.samples(tokens, Chance(0), "2026", 1, **asked(input_len=1))
+
+
+def test_0_8_refuses_a_range_ratio_of_1_and_0_6_means_fixed_lengths_by_it(tokens):
+    with pytest.raises(UsageError, match="random-range-ratio"):
+        random_text.samples(tokens, Chance(0), "0.8", 1, **asked(input_ratio=1.0))
+    found = random_text.samples(tokens, Chance(0), "0.6", 4, **asked(input_ratio=1.0))
+    assert {sample.prompt_len for sample in found} == {20}
+
+
+def test_rerank_shares_one_query_and_counts_it_for_every_document(tokens):
+    found = random_rerank.samples(tokens, 5, seed=1, input_len=30, ratio=0.0, batch=2)
+    assert {sample.prompt[0] for sample in found} == {found[0].prompt[0]}
+    assert [len(sample.prompt) - 1 for sample in found] == [2, 2, 1]
+    (query,) = tokens.encode([found[0].prompt[0]])
+    documents = tokens.encode(found[2].prompt[1:])
+    assert found[2].prompt_len == len(query) + 1 + sum(map(len, documents))
+
+
+def test_prefix_repetition_leaves_the_remainder_out_and_its_requests_have_no_ids(tokens):
+    chance = Chance(5)
+    found = prefix_repetition.samples(
+        tokens, chance, 11, seed=5, prefix_len=8, suffix_len=4, prefixes=3, output_len=2, shuffle=False
+    )
+    assert len(found) == 9
+    assert {sample.number for sample in found} == {None}
+    draw = np.random.RandomState(5)
+
+    def fitted(length):
+        def more(n):
+            return draw.randint(0, tokens.vocab_size, size=n).tolist()
+
+        return plainly_fitted(tokens, more(length), length, more)[1]
+
+    plain = []
+    for _ in range(3):
+        prefix = fitted(8)
+        plain += [tokens.decode([prefix + fitted(4)])[0] for _ in range(3)]
+    assert [sample.prompt for sample in found] == plain
+    with pytest.raises(UsageError, match="num-prompts 2"):
+        prefix_repetition.samples(
+            tokens, chance, 2, seed=5, prefix_len=8, suffix_len=4, prefixes=3, output_len=2
+        )
