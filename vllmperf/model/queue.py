@@ -49,6 +49,7 @@ class Chain:
     service_ms: float
     in_service: float
     in_system: float
+    max_batch: int
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,7 @@ class Model(Protocol):
     def service_ms(self, n: Floats, shape: Shape) -> Floats:
         """How long each of n requests is in service."""
 
-    def latencies(self, chain: Chain, shape: Shape, max_batch: int) -> Latencies: ...
-
-    def fitted(self, shape: Shape, max_batch: int) -> Model:
-        """The model with what it takes from shape and batch filled in."""
+    def latencies(self, chain: Chain, shape: Shape) -> Latencies: ...
 
 
 @dataclass(frozen=True)
@@ -90,18 +88,15 @@ class FourParameter:
     gamma: float
     delta: float
 
-    def fitted(self, shape: Shape, max_batch: int) -> FourParameter:
-        return self
-
     def service_ms(self, n: Floats, shape: Shape) -> Floats:
         prefill = self.gamma + self.delta * shape.input_tokens * n
         return prefill + (shape.output_tokens - 1) * (self.alpha + self.beta * n)
 
-    def latencies(self, chain: Chain, shape: Shape, max_batch: int) -> Latencies:
+    def latencies(self, chain: Chain, shape: Shape) -> Latencies:
         gaps = shape.output_tokens - 1
         slope = self.delta * shape.input_tokens + self.beta * gaps
         batch = (chain.service_ms - self.gamma - self.alpha * gaps) / slope if slope > 0 else chain.in_service
-        batch = min(max(batch, 0.0), float(max_batch))
+        batch = min(max(batch, 0.0), float(chain.max_batch))
         prefill = self.gamma + self.delta * shape.input_tokens * batch
         return Latencies(chain.wait_ms + prefill, self.alpha + self.beta * batch, batch)
 
@@ -113,9 +108,6 @@ class ThreeParameter:
     alpha: float
     beta: float
     gamma: float
-
-    def fitted(self, shape: Shape, max_batch: int) -> ThreeParameter:
-        return self
 
     def _iteration(self, n: Floats, shape: Shape) -> Floats:
         tokens_in, tokens_out = shape.input_tokens, shape.output_tokens
@@ -130,7 +122,7 @@ class ThreeParameter:
         decode = self._iteration(n, shape) + self.beta + self.gamma * context
         return self._prefill(n, shape) + shape.output_tokens * decode
 
-    def latencies(self, chain: Chain, shape: Shape, max_batch: int) -> Latencies:
+    def latencies(self, chain: Chain, shape: Shape) -> Latencies:
         prefill = float(self._prefill(np.array(chain.in_service), shape))
         itl = (chain.service_ms - prefill) / shape.output_tokens
         return Latencies(chain.wait_ms + prefill + itl, itl, chain.in_service)
@@ -175,11 +167,15 @@ class Chunked:
     def service_ms(self, n: Floats, shape: Shape) -> Floats:
         return (self.chunks + shape.output_tokens) * (self.alpha + n * self._per_request(shape))
 
-    def latencies(self, chain: Chain, shape: Shape, max_batch: int) -> Latencies:
+    def latencies(self, chain: Chain, shape: Shape) -> Latencies:
         others = (chain.in_service - 1) * self._per_request(shape)
         prefill = self.chunks * (self.alpha + others) + self._prompt(shape)
         itl = (chain.service_ms - prefill) / shape.output_tokens
         return Latencies(chain.wait_ms + prefill + itl, itl, chain.in_service)
+
+
+def _fitted(model: Model, shape: Shape, max_batch: int) -> Model:
+    return model.fitted(shape, max_batch) if isinstance(model, Chunked) else model
 
 
 def chain(rate_per_s: float, service_ms: Floats, places: int) -> Chain:
@@ -196,18 +192,18 @@ def chain(rate_per_s: float, service_ms: Floats, places: int) -> Chain:
     in_system = float(share @ i)
     in_service = float(share @ np.minimum(i, len(batch)))
     response, service = in_system / through, in_service / through
-    return Chain(through * 1000, response, response - service, service, in_service, in_system)
+    return Chain(through * 1000, response, response - service, service, in_service, in_system, len(batch))
 
 
 def max_rate(model: Model, shape: Shape, max_batch: int) -> float:
     """The upper end of the valid range of rates: 0.999 of mu(N)."""
-    fitted = model.fitted(shape, max_batch)
+    fitted = _fitted(model, shape, max_batch)
     return USABLE * max_batch / float(fitted.service_ms(np.array(float(max_batch)), shape)) * 1000
 
 
 def min_rate(model: Model, shape: Shape, max_batch: int) -> float:
     """The lower end: a thousandth of mu(1)."""
-    fitted = model.fitted(shape, max_batch)
+    fitted = _fitted(model, shape, max_batch)
     return (1 - USABLE) / float(fitted.service_ms(np.array(1.0), shape)) * 1000
 
 
@@ -221,9 +217,9 @@ def analyze(
     if rate_per_s <= 0 or max_batch < 1 or shape.input_tokens < 0 or shape.output_tokens < 1:
         raise UsageError("rate, batch and output tokens must be positive, at least one output token")
     places = max_batch + (QUEUE_PER_PLACE * max_batch if queue is None else queue)
-    fitted = model.fitted(shape, max_batch)
+    fitted = _fitted(model, shape, max_batch)
     steady = chain(rate_per_s, fitted.service_ms(np.arange(1.0, max_batch + 1), shape), places)
-    return Answer(steady, fitted.latencies(steady, shape, max_batch), max_rate(fitted, shape, max_batch))
+    return Answer(steady, fitted.latencies(steady, shape), max_rate(fitted, shape, max_batch))
 
 
 def largest_rate(
@@ -241,18 +237,16 @@ def largest_rate(
     As WVA's Size(): each goal is searched by bisection in the valid range; a goal of tokens/s keeps a tenth of the
     capacity unused. UsageError when even the smallest valid rate misses a goal.
     """
-    top = max_rate(model, shape, max_batch)
+    low, top = min_rate(model, shape, max_batch), max_rate(model, shape, max_batch)
+
+    def seen(rate: float) -> Latencies:
+        return analyze(model, shape, rate, max_batch, queue).latencies
+
     bounds = {"capacity": top}
-    goals: dict[str, tuple[float | None, Callable[[Latencies], float]]] = {
-        "ttft": (ttft_ms, lambda seen: seen.ttft_ms),
-        "itl": (itl_ms, lambda seen: seen.itl_ms),
-    }
-    for name, (goal, value) in goals.items():
-        if goal is not None:
-            bounds[name] = _largest(
-                name, goal, lambda rate, value=value: value(analyze(model, shape, rate, max_batch, queue).latencies),
-                min_rate(model, shape, max_batch), top,
-            )  # fmt: skip
+    if ttft_ms is not None:
+        bounds["ttft"] = _largest("TTFT", ttft_ms, lambda rate: seen(rate).ttft_ms, low, top)
+    if itl_ms is not None:
+        bounds["itl"] = _largest("ITL", itl_ms, lambda rate: seen(rate).itl_ms, low, top)
     if output_tokens_per_s is not None:
         bounds["tps"] = top * (1 - TPS_MARGIN)
         if bounds["tps"] * shape.output_tokens < output_tokens_per_s:
@@ -267,7 +261,7 @@ def largest_rate(
 def _largest(name: str, goal: float, value: Callable[[float], float], low: float, high: float) -> float:
     if value(low) > goal:
         raise UsageError(
-            f"even a request alone has a {name.upper()} of {value(low):.4g} ms by this model, more than {goal:g}"
+            f"even a request alone has {value(low):.4g} ms of {name} by this model, more than the goal of {goal:g}"
         )
     if value(high) <= goal:
         return high
