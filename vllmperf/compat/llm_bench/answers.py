@@ -43,12 +43,12 @@ def answers(batch: _engine.Batch, provider: str, options: Options) -> list[Answe
 
 
 def _answer(row: Row, found: Content) -> Answer:
-    sent_ns, end_ns = int(row.record["sent_ns"]), int(row.record["end_ns"])
+    sent_ns, end_ns = row.record["sent_ns"], row.record["end_ns"]
     headers_ns = row.known("first_byte_ns")
     return Answer(
-        index=int(row.record["index"]),
+        index=row.record["index"],
         end_s=end_ns / NS,
-        slot_wait_s=int(row.record["slot_wait_ns"]) / NS,
+        slot_wait_s=row.record["slot_wait_ns"] / NS,
         total_s=(end_ns - sent_ns) / NS,
         headers_s=((end_ns if headers_ns is None else headers_ns) - sent_ns) / NS,
         first_s=None if found.first_ns is None else (found.first_ns - sent_ns) / NS,

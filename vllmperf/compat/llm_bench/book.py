@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from vllmperf.compat.llm_bench.answers import Answer
+from vllmperf.compat.llm_bench.counting import token_count
 from vllmperf.compat.llm_bench.log import Log
 from vllmperf.compat.llm_bench.options import Options
-from vllmperf.compat.llm_bench.prompts import tokenizer_of
 from vllmperf.compat.llm_bench.sending import Asked
 from vllmperf.compat.llm_bench.stats import Stats
 
@@ -29,7 +29,7 @@ class Book:
         self.exceptions = self.successes = 0
         self._shown: Counter[str] = Counter()
         self._options, self._path, self._log = options, path, log
-        self._tokenizer = tokenizer_of(options) if options.is_old else None
+        self._count = token_count(options) if options.is_old else None
         self._wants_reset = options.is_old and options.qps is not None
 
     def say(self, text: str, level: str = "INFO") -> None:
@@ -101,9 +101,9 @@ class Book:
             self._add("prompt_tokens", prompt_tokens, answer)
 
     def _tokens(self, answer: Answer) -> int:
-        if self._tokenizer is None:
+        if self._count is None:
             return answer.content.tokens or 0
-        counted, told = self._tokenizer.count(answer.text), answer.content.tokens
+        counted, told = self._count(answer.text), answer.content.tokens
         if told is not None and told != counted:
             print(f"WARNING: tokenizer token count {counted} != {told} received from server")
         return counted if told is None else told

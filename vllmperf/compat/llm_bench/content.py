@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +22,14 @@ USAGE = _engine.TOKENS_SOURCES.index("usage")
 class Row:
     """A request as the engine kept it: its record, the stamps of its chunks, its text and its error."""
 
-    record: Any
+    record: dict[str, int]
     arrived_ns: NDArray[np.int64]
     text: str
     error: str
 
     def known(self, name: str) -> int | None:
         """A field of the record; None when it did not happen."""
-        value = int(self.record[name])
+        value = self.record[name]
         return None if value == _engine.NONE else value
 
 
@@ -55,10 +54,12 @@ def rows(batch: _engine.Batch) -> Iterator[Row]:
     """The requests of a batch."""
     stamps = np.frombuffer(batch["stamps"], dtype=np.dtype(_engine.STAMP_DTYPE))["arrived_ns"]
     at, stamp, data = 0, 0, batch["bytes"]
-    for record in np.frombuffer(batch["records"], dtype=np.dtype(_engine.RECORD_DTYPE)):
-        middle = at + int(record["text_len"])
-        end = middle + int(record["error_len"])
-        next_stamp = stamp + int(record["n_chunk_stamps"])
+    layout = np.dtype(_engine.RECORD_DTYPE)
+    for values in np.frombuffer(batch["records"], dtype=layout).tolist():
+        record = dict(zip(layout.names or (), values, strict=True))
+        middle = at + record["text_len"]
+        end = middle + record["error_len"]
+        next_stamp = stamp + record["n_chunk_stamps"]
         text, error = (part.decode("utf-8", "replace") for part in (data[at:middle], data[middle:end]))
         yield Row(record, stamps[stamp:next_stamp], text, error)
         at, stamp = end, next_stamp
@@ -66,7 +67,7 @@ def rows(batch: _engine.Batch) -> Iterator[Row]:
 
 def content(row: Row, provider: str, options: Options) -> Content:
     """What a whole answer says; of one that the engine found wanting, nothing but why."""
-    outcome = int(row.record["outcome"])
+    outcome = row.record["outcome"]
     if outcome in UNREADABLE:
         return Content(unreadable=row.error)
     if outcome != COMPLETED:
@@ -79,7 +80,7 @@ def content(row: Row, provider: str, options: Options) -> Content:
 
 def _scanned(row: Row, options: Options) -> Content:
     """As the engine read it. Without usage a stream does not tell tokens: a chunk need not be one."""
-    is_told = int(row.record["tokens_source"]) == USAGE
+    is_told = row.record["tokens_source"] == USAGE
     return Content(
         text=row.text.replace("\0", ""),  # stands between choices
         first_ns=row.known("first_token_ns" if options.streams else "last_token_ns"),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vllmperf.compat.llm_bench.counting import token_count
 from vllmperf.compat.llm_bench.options import Options
 from vllmperf.compat.llm_bench.texts import code, limericks
 from vllmperf.errors import UsageError
@@ -66,11 +67,11 @@ def _json_lines(name: str) -> list[dict[str, Any]]:
 
 def _padded(options: Options, generator: random.Random) -> Iterator[tuple[Prompt, int | None]]:
     source = _source(options)
-    tokenizer = tokenizer_of(options)
+    count = token_count(options)
     if isinstance(source, str):
-        tokens = tokenizer.count(source) if tokenizer else None
-        return _repeated(options, source, tokens, generator)
-    return _drawn(options, source, tokenizer, generator)
+        return _repeated(options, source, count(source) if count else None, generator)
+    counts = [count(row["prompt"]) if count else None for row in source]
+    return _drawn(options, source, counts, generator)
 
 
 def _source(options: Options) -> str | list[dict[str, Any]]:
@@ -104,9 +105,8 @@ def _repeated(
 
 
 def _drawn(
-    options: Options, rows: list[dict[str, Any]], tokenizer: Tokenizer | None, generator: random.Random
+    options: Options, rows: list[dict[str, Any]], counts: list[int | None], generator: random.Random
 ) -> Iterator[tuple[Prompt, int | None]]:
-    counts = [tokenizer.count(row["prompt"]) if tokenizer else None for row in rows]
     while True:
         i = generator.randrange(len(rows))
         text = letters(rows[i]["prompt"], generator) if options.prompt_randomize else rows[i]["prompt"]
@@ -139,9 +139,9 @@ def _cycle(rows: list[dict[str, Any]]) -> Iterator[tuple[Prompt, int | None]]:
 def _texts(options: Options, generator: random.Random) -> Iterator[tuple[Prompt, int | None]]:
     if options.dataset not in QUESTIONS:
         raise UsageError(f"--dataset is {options.dataset!r}: give limericks, code, or @FILE.jsonl")
-    tokenizer = tokenizer_of(options)
-    if tokenizer is None:
+    if not options.tokenizer:
         raise UsageError(f"--dataset {options.dataset} needs --tokenizer FOLDER to know lengths")
+    tokenizer = Tokenizer(options.tokenizer)
     texts = limericks() if options.dataset == "limericks" else code()
     counted = [(text, tokenizer.count(text, special=False)) for text in texts]
     question = "\n\n" + (options.prompt or QUESTIONS[options.dataset])
@@ -197,8 +197,3 @@ def _template_tokens(options: Options, tokenizer: Tokenizer) -> int:
     except Exception as error:  # a template may raise anything
         print(f"llm_bench: prompts leave out the chat template's tokens: {error}", file=sys.stderr)
         return 0
-
-
-def tokenizer_of(options: Options) -> Tokenizer | None:
-    """The tokenizer that was named."""
-    return Tokenizer(options.tokenizer) if options.tokenizer else None

@@ -96,7 +96,7 @@ class Stats:
         """A sample that came at at_s."""
         self.entry(method, name).add(value)
         self.total.add(value)
-        self.last_s = at_s
+        self.last_s = at_s if self.last_s is None else max(at_s, self.last_s)
 
     def fail(self, method: str, name: str, error: str) -> None:
         """The sample just added was a failure."""
