@@ -21,7 +21,7 @@ def add_output_arguments(
     parser: argparse.ArgumentParser,
     json_help: str = "print one JSON object (docs/startup.md) instead of the table",
 ) -> None:
-    """--json, --csv FILE, --html FILE, --detail."""
+    """--json, --csv FILE, --html FILE, --detail, --group SET=PATTERN, --against FILE."""
     group = parser.add_argument_group("output")
     group.add_argument("--json", action="store_true", help=json_help)
     group.add_argument("--csv", metavar="FILE", help="write one row a start and phase to FILE (-: to stdout)")
@@ -29,6 +29,27 @@ def add_output_arguments(
     group.add_argument(
         "--detail", action="store_true", help="the waterfall of every start, however many there are"
     )
+    group.add_argument(
+        "--group",
+        metavar="SET=PATTERN",
+        action="append",
+        type=_pattern,
+        default=[],
+        help="starts whose name fits the pattern are a set; sets are compared: --group 'cold=c*' --group 'warm=w*'",
+    )
+    group.add_argument(
+        "--against",
+        metavar="FILE",
+        type=Path,
+        help="compare with the starts of FILE, which `vllmperf startup --json` printed",
+    )
+
+
+def _pattern(text: str) -> tuple[str, str]:
+    name, _, pattern = text.partition("=")
+    if not name or not pattern:
+        raise argparse.ArgumentTypeError(f"{text!r} is not SET=PATTERN, such as cold='cold-*'")
+    return name, pattern
 
 
 def check_outputs(args: argparse.Namespace) -> None:
@@ -39,6 +60,10 @@ def check_outputs(args: argparse.Namespace) -> None:
     for flag in TO_FILE:
         if (target := getattr(args, flag)) and target != STDOUT:
             _check_target(flag, Path(target))
+    if args.against is not None:
+        from vllmperf.report.startup.sets import read_json
+
+        read_json(args.against)
 
 
 def _check_target(flag: str, path: Path) -> None:
@@ -63,7 +88,8 @@ def write_outputs(
     """
     from vllmperf.report.startup.table import print_starts
 
-    problems = [
+    starts, problem = _in_sets(starts, args)
+    problems = [problem] + [
         _try_to_put(target, write, starts)
         for target, write in ((args.csv, _write_csv), (args.html, _write_page))
         if target
@@ -74,6 +100,17 @@ def write_outputs(
         print_starts(starts, detail=args.detail)
     for problem in filter(None, problems):
         raise problem
+
+
+def _in_sets(starts: Sequence[Start], args: argparse.Namespace) -> tuple[Sequence[Start], UsageError | None]:
+    """The starts with their sets; as they are where that is not possible, and why it is not."""
+    from vllmperf.report.startup import sets
+
+    try:
+        found = sets.grouped(starts, args.group) if args.group else starts
+        return (found if args.against is None else sets.against(sets.read_json(args.against), found)), None
+    except UsageError as error:
+        return starts, error
 
 
 def _write_csv(starts: Sequence[Start], file: TextIO) -> None:

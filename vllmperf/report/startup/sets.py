@@ -1,0 +1,109 @@
+"""Which starts are held against which: sets by name, or an earlier measurement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from vllmperf.errors import UsageError
+from vllmperf.report.startup.json import SCHEMA
+from vllmperf.startup.result import NS_PER_S, Failure, Phase, Start
+
+BEFORE, NOW = "before", "now"
+
+
+def grouped(starts: Sequence[Start], patterns: Sequence[tuple[str, str]]) -> list[Start]:
+    """Starts with their sets: patterns are (set, shell pattern of a start's name), the first that fits counts.
+
+    Raises UsageError for a pattern that no start fits.
+    """
+    found = [replace(start, group=_group(start, patterns)) for start in starts]
+    for name, pattern in patterns:
+        if not any(fnmatchcase(start.name, pattern) for start in starts):
+            raise UsageError(
+                f"--group {name}={pattern}: no start has such a name; there are {_names(starts)}"
+            )
+    return found
+
+
+def _group(start: Start, patterns: Sequence[tuple[str, str]]) -> str | None:
+    return next((name for name, pattern in patterns if fnmatchcase(start.name, pattern)), start.group)
+
+
+def _names(starts: Sequence[Start]) -> str:
+    names = [start.name for start in starts]
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def against(earlier: Sequence[Start], starts: Sequence[Start]) -> list[Start]:
+    """Both measurements as two sets. Sets within the earlier one are taken together."""
+    before = [replace(start, group=BEFORE) for start in earlier]
+    return [*before, *(replace(start, group=start.group or NOW) for start in starts)]
+
+
+def read_json(path: Path) -> list[Start]:
+    """The starts of a file that `vllmperf startup --json` printed: phases, totals, failures, without their logs.
+
+    Raises UsageError when it cannot be read or is something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["schema"] != SCHEMA:
+            raise UsageError(
+                f"{path} has schema {found['schema']!r}, this vllmperf reads {SCHEMA}: measure again"
+            )
+        return [_start(each) for each in found["starts"]]
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{path} is not what `vllmperf startup --json` prints") from None
+
+
+def _start(found: Mapping[str, Any]) -> Start:
+    origin = _instant(found["origin_utc"])
+    base = origin or 0
+    end = found["total_s"] if found["reached"] else None
+    return Start(
+        name=found["name"],
+        origin=found["origin"],
+        end=found["end"],
+        origin_ns=base,
+        end_ns=None if end is None else base + round(end * NS_PER_S),
+        phases=tuple(_phase(each, base) for each in found["phases"]),
+        group=found["group"],
+        reached=found["reached"],
+        failure=None if found["failure"] is None else Failure(**found["failure"]),
+        restarts=found["restarts"],
+        facts=found["facts"],
+        evidence=tuple(found["evidence"]),
+        notes=tuple(found["notes"]),
+    )
+
+
+def _instant(text: str | None) -> int | None:
+    if text is None:
+        return None
+    at = datetime.fromisoformat(text)
+    return int(at.timestamp()) * NS_PER_S + at.microsecond * 1000
+
+
+def _phase(found: Mapping[str, Any], base: int) -> Phase:
+    def instant(offset: float | None) -> int | None:
+        return None if offset is None else base + round(offset * NS_PER_S)
+
+    return Phase(
+        found["name"],
+        instant(found["start_s"]),
+        instant(found["end_s"]),
+        found["source"],
+        found["resolution_s"],
+        found["rank"],
+        found["critical"],
+        found["reported_s"],
+        found["detail"],
+    )
