@@ -45,7 +45,7 @@ class Cycle:
     takes: float  # s
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StartupScript:
     """One start of a simulated vLLM. Durations are seconds; what a release or a platform does not have (compiling in V0
     or with `eager`, graphs on a CPU, kernel warm-up before 0.10) takes no time whatever is said here.
@@ -114,6 +114,11 @@ class StartupScript:
         if re.fullmatch(r"\d+\.\d+(\.\d+)?", self.release) is None or self.number < (0, 7, 3):
             raise wrong("version", self.version, f"a release from 0.7.3 on, such as {', '.join(VERSIONS)}")
         self._check_together()
+
+    def __repr__(self) -> str:
+        """Only what differs from the default."""
+        told = ((each.name, getattr(self, each.name), each.default) for each in fields(self))
+        return f"StartupScript({', '.join(f'{name}={value!r}' for name, value, usual in told if value != usual)})"
 
     def _check_together(self) -> None:
         if self.dp > 1 and self.number < (0, 10, 2):

@@ -326,7 +326,7 @@ def _v1_cache(course: Course, rank: Rank) -> None:
     words: dict[str, Any] = {"tokens": tokens, "length": length, "times": tokens / length}
     if script.number < (0, 8, 0):
         course.say("gpu_blocks", engine, blocks=script.num_gpu_blocks)
-        course.note("num_gpu_blocks", "", script.num_gpu_blocks)
+        course.note("num_gpu_blocks", str(rank.index), script.num_gpu_blocks)
         return
     device = "CPU" if script.platform == "cpu" and course.style.at_least("0.30.0") else "GPU"
     course.say("kv_tokens", engine, device=device, **words)
@@ -375,11 +375,11 @@ def _capture_bars(course: Course, end: int) -> None:
 
 
 def engine_finish(course: Course) -> None:
-    course.spend("engine_finish")
     script, style = course.script, course.style
-    seconds = (course.now - course.engine_began) / NS_PER_S
     if style.at_least("0.22.0") and script.platform == "cuda":
         course.say("jit_monitor", next(course.speakers).process)
+    course.spend("engine_finish")
+    seconds = (course.now - course.engine_began) / NS_PER_S
     compiling: dict[str, Any] = {}
     if style.at_least("0.20.0") and script.has("compile"):
         compiling["compilation"] = max(course.plan.said["torch_compile_total_s"].values())
@@ -391,7 +391,7 @@ def engine_finish(course: Course) -> None:
     for index, _ in enumerate(course.engines):
         words: dict[str, Any] = {"engine": index, "blocks": script.num_gpu_blocks}
         if script.runner != "V0" and course.say("cache_blocks", course.front[0], **words):
-            course.note("num_gpu_blocks", "", script.num_gpu_blocks)
+            course.note("num_gpu_blocks", str(index), script.num_gpu_blocks)
 
 
 def _core_file(course: Course) -> str:
