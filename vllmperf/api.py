@@ -18,6 +18,7 @@ from vllmperf.plan import Plan
 
 if TYPE_CHECKING:
     from vllmperf.load.progress import Snapshot
+    from vllmperf.load.run import Enough
     from vllmperf.report.run import Run
 
 SIMULATED = "http://127.0.0.1:1"
@@ -83,7 +84,12 @@ def load(path: str | Path) -> Run:
     return Run(Path(path))
 
 
-def make_run(plan: Plan, record: Path | None, progress: bool | Callable[[Snapshot], None] = False) -> Run:
+def make_run(
+    plan: Plan,
+    record: Path | None,
+    progress: bool | Callable[[Snapshot], None] = False,
+    enough: Enough | None = None,
+) -> Run:
     """Carry a plan out and write its run file. The simulator of the plan runs inside for that long."""
     from vllmperf.load.ask import first_model
     from vllmperf.load.environment import environment
@@ -99,7 +105,7 @@ def make_run(plan: Plan, record: Path | None, progress: bool | Callable[[Snapsho
             folder = None if record else Folder()
             path = record or Path(str(folder)) / "run.vllmperf"
             with RunWriter(path, written, environment(), secrets=plan.secrets) as writer:
-                execute(prepared, writer, show)
+                execute(prepared, writer, show, enough)
     return Run(path, keep_alive=folder)
 
 

@@ -27,6 +27,8 @@ MOST_HINTED = 10_000
 NS = 1_000_000_000
 
 Progress = Callable[[Snapshot], None]
+Enough = Callable[[_engine.Batch, _engine.Counters], bool]
+"""Asked after each batch of finished requests: True ends the run at once."""
 
 
 class Writer(Protocol):
@@ -68,7 +70,9 @@ def ready(plan: Plan, model: str) -> Iterator[Ready]:
         yield Ready(plan, when.n, engine, feeder)
 
 
-def execute(run: Ready, writer: Writer, progress: Progress | None = None) -> str:
+def execute(
+    run: Ready, writer: Writer, progress: Progress | None = None, enough: Enough | None = None
+) -> str:
     """Carry a run out and write everything down. Gives "finished" or "interrupted"."""
     engine, watch = run.engine, Watch(run.asked, run.plan.duration_s)
     checkpoint_at = 0.0
@@ -80,6 +84,8 @@ def execute(run: Ready, writer: Writer, progress: Progress | None = None) -> str
             run.feeder.feed(counters["backlog"], elapsed_ns(counters))
             writer.append(batch)
             watch.take(batch)
+            if enough is not None and enough(batch, counters):
+                engine.stop(now=True)
             histograms = engine.histograms()
             if time.monotonic() >= checkpoint_at:
                 writer.checkpoint(counters, histograms)

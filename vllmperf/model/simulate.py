@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from vllmperf.sim.replay import Replay
 
 REQUESTS = 40_000
 WARM_UP = 0.1
@@ -63,13 +67,34 @@ def simulate(
     replica: Replica, load: Load, rate_per_s: float, requests: int = REQUESTS, seed: int = 0
 ) -> Outcome:
     """The same seed gives the same requests, at any rate: outcomes differ by the rate alone."""
-    from vllmperf.sim.replay import replay
-
     rng = np.random.default_rng(seed)
     arrival_s = np.cumsum(rng.exponential(1.0, requests)) / rate_per_s
     prompts = _lengths(rng, load.input_tokens, load.input_spread, requests)
     outputs = _lengths(rng, load.output_tokens, load.output_spread, requests)
-    done = replay(
+    done = serve(replica, prompts, outputs, arrival_s)
+    kept = slice(int(WARM_UP * requests), None)
+    last = done.requests["last_token_ns"]
+    span_s = (last[kept].max() - arrival_s[kept][0] * 1e9) / 1e9
+    return Outcome(
+        rate_per_s=rate_per_s,
+        ttft_ms=done.ttft_ms[kept],
+        itl_ms=done.tpot_ms[kept],
+        queue_ms=done.queue_ms[kept],
+        throughput_per_s=len(arrival_s[kept]) / span_s,
+        output_tokens_per_s=float(outputs[kept].sum()) / span_s,
+    )
+
+
+def serve(
+    replica: Replica,
+    prompts: NDArray[np.int64],
+    outputs: NDArray[np.int64],
+    arrival_s: NDArray[np.float64],
+) -> Replay:
+    """The replica's answers to these very requests."""
+    from vllmperf.sim.replay import replay
+
+    return replay(
         prompts,
         outputs,
         arrival_s=arrival_s,
@@ -83,17 +108,6 @@ def simulate(
         max_num_batched_tokens=replica.max_num_batched_tokens,
         enable_prefix_caching=False,
         num_gpu_blocks=_blocks(replica, prompts, outputs),
-    )
-    kept = slice(int(WARM_UP * requests), None)
-    last = done.requests["last_token_ns"]
-    span_s = (last[kept].max() - arrival_s[kept][0] * 1e9) / 1e9
-    return Outcome(
-        rate_per_s=rate_per_s,
-        ttft_ms=done.ttft_ms[kept],
-        itl_ms=done.tpot_ms[kept],
-        queue_ms=done.queue_ms[kept],
-        throughput_per_s=len(arrival_s[kept]) / span_s,
-        output_tokens_per_s=float(outputs[kept].sum()) / span_s,
     )
 
 

@@ -1,0 +1,147 @@
+"""The capacity that a fitted law stands for, held against what the server really did.
+
+The very requests of a recorded run (when they came, how long they were) are served once more by the law. Both sides have
+the same bursts and lulls, so that their difference is the law's error alone, not chance of the arrivals. It is taken
+as one factor on all times of the law, with its scatter over blocks of time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from vllmperf import _engine
+from vllmperf.model.goodput_test import COMPLETED, Limits
+from vllmperf.model.simulate import WARM_UP, Replica, serve
+
+NONE = _engine.NONE
+BLOCKS = 6
+NUDGE = 0.01
+REQUESTS = 40_000
+SEEDS = 4
+CLOSE = 0.002
+TIMES = ("alpha_ms", "beta_ms", "step_gamma_ms", "step_delta_ms", "front_ms")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """slowness: factor on all times of the law; log_deviation: of its logarithm, blocks: behind it."""
+
+    slowness: float
+    log_deviation: float
+    blocks: int
+
+
+def slowed(replica: Replica, factor: float) -> Replica:
+    """All times of the law times a factor."""
+    return replace(replica, **{name: getattr(replica, name) * factor for name in TIMES})
+
+
+def calibrate(runs: Sequence[NDArray[np.void]], replica: Replica) -> Calibration:
+    """runs: the requests of runs that were not cut short. ValueError when there is too little to compare."""
+    parts = [_blocks(requests, replica) for requests in runs]
+    factors, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if len(factors) < 3:
+        raise ValueError("too few requests to hold the law against")
+    weights = weights / weights.sum()
+    mean = float(weights @ factors)
+    spread = float(np.sqrt(np.sum(weights**2 * (factors - mean) ** 2) * len(factors) / (len(factors) - 1)))
+    return Calibration(float(np.exp(mean)), spread, len(factors))
+
+
+def _blocks(requests: NDArray[np.void], replica: Replica) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Logarithm of the factor that makes the law as slow as the server, and its weight, for blocks of requests."""
+    done = requests[
+        (requests["outcome"] == COMPLETED)
+        & (requests["prompt_tokens"] != NONE)
+        & (requests["output_tokens"] > 1)
+    ]
+    done = done[np.argsort(done["sent_ns"], kind="stable")]
+    if len(done) < 5 * BLOCKS:
+        return np.zeros(0), np.zeros(0)
+    seen = (done["last_token_ns"] - done["sent_ns"]) / 1e6
+    law, slower = (_latency_ms(slowed(replica, factor), done) for factor in (1.0, 1.0 + NUDGE))
+    parts = np.array_split(np.arange(len(done)), BLOCKS)
+    factors, weights = [], []
+    for part in parts:
+        slope = np.log(slower[part].sum() / law[part].sum()) / np.log(1 + NUDGE)
+        slope = max(slope, 0.5)
+        factors.append(np.log(seen[part].sum() / law[part].sum()) / slope)
+        weights.append(len(part) * slope)
+    return np.array(factors), np.array(weights)
+
+
+def _latency_ms(replica: Replica, requests: NDArray[np.void]) -> NDArray[np.float64]:
+    sent = (requests["sent_ns"] - requests["sent_ns"][0]) / 1e9
+    done = serve(
+        replica, requests["prompt_tokens"].astype(np.int64), requests["output_tokens"].astype(np.int64), sent
+    )
+    return (done.requests["last_token_ns"] - done.requests["arrival_ns"]) / 1e6
+
+
+def law_capacity(
+    replica: Replica,
+    lengths: tuple[NDArray[np.int64], NDArray[np.int64]],
+    limits: Limits,
+    seeds: int = SEEDS,
+    requests: int = REQUESTS,
+) -> tuple[float, float]:
+    """(rate/s, deviation of its logarithm by chance of the simulation). lengths: of prompts and outputs as seen."""
+    found = [_largest(replica, lengths, limits, seed, requests) for seed in range(seeds)]
+    spread = float(np.std(np.log(found), ddof=1) / np.sqrt(seeds)) if seeds > 1 else 0.0
+    return float(np.exp(np.mean(np.log(found)))), spread
+
+
+def _largest(
+    replica: Replica,
+    lengths: tuple[NDArray[np.int64], NDArray[np.int64]],
+    limits: Limits,
+    seed: int,
+    requests: int,
+) -> float:
+    rng = np.random.default_rng(seed)
+    unit = np.cumsum(rng.exponential(1.0, requests))
+    rows = rng.integers(0, len(lengths[0]), requests)
+    prompts, outputs = lengths[0][rows], lengths[1][rows]
+    low, high = 0.0, _most(replica, prompts, outputs)
+    while high - low > CLOSE * high:
+        middle = (low + high) / 2
+        if _share(replica, prompts, outputs, unit / middle, limits) >= limits.share:
+            low = middle
+        else:
+            high = middle
+    return low or high
+
+
+def _most(replica: Replica, prompts: NDArray[np.int64], outputs: NDArray[np.int64]) -> float:
+    share = replica.max_num_seqs / float(outputs.mean())
+    step_ms = replica.alpha_ms + replica.beta_ms * replica.max_num_seqs
+    step_ms += replica.step_delta_ms * float(prompts.mean()) * share
+    return share / step_ms * 1000
+
+
+def _share(
+    replica: Replica,
+    prompts: NDArray[np.int64],
+    outputs: NDArray[np.int64],
+    arrival_s: NDArray[np.float64],
+    limits: Limits,
+) -> float:
+    done = serve(replica, prompts, outputs, arrival_s)
+    kept = np.ones(len(prompts), dtype=bool)
+    if limits.ttft_ms is not None:
+        kept &= done.ttft_ms <= limits.ttft_ms
+    if limits.itl_ms is not None:
+        kept &= ~(done.tpot_ms > limits.itl_ms)
+    return float(kept[int(WARM_UP * len(kept)) :].mean())
+
+
+def interval(rate: float, calibration: Calibration, chance: float) -> tuple[float, float]:
+    """95 % ends of the capacity: the rate falls as the law's times grow."""
+    deviation = float(np.hypot(calibration.log_deviation, chance))
+    half = float(stats.t.ppf(0.975, max(calibration.blocks - 1, 1))) * deviation
+    return float(rate * np.exp(-half)), float(rate * np.exp(half))

@@ -1,0 +1,101 @@
+"""Does a replica keep its SLO at this rate? A test in several looks, with a stated rate of wrong answers.
+
+Requests near in time fail together, so they are taken in batches, and the batches are what is counted. At each look
+the share of bad requests gets a one-sided bound on both sides by Student's t over the batches; the allowed error is
+shared evenly among the looks. A queue that still grows makes no answer: it is looked at again later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from vllmperf import _engine
+
+NS = 1e9
+BATCHES = 10
+ERROR = 0.05
+"""Chance of a wrong "pass" or "fail" over all looks of one step, each."""
+LOOKS = 5
+GROWING = 1.3
+"""More requests in flight in the last third than in the middle one, by this factor: the queue still fills."""
+COMPLETED = _engine.OUTCOMES.index("completed")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Upper limits in ms of a request's TTFT (from its scheduled time) and of its mean ITL; None: no limit.
+    share: of the requests that must keep them."""
+
+    ttft_ms: float | None
+    itl_ms: float | None
+    share: float = 0.99
+
+
+@dataclass(frozen=True)
+class Answer:
+    """verdict: "pass", "fail" or "unclear"; bad: share of bad requests, with its bounds; n: requests counted."""
+
+    verdict: str
+    bad: float | None
+    low: float
+    high: float
+    n: int
+
+
+def good(requests: NDArray[np.void], limits: Limits) -> NDArray[np.bool_]:
+    """Which requests kept the limits; what did not complete did not."""
+    done: NDArray[np.bool_] = requests["outcome"] == COMPLETED
+    if limits.ttft_ms is not None:
+        done = done & ((requests["first_token_ns"] - requests["scheduled_ns"]) / 1e6 <= limits.ttft_ms)
+    if limits.itl_ms is not None:
+        tokens = requests["output_tokens"]
+        span = (requests["last_token_ns"] - requests["first_token_ns"]) / 1e6
+        done = done & (span <= limits.itl_ms * np.maximum(tokens - 1, 1))
+    return done
+
+
+def answer(
+    scheduled_ns: NDArray[np.int64], kept: NDArray[np.bool_], end_ns: NDArray[np.int64], limits: Limits
+) -> Answer:
+    """Judge requests in order of their scheduled time; a still unfinished one has an end in the far future and
+    kept False only when it is surely bad."""
+    order = np.argsort(scheduled_ns, kind="stable")
+    bad = ~kept[order]
+    n = len(bad)
+    if n < 2 * BATCHES:
+        return Answer("unclear", float(bad.mean()) if n else None, 0.0, 1.0, n)
+    means = np.array([part.mean() for part in np.array_split(bad, BATCHES)])
+    level = 1 - ERROR / LOOKS
+    half = float(stats.t.ppf(level, BATCHES - 1)) * means.std(ddof=1) / np.sqrt(BATCHES)
+    depth = max(_in_flight(scheduled_ns, end_ns), 1.0)
+    floor = -np.log(ERROR / LOOKS) * min(depth, n / 4) / n  # nothing bad among n/depth independent groups
+    share = float(bad.mean())
+    low, high = max(share - half, 0.0), min(max(share + half, floor), 1.0)
+    allowed = 1 - limits.share
+    growing = _grows(scheduled_ns, end_ns)
+    if low > allowed or (growing and share > 5 * allowed):
+        verdict = "fail"
+    else:
+        verdict = "pass" if high < allowed and not growing else "unclear"
+    return Answer(verdict, share, low, high, n)
+
+
+def _in_flight(scheduled_ns: NDArray[np.int64], end_ns: NDArray[np.int64]) -> float:
+    last = scheduled_ns.max()
+    span = max(float(last - scheduled_ns.min()), 1.0)
+    return float(np.sum(np.minimum(end_ns, last) - scheduled_ns)) / span
+
+
+def _grows(scheduled_ns: NDArray[np.int64], end_ns: NDArray[np.int64]) -> bool:
+    edges = np.linspace(scheduled_ns.min(), scheduled_ns.max(), 4)
+    depth = [
+        float(
+            np.sum(np.clip(np.minimum(end_ns, high) - np.maximum(scheduled_ns, low), 0, None)) / (high - low)
+        )
+        for low, high in zip(edges[1:-1], edges[2:], strict=True)
+    ]
+    return depth[1] > GROWING * depth[0] + 2
