@@ -69,7 +69,8 @@ def _padded(options: Options, generator: random.Random) -> Iterator[tuple[Prompt
     source = _source(options)
     count = token_count(options)
     if isinstance(source, str):
-        return _repeated(options, source, count(source) if count else None, generator)
+        sample = letters(source, generator) if options.prompt_randomize else source
+        return _repeated(options, source, count(sample) if count else None, generator)
     counts = [count(row["prompt"]) if count else None for row in source]
     return _drawn(options, source, counts, generator)
 
