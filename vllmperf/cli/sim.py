@@ -124,8 +124,9 @@ def run(args: argparse.Namespace) -> int:
         shown = dict(settings)
         startup = startup_of(args, settings)
         with Server(startup, args.startup_log, **settings) as server:
-            # The log is alone on its stream.
-            print(greeting(server.url, shown), flush=True, file=sys.stderr if startup else sys.stdout)
+            # A log on stdout is alone there: whoever reads it reads stderr too, and the first line counts.
+            if args.startup_log != "-" or settings["port"] == 0:
+                print(greeting(server.url, shown), flush=True, file=sys.stderr if startup else sys.stdout)
             code = wait(server, stop_signals)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
