@@ -294,3 +294,21 @@ def test_the_factory_itself_adds_up() -> None:
     start = pod()
     assert sum(p.duration_s or 0 for p in start.phases) == start.total_s == 111.0
     assert set(LOG_NUMBERS) <= set(log().reported)
+
+
+def test_facts_are_shown_with_their_units_and_the_command_by_itself() -> None:
+    facts = {
+        "command": "vllm serve m",
+        "node": "n",
+        "image_bytes": 8_123_456_789,
+        "token_s": 0.25,
+        "gone": None,
+    }
+    shown = text([command(facts=facts)], 120)
+    assert line_of(shown, "command").split(maxsplit=1)[1] == "vllm serve m"
+    assert line_of(shown, "where").split(maxsplit=1)[1] == "node n, image size 8.12 GB, token 0.250 s"
+
+
+def test_a_change_that_rounds_to_nothing_has_no_sign() -> None:
+    row = line_of(text([SETS[0], SETS[3]], 110).split("→")[1], "weights load")
+    assert re.findall(r"\S+", row)[4:6] == ["0.00", "0"]

@@ -155,11 +155,15 @@ def comparison(name_a: str, starts_a: Sequence[Start], name_b: str, starts_b: Se
 
 
 def _signed(value: float | None, decimals: int) -> str:
-    return NOTHING if value is None else f"{value:+,.{decimals}f}".replace("-", "−")
+    """What rounds to nothing has no sign."""
+    if value is None:
+        return NOTHING
+    shown = f"{value:+,.{decimals}f}"
+    return shown.replace("-", "−") if shown.strip("+-0.") else shown[1:]
 
 
 def _percent(value: float | None) -> str:
-    return NOTHING if value is None else f"{100 * value:+.0f}".replace("-", "−")
+    return NOTHING if value is None else _signed(100 * value, 0)
 
 
 def range_head(rows: Sequence[Change]) -> str:

@@ -12,7 +12,11 @@ PLATFORMS = {"cuda": "CUDA", "rocm": "ROCm", "cpu": "CPU", "tpu": "TPU", "xpu": 
 MODES = {"offline": "offline (LLM in a script)", "embedded": "embedded in another server"}
 PARALLEL = (("tp", "TP"), ("pp", "PP"), ("dp", "DP"))
 
+COMMAND = "command"
+"""The one fact with a line of its own."""
+
 Pair = tuple[str, str]
+Fact = str | int | float | None
 
 
 def facts(start: Start) -> list[Pair]:
@@ -21,6 +25,7 @@ def facts(start: Start) -> list[Pair]:
     found = [
         ("server", server_words(log) if log else ""),
         ("model", clean(log.model or "") if log else ""),
+        ("command", clean(start.facts.get(COMMAND) or "")),
         ("where", where_words(start.facts)),
         ("took", took_words(start)),
         ("clock", clock_words(log.clock if log else None, resolution_s(start))),
@@ -55,18 +60,23 @@ def ranks_words(log: StartupLog) -> str:
     return f"{log.ranks} rank{'' if log.ranks == 1 else 's'}" + (f" ({', '.join(sizes)})" if sizes else "")
 
 
-def where_words(known: Mapping[str, str | int | float | None]) -> str:
+def where_words(known: Mapping[str, Fact]) -> str:
+    """node n1, image vllm/vllm-openai:v0.11.0, image size 8.12 GB"""
     return ", ".join(
-        f"{clean(name).replace('_bytes', '_size').replace('_', ' ')} {fact(name, value)}"
-        for name, value in known.items()
-        if value is not None
+        fact(name, value) for name, value in known.items() if value is not None and name != COMMAND
     )
 
 
 def fact(name: str, value: str | int | float) -> str:
-    if name.endswith("_bytes") and not isinstance(value, str):
-        return size(value)
-    return clean(value) if isinstance(value, str) else number(value)
+    """A fact's name may end with its unit."""
+    words = clean(name).replace("_", " ")
+    if isinstance(value, str):
+        return f"{words} {clean(value)}"
+    if name.endswith("_bytes"):
+        return f"{words.removesuffix(' bytes')} size {size(value)}"
+    if name.endswith("_s"):
+        return f"{words.removesuffix(' s')} {number(value)} s"
+    return f"{words} {number(value)}"
 
 
 def size(count: float) -> str:
