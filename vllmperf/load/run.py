@@ -27,7 +27,7 @@ MOST_HINTED = 10_000
 NS = 1_000_000_000
 
 Progress = Callable[[Snapshot], None]
-Enough = Callable[[_engine.Batch, _engine.Counters], bool]
+Enough = Callable[["_engine.Batch", "_engine.Counters"], bool]
 """Asked after each batch of finished requests: True ends the run at once."""
 
 
