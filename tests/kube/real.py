@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ def find() -> tuple[Path, Path] | str:
     checks: list[tuple[Callable[[], bool], str]] = [
         (lambda: bool(prefix), "VLLMPERF_KUBE_PREFIX is not set: no Kubernetes was built"),
         (lambda: os.geteuid() == 0, "a real Kubernetes needs root"),
+        (_may_make_namespaces, "this machine does not let us make namespaces"),
         (lambda: (scripts / "up").is_file(), f"no scripts in {scripts}"),
         (lambda: Path(prefix or "", "bin/VERSION").is_file(), f"{prefix} does not hold a whole Kubernetes"),
     ]
@@ -82,6 +84,12 @@ def find() -> tuple[Path, Path] | str:
         if not holds():
             return reason
     return scripts, Path(prefix or "")
+
+
+def _may_make_namespaces() -> bool:
+    unshare = shutil.which("unshare")
+    wanted = [unshare or "", "--mount", "--pid", "--fork", "true"]
+    return unshare is not None and subprocess.run(wanted, capture_output=True, check=False).returncode == 0
 
 
 def pod(

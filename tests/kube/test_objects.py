@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,17 +90,18 @@ def test_the_message_of_a_pull_is_read_in_every_wording(message: str, pulled: Pu
     assert parse_pulled(message) == pulled
 
 
-def test_events_come_in_the_order_of_their_times_whichever_field_has_them(
+def test_events_come_in_the_order_of_their_times_whichever_field_and_precision_has_them(
     api: FakeApi, cluster: kube.Cluster
 ) -> None:
     pod = api.add_pod("a")
     api.add_event(pod, "Started", first=NOON + timedelta(seconds=9))
     api.add_event(pod, "BackOff", first=NOON, last=NOON + timedelta(seconds=60), count=7)
     api.add_event(pod, "Scheduled", event_time="2026-11-24T12:00:00.250000Z", component="scheduler")
+    api.add_event(pod, "Pulled", first=NOON)
     api.add_event(pod, "Pulling", first=NOON + timedelta(seconds=1))
     api.add_event(api.add_pod("other"), "Pulling")
     found = cluster.events("default", uid=pod["metadata"]["uid"])
-    assert [event["reason"] for event in found] == ["Scheduled", "Pulling", "Started", "BackOff"]
+    assert [event["reason"] for event in found] == ["Scheduled", "Pulled", "Pulling", "Started", "BackOff"]
     assert kube.event_ns(found[0]) == int(NOON.timestamp()) * 10**9 + 250_000_000
 
 
@@ -402,3 +404,13 @@ def test_a_pod_behind_tls_is_named_as_such(api: FakeApi, cluster: kube.Cluster) 
     api.add_pod("a")
     cluster.pod_request("default", "a", 8443, "/health", https=True)
     assert api.requests[0].path == "/api/v1/namespaces/default/pods/https:a:8443/proxy/health"
+
+
+def test_the_documentation_lists_the_rights_of_the_table() -> None:
+    page = (Path(__file__).parents[2] / "docs/kubernetes.md").read_text()
+    for need in rights.NEEDS:
+        by_resource: dict[str, list[str]] = {}
+        for right in need.rights:
+            by_resource.setdefault(str(right).partition(" ")[2], []).append(right.verb)
+        cell = "; ".join(f"{', '.join(verbs)} {resource}" for resource, verbs in by_resource.items())
+        assert f"| {need.feature} | {cell} |" in page

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from vllmperf.kube.lists import Object, list_all
-from vllmperf.kube.stamps import parse_duration, parse_stamp
+from vllmperf.kube.stamps import NS_PER_S, parse_duration, parse_stamp
 from vllmperf.kube.transport import Transport
 
 _PULLED = re.compile(
@@ -41,7 +41,7 @@ def events(
     selector = ",".join(f"{key}={value}" for key, value in about.items() if value)
     query = {"fieldSelector": selector} if selector else {}
     found, _ = list_all(transport, f"/api/v1/namespaces/{namespace}/events", query)
-    return sorted(found, key=lambda event: event_ns(event) or 0)
+    return sorted(found, key=_order)
 
 
 def event_ns(event: Object) -> int | None:
@@ -54,6 +54,12 @@ def event_ns(event: Object) -> int | None:
         (event.get("metadata") or {}).get("creationTimestamp"),
     )
     return next((ns for ns in map(parse_stamp, given) if ns is not None), None)
+
+
+def _order(event: Object) -> tuple[int, int]:
+    """Whole seconds, then versions: the scheduler's µs would put its events behind the kubelet's of the same second."""
+    version = str((event.get("metadata") or {}).get("resourceVersion") or "")
+    return (event_ns(event) or 0) // NS_PER_S, int(version) if version.isdigit() else 0
 
 
 def parse_pulled(message: str) -> Pulled | None:
