@@ -71,12 +71,12 @@ def _plain(lines: list[bytes]) -> bytes:
 
 ENVELOPES: dict[str, Wrap] = {
     "kubectl --timestamps": _prefix(lambda ns: f"{rfc3339(ns)} "),
-    "kubectl --prefix": _prefix(lambda ns: "[pod/vllm-7d9c/vllm] "),
+    "kubectl --prefix": _prefix(lambda _: "[pod/vllm-7d9c/vllm] "),
     "kubectl --prefix --timestamps": _prefix(lambda ns: f"[pod/vllm-7d9c/vllm] {rfc3339(ns)} "),
     "CRI": _cri,
     "docker json-file": _objects(lambda t, ns: {"log": f"{t}\n", "stream": "stdout", "time": rfc3339(ns)}),
     "docker logs -t": _prefix(lambda ns: f"{rfc3339(ns)} "),
-    "docker compose": _prefix(lambda ns: "vllm-1  | "),
+    "docker compose": _prefix(lambda _: "vllm-1  | "),
     "docker compose -t": _prefix(lambda ns: f"vllm-1  | {rfc3339(ns)} "),
     "collector": _prefix(lambda ns: f"| {rfc3339(ns)[:23]}Z | "),
     "journald short": _prefix(

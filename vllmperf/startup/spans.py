@@ -46,11 +46,17 @@ def spans(
     first_ns: int | None,
     ready_ns: int | None,
     last_ns: int | None,
+    unfinished: str | None = None,
 ) -> tuple[Phase, ...]:
-    """All phases of the attempt, from its first stamp to ready (to the last line when it never was)."""
+    """All phases of the attempt, from its first stamp to ready (to the last line when it never was).
+
+    unfinished: the phase that a start was in that never came to ready; it lasts to the end.
+    """
     builder = _Builder(attempt, instant, resolution_s, first_ns)
     found = builder.build(ready_ns)
     end = ready_ns if ready_ns is not None else builder.end_ns(last_ns)
+    if unfinished is not None:
+        found += builder.unfinished(unfinished, found, end)
     return fill(found, first_ns, end)
 
 
@@ -70,6 +76,11 @@ class _Builder:
         if not self.attempt.served_lines:
             return last_ns
         return max((ns for found in self.at.values() for ns, _ in found), default=last_ns)
+
+    def unfinished(self, name: str, found: list[Phase], end: int | None) -> list[Phase]:
+        ends = [p.end_ns for p in found if p.critical and p.end_ns is not None]
+        start = max(ends, default=self.first_ns)
+        return self._phase(name, start, end, detail="not finished") if start != end else []
 
     # --- looking up
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from vllmperf.startup.attempt import Attempt, process_name
 from vllmperf.startup.failure import Problem
@@ -30,7 +30,8 @@ def summarize(attempt: Attempt, resolver: Resolver) -> StartupLog:
     first, last = instants.of(attempt.first), instants.of(attempt.latest)
     failure = Failure(_phase_of(attempt, problem), problem.line, problem.text) if problem else None
     notes = [*_notes(attempt, problem, ready, reached), *instants.notes]
-    phases = spans(attempt, instants.of, resolver.clock.resolution_s, first, ready_ns, last)
+    unfinished = None if reached else failure.phase if failure else _phase_reached(attempt.counts)
+    phases = spans(attempt, instants.of, resolver.clock.resolution_s, first, ready_ns, last, unfinished)
     stamp = attempt.ready_stamp if ready is attempt.ready else None
     return StartupLog(
         vllm_version=_version(attempt),
@@ -145,7 +146,7 @@ def _mode(attempt: Attempt) -> str | None:
         or attempt.answered_line is not None
     ):
         return "serve"
-    if not attempt.events:
+    if not attempt.has_engine:
         return None
     return "embedded" if attempt.has("traffic") else "offline"
 
@@ -242,9 +243,10 @@ _LADDER = (
 )
 
 
-def _phase_reached(events: list[str]) -> str:
+def _phase_reached(events: Iterable[str]) -> str:
+    seen = set(events)
     for phase, marks in _LADDER:
-        if any(mark in events for mark in marks):
+        if not seen.isdisjoint(marks):
             return phase
     return "imports"
 
@@ -253,6 +255,8 @@ def _plausible(phase: str, reached: str) -> bool:
     """A frame of an earlier phase than the log has reached belongs to something that only goes through there."""
     order = [name for name, _ in reversed(_LADDER)]
     order = list(dict.fromkeys(order))
+    if reached in ("imports", "config"):
+        return phase == "config" or reached == phase  # no engine yet: a compiler's frame is only an import
     early = order.index(phase) if phase in order else len(order)
     return early >= order.index(reached) if reached in order else True
 
