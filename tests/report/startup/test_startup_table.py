@@ -297,16 +297,19 @@ def test_the_factory_itself_adds_up() -> None:
 
 
 def test_facts_are_shown_with_their_units_and_the_command_by_itself() -> None:
-    facts = {
-        "command": "vllm serve m",
-        "node": "n",
-        "image_bytes": 8_123_456_789,
-        "token_s": 0.25,
-        "gone": None,
-    }
-    shown = text([command(facts=facts)], 120)
+    facts = {"command": "vllm serve m", "node": "n", "image_bytes": 8_123_456_789, "token_s": 0.25}
+    shown = text([command(facts={**facts, "started_ns": 1, "gone": None})], 120)
     assert line_of(shown, "command").split(maxsplit=1)[1] == "vllm serve m"
     assert line_of(shown, "where").split(maxsplit=1)[1] == "node n, image size 8.12 GB, token 0.250 s"
+
+
+def test_sleeps_that_were_asked_for_are_shown_as_seen_from_outside() -> None:
+    facts = {"sleep_1_s": 0.31234, "sleep_1_log_s": 0.3, "sleep_1_freed_gib": 60.5}
+    facts |= {"wake_1_s": 0.12, "wake_1_log_s": None, "wake_1_to_first_token_s": 0.456}
+    shown = text([command(facts=facts)], 100)
+    assert "where" not in shown
+    assert re.findall(r"\S+", line_of(shown, "sleep 1")) == ["sleep", "1", "0.312", "0.3", "60.5", "–"]
+    assert re.findall(r"\S+", line_of(shown, "wake 1")) == ["wake", "1", "0.12", "–", "–", "0.456"]
 
 
 def test_a_change_that_rounds_to_nothing_has_no_sign() -> None:

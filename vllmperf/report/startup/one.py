@@ -19,7 +19,15 @@ from vllmperf.report.startup.spans import (
     resolution_s,
     unseen,
 )
-from vllmperf.report.startup.words import facts, figure, name_words, precision, reported_label, value_text
+from vllmperf.report.startup.words import (
+    STEP,
+    facts,
+    figure,
+    name_words,
+    precision,
+    reported_label,
+    value_text,
+)
 from vllmperf.startup.result import Phase, SleepCycle, Start, StartupLog, Value
 
 NARROWEST_BAR = 16
@@ -45,10 +53,8 @@ def one(start: Start, width: int, marks: Marks) -> list[Line]:
 
 def tables(start: Start) -> list[Grid]:
     """What stands below the waterfall: ranks, the log's own numbers, sleep."""
-    if start.log is None:
-        return []
-    found = (_ranks(start.log), _reported(start.log), _sleep(start, start.log.sleep))
-    return [table for table in found if table is not None]
+    found = [_ranks(start.log), _reported(start.log), _sleep(start, start.log.sleep)] if start.log else []
+    return [table for table in (*found, _asked_cycles(start.facts)) if table is not None]
 
 
 def _title(start: Start, width: int) -> Line:
@@ -219,6 +225,34 @@ def _sleep(start: Start, cycles: Sequence[SleepCycle]) -> Grid | None:
         Column("still in use, GiB", tuple(value_text(cycle.in_use_gib) for cycle in cycles), worth=4),
     )
     return Grid(("Sleep and wake", *map(_cycle_label, cycles)), columns)
+
+
+CYCLE_COLUMNS = (
+    ("answered after, s", "s", 9),
+    ("log says, s", "log_s", 5),
+    ("freed, GiB", "freed_gib", 4),
+    ("to first token, s", "to_first_token_s", 8),
+)
+
+
+def _asked_cycles(facts: Mapping[str, str | int | float | None]) -> Grid | None:
+    """The /sleep and /wake_up that were asked for, as they were seen from outside."""
+    steps: dict[str, dict[str, Value]] = {}
+    for name, value in facts.items():
+        if (found := STEP.match(name)) and not isinstance(value, str):
+            steps.setdefault(found[1], {})[found[2]] = value
+    if not steps:
+        return None
+    columns = tuple(
+        Column(head, tuple(_rounded(step.get(key)) for step in steps.values()), worth)
+        for head, key, worth in CYCLE_COLUMNS
+        if any(key in step for step in steps.values())
+    )
+    return Grid(("Sleep and wake, asked for", *(name.replace("_", " ") for name in steps)), columns)
+
+
+def _rounded(value: Value) -> str:
+    return value_text(round(value, 3) if isinstance(value, float) else value)
 
 
 def _cycle_label(cycle: SleepCycle) -> str:

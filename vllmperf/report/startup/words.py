@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from vllmperf.report.numbers import NOTHING, clean, fixed, number
@@ -14,6 +15,9 @@ PARALLEL = (("tp", "TP"), ("pp", "PP"), ("dp", "DP"))
 
 COMMAND = "command"
 """The one fact with a line of its own."""
+
+STEP = re.compile(r"((?:sleep|wake)_\d+)_(.+)")
+"""Facts of a /sleep or /wake_up that was asked for: sleep_1_s, wake_1_to_first_token_s, …"""
 
 Pair = tuple[str, str]
 Fact = str | int | float | None
@@ -63,8 +67,13 @@ def ranks_words(log: StartupLog) -> str:
 def where_words(known: Mapping[str, Fact]) -> str:
     """node n1, image vllm/vllm-openai:v0.11.0, image size 8.12 GB"""
     return ", ".join(
-        fact(name, value) for name, value in known.items() if value is not None and name != COMMAND
+        fact(name, value) for name, value in known.items() if value is not None and _is_place(name)
     )
+
+
+def _is_place(name: str) -> bool:
+    """Neither shown elsewhere nor an instant, which is for programs."""
+    return name != COMMAND and not name.endswith("_ns") and STEP.match(name) is None
 
 
 def fact(name: str, value: str | int | float) -> str:
