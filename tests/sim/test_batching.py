@@ -18,8 +18,9 @@ import pytest
 from batching import LAW, MS, Truth, law_ns, read, serve
 from wire import Wire, chat, complete, request
 
+from vllmperf.cli.sim import greeting
 from vllmperf.errors import UsageError
-from vllmperf.sim import Server
+from vllmperf.sim import Server, parse_settings
 
 
 def prompt(n: int, first: int = 0) -> list[int]:
@@ -296,7 +297,7 @@ def test_it_answers_while_requests_come_and_go_without_losing_any(tmp_path: Path
             thread.start()
         for thread in threads:
             thread.join()
-        stats = server.stats
+    stats = server.stats  # once it has stopped: an answer is counted after its last byte is sent
     truth = read(tmp_path / "truth")
     assert (stats["finished"], stats["tokens"]) == (120, 12 * sum(1 + 5 * i for i in range(10)))
     assert stats["steps"] == len(truth.steps)
@@ -331,3 +332,21 @@ def test_limits_that_follow_from_others_are_filled_in() -> None:
     assert whole.settings["max_num_batched_tokens"] == 20_000
     assert Server(mode="batching", num_gpu_blocks=100).settings["max_model_len"] == 1600
     assert Server(graph_sizes="vllm").settings["graph_sizes"][:5] == [1, 2, 4, 8, 16]
+
+
+def test_an_engine_fits_into_one_text() -> None:
+    settings = parse_settings(
+        "mode=batching,alpha-ms=7,graph-sizes=1,2,4,max_num_seqs=8,enable_prefix_caching=0"
+    )
+    assert settings == {
+        "mode": "batching",
+        "alpha_ms": 7.0,
+        "graph_sizes": [1, 2, 4],
+        "max_num_seqs": 8,
+        "enable_prefix_caching": False,
+    }
+
+
+def test_the_command_says_what_it_runs() -> None:
+    line = greeting("http://x", Server(mode="batching", alpha_ms=7, beta_ms=0.25, max_num_seqs=8).settings)
+    assert line == "listening on http://x (model sim, batching, ITL 7 + 0.25·batch ms, at most 8 sequences)"
