@@ -30,16 +30,29 @@ def log_phases(log: StartupLog | None) -> list[Phase]:
 def imports(
     started_ns: int | None, log: StartupLog | None, seen: Seen, resolution_s: float, is_open: bool = False
 ) -> list[Phase]:
-    """The process's start to its first line; nothing when the log's beginning is missing. is_open: it runs, and a
-    first line may come."""
+    """The process's start to vLLM's first line; nothing when the log's beginning is missing. Libraries may speak before:
+    that is a detail. is_open: it runs, and a first line may come."""
     if started_ns is not None and is_open and log is None:
         return [Phase("imports", started_ns, None, "process", resolution_s)]
-    first = seen.first_line_ns if seen.first_line_ns is not None else log.first_log_ns if log else None
+    said = log.first_log_ns if log else None
+    first = said if said is not None else seen.first_line_ns
     if started_ns is None or first is None or (log is not None and log.cut_at_start):
         return []
     # A whole-second start can lie after the first line of the same second.
     end = max(first, started_ns) if started_ns - first < NS_PER_S else first
-    return [Phase("imports", started_ns, end, "process", resolution_s)] if end >= started_ns else []
+    detail = _other_lines(started_ns, seen.first_line_ns, first)
+    return (
+        [Phase("imports", started_ns, end, "process", resolution_s, detail=detail)]
+        if end >= started_ns
+        else []
+    )
+
+
+def _other_lines(started_ns: int, line_ns: int | None, first_ns: int) -> str | None:
+    """Where libraries spoke long before vLLM."""
+    if line_ns is None or first_ns - line_ns < NS_PER_S:
+        return None
+    return f"libraries' first line after {(line_ns - started_ns) / NS_PER_S:.1f} s"
 
 
 def after_log(log: StartupLog | None, seen: Seen) -> list[Phase]:

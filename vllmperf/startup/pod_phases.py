@@ -13,6 +13,7 @@ from typing import Any
 
 from vllmperf.startup import pod_events, pod_status
 from vllmperf.startup.join import Seen, after_log, end_of, imports, log_phases
+from vllmperf.startup.pod_before import before_container
 from vllmperf.startup.pod_status import not_before
 from vllmperf.startup.result import NS_PER_S, Failure, Phase, Start, StartupLog
 from vllmperf.startup.waterfall import fill
@@ -71,7 +72,7 @@ def pod_start(
         first_request_ns=seen.first_request_ns,
         first_token_ns=seen.first_token_ns,
     )
-    before = _before_container(pod, mine, container, told)
+    before = before_container(pod, mine, container, told.now_ns)
     started = pod_status.current(pod, container)
     phases = [
         *before,
@@ -120,122 +121,6 @@ def _failed_ns(started: pod_status.Ran | None, log: StartupLog | None, told: Tol
     if ended is not None:
         return not_before(ended, said)
     return told.now_ns if told.now_ns is not None else said
-
-
-def _before_container(pod: Json, events: list[Json], container: str, told: Told) -> list[Phase]:
-    """created → scheduled → volumes → pulls and init containers → the server's container started."""
-    created, scheduled = pod_status.created_ns(pod), _scheduled(pod, events)
-    pulls = pod_events.pulls(events)
-    inits = pod_status.init_containers(pod)
-    first = _first_started(pod, events, container)
-    begun = pod_events.pulling_ns(events)
-    work = [*(pull.start_ns for pull in pulls), *(init.start_ns for init in inits), begun, first]
-    work_ns = min((at for at in work if at is not None), default=None)
-    sandbox = pod_status.condition_ns(pod, "PodReadyToStartContainers")
-    until = min((at for at in (sandbox, work_ns) if at is not None), default=None)
-    phases = _span("scheduling", created, scheduled, "status")
-    phases += _span("volumes", scheduled, until, "status")
-    phases += [_pull_phase(pull, first) for pull in pulls]
-    phases += _pull_without_event(pod, events, container, pulls, told)
-    for init in inits:
-        again = f", {init.restarts} restarts" if init.restarts else ""
-        phases += _span("init_containers", init.start_ns, init.end_ns, "status", init.name + again)
-    ends = [*(pull.end_ns for pull in pulls), *(init.end_ns for init in inits), until]
-    if first is not None:
-        there = max((at for at in ends if at is not None and at <= first), default=None)
-        phases += _span("container_start", there, first, "status")
-    return phases + _earlier_tries(pod, container, first)
-
-
-def _span(
-    name: str, start: int | None, end: int | None, source: str, detail: str | None = None
-) -> list[Phase]:
-    """A phase between two whole-second times; nothing while either is unknown."""
-    if start is None or end is None:
-        return []
-    return (
-        [Phase(name, start, not_before(end, start), source, 1.0, detail=detail)]
-        if end > start - NS_PER_S
-        else []
-    )
-
-
-def _scheduled(pod: Json, events: list[Json]) -> int | None:
-    """The condition's second, made finer by the scheduler's own event of microseconds when it lies in it."""
-    whole = pod_status.condition_ns(pod, "PodScheduled")
-    for event in events:
-        at = pod_events.first_ns(event)
-        if (
-            event.get("reason") == "Scheduled"
-            and whole is not None
-            and at is not None
-            and 0 <= at - whole < NS_PER_S
-        ):
-            return at
-    return whole
-
-
-def _pull_phase(pull: pod_events.Pull, first_ns: int | None) -> Phase:
-    is_before = first_ns is None or pull.end_ns < first_ns + NS_PER_S
-    return Phase(
-        "image_pull",
-        pull.start_ns,
-        pull.end_ns,
-        "event",
-        1.0,
-        critical=is_before,
-        reported_s=pull.seconds,
-        detail=f"{pull.container}: {_pull_words(pull)}",
-    )
-
-
-def _pull_words(pull: pod_events.Pull) -> str:
-    if pull.is_present:
-        return "was on the node"
-    words = ["pulled"]
-    if pull.waiting_s is not None:
-        words.append(f"{pull.waiting_s:g} s with waiting")
-    if pull.bytes is not None:
-        words.append(f"{pull.bytes:,} bytes")
-    return ", ".join(words)
-
-
-def _pull_without_event(
-    pod: Json, events: list[Json], container: str, pulls: list[pod_events.Pull], told: Told
-) -> list[Phase]:
-    """A pull that still goes on, or one whose event is gone: missing, which is not 0."""
-    if any(pull.container == container for pull in pulls):
-        return []
-    begun = pod_events.pulling_ns(events, container)
-    if begun is not None and pod_status.current(pod, container) is None:
-        until = None if told.now_ns is None else max(begun, told.now_ns)
-        return [Phase("image_pull", begun, until, "event", 1.0, detail=f"{container}: going on")]
-    if pod_status.current(pod, container) is None:
-        return []
-    return [Phase("image_pull", None, None, "event", None, detail=f"{container}: no event of it any more")]
-
-
-def _first_started(pod: Json, events: list[Json], container: str) -> int | None:
-    """When the server's container started for the first time."""
-    now = pod_status.current(pod, container)
-    if now is None or not now.restarts:
-        return now.start_ns if now else None
-    before = pod_status.previous(pod, container)
-    told = [
-        at
-        for event in events
-        if event.get("reason") == "Started" and pod_events.container(event) == container
-        if (at := pod_events.first_ns(event)) is not None
-    ]
-    return min([*told, before.start_ns if before else now.start_ns])
-
-
-def _earlier_tries(pod: Json, container: str, first_ns: int | None) -> list[Phase]:
-    now = pod_status.current(pod, container)
-    if now is None or first_ns is None or first_ns >= now.start_ns:
-        return []
-    count = f"{now.restarts} restart{'s' if now.restarts > 1 else ''}"
-    return [Phase("earlier_tries", first_ns, now.start_ns, "status", 1.0, detail=count)]
 
 
 @dataclass(frozen=True)
@@ -334,8 +219,6 @@ def _facts(pod: Json, events: list[Json], container: str, ready: _Ready) -> dict
     created = pod_status.created_ns(pod)
     if ready.ns is not None and created is not None:
         facts["created_to_ready_s"] = (ready.ns - created) / NS_PER_S
-    if started := pod_status.current(pod, container):
-        facts["container_started_ns"] = started.start_ns
     for kind, times in pod_events.probe_failures(events).items():
         facts[f"{kind}_probe_failures"] = times
     return facts

@@ -81,6 +81,16 @@ def previous(pod: Json, name: str) -> Ran | None:
     return None if ran is None or ran == current(pod, name) else ran
 
 
+def first_starts(pod: Json) -> dict[str, int]:
+    """When each container that was never restarted started, in the order of the pod."""
+    found = {}
+    for status in all_statuses(pod):
+        ran = current(pod, str(status["name"]))
+        if ran is not None and not ran.restarts:
+            found[ran.name] = ran.start_ns
+    return found
+
+
 def init_containers(pod: Json) -> list[Ran]:
     """The init containers that have ended, without native side-cars, in their order."""
     sidecars = {one["name"] for one in pod["spec"].get("initContainers") or [] if is_sidecar(one)}

@@ -174,7 +174,12 @@ class PodWatch:
             earlier=self._earlier(),
             log_path=one.file.path if one is not None else None,
             group=self._settings.group,
-            notes=(*known.notes, *(one.notes if one is not None else ()), *self._probed.notes),
+            notes=(
+                *self._restart_notes(),
+                *known.notes,
+                *(one.notes if one is not None else ()),
+                *self._probed.notes,
+            ),
             facts=self._facts(log.sleep if log else ()),
             now_ns=now_ns,
         )
@@ -200,6 +205,16 @@ class PodWatch:
     def _seen(self) -> PodSeen:
         found = self._probed.seen
         return replace(found, ready_ns=self._known.ready_ns)
+
+    def _restart_notes(self) -> tuple[str, ...]:
+        """Why a pod that has not failed for good is not ready yet."""
+        before = pod_status.previous(self._pod, self.container)
+        if self._is_ready or self._known.failure or before is None:
+            return ()
+        count = pod_status.restarts(self._pod, self.container)
+        return (
+            f"not ready: restarted {count} times so far, after exit code {before.exit_code} ({before.reason})",
+        )
 
     def _facts(self, logged: Any) -> dict[str, Fact]:
         return {**self._probed.facts, **self._probed.sleep_facts(logged)}

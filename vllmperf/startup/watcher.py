@@ -253,6 +253,10 @@ class _Group:
                 pod.close()
 
     def _update(self) -> None:
-        if self.settings.on_update is not None and time.monotonic() - self._updated_s >= UPDATE_S:
+        if (
+            self._follows
+            and self.settings.on_update is not None
+            and time.monotonic() - self._updated_s >= UPDATE_S
+        ):
             self._updated_s = time.monotonic()
             self.settings.on_update(self.starts(is_open=True))
