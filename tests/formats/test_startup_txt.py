@@ -248,3 +248,19 @@ def test_a_line_that_fits_no_layout_is_named(line: str, said: str, tmp_path: Pat
 def test_a_file_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read"):
         read(tmp_path / "none.txt")
+
+
+# ---- the page about them ----
+
+PAGE = (Path(__file__).parents[2] / "docs" / "startup.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if not name.endswith("offline")])
+def test_the_page_lists_each_layout_as_it_is_written(layout: str) -> None:
+    (line,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{layout}`")]
+    assert line.split("|")[3].strip() == ", ".join(LAYOUTS[layout].names)
+
+
+def test_an_offline_layout_is_the_live_one_without_what_the_page_says() -> None:
+    assert LAYOUTS["D-offline"].names == LAYOUTS["D"].names[2:]
+    assert LAYOUTS["E-offline"].names == LAYOUTS["E"].names[1:]

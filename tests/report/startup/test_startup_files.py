@@ -276,3 +276,16 @@ def test_starts_plot_a_waterfall_of_one_and_bars_of_more() -> None:
     assert len(Starts(SETS).plot().get_yticklabels()) == len(SETS)
     assert list(Starts(SETS).phases["start"].unique()) == ["c1", "c2", "w1"]
     plt.close("all")
+
+
+# ---- the page about them ----
+
+
+def test_the_page_names_every_column_of_the_csv_and_every_key_of_the_json() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "startup.md").read_text(encoding="utf-8")
+    found = to_json([pod(failure=Failure("config", 1, "x")), *SETS])
+    start = found["starts"][0]
+    keys = {*found, *start, *start["log"], *start["phases"][0], *start["failure"]}
+    keys |= {*found["distribution"][0]["phases"][0], *found["changes"][0], *found["changes"][0]["phases"][0]}
+    for name in (*csv.COLUMNS, *keys):
+        assert f"`{name}`" in page or f"`{name}[]`" in page or f"`starts[].{name}" in page, name
