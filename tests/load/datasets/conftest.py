@@ -7,23 +7,8 @@ import pytest
 tokenizers = pytest.importorskip("tokenizers", reason="the extra tokenizers is not installed")
 pytest.importorskip("jinja2", reason="the extra tokenizers is not installed")
 
-WORDS = (  # a few words of one to three tokens
-    [
-        "river",
-        "lantern",
-        "carries",
-        "quietly",
-        "beyond",
-        "the",
-        "narrow",
-        "bridge",
-        "while",
-        "everyone",
-        "remembers",
-        "another",
-        "harbour",
-    ]
-)
+TEXT = "river lantern carries quietly beyond the narrow bridge while everyone remembers another harbour"
+WORDS = TEXT.split()
 CHAT = (
     "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] | trim }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
