@@ -3,15 +3,20 @@
 import itertools
 import json
 import random
+import re
 
 import pytest
 
 from vllmperf.compat.llm_bench import providers
 from vllmperf.compat.llm_bench.arguments import parse
+from vllmperf.compat.llm_bench.counting import token_count
 from vllmperf.compat.llm_bench.lengths import Lengths
 from vllmperf.compat.llm_bench.prompts import TASK, letters, prompts
 from vllmperf.compat.llm_bench.texts import code, limericks
 from vllmperf.errors import UsageError
+
+WORD = re.compile(r"\w+|[^\w\s]+")
+"""What the tokenizer of these tests takes for a token."""
 
 
 def options(words, profile="2024-10"):
@@ -167,6 +172,52 @@ def test_verses_are_many_and_always_the_same():
     assert len(set(limericks())) > 300
     assert all(verse.count("\n") == 4 for verse in limericks())
     assert len(code()) > 50
+
+
+# ---- tokens ----
+
+WORDS = {
+    "version": "1.0", "truncation": None, "padding": None, "normalizer": None, "decoder": None,
+    "added_tokens": [
+        {"id": 0, "content": "<s>", "special": True, "single_word": False, "lstrip": False, "rstrip": False,
+         "normalized": False}
+    ],
+    "pre_tokenizer": {"type": "Whitespace"},
+    "post_processor": {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}},
+    },
+    "model": {"type": "WordLevel", "vocab": {"<s>": 0, "a": 1, "?": 2}, "unk_token": "?"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens"), [("LlamaTokenizerFast", 3), ("PreTrainedTokenizerFast", 4), (None, 4)]
+)
+def test_special_tokens_count_where_switching_them_off_has_no_effect(kind, tokens, tmp_path):
+    (tmp_path / "tokenizer.json").write_text(json.dumps(WORDS))
+    if kind:
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    read = options(f"--tokenizer {tmp_path} --prompt-file x")
+    assert token_count(read)("a a a") == tokens
+    assert token_count(options("")) is None
+
+
+def test_a_data_set_of_text_fills_up_to_the_length_that_was_asked_for(tmp_path):
+    (tmp_path / "tokenizer.json").write_text(json.dumps(WORDS))
+    words = f"--tokenizer {tmp_path} --no-chat -p 300 -pcml 100"
+    made = list(itertools.islice(prompts(options(words, "2026-06"), random.Random(5)), 3))
+    longest = max(len(WORD.findall(verse)) for verse in limericks())
+    for text, tokens in made:
+        assert 300 <= tokens < 300 + longest
+        assert text.endswith("\n\n\n\nTranslate the limericks above to Spanish.")
+        assert len(WORD.findall(text)) == tokens
+    texts = [text for text, _ in made]
+    same = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*texts, strict=False))
+    assert len(WORD.findall("".join(letters[0] for letters in same))) >= 90
+    assert len(set(texts)) == 3
 
 
 # ---- lengths ----

@@ -117,6 +117,16 @@ def test_a_number_of_requests_ends_a_run_of_2026(capsys, tmp_path):
     assert time.monotonic() - began_s < 10
 
 
+def test_requests_and_answers_are_shown_on_demand(capsys, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "what is shown"}\n')
+    more = f"--no-chat --dataset @{rows} -t 2s -o 4 --show-request --show-response"
+    _, _, err = run(capsys, f"--profile 2026-06 {more}")
+    assert '"prompt": "what is shown"' in err
+    _, out, _ = run(capsys, "-t 2s -p 40 -o 4 --show-response")
+    assert re.search(r"^Response received: .*\n---\n.+\n---$", out, re.MULTILINE)
+
+
 # ---- failures ----
 
 

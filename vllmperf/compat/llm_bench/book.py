@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 from vllmperf.compat.llm_bench.answers import Answer
@@ -39,6 +40,10 @@ class Book:
         else:
             self._log("load_test", text, level)
 
+    def _say_between(self, head: str, text: str) -> None:
+        for line in (head, text, "---"):
+            self.say(line)
+
     def late(self, delay_s: float) -> None:
         """A request left later than its tick because no user was free."""
         self.say(LATE.format(delay_s), "WARNING")
@@ -47,6 +52,8 @@ class Book:
         """One finished request."""
         if self._options.qps is not None and answer.slot_wait_s > 0:
             self.late(answer.slot_wait_s)
+        if asked.body is not None:
+            self._say_between("--- Request payload ---", json.dumps(json.loads(asked.body), indent=2))
         if answer.content.unreadable is not None or answer.content.lacking is not None:
             self._take_failure(answer)
             return
@@ -86,8 +93,7 @@ class Book:
         prompt_tokens = answer.content.prompt_tokens or asked.prompt_tokens or 0
         self.say(_received(answer, tokens, prompt_tokens, self._options))
         if self._options.show_response:
-            for line in ("---", answer.text, "---"):
-                self.say(line)
+            self._say_between("---", answer.text)
         self._add_times(answer)
         if tokens:
             if tokens != asked.max_tokens:

@@ -27,11 +27,12 @@ BLOCK = 256
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request asked for."""
+    """What a request asked for. body: kept only where it is to be shown."""
 
     due_s: float
     max_tokens: int
     prompt_tokens: int | None
+    body: bytes | None = None
 
 
 class Sender:
@@ -96,9 +97,11 @@ class Sender:
     def _body(self, target: Target, due_s: float) -> bytes:
         max_tokens = self._lengths.sample(self._generator)
         prompt, tokens = next(self._prompts)
-        self.asked[self._fed] = Asked(due_s, max_tokens, tokens)
+        body = providers.body(target.provider, self._options, target.model, prompt, max_tokens)
+        shown = body if self._options.show_request else None
+        self.asked[self._fed] = Asked(due_s, max_tokens, tokens, shown)
         self._fed += 1
-        return providers.body(target.provider, self._options, target.model, prompt, max_tokens)
+        return body
 
 
 def lengths(options: Options) -> Lengths:
