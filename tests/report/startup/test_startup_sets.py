@@ -11,7 +11,7 @@ from made_starts import command, failed, pod, ranked
 
 from vllmperf.errors import UsageError
 from vllmperf.report.startup.json import to_json
-from vllmperf.report.startup.sets import against, grouped, read_json
+from vllmperf.report.startup.sets import against, distinct, grouped, read_json
 from vllmperf.report.startup.show import add_output_arguments, check_outputs, write_outputs
 from vllmperf.report.startup.spans import seconds_by_phase
 
@@ -94,3 +94,23 @@ def test_a_measurement_is_shown_even_when_its_sets_are_wrong(capsys: pytest.Capt
     with pytest.raises(UsageError, match="no start has such a name"):
         write_outputs([pod()], arguments("--group", "C=cold*"))
     assert "torch.compile" in capsys.readouterr().out
+
+
+def test_a_pattern_may_be_of_the_logs_path() -> None:
+    starts = [command("server.log", log_path=f"/runs/{name}/server.log") for name in ("cold", "warm")]
+    found = grouped(starts, [("c", "*/cold/*"), ("w", "*/warm/*")])
+    assert [start.group for start in found] == ["c", "w"]
+
+
+def test_logs_of_one_file_name_are_told_apart_by_as_much_path_as_it_takes() -> None:
+    paths = ["/a/cold/1/s.log", "/a/warm/1/s.log", "/b/warm/1/s.log", "/a/x.log"]
+    starts = [command(Path(path).name, log_path=path) for path in paths]
+    assert [start.name for start in distinct(starts)] == [
+        "cold/1/s.log", "a/warm/1/s.log", "b/warm/1/s.log", "x.log"
+    ]  # fmt: skip
+
+
+def test_starts_that_cannot_be_told_apart_keep_their_name() -> None:
+    starts = [command("pod"), command("pod"), command("s.log", log_path="/a/s.log")]
+    starts.append(starts[-1])
+    assert [start.name for start in distinct(starts)] == ["pod", "pod", "s.log", "s.log"]

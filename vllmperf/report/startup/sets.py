@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -18,21 +19,42 @@ BEFORE, NOW = "before", "now"
 
 
 def grouped(starts: Sequence[Start], patterns: Sequence[tuple[str, str]]) -> list[Start]:
-    """Starts with their sets: patterns are (set, shell pattern of a start's name), the first that fits counts.
-
-    Raises UsageError for a pattern that no start fits.
-    """
-    found = [replace(start, group=_group(start, patterns)) for start in starts]
+    """Starts with their sets: patterns are (set, shell pattern of a start's name or log's path), the first that fits
+    counts. Raises UsageError for a pattern that no start fits."""
     for name, pattern in patterns:
-        if not any(fnmatchcase(start.name, pattern) for start in starts):
+        if not any(_fits(start, pattern) for start in starts):
             raise UsageError(
                 f"--group {name}={pattern}: no start has such a name; there are {_names(starts)}"
             )
-    return found
+    return [replace(start, group=_group(start, patterns)) for start in starts]
 
 
 def _group(start: Start, patterns: Sequence[tuple[str, str]]) -> str | None:
-    return next((name for name, pattern in patterns if fnmatchcase(start.name, pattern)), start.group)
+    return next((name for name, pattern in patterns if _fits(start, pattern)), start.group)
+
+
+def _fits(start: Start, pattern: str) -> bool:
+    return any(fnmatchcase(name, pattern) for name in (start.name, start.log_path) if name)
+
+
+def distinct(starts: Sequence[Start]) -> list[Start]:
+    """Starts of logs with one file name get as much of their paths as tells them apart: cold/server.log."""
+    counts = Counter(start.name for start in starts)
+    return [
+        replace(start, name=_longer(start, starts)) if counts[start.name] > 1 else start for start in starts
+    ]
+
+
+def _longer(start: Start, starts: Sequence[Start]) -> str:
+    others = [s for s in starts if s.name == start.name and s.log_path != start.log_path]
+    if start.log_path is None or Path(start.log_path).name != start.name or not others:
+        return start.name
+    parts = Path(start.log_path).parts
+    for length in range(2, len(parts) + 1):
+        end = parts[-length:]
+        if not any(Path(other.log_path or "").parts[-length:] == end for other in others):
+            return str(Path(*end))
+    return start.log_path
 
 
 def _names(starts: Sequence[Start]) -> str:

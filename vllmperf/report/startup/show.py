@@ -35,7 +35,7 @@ def add_output_arguments(
         action="append",
         type=_pattern,
         default=[],
-        help="starts whose name fits the pattern are a set; sets are compared: --group 'cold=c*' --group 'warm=w*'",
+        help="starts whose name (or log file) fits the pattern are a set; sets are compared: --group 'cold=c*' --group 'warm=w*'",
     )
     group.add_argument(
         "--against",
@@ -106,6 +106,7 @@ def _in_sets(starts: Sequence[Start], args: argparse.Namespace) -> tuple[Sequenc
     """The starts with their sets; as they are where that is not possible, and why it is not."""
     from vllmperf.report.startup import sets
 
+    starts = sets.distinct(starts)
     try:
         found = sets.grouped(starts, args.group) if args.group else starts
         return (found if args.against is None else sets.against(sets.read_json(args.against), found)), None
