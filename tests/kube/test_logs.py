@@ -440,6 +440,52 @@ def test_random_faults_lose_and_double_no_line(seed: int, api: FakeApi, follow: 
     assert log.kinds() == []
 
 
+def test_a_deadline_ends_a_log_that_never_pauses(api: FakeApi, cluster: kube.Cluster) -> None:
+    api.add_pod("a")
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.wait(0.01):
+            api.append_log("a", "more")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    began = time.monotonic()
+    lines = list(cluster.logs("default", "a", follow=True, stop=kube.Stop(0.5)))
+    over.set()
+    writer.join()
+    assert lines
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("follow_it", [False, True])
+def test_an_unknown_container_is_refused_with_the_known_ones_listed(
+    follow_it: bool, api: FakeApi, cluster: kube.Cluster
+) -> None:
+    api.add_pod("a", containers=("vllm", "proxy"), init_containers=("fetch",))
+    with pytest.raises(UsageError, match="pod a has no container wllm; it has: vllm, proxy, fetch"):
+        list(cluster.logs("default", "a", "wllm", follow=follow_it))
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_log_that_is_not_there_at_the_moment_of_the_start_is_asked_for_again(
+    status: int, api: FakeApi, follow: Follow
+) -> None:
+    api.append_log("a", "hello")
+    api.fail(LOG, times=3, status=status)
+    assert follow().until(1) == [b"hello"]
+
+
+def test_a_log_that_is_refused_for_good_is_an_error(
+    api: FakeApi, cluster: kube.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "START_TRIES", 3)
+    api.add_pod("a")
+    api.fail(LOG, times=1000, status=400, message="the node has another opinion")
+    with pytest.raises(kube.LogsGoneError, match="the node has another opinion"):
+        list(cluster.logs("default", "a", follow=True))
+
+
 # What decides on repeated lines
 
 

@@ -11,8 +11,9 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vllmperf.errors import TargetError, UsageError
-from vllmperf.kube.errors import BadRequestError, LogsGoneError, NotFoundError
+from vllmperf.errors import TargetError
+from vllmperf.kube.container import Container, Run
+from vllmperf.kube.errors import ApiError, BadRequestError, LogsGoneError, NotFoundError
 from vllmperf.kube.recent import Recent
 from vllmperf.kube.stamps import NS_PER_S, format_stamp, parse_stamp
 from vllmperf.kube.stop import Stop
@@ -21,7 +22,8 @@ from vllmperf.kube.transport import LONG_PATIENCE_S, Request, Transport, chunks
 SILENCE_S = 30.0
 """Balancers drop idle connections without telling; after such a silence a followed log is asked for again."""
 LONGEST_STAMP = 40
-POLL_S, CUT_S = 0.5, 0.1
+POLL_S, CUT_S = 1.0, 0.1
+START_TRIES = 30
 LATE_S = 120.0
 """A first line this long after the container's start hints at rotation."""
 LOST_LOG = b"unable to retrieve container logs for "
@@ -42,16 +44,6 @@ class Note:
     kind: str
     text: str
     stamp_ns: int | None = None
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One run of a container; a restart makes another."""
-
-    restarts: int
-    identity: str
-    running: bool
-    started_ns: int | None
 
 
 class LogStream:
@@ -76,22 +68,21 @@ class LogStream:
         silence_s: float = SILENCE_S,
     ):
         self.notes: list[Note] = []
-        self._transport, self._pod_path = transport, f"/api/v1/namespaces/{namespace}/pods/{pod}"
-        self._name, self._container, self._follow, self._previous = pod, container, follow, previous
-        self._since_ns, self._stop = since_ns, stop or Stop()
+        self._follow, self._previous, self._since_ns = follow, previous, since_ns
+        self._transport, self._stop = transport, stop or Stop()
         self._patience_s, self._silence_s = patience_s, silence_s
+        self._container = Container(transport, namespace, pod, container, self._stop, patience_s)
         self._started_ns: int | None = None
         self._recent = Recent()
 
     def __iter__(self) -> Iterator[LogLine]:
-        if self._container is None:
-            self._container = self._only_container()
         try:
+            self._container.choose()
             yield from self._followed() if self._follow else self._read_all(self._previous)
         except NotFoundError:
             if not self._follow:
                 raise
-            self._note("gone", f"pod {self._name} was deleted")
+            self._note("gone", f"pod {self._container.pod} was deleted")
         except TargetError:
             if not self._stop.is_set():
                 raise
@@ -99,35 +90,54 @@ class LogStream:
     # One run
 
     def _followed(self) -> Iterator[LogLine]:
-        run = self._begun()
-        while run is not None and not self._stop.is_set():
-            response = self._open(follow=True)
-            if (
-                self._run().identity != run.identity
-            ):  # it was restarted before this answer began: not our run's log
-                response.close()
+        run = self._container.first_run(POLL_S)
+        while run is not None:
+            response = self._opened(run)
+            if response is None:
                 break
             self._started_ns = run.started_ns
             ended = yield from self._lines(response, keep_tail=False)
-            now = self._run()
+            now = self._container.run()
             if now.identity != run.identity or not now.running:
                 break
             self._stop.wait(POLL_S if ended else CUT_S)
         if run is not None and not self._stop.is_set():
             yield from self._rest(run)
 
-    def _rest(self, run: _Run) -> Iterator[LogLine]:
+    def _opened(self, run: Run) -> Any:
+        """The followed log of this run; None when the run is over.
+
+        Between a container's start and its log there is a moment in which nodes say that there is none.
+        """
+        failure: ApiError | None = None
+        for _ in range(START_TRIES):
+            if self._stop.is_set():
+                return None
+            try:
+                response = self._open(follow=True)
+            except (BadRequestError, NotFoundError) as error:
+                response, failure = None, error
+            if (
+                self._container.run().identity != run.identity
+            ):  # if it was restarted before, this is not its log
+                if response is not None:
+                    response.close()
+                return None
+            if response is not None:
+                return response
+            self._stop.wait(POLL_S)
+        raise LogsGoneError(f"the log of {self._container} cannot be read: {failure}")
+
+    def _rest(self, run: Run) -> Iterator[LogLine]:
         """What the run wrote after the connection was cut: it has ended, so reading to the end is enough."""
-        now = self._run()
+        now = self._container.run()
         if now.restarts > run.restarts + 1:
-            self._note(
-                "gone", f"{self._name}/{self._container} was restarted twice: the end of this log is lost"
-            )
+            self._note("gone", f"{self._container} was restarted twice: the end of this log is lost")
             return
         try:
             yield from self._read_all(previous=now.identity != run.identity)
         except (BadRequestError, LogsGoneError) as gone:
-            self._note("gone", f"the end of the log of {self._name}/{self._container} may be missing: {gone}")
+            self._note("gone", f"the end of the log of {self._container} may be missing: {gone}")
 
     def _read_all(self, previous: bool) -> Iterator[LogLine]:
         """To the end of a log that is not followed, however often the connection breaks."""
@@ -137,53 +147,16 @@ class LogStream:
             if not ended:
                 self._stop.wait(CUT_S)
 
-    def _begun(self) -> _Run | None:
-        """The container's run, waiting for its start; None when stopped before."""
-        while not self._stop.is_set():
-            run = self._run()
-            if run.identity:
-                return run
-            self._stop.wait(POLL_S)
-        return None
-
-    def _run(self) -> _Run:
-        status = self._pod().get("status") or {}
-        kinds = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
-        every = [one for kind in kinds for one in status.get(kind) or []]
-        found: dict[str, Any] = next((one for one in every if one["name"] == self._container), {})
-        state = found.get("state") or {}
-        inner = state.get("running") or state.get("terminated") or {}
-        started_ns = parse_stamp(inner.get("startedAt"))
-        return _Run(
-            int(found.get("restartCount") or 0),
-            found.get("containerID") or "",
-            "running" in state,
-            started_ns,
-        )
-
-    def _only_container(self) -> str:
-        spec = self._pod()["spec"]
-        names = [str(one["name"]) for one in spec["containers"]]
-        if len(names) > 1:
-            raise UsageError(f"pod {self._name} has several containers, name one of them: {', '.join(names)}")
-        return names[0]
-
-    def _pod(self) -> dict[str, Any]:
-        pod: dict[str, Any] = self._transport.call(
-            Request("GET", self._pod_path), self._stop, self._patience_s
-        )
-        return pod
-
     # One answer
 
     def _open(self, follow: bool = False, previous: bool = False) -> Any:
-        query = {"container": str(self._container), "timestamps": "true"}
+        query = {"container": str(self._container.name), "timestamps": "true"}
         query |= {"follow": "true"} if follow else {}
         query |= {"previous": "true"} if previous else {}
         since_ns = self._recent.resume_ns()
         since_ns = self._since_ns if since_ns is None else since_ns
         query |= {"sinceTime": format_stamp(since_ns)} if since_ns is not None else {}
-        request = Request("GET", self._pod_path + "/log", query, read_limit_s=self._silence_s)
+        request = Request("GET", self._container.path + "/log", query, read_limit_s=self._silence_s)
         return self._transport.open(request, self._stop, self._patience_s)
 
     def _lines(self, response: Any, keep_tail: bool) -> Generator[LogLine, None, bool]:
@@ -195,6 +168,8 @@ class LogStream:
         seen = self._recent.again()
         with contextlib.closing(response), self._stop.interrupting(response):
             for raw in body.lines():
+                if self._stop.is_set():
+                    return False
                 line = _parsed(raw)
                 if line.stamp_ns is None and self._is_error(line.text):
                     return False
@@ -213,7 +188,7 @@ class LogStream:
     def _is_error(self, text: bytes) -> bool:
         """The node says what went wrong in the place of the log, with status 200."""
         if text.startswith(LOST_LOG):
-            raise LogsGoneError(f"the node no longer has this log of {self._name}/{self._container}")
+            raise LogsGoneError(f"the node no longer has this log of {self._container}")
         failed = text.startswith(WATCHER_FAILED)
         if failed:
             self._stop.wait(POLL_S)

@@ -43,7 +43,10 @@ class PodStream:
 
         try:
             with self._stop.interrupting(self._response):
-                yield from chunks(self._response)
+                for data in chunks(self._response):
+                    if self._stop.is_set():
+                        return
+                    yield data
         except (HTTPError, OSError) as error:
             if not self._stop.is_set():
                 raise UnreachableError(f"the answer of the pod broke off: {root_cause(error)}") from None

@@ -99,6 +99,8 @@ class Watch:
         response = self._transport.open(self._request(), self._stop, self._patience_s)
         with contextlib.closing(response), self._stop.interrupting(response):
             for line in _whole_lines(response):
+                if self._stop.is_set():
+                    return
                 event = json.loads(line)
                 yield from self._event(event["type"], event["object"])
         if time.monotonic() - began < SHORT_S:  # a server that keeps ending watches is not to be hammered
