@@ -34,11 +34,11 @@ FAMILIES = (
     Family("compile", "yellow", "#c98f1f", ("dynamo", "compile")),
     Family(
         "warm-up",
-        "red",
+        "magenta",
         "#cf6440",
         ("profile", "kv_cache", "kernel_warmup", "graph_capture", "engine_finish"),
     ),
-    Family("ready", "magenta", "#a368c4", ("frontend", "ready", "first_token")),
+    Family("ready", "bright_blue", "#a368c4", ("frontend", "ready", "first_token")),
     Family(REST, "bright_black", "#8a8f98", (REST,)),
 )
 OPTIONAL = frozenset({"init_containers", "earlier_tries", "weights_download", "kernel_warmup"})
