@@ -86,6 +86,9 @@ def test_environment_variables_of_the_original_are_defaults(monkeypatch):
     monkeypatch.setenv("LOCUST_USERS", "7")
     assert options("").model == "from-environment"
     assert options("").users == 7
+    monkeypatch.setenv("TOKENIZER", "folder")
+    assert options("").tokenizer is None
+    assert options("", "2026-06").tokenizer == "folder"
     assert options("-m given -u 2").model == "given"
     assert options("-m given -u 2").users == 2
 

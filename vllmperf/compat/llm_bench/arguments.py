@@ -40,13 +40,13 @@ def _profile(words: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _refuse(words: Sequence[str], profile: str) -> None:
-    for word in words:
-        name = word.split("=")[0]
+    taken = {name for flag in FLAGS if profile in flag.profiles for name in flag.names}
+    others = {name: flag.profiles[0] for flag in FLAGS for name in flag.names if name not in taken}
+    for name in (word.split("=")[0] for word in words):
         if name in REFUSED:
             raise UsageError(f"{name} is not supported: {REFUSED[name]}")
-        other = next((flag for flag in FLAGS if name in flag.names and profile not in flag.profiles), None)
-        if other is not None and name.startswith("--"):
-            raise UsageError(f"{name} is a flag of --profile {other.profiles[0]}, this is {profile}")
+        if name in others and name.startswith("--"):
+            raise UsageError(f"{name} is a flag of --profile {others[name]}, this is {profile}")
 
 
 def _parser(profile: str, flags: Sequence[Flag]) -> Parser:
