@@ -145,6 +145,7 @@ static bool get_batching(PyObject *config, struct sim_config *out) {
     free(mode);
     return get_double(config, "time_scale", &out->time_scale) &&
            get_bool(config, "enable_per_request_metrics", &out->per_request_metrics) &&
+           get_bool(config, "enable_prompt_tokens_details", &out->prompt_tokens_details) &&
            sim_get_scheduler(config, &out->scheduler, &out->front_ns);
 }
 

@@ -7,6 +7,8 @@
 #include "sim/account.h"
 #include "sim/words.h"
 
+enum { DETAILS = 128 }; /* bytes that the details of a usage fit into */
+
 static const char *finish_text(const struct answer *answer, int choice) {
     return answer->choices[choice].stop ? "\"stop\"" : "\"length\"";
 }
@@ -180,6 +182,23 @@ static void add_usage(struct buf *out, int64_t prompt_tokens, int64_t tokens, co
     buf_char(out, '}');
 }
 
+/* Tokens of the prompts that came from the prefix cache, 0 when that is not to be said. */
+static int64_t cached_tokens(const struct answer *answer) {
+    int64_t cached = 0;
+    if (!answer->sim->config->prompt_tokens_details) return 0;
+    for (int i = 0; i < answer->n_choices; i += (int)answer->ask.n) cached += answer->choices[i].seq.cached;
+    return cached;
+}
+
+/* `null`: what to add when there is nothing to say. */
+static void details(const struct answer *answer, char *text, size_t size, const char *null) {
+    int64_t cached = cached_tokens(answer);
+    if (cached)
+        snprintf(text, size, ",\"prompt_tokens_details\":{\"cached_tokens\":%lld}", (long long)cached);
+    else
+        snprintf(text, size, "%s", null);
+}
+
 static bool has_running_usage(const struct answer *answer) {
     return answer->ask.continuous_usage && answer->ask.include_usage &&
            !fault_has(&answer->faults, FAULT_NO_USAGE);
@@ -288,7 +307,9 @@ void render_role(struct buf *out, const struct answer *answer, int choice) {
 void render_usage_chunk(struct buf *out, const struct answer *answer) {
     buf_add(out, answer->head.data, answer->head.len);
     buf_str(out, "],");
-    add_usage(out, answer->ask.prompt_tokens, reported(answer, answer->tokens), "");
+    char rest[DETAILS];
+    details(answer, rest, sizeof rest, "");
+    add_usage(out, answer->ask.prompt_tokens, reported(answer, answer->tokens), rest);
     add_fingerprint(out, answer);
     if (answer->sim->config->per_request_metrics) {
         buf_str(out, ",\"metrics\":");
@@ -337,9 +358,11 @@ void render_body(struct buf *out, struct answer *answer) {
     buf_str(out, "],\"service_tier\":null");
     add_fingerprint(out, answer);
     if (!fault_has(&answer->faults, FAULT_NO_USAGE)) {
+        char rest[DETAILS];
+        details(answer, rest, sizeof rest, ",\"prompt_tokens_details\":null");
+        strcat(rest, ",\"completion_tokens_details\":null");
         buf_char(out, ',');
-        add_usage(out, ask->prompt_tokens, reported(answer, answer->tokens),
-                  ",\"prompt_tokens_details\":null,\"completion_tokens_details\":null");
+        add_usage(out, ask->prompt_tokens, reported(answer, answer->tokens), rest);
     }
     if (ask->chat) {
         buf_str(out, ",\"prompt_logprobs\":null,\"prompt_token_ids\":");

@@ -30,10 +30,11 @@ struct sim_config {
     int64_t keep_alive_ns, sleep_ns, wake_ns; /* the latter two: how long /sleep and /wake_up take */
     bool close_connections;                   /* each answer ends its connection */
     struct http_limits limits;
-    bool batching;            /* else the fixed times of ttft and itl */
-    bool per_request_metrics; /* answers say their own times */
-    double time_scale;        /* all that the engine does takes 1 / time_scale of its time */
-    int64_t front_ns;         /* what passes before a request is in the queue of the batching engine */
+    bool batching;              /* else the fixed times of ttft and itl */
+    bool per_request_metrics;   /* answers say their own times */
+    bool prompt_tokens_details; /* and what was cached of their prompts */
+    double time_scale;          /* all that the engine does takes 1 / time_scale of its time */
+    int64_t front_ns;           /* what passes before a request is in the queue of the batching engine */
     struct scheduler_config scheduler;
     struct fault *faults;
     int n_faults;

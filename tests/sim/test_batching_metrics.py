@@ -144,6 +144,20 @@ def test_one_token_has_no_gap_and_several_choices_have_no_times() -> None:
     assert several["metrics"] is None
 
 
+def test_usage_says_what_was_cached_of_a_prompt_when_asked_for() -> None:
+    body: dict[str, Any] = {"prompt": list(range(40)), "n": 2, "max_tokens": 2}
+    with Server(mode="batching", alpha_ms=1, enable_prompt_tokens_details=True) as server:
+        first = complete(server.port, **body, stream=False).json["usage"]
+        again = complete(server.port, **body, stream=False).json["usage"]
+        stream = complete(server.port, **body, stream_options={"include_usage": True}).events[-1]["usage"]
+    assert first["prompt_tokens_details"] is None
+    assert again["prompt_tokens_details"] == stream["prompt_tokens_details"] == {"cached_tokens": 32}
+    with Server(mode="batching", alpha_ms=1) as server:
+        for _ in range(2):
+            usage = complete(server.port, **body, stream=False).json["usage"]
+    assert usage["prompt_tokens_details"] is None
+
+
 def test_times_are_only_carried_when_asked_for() -> None:
     with Server(mode="batching", alpha_ms=1) as server:
         assert complete(server.port, stream=False).json["metrics"] is None

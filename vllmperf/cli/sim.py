@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vllmperf.sim.config import SETTINGS, checked, describe_faults
+from vllmperf.sim.config import BATCHING, SETTINGS, Setting, checked, describe_faults
 from vllmperf.sim.startup_script import VERSIONS, StartupScript, parse_startup
 
 if TYPE_CHECKING:
@@ -38,6 +38,24 @@ class HelpWithFaults(argparse.Action):
         parser.exit()
 
 
+def add_setting(group: Any, setting: Setting) -> None:
+    if setting.name == "faults":
+        group.add_argument(
+            "--fault", action="append", default=[], dest="faults", metavar="FAULT", help=setting.help
+        )
+    elif setting.default is False:
+        group.add_argument(setting.flag, action="store_true", help=setting.help)
+    elif setting.default is True:
+        group.add_argument(
+            setting.flag, action=argparse.BooleanOptionalAction, default=True, help=setting.help
+        )
+    else:
+        default = f" (default {setting.default})" if setting.default not in ("", 0.0) else ""
+        group.add_argument(
+            setting.flag, default=setting.default, metavar=setting.metavar, help=setting.help + default
+        )
+
+
 def add(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "sim",
@@ -49,22 +67,11 @@ def add(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-h", "--help", action=HelpWithFaults, help="show this and exit")
+    engine = parser.add_argument_group(
+        "batching", "the engine of --mode batching; docs/simulator.md has its law and its scheduler"
+    )
     for setting in SETTINGS:
-        if setting.name == "faults":
-            parser.add_argument(
-                "--fault", action="append", default=[], dest="faults", metavar="FAULT", help=setting.help
-            )
-        elif setting.default is False:
-            parser.add_argument(setting.flag, action="store_true", help=setting.help)
-        elif setting.default is True:
-            parser.add_argument(
-                setting.flag, action=argparse.BooleanOptionalAction, default=True, help=setting.help
-            )
-        else:
-            default = f" (default {setting.default})" if setting.default not in ("", 0.0) else ""
-            parser.add_argument(
-                setting.flag, default=setting.default, metavar=setting.metavar, help=setting.help + default
-            )
+        add_setting(engine if setting.group == BATCHING else parser, setting)
     start = parser.add_argument_group(
         "start-up", "with any of these the server first goes through a start of vLLM: 503 until it is ready"
     )

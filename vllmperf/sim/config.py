@@ -19,6 +19,7 @@ class Setting:
     parse: Callable[[str, Any], Any]
     metavar: str
     help: str
+    group: str = ""
 
     @property
     def flag(self) -> str:
@@ -126,6 +127,14 @@ def fault_list(name: str, value: Any) -> list[str]:
     return [fault.strip() for fault in faults if fault.strip()]
 
 
+BATCHING = "batching"
+
+
+def batching(name: str, default: Any, parse: Callable[[str, Any], Any], metavar: str, text: str) -> Setting:
+    """A setting that only the batching mode looks at."""
+    return Setting(name, default, parse, metavar, text, BATCHING)
+
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("host", "127.0.0.1", text, "HOST", "address to listen on"),
     Setting("port", 8000, whole(0, 65535), "PORT", "port to listen on, 0 for any free one"),
@@ -167,56 +176,17 @@ SETTINGS: tuple[Setting, ...] = (
         "fixed",
         one_of("fixed", "batching"),
         "MODE",
-        "fixed: times as above whatever the load; batching: a scheduler with the step times below",
+        "fixed: ttft-ms and itl-ms whatever the load; batching: a scheduler and its law of step times, see below",
     ),
-    Setting("alpha_ms", 6.973, number, "MS", "batching: time of every step"),
-    Setting("beta_ms", 0.027, number, "MS", "batching: and for each sequence that decodes in it"),
-    Setting("gamma_ms", 0.0, number, "MS", "batching: and once when it has prompt tokens"),
-    Setting("delta_ms", 0.02, number, "MS", "batching: and for each prompt token"),
-    Setting("kv_ms", 0.0, number, "MS", "batching: and for each token of context that a decode reads"),
-    Setting(
-        "attention_ms",
-        0.0,
-        number,
-        "MS",
-        "batching: and for each pair of a prompt token and a token that it looks at",
-    ),
-    Setting("front_ms", 0.0, number, "MS", "batching: time of a request before it is in the queue"),
-    Setting(
-        "step_noise",
-        0.0,
-        number,
-        "SHARE",
-        "batching: deviation of a step's time as a share of it (lognormal, mean 1)",
-    ),
-    Setting(
-        "graph_sizes",
-        "",
-        graph_sizes,
-        "N,N,...",
-        "batching: a step that only decodes takes the time of the next of these sizes; vllm = vLLM's own",
-    ),
-    Setting("max_num_seqs", 256, whole(1, 2**20), "N", "batching: most sequences in a step"),
-    Setting(
-        "max_num_batched_tokens",
-        0,
-        whole(0, 2**30),
-        "N",
-        "batching: most tokens in a step; 0 = 8192, or max_model_len without chunked prefill",
-    ),
-    Setting("enable_chunked_prefill", True, switch, "BOOL", "batching: a prompt may be spread over steps"),
-    Setting("enable_prefix_caching", True, switch, "BOOL", "batching: equal beginnings are computed once"),
-    Setting(
-        "scheduling_policy",
-        "fcfs",
-        one_of("fcfs", "priority"),
-        "POLICY",
-        "batching: fcfs, or priority (lowest first)",
-    ),
-    Setting("block_size", 16, whole(1, 2**16), "N", "batching: tokens in a block of the KV cache"),
-    Setting("num_gpu_blocks", 32_768, whole(1, 2**26), "N", "batching: blocks in the KV cache"),
     Setting(
         "enable_per_request_metrics", False, switch, "BOOL", "answers carry their own times, as vLLM's do"
+    ),
+    Setting(
+        "enable_prompt_tokens_details",
+        False,
+        switch,
+        "BOOL",
+        "usage says how many prompt tokens were found in the prefix cache, as vLLM's does",
     ),
     Setting(
         "time_scale",
@@ -231,6 +201,52 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "truth", "", path, "FILE", "write there, one JSON object a request, what was planned and really done"
     ),
+    batching("alpha_ms", 6.973, number, "MS", "time of every step"),
+    batching("beta_ms", 0.027, number, "MS", "and for each sequence that decodes in it"),
+    batching("gamma_ms", 0.0, number, "MS", "and once when it has prompt tokens"),
+    batching("delta_ms", 0.02, number, "MS", "and for each prompt token"),
+    batching("kv_ms", 0.0, number, "MS", "and for each token of context that a decode reads"),
+    batching(
+        "attention_ms",
+        0.0,
+        number,
+        "MS",
+        "and for each pair of a prompt token and a token that it looks at",
+    ),
+    batching("front_ms", 0.0, number, "MS", "time of a request before it is in the queue"),
+    batching(
+        "step_noise",
+        0.0,
+        number,
+        "SHARE",
+        "deviation of a step's time as a share of it (lognormal, mean 1)",
+    ),
+    batching(
+        "graph_sizes",
+        "",
+        graph_sizes,
+        "N,N,...",
+        "a step that only decodes takes the time of the next of these sizes; vllm = vLLM's own",
+    ),
+    batching("max_num_seqs", 256, whole(1, 2**20), "N", "most sequences in a step"),
+    batching(
+        "max_num_batched_tokens",
+        0,
+        whole(0, 2**30),
+        "N",
+        "most tokens in a step; 0 = 8192, or max_model_len without chunked prefill",
+    ),
+    batching("enable_chunked_prefill", True, switch, "BOOL", "a prompt may be spread over steps"),
+    batching("enable_prefix_caching", True, switch, "BOOL", "equal beginnings are computed once"),
+    batching(
+        "scheduling_policy",
+        "fcfs",
+        one_of("fcfs", "priority"),
+        "POLICY",
+        "fcfs, or priority (lowest first)",
+    ),
+    batching("block_size", 16, whole(1, 2**16), "N", "tokens in a block of the KV cache"),
+    batching("num_gpu_blocks", 32_768, whole(1, 2**26), "N", "blocks in the KV cache"),
     Setting("faults", (), fault_list, "FAULT", "something that goes wrong, see below"),
 )
 BY_NAME = {setting.name: setting for setting in SETTINGS}
