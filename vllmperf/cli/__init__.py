@@ -18,6 +18,7 @@ COMMANDS = {
     "startup": "measure the start of a server: pods of a cluster, or a command",
     "parse-log": "where a server's start time went, from its log",
     "fit": "find alpha, beta, gamma and delta of one replica, with intervals",
+    "compare": "two runs side by side with the change: run files, result JSON of vLLM",
     "report": "show a recorded run again: table, JSON, CSV, HTML",
     "sim": "run the simulated server",
     "size": "find the rate that a replica carries within its SLOs, and the replicas for a load",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from vllmperf.compat.benchmark_serving import align, arrivals, console, data, flags, results, server
+from vllmperf.compat.benchmark_serving import align, arrivals, both, console, data, flags, results, server
 from vllmperf.compat.benchmark_serving.answers import Answer, answers
 from vllmperf.compat.benchmark_serving.backends import Backend, Common, backend_of, rendered
 from vllmperf.compat.benchmark_serving.engine import (
@@ -18,6 +18,7 @@ from vllmperf.compat.benchmark_serving.engine import (
     LONGEST_S,
     Replies,
     Target,
+    Writer,
     run,
 )
 from vllmperf.compat.benchmark_serving.metrics import GOODPUT, calculate
@@ -70,6 +71,10 @@ class Job:
     @property
     def version(self) -> str:
         return self.profile.version
+
+    @property
+    def backend_name(self) -> str:
+        return str(self.args.backend)
 
     def body(self, sample: Sample, model: str | None = None) -> bytes:
         return rendered(self.backend, model or self.model_name, sample, self.common)
@@ -308,9 +313,13 @@ def _run(job: Job) -> int:
     for line in console.traffic(job.profile, job.args):
         console.say(line)
     planned = _arrivals(job)
-    outcome, replies = _measured(job, models, planned, test)
-    for line in console.report(job.profile, job.args, outcome):
-        console.say(line)
+    with both.recorded(job.args, job.target.plan, job.backend_name, len(job.samples)) as record:
+        outcome, replies = _measured(job, models, planned, test, record.writer)
+        for line in console.report(job.profile, job.args, outcome):
+            console.say(line)
+        if job.args.both:
+            for line in record.beside(results.result(job.profile, job.args, outcome, ""), job.profile):
+                console.say(line)
     if job.version == "2026" and job.args.profile:
         _profiler(job, "stop", test)
     _written(job, outcome)
@@ -396,7 +405,7 @@ def _profiler(job: Job, what: str, test: Sample) -> None:
 
 
 def _measured(
-    job: Job, models: Sequence[str], planned: arrivals.Arrivals, test: Sample
+    job: Job, models: Sequence[str], planned: arrivals.Arrivals, test: Sample, writer: Writer | None
 ) -> tuple[Outcome, Replies]:
     """The measured run with what goes on beside it."""
     args = job.args
@@ -411,7 +420,7 @@ def _measured(
     bar(0)
     began = datetime.now()
     with prober:
-        replies = run(job.target, bodies, planned.times_ns, args.max_concurrency or None, bar)
+        replies = run(job.target, bodies, planned.times_ns, args.max_concurrency or None, bar, writer)
     bar(sum(reply is not None for reply in replies.replies))
     if job.version != "2026" and args.profile:
         _profiler(job, "stop", test)

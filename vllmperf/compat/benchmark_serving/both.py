@@ -1,0 +1,52 @@
+"""--both and --record: the same run in a run file of ours, and its figures beside those of vLLM's rule."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vllmperf.api import Folder
+from vllmperf.compat.benchmark_serving.profiles import Profile
+from vllmperf.errors import UsageError
+from vllmperf.formats.vllm_result import peak_tokens_per_s
+from vllmperf.load.environment import environment
+from vllmperf.plan import Plan
+from vllmperf.record.writer import RunWriter
+from vllmperf.report import compare
+from vllmperf.report.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where a run is written; without a writer it is not."""
+
+    writer: RunWriter | None = None
+    path: Path | None = None
+
+    def beside(self, result: Mapping[str, Any], profile: Profile) -> Iterator[str]:
+        """Lines with the figures of the version's rule and of ours. The run must be over."""
+        if self.path is None:
+            return
+        run = Run(self.path)
+        ours = compare.figures_of_summary(run.summary, "vllmperf", peak_tokens_per_s(run.recording))
+        theirs = compare.Figures(profile.name, profile.name, compare.figures_of_vllm(result, "").values)
+        yield from compare.lines(theirs, ours)
+
+
+@contextlib.contextmanager
+def recorded(args: argparse.Namespace, plan: Plan, backend: str, n: int) -> Iterator[Record]:
+    """A run file while the block runs: that of --record, a temporary one for --both, else none."""
+    if not (args.both or args.record):
+        yield Record()
+        return
+    folder = Folder()
+    path = Path(args.record) if args.record else Path(str(folder)) / "run.vllmperf"
+    if path.exists():
+        raise UsageError(f"--record {path} exists already: choose another name or remove it")
+    written = {**plan.to_dict(), "backend": backend, "num_prompts": n, "dataset_name": args.dataset_name}
+    with RunWriter(path, written, environment(), secrets=plan.secrets) as writer:
+        yield Record(writer, path)
