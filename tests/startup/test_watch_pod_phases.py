@@ -101,6 +101,32 @@ def test_an_image_that_was_there_took_no_time_and_a_lost_event_is_missing() -> N
     assert next(p for p in lost.phases if p.name == "image_pull").duration_s is None
 
 
+def test_whole_seconds_do_not_come_before_a_scheduling_that_is_finer() -> None:
+    scheduled = event("Scheduled", 0)
+    scheduled |= {"firstTimestamp": None, "lastTimestamp": None, "eventTime": "2026-03-04T12:00:00.400000Z"}
+    there = event("Pulled", 0, 'Container image "x" already present on machine', "vllm")
+    a_pod = pod(
+        conditions=[condition("PodScheduled", 0), condition("Ready", 9)], statuses=[running("vllm", 0)]
+    )
+    start = pod_start(a_pod, [scheduled, there], "vllm", log(7, 8.5))
+    found = spans(start)
+    assert found["scheduling"] == (0, 0.4)
+    assert found["volumes"] == found["image_pull"] == found["container_start"] == (0.4, 0.4)
+    assert found["imports"] == (0.4, 7)
+    names = [phase.name for phase in start.phases]
+    assert names.index("scheduling") < names.index("image_pull")
+    assert total_of_parts(start) == start.end_ns - start.origin_ns
+
+
+def test_side_cars_and_init_containers_before_the_server_have_their_starts() -> None:
+    statuses = [running("proxy", 8), running("vllm", 12), running("later", 20)]
+    init_statuses = [{"name": "fetch", "restartCount": 0, "state": {"terminated": terminated(5, 7)}}]
+    a_pod = pod(conditions=CONDITIONS[:2], statuses=statuses, init=INIT, init_statuses=init_statuses)
+    start = pod_start(a_pod, [event("Pulling", 8, "", "vllm"), event("Pulled", 11, PULLED, "vllm")], "vllm")
+    starts = {p.detail: (p.start_ns, p.end_ns) for p in start.phases if p.name == "container_start"}
+    assert starts == {"fetch": (ns(4), ns(5)), "proxy": (ns(7), ns(8)), None: (ns(11), ns(12))}
+
+
 def test_ready_without_a_watch_is_marked_as_the_conditions_time() -> None:
     start = full()
     assert start.total_s == 100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vllmperf.startup import pod_events, pod_status
@@ -13,45 +13,84 @@ from vllmperf.startup.result import NS_PER_S, Phase
 Json = Mapping[str, Any]
 
 
-def before_container(pod: Json, events: list[Json], container: str, now_ns: int | None) -> list[Phase]:
-    """created → scheduled → volumes → pulls and init containers → the server's container started."""
-    created, scheduled = pod_status.created_ns(pod), _scheduled(pod, events)
-    pulls = [_after(pull, scheduled) for pull in pod_events.pulls(events)]
-    inits = pod_status.init_containers(pod)
-    first = _first_started(pod, events, container)
-    begun = pod_events.pulling_ns(events)
-    work = [*(pull.start_ns for pull in pulls), *(init.start_ns for init in inits), begun, first]
-    work_ns = min((at for at in work if at is not None), default=None)
-    sandbox = pod_status.condition_ns(pod, "PodReadyToStartContainers")
-    until = min((at for at in (sandbox, work_ns) if at is not None), default=None)
-    phases = _span("scheduling", created, scheduled, "status")
-    phases += _span("volumes", scheduled, until, "status")
-    phases += [_pull_phase(pull, first) for pull in pulls]
-    phases += _pull_without_event(pod, events, container, pulls, now_ns)
-    for init in inits:
+@dataclass(frozen=True)
+class _Instants:
+    """When things happened on the node. A whole second that began before the scheduling counts from the scheduling."""
+
+    scheduled: int | None
+    sandbox: int | None
+    pulling: int | None
+    pulls: list[pod_events.Pull]
+    inits: list[pod_status.Ran]
+    started: dict[str, int]  # the first start of each container
+    current: int | None  # the start of the server's last try
+
+    def until_work(self) -> int | None:
+        """The end of volumes and sandbox: said so, or seen by what comes after."""
+        work = [*(pull.start_ns for pull in self.pulls), *(init.start_ns for init in self.inits)]
+        work += [self.sandbox, self.pulling, *self.started.values()]
+        return min((at for at in work if at is not None), default=None)
+
+
+def _instants(pod: Json, events: list[Json], container: str) -> _Instants:
+    scheduled = _scheduled(pod, events)
+
+    def after(at_ns: int | None) -> int | None:
+        return None if at_ns is None else not_before(at_ns, scheduled)
+
+    pulls = [
+        replace(pull, start_ns=after(pull.start_ns), end_ns=not_before(pull.end_ns, scheduled))
+        for pull in pod_events.pulls(events)
+    ]
+    inits = [
+        replace(init, start_ns=not_before(init.start_ns, scheduled), end_ns=after(init.end_ns))
+        for init in pod_status.init_containers(pod)
+    ]
+    started = pod_status.first_starts(pod)
+    if (first := _first_started(pod, events, container)) is not None:
+        started[container] = first
+    current = pod_status.current(pod, container)
+    return _Instants(
+        scheduled,
+        after(pod_status.condition_ns(pod, "PodReadyToStartContainers")),
+        after(pod_events.pulling_ns(events)),
+        pulls,
+        inits,
+        {name: not_before(at, scheduled) for name, at in started.items()},
+        after(current.start_ns) if current else None,
+    )
+
+
+def before_container(
+    pod: Json, events: list[Json], container: str, now_ns: int | None
+) -> tuple[list[Phase], int | None]:
+    """created → scheduled → volumes → pulls and init containers → the server's container started; and the instant at
+    which its last try started."""
+    at = _instants(pod, events, container)
+    first = at.started.get(container)
+    phases = _span("scheduling", pod_status.created_ns(pod), at.scheduled, "status")
+    phases += _span("volumes", at.scheduled, at.until_work(), "status")
+    phases += [_pull_phase(pull, first) for pull in at.pulls]
+    phases += _pull_without_event(pod, events, container, at.pulls, now_ns)
+    for init in at.inits:
         again = f", {init.restarts} restarts" if init.restarts else ""
         phases += _span("init_containers", init.start_ns, init.end_ns, "status", init.name + again)
-    phases += _container_starts(pod, container, first, pulls, [until, *(init.end_ns for init in inits)])
-    return phases + _earlier_tries(pod, container, first)
+    phases += _container_starts(at, container)
+    return phases + _earlier_tries(pod, container, first), at.current
 
 
-def _container_starts(
-    pod: Json,
-    container: str,
-    first_ns: int | None,
-    pulls: list[pod_events.Pull],
-    ends: list[int | None],
-) -> list[Phase]:
+def _container_starts(at: _Instants, container: str) -> list[Phase]:
     """From a container's image being there to its start: of the server's and of those that start before it."""
-    pulled = {pull.container: pull.end_ns for pull in pulls}
-    started = pod_status.first_starts(pod) | ({container: first_ns} if first_ns is not None else {})
+    first = at.started.get(container)
+    pulled = {pull.container: pull.end_ns for pull in at.pulls}
+    ends = [*pulled.values(), *(init.end_ns for init in at.inits), at.until_work()]
     phases = []
-    for name, at in started.items():
-        if first_ns is not None and at > first_ns:
+    for name, start in at.started.items():
+        if first is not None and start > first:
             continue
-        before = [end for end in (pulled.get(name), *pulled.values(), *ends) if end is not None and end <= at]
-        begin = pulled[name] if pulled.get(name, at) < at else max(before, default=None)
-        phases += _span("container_start", begin, at, "status", None if name == container else name)
+        before = [end for end in ends if end is not None and end <= start]
+        begin = pulled[name] if pulled.get(name, start) < start else max(before, default=None)
+        phases += _span("container_start", begin, start, "status", None if name == container else name)
     return phases
 
 
@@ -81,12 +120,6 @@ def _scheduled(pod: Json, events: list[Json]) -> int | None:
         ):
             return at
     return whole
-
-
-def _after(pull: pod_events.Pull, scheduled_ns: int | None) -> pod_events.Pull:
-    """The pull in the order of things: the second that its event names may have begun before the scheduling."""
-    start = None if pull.start_ns is None else not_before(pull.start_ns, scheduled_ns)
-    return replace(pull, start_ns=start, end_ns=not_before(pull.end_ns, scheduled_ns))
 
 
 def _pull_phase(pull: pod_events.Pull, first_ns: int | None) -> Phase:

@@ -72,11 +72,11 @@ def pod_start(
         first_request_ns=seen.first_request_ns,
         first_token_ns=seen.first_token_ns,
     )
-    before = before_container(pod, mine, container, told.now_ns)
+    before, last_started_ns = before_container(pod, mine, container, told.now_ns)
     started = pod_status.current(pod, container)
     phases = [
         *before,
-        *imports(started.start_ns if started else None, log, joined, 1.0, _is_open(told, joined)),
+        *imports(last_started_ns, log, joined, 1.0, _is_open(told, joined)),
         *log_phases(log),
         *after_log(log, joined),
     ]
