@@ -497,11 +497,11 @@ def test_a_reading_that_begins_again_anywhere_repeats_and_misses_nothing(
     lines = [LogLine(stamp, b"%d" % text) for stamp, (_, text) in zip(stamps, drawn, strict=True)]
     recent, got = Recent(), lines[:cut]
     for line in got:
-        recent.add(line)
+        recent.add(*line)
     begin = recent.resume_ns() or 0
     again = recent.again()
     for line in lines:
-        if (line.stamp_ns or 0) >= begin and not again.repeated(line):
-            assert not again.missing(line)
+        if (line.stamp_ns or 0) >= begin and not again.repeated(*line):
+            assert not again.missing(line.stamp_ns)
             got = [*got, line]
     assert got == lines

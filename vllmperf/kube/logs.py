@@ -7,6 +7,7 @@ last line seen, and lines that were seen are dropped by stamp and text, as often
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -173,15 +174,15 @@ class LogStream:
                 line = _parsed(raw)
                 if line.stamp_ns is None and self._is_error(line.text):
                     return False
-                if not seen.repeated(line) and self._wanted(line):
-                    self._look_for_gap(line, seen.missing(line))
-                    self._recent.add(line)
+                if not seen.repeated(*line) and self._wanted(line):
+                    self._look_for_gap(line, seen.missing(line.stamp_ns))
+                    self._recent.add(*line)
                     yield line
         tail = _parsed(body.tail)
         if body.tail and tail.stamp_ns is None and self._is_error(tail.text):
             return False
-        if keep_tail and body.tail and not seen.repeated(tail):
-            self._recent.add(tail)
+        if keep_tail and body.tail and not seen.repeated(*tail):
+            self._recent.add(*tail)
             yield tail
         return body.ended
 
@@ -242,6 +243,17 @@ class _Body:
 
 
 def _parsed(raw: bytes) -> LogLine:
+    if (
+        raw[19:20] == b"." and raw[29:31] == b"Z " and raw[20:29].isdigit()
+    ):  # as the kubelet writes nearly all
+        second_ns = _second_ns(raw[:19])
+        if second_ns is not None:
+            return LogLine(second_ns + int(raw[20:29]), raw[31:])
     stamp, _, text = raw.partition(b" ")
     stamp_ns = parse_stamp(stamp.decode("ascii", "replace")) if len(stamp) <= LONGEST_STAMP else None
     return LogLine(None, raw) if stamp_ns is None else LogLine(stamp_ns, text)
+
+
+@functools.lru_cache(maxsize=16)
+def _second_ns(text: bytes) -> int | None:
+    return parse_stamp(text.decode("ascii", "replace") + "Z")
