@@ -9,6 +9,7 @@ import itertools
 import statistics
 import threading
 import time
+from argparse import Namespace
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from batching import LAW, MS, Truth, law_ns, read, serve
 from wire import Wire, chat, complete, request
 
-from vllmperf.cli.sim import greeting
+from vllmperf.cli.sim import greeting, startup_of
 from vllmperf.errors import UsageError
 from vllmperf.sim import Server, parse_settings
 
@@ -350,3 +351,10 @@ def test_an_engine_fits_into_one_text() -> None:
 def test_the_command_says_what_it_runs() -> None:
     line = greeting("http://x", Server(mode="batching", alpha_ms=7, beta_ms=0.25, max_num_seqs=8).settings)
     assert line == "listening on http://x (model sim, batching, ITL 7 + 0.25·batch ms, at most 8 sequences)"
+
+
+def test_a_start_of_a_batching_server_logs_its_own_cache() -> None:
+    settings = Server(mode="batching", block_size=32, num_gpu_blocks=1000, max_model_len=4096).settings
+    script = startup_of(Namespace(startup_log="-", startup_version=None, startup=None), dict(settings))
+    assert script is not None
+    assert (script.num_gpu_blocks, script.kv_cache_tokens, script.max_model_len) == (1000, 32_000, 4096)

@@ -106,6 +106,10 @@ def startup_of(args: argparse.Namespace, settings: dict[str, Any]) -> StartupScr
     said: dict[str, Any] = {"sleep": settings.pop("sleep_ms") / 1000, "wake": settings.pop("wake_ms") / 1000}
     said = {name: value for name, value in said.items() if value}
     del settings["version"]
+    if settings["mode"] == "batching":
+        blocks, tokens = settings["num_gpu_blocks"], settings["block_size"]
+        said |= {"num_gpu_blocks": blocks, "kv_cache_tokens": blocks * tokens}
+        said["max_model_len"] = settings["max_model_len"]
     script = StartupScript(model=settings.pop("model"), **said)
     if args.startup_version:
         script = replace(script, version=args.startup_version)
