@@ -201,6 +201,17 @@ def test_instants_keep_their_microseconds() -> None:
     assert utc(None) is None
 
 
+def test_sleep_cycles_stand_in_the_json_with_their_instant() -> None:
+    (start,) = to_json([pod(log=log(sleep=SLEEP))])["starts"]
+    sleep, wake = start["log"]["sleep"]
+    assert (sleep["kind"], sleep["duration_s"], sleep["at_utc"]) == (
+        "sleep",
+        1.234567,
+        "2025-11-24T16:03:20.000000Z",
+    )
+    assert (wake["tags"], wake["freed_gib"]) == (("weights", "kv_cache"), None)
+
+
 def test_sets_have_their_distribution_and_changes() -> None:
     found = to_json(SETS)
     assert [each["group"] for each in found["distribution"]] == ["cold", "warm"]

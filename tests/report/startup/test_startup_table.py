@@ -315,3 +315,8 @@ def test_sleeps_that_were_asked_for_are_shown_as_seen_from_outside() -> None:
 def test_a_change_that_rounds_to_nothing_has_no_sign() -> None:
     row = line_of(text([SETS[0], SETS[3]], 110).split("→")[1], "weights load")
     assert re.findall(r"\S+", row)[4:6] == ["0.00", "0"]
+
+
+def test_a_set_without_a_start_that_came_up_has_nothing_to_compare() -> None:
+    bad = command("x", group="warm", reached=False)
+    assert "nothing to compare" in text([SETS[0], SETS[1], bad], 120)
