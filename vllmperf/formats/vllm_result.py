@@ -167,8 +167,8 @@ def _gaps_s(recording: Recording) -> list[list[float]]:
 def peak_tokens_per_s(recording: Recording) -> float:
     """Most output tokens of completed requests within one second, counted from the first request on.
 
-    Tokens of a chunk are those that its gap names, else 1. 0 for several choices a request: their gaps do not
-    follow one another in time.
+    Tokens of a chunk are those that its gap names; the rest of the request's tokens is shared evenly by its
+    other chunks. 0 for several choices a request: their gaps do not follow one another in time.
     """
     requests = recording.requests
     is_counted = (requests["outcome"] == _engine.OUTCOMES.index("completed")) & (
@@ -176,15 +176,34 @@ def peak_tokens_per_s(recording: Recording) -> float:
     )
     if not is_counted.any() or requests["choices"][is_counted].max() > 1:
         return 0.0
+    counts = np.diff(recording.gap_request)
+    is_gap_counted = np.repeat(is_counted, counts)
+    counts = counts[is_counted]
     first = requests["first_token_ns"][is_counted]
-    gap_counts = np.diff(recording.gap_request)
-    is_gap_counted = np.repeat(is_counted, gap_counts)
-    gaps = recording.gaps_ns[is_gap_counted].astype(np.float64)
-    ends = np.cumsum(gap_counts[is_counted])
-    elapsed = np.concatenate([[0.0], np.cumsum(gaps)])
-    before = np.repeat(elapsed[ends - gap_counts[is_counted]], gap_counts[is_counted])
-    times = np.repeat(first, gap_counts[is_counted]) + elapsed[1:] - before
-    tokens = np.maximum(recording.gap_tokens[is_gap_counted], 1)
+    times = _chunk_times_ns(first, recording.gaps_ns[is_gap_counted].astype(np.float64), counts)
+    firsts, others = _chunk_tokens(
+        requests["output_tokens"][is_counted], recording.gap_tokens[is_gap_counted], counts
+    )
     sent = requests["sent_ns"][requests["sent_ns"] != _engine.NONE].min()
     seconds = ((np.concatenate([first, times]) - sent) // NS).astype(np.int64)
-    return float(np.bincount(seconds, weights=np.concatenate([np.ones(len(first)), tokens])).max())
+    return float(np.bincount(seconds, weights=np.concatenate([firsts, others])).max())
+
+
+def _chunk_times_ns(first: NDArray[np.int64], gaps: Floats, counts: NDArray[np.int64]) -> Floats:
+    """When each chunk but the first ones came."""
+    elapsed = np.concatenate([[0.0], np.cumsum(gaps)])
+    before = elapsed[np.cumsum(counts) - counts]
+    times: Floats = np.repeat(first - before, counts) + elapsed[1:]
+    return times
+
+
+def _chunk_tokens(
+    output: NDArray[np.int64], named: NDArray[np.uint16], counts: NDArray[np.int64]
+) -> tuple[Floats, Floats]:
+    """Tokens of the first chunk of each request, and of all others."""
+    owner = np.repeat(np.arange(len(counts)), counts)
+    n = len(counts)
+    known = np.bincount(owner, weights=named, minlength=n)
+    unnamed = 1 + np.bincount(owner, weights=named == 0, minlength=n)
+    share = np.where(output == _engine.NONE, 1.0, np.maximum(output - known, 0) / unnamed)
+    return share, np.where(named == 0, share[owner], named)
