@@ -364,11 +364,9 @@ route | 0.5.2.. | api | API launcher.py
 uvicorn_started | 0.1.0.. | api | - | uvicorn
     Started server process [{pid:d}]
     = the web server begins
-# processes and configuration
 uvicorn_waiting | 0.1.0.. | api | - | uvicorn
     Waiting for application startup.
     = the web server starts the application
-# engine done, front end, ready
 ready | 0.1.0.. | api | - | uvicorn
     Application startup complete.
     = the server answers from here on

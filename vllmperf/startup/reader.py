@@ -28,6 +28,7 @@ _TRAFFIC = re.compile(
 _EMBEDDING_FILES = frozenset(("metrics.py", "loggers.py", "async_llm_engine.py", "async_llm.py", "logger.py"))
 _PREFIXED = frozenset(("asleep", "awake", "sleep_freed", "banner_version", "engine_done", "api_version"))
 _BEGINNINGS = frozenset(("api_version", "banner_version"))
+_FORERUNNERS = frozenset(("platform", "platform_plugin"))
 _FAILURES = frozenset(("failed", "died"))
 _LONG_MESSAGES = frozenset(("engine_config", "args"))
 # A progress bar has no end of line: what is printed next stands behind it.
@@ -39,6 +40,9 @@ MAX_JOINED = 3
 MAX_JOINED_CONFIG = 400
 WRAP_AT_LEAST = 40  # columns
 PRELUDE = 64
+
+
+_Found = tuple[Marker, Fields, str | None]
 
 
 @dataclass
@@ -60,7 +64,7 @@ class Reader:
     attempts: list[Attempt] = field(default_factory=list)
     number: int = 0
     stamped: bool = False  # any line of vLLM's own format
-    _prelude: list[tuple[Line, Moment, str]] = field(default_factory=list)
+    _prelude: list[tuple[_Found | None, Line, Moment]] = field(default_factory=list)
     _partial: dict[str, str] = field(default_factory=dict)
     _pending: _Pending | None = None
 
@@ -196,8 +200,8 @@ class Reader:
         found = self._marker(line)
         if found is not None and self._begins_again(found[0], line):
             self._begin()
-        elif found is None and self.attempt.ended and line.logger == "vllm":
-            self._prelude = [*self._prelude[-PRELUDE:], (line, moment, raw)]
+        else:
+            self._foresee(found, line, moment)
         attempt = self.attempt
         key = _key(line)
         attempt.step(line, moment, key)
@@ -212,7 +216,21 @@ class Reader:
             attempt.problems.see(moment.line, raw.strip(), line, process_name(key), len(attempt.events))
         return None
 
-    def _marker(self, line: Line) -> tuple[Marker, Fields, str | None] | None:
+    def _foresee(self, found: _Found | None, line: Line, moment: Moment) -> None:
+        """Keeps the lines that a next start may have begun with before it says its version: those of processes that
+        this start does not know, since its own last sign of life."""
+        attempt = self.attempt
+        over = attempt.ready is not None or attempt.ended or attempt.problems.found
+        known = line.process.pid is not None and _key(line) in attempt.names
+        step = found is not None and found[0].event not in _FORERUNNERS
+        if not over or known or step or line.logger == "uvicorn" or line.level in ("ERROR", "CRITICAL"):
+            self._prelude.clear()
+        elif line.logger == "vllm" and line.stamp is not None:
+            if line.file in _EMBEDDING_FILES or len(self._prelude) >= PRELUDE:
+                self._prelude.clear()
+            self._prelude.append((found, line, moment))
+
+    def _marker(self, line: Line) -> _Found | None:
         """The marker that a line is. Only the logger that prints a marker can print it, and no served text is one."""
         if line.logger == "vllm":
             if line.file is None or (_SERVED.fullmatch(line.file) and not self._prints(line)):
@@ -242,7 +260,7 @@ class Reader:
         if (line.level in ("ERROR", "CRITICAL")) != (marker.event in _FAILURES):
             return False
         if marker.event in _PREFIXED and line.process.pid is None and self.attempt.api_pids:
-            return marker.event in _BEGINNINGS and self.attempt.ready is not None
+            return marker.event in _BEGINNINGS and self.attempt.ended
         return True
 
     def _begins_again(self, marker: Marker, line: Line) -> bool:
@@ -272,14 +290,16 @@ class Reader:
         )
 
     def _begin(self) -> None:
-        attempt = Attempt(self._prelude[0][1].line if self._prelude else self.number)
+        attempt = Attempt(self._prelude[0][2].line if self._prelude else self.number)
         prelude, self._prelude = self._prelude, []
         if self.attempts and not self.attempts[-1].events and self.attempts[-1].first is None:
             self.attempts.pop()
             attempt.first_line = 1
         self.attempts.append(attempt)
-        for line, moment, _ in prelude:
+        for found, line, moment in prelude:
             attempt.step(line, moment, _key(line))
+            if found is not None:
+                attempt.add(Seen(found[0], found[1], moment, _key(line), line.file, found[2], line.repeated))
 
     def _event(self, seen: Seen, line: Line) -> None:
         attempt = self.attempt

@@ -124,8 +124,8 @@ def _encoding(head: bytes) -> str | None:
         if head.startswith(mark):
             return name
     sample = head[:4096]
-    if len(sample) >= 16 and sample.count(0) * 3 > len(sample):
-        odd, even = sample[1::2].count(0), sample[::2].count(0)
+    odd, even, half = sample[1::2].count(0), sample[::2].count(0), len(sample) / 2
+    if len(sample) >= 16 and max(odd, even) > 0.6 * half and min(odd, even) < 0.1 * half:
         return "utf-16-le" if odd > even else "utf-16-be"
     return None
 

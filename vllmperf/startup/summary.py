@@ -26,7 +26,7 @@ def summarize(attempt: Attempt, resolver: Resolver) -> StartupLog:
     instants = _Instants(attempt, resolver)
     ready, reached = _ready(attempt)
     problem = None if reached else _root(attempt)
-    ready_ns = instants.of(_ready_moment(attempt, ready)) if ready else None
+    ready_ns = _ready_ns(attempt, ready, instants)
     first, last = instants.of(attempt.first), instants.of(attempt.latest)
     failure = Failure(_phase_of(attempt, problem), problem.line, problem.text) if problem else None
     notes = [*_notes(attempt, problem, ready, reached), *instants.notes]
@@ -185,11 +185,12 @@ def _ready(attempt: Attempt) -> tuple[Moment | None, bool]:
     return None, attempt.answered_line is not None and (whole or _cut_at_start(attempt))
 
 
-def _ready_moment(attempt: Attempt, ready: Moment) -> Moment | None:
+def _ready_ns(attempt: Attempt, ready: Moment | None, instants: _Instants) -> int | None:
     """Without a stamp of its own the line is as late as the last stamp before it."""
-    if ready.stamp is not None or ready.envelope_ns is not None:
-        return ready
-    return attempt.ready_stamp
+    if ready is None:
+        return None
+    own = instants.of(ready)
+    return own if own is not None else instants.of(attempt.ready_stamp)
 
 
 # --- failure
