@@ -14,6 +14,7 @@ from made_starts import SLEEP, command, failed, log, phase, pod, ranked
 
 from vllmperf.report.startup import Starts, csv, html, svg
 from vllmperf.report.startup.json import to_json, utc
+from vllmperf.report.startup.spans import tree
 from vllmperf.report.startup.table import text
 from vllmperf.startup.result import REPORTED, Clock, Failure, Start
 
@@ -90,6 +91,24 @@ def test_a_waterfall_is_well_formed_and_each_bar_has_its_tooltip() -> None:
     assert tip == (
         "torch.compile: 25 s; from 55 to 80 s; 22.5 % of the whole; the log says 25.26 s; source: log ±1 s"
     )
+
+
+def test_ranks_are_strips_below_the_bar_with_tooltips_of_their_own() -> None:
+    root = ElementTree.fromstring(svg.waterfall(ranked(8)))
+    tips = [title.text or "" for title in root.iter("title")]
+    assert len(tips) == 2 + 8
+    assert tips[2].startswith("weights load · Worker_TP7: 17 s")
+    heights = [float(rect.attrib["height"]) for rect in root.iter("rect")]
+    assert heights.count(svg.STRIP - 1) == 8
+    assert float(root.attrib["height"]) == svg.TOP + 2 * svg.ROW + 8 * svg.STRIP + svg.BOTTOM
+
+
+def test_a_phase_that_only_ranks_show_is_not_lost() -> None:
+    spans = tuple(phase("dynamo", 0, 1 + i, rank=f"r{i}", critical=False) for i in range(3))
+    start = command(phases=spans)
+    assert [(head.rank, [p.rank for p in ranks]) for head, ranks in tree(start)] == [("r2", ["r1", "r0"])]
+    assert "r2" in text([start])
+    assert "Dynamo · r2" in svg.waterfall(start)
 
 
 def test_the_bars_of_a_stack_are_as_long_together_as_the_total() -> None:

@@ -15,8 +15,8 @@ from vllmperf.report.startup.spans import (
     label,
     offset_s,
     places,
-    rank_phases,
     resolution_s,
+    tree,
     unseen,
 )
 from vllmperf.report.startup.words import (
@@ -86,20 +86,9 @@ def waterfall(start: Start, width: int, marks: Marks) -> list[Line]:
 def _rows(start: Start) -> list[Phase]:
     """In order of time; below a phase its slowest and its fastest rank, all of them when there are two."""
     found: list[Phase] = []
-    for phase in start.phases:
-        if phase.rank is None or phase.critical:
-            found += [phase, *_shown_ranks(start, phase)]
-    alone = {p.name for p in start.phases} - {p.name for p in found}
-    for phase in start.phases:
-        if phase.name in alone:
-            found += _shown_ranks(start, phase)
-            alone.discard(phase.name)
+    for phase, ranks in tree(start):
+        found += [phase, *(ranks if len(ranks) <= RANKS_IN_FULL else [ranks[0], ranks[-1]])]
     return found
-
-
-def _shown_ranks(start: Start, phase: Phase) -> list[Phase]:
-    ranks = [rank for rank in rank_phases(start, phase.name) if not rank.critical]
-    return ranks if len(ranks) <= RANKS_IN_FULL else [ranks[0], ranks[-1]]
 
 
 def _label(phase: Phase) -> str:

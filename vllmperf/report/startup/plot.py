@@ -13,9 +13,11 @@ from vllmperf.report.startup.spans import (
     critical,
     elapsed_s,
     family,
+    is_known,
     offset_s,
     places,
     resolution_s,
+    tree,
 )
 from vllmperf.report.startup.svg import row_name
 from vllmperf.report.startup.words import figure, name_words
@@ -29,7 +31,7 @@ def waterfall(start: Start, ax: Any = None) -> Any:
 
     Raises UsageError when matplotlib is missing or no phase is known.
     """
-    rows = [p for p in start.phases if p.start_ns is not None and p.end_ns is not None]
+    rows = [phase for phase, _ in tree(start) if is_known(phase)]
     if not rows:
         raise UsageError(f"no phase of {clean(start.name)} is known: there is nothing to draw")
     ax = ax if ax is not None else _new_axes(len(rows))

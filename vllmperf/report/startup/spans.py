@@ -151,6 +151,25 @@ def rank_phases(start: Start, name: str) -> list[Phase]:
     return sorted(found, key=lambda phase: -(phase.duration_s or 0.0))
 
 
+def tree(start: Start) -> list[tuple[Phase, list[Phase]]]:
+    """Each phase in order of time, with what its ranks took, slowest first, at its first span.
+
+    Where only ranks show a phase, the slowest one stands for all.
+    """
+    found: list[tuple[Phase, list[Phase]]] = []
+    done: set[str] = set()
+    whole = {phase.name for phase in start.phases if phase.critical or phase.rank is None}
+    for phase in start.phases:
+        is_whole = phase.critical or phase.rank is None
+        if not is_whole and (phase.name in whole or phase.name in done):
+            continue
+        ranks = [] if phase.name in done else [p for p in rank_phases(start, phase.name) if not p.critical]
+        head = phase if is_whole or not ranks else ranks.pop(0)
+        found.append((head, ranks))
+        done.add(phase.name)
+    return found
+
+
 def groups(starts: Sequence[Start]) -> dict[str | None, list[Start]]:
     """Starts by the set they belong to, in order of appearance."""
     found: dict[str | None, list[Start]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from html import escape
+from itertools import accumulate
 
 from vllmperf.report.numbers import clean, share
 from vllmperf.report.startup.spans import (
@@ -12,10 +13,12 @@ from vllmperf.report.startup.spans import (
     critical,
     elapsed_s,
     family,
+    is_known,
     label,
     offset_s,
     places,
     resolution_s,
+    tree,
 )
 from vllmperf.report.startup.words import figure, name_words, precision
 from vllmperf.startup.result import Phase, Start
@@ -24,6 +27,9 @@ WIDTH = 860
 LEFT, RIGHT, TOP, BOTTOM = 230, 64, 6, 26
 ROW = 20
 BAR = 13
+STRIP = 4
+"""Height of what one rank took, below the bar of all."""
+MOST_STRIPS = 32
 FONT = "font:12px system-ui,sans-serif;color:inherit"
 LETTER = 6.4
 """Mean width of a letter at this size: enough to tell what will not fit."""
@@ -31,20 +37,34 @@ MOST_TICKS = 8
 
 
 def waterfall(start: Start) -> str:
-    """A bar for each known phase on the axis of the start, its name before it and its seconds behind. "" when
-    nothing is known."""
+    """A bar for each known phase on the axis of the start, its name before it and its seconds behind; what its ranks
+    took as thin strips below. "" when nothing is known."""
     total = elapsed_s(start)
-    rows = [p for p in start.phases if p.start_ns is not None and p.end_ns is not None]
+    rows = [(phase, ranks[:MOST_STRIPS]) for phase, ranks in tree(start) if is_known(phase)]
     if not total or not rows:
         return ""
-    height = TOP + ROW * len(rows) + BOTTOM
-    ticks = round_ticks(total)
+    tops = [TOP, *accumulate((ROW + STRIP * len(ranks) for _, ranks in rows), initial=TOP)][1:]
+    height = tops[-1] + BOTTOM
     return "".join([
         _head(height, f"Waterfall of {clean(start.name)}"),
-        *[_grid_line(tick, total, height) for tick in ticks],
-        *[_row(start, phase, i, total) for i, phase in enumerate(rows)],
+        *[_grid_line(tick, total, height) for tick in round_ticks(total)],
+        *[_row(start, phase, top, total) for (phase, _), top in zip(rows, tops, strict=False)],
+        *[_strips(start, ranks, top + ROW, total) for (_, ranks), top in zip(rows, tops, strict=False)],
         "</svg>",
     ])  # fmt: skip
+
+
+def _strips(start: Start, ranks: Sequence[Phase], top: float, total: float) -> str:
+    return "".join(
+        f"<g><title>{escape(tooltip(start, rank))}</title>{_strip(start, rank, top + STRIP * i - 2, total)}</g>"
+        for i, rank in enumerate(ranks)
+    )
+
+
+def _strip(start: Start, rank: Phase, y: float, total: float) -> str:
+    left = _x(offset_s(start, rank.start_ns) or 0.0, total)
+    right = max(_x(offset_s(start, rank.end_ns) or 0.0, total), left + 1.5)
+    return f'<rect x="{left:.1f}" y="{y:.1f}" width="{right - left:.1f}" height="{STRIP - 1}" {fill(rank)}/>'
 
 
 def _head(height: float, title: str) -> str:
@@ -58,9 +78,8 @@ def _x(seconds: float, total: float) -> float:
     return LEFT + seconds / total * (WIDTH - LEFT - RIGHT)
 
 
-def _row(start: Start, phase: Phase, i: int, total: float) -> str:
+def _row(start: Start, phase: Phase, y: float, total: float) -> str:
     begin, end = offset_s(start, phase.start_ns) or 0.0, offset_s(start, phase.end_ns) or 0.0
-    y = TOP + ROW * i
     left, right = _x(begin, total), max(_x(end, total), _x(begin, total) + 1.5)
     name = row_name(phase)
     seconds = f"{figure(phase.duration_s, _decimals(start, phase))} s"
