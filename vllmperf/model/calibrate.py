@@ -80,7 +80,7 @@ def _latency_ms(replica: Replica, requests: NDArray[np.void]) -> NDArray[np.floa
     done = serve(
         replica, requests["prompt_tokens"].astype(np.int64), requests["output_tokens"].astype(np.int64), sent
     )
-    return (done.requests["last_token_ns"] - done.requests["arrival_ns"]) / 1e6
+    return np.asarray((done.requests["last_token_ns"] - done.requests["arrival_ns"]) / 1e6)
 
 
 def law_capacity(

@@ -7,6 +7,7 @@ shared evenly among the looks. A queue that still grows makes no answer: it is l
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +97,6 @@ def _grows(scheduled_ns: NDArray[np.int64], end_ns: NDArray[np.int64]) -> bool:
         float(
             np.sum(np.clip(np.minimum(end_ns, high) - np.maximum(scheduled_ns, low), 0, None)) / (high - low)
         )
-        for low, high in zip(edges[1:-1], edges[2:], strict=True)
+        for low, high in itertools.pairwise(edges[1:])
     ]
     return depth[1] > GROWING * depth[0] + 2

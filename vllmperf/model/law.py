@@ -66,10 +66,7 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
 
     Raises UsageError when the runs cannot tell alpha from beta, naming the run that would help.
     """
-    used = [run for run in runs if not run.held_out]
-    warnings = [
-        f"{run.label}: {run.why_not}: means of whole seconds are used instead" for run in runs if run.why_not
-    ]
+    used, warnings = _usable([run for run in runs if not run.held_out])
     batch, step_ms, count, block = _measurements(used)
     decode = _decode_law(batch, step_ms, count, block)
     alpha, beta = (float(value) for value in decode.values)
@@ -99,6 +96,19 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
         covariance_alpha_beta=_covariance(decode),
         residuals=tuple(zip(batch.tolist(), step_ms.tolist(), decode.residual.tolist(), strict=True)),
     )
+
+
+def _usable(runs: list[Measured]) -> tuple[list[Measured], list[str]]:
+    """The runs whose steps are known, when those hold most of the tokens; else all, to be taken by the second."""
+    unclear = [run for run in runs if run.why_not]
+    clear = [run for run in runs if not run.why_not]
+    told = "left out" if _tokens(clear) > _tokens(unclear) else "means of whole seconds are used for all runs"
+    warnings = [f"{run.label}: {run.why_not}: {told}" for run in unclear]
+    return (clear if told == "left out" else runs), warnings
+
+
+def _tokens(runs: Sequence[Measured]) -> int:
+    return sum(len(run.arrivals.at_ns) for run in runs)
 
 
 def _measurements(runs: Sequence[Measured]) -> tuple[Floats, Floats, Floats, Floats]:
