@@ -164,9 +164,51 @@ def test_of_three_pods_one_crashes_for_good_and_one_restarts(
     assert failure is not None
     assert failure.reason == "CrashLoopBackOff"
     assert any("crashes has no memory left" in line for line in found["crashes"].evidence)
-    assert not any(
-        "crashes" in line for line in (tmp_path / "logs" / "restarts-log.txt").read_text().splitlines()
-    )
+    last, first = (tmp_path / "logs" / f"restarts-log{which}.txt" for which in ("", "-try-1"))
+    assert before.log_path == str(first)
+    assert "has no memory left" in first.read_text()
+    assert "has no memory left" not in last.read_text()
+    assert UP in last.read_text()
+
+
+def test_a_log_whose_beginning_was_rotated_away_is_said_to_be_cut(api: FakeApi, config: str) -> None:
+    begin(api, "a")
+    log(api, "a", "\n".join(LOG.splitlines()[:5]))
+    api.rotate_log("a")
+    log(api, "a", "\n".join(LOG.splitlines()[5:]))
+    api.append_log("a", UP)
+    api.set_condition("a", "Ready")
+    (start,) = measure(config, watch=False)
+    assert start.log is not None
+    assert start.log.cut_at_start
+    assert "imports" not in {phase.name for phase in start.phases}
+    assert parts_ns(start) == start.end_ns - start.origin_ns
+
+
+def test_pods_that_are_being_deleted_are_left_out(api: FakeApi, config: str) -> None:
+    begin(api, "a")
+    api.change_pod("a", lambda pod: pod["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"))
+    with pytest.raises(TargetError, match="no pods match"):
+        measure(config, watch=False)
+
+
+def test_many_pods_are_followed_at_once(api: FakeApi, config: str) -> None:
+    names = [f"pod-{number:02}" for number in range(30)]
+    for name in names:
+        begin(api, name)
+
+    def cluster() -> None:
+        when_watched(api)
+        for name in names:
+            api.append_log(name, LOG.format(*[datetime.now(UTC).strftime("%m-%d %H:%M:%S")] * 7))
+            api.append_log(name, UP)
+        for name in names:
+            api.set_condition(name, "Ready")
+
+    in_background(cluster)
+    found = measure(config, timeout_s=90.0)
+    assert [start.name for start in found] == names
+    assert all(start.reached and start.log and start.log.reached_ready for start in found)
 
 
 def test_the_log_of_the_try_before_is_read_of_a_pod_that_had_restarted(api: FakeApi, config: str) -> None:

@@ -39,6 +39,14 @@ class LogFile:
             stamp = stamp_text(stamp_ns) + b" " if stamp_ns is not None and self._keeps_stamps else b""
             self._file.write(stamp + line + b"\n")
 
+    def rename(self, name: str) -> None:
+        """Another name in the same folder; writing goes on."""
+        if self._folder is None or self.path is None:
+            return
+        old, self.path = Path(self.path), str(self._folder / name)
+        if self._file is not None or old.exists():
+            old.replace(self.path)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

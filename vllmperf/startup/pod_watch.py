@@ -241,6 +241,8 @@ class PodWatch:
         """Follow this run's log, once; at the first sight of a restarted container read the log before it too."""
         if count in self._known.tries:
             return
+        for at, one in self._known.tries.items():
+            one.file.rename(self._log_name(at, is_previous=True))
         if count and not self._known.tries:
             self._read_log(count - 1, is_previous=True)
             if count > 1:
@@ -249,8 +251,7 @@ class PodWatch:
 
     def _read_log(self, count: int, is_previous: bool = False) -> None:
         settings = self._settings
-        suffix = f"-previous-{count + 1}" if is_previous or count else ""
-        file = LogFile(settings.logs_to, f"{self.name}-log{suffix}.txt", settings.log_stamps)
+        file = LogFile(settings.logs_to, self._log_name(count, is_previous), settings.log_stamps)
         one = self._known.tries[count] = Try(count, file, is_previous)
         lines = self._cluster.logs(
             settings.namespace,
@@ -261,6 +262,10 @@ class PodWatch:
             stop=self._stop,
         )
         self._run(one.read, lines)
+
+    def _log_name(self, count: int, is_previous: bool) -> str:
+        """<pod>-log.txt is always that of the last try."""
+        return f"{self.name}-log-try-{count + 1}.txt" if is_previous else f"{self.name}-log.txt"
 
     def _start_probe(self) -> None:
         settings = self._settings

@@ -77,7 +77,9 @@ def look(
 ) -> list[Start]:
     """What is known of the pods that are there, ready or not."""
     axis = Axis()
-    pods = [pod for pod in cluster.list_pods(settings.namespace, label) if is_mine(pod)]
+    pods = [
+        pod for pod in cluster.list_pods(settings.namespace, label) if is_mine(pod) and not _is_going(pod)
+    ]
     if not pods:
         raise TargetError(
             f"no pods match {label!r} in namespace {settings.namespace}; --watch waits for some to appear"
@@ -167,6 +169,11 @@ def _loop(group: _Group, changes: _Changes, is_mine: Callable[[Json], bool], exp
     group.give_up()
 
 
+def _is_going(pod: Json) -> bool:
+    """Whether it is being deleted: no start of it is to come."""
+    return bool(pod["metadata"].get("deletionTimestamp"))
+
+
 class _Changes:
     """Pod changes from a watch in a thread of its own, each with the instant at which it was seen."""
 
@@ -209,8 +216,8 @@ class _Group:
     def take(self, kind: str, pod: Json, seen_ns: int) -> None:
         uid = str(pod["metadata"].get("uid"))
         if uid not in self.pods:
-            if kind == "DELETED" or pod["metadata"].get("deletionTimestamp"):
-                return  # it was going before we looked
+            if kind == "DELETED" or _is_going(pod):
+                return
             self.pods[uid] = PodWatch(self._cluster, self.settings, self._axis, pod, self._follows)
         if uid in self._finished:
             return
