@@ -40,16 +40,15 @@ _FRAME_PHASES = (
         re.compile(r"_initialize_kv_caches|initialize_(?:from_config|kv_cache|cache)|get_kv_cache_config"),
         "kv_cache",
     ),
-    (
-        re.compile(r"^load_model$|^load_weights$|get_model$|^initialize_model$|download_weights"),
-        "weights_load",
-    ),
+    (re.compile(r"download_weights|snapshot_download|hf_hub_download"), "weights_download"),
+    (re.compile(r"^load_model$|^load_weights$|get_model$|^initialize_model$"), "weights_load"),
     (
         re.compile(r"^init_device$|init_worker_distributed|init_distributed|initialize_model_parallel"),
         "worker_init",
     ),
     (re.compile(r"create_engine_config|create_model_config|from_engine_args|parse_args"), "config"),
     (re.compile(r"create_server_socket|^listen$|bind"), "config"),
+    (re.compile(r"^spawn_main$"), "engine_process"),
 )
 
 

@@ -234,8 +234,9 @@ _LADDER = (
     ("graph_capture", ("capture_start", "capture_bar")),
     ("kernel_warmup", ("kv_tokens", "blocks", "gpu_blocks", "cpu_blocks", "kernel_warmup")),
     ("kv_cache", ("kv_available", "kv_reserved", "warmup_run")),
+    ("profile", ("compile_total",)),
     ("compile", ("compile_cache_dir", "dynamo", "cpu_warmup_start", "tpu_compile_start")),
-    ("profile", ("model_loaded", "hpu_loaded", "encoder_budget", "compile_total")),
+    ("profile", ("model_loaded", "hpu_loaded", "encoder_budget")),
     ("model_finish", ("weights_took",)),
     ("weights_load", ("load_start", "load_scratch", "shards", "download")),
     ("worker_init", ("nccl", "world", "rank", "runner_v2")),
@@ -257,7 +258,8 @@ def _plausible(phase: str, reached: str) -> bool:
     order = [name for name, _ in reversed(_LADDER)]
     order = list(dict.fromkeys(order))
     if reached in ("imports", "config"):
-        return phase == "config" or reached == phase  # no engine yet: a compiler's frame is only an import
+        # No engine yet: a compiler's frame is only an import.
+        return phase in ("config", "engine_process") or reached == phase
     early = order.index(phase) if phase in order else len(order)
     return early >= order.index(reached) if reached in order else True
 
