@@ -1,42 +1,22 @@
-"""A small tokenizer of our own: byte-level BPE with a BOS in front, as the large ones are."""
+"""A model folder of our own, and tests/twins importable."""
 
-import json
+import sys
+from pathlib import Path
 
 import pytest
 
-tokenizers = pytest.importorskip("tokenizers", reason="the extra tokenizers is not installed")
-pytest.importorskip("jinja2", reason="the extra tokenizers is not installed")
-
-TEXT = "river lantern carries quietly beyond the narrow bridge while everyone remembers another harbour"
-WORDS = TEXT.split()
-CHAT = (
-    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] | trim }}{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
+sys.path.append(str(Path(__file__).parents[2]))
 
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory):
     """A model folder with tokenizer.json, tokenizer_config.json and a chat template."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    for package in ("tokenizers", "jinja2"):
+        pytest.importorskip(package, reason="the extra tokenizers is not installed")
+    from twins import model_folder
 
-    texts = [" ".join(WORDS[i % 13] for i in range(first, first + 40)) for first in range(0, 400, 7)]
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made.train_from_iterator(
-        texts, trainers.BpeTrainer(vocab_size=420, show_progress=False, initial_alphabet=alphabet)
-    )
-    made.add_special_tokens(["<|begin|>", "<|end|>"])
-    begin = made.token_to_id("<|begin|>")
-    made.post_processor = processors.TemplateProcessing(
-        single="<|begin|> $A", pair="<|begin|> $A $B", special_tokens=[("<|begin|>", begin)]
-    )
     folder = tmp_path_factory.mktemp("model")
-    made.save(str(folder / "tokenizer.json"))
-    config = {"bos_token": "<|begin|>", "eos_token": {"content": "<|end|>"}, "chat_template": CHAT}
-    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    model_folder.make(folder)
     return folder
 
 

@@ -1,0 +1,204 @@
+"""The drop-in from its command line to its files, on the simulated server."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vllmperf.formats.vllm_table import metric_section, row
+from vllmperf.sim import Server
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_serving.py"
+TABLE_06 = """\
+============ Serving Benchmark Result ============
+Successful requests:                     N
+Benchmark duration (s):                  N
+Total input tokens:                      N
+Total generated tokens:                  N
+Request throughput (req/s):              N
+Output token throughput (tok/s):         N
+Total Token throughput (tok/s):          N
+---------------Time to First Token----------------
+Mean TTFT (ms):                          N
+Median TTFT (ms):                        N
+P99 TTFT (ms):                           N
+-----Time per Output Token (excl. 1st token)------
+Mean TPOT (ms):                          N
+Median TPOT (ms):                        N
+P99 TPOT (ms):                           N
+---------------Inter-token Latency----------------
+Mean ITL (ms):                           N
+Median ITL (ms):                         N
+P99 ITL (ms):                            N
+----------------End-to-end Latency----------------
+Mean E2EL (ms):                          N
+Median E2EL (ms):                        N
+P99 E2EL (ms):                           N
+==================================================
+"""
+
+
+@pytest.fixture(scope="module")
+def target(model):
+    with Server(ttft_ms=5, itl_ms=1, model=f"{model}/") as server:
+        yield server
+
+
+@pytest.fixture
+def conversations(tmp_path):
+    path = tmp_path / "sharegpt.json"
+    turns = [f"river number {i} carries the narrow lantern" for i in range(30)]
+    rows = [{"conversations": [{"value": turns[i]}, {"value": turns[i + 1]}]} for i in range(29)]
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def call(folder, *words, **environment):
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, words)],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def guide(model, target, conversations):
+    """The arguments of a guide to benchmark_serving.py, but for the server's port."""
+    return (
+        *("--backend", "vllm", "--model", f"{model}/", "--tokenizer", f"{model}/"),
+        *("--dataset-name", "sharegpt", "--dataset-path", conversations, "--num-prompts", 20),
+        *("--port", target.url.rpartition(":")[2], "--host", "127.0.0.1", "--endpoint", "/v1/completions"),
+        *("--percentile-metrics", "ttft,tpot,itl,e2el", "--save-result"),
+    )
+
+
+def test_the_guides_lines_are_where_its_sed_and_tail_look_for_them(model, target, conversations, tmp_path):
+    done = call(tmp_path, *guide(model, target, conversations))
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.split("\n")[:-1]
+    assert lines[1].startswith("Namespace(backend='vllm', ")
+    assert lines[4] == "Traffic request rate: inf"
+    assert lines[5] == "Burstiness factor: 1.0 (Poisson process)"
+    table = "".join(line + "\n" for line in lines[-25:])
+    assert re.sub(r"(?<=: )( *)[\d.]+ *$", r"\1N", table, flags=re.M) == TABLE_06
+    (path,) = tmp_path.glob("vllm-infqps--*.json")
+    assert re.fullmatch(r"vllm-infqps--\d{8}-\d{6}\.json", path.name)
+    found = json.loads(path.read_text())
+    assert found["request_goodput:"] is None
+    assert found["best_of"] == 1
+    assert len(found["itls"]) == 20
+
+
+def test_a_result_without_details_has_no_entry_a_request_since_0_8(model, target, conversations, tmp_path):
+    words = ("--profile", "vllm-0.8", *guide(model, target, conversations), "--result-filename", "r.json")
+    assert call(tmp_path, *words).returncode == 0
+    assert "ttfts" not in json.loads((tmp_path / "r.json").read_text())
+    assert call(tmp_path, *words, "--save-detailed", "--append-result").returncode == 0
+    first, second = (json.loads(line) for line in (tmp_path / "r.json").read_text().split("\n"))
+    assert len(second["ttfts"]) == 20
+    assert set(second) - set(first) == {
+        "input_lens",
+        "output_lens",
+        "ttfts",
+        "itls",
+        "generated_texts",
+        "errors",
+    }
+
+
+def test_2026_with_ramp_up_adapters_probes_and_warm_ups(model, target, tmp_path):
+    words = f"""--profile vllm-2026 --tokenizer {model} --base-url {target.url} --label ramp
+        --dataset-name random --random-input-len 12 --random-output-len 4 --num-prompts 20
+        --ramp-up-strategy linear --ramp-up-start-rps 20 --ramp-up-end-rps 60 --max-concurrency 8
+        --probe-request-rate 10 --num-warmups 2 --ready-check-timeout-sec 5
+        --lora-modules {model}/ {model}/ --lora-assignment round-robin
+        --percentile-metrics ttft,client_queue_time --save-result --result-dir out"""
+    done = call(tmp_path, *words.split())
+    assert "Traffic ramp-up strategy: linear." in done.stdout, done.stdout
+    for line in ("Initial test run completed.", "Warmup run completed.", "Probe request rate: 10.0 req/s"):
+        assert f"\n{line}\n" in done.stdout
+    (path,) = (tmp_path / "out").glob("ramp-ramp-up-linear-20qps-60qps-concurrency8--*.json")
+    found = json.loads(path.read_text())
+    assert [step["rps"] for step in found["rps_change_events"]] == list(range(20, 61))
+    assert found["probe_completed"] >= 1
+    assert "mean_client_queue_time_ms" in found
+    assert (found["num_prompts"], found["completed"], found["label"]) == (20, 20, "ramp")
+
+
+def test_failures_have_reasons_and_a_count_in_2026(model, tmp_path):
+    with Server(ttft_ms=1, itl_ms=1, faults=["status:code=503@every=2"]) as target:
+        done = call(
+            tmp_path,
+            *("--profile", "vllm-2026", "--model", "sim", "--tokenizer", model, "--base-url", target.url),
+            *("--random-input-len", 12, "--random-output-len", 4, "--num-prompts", 10, "--temperature", 0),
+        )
+    assert done.returncode == 0
+    assert "Error 0: Service Unavailable\n" in done.stdout
+    assert re.search(r"^Failed requests: +5 +$", done.stdout, re.M)
+
+
+def test_a_server_that_is_not_there_is_one_line_and_exit_code_3(model, conversations, tmp_path):
+    done = call(
+        tmp_path,
+        *("--model", "m", "--tokenizer", model, "--dataset-path", conversations, "--num-prompts", 2),
+        *("--host", "127.0.0.1", "--port", 9),
+    )
+    assert done.returncode == 3
+    assert done.stdout.endswith("\n")
+    assert done.stdout.count("Traceback") == 0
+    assert "Initial test run failed" in done.stdout.splitlines()[-1]
+
+
+def test_both_rules_stand_side_by_side_for_a_stream_with_errors_in_it(model, tmp_path):
+    with Server(ttft_ms=1, itl_ms=1, tokens_per_chunk=4, faults=["stream_error:after=1@every=4"]) as target:
+        done = call(
+            tmp_path,
+            *("--profile", "vllm-2026", "--model", "sim", "--tokenizer", model, "--base-url", target.url),
+            *("--random-input-len", 12, "--random-output-len", 16, "--num-prompts", 20, "--both"),
+        )
+    assert re.search(r"^Successful requests +20 +15 +-25\.0%$", done.stdout, re.M), done.stdout
+    assert "vllm-2026 follows the rule" in done.stdout
+
+
+def test_the_pytorch_benchmark_file_has_a_record_a_metric(model, target, conversations, tmp_path):
+    words = ("--profile", "vllm-0.8", *guide(model, target, conversations), "--result-filename", "r.json")
+    done = call(
+        tmp_path, *words, "--metadata", "tensor_parallel_size=2", SAVE_TO_PYTORCH_BENCHMARK_FORMAT="1"
+    )
+    assert done.returncode == 0, done.stdout
+    records = json.loads((tmp_path / "r.pytorch.json").read_text())
+    assert [record["metric"]["name"] for record in records][:2] == ["median_ttft_ms", "mean_ttft_ms"]
+    assert records[0]["benchmark"]["extra_info"]["args"]["tensor_parallel_size"] == "2"
+    assert records[0]["benchmark"]["extra_info"]["args"]["request_rate"] == "inf"
+
+
+def test_the_vllmperf_command_takes_the_profile_too(model, target, tmp_path):
+    words = ["bench", "--profile", "vllm-2026", "--base-url", target.url, "--tokenizer", str(model)]
+    words += ["--random-input-len", "12", "--random-output-len", "3", "--num-prompts", "3"]
+    done = subprocess.run(
+        [sys.executable, "-m", "vllmperf", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Model not specified, fetching first model from server..." in done.stdout
+
+
+def test_rows_are_40_and_10_wide_and_percentiles_are_words():
+    assert row("Successful requests:", 7) == "Successful requests:                     7         "
+    assert row("Mean TTFT (ms):", 1234567890.123) == "Mean TTFT (ms):                          1234567890.12"
+
+    class Found:
+        mean, median = 1.0, 2.0
+        percentiles = ((99.0, 3.0), (99.9, 4.0))
+
+    assert [name for name, _ in metric_section("tpot", Found()).rows][2:] == [
+        "P99 TPOT (ms):",
+        "P99.9 TPOT (ms):",
+    ]
