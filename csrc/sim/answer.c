@@ -8,7 +8,7 @@
 #include "engine/clock.h"
 #include "sim/account.h"
 #include "sim/api.h"
-#include "sim/batch.h"
+#include "sim/batching.h"
 #include "sim/event.h"
 #include "sim/render.h"
 #include "sim/words.h"
@@ -377,7 +377,7 @@ void answer_on_token(struct answer *answer, int index, int64_t at_ns) {
 static void batch_turn(struct answer *answer) {
     if (!answer->submitted) {
         answer->submitted = true;
-        batch_submit(answer->sim->batch, answer, answer->plan_ns);
+        batching_submit(answer->sim->batch, answer, answer->plan_ns);
     } else if (answer->ask.stream) {
         deliver(answer);
     } else if (answer->unfinished == 0) {
@@ -428,7 +428,7 @@ void answer_end(struct answer *answer, const char *outcome) {
     if (answer->outcome) outcome = answer->outcome;
     bool finished = outcome == NULL;
     if (sim->batch)
-        batch_remove(sim->batch, answer);
+        batching_remove(sim->batch, answer);
     else
         sim->metrics.running -= answer->n_choices;
     counter_add(&sim->counters->running, -1);

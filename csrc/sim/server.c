@@ -21,7 +21,7 @@
 
 #include "engine/clock.h"
 #include "sim/answer.h"
-#include "sim/batch.h"
+#include "sim/batching.h"
 #include "sim/conn.h"
 
 /* Bounds of what one turn does, so that under overload reading, writing and accepting all go on. */
@@ -320,7 +320,7 @@ static int open_engine(struct server *server, char *error, size_t error_size) {
                  (long long)server->config.max_model_len);
         return EINVAL;
     }
-    sim->batch = batch_new(sim);
+    sim->batch = batching_new(sim);
     if (sim->batch) return 0;
     snprintf(error, error_size, "cannot start the simulated engine: %s", strerror(ENOMEM));
     return ENOMEM;
@@ -364,7 +364,7 @@ static int close_all(struct server *server) {
     close_fd(&server->listen_fd);
     close_fd(&server->stop_fd);
     close_fd(&sim->epoll_fd);
-    batch_free(sim->batch);
+    batching_free(sim->batch);
     wheel_free(sim->wheel);
     free(sim->input);
     buf_free(&sim->event);

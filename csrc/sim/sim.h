@@ -74,7 +74,7 @@ enum timer_kind { TIMER_CONN, TIMER_ANSWER, TIMER_LISTEN, TIMER_STEP };
 enum { SIM_INPUT_BYTES = 64 * 1024 };
 
 struct conn;
-struct batch;
+struct batching;
 
 struct sim {
     const struct sim_config *config;
@@ -83,10 +83,10 @@ struct sim {
     struct wheel *wheel;
     struct truth *truth; /* NULL = none is kept */
     struct metrics metrics;
-    struct batch *batch;   /* NULL = fixed times */
-    struct conn *conns;    /* all that are open */
-    struct buf event, out; /* of whoever renders right now */
-    char *input;           /* SIM_INPUT_BYTES for whoever reads right now */
+    struct batching *batch; /* NULL = fixed times */
+    struct conn *conns;     /* all that are open */
+    struct buf event, out;  /* of whoever renders right now */
+    char *input;            /* SIM_INPUT_BYTES for whoever reads right now */
     int epoll_fd;
     int64_t requests;         /* POSTs of completions and chat completions so far */
     int64_t iteration_tokens; /* tokens given in this turn of the loop */

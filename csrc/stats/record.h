@@ -90,10 +90,11 @@ struct record_stamp {
 };
 
 /* X(bit, name): what an event of a stream says. Kept only when asked for (with raw bodies: 0). */
+/* clang-format off */
 #define EVENT_FLAGS(X)                                                                                       \
-    X(0, choices)                                                                                            \
-    X(1, text) X(2, content) X(3, reasoning) X(4, role) X(5, tool_calls) X(6, token_ids) X(7, finish)        \
-        X(8, usage) X(9, done) X(10, error) X(11, malformed)
+    X(0, choices) X(1, text) X(2, content) X(3, reasoning) X(4, role) X(5, tool_calls) X(6, token_ids)       \
+    X(7, finish) X(8, usage) X(9, done) X(10, error) X(11, malformed)
+/* clang-format on */
 enum event_flag {
 #define X(bit, name) EVENT_##name = 1 << (bit),
     EVENT_FLAGS(X)

@@ -2,25 +2,25 @@
  * and are told of each token at the end of its step. The next step begins when the one before ends by the
  * plan, so lateness of the machine does not add up. Belongs to the server's thread.
  */
-#ifndef VLLMPERF_SIM_BATCH_H
-#define VLLMPERF_SIM_BATCH_H
+#ifndef VLLMPERF_SIM_BATCHING_H
+#define VLLMPERF_SIM_BATCHING_H
 
 #include <stdint.h>
 
 #include "sim/answer.h"
 
-struct batch; /* opaque; begins with its wheel_timer, of kind TIMER_STEP */
+struct batching; /* opaque; begins with its wheel_timer, of kind TIMER_STEP */
 
-struct batch *batch_new(struct sim *sim); /* NULL when out of memory */
-void batch_free(struct batch *batch);
+struct batching *batching_new(struct sim *sim); /* NULL when out of memory */
+void batching_free(struct batching *batch);
 
 /* All choices of an answer wait from queued_ns on. */
-void batch_submit(struct batch *batch, struct answer *answer, int64_t queued_ns);
+void batching_submit(struct batching *batch, struct answer *answer, int64_t queued_ns);
 
 /* The answer is over: its choices leave the engine, wherever they are. */
-void batch_remove(struct batch *batch, struct answer *answer);
+void batching_remove(struct batching *batch, struct answer *answer);
 
 /* The step is over. Settles the connections that it wrote to. */
-void batch_on_timer(struct batch *batch);
+void batch_on_timer(struct batching *batch);
 
 #endif

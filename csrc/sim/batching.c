@@ -1,12 +1,12 @@
 /* Owns the running of steps in time, and what the engine as a whole is seen to do: gauges, the log of steps.
  * Does not schedule (scheduler.c) nor write answers (answer.c). */
-#include "sim/batch.h"
+#include "sim/batching.h"
 
 #include <stdlib.h>
 
 #include "sim/account.h"
 
-struct batch {
+struct batching {
     struct wheel_timer timer; /* the end of the step */
     struct sim *sim;
     struct scheduler *scheduler;
@@ -19,9 +19,9 @@ static int64_t output_token(const struct seq *seq, int64_t k) {
     return answer_token(seq->owner, seq->index, k);
 }
 
-struct batch *batch_new(struct sim *sim) {
+struct batching *batching_new(struct sim *sim) {
     struct scheduler_config config = sim->config->scheduler;
-    struct batch *batch = calloc(1, sizeof *batch);
+    struct batching *batch = calloc(1, sizeof *batch);
     if (batch == NULL) return NULL;
     config.output_token = output_token;
     batch->timer.kind = TIMER_STEP;
@@ -32,7 +32,7 @@ struct batch *batch_new(struct sim *sim) {
     return NULL;
 }
 
-void batch_free(struct batch *batch) {
+void batching_free(struct batching *batch) {
     if (batch == NULL) return;
     wheel_cancel(batch->sim->wheel, &batch->timer);
     scheduler_free(batch->scheduler);
@@ -41,7 +41,7 @@ void batch_free(struct batch *batch) {
 
 /* ---- what is seen ---- */
 
-static void publish(struct batch *batch) {
+static void publish(struct batching *batch) {
     struct metrics *metrics = &batch->sim->metrics;
     const struct kv_cache *kv = scheduler_kv_cache(batch->scheduler);
     const struct scheduler_counts *counts = scheduler_counts(batch->scheduler);
@@ -58,7 +58,7 @@ static void publish(struct batch *batch) {
 /* ---- steps ---- */
 
 /* From start_ns on, or from when the first of those that wait is there. */
-static void begin_step(struct batch *batch, int64_t start_ns) {
+static void begin_step(struct batching *batch, int64_t start_ns) {
     batch->step = scheduler_plan(batch->scheduler, start_ns);
     int64_t next = scheduler_next_queued_ns(batch->scheduler);
     if (batch->step == NULL && next != INT64_MAX) batch->step = scheduler_plan(batch->scheduler, next);
@@ -68,7 +68,7 @@ static void begin_step(struct batch *batch, int64_t start_ns) {
     wheel_set(batch->sim->wheel, &batch->timer, batch->end_ns);
 }
 
-static int64_t hand_out(struct batch *batch) {
+static int64_t hand_out(struct batching *batch) {
     int64_t tokens = 0;
     for (struct seq *seq; (seq = scheduler_take_token(batch->scheduler)) != NULL; tokens++) {
         struct answer *answer = seq->owner;
@@ -80,7 +80,7 @@ static int64_t hand_out(struct batch *batch) {
     return tokens;
 }
 
-void batch_on_timer(struct batch *batch) {
+void batch_on_timer(struct batching *batch) {
     struct sim *sim = batch->sim;
     int64_t prefill_tokens = batch->step->work.prefill_tokens;
     if (sim->truth) truth_step(sim->truth, batch->step, batch->end_ns);
@@ -93,7 +93,7 @@ void batch_on_timer(struct batch *batch) {
 /* ---- answers ---- */
 
 /* Ids as they stand in ask.ids: "[1,2,3]". */
-static void add_prompt(const struct batch *batch, struct seq *seq, const struct ask *ask,
+static void add_prompt(const struct batching *batch, struct seq *seq, const struct ask *ask,
                        const struct ask_prompt *prompt) {
     const char *at = ask->ids.data + prompt->ids_at, *end = at + prompt->ids_len;
     for (at++; at < end; at++) {
@@ -105,7 +105,7 @@ static void add_prompt(const struct batch *batch, struct seq *seq, const struct 
     }
 }
 
-static void submit_choice(struct batch *batch, struct answer *answer, int index, int64_t queued_ns) {
+static void submit_choice(struct batching *batch, struct answer *answer, int index, int64_t queued_ns) {
     const struct ask_prompt *prompt = &answer->ask.prompts[index / answer->ask.n];
     struct seq *seq = &answer->choices[index].seq;
     *seq = (struct seq){.number = ++batch->n_seqs,
@@ -120,7 +120,7 @@ static void submit_choice(struct batch *batch, struct answer *answer, int index,
     scheduler_submit(batch->scheduler, seq);
 }
 
-void batch_submit(struct batch *batch, struct answer *answer, int64_t queued_ns) {
+void batching_submit(struct batching *batch, struct answer *answer, int64_t queued_ns) {
     for (int i = 0; i < answer->n_choices; i++) submit_choice(batch, answer, i, queued_ns);
     if (batch->step == NULL)
         begin_step(batch, queued_ns);
@@ -128,7 +128,7 @@ void batch_submit(struct batch *batch, struct answer *answer, int64_t queued_ns)
         publish(batch);
 }
 
-void batch_remove(struct batch *batch, struct answer *answer) {
+void batching_remove(struct batching *batch, struct answer *answer) {
     for (int i = 0; i < answer->n_choices && answer->choices; i++)
         scheduler_remove(batch->scheduler, &answer->choices[i].seq);
     publish(batch);
