@@ -78,7 +78,7 @@ def scripts(draw: st.DrawFn, fails: bool = False) -> StartupScript:
         "dp": draw(st.sampled_from([1, 2])) if parallel else 1,
         "cache": draw(st.sampled_from(["cold", "warm"])),
         "eager": draw(st.booleans()),
-        "platform": draw(st.sampled_from(["cuda", "cuda", "cuda"])),
+        "platform": draw(st.sampled_from(["cuda", "cuda", "rocm"])),
         "spread": draw(st.sampled_from([0.0, 0.1, 0.5])),
         "shards": draw(st.integers(1, 9)),
         "weights_gib": draw(st.integers(1, 9_999_999)) / 10_000,
@@ -95,12 +95,7 @@ def scripts(draw: st.DrawFn, fails: bool = False) -> StartupScript:
     }
     script = StartupScript(**words)
     if fails:
-        phases = [
-            name
-            for name in DURATIONS
-            if script.has(name)
-            and name not in ("engine_finish", "weights_download", "profile", "engine_process")
-        ]
+        phases = [name for name in DURATIONS if script.has(name) and name != "engine_finish"]
         script = replace(script, fail=draw(st.sampled_from(phases)))
     return script
 
@@ -121,6 +116,8 @@ def visible(script: StartupScript, known: Truth, tuned: bool) -> dict[str, tuple
     `tuned`: the end of the warm-up has a stamp, from a collector or by the JIT monitor's line."""
     found = {name: (span.start_ns, span.end_ns) for name, span in known.phases.items() if name != "imports"}
     found.pop(known.failed or "", None)
+    if known.failed == "engine_process":  # nothing tells when it began
+        found.pop("config", None)
     if 0 < script.weights_download <= 0.5:
         start, _ = found.pop("weights_download", (0, 0))
         if "weights_load" in found:
@@ -163,7 +160,10 @@ def check_phases(script: StartupScript, known: Truth, log: StartupLog, started_n
         assert abs(phase.end_ns - started_ns - end) <= lead, name
         assert phase.resolution_s == log.clock.resolution_s
     for name, phase in spans.items():
-        assert name in (known.failed, told_phase(script)) or (phase.duration_s or 0) <= 1.5 + log.clock.resolution_s, name
+        assert (
+            name in (known.failed, told_phase(script))
+            or (phase.duration_s or 0) <= 1.5 + log.clock.resolution_s
+        ), name
 
 
 def check_whole(log: StartupLog) -> None:
@@ -180,7 +180,9 @@ def check_facts(script: StartupScript, known: Truth, log: StartupLog) -> None:
         assert log.vllm_version == known.version
         assert log.model == script.model
     if configured:
-        assert (log.engine, log.platform) == (known.engine, known.platform)
+        assert log.engine == known.engine
+        # Later ROCm releases name their platform for the first time when a worker loads the model.
+        assert log.platform == known.platform or known.failed == "worker_init"
         assert (log.tp, log.pp, log.dp, log.ranks) == (script.tp, script.pp, script.dp, known.ranks)
         assert log.enforce_eager == script.eager
         assert ("V2 model runner" in log.notes) == (
@@ -313,7 +315,7 @@ def test_a_log_cut_at_the_start_is_said_to_be(script: StartupScript, envelope: s
 def test_several_starts_in_one_file_are_several_attempts(
     several: list[StartupScript], failed_first: bool, started_ns: int, envelope: str
 ) -> None:
-    several = [replace(script, version="0.19", engine="", dp=1) for script in several]
+    several = [replace(script, version="0.19", engine="", platform="cuda") for script in several]
     if failed_first:
         several[0] = replace(several[0], fail="weights_load", requests=0)
     data, began = b"", []
