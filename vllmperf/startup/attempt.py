@@ -79,6 +79,7 @@ class Attempt:
     counts: Counter[str] = field(default_factory=Counter)
     first: Moment | None = None  # first and last stamp of vLLM's own
     last: Moment | None = None
+    earliest: Moment | None = None  # first line of vLLM's that a collector stamped
     latest: Moment | None = None  # last moment of any kind
     last_line: int = 0
     names: dict[Key, Process] = field(default_factory=dict)
@@ -116,6 +117,8 @@ class Attempt:
             self.last = moment
         if line.stamp is not None or moment.envelope_ns is not None:
             self.latest = moment
+            if line.logger == "vllm":
+                self.earliest = self.earliest or moment
         if line.file:
             self._vote(line)
         elif line.message.startswith("[aiter]"):

@@ -30,6 +30,7 @@ class Wrapped(NamedTuple):
     name: str | None = None
     time: str | None = None
     json: bool = False
+    dated: str | None = None  # the collector's stamp where it has no zone
 
 
 class _Peeled(NamedTuple):
@@ -37,6 +38,7 @@ class _Peeled(NamedTuple):
     stamp: str | None = None
     partial: bool = False
     stream: str = ""
+    dated: str | None = None
 
 
 _RFC3339 = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)"
@@ -51,6 +53,7 @@ _STAMP = re.compile(rf"({_RFC3339})(?:\s(.*))?$", re.S)
 _BARRED_STAMP = re.compile(rf"\s*\|?\s*({_RFC3339}) \| ?(.*)", re.S)
 _ACTIONS = re.compile(rf"[^\t]+\t[^\t]+\t\ufeff?({_RFC3339}) ?(.*)", re.S)
 _COMPOSE = re.compile(r"([A-Za-z0-9][\w.@/-]{0,80}) *\| ?(.*)", re.S)
+_NAIVE_BAR = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?) \| ?(.*)", re.S)
 _PM2 = re.compile(r"\d+\|[\w.-]+ *\| ?(.*)", re.S)
 _LOKI_LABELS = re.compile(r'\{(?:\w+="(?:[^"\\]|\\.)*"(?:, ?)?)*\}\s+(.*)', re.S)
 _LOKI_CLI = re.compile(r'(\S+ ?) ?(\{(?:\w+="(?:[^"\\]|\\.)*"(?:, ?)?)*\})\s+(.*)', re.S)
@@ -93,6 +96,11 @@ def _only_text(pattern: re.Pattern[str]) -> Callable[[str], _Peeled | None]:
     return peel
 
 
+def _naive_bar(text: str) -> _Peeled | None:
+    found = _NAIVE_BAR.match(text)
+    return _Peeled(found[2], dated=found[1]) if found else None
+
+
 def _pod(text: str) -> _Peeled | None:
     found = _POD.match(text)
     return _Peeled(found[2], stream=found[1]) if found else None
@@ -109,6 +117,7 @@ _DIGIT: tuple[Callable[[str], _Peeled | None], ...] = (
     _first_is_stamp(_BARRED_STAMP),
     _first_is_stamp(_STAMP),
     _first_is_stamp(_JOURNAL_UNIX),
+    _naive_bar,
     _only_text(_NAIVE),
     _only_text(_PM2),
     _only_text(_RANK_LABEL),
@@ -176,6 +185,7 @@ def _peel(line: Wrapped) -> Wrapped | None:
                 digits=line.digits if stamp is None else digits,
                 partial=line.partial or found.partial,
                 stream=line.stream + found.stream,
+                dated=found.dated or line.dated,
             )
     return None
 

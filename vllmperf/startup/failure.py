@@ -21,7 +21,7 @@ _NAMED = re.compile(
 _DEATHS = re.compile(
     r"(?:.*: )?(?:Killed|Terminated|Segmentation fault|Bus error|Aborted|Illegal instruction)(?: \(core dumped\))?$"
     r"|Fatal Python error: |!+ Segfault encountered !+|vllm[\w. ]*: error: |\S+\.py: error: "
-    r"|terminate called after throwing|\S+: (?:command not found|No such file or directory)$"
+    r"|\[[\w.:-]+\] FATAL: |terminate called after throwing|\S+: (?:command not found|No such file or directory)$"
 )
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]*)", line \d+, in (?P<function>\S+)')
 _SYMPTOMS = re.compile(

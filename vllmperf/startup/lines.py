@@ -51,11 +51,13 @@ _PROCESS = re.compile(
     r"\s*pid=(?P<pid>\d+)(?:,\s*ip=(?P<ip>[^)\s]+))?\)\s?"
 )
 _HEADER = re.compile(
-    r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) +(?P<stamp>\d\d-\d\d \d\d:\d\d:\d\d)(?:[.,]\d+)? +"
-    r"(?:\[(?P<file>[^\]\s]{1,200}?):\d+\]|(?P<bare>[\w./<>-]{1,200}):\d+\])(?: (?P<message>.*))?$",
+    r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) +(?:(?P<stamp>\d\d-\d\d \d\d:\d\d:\d\d)(?:[.,]\d+)? +)?"
+    r"(?:\[(?P<file>[^\]\s]{1,200}?):\d+\]|(?P<bare>[\w./<>-]{1,200}\.py):\d+\])(?: (?P<message>.*))?$",
     re.S,
 )
-_LOGGING_PREFIX = re.compile(r"(?:[^\s\"'{}]{1,64} ){1,2}(?=\(|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) )")
+_LOGGING_PREFIX = re.compile(
+    r"[^\s\"'{}#*>/-][^\s\"'{}]{0,63} (?:[^\s\"'{}]{1,64} )?(?=\(|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) )"
+)
 _UVICORN = re.compile(r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL):  +(?P<message>.*)$", re.S)
 _PYTHON = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:[.,]\d+)?[\s-]*"
@@ -65,6 +67,11 @@ _PYTHON = re.compile(
 )
 _PYTHON_BASIC = re.compile(
     r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL):(?P<name>[\w.]+):(?P<message>.*)$", re.S
+)
+# Dynamo's runtime prints vLLM's lines so: "INFO core.__init__: Initializing a V1 LLM engine …".
+_MODULE = re.compile(
+    r" *(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) +(?P<module>[a-z_]\w*)\.(?P<function>[\w<>.]+): (?P<message>.*)$",
+    re.S,
 )
 _REPEATED = re.compile(r" \[repeated (\d+)x across (?:all nodes|cluster)\](?: \(Ray deduplicates logs.*)?$")
 _STAMP = re.compile(r"(?:\d{4}-)?(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)")
@@ -91,7 +98,8 @@ def read(wrapped: Wrapped) -> Line:
 def _vllm(found: re.Match[str], process: Process) -> Line:
     message, repeated = _repeats(found["message"] or "")
     file = (found["file"] or found["bare"]).rsplit("/", 1)[-1]
-    return Line(message, process, "vllm", found["level"], stamp(found["stamp"]), file, repeated)
+    when = stamp(found["stamp"]) if found["stamp"] else None
+    return Line(message, process, "vllm", found["level"], when, file, repeated)
 
 
 def _processes(text: str) -> tuple[Process, str]:
@@ -166,6 +174,8 @@ def _other(process: Process, text: str) -> Line:
         return _python(found, process)
     if found := _PYTHON_BASIC.match(text):
         return _named(found["name"], found["level"], found["message"], process, None, None)
+    if found := _MODULE.match(text):
+        return Line(found["message"], process, "vllm", found["level"], None, f"{found['module']}.py")
     return Line(text.rstrip("\r"), process)
 
 

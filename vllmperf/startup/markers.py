@@ -129,6 +129,9 @@ checkpoint | 0.22.0.. | worker | weight_utils.py
 shards | 0.5.4.. | worker | - | bar
     Loading {format} checkpoint shards: {percent:3d}% Completed | {done:d}/{total:d} [{elapsed}
     = progress of reading the weights
+shards | 0.9.0.. | worker | - | bar
+    Loading safetensors using {loader}: {percent:d}% Completed | {done:d}/{total:d} [{elapsed}
+    = progress of reading the weights by a streamer
 weights_took | 0.8.0.. | worker | LOADER -> weights_load_s
     Loading weights took {seconds:.2f} seconds
     = weights read and placed (not printed for bitsandbytes and GGUF)

@@ -137,8 +137,8 @@ class Reader:
         moment = self.calendar.at(
             self.number, line.stamp if line.logger == "vllm" else None, wrapped.stamp_ns, wrapped.digits
         )
-        if line.dated:
-            self.calendar.dated(line.dated)
+        if dated := line.dated or wrapped.dated:
+            self.calendar.dated(dated)
         if self._pending is not None and self._continues(line, wrapped):
             self._join(wrapped.text)
             if self._pending is not None and self._pending.event in _LONG_MESSAGES:

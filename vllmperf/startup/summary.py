@@ -13,7 +13,8 @@ from vllmperf.startup.result import Failure, SleepCycle, StartupLog
 from vllmperf.startup.spans import spans
 from vllmperf.startup.wallclock import Moment, Resolver, clock_changes
 
-_DEVICES = ("cpu", "tpu", "xpu", "hpu", "neuron", "openvino")
+_DEVICES = ("cpu", "tpu", "xpu", "hpu", "npu", "neuron", "openvino")
+_PLUGINS = {"ascend": "npu", "gaudi": "hpu", "tpu_inference": "tpu", "tpu_commons": "tpu"}
 _LOCAL_VERSION = re.compile(r"\+.*\b(cpu|rocm|xpu|tpu|gaudi|neuron)")
 _SIZED = ("blocks", "gpu_blocks", "cpu_blocks", "kv_tokens", "engine_done")
 _TAGS = re.compile(r"[\w]+")
@@ -27,7 +28,7 @@ def summarize(attempt: Attempt, resolver: Resolver) -> StartupLog:
     ready, reached = _ready(attempt)
     problem = None if reached else _root(attempt)
     ready_ns = _ready_ns(attempt, ready, instants)
-    first, last = instants.of(attempt.first), instants.of(attempt.latest)
+    first, last = instants.of(attempt.first or attempt.earliest), instants.of(attempt.latest)
     failure = Failure(_phase_of(attempt, problem), problem.line, problem.text) if problem else None
     notes = [*_notes(attempt, problem, ready, reached), *instants.notes]
     unfinished = None if reached else failure.phase if failure else _phase_reached(attempt.counts)
@@ -118,10 +119,13 @@ def _engine(attempt: Attempt) -> str | None:
 
 
 def _platform(attempt: Attempt) -> str | None:
-    named = [seen.fields["platform"].strip().lower() for seen in attempt.all("platform", "platform_plugin")]
+    named = [
+        _PLUGINS.get(name := seen.fields["platform"].strip().lower(), name)
+        for seen in attempt.all("platform", "platform_plugin")
+    ]
     votes = attempt.platforms
     device = attempt.config.device if attempt.config else None
-    for platform in ("neuron", "hpu", "tpu", "openvino"):
+    for platform in ("neuron", "hpu", "tpu", "npu", "openvino"):
         if platform in named or votes[platform] or device == platform:
             return platform
     if "rocm" in named or (votes["rocm"] and "cuda" not in named and not votes["cuda"] > 3 * votes["rocm"]):
