@@ -102,7 +102,7 @@ def test_a_start_that_takes_too_long_is_a_failure_and_the_child_is_ended(port: i
     worker = tmp_path / "pid"
     (start,) = measure_command(command(port, "--hang", "--grandchild", str(worker)), timeout_s=1.5)
     assert start.failure is not None
-    assert "not ready within 1.5 s" in start.evidence[0]
+    assert "not ready within 1.5 s" in start.failure.text
     assert wait_gone(int(worker.read_text()))
 
 

@@ -132,7 +132,21 @@ def test_the_logs_cause_is_joined_with_the_reason_of_kubernetes() -> None:
     assert found == Failure("weights_load", 77, "ValueError: no kernel", "CrashLoopBackOff")
 
 
-def test_evidence_holds_the_last_events_and_log_lines() -> None:
-    events = [event("Failed", 5, "Error: ErrImagePull", "vllm", kind="Warning", count=3)]
-    found = trouble.evidence(pod(), events, None, ["the last line"])
-    assert found == ("event: Warning Failed (x3): Error: ErrImagePull", "log: the last line")
+def test_evidence_holds_telling_events_and_log_lines() -> None:
+    events = [
+        event("Created", 4, "Container created", "vllm"),
+        event("Failed", 5, "Error: ErrImagePull", "vllm", kind="Warning", count=3),
+        event("BackOff", 6, "Back-off pulling image", "vllm"),
+    ]
+    assert trouble.evidence(pod(), events, None, None, ["the last line"]) == (
+        "event: Warning Failed (x3): Error: ErrImagePull",
+        "event: Normal BackOff: Back-off pulling image",
+        "log: the last line",
+    )
+
+
+def test_what_kubernetes_says_is_evidence_where_the_logs_cause_is_told() -> None:
+    found = Failure(None, None, "container vllm: CrashLoopBackOff", "CrashLoopBackOff")
+    told = Failure("weights_load", 7, "ValueError", "CrashLoopBackOff")
+    assert trouble.evidence(pod(), [], found, told, []) == ("container vllm: CrashLoopBackOff",)
+    assert trouble.evidence(pod(), [], found, found, []) == ()

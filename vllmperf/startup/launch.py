@@ -19,7 +19,7 @@ from vllmperf.startup.child import STOP_S, Child, words_of
 from vllmperf.startup.join import Seen, after_log, end_of, imports, log_phases, tail
 from vllmperf.startup.logfile import LogFile
 from vllmperf.startup.probe import Door, Url, first_model, first_token, status
-from vllmperf.startup.result import Failure, Start
+from vllmperf.startup.result import Failure, Start, StartupLog
 from vllmperf.startup.waterfall import fill
 
 if TYPE_CHECKING:
@@ -281,9 +281,14 @@ class _Run:
             log=log,
             log_path=self._file.path,
             facts={**self._facts, **sleep_wake.facts(self._cycles.steps, log.sleep)},
-            evidence=(failure.text, *tail(self._recent, EVIDENCE_LINES)) if failure else (),
+            evidence=self._evidence(failure, log) if failure else (),
             notes=tuple(self._notes),
         )
+
+    def _evidence(self, failure: Failure, log: StartupLog) -> tuple[str, ...]:
+        """How it ended where the log's cause is told instead, and the last lines."""
+        first = (failure.text,) if log.failure is not None else ()
+        return (*first, *tail(self._recent, EVIDENCE_LINES))
 
 
 def _ending(code: int) -> str:

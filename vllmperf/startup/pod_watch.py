@@ -170,7 +170,9 @@ class PodWatch:
         last = one.last_lines() if one is not None else ()
         told = Told(
             failure=failure,
-            evidence=trouble.evidence(self._pod, known.events, known.failure, last) if failure else (),
+            evidence=trouble.evidence(self._pod, known.events, known.failure, failure, last)
+            if failure
+            else (),
             earlier=self._earlier(),
             log_path=one.file.path if one is not None else None,
             group=self._settings.group,

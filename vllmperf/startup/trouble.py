@@ -11,7 +11,9 @@ from vllmperf.startup.result import Failure, StartupLog
 
 Json = Mapping[str, Any]
 GRACE_S = 30.0
-EVENTS = 12
+EVENTS = 8
+TELLING = ("BackOff", "Killing", "Preempting", "Evicted")
+"""Reasons of normal events that explain a failure."""
 
 IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable",
          "SignatureValidationFailed", "ImageInspectError")  # fmt: skip
@@ -108,9 +110,16 @@ def with_log(failure: Failure, log: StartupLog | None) -> Failure:
 
 
 def evidence(
-    pod: Json, events: Iterable[Json], failure: Failure | None, last_lines: Iterable[str]
+    pod: Json,
+    events: Iterable[Json],
+    found: Failure | None,
+    told: Failure | None,
+    last_lines: Iterable[str],
 ) -> tuple[str, ...]:
-    """The failure as Kubernetes tells it, the pod's last events, and the last log lines."""
-    told = [pod_events.describe(event) for event in pod_events.of_pod(events, pod)][-EVENTS:]
-    first = [failure.text] if failure is not None else []
-    return (*first, *(f"event: {text}" for text in told), *(f"log: {text}" for text in last_lines))
+    """What Kubernetes says of the failure where the log's cause is told instead, the pod's last telling events, and
+    the last log lines."""
+    first = [found.text] if found is not None and told is not None and found.text != told.text else []
+    mine = pod_events.of_pod(events, pod)
+    telling = [event for event in mine if event.get("type") == "Warning" or event.get("reason") in TELLING]
+    shown = [pod_events.describe(event) for event in (telling or mine)[-EVENTS:]]
+    return (*first, *(f"event: {text}" for text in shown), *(f"log: {text}" for text in last_lines))
