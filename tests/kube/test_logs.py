@@ -398,6 +398,12 @@ def test_a_node_without_watchers_left_is_asked_again(api: FakeApi, follow: Follo
     assert log.until(2) == [b"hello", b"more"]
 
 
+def test_half_a_line_before_an_orderly_end_is_not_taken_for_a_line(api: FakeApi, follow: Follow) -> None:
+    api.append_log("a", "hello", stamp_ns=T)
+    api.fail(LOG, status=200, body=f"{kube.format_stamp(T)[:-1]}.000000000Z hel".encode())
+    assert follow().until(1) == [b"hello"]
+
+
 def test_stopping_ends_a_log_that_waits_for_data(api: FakeApi, follow: Follow) -> None:
     log = follow()
     opened(api, 1)
