@@ -165,6 +165,16 @@ class Course:
     def speakers(self) -> Iterator[Rank]:
         return (rank for rank in self.ranks if rank.speaks)
 
+    @property
+    def runner_file(self) -> str:
+        if self.script.platform == "cpu":
+            return "cpu_model_runner.py"
+        return "model_runner.py" if self.script.runner in ("V0", "V2") else "gpu_model_runner.py"
+
+    @property
+    def core_file(self) -> str:
+        return "llm_engine.py" if self.script.runner == "V0" else "core.py"
+
     # --- saying
 
     def line(
