@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from fake_api import FakeApi
+from fake_api import FakeApi, Run
+from fake_objects import restart
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(logs, "POLL_S", 0.02)
     monkeypatch.setattr(logs, "CUT_S", 0.01)
+    monkeypatch.setattr(logs, "SETTLE_S", 0.3)
 
 
 class Following:
@@ -320,6 +322,27 @@ def test_a_restart_while_the_connection_is_down_does_not_mix_or_lose_runs(
     api.restart_container("a")
     api.append_log("a", "second run", stamp_ns=T + 2)
     hold.times = 0
+    assert log.ended() == [b"seen", b"last words"]
+    assert log.kinds() == []
+
+
+def test_a_restart_that_the_api_tells_later_than_the_node_does_not_mix_runs(
+    api: FakeApi, follow: Follow
+) -> None:
+    log = follow()
+    api.append_log("a", "seen", stamp_ns=T)
+    log.until(1)
+    hold = api.fail(LOG, times=1000, status=503)
+    api.cut()
+    opened(api, 2)
+    api.append_log("a", "last words", stamp_ns=T + 1)
+    with api.changed:  # the node has begun the next run, and the pod's status still names the first
+        whole = api.log_of("a")
+        whole.run.ended = True
+        whole.previous, whole.run = whole.run, Run([(T + 2, b"second run")])
+    hold.times = 0
+    opened(api, len(api.seen(LOG)) + 1)
+    api.change_pod("a", lambda pod: restart(pod["status"]["containerStatuses"][0], 1, "Error"))
     assert log.ended() == [b"seen", b"last words"]
     assert log.kinds() == []
 

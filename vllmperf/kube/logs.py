@@ -25,6 +25,8 @@ SILENCE_S = 30.0
 LONGEST_STAMP = 40
 POLL_S, CUT_S = 1.0, 0.1
 START_TRIES = 30
+SETTLE_S = 1.0
+"""The API learns of a restart a moment after the node."""
 LATE_S = 120.0
 """A first line this long after the container's start hints at rotation."""
 LOST_LOG = b"unable to retrieve container logs for "
@@ -73,7 +75,7 @@ class LogStream:
         self._transport, self._stop = transport, stop or Stop()
         self._patience_s, self._silence_s = patience_s, silence_s
         self._container = Container(transport, namespace, pod, container, self._stop, patience_s)
-        self._started_ns: int | None = None
+        self._run: Run | None = None
         self._recent = Recent()
 
     def __iter__(self) -> Iterator[LogLine]:
@@ -96,7 +98,7 @@ class LogStream:
             response = self._opened(run)
             if response is None:
                 break
-            self._started_ns = run.started_ns
+            self._run = run
             ended = yield from self._lines(response, keep_tail=False)
             now = self._container.run()
             if now.identity != run.identity or not now.running:
@@ -118,14 +120,13 @@ class LogStream:
                 response = self._open(follow=True)
             except (BadRequestError, NotFoundError) as error:
                 response, failure = None, error
-            if (
-                self._container.run().identity != run.identity
-            ):  # if it was restarted before, this is not its log
-                if response is not None:
-                    response.close()
-                return None
-            if response is not None:
+            same_run = self._container.run().identity == run.identity
+            if response is not None and same_run:
                 return response
+            if response is not None:
+                response.close()
+            if not same_run:
+                return None
             self._stop.wait(POLL_S)
         raise LogsGoneError(f"the log of {self._container} cannot be read: {failure}")
 
@@ -175,7 +176,9 @@ class LogStream:
                 if line.stamp_ns is None and self._is_error(line.text):
                     return False
                 if not seen.repeated(*line) and self._wanted(line):
-                    self._look_for_gap(line, seen.missing(line.stamp_ns))
+                    if seen.missing(line.stamp_ns) and self._restarted():
+                        return False
+                    self._look_for_late_start(line)
                     self._recent.add(*line)
                     yield line
         tail = _parsed(body.tail)
@@ -198,22 +201,25 @@ class LogStream:
     def _wanted(self, line: LogLine) -> bool:
         return self._since_ns is None or line.stamp_ns is None or line.stamp_ns >= self._since_ns
 
-    def _look_for_gap(self, line: LogLine, missing: bool) -> None:
-        last_ns = self._recent.newest_ns
-        if missing:
-            self._note(
-                "rotated", "the log was rotated while the connection was down: lines may be missing", last_ns
-            )
-        if (
-            last_ns is None
-            and self._since_ns is None
-            and self._started_ns is not None
-            and line.stamp_ns is not None
-        ):
-            late_s = (line.stamp_ns - self._started_ns) / NS_PER_S
-            if late_s > LATE_S:
-                text = f"the first line is {late_s:.0f} s after the container's start: earlier ones may be rotated away"
-                self._note("late", text, line.stamp_ns)
+    def _restarted(self) -> bool:
+        """Lines read before did not come again: was the log rotated, or is this another run's, told late by the API?"""
+        if self._run is not None:
+            self._stop.wait(SETTLE_S)
+            if self._container.run().identity != self._run.identity:
+                return True
+        text = "the log was rotated while the connection was down: lines may be missing"
+        self._note("rotated", text, self._recent.newest_ns)
+        return False
+
+    def _look_for_late_start(self, line: LogLine) -> None:
+        started_ns = self._run.started_ns if self._run else None
+        first = self._recent.newest_ns is None and self._since_ns is None
+        if not first or started_ns is None or line.stamp_ns is None:
+            return
+        late_s = (line.stamp_ns - started_ns) / NS_PER_S
+        if late_s > LATE_S:
+            text = f"the first line is {late_s:.0f} s after the container's start: earlier ones may be rotated away"
+            self._note("late", text, line.stamp_ns)
 
     def _note(self, kind: str, text: str, stamp_ns: int | None = None) -> None:
         self.notes.append(Note(kind, text, stamp_ns))
