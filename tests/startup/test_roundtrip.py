@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from vllmperf.sim.startup_envelope import Sent
 from vllmperf.sim.startup_log import (
     DURATIONS,
     ENVELOPES,
@@ -19,6 +20,8 @@ from vllmperf.sim.startup_log import (
     Cycle,
     StartupScript,
     Truth,
+    lines,
+    style,
     truth,
     write,
 )
@@ -362,6 +365,45 @@ def test_sleeping_and_waking_up_are_cycles(
 
 
 # --- all of one kind, once each
+
+
+@pytest.mark.parametrize("version", RELEASES)
+def test_a_file_may_mix_envelopes_and_print_its_streams_out_of_order(version: str) -> None:
+    """Each line in another envelope, and what goes to stderr up to 2 s later in the file than it was printed."""
+    script = StartupScript(
+        version=version, tp=2, weights_load=12, weights_download=2, cycles=(Cycle("sleep", 1, 2),)
+    )
+    started, stamped = at(2026, 7, 7, 7), [each for each in ENVELOPES.values() if each.digits]
+    rows = []
+    for line in lines(script):
+        late = NS * (len(rows) * 7 % 20) // 10 if line.stream == "stderr" else 0
+        for data in style(script).render(line, started + line.at_ns):
+            wrap = stamped[len(rows) % len(stamped)].wrap
+            rows.append(
+                (line.at_ns + late, len(rows), wrap(Sent(started + line.at_ns, line.stream, data[:-1])))
+            )
+    known, log = truth(script), parse(io.BytesIO(b"\n".join(row[2] for row in sorted(rows)))).main
+    check_facts(script, known, log)
+    check_numbers(known, log)
+    check_phases(script, known, log, started)
+    assert log.ready_ns == started + (known.ready_ns or 0)
+    assert len(log.sleep) == 1
+
+
+@pytest.mark.parametrize("width", [100, 160, 200])
+@pytest.mark.parametrize("version", RELEASES)
+def test_a_log_that_a_terminal_wrapped_says_the_same(version: str, width: int) -> None:
+    script = StartupScript(
+        version=version, colour=False, weights_download=0.7, weights_load=123, graph_capture=12
+    )
+    known, wrapped = truth(script), []
+    for text in write(script, at(2026, 7, 7)).decode().split("\n"):
+        for bar in text.strip("\r").split("\r"):
+            wrapped += [bar[place : place + width] for place in range(0, len(bar), width)] or [""]
+    log = read("\n".join(wrapped).encode(), at(2026, 7, 7)).main
+    check_facts(script, known, log)
+    check_numbers(known, log)
+    assert log.reached_ready
 
 
 @pytest.mark.parametrize("envelope", ENVELOPES)

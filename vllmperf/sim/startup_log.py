@@ -33,6 +33,7 @@ __all__ = [
     "lines",
     "parse_startup",
     "plan",
+    "style",
     "truth",
     "write",
 ]
