@@ -10,12 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf.errors import UsageError
+from vllmperf.load.datasets import tail
 from vllmperf.load.datasets.template import ChatTemplate
 from vllmperf.load.tokenizer import load
 
@@ -33,6 +34,16 @@ CLEAN_UP = (
     (" 're", "'re"),
 )
 """transformers' clean_up_tokenization, in its order."""
+LONGEST_PATTERN = max(len(before) for before, _ in CLEAN_UP)
+
+
+class Encoded(Protocol):
+    """One encoded text: its ids, and for each the number of the word that it is part of."""
+
+    @property
+    def ids(self) -> list[int]: ...
+    @property
+    def word_ids(self) -> list[int | None]: ...
 
 
 class Tokens:
@@ -71,15 +82,37 @@ class Tokens:
         encode = getattr(self._loaded, "encode_batch_fast", self._loaded.encode_batch)
         return [found.ids for found in encode(list(texts), add_special_tokens=False)]
 
+    def encode_with_words(self, texts: Sequence[str]) -> list[Encoded]:
+        """The same with the words that the ids belong to."""
+        found: list[Encoded] = self._loaded.encode_batch(list(texts), add_special_tokens=False)
+        return found
+
+    def encode_one(self, text: str) -> list[int]:
+        ids: list[int] = self._loaded.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode_one(self, ids: list[int]) -> str:
+        text: str = self._loaded.decode(ids, skip_special_tokens=False)
+        return _cleaned(text) if self._cleans_up else text
+
     def decode(self, sequences: Sequence[Sequence[int]]) -> list[str]:
         texts: list[str] = self._loaded.decode_batch(
             [list(ids) for ids in sequences], skip_special_tokens=False
         )
         return [_cleaned(text) for text in texts] if self._cleans_up else texts
 
-    @property
+    @cached_property
     def _cleans_up(self) -> bool:
         return bool(self._config.get("clean_up_tokenization_spaces", False))
+
+    @cached_property
+    def is_local(self) -> bool:
+        """Whether the end of a text can be encoded without what stands before it, see tail.py."""
+        return tail.is_local(self._loaded)
+
+    def is_settled(self, text: str) -> bool:
+        """Whether the clean-up leaves a text as it is, whatever may follow it."""
+        return not self._cleans_up or (" " not in text[-LONGEST_PATTERN:] and _cleaned(text) == text)
 
     # ---- what is special ----
 
