@@ -296,6 +296,24 @@ def test_a_closed_port_opens_when_the_server_is_ready() -> None:
         until(lambda: status(server) == 200)
 
 
+def test_a_port_that_is_taken_when_it_opens_ends_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    with Server() as other, Server(StartupScript(**QUICK, port="closed"), port=other.port) as server:
+        until(lambda: server.exit_code is not None)
+        assert server.exit_code == 1
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_log_that_nobody_reads_any_more_ends_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            raise OSError(28, "No space left on device")
+
+    with Server(StartupScript(**QUICK), Full()) as server:
+        until(lambda: server.exit_code is not None)
+        assert server.exit_code == 1
+        assert "No space left on device" in capsys.readouterr().err
+
+
 class Clocked(io.BytesIO):
     """Notes when each write came."""
 

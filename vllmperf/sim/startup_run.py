@@ -90,7 +90,10 @@ class StartupRun:
         try:
             self._play()
         except OSError as error:  # nobody reads the log any more, or its disk is full
-            print(f"vllmperf: start-up log: {error.strerror}", file=sys.stderr)
+            print(f"vllmperf: error: start-up log: {error.strerror}", file=sys.stderr)
+            self.exit_code = 1
+        except UsageError as error:  # the port that opens late is taken by now
+            print(f"vllmperf: error: {error}", file=sys.stderr)
             self.exit_code = 1
 
     def _play(self) -> None:
