@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from real import RealCluster, deployment, pod
+from real import CHECKOUT, RealCluster, deployment, pod
 
 from vllmperf import kube
 from vllmperf.cli import main
@@ -239,6 +241,35 @@ def test_the_printed_rbac_gives_exactly_what_was_missing(
     real_cluster.kubectl("apply", "-f", "-", text=printed[printed.index("apiVersion") :])
     until(lambda: main(check) == 0, "the rights hold")
     assert "nothing is missing" in capsys.readouterr().out
+
+
+def test_in_a_pod_the_service_account_is_used_and_its_rbac_is_printed(
+    real_cluster: RealCluster, cluster: kube.Cluster
+) -> None:
+    if sys.version_info[:2] != (3, 11):
+        pytest.skip("the image of the pods has Python 3.11, and gets our packages")
+    inside = {"checkout": str(CHECKOUT), "packages": sysconfig.get_path("purelib")}
+    check = pod("inside", restart="Never")
+    container = check["spec"]["containers"][0]
+    container["command"] = ["python3", "-m", "vllmperf", "kube", "check", "--for", "startup"]
+    container["env"] = [{"name": "PYTHONPATH", "value": ":".join(f"/{name}" for name in inside)}]
+    container["volumeMounts"] = [{"name": name, "mountPath": f"/{name}", "readOnly": True} for name in inside]
+    check["spec"]["volumes"] = [{"name": name, "hostPath": {"path": path}} for name, path in inside.items()]
+
+    def run_it() -> str:
+        real_cluster.apply(check)
+        lines = [
+            line.text.decode()
+            for line in cluster.logs("default", "inside", follow=True, stop=kube.Stop(LIMIT_S))
+        ]
+        real_cluster.kubectl("delete", "pod", "inside", "--wait")
+        return "\n".join(lines)
+
+    real_cluster.kubectl("delete", "role,rolebinding", "vllmperf", "--ignore-not-found")
+    printed = run_it()
+    assert "(context in-cluster), namespace default, as system:serviceaccount:default:default" in printed
+    real_cluster.kubectl("apply", "-f", "-", text=printed[printed.index("apiVersion") :])
+    assert "nothing is missing" in run_it()
 
 
 def test_a_missing_right_is_named_by_the_call_that_needs_it(real_cluster: RealCluster) -> None:

@@ -48,9 +48,8 @@ class Request:
         return quote(self.path, safe="/:@!$&'()*+,;=~") + (f"?{urlencode(self.query)}" if self.query else "")
 
     def payload(self) -> bytes | None:
-        return (
-            self.body if self.body is None or isinstance(self.body, bytes) else json.dumps(self.body).encode()
-        )
+        raw = self.body is None or isinstance(self.body, bytes)
+        return self.body if raw else json.dumps(self.body).encode()
 
 
 class Transport:
@@ -113,9 +112,8 @@ class Transport:
         watching = "watch" in request.query
         right, namespace = right_of(request.method, request.path, watching) or (None, None)
         where = f" in namespace {namespace!r}" if namespace else ""
-        return Asked(
-            self.server, request.method, request.path, f"{right}{where}" if right else None, namespace
-        )
+        text = f"{right}{where}" if right else None
+        return Asked(self.server, request.method, request.path, text, namespace)
 
     def _trials(self, request: Request, stop: Stop | None, patience_s: float) -> Iterator[_Trial]:
         patience_s = patience_s if self._answered else min(patience_s, FIRST_PATIENCE_S)
@@ -151,9 +149,8 @@ class Transport:
 
         from vllmperf import __version__
 
-        headers = urllib3.HTTPHeaderDict(
-            {"Accept": "application/json, */*", "User-Agent": f"vllmperf/{__version__}"}
-        )
+        headers = urllib3.HTTPHeaderDict({"Accept": "application/json, */*"})
+        headers["User-Agent"] = f"vllmperf/{__version__}"
         if request.body is not None:
             headers["Content-Type"] = request.content_type
         for name, value in [*self._extra, *request.headers.items()]:
@@ -168,10 +165,8 @@ class Transport:
         certificate = self.credentials.certificate()
         with self._lock:
             if self._pool is None or certificate != self._pool_certificate:
-                self._pool, self._pool_certificate = (
-                    new_pool(self.context, self.files, certificate),
-                    certificate,
-                )
+                self._pool = new_pool(self.context, self.files, certificate)
+                self._pool_certificate = certificate
             return self._pool
 
 
@@ -199,16 +194,14 @@ class _Trial:
     def _transport_failure(self, error: Exception) -> tuple[TargetError, bool]:
         from urllib3.exceptions import LocationValueError, SSLError
 
-        server = self._transport.server
+        server, cause = self._transport.server, root_cause(error)
         if isinstance(error, LocationValueError):
             return UnreachableError(f"{server} is not the address of an API server: {error}"), False
         if isinstance(error, SSLError):
-            return UnreachableError(
-                f"{server} cannot be trusted: {root_cause(error)}; see certificate-authority in the kubeconfig"
-            ), False
-        return UnreachableError(
-            f"cannot reach the API server {server} (context {self._transport.context.name!r}): {root_cause(error)}"
-        ), True
+            text = f"{server} cannot be trusted: {cause}; see certificate-authority in the kubeconfig"
+            return UnreachableError(text), False
+        text = f"cannot reach the API server {server} (context {self._transport.context.name!r}): {cause}"
+        return UnreachableError(text), True
 
 
 def chunks(response: Any) -> Iterator[bytes]:
@@ -228,9 +221,8 @@ def _decoded(body: bytes, asked: Asked) -> Any:
         return json.loads(body)
     except ValueError:
         start = body[:80].decode(errors="replace")
-        raise ApiError(
-            f"{asked.server} does not answer as an API server: {start!r} instead of JSON"
-        ) from None
+        text = f"{asked.server} does not answer as an API server: {start!r} instead of JSON"
+        raise ApiError(text) from None
 
 
 def _retry_after(response: Any) -> float | None:
