@@ -305,7 +305,7 @@ def test_a_port_that_is_taken_when_it_opens_ends_the_start(capsys: pytest.Captur
 
 def test_a_log_that_nobody_reads_any_more_ends_the_start(capsys: pytest.CaptureFixture[str]) -> None:
     class Full(io.BytesIO):
-        def write(self, data: bytes) -> int:  # type: ignore[override]
+        def flush(self) -> None:
             raise OSError(28, "No space left on device")
 
     with Server(StartupScript(**QUICK), Full()) as server:
