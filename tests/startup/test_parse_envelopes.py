@@ -151,3 +151,49 @@ def test_a_stream_that_gives_few_bytes_at_a_time_is_read_whole() -> None:
             return piece
 
     assert facts(parse(Slow(), year=2026).main) == facts(log_of(START_0_11))  # type: ignore[arg-type]
+
+
+def interleaved(first: str, second: str, make: str) -> str:
+    """Two logs line by line, each behind its name."""
+    out = []
+    a, b = first.splitlines(), second.splitlines()
+    for place in range(max(len(a), len(b))):
+        for name, rows in (("one", a), ("two", b)):
+            if place < len(rows):
+                out.append(make.format(name=name) + rows[place])
+    return "\n".join(out) + "\n"
+
+
+@pytest.mark.parametrize(
+    "make", ["[pod/vllm-{name}/vllm] ", "vllm-{name}-1  | ", "[pod/{name}/c] 2026-06-21T08:00:00Z "]
+)
+def test_logs_of_several_servers_in_one_file_are_told_apart(make: str) -> None:
+    found = parsed(interleaved(START_0_11, START_0_7, make))
+    assert len(found.attempts) == 2
+    assert [facts(log)[:5] for log in found.attempts] == [
+        facts(log_of(t))[:5] for t in (START_0_11, START_0_7)
+    ]
+    assert [said(log) for log in found.attempts] == [said(log_of(t)) for t in (START_0_11, START_0_7)]
+
+
+def test_a_bar_in_other_text_is_no_server() -> None:
+    text = START_0_11.replace("INFO 06-21 08:00:08", "name | INFO\nN/A | 0C | P8\nINFO 06-21 08:00:08")
+    found = parsed(text)
+    assert len(found.attempts) == 1
+    assert said(found.main) == said(log_of(START_0_11))
+
+
+def test_a_line_that_lost_its_name_belongs_to_the_server_before_it() -> None:
+    lines = ENVELOPES["docker compose"](START_0_11.encode().splitlines()).decode().splitlines()
+    lines[0], lines[9] = lines[0].split("| ")[1], lines[9].split("| ")[1]
+    found = parsed("\n".join(lines))
+    assert len(found.attempts) == 1
+    assert facts(found.main) == facts(log_of(START_0_11))
+
+
+def test_a_collectors_stamps_without_a_zone_are_taken_off() -> None:
+    text = "".join(f"2024-06-21 10:00:00.245 | {line}\n" for line in START_0_11.splitlines())
+    log = log_of(text, year=None)
+    assert facts(log) == facts(log_of(START_0_11))
+    assert log.clock is not None
+    assert (log.clock.year, log.clock.year_from) == (2024, "log")

@@ -177,3 +177,10 @@ def test_lines_that_a_terminal_wrapped_are_joined() -> None:
             35.6458,
             324.09644,
         ), width
+
+
+def test_a_plain_line_after_a_long_one_is_not_swallowed() -> None:
+    text = start(1) + "OSError: [Errno 98] Address already in use\n"
+    failure = log_of(text).failure
+    assert failure is not None
+    assert failure.line == 2

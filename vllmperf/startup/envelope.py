@@ -31,6 +31,7 @@ class Wrapped(NamedTuple):
     time: str | None = None
     json: bool = False
     dated: str | None = None  # the collector's stamp where it has no zone
+    source: str = ""  # pod and container, service: which of several logs in one file
 
 
 class _Peeled(NamedTuple):
@@ -39,6 +40,7 @@ class _Peeled(NamedTuple):
     partial: bool = False
     stream: str = ""
     dated: str | None = None
+    source: str = ""
 
 
 _RFC3339 = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)"
@@ -103,12 +105,12 @@ def _naive_bar(text: str) -> _Peeled | None:
 
 def _pod(text: str) -> _Peeled | None:
     found = _POD.match(text)
-    return _Peeled(found[2], stream=found[1]) if found else None
+    return _Peeled(found[2], stream=found[1], source=found[1]) if found else None
 
 
 def _compose(text: str) -> _Peeled | None:
     found = _COMPOSE.match(text)
-    return _Peeled(found[2], stream=found[1]) if found else None
+    return _Peeled(found[2], stream=found[1], source=found[1]) if found else None
 
 
 _DIGIT: tuple[Callable[[str], _Peeled | None], ...] = (
@@ -186,6 +188,7 @@ def _peel(line: Wrapped) -> Wrapped | None:
                 partial=line.partial or found.partial,
                 stream=line.stream + found.stream,
                 dated=found.dated or line.dated,
+                source=line.source or found.source,
             )
     return None
 
@@ -246,6 +249,7 @@ def _json(line: Wrapped) -> Wrapped | None:
         stamp_ns=line.stamp_ns if inner.stamp_ns is None else inner.stamp_ns,
         digits=line.digits if inner.stamp_ns is None else inner.digits,
         stream=line.stream + inner.stream,
+        source=line.source,
     )
 
 

@@ -85,7 +85,7 @@ class Problems:
             self._open[key] = _Traceback()
         elif key in self._open:
             self._inside(key, number, raw, message, place)
-        elif line.level in (None, "ERROR", "CRITICAL") and self._alone(message):
+        elif line.level in (None, "ERROR", "CRITICAL") and is_end(message):
             self._add(number, raw, message, process, place, None)
         elif (
             line.level == "WARNING"
@@ -105,18 +105,17 @@ class Problems:
         elif trace.lines > 2000:
             del self._open[key]
 
-    @staticmethod
-    def _alone(message: str) -> bool:
-        return (
-            message[:1] not in (" ", "\t", "")
-            and len(message) < 20_000
-            and (_NAMED.match(message) is not None or _DEATHS.match(message) is not None)
-        )
-
     def _add(self, number: int, raw: str, message: str, process: str, place: int, phase: str | None) -> None:
         if len(self.found) < KEPT:
             symptom = _SYMPTOMS.search(message[:300]) is not None
             self.found.append(Problem(number, raw[:TEXT_LIMIT], message, process, place, phase, symptom))
+
+
+def is_end(message: str) -> bool:
+    """Whether a line outside of any traceback is an exception, or what a shell or a runtime says of a death."""
+    if message[:1] in (" ", "\t", "") or len(message) > 20_000:
+        return False
+    return _NAMED.match(message) is not None or _DEATHS.match(message) is not None
 
 
 def frame_phase(file: str, function: str) -> str | None:
