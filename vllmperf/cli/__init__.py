@@ -18,6 +18,7 @@ COMMANDS = {
     "startup": "measure the start of a server: pods of a cluster, or a command",
     "parse-log": "where a server's start time went, from its log",
     "fit": "find alpha, beta, gamma and delta of one replica, with intervals",
+    "capacity": "find the highest rate that a server keeps its SLO at",
     "compare": "two runs side by side with the change: run files, result JSON of vLLM",
     "report": "show a recorded run again: table, JSON, CSV, HTML",
     "sim": "run the simulated server",

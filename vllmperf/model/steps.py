@@ -28,6 +28,7 @@ class Steps:
     decodes: streams that got a token which was not their first. admitted: streams that got their first.
     prefill_tokens: of the prompts of those. context_tokens: tokens that the decoding streams look back on.
     pending: requests that were sent, had no token yet, and so may have been computed in this step.
+    arrived: requests that were sent in this step.
     blurred: a token of this step or of one beside it came in one read with another, so that its time is not known.
     spread_ns: last less first arrival of the bunch.
     regular: share of all tokens that came exactly one step after the token before them. Where it is far from 1 the
@@ -41,6 +42,7 @@ class Steps:
     prefill_tokens: NDArray[np.int64]
     context_tokens: NDArray[np.int64]
     pending: NDArray[np.int64]
+    arrived: NDArray[np.int64]
     blurred: NDArray[np.bool_]
     spread_ns: NDArray[np.float64]
     regular: float
@@ -137,6 +139,7 @@ def _described(arrivals: Arrivals, number: NDArray[np.int64], regular: float) ->
         prefill_tokens=per_step(is_first, prompt),
         context_tokens=per_step(~is_first, context),
         pending=_pending(arrivals, end),
+        arrived=_arrived(arrivals, end),
         blurred=_beside(per_step(arrivals.shared) > 0),
         spread_ns=last - end,
         regular=regular,
@@ -161,3 +164,8 @@ def _pending(arrivals: Arrivals, end_ns: NDArray[np.float64]) -> NDArray[np.int6
     np.add.at(change, opened, 1)
     np.add.at(change, np.maximum(closed, opened), -1)
     return np.cumsum(change)[: len(end_ns)]
+
+
+def _arrived(arrivals: Arrivals, end_ns: NDArray[np.float64]) -> NDArray[np.int64]:
+    sent = arrivals.sent_ns[arrivals.sent_ns != NONE]
+    return np.bincount(np.searchsorted(end_ns, sent, side="left"), minlength=len(end_ns))[: len(end_ns)]

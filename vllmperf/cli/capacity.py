@@ -1,0 +1,188 @@
+"""vllmperf capacity: the highest rate that a live server keeps its SLO at, found by runs of Poisson load."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vllmperf.cli.bench_arguments import (
+    Help,
+    add_body,
+    add_data,
+    add_engine,
+    add_lengths,
+    add_limits,
+    add_simulator,
+    add_target,
+    duration,
+)
+from vllmperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from vllmperf.model.capacity import Capacity
+    from vllmperf.model.goodput_test import Limits
+    from vllmperf.plan import Plan
+
+LOAD_OF_A_STEP = {
+    "request_rate": 1.0,
+    "burstiness": 1.0,
+    "arrival": None,
+    "arrival_file": None,
+    "max_concurrency": None,
+    "num_prompts": None,
+    "duration": 1.0,
+}
+"""What the search decides itself, as `bench` would have it."""
+OUTPUT_OF_BENCH = {
+    "save_detailed": False,
+    "percentile_metrics": (),
+    "metric_percentiles": (),
+    "goodput": (),
+    "metadata": (),
+    "label": None,
+}
+INTERRUPTED = 130
+
+
+def add(subparsers: Any) -> None:
+    """The command and its arguments: those of bench but for the load, and the SLO."""
+    command = subparsers.add_parser(
+        "capacity",
+        help="find the highest rate that a server keeps its SLO at",
+        usage="vllmperf capacity --base-url URL (--ttft MS | --itl MS) [--budget T] [options]",
+        description="Load a server with Poisson arrivals at rates that close in on the highest one at which enough "
+        "requests keep the limits. Run it again with the same --output-dir to go on. Flags of the requests are "
+        "those of `vllmperf bench`.",
+        formatter_class=Help,
+    )
+    _add_search(command.add_argument_group("search").add_argument)
+    add_target(command.add_argument_group("target").add_argument)
+    add_simulator(command.add_argument_group("simulator").add_argument)
+    add_data(command.add_argument_group("data").add_argument)
+    add_lengths(command.add_argument_group("lengths, in tokens").add_argument)
+    add_body(command.add_argument_group("request").add_argument)
+    add_limits(command.add_argument_group("limits (in seconds, or like 500ms, 30s, 10m, 1h)").add_argument)
+    add_engine(command.add_argument_group("engine").add_argument)
+    command.set_defaults(run=run)
+
+
+def _add_search(option: Any) -> None:
+    option(
+        "--ttft",
+        type=float,
+        metavar="MS",
+        help="limit of the time to the first token, from the planned time on",
+    )
+    option("--itl", type=float, metavar="MS", help="limit of the time between tokens, a request's mean")
+    option(
+        "--goodput-share",
+        type=float,
+        default=0.99,
+        metavar="X",
+        help="share of requests that keep the limits",
+    )
+    option("--seed", type=int, default=0, metavar="N", help="of prompts, lengths and arrivals")
+    option("--num-warmups", type=int, default=0, metavar="N", help="requests before each step that are not counted")
+    option("--budget", type=duration, default="5m", metavar="T", help="time for all steps")
+    option(
+        "--max-num-seqs",
+        type=int,
+        metavar="N",
+        help="the server's setting, when it is known (else it is looked for)",
+    )
+    option(
+        "--output-dir",
+        type=Path,
+        metavar="DIR",
+        help="keep the run files here, or go on with those that are here",
+    )
+    option("--json", action="store_true", help="print the result as JSON")
+    option(
+        "--plot", type=Path, metavar="FILE", help="draw latency and goodput against the rate (PNG, SVG, PDF)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Search, print, draw. 0 fine, 1 no rate keeps the SLO, 130 interrupted (what came is printed)."""
+    limits, plan = _limits(args), _plan(args)
+    _check(args)
+    with tempfile.TemporaryDirectory(prefix="vllmperf-capacity-") as temporary:
+        folder = args.output_dir or Path(temporary)
+        result = _searched(args, plan, limits, folder)
+        _put_out(args, result, folder)
+    return INTERRUPTED if result.interrupted else 0
+
+
+def _searched(args: argparse.Namespace, plan: Plan, limits: Limits, folder: Path) -> Capacity:
+    from vllmperf.model.search import Search
+
+    if plan.simulator is None:
+        return Search(plan, limits, args.budget, folder, args.max_num_seqs, _tell).run()
+    from vllmperf.sim import Server
+
+    with Server(**plan.simulator) as server:
+        plan = replace(plan, base_url=server.url, simulator=None)
+        return Search(plan, limits, args.budget, folder, args.max_num_seqs, _tell).run()
+
+
+def _put_out(args: argparse.Namespace, result: Capacity, folder: Path) -> None:
+    from vllmperf.model.capacity import save_json
+    from vllmperf.report.capacity import plot, show
+
+    if args.output_dir:
+        save_json(folder / "capacity.json", result)
+    if args.plot:
+        plot(result, args.plot)
+    if args.json:
+        print(json.dumps(result.to_json()))
+    else:
+        show(result)
+
+
+def _limits(args: argparse.Namespace) -> Limits:
+    from vllmperf.model.goodput_test import Limits
+
+    if args.ttft is None and args.itl is None:
+        raise UsageError("a capacity needs an SLO: give --ttft MS, --itl MS, or both")
+    for name in ("ttft", "itl", "budget"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < 1e9:
+            raise UsageError(f"--{name} is {value:g}: give a number above 0")
+    if not 0.5 <= args.goodput_share < 1:
+        raise UsageError(f"--goodput-share is {args.goodput_share:g}: it must be at least 0.5 and below 1")
+    return Limits(args.ttft, args.itl, args.goodput_share)
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    from vllmperf.cli.bench import plan_of
+
+    if args.no_stream:
+        raise UsageError("--no-stream leaves no times of tokens: leave it out")
+    return plan_of(argparse.Namespace(**{**LOAD_OF_A_STEP, **OUTPUT_OF_BENCH, **vars(args)}))
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.max_num_seqs is not None and args.max_num_seqs < 1:
+        raise UsageError(f"--max-num-seqs is {args.max_num_seqs}: it must be at least 1")
+    if args.plot and not args.plot.absolute().parent.is_dir():
+        raise UsageError(f"--plot {args.plot}: there is no folder {args.plot.absolute().parent}")
+    try:
+        import scipy  # noqa: F401
+    except ImportError:
+        raise UsageError("capacity needs scipy: pip install 'vllmperf[model]'") from None
+    if args.plot:
+        try:
+            import matplotlib as mpl  # noqa: F401
+        except ImportError:
+            raise UsageError("--plot needs matplotlib: pip install 'vllmperf[plots]'") from None
+
+
+def _tell(line: str) -> None:
+    if sys.stderr.isatty() or os.environ.get("VLLMPERF_PROGRESS"):
+        print(line, file=sys.stderr)

@@ -1,0 +1,97 @@
+"""The capacity from the steps of a search.
+
+With a law: its capacity in long simulations, corrected by what the server did with the very requests of these runs
+(calibrate). A window of a minute near saturation says little by itself: the queue takes minutes to fill, and at 5 %
+over the capacity one window of three still passes. Without a law: where a curve through the goodput of all windows
+crosses the goal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vllmperf import _engine
+from vllmperf.model.calibrate import calibrate, interval, law_capacity
+from vllmperf.model.capacity import Step
+from vllmperf.model.goodput_test import Limits, good
+from vllmperf.model.server_law import ServerLaw
+from vllmperf.model.windows_curve import curve_capacity
+from vllmperf.record.reader import Recording
+
+NONE = _engine.NONE
+ALIKE = 0.1
+"""A law whose times must be changed by more than this share to fit the server is not believed."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """method as in capacity.Capacity."""
+
+    rate: float | None
+    low: float | None
+    high: float | None
+    method: str
+    warnings: tuple[str, ...] = ()
+    slowness: float | None = None
+
+
+def estimate(
+    steps: Sequence[Step],
+    recordings: Sequence[Recording],
+    limits: Limits,
+    law: ServerLaw | None,
+    why_not: str,
+) -> Found:
+    """why_not: why there is no law."""
+    if not any(step.above for step in steps):
+        best = max((step.rate_per_s for step in steps), default=None)
+        told = "no rate failed within the budget: the capacity lies above the highest one tried"
+        return Found(best, best, None, "steps", (told,))
+    if law is not None:
+        found, why_not = _by_law(steps, recordings, limits, law)
+        if found is not None:
+            return found
+    kept = [
+        (step.rate_per_s, good(one.requests, limits), one.requests["scheduled_ns"])
+        for step, one in zip(steps, recordings, strict=True)
+    ]
+    rate, low, high = curve_capacity(kept, limits.share)
+    return Found(rate, low, high, "windows", (f"no step law is used: {why_not}",))
+
+
+def _by_law(
+    steps: Sequence[Step], recordings: Sequence[Recording], limits: Limits, law: ServerLaw
+) -> tuple[Found | None, str]:
+    whole = [one for one, step in zip(recordings, steps, strict=True) if not step.cut_short]
+    if not whole:
+        return None, "all steps were cut short"
+    try:
+        slow = calibrate([one.requests for one in whole], law.replica)
+    except ValueError as error:
+        return None, str(error)
+    if abs(math.log(slow.slowness)) > ALIKE:
+        return None, f"the server takes {slow.slowness:.2f} times as long as it says"
+    rate, chance = law_capacity(law.replica, lengths(whole), limits)
+    rate /= slow.slowness
+    low, high = interval(rate, slow, chance)
+    told = () if law.slots else (_no_limit(law),)
+    return Found(rate, low, high, "law", told, slow.slowness), ""
+
+
+def _no_limit(law: ServerLaw) -> str:
+    return (
+        f"no limit of sequences was seen; steps of more than {law.fit.valid_batch[1]:g} were not: "
+        "if the server has one, give it as --max-num-seqs"
+    )
+
+
+def lengths(recordings: Sequence[Recording]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of prompts and outputs of all requests that completed."""
+    requests = np.concatenate([one.requests for one in recordings])
+    done = requests[(requests["prompt_tokens"] != NONE) & (requests["output_tokens"] > 0)]
+    return done["prompt_tokens"].astype(np.int64), done["output_tokens"].astype(np.int64)

@@ -1,0 +1,353 @@
+"""The highest rate that a live server keeps its SLO at: a search by runs of Poisson load.
+
+1. One request at a time: what the server does alone.
+2. Rates doubled until one fails. Each step ends as soon as it has failed for sure (goodput_test).
+3. Between the last that passed and the first that failed: at the rate that the fitted step law names, or in the
+   middle where no law can be had.
+4. The estimate (estimate.py).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from vllmperf import _engine
+from vllmperf.errors import CheckError, UsageError
+from vllmperf.model.arrivals import arrivals
+from vllmperf.model.calibrate import law_capacity
+from vllmperf.model.capacity import Capacity, Step
+from vllmperf.model.estimate import Found, estimate, lengths
+from vllmperf.model.goodput_test import COMPLETED, Limits, answer, good
+from vllmperf.model.law import Measured, measured
+from vllmperf.model.looks import Looks, decided
+from vllmperf.model.server_law import ServerLaw, server_law
+from vllmperf.plan import Plan
+from vllmperf.record.reader import Recording, read
+
+NS = 1e9
+NONE = _engine.NONE
+ALONE_SHARE = 0.05
+DOUBLING_SHARE = 0.06
+"""Of the budget: for the run of single requests, and for each doubled rate at most."""
+DOUBLING_REQUESTS = 300
+"""A doubled rate only brackets: it ends after so many requests."""
+CLOSING_SHARE = 0.35
+"""Of the time that is left: for each step between the bounds."""
+GRACE_SHARE = 0.15
+"""Of a step's time: for what is in flight at its end."""
+LEAST_STEP_S = 3.0
+MOST_DOUBLINGS = 24
+DRAIN_TRIES = 6
+DRAINED = 1.5
+"""A single request that takes this many times as long as in the run alone meets no queue."""
+CLOSEST = 0.97
+"""Of the rate that the law names: there the queue is long enough to show, and still ends."""
+LATE_SHARE = 0.1
+
+
+class Search:
+    """The state of one search. Every step is a run file in `folder`, so that a new Search there goes on."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        limits: Limits,
+        budget_s: float,
+        folder: Path,
+        max_num_seqs: int | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.plan, self.limits, self.folder, self.tell = plan, limits, folder, tell
+        self.budget_s, self.max_num_seqs = budget_s, max_num_seqs
+        self.began = time.monotonic()
+        self.spent_before_s = 0.0
+        self.alone: Recording | None = None
+        self.steps: list[Step] = []
+        self.recordings: list[Recording] = []
+        self.runs: list[Measured] = []
+        self.interrupted = False
+
+    @property
+    def spent_s(self) -> float:
+        return self.spent_before_s + time.monotonic() - self.began
+
+    @property
+    def left_s(self) -> float:
+        return self.budget_s - self.spent_s
+
+    def run(self) -> Capacity:
+        """Search until the budget is spent, or until Ctrl-C; what came until then is estimated from.
+
+        Raises CheckError when a request alone breaks the SLO, UsageError when the folder holds another search.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        _check_same(self.folder / "search.json", self.plan, self.limits)
+        try:
+            self._resume()
+            if self.alone is None:
+                self._measure_alone()
+            self._check_alone()
+            self._search()
+        except KeyboardInterrupt:
+            self.interrupted = True
+        return self._estimate()
+
+    def _search(self) -> None:
+        while not self.interrupted and self.left_s > LEAST_STEP_S:
+            rate = self._next_rate()
+            if rate is None:
+                return
+            self._step(rate)
+
+    # ---- steps ----
+
+    def _measure_alone(self) -> None:
+        seconds = max(ALONE_SHARE * self.budget_s, LEAST_STEP_S)
+        self.tell(f"one request at a time, {seconds:.0f} s")
+        self._add_alone(
+            self._carry_out(self._single(duration_s=seconds, label="alone"), self.folder / "alone.vllmperf")
+        )
+
+    def _single(self, **more: Any) -> Plan:
+        """One request at a time."""
+        usual = {"request_rate": math.inf, "arrival": None, "burstiness": 1.0, "num_prompts": None}
+        return replace(self.plan, **{**usual, "max_concurrency": 1, **more})
+
+    def _add_alone(self, recording: Recording) -> None:
+        self.alone = recording
+        self.runs.append(measured("alone", arrivals(recording)))
+
+    def _check_alone(self) -> None:
+        assert self.alone is not None
+        done = self.alone.requests[self.alone.requests["outcome"] == COMPLETED]
+        if len(done) == 0:
+            raise CheckError(f"not one request was answered: is the server ready? see {self.alone.path}")
+        bad = int((~good(_as_sent(done), self.limits)).sum())
+        surely = float(stats.beta.ppf(0.025, bad, len(done) - bad + 1)) if bad else 0.0
+        if surely > 1 - self.limits.share:
+            raise CheckError(
+                f"{bad} of {len(done)} single requests break the SLO: no rate keeps it; look at --ttft and --itl, "
+                f"or at the run {self.alone.path}"
+            )
+
+    def _step(self, rate: float) -> None:
+        seconds, number = self._seconds(rate), len(self.steps) + 1
+        self.tell(f"step {number}: {rate:.4g}/s, up to {seconds:.0f} s, {self.left_s:.0f} s left")
+        plan = replace(
+            self.plan,
+            request_rate=rate,
+            burstiness=1.0,
+            arrival="poisson",
+            max_concurrency=None,
+            num_prompts=None,
+            duration_s=seconds,
+            seed=(self.plan.seed + 101 * number) % 2**32,
+            grace_period_s=min(self.plan.grace_period_s, max(LEAST_STEP_S, GRACE_SHARE * seconds)),
+            label=f"{rate:.9g}/s",
+        )
+        looks, began = Looks(self.limits, seconds), time.monotonic()
+        recording = self._carry_out(plan, self.folder / f"step-{number:02d}.vllmperf", looks)
+        self._add(recording, time.monotonic() - began, looks.cut)
+        step = self.steps[-1]
+        self.tell(f"  {step.answer.verdict}, {step.answer.bad or 0:.2%} bad")
+        if step.above and not self.interrupted:
+            self._drain()
+
+    def _seconds(self, rate: float) -> float:
+        room = max(self.left_s / (1 + GRACE_SHARE), LEAST_STEP_S)
+        if any(step.above for step in self.steps):
+            return min(max(CLOSING_SHARE * self.left_s, LEAST_STEP_S), room)
+        usual = max(DOUBLING_REQUESTS / rate, 4 * self._alone_s())
+        return min(max(min(usual, DOUBLING_SHARE * self.budget_s), LEAST_STEP_S), room)
+
+    def _carry_out(self, plan: Plan, path: Path, looks: Looks | None = None) -> Recording:
+        from vllmperf.api import make_run
+
+        path.unlink(missing_ok=True)
+        make_run(plan, path, False, looks)
+        recording = read(path, texts=False)
+        self.interrupted = self.interrupted or recording.state == "interrupted"
+        return recording
+
+    def _drain(self) -> None:
+        """Send single requests until one meets no queue: a cut step leaves work behind on some servers."""
+        for _ in range(DRAIN_TRIES):
+            if self.left_s < LEAST_STEP_S or self.interrupted:
+                return
+            probe = self._single(num_prompts=1, seed=(self.plan.seed + 77) % 2**32, label="drain")
+            requests = self._carry_out(probe, self.folder / "drain.vllmperf").requests
+            if len(requests) and _spans_s(requests).max() <= DRAINED * self._alone_s():
+                return
+
+    def _add(self, recording: Recording, elapsed_s: float, cut: bool) -> None:
+        requests = recording.requests
+        known = requests[decided(requests, self.limits)] if cut else requests
+        kept = good(known, self.limits)
+        found = answer(known["scheduled_ns"], kept, known["end_ns"], self.limits)
+        ttft_ms, itl_ms = _means(requests)
+        self.steps.append(
+            Step(
+                rate_per_s=float(recording.plan["request_rate"]),
+                answer=found,
+                above=found.verdict == "fail" or (found.verdict == "unclear" and _above(found, self.limits)),
+                elapsed_s=elapsed_s,
+                cut_short=cut,
+                path=recording.path,
+                ttft_ms=ttft_ms,
+                itl_ms=itl_ms,
+                late=_late(requests, self.limits),
+            )
+        )
+        self.recordings.append(recording)
+        self.runs.append(measured(recording.path.stem, arrivals(recording)))
+
+    def _resume(self) -> None:
+        path = self.folder / "alone.vllmperf"
+        if not path.exists():
+            return
+        alone = read(path, texts=False)
+        if alone.state != "finished":
+            path.unlink()
+            return
+        self._add_alone(alone)
+        self.spent_before_s += float(alone.plan["duration_s"])
+        for path in sorted(self.folder.glob("step-*.vllmperf")):
+            recording = read(path, texts=False)
+            if recording.state != "finished":
+                path.unlink()  # the step that was under way when the search was ended
+                continue
+            elapsed = float(recording.requests["end_ns"].max(initial=0)) / NS
+            last = float(recording.requests["scheduled_ns"].max(initial=0)) / NS
+            self._add(recording, elapsed, last < 0.9 * float(recording.plan["duration_s"]))
+            self.spent_before_s += elapsed
+        self.tell(f"going on after {len(self.steps)} steps of an earlier search, {self.left_s:.0f} s left")
+
+    # ---- where to look next ----
+
+    def _next_rate(self) -> float | None:
+        above = [step.rate_per_s for step in self.steps if step.above]
+        if not above:
+            if len(self.steps) >= MOST_DOUBLINGS:
+                return None
+            return 2 * self.steps[-1].rate_per_s if self.steps else 1.0 / self._alone_s()
+        below = [step.rate_per_s for step in self.steps if not step.above and step.rate_per_s < min(above)]
+        low = max(below, default=min(above) / 4)
+        law = self._law()[0]
+        if law is None:
+            return math.sqrt(low * min(above))
+        rate, _ = law_capacity(law.replica, lengths(self._whole()), self.limits, seeds=1, requests=10_000)
+        return float(np.clip(CLOSEST * rate, low / 2, 0.99 * min(above)))
+
+    def _alone_s(self) -> float:
+        assert self.alone is not None
+        return float(np.median(_spans_s(self.alone.requests)))
+
+    def _law(self) -> tuple[ServerLaw | None, str]:
+        assert self.alone is not None
+        return server_law(self.runs, self.alone.requests, self.max_num_seqs)
+
+    def _whole(self) -> list[Recording]:
+        """Runs that were not cut short; when all were, all."""
+        pairs = zip(self.recordings, self.steps, strict=True)
+        return [one for one, step in pairs if not step.cut_short] or self.recordings
+
+    # ---- the answer ----
+
+    def _estimate(self) -> Capacity:
+        law, why_not = self._law() if self.alone is not None and self.steps else (None, "no step was made")
+        found = estimate(self.steps, self.recordings, self.limits, law, why_not)
+        return Capacity(
+            rate_per_s=found.rate,
+            low=found.low,
+            high=found.high,
+            method=found.method,
+            limits=self.limits,
+            steps=tuple(self.steps),
+            elapsed_s=self.spent_s,
+            slowness=found.slowness,
+            max_num_seqs=law.slots if law else self.max_num_seqs,
+            fit=law.fit if law and found.method == "law" else None,
+            at_least=found.method == "steps",
+            interrupted=self.interrupted,
+            warnings=(*found.warnings, *self._doubts(found)),
+        )
+
+    def _doubts(self, found: Found) -> list[str]:
+        told = []
+        late = [step for step in self.steps if step.late > 1 - self.limits.share]
+        if late:
+            told.append(
+                f"this client itself sent {late[-1].late:.1%} of the requests late at {late[-1].rate_per_s:.4g}/s: "
+                "the server may carry more than it says here"
+            )
+        if found.rate is None or found.method == "steps":
+            return told
+        for step in self.steps:
+            too_low = step.answer.verdict == "pass" and step.rate_per_s > 1.1 * found.rate
+            too_high = step.answer.verdict == "fail" and step.rate_per_s < 0.9 * found.rate
+            if too_low or too_high:
+                told.append(f"the step at {step.rate_per_s:.4g}/s ({step.answer.verdict}) speaks against it")
+        return told
+
+
+def _above(found: Any, limits: Limits) -> bool:
+    return found.bad is None or found.bad > 1 - limits.share
+
+
+def _as_sent(requests: NDArray[np.void]) -> NDArray[np.void]:
+    """A closed loop has no schedule: its requests were due when they were sent."""
+    found = requests.copy()
+    found["scheduled_ns"] = requests["sent_ns"]
+    return found
+
+
+def _spans_s(requests: NDArray[np.void]) -> NDArray[np.float64]:
+    return np.asarray((requests["end_ns"] - requests["sent_ns"]) / NS)
+
+
+def _means(requests: NDArray[np.void]) -> tuple[float | None, float | None]:
+    """TTFT from the scheduled time, and ITL, of what completed, in ms."""
+    done = requests[(requests["outcome"] == COMPLETED) & (requests["first_token_ns"] != NONE)]
+    if len(done) == 0:
+        return None, None
+    ttft = float(np.mean(done["first_token_ns"] - done["scheduled_ns"])) / 1e6
+    said = done[done["output_tokens"] > 1]
+    gaps = (said["last_token_ns"] - said["first_token_ns"]) / (said["output_tokens"] - 1) / 1e6
+    return ttft, float(np.mean(gaps)) if len(said) else None
+
+
+def _late(requests: NDArray[np.void], limits: Limits) -> float:
+    """Share of the requests that were sent later than planned by a good part of what the SLO allows."""
+    sent = requests[requests["sent_ns"] != NONE]
+    allowed_ms = LATE_SHARE * (limits.ttft_ms if limits.ttft_ms is not None else 1000.0)
+    return float(np.mean((sent["sent_ns"] - sent["scheduled_ns"]) / 1e6 > allowed_ms)) if len(sent) else 0.0
+
+
+def _check_same(path: Path, plan: Plan, limits: Limits) -> None:
+    """Leave word of what is searched for. Raises UsageError when the folder holds steps of something else."""
+    wanted = plan.to_dict()
+    names = ("url", "model", "dataset_name", "input_len", "output_len", "prefix_len", "random_range_ratio")
+    mine = {name: wanted.get(name) for name in names}
+    mine |= {"ttft_ms": limits.ttft_ms, "itl_ms": limits.itl_ms, "goodput": limits.share}
+    if path.exists():
+        try:
+            theirs = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise UsageError(f"{path} is no file of a search: choose another --output-dir") from None
+        other = [name for name, value in mine.items() if theirs.get(name) != value]
+        if other:
+            raise UsageError(
+                f"{path.parent} holds a search with another {other[0]} ({theirs.get(other[0])}): "
+                "choose another --output-dir"
+            )
+    path.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
