@@ -70,6 +70,24 @@ def test_phases_hold_the_sleeps_of_the_child_to_a_fraction_of_a_second(port: int
     assert found["first_token"] >= 0.29  # the event without choices is no token
 
 
+@pytest.mark.parametrize("version", ["0.7.3", "0.11", "0.28"])
+@pytest.mark.parametrize("port_is", ["open", "closed"])
+def test_a_simulators_chosen_times_are_found_again(port: int, version: str, port_is: str) -> None:
+    chosen = {"weights_load": 0.4, "compile": 0.3, "graph_capture": 1.0, "frontend": 0.2}
+    settings = ",".join(f"{name}={seconds}" for name, seconds in chosen.items())
+    words = [sys.executable, "-m", "vllmperf", "sim", "--port", str(port), "--startup-log", "-"]
+    words += ["--startup-version", version, "--startup", f"engine=V1,imports=0.3,port={port_is},{settings}"]
+    (start,) = measure_command(words, sleep_wake=1)
+    assert start.reached
+    assert start.end == "first token"
+    found = {p.name: p.duration_s for p in start.phases if p.critical}
+    assert found["imports"] >= 0.3
+    assert {n: s for n, s in chosen.items() if found[n] < s - 0.05} == {}, found
+    assert start.facts["sleep_1_log_s"] is not None
+    assert start.facts["wake_1_s"] >= start.facts["wake_1_log_s"] - 0.05
+    assert parts_ns(start) == start.end_ns - start.origin_ns
+
+
 def test_repeated_starts_are_numbered(port: int) -> None:
     found = measure_command(command(port), repeat=2)
     assert [start.name for start in found] == ["start 1", "start 2"]

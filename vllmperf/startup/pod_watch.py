@@ -114,6 +114,9 @@ class PodWatch:
         if failure is not None:
             self._known.failure = failure
 
+    def note(self, text: str) -> None:
+        self._known.notes.append(text)
+
     def give_up(self, text: str) -> None:
         """It took too long."""
         if not self.is_done:

@@ -232,6 +232,8 @@ class _Group:
             if uid in self._finished:
                 continue
             pod.tick(now_ns)
+            if is_last and pod.is_reading:
+                pod.note(f"its log was not read to its end within {READ_S:g} s")
             if pod.is_done or is_last:
                 pod.finish()
                 self._finished[uid] = pod.start(self._axis.now_ns())
