@@ -226,3 +226,13 @@ def test_a_file_without_a_server_says_so() -> None:
     found = parsed("hello\nworld\n")
     assert found.notes == ("no line of a vLLM server was found",)
     assert found.main.phases == ()
+
+
+def test_much_other_text_hides_nothing() -> None:
+    other = "2026-01-01 00:00:00,123 [worker-1] DEBUG com.example.Foo - handled request in 12 ms\n" * 25_000
+    found = parsed(lines(START_0_11, 1, 6) + other + lines(START_0_11, 7, 21) + other)
+    assert said(found.main) == said(log_of(START_0_11))
+    assert found.main.reached_ready
+    failed = log_of(lines(START_0_11, 1, 6) + other + TRACEBACK).failure
+    assert failed is not None
+    assert failed.line == 25_000 + 11

@@ -60,6 +60,7 @@ class Lane:
 
     calendar: Calendar
     attempts: list[Attempt] = field(default_factory=list)
+    sign: int = 0  # last line that told something of a start
     _prelude: list[tuple[_Found | None, Line, Moment]] = field(default_factory=list)
     _pending: _Pending | None = None
 
@@ -151,6 +152,8 @@ class Lane:
         attempt = self.attempt
         key = _key(line)
         attempt.step(line, moment, key)
+        if found is not None or line.level in ("ERROR", "CRITICAL") or "Traceback" in line.message:
+            self.sign = moment.line
         if found is not None:
             marker, fields, label = found
             self._event(Seen(marker, fields, moment, key, line.file, label, line.repeated), line)

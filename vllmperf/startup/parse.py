@@ -12,7 +12,7 @@ from vllmperf.startup import source as sources
 from vllmperf.startup.envelope import unwrap
 from vllmperf.startup.reader import Reader
 from vllmperf.startup.result import ParsedFile, Start, StartupLog
-from vllmperf.startup.scan import Candidates, last_line
+from vllmperf.startup.scan import Candidates, last_line, wide_needles
 from vllmperf.startup.source import Source
 from vllmperf.startup.summary import summarize
 from vllmperf.startup.text import decode, plain
@@ -63,32 +63,39 @@ class LogParser:
             self._read_blocks(sources.blocks(source))
 
     def _read_blocks(self, blocks: Iterable[bytes]) -> None:
-        candidates: Candidates | None = None
+        narrow = wide = None
         for block in blocks:
             at = self._read_lines(block, 0)
             while at < len(block):
-                candidates = candidates or Candidates()
-                at = self._skip(candidates, block[at:] if at else block, at)
+                if self._reader.serving:
+                    narrow = narrow or Candidates()
+                    at = self._skip(narrow, block[at:] if at else block, at)
+                else:
+                    wide = wide or Candidates(wide_needles())
+                    at = self._skip(wide, block[at:] if at else block, at)
                 at = self._read_lines(block, at)
 
     def _read_lines(self, block: bytes, at: int) -> int:
-        """Reads line by line until the server serves; where it stopped."""
+        """Reads line by line until the server serves, or nothing happens any more; where it stopped."""
         reader = self._reader
-        while at < len(block) and not reader.serving:
+        while at < len(block) and not self._skips():
             end = block.find(b"\n", at)
             end = len(block) if end < 0 else end
             reader.feed(block[at:end])
             at = end + 1
         return at
 
+    def _skips(self) -> bool:
+        return self._reader.serving or self._reader.quiet
+
     def _skip(self, candidates: Candidates, block: bytes, offset: int) -> int:
-        """A serving server: only candidates are read, and the last line for its stamp. Where reading goes on: at the
-        block's end, or behind the line that began a new start."""
+        """Only candidates are read, and the last line for its stamp. Where reading goes on: at the block's end, or
+        behind the line that told something of a start."""
         reader = self._reader
         before = reader.number
         for place, start, end in candidates.of(block):
             reader.feed(block[start:end], number=before + place + 1)
-            if not reader.serving:
+            if not self._skips():
                 return offset + end + 1
         reader.number = before + candidates.lines
         reader.last_of_block(last_line(block))

@@ -19,6 +19,7 @@ _BEHIND_BAR = re.compile(
     r"(?:\([^()]*(?:\([^()]*\))?[^()]*pid=\d+[^()]*\) ?)*(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d "
 )
 MAX_LANES = 64
+QUIET_LINES = 10_000
 
 
 @dataclass
@@ -42,6 +43,12 @@ class Reader:
     def serving(self) -> bool:
         """Only traffic is to be expected: lines may be skipped that are no candidates."""
         return bool(self._lanes) and all(lane.serving for lane in self._lanes.values())
+
+    @property
+    def quiet(self) -> bool:
+        """Nothing of a start was seen for many lines: only lines need be read that may be a marker or a failure."""
+        sign = max((lane.sign for lane in self._lanes.values()), default=0)
+        return self.number - sign > QUIET_LINES
 
     def feed(self, raw: bytes, stamp_ns: int | None = None, number: int | None = None) -> None:
         """One line without its newline."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import cache
+from string import Formatter
+
+from vllmperf.startup.markers import MARKERS
 
 NEEDLES = (
     b"vLLM API server version",
@@ -21,13 +25,28 @@ NEEDLES = (
 """What a line must hold that is read once the server serves: sleep, wake, its end and the next start."""
 
 
-class Candidates:
-    """Lines of blocks that hold one of the needles."""
+TROUBLE = (b"Traceback (most", b"Error: ", b"Exception: ", b"error: ", b"Killed", b"fault", b"Fatal Python")
 
-    def __init__(self) -> None:
+
+@cache
+def wide_needles() -> tuple[bytes, ...]:
+    """What a line must hold that is read where nothing of a start was seen for long: any marker, any failure."""
+    texts = {_longest(marker.template).encode() for marker in MARKERS if marker.logger != "bar"}
+    return (*NEEDLES, *TROUBLE, *sorted(texts))
+
+
+def _longest(template: str) -> str:
+    """The longest fixed text of a template."""
+    return max((literal for literal, _, _, _ in Formatter().parse(template)), key=len)
+
+
+class Candidates:
+    """Lines of blocks that hold one of some needles."""
+
+    def __init__(self, needles: Sequence[bytes] = NEEDLES) -> None:
         from vllmperf._engine import LineScanner
 
-        self._scanner = LineScanner(NEEDLES)
+        self._scanner = LineScanner(needles)
         self.lines = 0  # of the last block
 
     def of(self, block: bytes) -> Iterator[tuple[int, int, int]]:
