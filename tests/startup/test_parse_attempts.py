@@ -236,3 +236,35 @@ def test_much_other_text_hides_nothing() -> None:
     failed = log_of(lines(START_0_11, 1, 6) + other + TRACEBACK).failure
     assert failed is not None
     assert failed.line == 25_000 + 11
+
+
+def test_an_exception_that_python_ignores_is_no_failure() -> None:
+    ignored = (
+        "Exception ignored in: <function Event.__del__ at 0x7f>\nTraceback (most recent call last):\n"
+        '  File "/x/cupy.py", line 5, in __del__\nAttributeError: no attribute\n'
+    )
+    assert log_of(lines(START_0_11, 1, 6) + ignored).failure is None
+
+
+def test_a_traceback_of_the_front_end_that_the_engine_goes_on_after_is_no_failure() -> None:
+    dump = (
+        "(APIServer pid=1) ERROR 06-21 08:00:03 [config.py:1] Traceback (most recent call last):\n"
+        "(APIServer pid=1) ERROR 06-21 08:00:03 [config.py:1] OSError: safetensors metadata: 404\n"
+    )
+    assert log_of(lines(START_0_11, 1, 3) + dump + lines(START_0_11, 4, 12)).failure is None
+
+
+def test_a_worker_that_dies_while_its_sisters_go_on_is_a_failure() -> None:
+    text = lines(START_0_11, 1, 5)
+    for rank in range(4):
+        text += f"(VllmWorker TP{rank} pid=7{rank}) INFO 06-21 08:00:12 [x_runner.py:1] Starting to load model m...\n"
+    text += "(VllmWorker TP1 pid=71) ERROR 06-21 08:00:13 [multiproc_executor.py:1] Traceback (most recent call last):\n"
+    text += (
+        "(VllmWorker TP1 pid=71) ERROR 06-21 08:00:13 [multiproc_executor.py:1] RuntimeError: NCCL error\n"
+    )
+    for rank in (0, 2, 3):
+        text += f"(VllmWorker TP{rank} pid=7{rank}) INFO 06-21 08:00:14 [default_loader.py:1] Loading weights took 1.00 seconds\n"
+    failure = log_of(text).failure
+    assert failure is not None
+    assert failure.text.endswith("RuntimeError: NCCL error")
+    assert failure.phase == "weights_load"

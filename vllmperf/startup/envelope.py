@@ -72,7 +72,7 @@ _NAIVE = re.compile(
     re.S,
 )
 _STERN = re.compile(rf"(?:[a-z0-9][\w.:/-]*\s+){{1,3}}(?:[›│|>]\s+)?{_HEADER_NEXT}(.*)", re.S)
-_RANK_LABEL = re.compile(rf"(?:\[(?:rank)?\d+\]|\d+):? +{_HEADER_NEXT}(.*)", re.S)
+_RANK_LABEL = re.compile(rf"(?:\[(?:rank)?\d+\]|\d+)(?::? +|[:|-]){_HEADER_NEXT}(.*)", re.S)
 _QUOTE = re.compile(r"(?:> ?)+(.*)", re.S)
 _PROCESS_JSON = re.compile(rf"((?:{_PROCESS}\s*)+)(\{{.*\}})\s*$", re.S)
 

@@ -66,6 +66,7 @@ class Problem(NamedTuple):
 class _Traceback:
     phase: str | None = None
     lines: int = 0
+    ignored: bool = False
 
 
 @dataclass
@@ -76,13 +77,19 @@ class Problems:
     failed_place: int | None = None  # events before the first "EngineCore failed to start." or the like
     import_warning: tuple[int, str] | None = None
     _open: dict[tuple[str, str | None], _Traceback] = field(default_factory=dict)
+    _ignored: set[tuple[str, str | None]] = field(
+        default_factory=set
+    )  # "Exception ignored in: …" came before
 
     def see(self, number: int, raw: str, line: Line, process: str, place: int) -> None:
         """One line that is no marker."""
         message = line.message
         key = (process, line.file)
-        if _TRACEBACK in message:
-            self._open[key] = _Traceback()
+        if message.startswith("Exception ignored in"):
+            self._ignored.add(key)
+        elif _TRACEBACK in message:
+            self._open[key] = _Traceback(ignored=key in self._ignored)
+            self._ignored.discard(key)
         elif key in self._open:
             self._inside(key, number, raw, message, place)
         elif line.level in (None, "ERROR", "CRITICAL") and is_end(message):
@@ -101,7 +108,8 @@ class Problems:
             trace.phase = frame_phase(frame["file"], frame["function"]) or trace.phase
         elif message[:1] not in ("", " ", "\t", "|", "^", "~") and _EXCEPTION.match(message):
             del self._open[key]
-            self._add(number, raw, message, key[0], place, trace.phase)
+            if not trace.ignored:
+                self._add(number, raw, message, key[0], place, trace.phase)
         elif trace.lines > 2000:
             del self._open[key]
 

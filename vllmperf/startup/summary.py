@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from vllmperf.startup.attempt import Attempt, process_name
+from vllmperf.startup.attempt import Attempt, Key, process_name
 from vllmperf.startup.failure import Problem
 from vllmperf.startup.figures import figures
 from vllmperf.startup.marker import number
@@ -215,11 +215,17 @@ def _root(attempt: Attempt) -> Problem | None:
 def _overcome(attempt: Attempt, problem: Problem) -> bool:
     """An error that the start went on after: `ERROR` alone is no failure."""
     failed = attempt.problems.failed_place
-    own = [seen.process for seen in attempt.events if process_name(seen.process) == problem.process]
-    if own:
-        later = attempt.progress_after(problem.place, own[0])
+    own = next((s.process for s in attempt.events if process_name(s.process) == problem.process), None)
+    if own is not None and not _is_front_end(attempt, own):
+        later = attempt.progress_after(problem.place, own)
         return later > 0 and (failed is None or failed > problem.place or later > 2)
     return attempt.progress_after(problem.place) > 1
+
+
+def _is_front_end(attempt: Attempt, key: Key) -> bool:
+    """When the front end dies its engine does not go on for long; a dead worker's sisters may."""
+    process = attempt.names.get(key)
+    return process is not None and process.kind == "api"
 
 
 def _phase_of(attempt: Attempt, problem: Problem | None) -> str | None:
