@@ -1,5 +1,7 @@
 """Made-up prompts: the draws, one by one, against the plain way of writing each version's rule down."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,8 +9,10 @@ from hypothesis import strategies as st
 
 from vllmperf.errors import UsageError
 from vllmperf.load.datasets import prefix_repetition, random_rerank, random_text
+from vllmperf.load.datasets.circle import Circle, Run
 from vllmperf.load.datasets.fitted import fit_all
 from vllmperf.load.datasets.sample import Chance
+from vllmperf.load.datasets.tokens import Tokens
 
 
 def plainly_fitted(tokens, ids, wanted, draw):
@@ -169,3 +173,54 @@ def test_prefix_repetition_leaves_the_remainder_out_and_its_requests_have_no_ids
         prefix_repetition.samples(
             tokens, chance, 2, seed=5, prefix_len=8, suffix_len=4, prefixes=3, output_len=2
         )
+
+
+def with_and_without_a_circle(monkeypatch, build):
+    monkeypatch.setattr(random_text, "WORTH_A_CIRCLE", 1)
+    many = build()
+    monkeypatch.setattr(random_text, "WORTH_A_CIRCLE", 1 << 30)
+    return many, build()
+
+
+@pytest.mark.parametrize("version", ["0.6", "0.8", "2026"])
+@pytest.mark.parametrize("prefix_len", [0, 5])
+def test_prompts_put_together_from_segments_are_those_decoded_whole(tokens, monkeypatch, version, prefix_len):
+    def build():
+        lengths = asked(input_len=120, input_ratio=0.8, output_ratio=0.8, prefix_len=prefix_len)
+        return random_text.samples(tokens, Chance(1), version, 80, **lengths)
+
+    many, plain = with_and_without_a_circle(monkeypatch, build)
+    assert many == plain
+
+
+def test_a_circle_is_really_used_and_knows_where_its_words_begin(tokens):
+    ring = tokens.usual_ids.tolist()
+    circle = Circle.of(tokens, ring)
+    runs = [Run([], start, 100) for start in range(0, 400, 3)]
+    begun = circle.begin(tokens, runs)
+    assert sum(start is not None for start in begun) > 10
+    for run, start in zip(runs, begun, strict=True):
+        if start is None:
+            continue
+        assert [start.text] == tokens.decode([[ring[(run.start + k) % len(ring)] for k in range(100)]])
+        assert [start.ids] == tokens.encode([start.text])
+        place = start.cut(len(start.ids))
+        if place is not None:
+            assert tokens.encode([start.text[place[1] :]]) == [start.ids[place[0] :]]
+
+
+def test_a_clean_up_after_decoding_is_done_where_the_model_asks_for_it(model, tmp_path, monkeypatch):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_text((model / name).read_text())
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps({**config, "clean_up_tokenization_spaces": True})
+    )
+    cleaning = Tokens(str(tmp_path))
+    assert cleaning.decode(cleaning.encode(["it is n't , so ."])) == ["it isn't, so."]
+
+    def build():
+        return random_text.samples(cleaning, Chance(1), "2026", 80, **asked(input_len=90, input_ratio=0.5))
+
+    many, plain = with_and_without_a_circle(monkeypatch, build)
+    assert many == plain

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vllmperf.load.datasets import tail
+from vllmperf.load.datasets.circle import Circle, Run, Start
 from vllmperf.load.datasets.tokens import Encoded, Tokens
 
 TRIES = 10
@@ -39,19 +40,55 @@ def fit_all(tokens: Tokens, sequences: Sequence[list[int]], wanted: Sequence[int
     draws come in the order of the sequences, one finished before the next begins. The first round is done for all
     at once, and where the tokenizer allows it later ones look at the end of a text only.
     """
+    starts = begin_all(tokens, sequences)
+    return [fitted(tokens, start, length, draw) for start, length in zip(starts, wanted, strict=True)]
+
+
+def fit_runs(
+    tokens: Tokens,
+    circle: Circle | None,
+    runs: Sequence[Run],
+    ring: list[int],
+    wanted: Sequence[int],
+    draw: Draw,
+) -> list[Fit]:
+    """The same for runs of a circle of ids."""
+    begun: list[Start | None] = [None] * len(runs)
+    if circle is not None:
+        begun = circle.begin(tokens, runs)
+    others = [i for i, start in enumerate(begun) if start is None]
+    for i, start in zip(others, begin_all(tokens, [_ids(runs[i], ring) for i in others]), strict=True):
+        begun[i] = start
+    starts = [start for start in begun if start is not None]
+    return [fitted(tokens, start, length, draw) for start, length in zip(starts, wanted, strict=True)]
+
+
+def _ids(run: Run, ring: list[int]) -> list[int]:
+    return run.prefix + [ring[(run.start + k) % len(ring)] for k in range(run.length)]
+
+
+def begin_all(tokens: Tokens, sequences: Sequence[list[int]]) -> list[Start]:
+    """The first round: what sequences decode to, and what that encodes to."""
     texts = tokens.decode(sequences)
     encoded = tokens.encode_with_words(texts)
-    return [
-        _fitted(tokens, text, found, length, draw)
-        for text, found, length in zip(texts, encoded, wanted, strict=True)
-    ]
+    return [_start(tokens, text, found) for text, found in zip(texts, encoded, strict=True)]
 
 
-def _fitted(tokens: Tokens, text: str, found: Encoded, wanted: int, draw: Draw) -> Fit:
+def _start(tokens: Tokens, text: str, found: Encoded) -> Start:
     ids = found.ids
-    if len(ids) == wanted:
-        return Fit(text, ids)
-    piece = _tail(tokens, text, found, wanted) or Piece(ids, text, "", [])
+
+    def cut(stay: int) -> tuple[int, int] | None:
+        at = tail.place(found.word_ids, stay) if tokens.is_local else None
+        return None if at is None else (at, len(text) - len(tokens.decode_one(ids[at:])))
+
+    return Start(text, ids, cut)
+
+
+def fitted(tokens: Tokens, start: Start, wanted: int, draw: Draw) -> Fit:
+    """A begun text brought to its length."""
+    if len(start.ids) == wanted:
+        return Fit(start.text, start.ids)
+    piece = _tail(tokens, start, wanted) or Piece(start.ids, start.text, "", [])
     own = wanted - len(piece.head_ids)
     for _ in range(TRIES):
         if len(piece.ids) == own:
@@ -63,13 +100,12 @@ def _fitted(tokens: Tokens, text: str, found: Encoded, wanted: int, draw: Draw) 
     return Fit(piece.head + piece.text, piece.head_ids + piece.ids)
 
 
-def _tail(tokens: Tokens, text: str, found: Encoded, wanted: int) -> Piece | None:
+def _tail(tokens: Tokens, start: Start, wanted: int) -> Piece | None:
     """The end of a text as a piece of its own; None when it cannot be looked at alone."""
-    at = tail.place(found.word_ids, wanted) if tokens.is_local else None
-    if at is None:
+    place = start.cut(min(len(start.ids), wanted))
+    if place is None:
         return None
-    ids = found.ids[at:]
-    end = tokens.decode_one(ids)
-    head = text[: len(text) - len(end)]
-    is_safe = text.endswith(end) and tokens.is_settled(head) and tokens.encode_one(end) == ids
-    return Piece(ids, end, head, found.ids[:at]) if is_safe else None
+    at, char = place
+    head, end, ids = start.text[:char], start.text[char:], start.ids[at:]
+    is_safe = tokens.is_settled(head) and tokens.decode_one(ids) == end and tokens.encode_one(end) == ids
+    return Piece(ids, end, head, start.ids[:at]) if is_safe else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.fitted import fit_all
-from vllmperf.load.datasets.random_text import filler, neighbours
+from vllmperf.load.datasets.circle import Run
+from vllmperf.load.datasets.random_text import filler, fit_usual
 from vllmperf.load.datasets.sample import Sample, spread
 from vllmperf.load.datasets.tokens import Tokens
 
@@ -37,12 +37,11 @@ def samples(
         n, batch = n - 1, batch - 1
     document_len = input_len - query_len - between if is_reranker else input_len
     lengths, places = _lengths_and_places(tokens, draw, document_len, ratio, n)
-    sequences = [neighbours(tokens, query_place, query_len)]
-    sequences += [
-        neighbours(tokens, place + i, length)
-        for i, (place, length) in enumerate(zip(places, lengths, strict=True), 1)
+    runs = [Run([], query_place, query_len)]
+    runs += [
+        Run([], place + i, length) for i, (place, length) in enumerate(zip(places, lengths, strict=True), 1)
     ]
-    query, *documents = fit_all(tokens, sequences, [query_len, *lengths], filler(draw, tokens))
+    query, *documents = fit_usual(tokens, runs, [run.length for run in runs], filler(draw, tokens))
     found = []
     for number, first in enumerate(range(0, n, batch)):
         group = documents[first : first + batch]

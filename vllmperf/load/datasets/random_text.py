@@ -8,9 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.fitted import Draw, Fit, fit_all
+from vllmperf.load.datasets.circle import Circle, Run
+from vllmperf.load.datasets.fitted import Draw, Fit, fit_all, fit_runs
 from vllmperf.load.datasets.sample import Chance, Sample, Version, spread
 from vllmperf.load.datasets.tokens import Tokens
+
+WORTH_A_CIRCLE = 64
+"""Fewer prompts are done before the whole vocabulary is."""
 
 
 def samples(
@@ -42,12 +46,12 @@ def samples(
     offsets = draw.integers(0, tokens.vocab_size, size=n).tolist()
     more = filler(draw, tokens)
     prefix = _prefix(tokens, draw, prefix_len, more)
-    own = [
-        neighbours(tokens, place + i, length)
-        for i, (place, length) in enumerate(zip(offsets, inputs, strict=True))
+    runs = [
+        Run(prefix, place + number, length)
+        for number, (place, length) in enumerate(zip(offsets, inputs, strict=True))
     ]
-    wanted = [prefix_len + length for length in inputs]
-    fits = fit_all(tokens, [prefix + ids for ids in own], wanted, more)
+    # a prefix that could not be made exact is made up for by the rest
+    fits = fit_usual(tokens, runs, [prefix_len + length for length in inputs], more)
     return _batched(fits, outputs, batch)
 
 
@@ -56,11 +60,11 @@ def filler(draw: np.random.Generator, tokens: Tokens) -> Draw:
     return lambda n: draw.integers(0, tokens.vocab_size, size=n).tolist()
 
 
-def neighbours(tokens: Tokens, start: int, length: int) -> list[int]:
-    """Usual ids in a circle, from number `start` on."""
-    ids = tokens.usual_ids
-    found: list[int] = ids[(start + np.arange(length)) % len(ids)].tolist()
-    return found
+def fit_usual(tokens: Tokens, runs: Sequence[Run], wanted: Sequence[int], more: Draw) -> list[Fit]:
+    """Runs of the circle of usual ids as texts of the wanted lengths."""
+    ring = tokens.usual_ids.tolist()
+    circle = Circle.of(tokens, ring) if len(runs) >= WORTH_A_CIRCLE else None
+    return fit_runs(tokens, circle, runs, ring, wanted, more)
 
 
 def _check(tokens: Tokens, input_len: int, prefix_len: int, ratio: float) -> None:
@@ -110,18 +114,32 @@ def _decoded_once(
     inputs = _lengths(draw, version, input_len, ratio, n)
     outputs = _lengths(draw, version, output_len, ratio, n)
     starts = draw.randint(0, vocab, size=n) + np.arange(n)
-    texts = tokens.decode(
-        [
-            prefix + ((start + np.arange(length)) % vocab).tolist()
-            for start, length in zip(starts, inputs, strict=True)
-        ]
-    )
+    runs = [
+        Run(prefix, start, length) for start, length in zip(starts.tolist(), inputs.tolist(), strict=True)
+    ]
+    texts = _texts(tokens, runs)
     return [
         Sample(text, prefix_len + length, output, number)
         for number, (text, length, output) in enumerate(
             zip(texts, inputs.tolist(), outputs.tolist(), strict=True)
         )
     ]
+
+
+def _texts(tokens: Tokens, runs: Sequence[Run]) -> list[str]:
+    """What runs of the circle of all ids decode to."""
+    ring = list(range(tokens.vocab_size))
+    circle = Circle.of(tokens, ring) if len(runs) >= WORTH_A_CIRCLE else None
+    found: list[str | None] = [None] * len(runs)
+    if circle is not None:
+        found = circle.texts(tokens, runs)
+    others = [i for i, text in enumerate(found) if text is None]
+    sequences = [
+        runs[i].prefix + [(runs[i].start + k) % len(ring) for k in range(runs[i].length)] for i in others
+    ]
+    for i, text in zip(others, tokens.decode(sequences), strict=True):
+        found[i] = text
+    return [str(text) for text in found]
 
 
 def _lengths(

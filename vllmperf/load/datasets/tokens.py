@@ -84,6 +84,8 @@ class Tokens:
 
     def encode_with_words(self, texts: Sequence[str]) -> list[Encoded]:
         """The same with the words that the ids belong to."""
+        if len(texts) == 1:  # a batch begins with waking threads
+            return [self._loaded.encode(texts[0], add_special_tokens=False)]
         found: list[Encoded] = self._loaded.encode_batch(list(texts), add_special_tokens=False)
         return found
 
@@ -96,6 +98,8 @@ class Tokens:
         return _cleaned(text) if self._cleans_up else text
 
     def decode(self, sequences: Sequence[Sequence[int]]) -> list[str]:
+        if len(sequences) == 1:
+            return [self.decode_one(list(sequences[0]))]
         texts: list[str] = self._loaded.decode_batch(
             [list(ids) for ids in sequences], skip_special_tokens=False
         )
@@ -110,9 +114,13 @@ class Tokens:
         """Whether the end of a text can be encoded without what stands before it, see tail.py."""
         return tail.is_local(self._loaded)
 
+    def is_clean(self, text: str) -> bool:
+        """Whether the clean-up leaves a text as it is."""
+        return not self._cleans_up or _cleaned(text) == text
+
     def is_settled(self, text: str) -> bool:
         """Whether the clean-up leaves a text as it is, whatever may follow it."""
-        return not self._cleans_up or (" " not in text[-LONGEST_PATTERN:] and _cleaned(text) == text)
+        return not self._cleans_up or (" " not in text[-LONGEST_PATTERN:] and self.is_clean(text))
 
     # ---- what is special ----
 
