@@ -143,3 +143,28 @@ def test_a_zone_that_is_none_is_refused_in_one_line(text: str) -> None:
 def test_a_stamp_takes_the_year_nearest_to_the_envelope() -> None:
     new_year = when("2026-01-01 00:00:10")
     assert nearest_s(Stamp(12, 31, 23, 59, 59), new_year) == when("2025-12-31 23:59:59") // NS_PER_S
+
+
+def test_an_envelope_that_does_not_follow_the_log_yields_to_the_argument() -> None:
+    uploaded = "".join(f"2025-11-02T03:03:03.5Z {line}\n" for line in START_0_11.splitlines())
+    clock = log_of(uploaded, year=2023).clock
+    assert clock is not None
+    assert (clock.year, clock.year_from) == (2023, "argument")
+
+
+def test_lines_without_stamps_of_their_own_take_the_collectors() -> None:
+    text = "".join(
+        f"2025-08-15T01:24:{20 + place}.500000Z  INFO {line}\n"
+        for place, line in enumerate(
+            [
+                "core.__init__: Initializing a V1 LLM engine (v0.10.0) with config: model='m', tensor_parallel_size=1",
+                "default_loader.load_model: Loading weights took 4.50 seconds",
+                "core._initialize_kv_caches: init engine (profile, create kv cache, warmup model) took 9.00 seconds",
+            ]
+        )
+    )
+    log = log_of(text, year=None)
+    assert (log.reported["weights_load_s"], log.reported["init_engine_s"]) == (4.5, 9.0)
+    assert log.first_log_ns == when("2025-08-15 01:24:20.500")
+    assert log.clock is not None
+    assert (log.clock.source, log.clock.year, log.clock.resolution_s) == ("envelope", 2025, 0.001)

@@ -39,7 +39,7 @@ class Calendar:
     samples: list[Moment] = field(default_factory=list)  # lines that have both stamps
     years: dict[int, int] = field(default_factory=dict)  # {year of turn 0: lines that say so}
     digits: int = 0
-    enveloped: bool = False
+    first_envelope_ns: int | None = None
     _latest_s: int | None = None
 
     def at(self, line: int, when: Stamp | None, envelope_ns: int | None, digits: int) -> Moment:
@@ -47,7 +47,8 @@ class Calendar:
         turn = self._turn(when) if when else self.turn
         moment = Moment(line, when, turn, envelope_ns, digits)
         if envelope_ns is not None:
-            self.enveloped = True
+            if self.first_envelope_ns is None:
+                self.first_envelope_ns = envelope_ns
             self.digits = max(self.digits, digits)
             if when and len(self.samples) < MAX_SAMPLES:
                 self.samples.append(moment)
@@ -189,19 +190,19 @@ def resolver(
     """
     given = zone(tz)
     offset_s, trusted = _envelope_zone(calendar.samples)
-    if not calendar.samples:
-        trusted = calendar.enveloped
-    first_year, year_from = _year(calendar, year, date_ns, date_from)
-    fine = trusted and calendar.enveloped and calendar.digits > 0
+    enveloped = calendar.first_envelope_ns is not None
+    trusted = enveloped and (trusted or not calendar.samples)
+    first_year, year_from = _year(calendar, trusted, year, date_ns, date_from)
+    fine = trusted and calendar.digits > 0
     clock = Clock(
-        source="envelope" if trusted and calendar.enveloped else "log",
+        source="envelope" if trusted else "log",
         resolution_s=10.0 ** -min(calendar.digits, 3) if fine else 1.0,
         utc=offset_s is not None or given is not None or (trusted and not calendar.samples),
-        year=first_year if calendar.first or calendar.enveloped else None,
-        year_from=year_from if calendar.first or calendar.enveloped else None,
+        year=first_year if calendar.first or enveloped else None,
+        year_from=year_from if calendar.first or enveloped else None,
         zone=_zone_name(offset_s) if offset_s is not None else (tz or "UTC"),
     )
-    return Resolver(clock, first_year, given or UTC, offset_s, trusted and calendar.enveloped)
+    return Resolver(clock, first_year, given or UTC, offset_s, trusted)
 
 
 def _envelope_zone(samples: Sequence[Moment]) -> tuple[int | None, bool]:
@@ -221,16 +222,28 @@ def _envelope_zone(samples: Sequence[Moment]) -> tuple[int | None, bool]:
     return None, False
 
 
-def _year(calendar: Calendar, year: int | None, date_ns: int | None, date_from: str) -> tuple[int, str]:
-    first = calendar.samples[0] if calendar.samples else None
-    if first is not None and first.envelope_ns is not None:
-        naive = datetime.fromtimestamp(nearest_s(first.stamp, first.envelope_ns), UTC)
-        return naive.year - first.turn, "envelope"
+def _year(
+    calendar: Calendar, trusted: bool, year: int | None, date_ns: int | None, date_from: str
+) -> tuple[int, str]:
+    """The year of turn 0 and what tells it. An envelope that does not follow the log is asked after the argument."""
+    if trusted and calendar.first_envelope_ns is not None:
+        return _envelope_year(calendar), "envelope"
     if year is not None:
         return year, "argument"
     if calendar.years:
         return max(calendar.years, key=lambda y: calendar.years[y]), "log"
+    if calendar.first_envelope_ns is not None:
+        return _envelope_year(calendar), "envelope"
     return _latest_year(calendar, date_ns), date_from
+
+
+def _envelope_year(calendar: Calendar) -> int:
+    near_ns = calendar.first_envelope_ns or 0
+    if not calendar.samples:
+        return datetime.fromtimestamp(near_ns // NS_PER_S, UTC).year
+    first = calendar.samples[0]
+    naive = nearest_s(first.stamp, first.envelope_ns or near_ns)
+    return datetime.fromtimestamp(naive, UTC).year - first.turn
 
 
 def _latest_year(calendar: Calendar, date_ns: int | None) -> int:
