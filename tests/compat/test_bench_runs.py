@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vllmperf.formats.vllm_table import metric_section, row
+from vllmperf.formats.vllm_timeline import Bar, page
 from vllmperf.sim import Server
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_serving.py"
@@ -202,3 +203,22 @@ def test_rows_are_40_and_10_wide_and_percentiles_are_words():
         "P99 TPOT (ms):",
         "P99.9 TPOT (ms):",
     ]
+
+
+def test_a_timeline_and_the_lengths_are_drawn_beside_the_result(model, target, tmp_path):
+    pytest.importorskip("matplotlib", reason="the extra plots is not installed")
+    words = f"""--profile vllm-2026 --tokenizer {model} --base-url {target.url} --random-input-len 12
+        --random-output-len 6 --num-prompts 4 --save-result --result-filename r.json --plot-timeline
+        --plot-dataset-stats --timeline-itl-thresholds 0.1,1000"""
+    done = call(tmp_path, *words.split())
+    assert done.returncode == 0, done.stdout
+    drawn = (tmp_path / "r.timeline.html").read_text()
+    assert drawn.count("<title>request") == 4
+    assert "gaps below 0.1 ms" in drawn
+    assert (tmp_path / "r.dataset_stats.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_neighbouring_gaps_of_one_colour_are_one_part_of_a_bar():
+    text = page([Bar(0.0, 0.1, [0.01, 0.01, 0.2, 0.01], 3, 5)], (25.0, 50.0))
+    assert text.count("<rect") == 4, "waiting, good, bad, good"
+    assert page([Bar(0.0, 0.1, [], 3, 1)], (25.0, 50.0)).count("<rect") == 1

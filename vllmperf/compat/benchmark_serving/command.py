@@ -10,7 +10,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from vllmperf.compat.benchmark_serving import align, arrivals, both, console, data, flags, results, server
+from vllmperf.compat.benchmark_serving import (
+    align,
+    arrivals,
+    both,
+    console,
+    data,
+    flags,
+    plots,
+    results,
+    server,
+)
 from vllmperf.compat.benchmark_serving.answers import Answer, answers
 from vllmperf.compat.benchmark_serving.backends import Backend, Common, backend_of, rendered
 from vllmperf.compat.benchmark_serving.engine import (
@@ -117,6 +127,7 @@ def _check(profile: Profile, args: argparse.Namespace) -> None:
     if unknown:
         data.note(f"--percentile-metrics {unknown[0]}: there is no such metric, it is left out")
     if profile.version == "2026":
+        plots.thresholds_ms(args)
         _check_ramp_up(args)
 
 
@@ -329,6 +340,8 @@ def _run(job: Job) -> int:
 def _written(job: Job, outcome: Outcome) -> None:
     date = datetime.now().strftime("%Y%m%d-%H%M%S")
     results.save(job.profile, job.args, outcome, date)
+    if job.version == "2026":
+        plots.save(job.args, outcome, results.path_of(job.profile, job.args, job.model_id, date))
 
 
 def _asked(job: Job, samples: Sequence[Sample], progress: console.Bar | None = None) -> list[Answer]:
