@@ -19,9 +19,11 @@ COMMANDS = {
     "parse-log": "where a server's start time went, from its log",
     "fit": "find alpha, beta, gamma and delta of one replica, with intervals",
     "capacity": "find the highest rate that a server keeps its SLO at",
+    "guidellm": "guidellm 0.2/0.3 under its own flags: vllmperf guidellm benchmark --target …",
     "compare": "two runs side by side with the change: run files, result JSON of vLLM",
     "report": "show a recorded run again: table, JSON, CSV, HTML",
     "sim": "run the simulated server",
+    "shims": "write programs under the names of the tools that vllmperf replaces",
     "size": "find the rate that a replica carries within its SLOs, and the replicas for a load",
 }
 

@@ -25,7 +25,10 @@ AHEAD_OF_LAST = 4
 
 
 class Feeder:
-    """Keeps the engine's backlog filled. Raises UsageError for bad data, most of it at the first feed()."""
+    """Keeps the engine's backlog filled. Raises UsageError for bad data, most of it at the first feed().
+
+    source: the bodies, where the plan does not say what they are.
+    """
 
     def __init__(
         self,
@@ -34,8 +37,9 @@ class Feeder:
         schedule: Schedule,
         engine: _engine.Engine,
         repeat_first: bool = False,
+        source: Iterator[bytes] | None = None,
     ) -> None:
-        source = bodies(plan, model)
+        source = bodies(plan, model) if source is None else source
         if repeat_first:
             source = itertools.cycle([next(source)])
         self._engine = engine

@@ -1,0 +1,20 @@
+"""vllmperf shims DIR: programs under the names guidellm, benchmark_serving.py, llm_bench that call vllmperf."""
+
+import argparse
+from pathlib import Path
+
+
+def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "shims", help="write programs under the names of the replaced tools", description=__doc__
+    )
+    parser.add_argument("folder", metavar="DIR", type=Path, help="where to; put it first on PATH")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from vllmperf.compat.shims import write
+
+    for path in write(args.folder):
+        print(path)
+    return 0

@@ -1,0 +1,169 @@
+"""One benchmark: the engine sends, a run file keeps what came, and its requests are read from there."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vllmperf import _engine
+from vllmperf.compat.guidellm.profiles import Strategy
+from vllmperf.compat.guidellm.source import Source
+from vllmperf.compat.guidellm.target import Target
+from vllmperf.formats.guidellm_report import CUT, Request
+from vllmperf.load import resolve
+from vllmperf.load.environment import environment
+from vllmperf.load.feed import Feeder
+from vllmperf.load.run import Enough, Progress, Ready, engine_config, execute, make_engine
+from vllmperf.record.reader import Recording, read
+from vllmperf.record.writer import RunWriter
+
+NS = 1e9
+NONE = _engine.NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The end of a benchmark, and the most requests that may be open where the strategy does not say."""
+
+    max_requests: int | None
+    max_seconds: float | None
+    max_concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a benchmark brought. requests: all that were sent, in the order in which they ended."""
+
+    requests: list[Request]
+    start_time: float
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """Which count of tokens goes into the report: "response" (usage) or "request" (what was asked)."""
+
+    prompt: str = "response"
+    output: str = "response"
+
+
+def run(
+    target: Target,
+    source: Source,
+    strategy: Strategy,
+    limits: Limits,
+    counting: Counting,
+    progress: Progress | None = None,
+    look: Enough | None = None,
+) -> Outcome:
+    """Carry a strategy out. progress and look are called a few times a second (see load.run.execute)."""
+    with tempfile.TemporaryDirectory(prefix="vllmperf-") as folder:
+        path = Path(folder) / "run.vllmperf"
+        state = _record(path, target, source, strategy, limits, progress, look)
+        recording = read(path)
+    requests = list(_requests(recording, target, source, counting))
+    requests.sort(key=lambda item: item.end)
+    return Outcome(requests, recording.counters["start_real_ns"] / NS, state == "interrupted")
+
+
+def _record(
+    path: Path,
+    target: Target,
+    source: Source,
+    strategy: Strategy,
+    limits: Limits,
+    progress: Progress | None,
+    look: Enough | None,
+) -> str:
+    plan = replace(
+        target.plan,
+        max_concurrency=strategy.limit(limits.max_concurrency),
+        num_prompts=limits.max_requests,
+        duration_s=limits.max_seconds,
+    )
+    when = strategy.schedule(limits.max_requests, limits.max_seconds)
+    addresses = resolve.usable_addresses(plan.url)
+    resolve.raise_file_limit(plan.max_concurrency or 1)
+    bodies = (target.body(source.item(number % source.count)) for number in itertools.count())
+    written: dict[str, Any] = {**plan.to_dict(), "strategy": strategy.to_dict(0.0)}
+    with (
+        contextlib.closing(make_engine(engine_config(plan, addresses, when))) as engine,
+        RunWriter(path, written, environment(), secrets=plan.secrets) as writer,
+    ):
+        feeder = Feeder(plan, target.model, when, engine, source=bodies)
+        feeder.feed(0)
+        return execute(Ready(plan, when.n, engine, feeder), writer, progress, look)
+
+
+def _requests(recording: Recording, target: Target, source: Source, counting: Counting) -> Iterator[Request]:
+    """The requests that were sent, as guidellm tells of them."""
+    start_ns = int(recording.counters["start_real_ns"])
+    names = recording.requests.dtype.names or ()
+    for row, text, error in zip(recording.requests.tolist(), recording.texts, recording.errors, strict=True):
+        record = dict(zip(names, row, strict=True))
+        if record["sent_ns"] != NONE:
+            item = source.item(record["index"] % source.count)
+            asked = (item.shown, item.prompt_tokens, item.output_tokens)
+            yield _request(record, text, error, asked, target, counting, start_ns)
+
+
+def _request(
+    record: dict[str, int],
+    text: str | None,
+    error: str | None,
+    asked: tuple[str, int | None, int | None],
+    target: Target,
+    counting: Counting,
+    start_ns: int,
+) -> Request:
+    def at(name: str) -> float | None:
+        return None if record[name] == NONE else (start_ns + record[name]) / NS
+
+    outcome = _engine.OUTCOMES[record["outcome"]]
+    status = {"completed": "successful", "incomplete": "incomplete"}.get(outcome, "errored")
+    usage = (_known(record["prompt_tokens"]), _known(record["output_tokens"]))
+    asked_output = (
+        asked[2] if status == "successful" else None
+    )  # what was cut off did not bring what was asked
+    sent_ns, slot_ns = record["sent_ns"], record["slot_wait_ns"]
+    due_ns = record["scheduled_ns"] if record["scheduled_ns"] != NONE else sent_ns - max(slot_ns, 0)
+    return Request(
+        id=f"{target.plan.request_id_prefix}{record['index']}",
+        type=target.route,
+        status=status,
+        prompt=asked[0],
+        output=text or "",
+        prompt_tokens=_count(counting.prompt, asked[1], usage[0]),
+        output_tokens=_count(counting.output, asked_output, usage[1]),
+        targeted=(start_ns + due_ns) / NS,
+        start=(start_ns + sent_ns) / NS,
+        end=at("end_ns") or (start_ns + sent_ns) / NS,
+        first=at("first_token_ns"),
+        last=at("last_token_ns"),
+        error=_error(outcome, record["status"], error),
+        worker=record["thread"],
+    )
+
+
+def _known(value: int) -> int | None:
+    return None if value == NONE else value
+
+
+def _count(preferred: str, asked: int | None, answered: int | None) -> int:
+    """Tokens by the preferred source, else by the other one."""
+    first, second = (asked, answered) if preferred == "request" else (answered, asked)
+    return first or second or 0
+
+
+def _error(outcome: str, status: int, text: str | None) -> str | None:
+    if outcome == "completed":
+        return None
+    if outcome == "incomplete":
+        return CUT
+    answered = f" {status}" if outcome == "http_error" else ""
+    return f"{outcome}{answered}: {text}" if text else outcome + answered

@@ -1,0 +1,188 @@
+"""Synthetic data: the string of --data, lengths drawn as guidellm draws them, prompts of token ids or text."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vllmperf.compat.guidellm.source import Item, Items, Source
+from vllmperf.errors import UsageError
+from vllmperf.load.tokenizer import Tokenizer
+from vllmperf.load.workload import SAFE_IDS, WORDS, Circle
+
+FILES = (".config", ".yaml", ".yml")
+SPREAD = 5
+"""Without bounds lengths lie within so many standard deviations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What a synthetic data string says; lengths in tokens. source: taken, but prompts are drawn ids anyway."""
+
+    prompt_tokens: int
+    output_tokens: int
+    prefix_tokens: int = 0
+    prompt_tokens_stdev: int | None = None
+    prompt_tokens_min: int | None = None
+    prompt_tokens_max: int | None = None
+    output_tokens_stdev: int | None = None
+    output_tokens_min: int | None = None
+    output_tokens_max: int | None = None
+    samples: int = 1000
+    source: str = ""
+
+    def lengths(self, of: str, seed: int) -> Iterator[int]:
+        """Lengths of prompts or outputs without end, the same for the same seed as in guidellm 0.3."""
+        mean = getattr(self, f"{of}_tokens")
+        spread = getattr(self, f"{of}_tokens_stdev")
+        low, high = getattr(self, f"{of}_tokens_min"), getattr(self, f"{of}_tokens_max")
+        low = max(1, mean - SPREAD * (spread or 0)) if low is None else low
+        high = mean + SPREAD * (spread or 0) if high is None else high
+        generator = random.Random(seed)
+        while True:
+            if low == high:
+                yield low
+            elif not spread:
+                yield generator.randint(low, high)
+            else:
+                yield round(max(low, min(high, generator.gauss(mean, spread))))
+
+
+NAMES = tuple(entry.name for entry in fields(Shape))
+LATER = "kind=synthetic_text"
+"""How strings of guidellm 0.7 begin."""
+
+
+def is_synthetic(data: str) -> bool:
+    """Whether --data describes data instead of naming them."""
+    text = data.strip()
+    begins = (*[name + "=" for name in NAMES], LATER)
+    return text.startswith(("{", *begins)) or text.endswith(FILES)
+
+
+def shape(data: str) -> Shape:
+    """Read `prompt_tokens=128,output_tokens=128`, the same as JSON, or a YAML file. UsageError by name."""
+    text = data.strip().removeprefix(LATER).lstrip(",")
+    if text.startswith("{"):
+        return _shape(_json(text))
+    if text.endswith(FILES):
+        return _shape(_file(Path(text)))
+    pairs = [item.partition("=") for item in text.split(",") if item.strip()]
+    bad = next((name for name, mark, _ in pairs if not mark), None)
+    if bad is not None:
+        raise UsageError(f"--data: {bad!r} has no =; write prompt_tokens=128,output_tokens=128")
+    return _shape({name.strip(): value.strip() for name, _, value in pairs})
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"--data is no JSON ({error}): write prompt_tokens=128,output_tokens=128") from None
+
+
+def _file(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--data {path} cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"--data {path} is no YAML: {' '.join(str(error).split())}") from None
+
+
+def _shape(given: Any) -> Shape:
+    if not isinstance(given, Mapping):
+        raise UsageError("--data holds no pairs: write prompt_tokens=128,output_tokens=128")
+    unknown = next((str(name) for name in given if name not in NAMES), None)
+    if unknown is not None:
+        raise UsageError(f"--data: {unknown} is not known here; there are {', '.join(NAMES)}")
+    missing = [name for name in ("prompt_tokens", "output_tokens") if given.get(name) is None]
+    if missing:
+        raise UsageError(f"--data: {missing[0]} is missing; write prompt_tokens=128,output_tokens=128")
+    read: dict[str, Any] = {
+        name: str(value) if name == "source" else _number(name, value)
+        for name, value in given.items()
+        if value is not None
+    }
+    found = Shape(**read)
+    for of in ("prompt", "output"):
+        low, high = getattr(found, f"{of}_tokens_min"), getattr(found, f"{of}_tokens_max")
+        if low is not None and high is not None and low > high:
+            raise UsageError(f"--data: {of}_tokens_min {low} is above {of}_tokens_max {high}")
+    return found
+
+
+def _number(name: str, value: Any) -> int:
+    least = 0 if name == "prefix_tokens" else 1
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.isdecimal() or int(text) < least:
+        raise UsageError(f"--data: {name} is {text!r}; give a whole number from {least} on")
+    return int(text)
+
+
+# ---- prompts ----
+
+
+def source(found: Shape, seed: int, tokenizer: Tokenizer | None, is_chat: bool) -> Source:
+    """The prompts: text of a tokenizer, else token ids, else (chat takes no ids) common words, about a token each."""
+    prompts = list(islice(found.lengths("prompt", seed), found.samples))
+    outputs = list(islice(found.lengths("output", seed + 1), found.samples))
+    generator = random.Random(seed + 2)  # as guidellm: unlike those of the lengths
+    if tokenizer is not None:
+        return _texts(found, prompts, outputs, tokenizer, generator)
+    return Synthetic(
+        found, prompts, outputs, generator, WORDS if is_chat else [str(number) for number in SAFE_IDS]
+    )
+
+
+class Synthetic:
+    """Prompts made when they are asked for: neighbours in a circle of ids or words, from a drawn place on."""
+
+    def __init__(
+        self,
+        found: Shape,
+        prompts: list[int],
+        outputs: list[int],
+        generator: random.Random,
+        alphabet: tuple[str, ...] | list[str],
+    ) -> None:
+        self._prompts, self._outputs, self._prefix = prompts, outputs, found.prefix_tokens
+        self._are_ids = alphabet[0].isdecimal()
+        joint = "," if self._are_ids else " "
+        self._circle = Circle(alphabet, joint)
+        drawn = [generator.choice(alphabet) for _ in range(found.prefix_tokens)]
+        self._head = "".join(word + joint for word in drawn)
+        self._offsets = [generator.randrange(len(alphabet)) for _ in prompts]
+
+    @property
+    def count(self) -> int:
+        return len(self._prompts)
+
+    def item(self, number: int) -> Item:
+        length = self._prompts[number]
+        text = self._head + self._circle.distinct(number, self._offsets[number], length)
+        shown = f"[{text}]" if self._are_ids else text
+        content = shown if self._are_ids else json.dumps(text)
+        return Item(content, shown, self._prefix + length, self._outputs[number])
+
+
+def _texts(
+    found: Shape, prompts: list[int], outputs: list[int], tokenizer: Tokenizer, generator: random.Random
+) -> Source:
+    ids = tokenizer.usual_ids()
+    chance = np.random.default_rng(generator.getrandbits(64))
+    prefix = chance.choice(ids, size=found.prefix_tokens).tolist()
+    items = []
+    for length, output in zip(prompts, outputs, strict=True):
+        text, _ = tokenizer.text_of(prefix + chance.choice(ids, size=length).tolist(), chance)
+        items.append(Item.of_text(text, found.prefix_tokens + length, output))
+    return Items(items)

@@ -1,0 +1,182 @@
+"""The server: where requests go, with which headers and bodies, and what the report says of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vllmperf.compat.guidellm.options import Options
+from vllmperf.compat.guidellm.settings import ROUTES
+from vllmperf.compat.guidellm.source import Item
+from vllmperf.errors import TargetError, UsageError
+from vllmperf.load import ask
+from vllmperf.plan import MOST, Plan, is_secret
+
+LIMITS = {"text_completions": "max_tokens", "chat_completions": "max_completion_tokens"}
+ARGUMENTS = (
+    "api_key",
+    "organization",
+    "project",
+    "timeout",
+    "http2",
+    "follow_redirects",
+    "max_output_tokens",
+    "extra_body",
+    "remove_from_body",
+    "headers",
+    "verify",
+)
+"""What --backend-args may say. http2 and follow_redirects change nothing: the engine does neither."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server and how it is asked."""
+
+    plan: Plan
+    route: str
+    model: str
+    max_output_tokens: int
+    timeout_s: float
+    extra_body: Mapping[str, Any]
+    remove_from_body: tuple[str, ...] = ()
+
+    def body(self, item: Item) -> bytes:
+        """The request of a prompt, with guidellm's fields."""
+        fields = {
+            **self.extra_body,
+            "model": self.model,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        fields[LIMITS[self.route]] = item.output_tokens or self.max_output_tokens
+        if item.output_tokens:
+            fields |= {"stop": None, "ignore_eos": True}
+        key, content = ("prompt", item.content)
+        if self.route == "chat_completions":
+            key, content = "messages", f'[{{"role":"user","content":{item.content}}}]'
+        kept = [
+            _member(name, value)
+            for name, value in fields.items()
+            if name not in (key, *self.remove_from_body)
+        ]
+        prompt = [] if key in self.remove_from_body else [f'"{key}":{content}']
+        return ("{" + ",".join([*prompt, *kept]) + "}").encode()
+
+    def description(self) -> dict[str, Any]:
+        """The report's "worker"."""
+        return {
+            "type_": "generative_requests_worker",
+            "backend_type": "openai_http",
+            "backend_target": self.plan.base_url,
+            "backend_model": self.model,
+            "backend_info": {
+                "max_output_tokens": self.max_output_tokens,
+                "timeout": self.timeout_s,
+                "http2": False,
+                "follow_redirects": False,
+                "headers": {
+                    name: "***" if is_secret(name) else text for name, text in self.plan.headers.items()
+                },
+                "text_completions_path": ROUTES["text_completions"],
+                "chat_completions_path": ROUTES["chat_completions"],
+            },
+        }
+
+
+def _member(name: str, value: Any) -> str:
+    return f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'))}"
+
+
+def find(options: Options) -> Target:
+    """The target, once the server has listed its models. Raises UsageError, and TargetError without it."""
+    arguments, settings = dict(options.backend_args), options.settings
+    unknown = next((name for name in arguments if name not in ARGUMENTS), None)
+    if unknown is not None:
+        raise UsageError(f"--backend-args: {unknown} is not known here; there are {', '.join(ARGUMENTS)}")
+    timeout_s = _number(arguments, "timeout", settings.request_timeout)
+    plan = Plan(
+        base_url=_base_url(options.target),
+        backend="openai-chat" if options.is_chat else "openai",
+        headers=_headers(options),
+        insecure=not (
+            arguments["verify"] if arguments.get("verify") is not None else settings.openai__verify
+        ),
+        num_prompts=1,
+        ignore_eos=True,
+        keep_text=True,
+        connect_timeout_s=timeout_s,
+        first_token_timeout_s=timeout_s,
+        stall_timeout_s=timeout_s,
+        total_timeout_s=MOST,
+        grace_period_s=0.0,
+        request_id_prefix="guidellm-",
+    )
+    model = _model(plan, options.model)
+    return Target(
+        plan=replace(plan, model=model),
+        route=settings.preferred_route,
+        model=model,
+        max_output_tokens=int(_number(arguments, "max_output_tokens", settings.openai__max_output_tokens)),
+        timeout_s=timeout_s,
+        extra_body=_extra_body(arguments, settings.preferred_route),
+        remove_from_body=tuple(map(str, arguments.get("remove_from_body") or ())),
+    )
+
+
+def _base_url(target: str) -> str:
+    """Without /v1 and without a slash at the end."""
+    return target.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def _number(arguments: Mapping[str, Any], name: str, usual: float) -> float:
+    value = arguments.get(name)
+    if value is None:
+        return usual
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        raise UsageError(f"--backend-args: {name} is {value!r}; give a number above 0")
+    return value
+
+
+def _headers(options: Options) -> dict[str, str]:
+    """Those of the key, then of the environment, then of --backend-args; null takes one out."""
+    arguments, settings = options.backend_args, options.settings
+    key = arguments.get("api_key") or settings.openai__api_key
+    usual = {
+        "Authorization": f"Bearer {key}" if key else settings.openai__bearer_token,
+        "OpenAI-Organization": arguments.get("organization") or settings.openai__organization,
+        "OpenAI-Project": arguments.get("project") or settings.openai__project,
+    }
+    own = arguments.get("headers") or {}
+    if not isinstance(own, Mapping):
+        raise UsageError('--backend-args: headers is no object; write {"headers": {"x-team": "a"}}')
+    merged = {**usual, **settings.openai__headers, **own}
+    return {name: str(text) for name, text in merged.items() if text is not None}
+
+
+def _extra_body(arguments: Mapping[str, Any], route: str) -> dict[str, Any]:
+    """Fields for every body, or those for this route where they are given by route."""
+    found = arguments.get("extra_body") or {}
+    if not isinstance(found, Mapping):
+        raise UsageError('--backend-args: extra_body is no object; write {"extra_body": {"temperature": 0}}')
+    if any(name in found for name in (*ROUTES, "models")):
+        found = found.get(route) or {}
+    return dict(found)
+
+
+def _model(plan: Plan, asked: str | None) -> str:
+    """The model asked for, which the server must have, or its first one."""
+    listed = ask.get(plan, "/v1/models")
+    try:
+        models = [str(entry["id"]) for entry in json.loads(listed)["data"]]
+    except (ValueError, KeyError, TypeError):
+        models = []
+    if not models:
+        raise TargetError(f"{plan.base_url}/v1/models names no model: is this an OpenAI server?")
+    if asked is not None and asked not in models:
+        raise TargetError(
+            f"{plan.base_url} has no model {asked}: give --model with one of {', '.join(models[:5])}"
+        )
+    return asked or models[0]
