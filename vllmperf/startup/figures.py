@@ -35,6 +35,7 @@ class Figure(NamedTuple):
     line: int
     drafter: bool
     group: str  # what tells lines of one process apart: a shape, a range
+    component: str
 
 
 class Figures(NamedTuple):
@@ -79,7 +80,7 @@ def _by_process(name: str, found: list[Figure], names: Mapping[Key, Process]) ->
         by_key[figure.process].append(figure)
     out: dict[str, float] = {}
     for key, mine in by_key.items():
-        label = rank_label(names.get(key))
+        label = rank_label(names.get(key), mine[0].component)
         if name in SUMMED:
             latest = {f.group: f.value for f in mine}
             out[label] = round(sum(latest.values()), 6)
@@ -90,10 +91,11 @@ def _by_process(name: str, found: list[Figure], names: Mapping[Key, Process]) ->
     return out
 
 
-def rank_label(process: Process | None) -> str:
-    """How a process is named in results: `Worker_TP0`, `rank 3`, `RayWorkerWrapper 374 10.0.0.2`, `driver`."""
+def rank_label(process: Process | None, component: str = "worker") -> str:
+    """How a process is named in results: `Worker_TP0`, `rank 3`, `RayWorkerWrapper 374 10.0.0.2`; without a prefix
+    `driver`, or `engine` for what only an engine prints."""
     if process is None or not (process.name or process.pid):
-        return "driver"
+        return "engine" if component == "engine" else "driver"
     if process.rank is not None and process.kind == "worker":
         rank = process.rank
         return f"rank {rank}" if rank.isdigit() else f"Worker_{rank}"
@@ -111,7 +113,9 @@ def _collect(attempt: Attempt) -> list[Figure]:
         for name in seen.marker.keys:
             value = 1.0 if name == "compile_from_cache" else _value(name, seen)
             if value is not None:
-                out.append(Figure(name, value, seen.process, seen.moment.line, drafter, group))
+                out.append(
+                    Figure(name, value, seen.process, seen.moment.line, drafter, group, seen.marker.component)
+                )
     return _cpu_blocks(attempt, out)
 
 

@@ -107,15 +107,20 @@ class _Builder:
             return []
         return [Phase(name, start, end, "log", self.resolution_s, **more)]  # type: ignore[arg-type]
 
-    def _before(self, end: int | None, seconds: float | None, floor: int | None) -> int | None:
-        """Where a phase begins that only tells how long it took, not before the one in front of it ended."""
-        if end is None or seconds is None:
-            return None
-        start = end - round(seconds * NS_PER_S)
-        if floor is None:
+    def _began(self, events: tuple[str, ...], key: Key | None, floor: int | None) -> int | None:
+        """Where a phase begins that only tells how long it took: with the first rank, but not before the phase in
+        front of it ended."""
+        found = [
+            pair for event in events for pair in self.at.get(event, ()) if key in (None, pair[1].process)
+        ]
+        starts = [
+            ns - round(number(s.fields["seconds"]) * NS_PER_S) for ns, s in found if "seconds" in s.fields
+        ]
+        start = min(starts, default=None)
+        if start is None or floor is None:
             return start
         near = start - floor <= 1.5 * self.resolution_s * NS_PER_S  # the stamps cannot tell such a gap
-        return floor if near else min(start, end)
+        return floor if near else start
 
     # --- the phases
 
@@ -158,24 +163,21 @@ class _Builder:
         start = self.first("load_start", "load_scratch", key=key)
         if start is not None:
             return start
-        loaded, took = self.last("model_loaded", key=key), self._reported("model_loaded", key=key)
-        if (start := self._before(loaded, took, None)) is not None:
-            return start
-        read, took = self.last("weights_took", key=key), self._reported("weights_took", key=key)
-        return self._before(read, took, None)
+        loaded = self._began(("model_loaded",), key, None)
+        return loaded if loaded is not None else self._began(("weights_took",), key, None)
 
     def _load(self, key: Key | None) -> list[Phase]:
         start, out = self._load_began(key), []
         downloaded = self.last("download", key=key)
         if downloaded is not None:
             seconds = self._reported("download", key=key)
-            begin = self._before(downloaded, seconds, start)
+            begin = self._began(("download",), key, start)
             out += self._phase("weights_download", begin, downloaded, reported_s=seconds)
             start = downloaded
         read, loaded = self.last("weights_took", key=key), self.last(*_LOADED, key=key)
         seconds = self._reported("weights_took", key=key)
         if read is not None:
-            begin = start if start is not None else self._before(read, seconds, None)
+            begin = start if start is not None else self._began(("weights_took",), key, None)
             out += self._phase("weights_load", begin, read, reported_s=seconds, detail=self._shards(key))
             out += self._phase("model_finish", read, loaded)
         else:
@@ -196,7 +198,7 @@ class _Builder:
             profiled, sized = sized, None
         seconds = self._reported("warmup_run", "profiled", key=key)
         if start is None:
-            start = self._before(profiled, seconds, None)
+            start = self._began(("warmup_run", "profiled"), key, None)
         out += self._phase("profile", start, profiled, reported_s=seconds)
         out += self._phase("kv_cache", profiled, sized)
         return out + self._capture(key, max((t for t in (sized, profiled) if t is not None), default=None))
@@ -204,7 +206,7 @@ class _Builder:
     def _compile(self, key: Key | None, loaded: int | None) -> tuple[list[Phase], int | None]:
         traced = self.last("dynamo", key=key)
         seconds = self._reported("dynamo", key=key)
-        out = self._phase("dynamo", self._before(traced, seconds, loaded), traced, reported_s=seconds)
+        out = self._phase("dynamo", self._began(("dynamo",), key, loaded), traced, reported_s=seconds)
         done = self.last(*_COMPILED, key=key)
         begin = traced if traced is not None else self.first("cpu_warmup_start", "tpu_compile_start", key=key)
         if begin is None and done is not None:
@@ -222,7 +224,7 @@ class _Builder:
         captured = self.last("captured", key=key)
         seconds = self._reported("captured", key=key)
         began = self.first("capture_start", key=key)
-        start = began if began is not None else self._before(captured, seconds, sized)
+        start = began if began is not None else self._began(("captured",), key, sized)
         out = self._phase("graph_capture", start, captured, reported_s=seconds)
         tuned = self.last(*_WARMED, key=key)
         if tuned is not None and start is not None:
