@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from vllmperf.errors import TargetError, UsageError
+from vllmperf.startup import caches
 from vllmperf.startup.launch import Asked, measure_command, starts
 from vllmperf.startup.result import Start
 
@@ -105,6 +106,14 @@ def test_warm_alone_fills_the_caches_with_a_start_that_is_not_counted(port: int,
     found = measure_command(command(port), cold=False, warm=True, cache_dir=tmp_path)
     assert [start.name for start in found] == ["warm 1"]
     assert [len(path.read_text()) for path in tmp_path.rglob("starts")] == [2]
+
+
+def test_weights_stay_where_they_are_while_caches_move() -> None:
+    moved = caches.variables(Path("/new"), {"HOME": "/home/me"})
+    assert moved["HF_HOME"] == "/home/me/.cache/huggingface"
+    assert moved["XDG_CACHE_HOME"] == "/new/xdg"
+    assert caches.variables(Path("/new"), {"XDG_CACHE_HOME": "/c"})["HF_HOME"] == "/c/huggingface"
+    assert caches.variables(Path("/new"), {"HF_HOME": "/hub"})["HF_HOME"] == "/hub"
 
 
 def test_a_child_that_dies_early_is_a_failure_with_its_last_lines(port: int) -> None:

@@ -37,6 +37,12 @@ def test_a_router_that_speaks_of_vllm_is_not_the_server() -> None:
     assert choose(pod(containers=[ROUTER, server])) == "model"
 
 
+def test_a_command_says_more_than_image_and_port_together() -> None:
+    router = {"name": "router", "image": "vllm/router", "ports": [{"containerPort": 8000}]}
+    server = {"name": "model", "image": "company/llm", "command": ["vllm", "serve", "m"]}
+    assert choose(pod(containers=[router, server])) == "model"
+
+
 def test_a_single_container_is_the_server_and_native_side_cars_do_not_count() -> None:
     sidecar = {"name": "vllm-proxy", "image": "vllm", "restartPolicy": "Always"}
     assert choose(pod(containers=[{"name": "main", "image": "x"}], init=[sidecar])) == "main"
