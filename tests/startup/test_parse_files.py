@@ -9,6 +9,8 @@ import pytest
 from parse_texts import START_0_11
 
 from vllmperf.cli import main
+from vllmperf.startup import parse
+from vllmperf.startup.source import LONGEST_LINE, Source, blocks
 
 
 @pytest.fixture
@@ -99,3 +101,17 @@ def test_a_hole_at_the_beginning_of_a_rotated_file_does_no_harm(
     path.write_bytes(b"\0" * 5000 + b"\n" + START_0_11.encode())
     assert main(["parse-log", "--json", str(path)]) == 0
     assert objects(capsys)[0]["reached_ready"] is True
+
+
+def test_a_progress_bar_of_many_megabytes_needs_no_time_and_no_memory() -> None:
+    bar = b"Loading safetensors checkpoint shards:  10% Completed | 1/9 [00:01<00:09,  1.13s/it]\r" * 60_000
+    begin, rest = START_0_11.encode().split(b"(EngineCore_DP0 pid=2) INFO 06-21 08:00:26", 1)
+    text = begin + bar + b"\n(EngineCore_DP0 pid=2) INFO 06-21 08:00:26" + rest
+    source = Source("x", io.BytesIO(text[1000:]), text[:1000], None, "assumed")
+    pieces = list(blocks(source))
+    assert b"".join(pieces) == text
+    assert max(map(len, pieces)) < 2 * LONGEST_LINE
+    log = parse(io.BytesIO(text), year=2026).main
+    assert log.reached_ready
+    assert log.reported["weights_load_s"] == 5.75
+    assert [p.detail for p in log.phases if p.name == "weights_load"] == ["1 of 9 shards"]

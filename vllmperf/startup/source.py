@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import io
 import json
+import re
 import sys
 import time
 import zlib
@@ -20,7 +21,9 @@ from vllmperf.startup.envelope import Wrapped, from_json
 
 BLOCK = 1 << 20
 HEAD = 1 << 16
+LONGEST_LINE = 1 << 22
 WHOLE_LIMIT = 1 << 29  # a JSON array or a log in backward order is read whole up to here
+_JSON_START = re.compile(rb'\[\s*[\[{"]|\{\s*"')
 _GZIP = b"\x1f\x8b"
 _ENCODINGS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
@@ -144,18 +147,20 @@ def _undecodable(sample: bytes) -> bool:
 
 
 def blocks(source: Source, size: int = BLOCK) -> Iterator[bytes]:
-    """The text in pieces of about `size` bytes that end at a line's end, the last one perhaps not."""
+    """The text in pieces that end at a line's end, the last one perhaps not. A line without an end, as a progress bar
+    makes it, is cut at a carriage return."""
     rest, block = b"", source.head
     while block:
+        joined = rest + block if rest else block
         cut = block.rfind(b"\n") + 1
         if cut:
-            yield rest + block[:cut] if rest else block[:cut]
-            rest = block[cut:]
-        else:
-            rest += block
-            if len(rest) > WHOLE_LIMIT:  # one line without an end is not kept whole
-                yield rest
-                rest = b""
+            cut += len(rest)
+        elif len(joined) > LONGEST_LINE:
+            cut = joined.rfind(b"\r") + 1 or len(joined)
+        if cut:
+            yield joined[:cut]
+            joined = joined[cut:]
+        rest = joined
         block = source.stream.read(size)
     if rest:
         yield rest
@@ -167,9 +172,7 @@ def blocks(source: Source, size: int = BLOCK) -> Iterator[bytes]:
 def json_entries(source: Source) -> list[tuple[int, Wrapped]] | None:
     """(place from 1, entry) in order of time when the whole file is one JSON value; None when it is not, or is lines."""
     start = source.head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if start[:1] not in (b"[", b"{") or _is_json_line(start):
-        return None
-    if start[:1] == b"[" and start[1:].lstrip()[:1] not in (b"{", b"[", b'"'):
+    if not _JSON_START.match(start) or _is_json_line(start):
         return None
     data = source.head + _full_read(source.stream, WHOLE_LIMIT)
     try:

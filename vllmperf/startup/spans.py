@@ -185,7 +185,7 @@ class _Builder:
         return out
 
     def _shards(self, key: Key | None) -> str | None:
-        bars = [s for _, s in self.at.get("shards", ()) if key in (None, s.process)]
+        bars = [s for s in self.attempt.all("shards") if key in (None, s.process)]  # they have no stamps
         return f"{bars[-1].fields['done']} of {bars[-1].fields['total']} shards" if bars else None
 
     def _engine(self, key: Key | None) -> list[Phase]:
