@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vllmperf.compat.benchmark_serving.profiles import Profile
 from vllmperf.errors import UsageError
 from vllmperf.load.datasets.sample import Sample
 
@@ -256,14 +255,12 @@ def _table_2026() -> dict[str, Backend]:
 TABLE: Mapping[str, Mapping[str, Backend]] = {"0.6": _table_06(), "0.8": _table_08(), "2026": _table_2026()}
 
 
-def backend_of(profile: Profile, name: str, url: str) -> Backend:
-    """The backend of that name in that version. UsageError when the URL is none of its."""
-    found = TABLE[profile.version][name]
-    if found.suffix and not url.endswith((*found.suffix, "profile")):
+def check_url(name: str, backend: Backend, url: str) -> None:
+    """UsageError when a URL is none of the backend's. The originals notice it at the first request."""
+    if backend.suffix and not url.endswith((*backend.suffix, "profile")):
         raise UsageError(
-            f"--endpoint: for --backend {name} the URL must end in {' or '.join(found.suffix)}, not {url}"
+            f"--endpoint: for --backend {name} the URL must end in {' or '.join(backend.suffix)}, not {url}"
         )
-    return found
 
 
 def rendered(backend: Backend, model: str, sample: Sample, common: Common) -> bytes:
