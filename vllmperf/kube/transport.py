@@ -145,11 +145,11 @@ class Transport:
         )
 
     def _headers(self, request: Request) -> Any:
-        import urllib3
+        from urllib3._collections import HTTPHeaderDict  # urllib3 2 has it in the open, 1.26 only there
 
         from vllmperf import __version__
 
-        headers = urllib3.HTTPHeaderDict({"Accept": "application/json, */*"})
+        headers = HTTPHeaderDict({"Accept": "application/json, */*"})
         headers["User-Agent"] = f"vllmperf/{__version__}"
         if request.body is not None:
             headers["Content-Type"] = request.content_type
