@@ -21,6 +21,7 @@ from vllmperf.plan import Plan
 
 DRAIN_S = 0.1
 BYTES_AHEAD = 32 << 20
+FEW = 512
 LONGEST_S = 6 * 3600.0
 """The originals' only time-out."""
 CONNECT_S = 130.0
@@ -125,6 +126,8 @@ def _config(plan: Plan, target: Target, n: int, is_timed: bool) -> dict[str, Any
     config = engine_config(plan, target.addresses, when)
     return {
         **config,
+        # one thread connects in the order of the requests, and so few it serves as well
+        "threads": 1 if n <= FEW and not is_timed else config["threads"],
         "url": target.url,
         "headers": [f"{name}: {value}" if value else f"{name};" for name, value in target.headers],
         "request_id_prefix": target.id_prefix or "",
