@@ -7,7 +7,7 @@ as one factor on all times of the law, with its scatter over blocks of time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,31 +90,39 @@ def law_capacity(
     seeds: int = SEEDS,
     requests: int = REQUESTS,
 ) -> tuple[float, float]:
-    """(rate/s, deviation of its logarithm by chance of the simulation). lengths: of prompts and outputs as seen."""
-    found = [_largest(replica, lengths, limits, seed, requests) for seed in range(seeds)]
-    spread = float(np.std(np.log(found), ddof=1) / np.sqrt(seeds)) if seeds > 1 else 0.0
-    return float(np.exp(np.mean(np.log(found)))), spread
+    """(rate/s, deviation of its logarithm by chance of the simulation). lengths: of prompts and outputs as seen.
+
+    The goal is held against the mean of all simulations: bad requests come in rare bursts, and the rate that a single
+    one keeps the goal at is too high in most of them.
+    """
+    drawn = [_drawn(lengths, seed, requests) for seed in range(seeds)]
+
+    def shares(rate: float) -> NDArray[np.float64]:
+        return np.array([_share(replica, *one, rate, limits) for one in drawn])
+
+    low, high = 0.0, max(_most(replica, prompts, outputs) for prompts, outputs, _ in drawn)
+    while high - low > CLOSE * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if shares(middle).mean() >= limits.share else (low, middle)
+    return low or high, _chance(shares, low or high) if seeds > 1 else 0.0
 
 
-def _largest(
-    replica: Replica,
-    lengths: tuple[NDArray[np.int64], NDArray[np.int64]],
-    limits: Limits,
-    seed: int,
-    requests: int,
-) -> float:
+def _drawn(
+    lengths: tuple[NDArray[np.int64], NDArray[np.int64]], seed: int, requests: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Prompts, outputs, and arrivals at one a second."""
     rng = np.random.default_rng(seed)
     unit = np.cumsum(rng.exponential(1.0, requests))
     rows = rng.integers(0, len(lengths[0]), requests)
-    prompts, outputs = lengths[0][rows], lengths[1][rows]
-    low, high = 0.0, _most(replica, prompts, outputs)
-    while high - low > CLOSE * high:
-        middle = (low + high) / 2
-        if _share(replica, prompts, outputs, unit / middle, limits) >= limits.share:
-            low = middle
-        else:
-            high = middle
-    return low or high
+    return lengths[0][rows], lengths[1][rows], unit
+
+
+def _chance(shares: Callable[[float], NDArray[np.float64]], rate: float) -> float:
+    """Deviation of the rate's logarithm: that of the mean share, over its slope."""
+    near = [shares(rate * factor) for factor in (1 - NUDGE, 1 + NUDGE)]
+    slope = float(near[0].mean() - near[1].mean()) / (2 * NUDGE)
+    spread = float(np.concatenate([near[0] - near[0].mean(), near[1] - near[1].mean()]).std())
+    return min(spread / np.sqrt(len(near[0]) - 1) / slope, 1.0) if slope > 0 else 1.0
 
 
 def _most(replica: Replica, prompts: NDArray[np.int64], outputs: NDArray[np.int64]) -> float:
@@ -128,10 +136,11 @@ def _share(
     replica: Replica,
     prompts: NDArray[np.int64],
     outputs: NDArray[np.int64],
-    arrival_s: NDArray[np.float64],
+    unit_s: NDArray[np.float64],
+    rate: float,
     limits: Limits,
 ) -> float:
-    done = serve(replica, prompts, outputs, arrival_s)
+    done = serve(replica, prompts, outputs, unit_s / rate)
     kept = np.ones(len(prompts), dtype=bool)
     if limits.ttft_ms is not None:
         kept &= done.ttft_ms <= limits.ttft_ms

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import _engine
-from vllmperf.model.calibrate import calibrate, interval, law_capacity
+from vllmperf.model.calibrate import CLOSE, calibrate, interval, law_capacity
 from vllmperf.model.capacity import Step
 from vllmperf.model.goodput_test import Limits, good
 from vllmperf.model.server_law import ServerLaw
@@ -79,8 +79,19 @@ def _by_law(
     rate, chance = law_capacity(law.replica, lengths(whole), limits)
     rate /= slow.slowness
     low, high = interval(rate, slow, chance)
-    told = () if law.slots else (_no_limit(law),)
+    told = () if law.slots or _same_with_fewer(law, lengths(whole), limits) else (_no_limit(law),)
     return Found(rate, low, high, "law", told, slow.slowness), ""
+
+
+def _same_with_fewer(
+    law: ServerLaw, seen: tuple[NDArray[np.int64], NDArray[np.int64]], limits: Limits
+) -> bool:
+    """Whether a server whose limit is the most that was seen would carry as much."""
+    rates = [
+        law_capacity(replica, seen, limits, seeds=1, requests=10_000)[0]
+        for replica in (law.replica, replace(law.replica, max_num_seqs=int(law.fit.valid_batch[1])))
+    ]
+    return rates[1] > (1 - 2 * CLOSE) * rates[0]
 
 
 def _no_limit(law: ServerLaw) -> str:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import _engine
-from vllmperf.model.goodput_test import COMPLETED, LOOKS, Limits, answer, good
+from vllmperf.model.goodput_test import LOOKS, Limits, answer, good
 
 NONE = _engine.NONE
+INCOMPLETE = _engine.OUTCOMES.index("incomplete")
 NS = 1e9
 
 
@@ -40,9 +41,9 @@ class Looks:
 
 
 def decided(requests: NDArray[np.void], limits: Limits) -> NDArray[np.bool_]:
-    """Which requests of a step that was cut say something: completed, or out for longer than the SLO allows for the
-    first token. The others were cut while they could still have kept it."""
-    done: NDArray[np.bool_] = requests["outcome"] == COMPLETED
+    """Which requests say something: ended by themselves, or out for longer than the SLO allows for the first token. The
+    others were cut, at the end of the step, while they could still have kept it."""
+    done: NDArray[np.bool_] = requests["outcome"] != INCOMPLETE
     if limits.ttft_ms is None:
         return done
     first = np.where(requests["first_token_ns"] == NONE, requests["end_ns"], requests["first_token_ns"])

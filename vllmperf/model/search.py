@@ -27,7 +27,7 @@ from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
 from vllmperf.model.capacity import Capacity, Step
 from vllmperf.model.estimate import Found, estimate, lengths
-from vllmperf.model.goodput_test import COMPLETED, Limits, answer, good
+from vllmperf.model.goodput_test import COMPLETED, Answer, Limits, answer, good
 from vllmperf.model.law import Measured, measured
 from vllmperf.model.looks import Looks, decided
 from vllmperf.model.server_law import ServerLaw, server_law
@@ -47,12 +47,16 @@ GRACE_SHARE = 0.15
 """Of a step's time: for what is in flight at its end."""
 LEAST_STEP_S = 3.0
 MOST_DOUBLINGS = 24
+FIRST = 4.0
+"""The first rate is what a server could do that serves so many at once as fast as one."""
 DRAIN_TRIES = 6
 DRAINED = 1.5
 """A single request that takes this many times as long as in the run alone meets no queue."""
-CLOSEST = 0.97
-"""Of the rate that the law names: there the queue is long enough to show, and still ends."""
+AROUND = (0.97, 0.9, 1.04)
+"""Of the rate that the law names, in turn. Just below it the queue is long enough to show, and still ends; the others
+tell whether what the law says is so."""
 LATE_SHARE = 0.1
+SOME = 3
 
 
 class Search:
@@ -69,7 +73,7 @@ class Search:
     ) -> None:
         self.plan, self.limits, self.folder, self.tell = plan, limits, folder, tell
         self.budget_s, self.max_num_seqs = budget_s, max_num_seqs
-        self.began = time.monotonic()
+        self.began = self.now_s()
         self.spent_before_s = 0.0
         self.alone: Recording | None = None
         self.steps: list[Step] = []
@@ -77,9 +81,12 @@ class Search:
         self.runs: list[Measured] = []
         self.interrupted = False
 
+    def now_s(self) -> float:
+        return time.monotonic()
+
     @property
     def spent_s(self) -> float:
-        return self.spent_before_s + time.monotonic() - self.began
+        return self.spent_before_s + self.now_s() - self.began
 
     @property
     def left_s(self) -> float:
@@ -152,16 +159,19 @@ class Search:
             num_prompts=None,
             duration_s=seconds,
             seed=(self.plan.seed + 101 * number) % 2**32,
-            grace_period_s=min(self.plan.grace_period_s, max(LEAST_STEP_S, GRACE_SHARE * seconds)),
+            grace_period_s=min(self.plan.grace_period_s, self._grace_s(seconds)),
             label=f"{rate:.9g}/s",
         )
-        looks, began = Looks(self.limits, seconds), time.monotonic()
+        looks, began = Looks(self.limits, seconds), self.now_s()
         recording = self._carry_out(plan, self.folder / f"step-{number:02d}.vllmperf", looks)
-        self._add(recording, time.monotonic() - began, looks.cut)
+        self._add(recording, self.now_s() - began, looks.cut)
         step = self.steps[-1]
         self.tell(f"  {step.answer.verdict}, {step.answer.bad or 0:.2%} bad")
         if step.above and not self.interrupted:
             self._drain()
+
+    def _grace_s(self, seconds: float) -> float:
+        return max(LEAST_STEP_S, GRACE_SHARE * seconds, 2 * self._alone_s())
 
     def _seconds(self, rate: float) -> float:
         room = max(self.left_s / (1 + GRACE_SHARE), LEAST_STEP_S)
@@ -191,7 +201,7 @@ class Search:
 
     def _add(self, recording: Recording, elapsed_s: float, cut: bool) -> None:
         requests = recording.requests
-        known = requests[decided(requests, self.limits)] if cut else requests
+        known = requests[decided(requests, self.limits)]
         kept = good(known, self.limits)
         found = answer(known["scheduled_ns"], kept, known["end_ns"], self.limits)
         ttft_ms, itl_ms = _means(requests)
@@ -239,14 +249,15 @@ class Search:
         if not above:
             if len(self.steps) >= MOST_DOUBLINGS:
                 return None
-            return 2 * self.steps[-1].rate_per_s if self.steps else 1.0 / self._alone_s()
-        below = [step.rate_per_s for step in self.steps if not step.above and step.rate_per_s < min(above)]
-        low = max(below, default=min(above) / 4)
+            return 2 * self.steps[-1].rate_per_s if self.steps else FIRST / self._alone_s()
+        below = [step.rate_per_s for step in self.steps if not step.above]
         law = self._law()[0]
-        if law is None:
-            return math.sqrt(low * min(above))
-        rate, _ = law_capacity(law.replica, lengths(self._whole()), self.limits, seeds=1, requests=10_000)
-        return float(np.clip(CLOSEST * rate, low / 2, 0.99 * min(above)))
+        if law is not None:
+            rate, _ = law_capacity(law.replica, lengths(self._whole()), self.limits, seeds=1, requests=10_000)
+            closing = sum(step.rate_per_s >= min(above) / 2 for step in self.steps)
+            return float(AROUND[closing % len(AROUND)] * min(rate, max(above)))
+        low = max((rate for rate in below if rate < min(above)), default=min(above) / 4)
+        return math.sqrt(low * min(above))
 
     def _alone_s(self) -> float:
         assert self.alone is not None
@@ -300,8 +311,10 @@ class Search:
         return told
 
 
-def _above(found: Any, limits: Limits) -> bool:
-    return found.bad is None or found.bad > 1 - limits.share
+def _above(found: Answer, limits: Limits) -> bool:
+    """What an unclear step speaks for: a few bad requests of few may be chance."""
+    bad = round((found.bad or 0.0) * found.n)
+    return found.bad is None or (found.bad > 1 - limits.share and bad >= SOME)
 
 
 def _as_sent(requests: NDArray[np.void]) -> NDArray[np.void]:

@@ -1,0 +1,187 @@
+"""The search in virtual time against servers of known law, and its parts."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy", reason="scipy (the extra `model`) is not installed")
+
+from vllmperf.errors import CheckError, UsageError
+from vllmperf.model.arrivals import arrivals
+from vllmperf.model.calibrate import law_capacity
+from vllmperf.model.goodput_test import Limits
+from vllmperf.model.law import measured
+from vllmperf.model.rehearsal import cut, rehearse
+from vllmperf.model.rehearsed_search import RehearsedSearch, poisson_s
+from vllmperf.model.search import Search
+from vllmperf.model.server_law import seen_slots
+from vllmperf.model.simulate import Replica
+from vllmperf.model.steps import steps
+from vllmperf.plan import Plan
+
+SERVER = {"alpha_ms": 7.0, "beta_ms": 0.1, "gamma_ms": 1.0, "delta_ms": 0.01, "max_num_seqs": 16}
+LIMITS = Limits(ttft_ms=400, itl_ms=20)
+
+
+def plan(**more):
+    usual = {"input_len": 64, "output_len": 64, "random_range_ratio": 0.2, "num_prompts": 1, "seed": 5}
+    return Plan(base_url="http://127.0.0.1:1", model="m", **{**usual, **more})
+
+
+def search(folder, limits=LIMITS, budget_s=90.0, server=SERVER, **more):
+    return RehearsedSearch(server, plan(**more), limits, budget_s, folder, stamp_ms=0.1)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    replica = Replica(7.0, 0.1, 1.0, 0.01, 0.0, 16)
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(51, 78, 60_000), rng.integers(51, 78, 60_000)
+    return law_capacity(replica, lengths, LIMITS, seeds=4, requests=60_000)[0]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return search(tmp_path_factory.mktemp("capacity")).run()
+
+
+def test_the_capacity_of_a_known_server_is_found_within_its_interval(found, truth):
+    assert found.method == "law"
+    assert found.low <= truth <= found.high
+    assert found.rate_per_s == pytest.approx(truth, rel=0.05)
+    assert found.high < 1.15 * found.low
+
+
+def test_the_number_of_sequences_that_the_server_serves_at_once_is_seen(found):
+    assert found.max_num_seqs == 16
+
+
+def test_the_budget_is_kept(found):
+    assert found.elapsed_s <= 90 + 10
+
+
+def test_a_step_far_above_the_capacity_fails_and_is_cut_short(found):
+    worst = max(found.steps, key=lambda step: step.rate_per_s)
+    assert worst.answer.verdict == "fail"
+    assert worst.above
+
+
+def test_the_json_has_the_keys_of_the_schema(found):
+    data = json.loads(json.dumps(found.to_json()))
+    assert data["schema"] == 1
+    assert data["capacity_per_s"]["ci95"][0] <= data["capacity_per_s"]["value"]
+    assert data["slo"] == {"ttft_ms": 400, "itl_ms": 20, "goodput": 0.99}
+    assert {"rate_per_s", "verdict", "bad_share", "elapsed_s"} <= set(data["steps"][0])
+    assert data["elapsed_s"] > 0
+
+
+def test_an_slo_that_a_request_alone_breaks_is_said_at_once(tmp_path):
+    with pytest.raises(CheckError, match="single requests break the SLO"):
+        search(tmp_path, Limits(ttft_ms=3, itl_ms=None)).run()
+
+
+def test_an_slo_that_one_single_request_of_ten_breaks_is_said_too(tmp_path):
+    with pytest.raises(CheckError, match="no rate keeps it"):
+        # outputs of 51 to 77 tokens: 1/10 of the prompts takes longer than this
+        search(tmp_path, Limits(ttft_ms=8.74, itl_ms=None), budget_s=1000).run()
+
+
+def test_a_budget_without_a_failing_rate_gives_a_lower_bound_only(tmp_path):
+    result = search(tmp_path, budget_s=9).run()
+    assert result.at_least
+    assert result.high is None
+    assert any("lies above" in warning for warning in result.warnings)
+
+
+def test_a_server_that_the_law_does_not_describe_is_estimated_from_its_goodput(tmp_path, truth):
+    class Merged(RehearsedSearch):
+        """All chunks carry two tokens: steps cannot be told apart."""
+
+        def _carry_out(self, *args):
+            made = super()._carry_out(*args)
+            return replace(made, gap_tokens=np.full(len(made.gap_tokens), 2, np.uint16))
+
+    result = Merged(SERVER, plan(), LIMITS, 90.0, tmp_path).run()
+    assert result.method == "windows"
+    assert result.rate_per_s == pytest.approx(truth, rel=0.15)
+    assert any("several tokens" in warning for warning in result.warnings)
+
+
+def test_an_itl_limit_is_met_by_a_server_without_a_limit_of_sequences(tmp_path):
+    server = {**SERVER, "max_num_seqs": 512, "beta_ms": 0.2}
+    result = search(tmp_path, Limits(ttft_ms=400, itl_ms=14), server=server).run()
+    assert result.max_num_seqs is None
+    rng = np.random.default_rng(2)
+    lengths = rng.integers(51, 78, 40_000), rng.integers(51, 78, 40_000)
+    known = law_capacity(Replica(7.0, 0.2, 1.0, 0.01, 0.0, 512), lengths, Limits(400, 14), 2)[0]
+    assert result.rate_per_s == pytest.approx(known, rel=0.05)
+
+
+def test_ctrl_c_keeps_what_came(tmp_path):
+    class Impatient(RehearsedSearch):
+        def _step(self, rate):
+            if len(self.steps) == 2:
+                raise KeyboardInterrupt
+            super()._step(rate)
+
+    result = Impatient(SERVER, plan(), LIMITS, 90.0, tmp_path).run()
+    assert result.interrupted
+    assert len(result.steps) == 2
+
+
+def test_a_client_that_sends_late_says_so(tmp_path):
+    class Slow(RehearsedSearch):
+        def _carry_out(self, *args):
+            made = super()._carry_out(*args)
+            made.requests["scheduled_ns"] -= 60_000_000
+            return made
+
+    result = Slow(SERVER, plan(), LIMITS, 30.0, tmp_path).run()
+    assert any("client itself" in warning for warning in result.warnings)
+
+
+def test_a_folder_of_another_search_is_refused(tmp_path):
+    search(tmp_path, budget_s=4).run()
+    with pytest.raises(UsageError, match="another input_len"):
+        search(tmp_path, budget_s=4, input_len=99).run()
+
+
+def test_slots_are_not_seen_where_nobody_waits():
+    times = poisson_s(5, 60, 3)
+    made = rehearse(SERVER, {}, np.full(len(times), 64), np.full(len(times), 64), arrival_s=times)
+    assert seen_slots([steps(arrivals(made))]) is None
+
+
+def test_a_run_that_is_cut_has_no_token_after_its_end():
+    times = poisson_s(30, 20, 3)
+    whole = rehearse(SERVER, {}, np.full(len(times), 64), np.full(len(times), 64), arrival_s=times)
+    part = cut(whole, 5e9)
+    seen = arrivals(part)
+    assert seen.at_ns.max() <= 5e9 + 1000  # gaps are float32
+    full = arrivals(whole)
+    assert len(seen.at_ns) == pytest.approx((full.at_ns <= 5e9).sum(), abs=2)
+    assert (part.requests["outcome"] != 0).any()
+
+
+def test_a_rehearsed_run_has_the_steps_of_the_replay():
+    made = rehearse(SERVER, {}, np.full(40, 64), np.full(40, 30), concurrency=8, stamp_ms=0.05)
+    run = measured("x", arrivals(made))
+    assert run.why_not is None
+    assert int(run.steps.decodes.max()) == 8
+
+
+def test_a_live_search_leaves_run_files_and_goes_on_from_them(tmp_path):
+    from vllmperf.sim import Server
+
+    settings = {"mode": "batching", "alpha_ms": 3.0, "beta_ms": 0.2, "delta_ms": 0.002, "max_num_seqs": 8}
+    with Server(**settings) as server:
+        asked = replace(plan(input_len=16, output_len=16), base_url=server.url, model=None)
+        first = Search(asked, Limits(300, 50), 14.0, tmp_path).run()
+        files = sorted(path.name for path in tmp_path.glob("*.vllmperf"))
+        again = Search(asked, Limits(300, 50), 1.0, tmp_path).run()
+    assert "alone.vllmperf" in files
+    assert len(files) > 3
+    assert [step.rate_per_s for step in again.steps] == [step.rate_per_s for step in first.steps]
+    assert again.rate_per_s == pytest.approx(first.rate_per_s, rel=0.02)

@@ -1,0 +1,93 @@
+"""A search in virtual time: how often its interval holds the truth, and how often a step's verdict is wrong, can be
+tried with many seeds on a server of known law."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vllmperf.model.goodput_test import Limits, answer, good
+from vllmperf.model.looks import Looks
+from vllmperf.model.rehearsal import cut, rehearse
+from vllmperf.model.search import NS, Search
+from vllmperf.plan import Plan
+from vllmperf.record.reader import Recording
+
+
+class RehearsedSearch(Search):
+    """Search with replays in place of runs. settings: of the batching simulator; stamp_ms as in rehearse()."""
+
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        plan: Plan,
+        limits: Limits,
+        budget_s: float,
+        folder: Path,
+        max_num_seqs: int | None = None,
+        stamp_ms: float = 0.0,
+    ) -> None:
+        self.virtual_s = 0.0
+        super().__init__(plan, limits, budget_s, folder, max_num_seqs)
+        self.settings, self.stamp_ms = settings, stamp_ms
+
+    def now_s(self) -> float:
+        return self.virtual_s
+
+    def _carry_out(self, plan: Plan, path: Path, looks: Looks | None = None) -> Recording:
+        if plan.max_concurrency is not None:
+            recording = self._single_requests(plan)
+        else:
+            times = poisson_s(plan.request_rate, plan.duration_s or 0.0, plan.seed)
+            recording = self._rehearsed(plan, len(times), arrival_s=times)
+            recording = looked_at(recording, looks) if looks else recording
+            last = ((plan.duration_s or 0.0) + plan.grace_period_s) * NS
+            if recording.requests["end_ns"].max(initial=0) > last:
+                recording = cut(recording, last)
+        self.virtual_s += float(recording.requests["end_ns"].max(initial=0)) / NS
+        return replace(recording, path=path)
+
+    def _single_requests(self, plan: Plan) -> Recording:
+        if plan.num_prompts is not None:
+            return self._rehearsed(plan, plan.num_prompts, concurrency=1)
+        one = self._rehearsed(plan, 1, concurrency=1).requests["end_ns"][0] / NS
+        return self._rehearsed(plan, max(1, int((plan.duration_s or 0.0) / one)), concurrency=1)
+
+    def _rehearsed(self, plan: Plan, count: int, **load: Any) -> Recording:
+        rng = np.random.default_rng(plan.seed + 1)
+        usual = plan.lengths
+        prompts = spread_lengths(rng, usual.input, plan.random_range_ratio, count)
+        outputs = spread_lengths(rng, usual.output, plan.random_range_ratio, count)
+        described = {**plan.to_dict(), "label": plan.label}
+        return rehearse(
+            self.settings, described, prompts, outputs, stamp_ms=self.stamp_ms, seed=plan.seed, **load
+        )
+
+
+def poisson_s(rate: float, duration_s: float, seed: int) -> NDArray[np.float64]:
+    """Poisson arrivals within the duration, the first one at least."""
+    count = max(1, round(rate * duration_s))
+    times = np.cumsum(np.random.default_rng(seed).exponential(1.0, count)) / rate
+    return times[times <= max(duration_s, float(times[0]))]
+
+
+def spread_lengths(
+    rng: np.random.Generator, mean: int | None, spread: float, count: int
+) -> NDArray[np.int64]:
+    low, high = max(1, round((mean or 1) * (1 - spread))), max(1, round((mean or 1) * (1 + spread)))
+    return rng.integers(low, high + 1, count)
+
+
+def looked_at(recording: Recording, looks: Looks) -> Recording:
+    """The run as `looks` would have left it: whole, or cut at the first look that was a failure."""
+    for at_s in looks.at_s:
+        back = recording.requests[recording.requests["end_ns"] <= at_s * NS]
+        found = answer(back["scheduled_ns"], good(back, looks.limits), back["end_ns"], looks.limits)
+        if found.verdict == "fail":
+            looks.cut = True
+            return cut(recording, at_s * NS)
+    return recording
