@@ -268,3 +268,28 @@ def test_a_worker_that_dies_while_its_sisters_go_on_is_a_failure() -> None:
     assert failure is not None
     assert failure.text.endswith("RuntimeError: NCCL error")
     assert failure.phase == "weights_load"
+
+
+def test_a_script_that_fails_after_its_engine_started_is_no_failed_start() -> None:
+    offline = "".join(line for line in START_0_11.splitlines(keepends=True) if "APIServer" not in line)
+    end = '[rank0]: Traceback (most recent call last):\n[rank0]:   File "x.py", line 1, in <module>\n[rank0]: ValueError: mine\n'
+    assert log_of(offline + end).failure is None
+    before = offline.split("(EngineCore_DP0 pid=2) INFO 06-21 08:00:26")[0]
+    failure = log_of(before + end).failure
+    assert failure is not None
+    assert failure.text == "[rank0]: ValueError: mine"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "bash: line 1:    12 Killed                  vllm serve org/model",
+        "[1]    12345 killed     vllm serve org/model",
+        "docker: Error response from daemon: could not select device driver",
+        "[node-1:12:0] FATAL: UCX library was compiled with avx but CPU does not support it.",
+    ],
+)
+def test_what_shells_and_runtimes_say_of_a_death_is_a_failure(end: str) -> None:
+    failure = log_of(lines(START_0_11, 1, 3) + end + "\n").failure
+    assert failure is not None
+    assert failure.text == end

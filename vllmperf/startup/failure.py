@@ -21,6 +21,8 @@ _NAMED = re.compile(
 _DEATHS = re.compile(
     r"(?:.*: )?(?:Killed|Terminated|Segmentation fault|Bus error|Aborted|Illegal instruction)(?: \(core dumped\))?$"
     r"|Fatal Python error: |!+ Segfault encountered !+|vllm[\w. ]*: error: |\S+\.py: error: "
+    r"|(?:.*: )?(?:line \d+: )?(?:\[\d+\]\s+)?\s*\d+ +(?:[Kk]illed|Segmentation fault|Aborted)\b"
+    r"|docker: Error response from daemon: |.*executable file not found in \$PATH"
     r"|\[[\w.:-]+\] FATAL: |terminate called after throwing|\S+: (?:command not found|No such file or directory)$"
 )
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]*)", line \d+, in (?P<function>\S+)')
@@ -30,6 +32,7 @@ _SYMPTOMS = re.compile(
     r"|BrokenPipeError|ConnectionResetError|ProcessRaisedException|resource_tracker|cancelled|CancelledError"
     r"|Cancelled|shutting down|Engine loop has died|background process"
 )
+_RANK = re.compile(r"\[rank\d+\]: ?")  # torch puts it before every line of a traceback
 _IMPORT_WARNING = re.compile(r"Failed to import from vllm\._C\w*\b.*", re.S)
 
 _FRAME_PHASES = (
@@ -83,7 +86,7 @@ class Problems:
 
     def see(self, number: int, raw: str, line: Line, process: str, place: int) -> None:
         """One line that is no marker."""
-        message = line.message
+        message = _RANK.sub("", line.message)
         key = (process, line.file)
         if message.startswith("Exception ignored in"):
             self._ignored.add(key)

@@ -63,6 +63,7 @@ class Lane:
     sign: int = 0  # last line that told something of a start
     _prelude: list[tuple[_Found | None, Line, Moment]] = field(default_factory=list)
     _pending: _Pending | None = None
+    _widest: int = 0  # longest row so far
 
     @property
     def attempt(self) -> Attempt:
@@ -90,7 +91,11 @@ class Lane:
         event = self._take(line, moment, raw)
         mine = line.logger == "vllm" or wrapped.text.startswith("(")
         width = len(wrapped.text)
-        fits = WRAP_AT_LEAST <= width <= WRAP_AT_MOST and (event is None or event in _LONG_MESSAGES)
+        self._widest = max(self._widest, width)
+        fits = WRAP_AT_LEAST <= width <= WRAP_AT_MOST
+        if event is not None and event not in _LONG_MESSAGES:
+            # Only where every row is as short: without a terminal the engine's configuration is a row of kilobytes.
+            fits = fits and width == self._widest and self.attempt.config is not None
         if self._pending is None and mine and fits:
             self._pending = _Pending(wrapped.text, raw, moment, event, width, width)
 
@@ -118,6 +123,10 @@ class Lane:
         if pending.event in _LONG_MESSAGES:
             self._longer(pending)
             return
+        if pending.event is not None:
+            self._complete(pending.event, (pending.text, f"{before} {text}"))
+            self._pending = None
+            return
         for joined in (pending.text, f"{before} {text}"):
             line = lines.read(Wrapped(joined))
             if line.logger and self._marker(line) is not None:
@@ -130,6 +139,17 @@ class Lane:
                 return
         if pending.joins >= MAX_JOINED:
             self._pending = None
+
+    def _complete(self, event: str, joined: tuple[str, ...]) -> None:
+        """A marker whose last number or ending was cut: "# CPU blocks: 20" and "48"."""
+        last = self.attempt.events[-1] if self.attempt.events else None
+        for text in joined:
+            message = lines.read(Wrapped(text)).message
+            found = markers.find(message)
+            whole = found is not None and found[0].event == event and found[0].regex.fullmatch(message)
+            if found is not None and whole and last is not None and last.event == event:
+                self.attempt.events[-1] = last._replace(marker=found[0], fields=found[1])
+                return
 
     def _longer(self, pending: _Pending) -> None:
         message = lines.read(Wrapped(pending.text)).message
@@ -175,7 +195,8 @@ class Lane:
         elif line.logger == "vllm" and line.stamp is not None:
             if line.file in _EMBEDDING_FILES or len(self._prelude) >= PRELUDE:
                 self._prelude.clear()
-            self._prelude.append((found, line, moment))
+            if line.file not in _EMBEDDING_FILES:
+                self._prelude.append((found, line, moment))
 
     def _marker(self, line: Line) -> _Found | None:
         """The marker that a line is. Only the logger that prints a marker can print it, and no served text is one."""

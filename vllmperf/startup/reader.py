@@ -18,6 +18,7 @@ _BAR = re.compile(r"\d%\||it/s|s/it|row/s|\?B/s")
 _BEHIND_BAR = re.compile(
     r"(?:\([^()]*(?:\([^()]*\))?[^()]*pid=\d+[^()]*\) ?)*(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d "
 )
+_PREFIX = re.compile(r"(?:\([^()\n]*\bpid=\d+[^()\n]*\)\s*)+")
 MAX_LANES = 64
 QUIET_LINES = 10_000
 
@@ -87,9 +88,13 @@ class Reader:
         if "\n" not in wrapped.text and "\r" not in wrapped.text:
             self._bar_and_line(wrapped, raw)
             return
+        # A JSON logger's message of several lines: each is the logger's, and of the process before the first.
+        logged = wrapped.json and wrapped.level is not None
+        process = _PREFIX.match(wrapped.text) if logged else None
         for place, text in enumerate(wrapped.text.split("\n")):
             for part in pieces(text):
-                self._bar_and_line(wrapped._replace(text=part, json=wrapped.json and place == 0), part)
+                own = f"{process[0]}{part}" if process and place else part
+                self._bar_and_line(wrapped._replace(text=own, json=wrapped.json and (logged or place == 0)), part)
 
     def _bar_and_line(self, wrapped: Wrapped, raw: str) -> None:
         text = wrapped.text

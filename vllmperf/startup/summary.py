@@ -205,7 +205,7 @@ def _root(attempt: Attempt) -> Problem | None:
     problems = attempt.problems
     if attempt.has("traffic") and attempt.has("captured", *_SIZED):
         return None  # an engine inside another server was at work: what came later ended no start
-    lasting = [p for p in problems.found if not _overcome(attempt, p)]
+    lasting = [p for p in problems.found if not _overcome(attempt, p) and not _in_use(attempt, p)]
     if not lasting:
         return None
     causes = [p for p in lasting if not p.symptom]
@@ -220,6 +220,12 @@ def _overcome(attempt: Attempt, problem: Problem) -> bool:
         later = attempt.progress_after(problem.place, own)
         return later > 0 and (failed is None or failed > problem.place or later > 2)
     return attempt.progress_after(problem.place) > 1
+
+
+def _in_use(attempt: Attempt, problem: Problem) -> bool:
+    """Without a server the start is over with the engine's last line: what fails then is the script."""
+    before = attempt.events[: problem.place]
+    return _mode(attempt) == "offline" and any(seen.event == "engine_done" for seen in before)
 
 
 def _is_front_end(attempt: Attempt, key: Key) -> bool:
