@@ -23,7 +23,10 @@ BLOCKS = 6
 NUDGE = 0.01
 REQUESTS = 40_000
 SEEDS = 4
-CLOSE = 0.002
+CLOSE, NEAR = 0.002, 0.02
+"""The rate is known to this share in the end, and by the first, small simulation. One simulation of a few requests is
+not worth more than the latter."""
+FEWER = 4
 TIMES = ("alpha_ms", "beta_ms", "step_gamma_ms", "step_delta_ms", "front_ms")
 
 
@@ -100,11 +103,27 @@ def law_capacity(
     def shares(rate: float) -> NDArray[np.float64]:
         return np.array([_share(replica, *one, rate, limits) for one in drawn])
 
-    low, high = 0.0, max(_most(replica, prompts, outputs) for prompts, outputs, _ in drawn)
-    while high - low > CLOSE * high:
+    def holds(rate: float) -> bool:
+        return bool(shares(rate).mean() >= limits.share)
+
+    most = max(_most(replica, prompts, outputs) for prompts, outputs, _ in drawn)
+    if seeds == 1:
+        return _bisect(holds, 0.0, most, NEAR), 0.0
+    near, _ = law_capacity(replica, lengths, limits, 1, requests // FEWER)
+    low, high = near * (1 - 2 * NEAR), near * (1 + NEAR)
+    while low > 0 and not holds(low):
+        low, high = low * (1 - 2 * NEAR), low
+    while high < most and holds(high):
+        low, high = high, high * (1 + 2 * NEAR)
+    rate = _bisect(holds, low, high, CLOSE)
+    return rate, _chance(shares, rate)
+
+
+def _bisect(holds: Callable[[float], bool], low: float, high: float, close: float) -> float:
+    while high - low > close * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if shares(middle).mean() >= limits.share else (low, middle)
-    return low or high, _chance(shares, low or high) if seeds > 1 else 0.0
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low or high
 
 
 def _drawn(

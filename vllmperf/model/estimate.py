@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import _engine
-from vllmperf.model.calibrate import CLOSE, calibrate, interval, law_capacity
+from vllmperf.model.calibrate import NEAR, calibrate, interval, law_capacity
 from vllmperf.model.capacity import Step
 from vllmperf.model.goodput_test import Limits, good
 from vllmperf.model.server_law import ServerLaw
@@ -91,7 +91,7 @@ def _same_with_fewer(
         law_capacity(replica, seen, limits, seeds=1, requests=10_000)[0]
         for replica in (law.replica, replace(law.replica, max_num_seqs=int(law.fit.valid_batch[1])))
     ]
-    return rates[1] > (1 - 2 * CLOSE) * rates[0]
+    return rates[1] > (1 - 2 * NEAR) * rates[0]
 
 
 def _no_limit(law: ServerLaw) -> str:
