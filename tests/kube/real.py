@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ADDRESS = "127.98.0.1"
 CHECKOUT = Path(__file__).parents[2]
 UP_LIMIT_S, CALL_LIMIT_S = 240, 120
 
@@ -60,7 +60,7 @@ class RealCluster:
         self._script("down", str(self.state))
 
     def _script(self, name: str, *arguments: str, limit_s: float = CALL_LIMIT_S) -> None:
-        environ = {**os.environ, "KUBE_ADDRESS": ADDRESS}
+        environ = {**os.environ, "KUBE_ADDRESS": _free_address()} if name == "up" else None
         command = [str(self.scripts / name), *arguments]
         done = subprocess.run(
             command, env=environ, capture_output=True, text=True, timeout=limit_s, check=False
@@ -84,6 +84,15 @@ def find() -> tuple[Path, Path] | str:
         if not holds():
             return reason
     return scripts, Path(prefix or "")
+
+
+def _free_address() -> str:
+    """An address that no other cluster of this machine has."""
+    for network in range(98, 120):
+        with socket.socket() as trial:
+            if trial.connect_ex((f"127.{network}.0.1", 443)):
+                return f"127.{network}.0.1"
+    raise RuntimeError("no address is free for a cluster")
 
 
 def _may_make_namespaces() -> bool:
