@@ -31,10 +31,8 @@ _BEGINNINGS = frozenset(("api_version", "banner_version"))
 _FORERUNNERS = frozenset(("platform", "platform_plugin"))
 _FAILURES = frozenset(("failed", "died"))
 _LONG_MESSAGES = frozenset(("engine_config", "args"))
-MAX_JOINED = 3
-MAX_JOINED_CONFIG = 400
+MAX_ROWS, MAX_ROWS_CONFIG = 4, 400
 WRAP_AT_LEAST, WRAP_AT_MOST = 40, 500  # columns
-WORD = 25  # a terminal that wraps at words leaves as much of a row empty
 PRELUDE = 64
 
 
@@ -45,13 +43,15 @@ _Found = tuple[Marker, Fields, str | None]
 class _Pending:
     """A line that the next one may go on with, when a terminal wrapped it."""
 
-    text: str
+    rows: list[str]
     raw: str
     moment: Moment
     event: str | None
-    width: int  # of the first row
-    row: int  # of the last one
-    joins: int = 0
+
+    def may_go_on(self, text: str) -> bool:
+        """The last row must be about as full as the fullest: a terminal that wraps at words leaves some of it empty."""
+        width = max(map(len, self.rows))
+        return len(self.rows[-1]) * 2 >= width and len(text) <= 2 * width
 
 
 @dataclass
@@ -83,81 +83,54 @@ class Lane:
     def take(self, line: Line, wrapped: Wrapped, moment: Moment, raw: str) -> None:
         """The next line; `wrapped` is what it was read from."""
         if self._pending is not None and self._continues(self._pending, line, wrapped):
-            self._join(wrapped.text)
-            if self._pending is not None and self._pending.event in _LONG_MESSAGES:
-                return
+            self._join(self._pending, wrapped.text)
         else:
             self._pending = None
         event = self._take(line, moment, raw)
         mine = line.logger == "vllm" or wrapped.text.startswith("(")
-        width = len(wrapped.text)
-        self._widest = max(self._widest, width)
-        fits = WRAP_AT_LEAST <= width <= WRAP_AT_MOST
-        if event is not None and event not in _LONG_MESSAGES:
-            # Only where every row is as short: without a terminal the engine's configuration is a row of kilobytes.
-            fits = fits and width == self._widest and self.attempt.config is not None
-        if self._pending is None and mine and fits:
-            self._pending = _Pending(wrapped.text, raw, moment, event, width, width)
+        fits = WRAP_AT_LEAST <= len(wrapped.text) <= WRAP_AT_MOST
+        if self._pending is None and mine and fits and (event is None or event in _LONG_MESSAGES):
+            self._pending = _Pending([wrapped.text], raw, moment, event)
 
     @staticmethod
     def _continues(pending: _Pending, line: Line, wrapped: Wrapped) -> bool:
-        """Whether a line may be the next row: the one before was full, and it has no beginning of its own."""
+        """Whether a line may be the next row: it has no beginning of its own."""
         return (
-            pending.row >= pending.width - WORD
-            and len(wrapped.text) <= pending.width + WORD
-            and line.logger == ""
+            line.logger == ""
             and line.process.pid is None
             and line.message != ""
             and not wrapped.text.startswith(("Traceback", "  File"))
             and not is_end(line.message)
+            and pending.may_go_on(wrapped.text)
         )
 
-    def _join(self, text: str) -> None:
+    def _join(self, pending: _Pending, text: str) -> None:
         """Tries the line before with this one at its end."""
-        pending = self._pending
-        assert pending is not None
-        pending.joins += 1
-        pending.row = len(text)
-        before = pending.text
-        pending.text += text
+        pending.rows.append(text)
         if pending.event in _LONG_MESSAGES:
             self._longer(pending)
             return
-        if pending.event is not None:
-            self._complete(pending.event, (pending.text, f"{before} {text}"))
-            self._pending = None
-            return
-        for joined in (pending.text, f"{before} {text}"):
-            line = lines.read(Wrapped(joined))
+        for between in ("", " "):
+            line = lines.read(Wrapped(between.join(pending.rows)))
             if line.logger and self._marker(line) is not None:
                 moment = pending.moment
                 if line.stamp and moment.stamp is None:
                     moment = self.calendar.at(moment.line, line.stamp, moment.envelope_ns, moment.digits)
-                event = self._take(line, moment, pending.raw)
-                pending.text, pending.moment, pending.event = joined, moment, event
-                self._pending = pending if event in _LONG_MESSAGES else None
+                pending.moment, pending.event = moment, self._take(line, moment, pending.raw)
+                self._pending = pending if pending.event in _LONG_MESSAGES else None
                 return
-        if pending.joins >= MAX_JOINED:
+        if len(pending.rows) > MAX_ROWS:
             self._pending = None
 
-    def _complete(self, event: str, joined: tuple[str, ...]) -> None:
-        """A marker whose last number or ending was cut: "# CPU blocks: 20" and "48"."""
-        last = self.attempt.events[-1] if self.attempt.events else None
-        for text in joined:
-            message = lines.read(Wrapped(text)).message
-            found = markers.find(message)
-            whole = found is not None and found[0].event == event and found[0].regex.fullmatch(message)
-            if found is not None and whole and last is not None and last.event == event:
-                self.attempt.events[-1] = last._replace(marker=found[0], fields=found[1])
-                return
-
     def _longer(self, pending: _Pending) -> None:
-        message = lines.read(Wrapped(pending.text)).message
+        """A configuration of many rows: read again with each."""
+        rows = [row + " " if row.endswith((",", ":")) else row for row in pending.rows]
+        message = lines.read(Wrapped("".join(rows))).message
         if pending.event == "engine_config":
             self.attempt.config_goes_on(message)
         else:
             self.attempt.arguments_go_on(message.partition("args: ")[2].removeprefix("Namespace"))
-        if pending.joins >= MAX_JOINED_CONFIG:
+        if len(pending.rows) > MAX_ROWS_CONFIG:
             self._pending = None
 
     # --- a line that is whole

@@ -94,7 +94,9 @@ class Reader:
         for place, text in enumerate(wrapped.text.split("\n")):
             for part in pieces(text):
                 own = f"{process[0]}{part}" if process and place else part
-                self._bar_and_line(wrapped._replace(text=own, json=wrapped.json and (logged or place == 0)), part)
+                self._bar_and_line(
+                    wrapped._replace(text=own, json=wrapped.json and (logged or place == 0)), part
+                )
 
     def _bar_and_line(self, wrapped: Wrapped, raw: str) -> None:
         text = wrapped.text

@@ -99,11 +99,14 @@ def _sizes(attempt: Attempt) -> dict[str, int]:
 
 
 def _version(attempt: Attempt) -> str | None:
-    for event in ("api_version", "banner_version", "engine_config"):
-        for seen in attempt.all(event):
-            if version := seen.fields.get("version", "").strip():
-                return version.split()[0]
-    return None
+    """As the server says it first, or in full where that line was cut."""
+    found = [
+        seen.fields["version"].split()[0]
+        for event in ("api_version", "banner_version", "engine_config")
+        for seen in attempt.all(event)
+        if seen.fields.get("version", "").strip()
+    ]
+    return max((version for version in found if version.startswith(found[0])), key=len, default=None)
 
 
 def _engine(attempt: Attempt) -> str | None:
