@@ -2,7 +2,7 @@
 
 import pytest
 
-from vllmperf.compat.benchmark_serving import command, flags
+from vllmperf.compat.benchmark_serving import command, flags, results
 from vllmperf.errors import UsageError
 
 P06, P08, P26 = (flags.PROFILES[name] for name in ("vllm-0.6", "vllm-0.8", "vllm-2026"))
@@ -138,3 +138,9 @@ def test_what_does_not_go_together_is_said_in_one_line(words, what, model, capsy
         )
     assert what in str(found.value)
     assert capsys.readouterr().out.startswith("Namespace(")
+
+
+@pytest.mark.parametrize(("profile", "value"), [(P06, "a"), (P08, "a"), (P26, "a=b")])
+def test_old_versions_drop_what_follows_a_second_equals_sign_in_metadata(profile, value):
+    words = ["--metadata", "note=a=b", " tp = 1", *([] if profile is P26 else NEEDED)]
+    assert results.metadata(profile, flags.parse(profile, words)) == {"note": value, "tp": "1"}

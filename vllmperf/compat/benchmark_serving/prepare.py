@@ -65,7 +65,7 @@ class Job:
 
 def check(profile: Profile, args: argparse.Namespace) -> None:
     """What the originals refuse, before anything is loaded."""
-    results.metadata(args)
+    results.metadata(profile, args)
     if profile.version != "2026":  # 0.33 looks at them after it has asked the server for tokens
         goodput(args)
     percentiles(args)
@@ -136,7 +136,7 @@ def prepared(profile: Profile, args: argparse.Namespace) -> Job:
     base_url = args.base_url if args.base_url is not None else _base_url(args)
     backend = TABLE[profile.version][args.backend]
     headers = _headers(profile, args, backend)
-    plan = _plan(args, base_url, dict(headers))
+    plan = _plan(profile, args, base_url, dict(headers))
     asked = server.Server(base_url, plan, dict(_own_headers(args)))
     model_id, model_name = _model(args, asked)
     tokenizer_id = None if getattr(args, "skip_tokenizer_init", False) else args.tokenizer or model_id
@@ -214,7 +214,7 @@ def _headers(profile: Profile, args: argparse.Namespace, backend: Backend) -> li
     return list({**found, **dict(_own_headers(args))}.items())
 
 
-def _plan(args: argparse.Namespace, base_url: str, headers: Mapping[str, str]) -> Plan:
+def _plan(profile: Profile, args: argparse.Namespace, base_url: str, headers: Mapping[str, str]) -> Plan:
     """The engine's view: the originals' time-outs, no limits of ours."""
     return Plan(
         base_url=base_url,
@@ -236,7 +236,7 @@ def _plan(args: argparse.Namespace, base_url: str, headers: Mapping[str, str]) -
         total_timeout_s=LONGEST_S,
         keep_text=True,
         label=getattr(args, "label", None),
-        metadata=results.metadata(args),
+        metadata=results.metadata(profile, args),
     )
 
 

@@ -79,7 +79,7 @@ def _settings(profile: Profile, args: argparse.Namespace, outcome: Outcome, date
     found |= {"model_id": outcome.model_id, "tokenizer_id": outcome.tokenizer_id}
     if profile.version == "0.6":
         found |= {"best_of": args.best_of}
-    found |= {"num_prompts": args.num_prompts, **metadata(args)}
+    found |= {"num_prompts": args.num_prompts, **metadata(profile, args)}
     rate = args.request_rate if args.request_rate < float("inf") else "inf"
     found |= {"request_rate": rate, "burstiness": args.burstiness, "max_concurrency": args.max_concurrency}
     if profile.version == "2026" and args.ramp_up_strategy is not None:
@@ -89,14 +89,15 @@ def _settings(profile: Profile, args: argparse.Namespace, outcome: Outcome, date
     return found
 
 
-def metadata(args: argparse.Namespace) -> dict[str, str]:
-    """KEY=VALUE of --metadata. Raises UsageError for others."""
+def metadata(profile: Profile, args: argparse.Namespace) -> dict[str, str]:
+    """KEY=VALUE of --metadata; old versions drop what follows another =. Raises UsageError for others."""
     pairs = {}
     for item in args.metadata or ():
         name, equals, value = item.partition("=")
         if not equals:
             raise UsageError(f"--metadata {item!r}: give KEY=VALUE")
-        pairs[name.strip()] = value.strip()
+        kept = value if profile.version == "2026" else value.partition("=")[0]
+        pairs[name.strip()] = kept.strip()
     return pairs
 
 
