@@ -144,3 +144,13 @@ def test_what_does_not_go_together_is_said_in_one_line(words, what, model, capsy
 def test_old_versions_drop_what_follows_a_second_equals_sign_in_metadata(profile, value):
     words = ["--metadata", "note=a=b", " tp = 1", *([] if profile is P26 else NEEDED)]
     assert results.metadata(profile, flags.parse(profile, words)) == {"note": value, "tp": "1"}
+
+
+@pytest.mark.parametrize("profile", [P06, P08, P26])
+def test_help_names_every_flag_with_its_default(profile, capsys):
+    with pytest.raises(SystemExit) as ended:
+        flags.parse(profile, ["--help"])
+    text = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert all(f"--{flag.name}" in text for flag in flags.FLAGS[profile.name])
+    assert "(1000)" in text

@@ -26,7 +26,8 @@ def add(subparsers: Any) -> None:
         help="load a server and measure how fast it serves",
         usage="vllmperf bench [--base-url URL | --sim] [options]",
         description="Send requests to an OpenAI-compatible server; say how fast it answers, and how sure "
-        "that is. Flags have the names of vllm bench serve; _ and - are the same in them.",
+        "that is. Flags have the names of vllm bench serve; _ and - are the same in them. In the place of vLLM's "
+        "own client, with its requests, output and files: bench --profile vllm-0.6|vllm-0.8|vllm-2026 [its options].",
         formatter_class=Help,
     )
     add_arguments(command)

@@ -375,7 +375,8 @@ def _dashes(word: str) -> str:
 def _parser(profile: Profile) -> argparse.ArgumentParser:
     parser = _OneLine(
         prog=f"{profile.program} --profile {profile.name}",
-        description=f"{profile.program} of {profile.release}, with the requests of that version and our engine.",
+        description=f"{profile.program} of {profile.release}: its requests, output and files, our engine. "
+        "What the flags mean is in vLLM's documentation, what differs in docs/profiles.md.",
     )
     for flag in FLAGS[profile.name]:
         _add(parser, flag)
@@ -387,15 +388,19 @@ def _parser(profile: Profile) -> argparse.ArgumentParser:
 def _add(parser: argparse.ArgumentParser, flag: Flag) -> None:
     name = f"--{flag.name}"
     if flag.kind == SWITCH:
-        parser.add_argument(name, action="store_true")
+        parser.add_argument(name, action="store_true", help="(off)")
     elif flag.kind == TRISTATE:
         parser.add_argument(name, action=argparse.BooleanOptionalAction, default=flag.default)
     elif flag.kind in (ONE_OR_MORE, ANY_NUMBER):
-        parser.add_argument(name, nargs=str(flag.kind), default=flag.default)
+        parser.add_argument(name, nargs=str(flag.kind), default=flag.default, metavar="WORD", help="(none)")
     else:
         kind = flag.kind if callable(flag.kind) else str
         checked = _chosen(flag) if flag.choices else kind
-        parser.add_argument(name, type=checked, default=flag.default, required=flag.needed)
+        usual = "needed" if flag.needed else "none" if flag.default is None else str(flag.default)
+        told = f"({usual}" + (f"; one of {', '.join(flag.choices)})" if flag.choices else ")")
+        parser.add_argument(
+            name, type=checked, default=flag.default, required=flag.needed, metavar="VALUE", help=told
+        )
 
 
 def _chosen(flag: Flag) -> Callable[[str], str]:
