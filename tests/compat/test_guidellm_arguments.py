@@ -17,11 +17,11 @@ def options(more="", **environment):
 
 
 def test_the_documents_flags_are_taken():
-    found = parse(
+    command = (
         "--target http://vllm:8000 --rate-type throughput --max-seconds 360 --model unsloth/Meta-Llama-3.1-8B "
-        "--data prompt_tokens=128,output_tokens=128 --output-path /tmp/benchmarks.json".split(),
-        {"GUIDELLM__MAX_CONCURRENCY": "64", "HF_HOME": "/tmp"},
+        "--data prompt_tokens=128,output_tokens=128 --output-path /tmp/benchmarks.json"
     )
+    found = parse(command.split(), {"GUIDELLM__MAX_CONCURRENCY": "64", "HF_HOME": "/tmp"})
     assert (found.target, found.rate_type, found.max_seconds) == ("http://vllm:8000", "throughput", 360)
     assert found.settings.max_concurrency == 64
     assert found.output_path == Path("/tmp/benchmarks.json")
@@ -46,7 +46,7 @@ def test_defaults_are_those_of_guidellm():
     found = options()
     assert (found.random_seed, found.output_path, found.output_sampling) == (
         42,
-        Path("benchmarks.json"),
+        None,
         None,
     )
     assert (found.settings.max_concurrency, found.settings.request_timeout) == (512, 300)

@@ -1,5 +1,6 @@
 """guidellm's weighted distributions: the percentile rule, rates and concurrency over time."""
 
+import itertools
 import math
 
 import numpy as np
@@ -84,7 +85,7 @@ def slow_rate(events):
             groups[-1][1] += count
         else:
             groups.append([at, count])
-    lengths = [b[0] - a[0] for a, b in zip(groups, groups[1:], strict=False)]
+    lengths = [b[0] - a[0] for a, b in itertools.pairwise(groups)]
     rates = [group[1] / length for group, length in zip(groups, lengths, strict=False)]
     return sum(r * w for r, w in zip(rates, lengths, strict=True)) / sum(lengths), max(rates)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,15 @@ def place(given: str | Path) -> tuple[Path, str]:
     if kind is None:
         raise UsageError(f"--output-path {given}: end it in .json, .yaml, .csv or .html, or give a folder")
     return path, kind
+
+
+def check_writable(path: Path) -> None:
+    """UsageError when the file surely cannot be written: better told before a run than after it."""
+    place = (
+        path if path.exists() else next((above for above in path.absolute().parents if above.exists()), path)
+    )
+    if not os.access(place, os.W_OK) or (place != path and not place.is_dir()):
+        raise UsageError(f"--output-path {path} cannot be written: give another place")
 
 
 def load(given: str | Path) -> dict[str, Any]:

@@ -62,7 +62,6 @@ def _options(values: dict[str, Any], settings: Settings) -> Options:
     missing = next((name for name in NEEDED if values.get(name) is None), None)
     if missing is not None:
         raise UsageError(f"guidellm: {_dashed(missing)} is missing; see guidellm benchmark --help")
-    values.setdefault("output_path", Path("benchmarks.json"))
     values.pop("backend_type", None)
     values["backend_args"] = values.get("backend_args") or {}
     options = Options(**values, settings=settings)

@@ -88,7 +88,10 @@ def _from_file(words: Sequence[str]) -> int:
             f"{args.path} is no report of guidellm 0.2 or 0.3: {error!r} is missing in it"
         ) from None
     if args.output_path:
-        _saved(console, report, guidellm_file.place(args.output_path))
+        path, kind = guidellm_file.place(args.output_path)
+        console.line("\nSaving benchmarks report...")
+        save(report, path, kind)
+        console.line(f"Benchmarks report saved to {path}")
     return 0
 
 
@@ -110,14 +113,6 @@ def _rendered(report: Mapping[str, Any], kind: str) -> str:
 
         return page(report)
     return guidellm_file.to_yaml(report) if kind == "yaml" else guidellm_file.to_json(report)
-
-
-def _saved(console: Console, report: Mapping[str, Any], place: tuple[Path, str], quiet: bool = False) -> None:
-    if not quiet:
-        console.line("\nSaving benchmarks report...")
-    save(report, *place)
-    if not quiet:
-        console.line(f"Benchmarks report saved to {place[0]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +140,9 @@ class Benchmark:
             max_concurrency=options.max_concurrency,
             swept=options.swept,
         )
-        self._place = guidellm_file.place(options.output_path)
+        self._place = guidellm_file.place(options.output_path or Path.cwd() / "benchmarks.json")
+        if options.output_path is not None:
+            guidellm_file.check_writable(self._place[0])
         self._console = Console()
         self._run_id = str(uuid.uuid4())
         self._interrupted = False
@@ -155,9 +152,13 @@ class Benchmark:
         loaded = self._load()
         found = self._all(loaded)
         report = {"benchmarks": [sampled(one, self._options.output_sampling) for one in found]}
-        if not self._options.disable_console_outputs:
-            self._console.report(found)
-        _saved(self._console, report, self._place, self._options.disable_progress)
+        try:  # whatever becomes of the one, the other is not lost
+            save(report, *self._place)
+        finally:
+            if not self._options.disable_console_outputs:
+                self._console.report(found)
+        self._say("\nSaving benchmarks report...")
+        self._say(f"Benchmarks report saved to {self._place[0]}")
         self._say("\nBenchmarking complete.")
         return self._code(found)
 

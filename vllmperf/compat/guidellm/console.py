@@ -6,10 +6,11 @@ In a terminal it is as wide as that, elsewhere wide enough for a whole row of a 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from rich.console import Console as Rich
+from rich.console import Console as RichConsole
 from rich.padding import Padding
 from rich.text import Text
 
@@ -20,6 +21,14 @@ STYLES = {LABEL: f"bold {INFO}", VALUE: "italic", RULE: INFO}
 WIDE = 200
 INDENT = 4
 Benchmarks = Sequence[Mapping[str, Any]]
+
+
+class Rich(RichConsole):
+    """Goes on in silence when the reader of our output has gone away: the report is still to be written."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Console:

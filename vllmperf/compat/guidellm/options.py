@@ -33,7 +33,7 @@ class Options:
     disable_progress: bool = False
     display_scheduler_stats: bool = False
     disable_console_outputs: bool = False
-    output_path: Path
+    output_path: Path | None = None
     output_extras: Mapping[str, Any] | None = None
     output_sampling: int | None = None
     random_seed: int = 42
