@@ -184,3 +184,12 @@ def test_a_plain_line_after_a_long_one_is_not_swallowed() -> None:
     failure = log_of(text).failure
     assert failure is not None
     assert failure.line == 2
+
+
+def test_a_number_that_a_terminal_cut_is_read_whole() -> None:
+    long = start(1).rstrip("\n") + ", " + ", ".join(f"option_{n}=None" for n in range(60)) + "\n"
+    text = long + "INFO 06-21 08:00:30 [executor_base.py:111] # cuda blocks: 25000, # CPU blocks: 2048\n"
+    width = len("INFO 06-21 08:00:30 [executor_base.py:111] # cuda blocks: 25000, # CPU blocks: 20")
+    rows = [row[at : at + width] for row in text.splitlines() for at in range(0, len(row), width)]
+    assert log_of("\n".join(rows) + "\n").reported["num_cpu_blocks"] == 2048
+    assert log_of(text + "48 of 99 files\n").reported["num_cpu_blocks"] == 2048

@@ -162,6 +162,13 @@ class Attempt:
             self._kept[event, seen.process] = len(self.events)
             self.events.append(seen)
 
+    def correct(self, marker: Marker, fields: Fields) -> None:
+        """The last marker of this event says more than was read."""
+        for place in range(len(self.events) - 1, -1, -1):
+            if self.events[place].event == marker.event:
+                self.events[place] = self.events[place]._replace(marker=marker, fields=fields)
+                return
+
     def config_goes_on(self, text: str) -> None:
         """The engine's configuration line was wrapped: this is all of it so far."""
         self.config = from_engine(text)

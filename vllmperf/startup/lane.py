@@ -31,6 +31,7 @@ _BEGINNINGS = frozenset(("api_version", "banner_version"))
 _FORERUNNERS = frozenset(("platform", "platform_plugin"))
 _FAILURES = frozenset(("failed", "died"))
 _LONG_MESSAGES = frozenset(("engine_config", "args"))
+WRAPPED_TRAFFIC = 100_000
 MAX_ROWS, MAX_ROWS_CONFIG = 4, 400
 WRAP_AT_LEAST, WRAP_AT_MOST = 40, 500  # columns
 PRELUDE = 64
@@ -61,6 +62,7 @@ class Lane:
     calendar: Calendar
     attempts: list[Attempt] = field(default_factory=list)
     sign: int = 0  # last line that told something of a start
+    wrapped_at: int = 0  # columns of the terminal that wrapped the lines, once known
     _prelude: list[tuple[_Found | None, Line, Moment]] = field(default_factory=list)
     _pending: _Pending | None = None
     _widest: int = 0  # longest row so far
@@ -75,6 +77,8 @@ class Lane:
     def serving(self) -> bool:
         """Only traffic is to be expected: lines may be skipped that are no candidates."""
         attempt = self.attempt
+        if self.wrapped_at and attempt.served_lines < WRAPPED_TRAFFIC:
+            return False  # a candidate's second row would not be one
         known = attempt.ready is not None and attempt.has(
             "engine_done", "server_start", "routes", "engine_config"
         )
@@ -89,7 +93,8 @@ class Lane:
         event = self._take(line, moment, raw)
         mine = line.logger == "vllm" or wrapped.text.startswith("(")
         fits = WRAP_AT_LEAST <= len(wrapped.text) <= WRAP_AT_MOST
-        if self._pending is None and mine and fits and (event is None or event in _LONG_MESSAGES):
+        cut = event is None or event in _LONG_MESSAGES or len(raw) == self.wrapped_at
+        if self._pending is None and mine and fits and cut:
             self._pending = _Pending([wrapped.text], raw, moment, event)
 
     @staticmethod
@@ -110,6 +115,9 @@ class Lane:
         if pending.event in _LONG_MESSAGES:
             self._longer(pending)
             return
+        if pending.event is not None:
+            self._completed(pending)
+            return
         for between in ("", " "):
             line = lines.read(Wrapped(between.join(pending.rows)))
             if line.logger and self._marker(line) is not None:
@@ -122,8 +130,18 @@ class Lane:
         if len(pending.rows) > MAX_ROWS:
             self._pending = None
 
+    def _completed(self, pending: _Pending) -> None:
+        """A marker that was cut at the terminal's edge: what it says with the next row."""
+        self._pending = None
+        found = self._marker(lines.read(Wrapped("".join(pending.rows))))
+        if found is not None and found[0].event == pending.event:
+            self.attempt.correct(found[0], found[1])
+
     def _longer(self, pending: _Pending) -> None:
         """A configuration of many rows: read again with each."""
+        inner = {len(row) for row in pending.rows[1:-1]}
+        if len(pending.rows) > 3 and len(inner) == 1:
+            self.wrapped_at = inner.pop()
         rows = [row + " " if row.endswith((",", ":")) else row for row in pending.rows]
         message = lines.read(Wrapped("".join(rows))).message
         if pending.event == "engine_config":
