@@ -333,6 +333,24 @@ def test_an_expired_watch_and_cut_connections_lose_nothing(api: FakeApi, config:
     assert {"imports", "weights_load"} <= {phase.name for phase in start.phases}
 
 
+def test_a_watch_that_ends_for_good_keeps_what_it_has_shown(api: FakeApi, config: str) -> None:
+    begin(api, "a")
+    begin(api, "b")
+
+    def cluster() -> None:
+        when_watched(api)
+        become_ready(api, "a")
+        time.sleep(1.0)
+        api.deny("watch", "pods")
+        api.end_streams()
+
+    in_background(cluster)
+    a, b = measure(config, timeout_s=60.0)
+    assert a.reached
+    assert b.failure is not None
+    assert "can be watched no longer" in b.failure.text
+
+
 def test_no_pods_are_an_error_that_says_what_to_do(api: FakeApi, config: str) -> None:
     with pytest.raises(TargetError, match="--watch waits for some"):
         measure(config, watch=False)

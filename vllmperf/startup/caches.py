@@ -33,4 +33,4 @@ def fresh(parent: Path | None) -> Path:
     """An empty folder for the caches of one cold start and of the warm ones after it."""
     if parent is not None:
         parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix="vllmperf-caches-", dir=parent))
+    return Path(tempfile.mkdtemp(prefix="vllmperf-caches-", dir=parent)).resolve()

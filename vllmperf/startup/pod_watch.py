@@ -117,10 +117,10 @@ class PodWatch:
     def note(self, text: str) -> None:
         self._known.notes.append(text)
 
-    def give_up(self, text: str) -> None:
-        """It took too long."""
+    def give_up(self, text: str, reason: str) -> None:
+        """It takes too long, or nobody can see it any more."""
         if not self.is_done:
-            self._known.failure = Failure(None, None, text, "timeout")
+            self._known.failure = Failure(None, None, text, reason)
 
     # ---- where it is ----
 

@@ -124,6 +124,12 @@ def wait_for(
             group.take("ADDED", pod, axis.now_ns())
         cause()
         _loop(group, changes, is_mine, expected)
+    except TargetError as error:
+        if not group.pods:
+            raise
+        group.give_up(
+            f"its pod can be watched no longer: {error}", "unwatched"
+        )  # what the others have shown is kept
     except KeyboardInterrupt:
         raise Interrupted(group.starts()) from None
     finally:
@@ -166,7 +172,7 @@ def _loop(group: _Group, changes: _Changes, is_mine: Callable[[Json], bool], exp
             done_s = done_s or time.monotonic()
             if expected is None and time.monotonic() - done_s > NEWCOMERS_S:
                 return
-    group.give_up()
+    group.give_up(f"not ready within {group.settings.timeout_s:g} s")
 
 
 def _is_going(pod: Json) -> bool:
@@ -245,9 +251,9 @@ class _Group:
     def is_reading(self) -> bool:
         return any(pod.is_reading for pod in self.pods.values())
 
-    def give_up(self) -> None:
+    def give_up(self, why: str, reason: str = "timeout") -> None:
         for pod in self.pods.values():
-            pod.give_up(f"not ready within {self.settings.timeout_s:g} s")
+            pod.give_up(why, reason)
         self.tick()
 
     def starts(self, is_open: bool = False) -> list[Start]:
