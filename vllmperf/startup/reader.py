@@ -18,7 +18,7 @@ _BAR = re.compile(r"\d%\||it/s|s/it|row/s|\?B/s")
 _BEHIND_BAR = re.compile(
     r"(?:\([^()]*(?:\([^()]*\))?[^()]*pid=\d+[^()]*\) ?)*(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d "
 )
-_PREFIX = re.compile(r"(?:\([^()\n]*\bpid=\d+[^()\n]*\)\s*)+")
+_PREFIX = re.compile(r"(?:\([^()\n]*\bpid=\d+[^()\n]*\) ?)+")
 MAX_LANES = 64
 QUIET_LINES = 10_000
 
