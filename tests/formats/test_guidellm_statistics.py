@@ -103,3 +103,14 @@ def test_many_crowded_events_give_what_a_plain_walk_over_them_gives(scale):
 def test_every_percentile_of_the_file_is_there():
     assert list(distribution([1.0])["percentiles"]) == list(PERCENTILES)
     assert math.isclose(PERCENTILES["p001"], 0.001)
+
+
+def test_very_many_tokens_are_bundled_and_the_mean_stays():
+    generator = np.random.default_rng(3)
+    starts = generator.random(50) * 9
+    firsts, tokens = starts + 0.1, generator.integers(1, 90, size=50)
+    ends = firsts + 0.01 * tokens
+    ones = np.ones(50)
+    whole, bundled = (token_rate(starts, ends, firsts, tokens, ones, most) for most in (10**6, 500))
+    assert bundled["mean"] == pytest.approx(whole["mean"], rel=0.02)
+    assert bundled["count"] < 500 + 50 + 50 < whole["count"]

@@ -28,6 +28,8 @@ PERCENTILES = {
 }
 MERGED_S = 1e-6
 """Events that follow the first of a group within this time count as one."""
+MOST_EVENTS = 20_000_000
+"""More tokens than these are not told apart in a distribution over time."""
 
 
 def distribution(values: ArrayLike, weights: ArrayLike | None = None) -> dict[str, Any]:
@@ -94,31 +96,39 @@ def request_rate(starts: ArrayLike, ends: ArrayLike) -> dict[str, Any]:
 
 
 def token_rate(
-    starts: ArrayLike, ends: ArrayLike, firsts: ArrayLike, tokens: ArrayLike, at_first: ArrayLike
+    starts: ArrayLike,
+    ends: ArrayLike,
+    firsts: ArrayLike,
+    tokens: ArrayLike,
+    at_first: ArrayLike,
+    most: int = MOST_EVENTS,
 ) -> dict[str, Any]:
     """Tokens per second: `at_first` of them at the first token, the rest spread evenly until the end.
 
-    tokens: output tokens of each request. at_first: 1, or prompt tokens + 1 where the prompt counts too.
+    tokens: output tokens of each request. at_first: 1, or prompt tokens + 1 where the prompt counts too. Of more
+    than `most` tokens several of a request count at the last one's time: the mean stays, the memory too.
     """
     first, end = np.asarray(firsts, dtype=np.float64), np.asarray(ends, dtype=np.float64)
     if not len(first):
         return _nothing()
     later = np.maximum(np.asarray(tokens, dtype=np.int64) - 1, 0)
-    spread = _spread(first, end, later)
+    spread, counts = _spread(first, end, later, max(1, math.ceil(int(later.sum()) / most)))
     edges = [float(np.min(np.asarray(starts, dtype=np.float64))), float(end.max())]
     times = np.concatenate([edges, first, spread])
-    counts = np.concatenate([[0.0, 0.0], np.asarray(at_first, dtype=np.float64), np.ones(len(spread))])
+    counts = np.concatenate([[0.0, 0.0], np.asarray(at_first, dtype=np.float64), counts])
     at, merged = _merged(times, counts)
     return _rates(merged, at)
 
 
-def _spread(first: Floats, end: Floats, later: NDArray[np.int64]) -> Floats:
-    """The times of the tokens after the first, all requests after one another."""
+def _spread(first: Floats, end: Floats, later: NDArray[np.int64], bundle: int) -> tuple[Floats, Floats]:
+    """Times of the tokens after the first and how many come at each, all requests after one another."""
     gap = (end - first) / np.maximum(later, 1)
-    before = np.cumsum(later) - later
-    number = np.arange(int(later.sum())) - np.repeat(before, later) + 1
-    spread: Floats = np.repeat(first, later) + number * np.repeat(gap, later)
-    return spread
+    bundles = -(-later // bundle)
+    before = np.cumsum(bundles) - bundles
+    number = (np.arange(int(bundles.sum())) - np.repeat(before, bundles) + 1) * bundle
+    last = np.minimum(number, np.repeat(later, bundles))
+    times: Floats = np.repeat(first, bundles) + last * np.repeat(gap, bundles)
+    return times, (last - (number - bundle)).astype(np.float64)
 
 
 def _rates(counts: Floats, at: Floats) -> dict[str, Any]:
@@ -132,8 +142,12 @@ def _over_time(values: Floats, at: Floats) -> dict[str, Any]:
 
 def _weighted(values: Floats, lengths: Floats) -> dict[str, Any]:
     """Each different value once, with the time that it lasted in all."""
-    different, which = np.unique(values, return_inverse=True)
-    return distribution(different, np.bincount(which, weights=lengths, minlength=len(different)))
+    if not len(values):
+        return _nothing()
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    firsts = np.flatnonzero(np.diff(ordered, prepend=-math.inf))
+    return distribution(ordered[firsts], np.add.reduceat(lengths[order], firsts))
 
 
 def _merged(times: Floats, values: Floats) -> tuple[Floats, Floats]:

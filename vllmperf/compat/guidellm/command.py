@@ -117,7 +117,7 @@ def _rendered(report: Mapping[str, Any], kind: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Everything that is settled before the first request. unique: prompts that differ."""
+    """Everything that is settled before the first request. described: the report's "request_loader"."""
 
     target: Target
     source: Source
@@ -191,7 +191,7 @@ class Benchmark:
         )  # what is wrong with the data is said before the server is asked
         self._say("Creating backend...")
         target = find(options)
-        _probe(target, options.is_chat)
+        _probe(target)
         self._say(f"Backend openai_http connected to {target.plan.base_url} for model {target.model}.")
         self._say("Creating request loader...")
         self._say(f"Created loader with {source.count} unique requests from {options.data}.\n\n")
@@ -290,9 +290,8 @@ def _counting(options: Options) -> Counting:
     return Counting(*sources)
 
 
-def _probe(target: Target, is_chat: bool) -> None:
+def _probe(target: Target) -> None:
     """One token before the run, as guidellm asks it. TargetError when it does not come."""
-    del is_chat
     item = Item.of_text(PROBE, None, 1)
     once = running.run(
         target, Items([item]), Strategy(type="synchronous"), Limits(1, None, 1), Counting(), None, None
