@@ -15,6 +15,7 @@ from vllmperf.errors import UsageError
 
 if TYPE_CHECKING:
     from vllmperf.model.parameters import FitResult
+    from vllmperf.plan import Plan
 
 SHAPES = "128/128,512/128,128/512,2048/64"
 
@@ -24,7 +25,7 @@ def add(subparsers: Any) -> None:
     command = subparsers.add_parser(
         "fit",
         help="find alpha, beta, gamma and delta of one replica, with intervals",
-        usage="vllmperf fit (--base-url URL --max-num-seqs N | FILE...) [options]",
+        usage="vllmperf fit (--base-url URL [--max-num-seqs N] | FILE...) [options]",
         description="Measure the engine's steps at several loads and fit step = alpha + beta*batch and "
         "TTFT = gamma + delta*prompt tokens. FILE: run files, vLLM result JSON, guidellm benchmarks.json.",
         formatter_class=Help,
@@ -47,7 +48,10 @@ def add(subparsers: Any) -> None:
         help="sent with every request",
     )
     option(
-        "--max-num-seqs", type=int, metavar="N", help="most sequences in a step, as the server was started"
+        "--max-num-seqs",
+        type=int,
+        metavar="N",
+        help="most sequences in a step, as the server was started (read from its /server_info where it has one)",
     )
     option("--shapes", default=SHAPES, metavar="IN/OUT,...", help="prompt and output tokens of the runs")
     option("--budget", type=duration, default="5m", metavar="T", help="time for all runs")
@@ -55,13 +59,15 @@ def add(subparsers: Any) -> None:
     option("--output-dir", type=Path, metavar="DIR", help="keep the run files here")
     option("--json", action="store_true", help="print the result as JSON")
     option("--plot", type=Path, metavar="FILE", help="draw steps against batch (PNG, SVG, PDF)")
+    option("--ttft", type=float, metavar="MS", help="target for the printed ConfigMap (with --itl)")
+    option("--itl", type=float, metavar="MS", help="target for the printed ConfigMap (with --ttft)")
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure or read, fit, print."""
     _check(args)
-    result = _from_files(args) if args.files else _from_server(args)
+    result, model = _from_files(args) if args.files else _from_server(args)
     if args.plot:
         from vllmperf.report.fit import plot
 
@@ -71,45 +77,74 @@ def run(args: argparse.Namespace) -> int:
     else:
         from vllmperf.report.fit import show
 
-        show(result)
+        show(result, model=model, ttft_ms=args.ttft, itl_ms=args.itl)
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
     if bool(args.files) == bool(args.base_url):
         raise UsageError("give either --base-url of a server or the FILEs of runs")
-    if args.base_url and (args.max_num_seqs is None or args.max_num_seqs < 2):
-        raise UsageError("--max-num-seqs is missing: give the server's own setting (2 or more)")
-    if args.plot and not args.plot.parent.is_dir():
-        raise UsageError(f"--plot {args.plot}: there is no folder {args.plot.parent}")
+    if args.max_num_seqs is not None and args.max_num_seqs < 2:
+        raise UsageError(f"--max-num-seqs is {args.max_num_seqs}: a fit needs 2 or more")
+    if (args.ttft is None) != (args.itl is None):
+        raise UsageError("--ttft and --itl go together: the queueing model takes both targets or none")
+    if args.plot and not args.plot.absolute().parent.is_dir():
+        raise UsageError(f"--plot {args.plot}: there is no folder {args.plot.absolute().parent}")
     try:
         import scipy  # noqa: F401
     except ImportError:
         raise UsageError("fit needs scipy: pip install 'vllmperf[model]'") from None
 
 
-def _from_server(args: argparse.Namespace) -> FitResult:
+def _from_server(args: argparse.Namespace) -> tuple[FitResult, str]:
+    from vllmperf.load.ask import first_model
     from vllmperf.model.arrivals import arrivals
     from vllmperf.model.campaign import carry_out, run_seconds, shapes_of, spots
     from vllmperf.model.law import fit_runs, measured
+    from vllmperf.plan import Plan
     from vllmperf.record.reader import read
 
-    planned = spots(args.max_num_seqs, shapes_of(args.shapes))
+    settings: dict[str, Any] = {
+        "headers": dict(args.header),
+        "api_key": os.environ.get("OPENAI_API_KEY") or None,
+    }
+    plan = Plan(base_url=args.base_url, num_prompts=1, **settings)
+    model = args.model or first_model(plan)
+    planned = spots(_max_num_seqs(args, plan), shapes_of(args.shapes))
     each_s = run_seconds(planned, args.budget)
-    settings = {"url": args.base_url, "model": args.model, "headers": dict(args.header)}
     with tempfile.TemporaryDirectory(prefix="vllmperf-fit-") as temporary:
         folder = args.output_dir or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        done = carry_out(settings, planned, each_s, folder, args.seed, _tell)
-        return fit_runs(
-            [
-                measured(spot.label, arrivals(read(path, texts=False)), spot.held_out, spot.concurrency)
-                for spot, path in done
-            ]
+        every = {"url": args.base_url, "model": model, **settings}
+        done = carry_out(every, planned, each_s, folder, args.seed, _tell)
+        runs = [
+            measured(
+                one.spot.label,
+                arrivals(read(one.path, texts=False)),
+                one.spot.held_out,
+                one.spot.concurrency,
+                one.server_running,
+            )
+            for one in done
+        ]
+        return fit_runs(runs), model
+
+
+def _max_num_seqs(args: argparse.Namespace, plan: Plan) -> int:
+    from vllmperf.model.server_settings import max_num_seqs
+
+    found = args.max_num_seqs or max_num_seqs(plan)
+    if found is None:
+        raise UsageError(
+            "the server does not say its --max-num-seqs (/server_info needs VLLM_SERVER_DEV_MODE=1): "
+            "give it as --max-num-seqs N"
         )
+    if found < 2:
+        raise UsageError(f"the server serves {found} at a time: alpha and beta need 2 or more")
+    return int(found)
 
 
-def _from_files(args: argparse.Namespace) -> FitResult:
+def _from_files(args: argparse.Namespace) -> tuple[FitResult, str | None]:
     from vllmperf.model.arrivals import arrivals
     from vllmperf.model.law import fit_runs, measured
     from vllmperf.model.means import fit_means, read_means
@@ -118,19 +153,18 @@ def _from_files(args: argparse.Namespace) -> FitResult:
     recorded = [_is_run_file(path) for path in args.files]
     if all(recorded):
         recordings = [read(path, texts=False) for path in args.files]
-        return fit_runs(
-            [
-                measured(path.name, arrivals(one), concurrency=one.plan.get("max_concurrency"))
-                for path, one in zip(args.files, recordings, strict=True)
-            ]
-        )
+        runs = [
+            measured(path.name, arrivals(one), concurrency=one.plan.get("max_concurrency"))
+            for path, one in zip(args.files, recordings, strict=True)
+        ]
+        return fit_runs(runs), recordings[0].plan.get("model")
     if any(recorded):
         raise UsageError("run files and result files of other tools cannot be fitted together: give one kind")
     batches = _batches(args)
     means = [
         mean for path, batch in zip(args.files, batches, strict=True) for mean in read_means(path, batch)
     ]
-    return fit_means(means)
+    return fit_means(means), None
 
 
 def _batches(args: argparse.Namespace) -> list[float | None]:

@@ -18,6 +18,9 @@ another's prompt is read, and the batch hardly varies."""
 LEAST_RUN_S = 2.0
 LEAST_COUNT = 5
 HOLD_OUT = 0.75
+WARM_UP_SHARE = 0.25
+"""Of the time of a usual run: for one at the most streams before all others, which is not used. A server that has just
+started still compiles, captures graphs and fills caches."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,22 @@ def spots(most: int, shapes: Sequence[Shape]) -> tuple[Spot, ...]:
 
 def run_seconds(planned: Sequence[Spot], budget_s: float) -> float:
     """Of a usual run. Raises UsageError when the budget is too small for all."""
-    each = budget_s / sum(spot.share for spot in planned)
+    total = WARM_UP_SHARE + sum(spot.share for spot in planned)
+    each = budget_s / total
     if each < LEAST_RUN_S:
-        least = LEAST_RUN_S * sum(spot.share for spot in planned)
         raise UsageError(
-            f"--budget {budget_s:g} s is too short for {len(planned)} runs: give {least:.0f}s or more"
+            f"--budget {budget_s:g} s is too short for {len(planned)} runs: give {LEAST_RUN_S * total:.0f}s or more"
         )
     return each
+
+
+@dataclass(frozen=True)
+class Done:
+    """A spot that was run, its run file, and how many requests the server said were running."""
+
+    spot: Spot
+    path: Path
+    server_running: float | None
 
 
 def carry_out(
@@ -91,33 +103,47 @@ def carry_out(
     folder: Path,
     seed: int = 0,
     tell: Callable[[str], None] = lambda _: None,
-) -> list[tuple[Spot, Path]]:
-    """Run every spot in an order drawn by `seed` and give its run file. settings: arguments of vllmperf.bench.
+) -> list[Done]:
+    """Run every spot in an order drawn by `seed`. settings: arguments of vllmperf.bench.
 
     The order is mixed so that a server that grows slower or faster does not look like a law. Each run has prompts of
     its own: a prefix cache would answer a second time.
     """
-    from vllmperf.api import bench
+    from vllmperf.plan import Plan
+    from vllmperf.scrape.running import Running
 
+    target = {name: value for name, value in settings.items() if name not in ("url", "concurrency")}
+    plan = Plan(base_url=settings["url"], num_prompts=1, **target)
     order = list(enumerate(planned))
     random.Random(seed).shuffle(order)
-    done: dict[int, Path] = {}
+    most = max(planned, key=lambda spot: spot.concurrency)
+    tell(f"warm-up: {most.label}, {each_s * WARM_UP_SHARE:.0f} s")
+    _run(settings, most, each_s * WARM_UP_SHARE, folder / "warm-up.vllmperf", seed * 1000 + 999)
+    done: dict[int, Done] = {}
     for count, (place, spot) in enumerate(order, start=1):
         tell(f"run {count} of {len(order)}: {spot.label}, {each_s * spot.share:.0f} s")
-        path = (
-            folder
-            / f"fit-{place:02d}-{spot.concurrency}x{spot.shape.input_tokens}-{spot.shape.output_tokens}.vllmperf"
-        )
-        bench(
-            concurrency=spot.concurrency,
-            duration=each_s * spot.share,
-            input_len=spot.shape.input_tokens,
-            output_len=spot.shape.output_tokens,
-            random_range_ratio=SPREAD,
-            seed=seed * 1000 + place,
-            label=spot.label,
-            record=path,
-            **settings,
-        )
-        done[place] = path
-    return [(spot, done[place]) for place, spot in enumerate(planned)]
+        shape = f"{spot.shape.input_tokens}-{spot.shape.output_tokens}"
+        path = folder / f"fit-{place:02d}-{spot.concurrency}x{shape}.vllmperf"
+        with Running(plan) as running:
+            _run(settings, spot, each_s * spot.share, path, seed * 1000 + place)
+        done[place] = Done(spot, path, running.mean)
+    return [done[place] for place in range(len(planned))]
+
+
+def _run(settings: dict[str, Any], spot: Spot, seconds: float, path: Path, seed: int) -> None:
+    from vllmperf.api import bench
+
+    path.unlink(missing_ok=True)
+    made = bench(
+        concurrency=spot.concurrency,
+        duration=seconds,
+        input_len=spot.shape.input_tokens,
+        output_len=spot.shape.output_tokens,
+        random_range_ratio=SPREAD,
+        seed=seed,
+        label=spot.label,
+        record=path,
+        **settings,
+    )
+    if made.recording.state == "interrupted":
+        raise KeyboardInterrupt

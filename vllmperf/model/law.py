@@ -11,19 +11,22 @@ from numpy.typing import NDArray
 
 from vllmperf.errors import UsageError
 from vllmperf.model.arrivals import Arrivals
-from vllmperf.model.parameters import UNKNOWN, FitResult, Parameter, Point, Quality
+from vllmperf.model.crosscheck import InFlight, contradiction, in_flight
+from vllmperf.model.doubts import doubts, held_up
+from vllmperf.model.parameters import THREE, UNKNOWN, FitResult, Parameter, Point, Quality
 from vllmperf.model.prefill import alone, prompt_law, step_law
 from vllmperf.model.regression import Fit, Floats, fit
+from vllmperf.model.steady import settled
 from vllmperf.model.steps import Steps, steps
 from vllmperf.model.stretches import decode_stretches
+from vllmperf.model.three_parameter import three_parameter_law
 from vllmperf.model.windows import window_means
 
 REGULAR = 0.97
 """Below this share of tokens that came one step after the last, steps count as not told apart."""
 MULTIPLE = 0.02
-BENT_P, BENT_SIZE = 0.01, 0.01
-"""A law is called bent when the test says so and a batch lies off by more than 1 % too."""
-CONDITION = 30.0
+
+NOT_KNOWN = InFlight(None, None)
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,20 @@ class Measured:
     steps: Steps | None
     why_not: str | None = None
     held_out: bool = False
+    in_flight: InFlight = NOT_KNOWN
+    server_running: float | None = None  # mean of the server's own gauge, when it could be read
+    unsettled: int = 0  # steps at the start that are not used
 
 
 def measured(
-    label: str, arrivals: Arrivals, held_out: bool = False, concurrency: int | None = None
+    label: str,
+    arrivals: Arrivals,
+    held_out: bool = False,
+    concurrency: int | None = None,
+    server_running: float | None = None,
 ) -> Measured:
     """Look for the steps of a run."""
-    found, why = steps(arrivals), None
+    (found, unsettled), why = settled(steps(arrivals)), None
     if arrivals.multiple > MULTIPLE:
         why = f"{arrivals.multiple:.0%} of its chunks carry several tokens"
     elif found.regular < REGULAR:
@@ -58,6 +68,9 @@ def measured(
         steps=None if why else found,
         why_not=why,
         held_out=held_out,
+        in_flight=in_flight(arrivals),
+        server_running=server_running,
+        unsettled=unsettled,
     )
 
 
@@ -76,7 +89,15 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
         warnings.append(
             f"gamma and delta are not known: {prompt_warning}; add runs at concurrency 1 of two prompt lengths"
         )
-    warnings += _doubts(decode, batch)
+    three, three_warning = _try(lambda: three_parameter_law([r.steps for r in used if r.steps]))
+    if three_warning and any(run.steps for run in used):
+        warnings.append(f"the three-parameter form is not known: {three_warning}; add runs of other shapes")
+    warnings += doubts(decode, batch, step_ms, count)
+    warnings += held_up([r.steps for r in used if r.steps], _most_wanted(used))
+    warnings += [
+        told for run in runs if (told := contradiction(run.label, run.in_flight, run.server_running))
+    ]
+    warnings += _unsettled(used)
     parameters = {
         "alpha": _parameter(decode, 0),
         "beta": _parameter(decode, 1),
@@ -94,6 +115,7 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
         valid_input_tokens=_range(used),
         warnings=tuple(warnings),
         covariance_alpha_beta=_covariance(decode),
+        three_parameter=_three(three),
         residuals=tuple(zip(batch.tolist(), step_ms.tolist(), decode.residual.tolist(), strict=True)),
     )
 
@@ -148,33 +170,20 @@ def _try(make: Callable[[], Fit]) -> tuple[Fit | None, str | None]:
         return None, str(error)
 
 
-def _doubts(decode: Fit, batch: Floats) -> list[str]:
-    found = []
-    if decode.condition > CONDITION:
-        found.append(
-            f"alpha and beta are hardly told apart (condition number {decode.condition:.0f}): "
-            "add a run at a concurrency far from the others"
-        )
-    bent = _bend(decode, batch)
-    if decode.lack_of_fit_p is not None and decode.lack_of_fit_p < BENT_P and abs(bent[1]) > BENT_SIZE:
-        found.append(
-            f"the law is not a straight line (lack of fit p = {decode.lack_of_fit_p:.1g}): at batch {bent[0]:g} "
-            f"steps take {bent[1]:+.1%} of what it says; graph sizes or a change of regime do that"
-        )
-    if decode.values[1] <= 0:
-        found.append("beta is not above 0: a larger batch did not make steps longer in these runs")
-    return found
+def _most_wanted(runs: Sequence[Measured]) -> int | None:
+    return max((run.concurrency for run in runs if run.concurrency), default=None)
 
 
-def _bend(decode: Fit, batch: Floats) -> tuple[float, float]:
-    """The batch whose mean lies furthest off the line, and by what share; batches with little weight left aside."""
-    sizes, place = np.unique(batch, return_inverse=True)
-    weight = np.bincount(place, decode.weight)
-    off = np.bincount(place, decode.weight * decode.residual) / weight
-    share = off / (decode.values[0] + decode.values[1] * sizes)
-    clear = np.abs(off) * np.sqrt(weight) > 3
-    worst = int(np.argmax(np.where(clear, np.abs(share), 0)))
-    return float(sizes[worst]), float(share[worst])
+def _unsettled(runs: Sequence[Measured]) -> list[str]:
+    return [
+        f"{run.label}: its first {run.unsettled:,} of {len(run.steps):,} steps took another time and are not used"
+        for run in runs
+        if run.steps and run.unsettled
+    ]
+
+
+def _three(found: Fit | None) -> dict[str, Parameter]:
+    return {name: _parameter(found, place) for place, name in enumerate(THREE)} if found else {}
 
 
 def _parameter(found: Fit | None, place: int) -> Parameter:
@@ -201,6 +210,9 @@ def _point(run: Measured, parameters: dict[str, Parameter]) -> Point:
         steps=len(run.steps) if run.steps else int(decoded.sum()),
         method="steps" if run.steps else "windows",
         held_out=run.held_out,
+        in_flight=run.in_flight.counted,
+        in_flight_by_little=run.in_flight.little,
+        in_flight_by_server=run.server_running,
     )
 
 

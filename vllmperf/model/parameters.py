@@ -18,6 +18,13 @@ MEANINGS = {
 """Unit and meaning. alpha to delta are those of WVA's model analyzer: ITL = alpha + beta*batch and, at batch 1,
 TTFT less queueing = gamma + delta*prompt tokens."""
 
+THREE = {
+    "alpha": ("ms", "time of a step, whatever it holds"),
+    "beta": ("ms/token", "and for each token that it computes, of prompts and outputs"),
+    "gamma": ("ms/token", "and for each token that it looks back on"),
+}
+"""Of the newer published form with three parameters."""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -46,6 +53,11 @@ class Point:
     steps: int
     method: str  # "steps" or "windows"
     held_out: bool = False
+    in_flight: float | None = (
+        None  # of the middle of the run: from the requests' times, by Little's law, by /metrics
+    )
+    in_flight_by_little: float | None = None
+    in_flight_by_server: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,8 @@ class FitResult:
     valid_input_tokens: tuple[float, float] | None
     warnings: tuple[str, ...] = ()
     covariance_alpha_beta: tuple[tuple[float, float], tuple[float, float]] | None = None
+    three_parameter: dict[str, Parameter] = field(default_factory=dict)
+    """By the names of THREE; empty when the runs do not tell."""
     residuals: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
     """(batch, step in ms, residual in ms) of each measurement, for the plot."""
 
@@ -79,7 +93,13 @@ class FitResult:
         """The object that `--json` prints; docs/fit.md has its schema."""
         return {
             "schema": SCHEMA,
-            "parameters": {name: _parameter(name, value) for name, value in self.parameters.items()},
+            "parameters": {
+                name: _parameter(MEANINGS[name][0], value) for name, value in self.parameters.items()
+            },
+            "three_parameter": {
+                name: _parameter(THREE[name][0], value) for name, value in self.three_parameter.items()
+            }
+            or None,
             "fit": dict(vars(self.quality)),
             "valid": {
                 "batch": list(self.valid_batch),
@@ -90,10 +110,10 @@ class FitResult:
         }
 
 
-def _parameter(name: str, parameter: Parameter) -> dict[str, Any]:
+def _parameter(unit: str, parameter: Parameter) -> dict[str, Any]:
     return {
         "value": parameter.value,
-        "unit": MEANINGS[name][0],
+        "unit": unit,
         "ci95": None if parameter.low is None else [parameter.low, parameter.high],
     }
 
@@ -110,3 +130,31 @@ def perf_parms(parameters: dict[str, Parameter]) -> str:
         f"  decodeParms:\n    alpha: {text('alpha')}\n    beta: {text('beta')}\n"
         f"  prefillParms:\n    gamma: {text('gamma')}\n    delta: {text('delta')}\n"
     )
+
+
+def queueing_config(model: str | None, ttft_ms: float | None = None, itl_ms: float | None = None) -> str:
+    """The ConfigMap that switches the queueing model of WVA since 2026-02 on, which learns its three parameters itself.
+
+    Both targets or none: WVA refuses one alone. Source: deploy/configmap-queueing-model.yaml of that project.
+    """
+    both = ttft_ms is not None and itl_ms is not None
+    targets = f"    targetTTFT: {ttft_ms:g}\n    targetITL: {itl_ms:g}\n" if both else ""
+    return (
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: wva-queueing-model-config\n"
+        "  namespace: workload-variant-autoscaler-system\ndata:\n"
+        "  default: |\n    sloMultiplier: 3.0\n    tuningEnabled: true\n"
+        f'  measured: |\n    model_id: "{model or "MODEL"}"\n    namespace: "NAMESPACE"\n{targets}'
+    )
+
+
+def inferred_targets(
+    three: dict[str, Parameter], input_tokens: float, output_tokens: float, multiplier: float = 3.0
+) -> tuple[float, float] | None:
+    """(TTFT, ITL) in ms that WVA infers at its sloMultiplier for requests of this shape, from the three parameters."""
+    values = [three[name].value for name in THREE if name in three]
+    if len(values) < len(THREE) or any(value is None for value in values):
+        return None
+    alpha, beta, gamma = (float(value or 0.0) for value in values)
+    ttft = multiplier * alpha + (beta + gamma) * input_tokens
+    itl = multiplier * alpha + beta + gamma * (input_tokens + (output_tokens + 1) / 2)
+    return ttft, itl

@@ -1,0 +1,1 @@
+"""What a server says of itself at /metrics, while a run goes."""

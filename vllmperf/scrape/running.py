@@ -1,0 +1,70 @@
+"""How many requests the server itself says are running, watched while a run goes."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+from vllmperf.errors import TargetError
+from vllmperf.load import ask
+from vllmperf.plan import Plan
+
+RUNNING = "vllm:num_requests_running"
+EVERY_S = 0.5
+LEAST_SAMPLES = 4
+
+
+def gauge(text: str, name: str) -> float | None:
+    """The sum of a gauge over its labels (engines, models); None when the page does not have it.
+
+    text: Prometheus' text format, https://prometheus.io/docs/instrumenting/exposition_formats/. ValueError when it is none.
+    """
+    from prometheus_client.parser import text_string_to_metric_families
+
+    found = [
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name
+    ]
+    return float(sum(found)) if found else None
+
+
+class Running:
+    """Asks for the gauge twice a second, from a thread of its own, as long as it is entered.
+
+    `mean` is None when the page could not be read, or not often enough.
+    """
+
+    def __init__(self, plan: Plan, every_s: float = EVERY_S) -> None:
+        self._plan, self._every_s = plan, every_s
+        self._samples: list[float] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="metrics", daemon=True)
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(timeout=ask.ANSWER_S)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._every_s):
+            try:
+                value = gauge(ask.get(self._plan, "/metrics").decode(errors="replace"), RUNNING)
+            except (TargetError, ValueError, ImportError):
+                return  # no metrics, or no reader for them: there is nothing to compare with
+            if value is None:
+                return
+            self._samples.append(value)
+
+    @property
+    def mean(self) -> float | None:
+        """Over the middle of the run: its first and last eighth are ramp and drain."""
+        edge = len(self._samples) // 8
+        kept = self._samples[edge : len(self._samples) - edge]
+        return sum(kept) / len(kept) if len(kept) >= LEAST_SAMPLES else None
