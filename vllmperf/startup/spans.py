@@ -37,6 +37,7 @@ _PROFILED = (
 )
 _SIZED = ("kv_tokens", "concurrency", "blocks", "gpu_blocks", "cpu_blocks")
 _WARMED = ("autotune_end", "kernel_warmup", "kernel_warmup_end", "jit_monitor")
+_WARMS = ("autotune_start", "autotune_end", "kernel_warmup", "kernel_warmup_end", "deep_gemm_bar")
 
 
 def spans(
@@ -107,9 +108,11 @@ class _Builder:
             return []
         return [Phase(name, start, end, "log", self.resolution_s, **more)]  # type: ignore[arg-type]
 
-    def _began(self, events: tuple[str, ...], key: Key | None, floor: int | None) -> int | None:
+    def _began(
+        self, events: tuple[str, ...], key: Key | None, floor: int | None, rounded_s: float = 0.0
+    ) -> int | None:
         """Where a phase begins that only tells how long it took: with the first rank, but not before the phase in
-        front of it ended."""
+        front of it ended. rounded_s: how far its number may be off."""
         found = [
             pair for event in events for pair in self.at.get(event, ()) if key in (None, pair[1].process)
         ]
@@ -119,7 +122,8 @@ class _Builder:
         start = min(starts, default=None)
         if start is None or floor is None:
             return start
-        near = start - floor <= 1.5 * self.resolution_s * NS_PER_S  # the stamps cannot tell such a gap
+        # The stamps and the number cannot tell such a gap.
+        near = start - floor <= (1.5 * self.resolution_s + rounded_s) * NS_PER_S
         return floor if near else start
 
     # --- the phases
@@ -223,13 +227,17 @@ class _Builder:
     def _capture(self, key: Key | None, sized: int | None) -> list[Phase]:
         captured = self.last("captured", key=key)
         seconds = self._reported("captured", key=key)
+        warmed = self.last("autotune_end", "kernel_warmup_end", key=key)
+        floor = max((t for t in (sized, warmed) if t is not None), default=None)
         began = self.first("capture_start", key=key)
-        start = began if began is not None else self._began(("captured",), key, sized)
+        # Told in whole seconds.
+        start = began if began is not None else self._began(("captured",), key, floor, rounded_s=0.5)
         out = self._phase("graph_capture", start, captured, reported_s=seconds)
-        tuned = self.last(*_WARMED, key=key)
-        if tuned is not None and start is not None:
+        if self.attempt.has(*_WARMS):
             begun = self.first("autotune_start", "kernel_warmup", key=key)
-            out += self._phase("kernel_warmup", begun if begun is not None else sized, min(tuned, start))
+            ended = warmed if warmed is not None else start
+            ended = ended if ended is not None else self.last("jit_monitor", key=key)
+            out += self._phase("kernel_warmup", begun if begun is not None else sized, ended)
         return out
 
     def _end(self, ready_ns: int | None) -> list[Phase]:
