@@ -219,6 +219,7 @@ class Recorder(BaseHTTPRequestHandler):
     """Answers like a server and keeps what it was asked."""
 
     asked = None  # a list, set for each server
+    good_for = 10**9  # requests until it only fails
 
     def do_GET(self):
         self.asked.append((self.path, dict(self.headers), None))
@@ -227,6 +228,9 @@ class Recorder(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append((self.path, dict(self.headers), body))
+        if len(self.asked) > self.good_for:
+            self.send_error(503)
+            return
         delta = {"delta": {"content": "a"}} if "chat" in self.path else {"text": "a"}
         events = [
             {"choices": [delta]},
@@ -246,13 +250,21 @@ class Recorder(BaseHTTPRequestHandler):
         pass
 
 
+class Quiet(ThreadingHTTPServer):
+    """Says nothing when a client goes away."""
+
+    def handle_error(self, *_):
+        pass
+
+
 @pytest.fixture
 def recorder():
     asked = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Own", (Recorder,), {"asked": asked}))
+    own = type("Own", (Recorder,), {"asked": asked})
+    server = Quiet(("127.0.0.1", 0), own)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
+    yield f"http://127.0.0.1:{server.server_port}", asked, own
     server.shutdown()
     thread.join()
     server.server_close()
@@ -262,7 +274,7 @@ ONCE = "--rate-type synchronous --max-requests 1 --disable-progress --disable-co
 
 
 def test_completions_carry_guidellms_fields(tmp_path, recorder):
-    url, asked = recorder
+    url, asked, _ = recorder
     assert vllmperf(words(url + "/v1/", ONCE, tmp_path / "a.json")) == 0
     assert [path for path, _, _ in asked] == ["/v1/models", "/v1/completions", "/v1/completions"]
     body = asked[-1][2]
@@ -280,7 +292,7 @@ def test_completions_carry_guidellms_fields(tmp_path, recorder):
 
 
 def test_chat_and_headers_and_more_of_the_body(tmp_path, recorder, monkeypatch):
-    url, asked = recorder
+    url, asked, _ = recorder
     monkeypatch.setenv("GUIDELLM__PREFERRED_ROUTE", "chat_completions")
     monkeypatch.setenv("GUIDELLM__OPENAI__API_KEY", "sk-secret")
     arguments = {"headers": {"x-team": "a"}, "extra_body": {"temperature": 0}, "remove_from_body": ["stop"]}
@@ -304,7 +316,7 @@ def test_chat_and_headers_and_more_of_the_body(tmp_path, recorder, monkeypatch):
 def test_without_a_length_the_most_is_the_environments_and_the_answer_may_end(
     tmp_path, recorder, monkeypatch
 ):
-    url, asked = recorder
+    url, asked, _ = recorder
     monkeypatch.setenv("GUIDELLM__OPENAI__MAX_OUTPUT_TOKENS", "77")
     (tmp_path / "p.txt").write_text("hello\n")
     assert vllmperf(words(url, ONCE, tmp_path / "a.json", str(tmp_path / "p.txt"))) == 0
@@ -326,6 +338,22 @@ def test_failed_requests_are_errored_rows_and_the_exit_code_stays_0(tmp_path):
     assert found["request_totals"]["errored"] >= 3
     assert found["requests"]["errored"][0]["error"].startswith("http_error 500")
     assert found["requests"]["errored"][0]["output_tokens"] == 0
+
+
+def test_a_server_that_is_gone_does_not_fill_the_report_for_the_rest_of_the_time(tmp_path, recorder, capsys):
+    url, _, own = recorder
+    began = time.monotonic()
+    own.good_for = 20
+    more = (
+        "--profile kind=concurrent,streams=4 --max-seconds 100 --disable-progress --disable-console-outputs"
+    )
+    assert vllmperf(words(url, more, tmp_path / "a.json")) == 1
+    said = capsys.readouterr().err
+    assert "given up after 1000 failed requests in a row, the last: http_error 503" in said
+    found = only(guidellm_file.load(tmp_path / "a.json"))
+    assert found["request_totals"]["errored"] >= 1000
+    assert found["request_totals"]["successful"] > 0
+    assert time.monotonic() - began < 80
 
 
 def test_no_server_is_exit_code_3_with_one_line(tmp_path, capsys):
@@ -351,6 +379,7 @@ def test_a_model_that_the_server_has_not_is_exit_code_3(tmp_path, capsys):
         ('--rate-type synchronous --backend-args {"extra_query":{"a":1}}', "extra_query"),
         ("--rate-type synchronous --output-path out.xlsx", "out.xlsx"),
         ("--rate-type synchronous --data hub/set", "hub/set"),
+        ("--rate-type synchronous --data turns=2,prompt_tokens=4,output_tokens=4", "turns is not known"),
         ("--rate-type synchronous --unknown-flag 1", "--unknown-flag"),
     ],
 )

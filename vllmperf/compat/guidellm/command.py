@@ -20,7 +20,7 @@ from vllmperf.compat.guidellm.console import Console
 from vllmperf.compat.guidellm.counted import Counted, kept
 from vllmperf.compat.guidellm.options import Options
 from vllmperf.compat.guidellm.profiles import Profile, Strategy, profile
-from vllmperf.compat.guidellm.progress import Box, Figures, Running
+from vllmperf.compat.guidellm.progress import MOST_FAILED, Box, Figures, Running
 from vllmperf.compat.guidellm.running import Counting, Limits, Outcome
 from vllmperf.compat.guidellm.settings import settings
 from vllmperf.compat.guidellm.source import Item, Items, Source
@@ -145,10 +145,10 @@ class Benchmark:
             guidellm_file.check_writable(self._place[0])
         self._console = Console()
         self._run_id = str(uuid.uuid4())
-        self._interrupted = False
+        self._interrupted = self._gave_up = False
 
     def run(self) -> int:
-        """The exit code: 0, 1 when no request succeeded, 130 when interrupted."""
+        """The exit code: 0, or 130 when interrupted. Raises CheckError when no request succeeded."""
         loaded = self._load()
         found = self._all(loaded)
         report = {"benchmarks": [sampled(one, self._options.output_sampling) for one in found]}
@@ -165,11 +165,13 @@ class Benchmark:
     def _code(self, found: Sequence[Mapping[str, Any]]) -> int:
         if self._interrupted:
             return INTERRUPTED
-        if any(one["request_totals"]["successful"] for one in found):
-            return 0
         errors = [row["error"] for one in found for row in one["requests"]["errored"]]
-        why = f"; the first error: {errors[0]}" if errors else ": --max-seconds is shorter than one request"
-        raise CheckError(f"no request succeeded{why}")
+        if self._gave_up:
+            raise CheckError(f"given up after {MOST_FAILED} failed requests in a row, the last: {errors[-1]}")
+        if not any(one["request_totals"]["successful"] for one in found):
+            why = f"the first error: {errors[0]}" if errors else "--max-seconds is shorter than one request"
+            raise CheckError(f"no request succeeded; {why}")
+        return 0
 
     def _say(self, text: str) -> None:
         if not self._options.disable_progress:
@@ -221,7 +223,7 @@ class Benchmark:
                 box.begin(self._profile)
             for number, strategy in enumerate(_growing(self._profile)):
                 found.append(self._one(loaded, number, strategy, box))
-                if self._interrupted:
+                if self._interrupted or self._gave_up:
                     break
             if box is not None:
                 box.end()
@@ -240,6 +242,7 @@ class Benchmark:
             loaded.target, loaded.source, strategy, loaded.limits, loaded.counting, show, running_figures.take
         )
         self._interrupted = outcome.interrupted
+        self._gave_up = running_figures.failed_in_row >= MOST_FAILED
         found = self._entry(loaded, number, strategy, outcome, {"start_time": began, "end_time": time.time()})
         self._profile.measured(
             found["metrics"]["requests_per_second"]["successful"]["mean"],

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Group
 from rich.live import Live
 from rich.panel import Panel
@@ -32,6 +33,9 @@ from vllmperf.load.progress import Snapshot
 PARTS = 1000
 """A benchmark is so many steps of the bars."""
 WIDTH = 12
+MOST_FAILED = 1000
+"""A server that is gone refuses thousands of requests a second: after so many in a row a run is given up."""
+COMPLETED, CUT = (_engine.OUTCOMES.index(name) for name in ("completed", "incomplete"))
 STATES = {"pending": INFO, "running": PROGRESS, "complete": SUCCESS}
 
 
@@ -118,6 +122,8 @@ def _line(label: str, *figures: str) -> str:
 class Running:
     """Sums up what has ended so far."""
 
+    failed_in_row = 0
+
     def __init__(self) -> None:
         self._dtype = np.dtype(_engine.RECORD_DTYPE)
         self._sums = dict.fromkeys(("n", "latency", "ttft", "prompt", "output", "span", "gaps", "late"), 0.0)
@@ -125,12 +131,12 @@ class Running:
         self.in_flight = 0
 
     def take(self, batch: _engine.Batch, counters: _engine.Counters) -> bool:
-        """Count a batch; never ends the run."""
+        """Count a batch. True when so many requests in a row have failed that nothing more is to come of it."""
         records = np.frombuffer(batch["records"], dtype=self._dtype)
         self.in_flight = counters["in_flight"]
-        completed = _engine.OUTCOMES.index("completed")
-        done = records[(records["outcome"] == completed) & (records["first_token_ns"] != _engine.NONE)]
-        self._failed += int((records["outcome"] > 1).sum())
+        done = records[(records["outcome"] == COMPLETED) & (records["first_token_ns"] != _engine.NONE)]
+        ended = records["outcome"][records["outcome"] != CUT]  # what we cut off ourselves says nothing
+        self._count_failed(ended != COMPLETED)
         sums = self._sums
         sums["n"] += len(done)
         sums["latency"] += float((done["end_ns"] - done["sent_ns"]).sum())
@@ -141,7 +147,14 @@ class Running:
         sums["gaps"] += float(np.maximum(done["output_tokens"] - 1, 0).sum())
         timed = done["scheduled_ns"] != _engine.NONE
         sums["late"] += float((done["sent_ns"] - done["scheduled_ns"])[timed].sum())
-        return False
+        return self.failed_in_row >= MOST_FAILED
+
+    def _count_failed(self, failed: NDArray[np.bool_]) -> None:
+        self._failed += int(failed.sum())
+        good = np.flatnonzero(~failed)
+        self.failed_in_row = (
+            len(failed) - 1 - int(good[-1]) if len(good) else self.failed_in_row + len(failed)
+        )
 
     def figures(self, elapsed_s: float) -> Figures:
         """As things stand."""

@@ -17,6 +17,7 @@ from vllmperf.errors import UsageError
 from vllmperf.load.tokenizer import Tokenizer
 from vllmperf.load.workload import SAFE_IDS, WORDS, Circle
 
+PATH_MAX = 4096
 FILES = (".config", ".yaml", ".yml")
 SPREAD = 5
 """Without bounds lengths lie within so many standard deviations."""
@@ -64,7 +65,9 @@ def is_synthetic(data: str) -> bool:
     """Whether --data describes data instead of naming them."""
     text = data.strip()
     begins = (*[name + "=" for name in NAMES], LATER)
-    return text.startswith(("{", *begins)) or text.endswith(FILES)
+    is_file = len(text) < PATH_MAX and Path(text).is_file()
+    is_said = text.startswith(("{", *begins)) or text.count("=") > 1
+    return text.endswith(FILES) or (is_said and not is_file)
 
 
 def shape(data: str) -> Shape:
