@@ -13,4 +13,4 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 def run(args: argparse.Namespace) -> int:
     from vllmperf.compat.guidellm.command import main
 
-    return main(args.words)
+    return main(args.words, "vllmperf guidellm")

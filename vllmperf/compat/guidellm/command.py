@@ -32,21 +32,25 @@ from vllmperf.load.progress import Snapshot
 
 INTERRUPTED = 130
 USAGE = """\
+usage: {prog} COMMAND …
+
 guidellm 0.2/0.3, sent by the engine of vllmperf
 
-  guidellm benchmark [run] --target URL --rate-type TYPE --data DATA …    see guidellm benchmark --help
-  guidellm benchmark from-file [FILE] [--output-path FILE]                print a report, write it in another format
-  guidellm config                                                         print the GUIDELLM__… variables
+  benchmark [run] --target URL --rate-type TYPE --data DATA …    its flags: {prog} benchmark --help
+  benchmark from-file [FILE] [--output-path FILE]                print a report, write it in another format
+  config                                                         print the GUIDELLM__… variables
+
+Definitions and differences: docs/guidellm.md
 """
 PROBE = "Test connection"
 
 
-def main(words: Sequence[str]) -> int:
-    """Run guidellm with these words. Raises VllmperfError for what is wrong."""
+def main(words: Sequence[str], prog: str = "guidellm") -> int:
+    """Run guidellm with these words. Raises VllmperfError for what is wrong, SystemExit(0) after help."""
     first, rest = (words[0] if words else "--help"), list(words[1:])
     if first in ("--help", "-h"):
-        print(USAGE, end="")
-        return 0
+        print(USAGE.format(prog=prog), end="")
+        raise SystemExit(0)
     if first == "--version":
         print(f"guidellm version: 0.3.1 as done by vllmperf {__version__}")
         return 0
