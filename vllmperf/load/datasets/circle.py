@@ -8,7 +8,7 @@ encodings do not depend on what stands beside them. A prompt is then two ends of
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -37,13 +37,21 @@ class Run:
     length: int
 
 
+LONGEST_SEGMENT = 48
+"""Ids. Longer ones (scripts without blanks) are one word, which costs more than it saves: they are holes."""
+CHECKED_TOGETHER = 100
+"""Segments whose text is encoded as one, to see that they are as independent as they should be."""
+
+
 class Circle:
     """All ids of a circle in segments, laid out twice so that every run up to once around is one slice."""
 
     def __init__(self, ring: list[int], starts: list[int], texts: list[str], ids: list[list[int]]) -> None:
+        """texts, ids: of each segment, empty for holes."""
         n = len(ring)
         self._ring, self._n = ring * 2, n
         self._starts = [*starts, *(place + n for place in starts)]
+        self._holes_at = [0, *accumulate([not segment for segment in ids] * 2)]
         self._text = "".join(texts) * 2
         self._ids = [number for segment in ids for number in segment] * 2
         self._text_at = [0, *accumulate([len(text) for text in texts] * 2)]
@@ -56,19 +64,11 @@ class Circle:
         if len(starts) < 2:
             return None
         bounds = [*starts, starts[0] + len(ring)]
-        texts = tokens.decode([(ring * 2)[first:last] for first, last in pairwise(bounds)])
-        whole, *ids = tokens.encode(["".join(texts), *texts])
-        return cls(ring, starts, texts, ids) if whole == [i for segment in ids for i in segment] else None
-
-    def texts(self, tokens: Tokens, runs: Sequence[Run]) -> list[str | None]:
-        """What each run decodes to; None for one that is no slice."""
-        spans = [self._span(run) for run in runs]
-        ends = tokens.decode(self._ends(runs, spans))
-        found: list[str | None] = []
-        for span, first, last in zip(spans, ends[::2], ends[1::2], strict=True):
-            text = None if span is None else first + self._between(*span) + last
-            found.append(text if text is not None and tokens.is_clean(text) else None)
-        return found
+        twice = ring * 2
+        segments = [twice[first:last] for first, last in pairwise(bounds)]
+        texts = tokens.decode([segment if len(segment) <= LONGEST_SEGMENT else [] for segment in segments])
+        ids = tokens.encode(texts)
+        return cls(ring, starts, texts, ids) if _are_independent(tokens, texts, ids) else None
 
     def begin(self, tokens: Tokens, runs: Sequence[Run]) -> list[Start | None]:
         """Each run as a text with its encoding."""
@@ -89,7 +89,8 @@ class Circle:
             return None
         first = bisect_left(self._starts, start)
         last = bisect_right(self._starts, start + run.length) - 1
-        return (first, last) if last > first else None
+        is_whole = last > first and self._holes_at[first] == self._holes_at[last]
+        return (first, last) if is_whole else None
 
     def _ends(self, runs: Sequence[Run], spans: Sequence[tuple[int, int] | None]) -> list[list[int]]:
         """Ids before the first and behind the last boundary of each run."""
@@ -134,3 +135,26 @@ def _starts(texts: Sequence[str]) -> list[int]:
         for i, text in enumerate(texts)
         if text[:1] == " " and text[1:2].isalpha() and texts[i - 1] and not texts[i - 1][-1].isspace()
     ]
+
+
+def _are_independent(tokens: Tokens, texts: Sequence[str], ids: Sequence[list[int]]) -> bool:
+    """Whether segments side by side encode to what they encode to alone."""
+    groups = range(0, len(texts), CHECKED_TOGETHER)
+    joined: list[str] = []
+    expected: list[list[int]] = []
+    for first in groups:
+        for stretch in _stretches(texts[first : first + CHECKED_TOGETHER]):
+            places = range(first + stretch.start, first + stretch.stop)
+            joined.append("".join(texts[i] for i in places))
+            expected.append([number for i in places for number in ids[i]])
+    return tokens.encode(joined) == expected
+
+
+def _stretches(texts: Sequence[str]) -> Iterator[range]:
+    """Places between the holes."""
+    first = 0
+    for i, text in enumerate([*texts, ""]):
+        if not text:
+            if i > first:
+                yield range(first, i)
+            first = i + 1

@@ -13,8 +13,8 @@ from vllmperf.load.datasets.fitted import Draw, Fit, fit_all, fit_runs
 from vllmperf.load.datasets.sample import Chance, Sample, Version, spread
 from vllmperf.load.datasets.tokens import Tokens
 
-WORTH_A_CIRCLE = 64
-"""Fewer prompts are done before the whole vocabulary is."""
+WORTH_A_CIRCLE = 2
+"""The whole vocabulary is encoded when the prompts go so often around it."""
 
 
 def samples(
@@ -63,7 +63,8 @@ def filler(draw: np.random.Generator, tokens: Tokens) -> Draw:
 def fit_usual(tokens: Tokens, runs: Sequence[Run], wanted: Sequence[int], more: Draw) -> list[Fit]:
     """Runs of the circle of usual ids as texts of the wanted lengths."""
     ring = tokens.usual_ids.tolist()
-    circle = Circle.of(tokens, ring) if len(runs) >= WORTH_A_CIRCLE else None
+    is_worth_it = sum(run.length for run in runs) >= WORTH_A_CIRCLE * len(ring)
+    circle = Circle.of(tokens, ring) if is_worth_it else None
     return fit_runs(tokens, circle, runs, ring, wanted, more)
 
 
@@ -114,32 +115,18 @@ def _decoded_once(
     inputs = _lengths(draw, version, input_len, ratio, n)
     outputs = _lengths(draw, version, output_len, ratio, n)
     starts = draw.randint(0, vocab, size=n) + np.arange(n)
-    runs = [
-        Run(prefix, start, length) for start, length in zip(starts.tolist(), inputs.tolist(), strict=True)
-    ]
-    texts = _texts(tokens, runs)
+    texts = tokens.decode(
+        [
+            prefix + ((start + np.arange(length)) % vocab).tolist()
+            for start, length in zip(starts, inputs, strict=True)
+        ]
+    )
     return [
         Sample(text, prefix_len + length, output, number)
         for number, (text, length, output) in enumerate(
             zip(texts, inputs.tolist(), outputs.tolist(), strict=True)
         )
     ]
-
-
-def _texts(tokens: Tokens, runs: Sequence[Run]) -> list[str]:
-    """What runs of the circle of all ids decode to."""
-    ring = list(range(tokens.vocab_size))
-    circle = Circle.of(tokens, ring) if len(runs) >= WORTH_A_CIRCLE else None
-    found: list[str | None] = [None] * len(runs)
-    if circle is not None:
-        found = circle.texts(tokens, runs)
-    others = [i for i, text in enumerate(found) if text is None]
-    sequences = [
-        runs[i].prefix + [(runs[i].start + k) % len(ring) for k in range(runs[i].length)] for i in others
-    ]
-    for i, text in zip(others, tokens.decode(sequences), strict=True):
-        found[i] = text
-    return [str(text) for text in found]
 
 
 def _lengths(
