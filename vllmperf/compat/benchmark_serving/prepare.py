@@ -140,7 +140,7 @@ def prepared(profile: Profile, args: argparse.Namespace) -> Job:
     asked = server.Server(base_url, plan, dict(_own_headers(args)))
     model_id, model_name = _model(args, asked)
     tokenizer_id = None if getattr(args, "skip_tokenizer_init", False) else args.tokenizer or model_id
-    tokens = None if tokenizer_id is None else Tokens(tokenizer_id)
+    tokens = None if tokenizer_id is None else Tokens(tokenizer_id, cleans_bpe=profile.version != "2026")
     data.settle(args, profile, backend)
     chance = Chance(args.seed)
     samples = data.samples(args, profile, backend, tokens, chance)

@@ -34,7 +34,7 @@ CLEAN_UP = (
     (" 're", "'re"),
 )
 """transformers' clean_up_tokenization, in its order."""
-LONGEST_PATTERN = max(len(before) for before, _ in CLEAN_UP)
+EVEN_BPE = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"
 
 
 class Encoded(Protocol):
@@ -47,9 +47,13 @@ class Encoded(Protocol):
 
 
 class Tokens:
-    """The tokenizer of a model folder. Raises UsageError when there is none or its package is missing."""
+    """The tokenizer of a model folder. Raises UsageError when there is none or its package is missing.
 
-    def __init__(self, folder: str) -> None:
+    cleans_bpe: do the clean-up that a model's configuration asks for even for BPE, as transformers did before 5.
+    """
+
+    def __init__(self, folder: str, cleans_bpe: bool = False) -> None:
+        self._cleans_bpe = cleans_bpe
         self._loaded: Any = load(folder)
         self._loaded.no_truncation()
         self._loaded.no_padding()
@@ -107,20 +111,15 @@ class Tokens:
 
     @cached_property
     def _cleans_up(self) -> bool:
-        return bool(self._config.get("clean_up_tokenization_spaces", False))
+        is_spared = type(self._loaded.model).__name__ == "BPE" and not self._cleans_bpe
+        return bool(self._config.get("clean_up_tokenization_spaces", False)) and (
+            not is_spared or bool(self._config.get(EVEN_BPE, False))
+        )
 
     @cached_property
     def is_local(self) -> bool:
         """Whether the end of a text can be encoded without what stands before it, see tail.py."""
-        return tail.is_local(self._loaded)
-
-    def is_clean(self, text: str) -> bool:
-        """Whether the clean-up leaves a text as it is."""
-        return not self._cleans_up or _cleaned(text) == text
-
-    def is_settled(self, text: str) -> bool:
-        """Whether the clean-up leaves a text as it is, whatever may follow it."""
-        return not self._cleans_up or (" " not in text[-LONGEST_PATTERN:] and self.is_clean(text))
+        return not self._cleans_up and tail.is_local(self._loaded)
 
     # ---- what is special ----
 
