@@ -21,11 +21,12 @@ Cut = Callable[[int], tuple[int, int] | None]
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A text, what it encodes to, and where it can be split."""
+    """A text, what it encodes to, and where it can be split. is_sure: the two parts are known to be independent."""
 
     text: str
     ids: list[int]
     cut: Cut
+    is_sure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class Circle:
                 return None
             return before + self._ids_at[place], before_text + self._text_at[place]
 
-        return Start(text, [*ids[0], *middle, *ids[1]], cut)
+        return Start(text, [*ids[0], *middle, *ids[1]], cut, is_sure=True)
 
 
 def _starts(texts: Sequence[str]) -> list[int]:

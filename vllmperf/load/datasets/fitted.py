@@ -107,5 +107,5 @@ def _tail(tokens: Tokens, start: Start, wanted: int) -> Piece | None:
         return None
     at, char = place
     head, end, ids = start.text[:char], start.text[char:], start.ids[at:]
-    is_safe = tokens.decode_one(ids) == end and tokens.encode_one(end) == ids
+    is_safe = start.is_sure or (tokens.decode_one(ids) == end and tokens.encode_one(end) == ids)
     return Piece(ids, end, head, start.ids[:at]) if is_safe else None

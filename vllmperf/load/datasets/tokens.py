@@ -101,12 +101,10 @@ class Tokens:
         text: str = self._loaded.decode(ids, skip_special_tokens=False)
         return _cleaned(text) if self._cleans_up else text
 
-    def decode(self, sequences: Sequence[Sequence[int]]) -> list[str]:
+    def decode(self, sequences: Sequence[list[int]]) -> list[str]:
         if len(sequences) == 1:
-            return [self.decode_one(list(sequences[0]))]
-        texts: list[str] = self._loaded.decode_batch(
-            [list(ids) for ids in sequences], skip_special_tokens=False
-        )
+            return [self.decode_one(sequences[0])]
+        texts: list[str] = self._loaded.decode_batch(list(sequences), skip_special_tokens=False)
         return [_cleaned(text) for text in texts] if self._cleans_up else texts
 
     @cached_property
