@@ -14,7 +14,7 @@ import pytest
 
 from vllmperf.compat import log_parser, startup_latency
 from vllmperf.errors import TargetError
-from vllmperf.startup import watcher
+from vllmperf.startup.live import watcher
 from vllmperf.startup.result import Failure, Phase, Start
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from real import RealCluster
 
-from vllmperf.startup import watcher
+from vllmperf.startup.live import watcher
 from vllmperf.startup.result import Start
 
 CHECKOUT = Path(__file__).parents[2]

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from vllmperf.errors import TargetError, UsageError
-from vllmperf.startup import caches
-from vllmperf.startup.launch import Asked, measure_command, starts
+from vllmperf.startup.live import caches
+from vllmperf.startup.live.launch import Asked, measure_command, starts
 from vllmperf.startup.result import Start
 
 SERVER = Path(__file__).with_name("fake_server.py")

@@ -10,7 +10,7 @@ from parse_texts import START_0_11
 
 from vllmperf.cli import main
 from vllmperf.startup import parse
-from vllmperf.startup.source import LONGEST_LINE, Source, blocks
+from vllmperf.startup.log.source import LONGEST_LINE, Source, blocks
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 import pytest
 
-from vllmperf.startup.envelope import Wrapped, unwrap
-from vllmperf.startup.lines import read
-from vllmperf.startup.text import decode, pieces, plain
+from vllmperf.startup.log.envelope import Wrapped, unwrap
+from vllmperf.startup.log.lines import read
+from vllmperf.startup.log.text import decode, pieces, plain
 
 HEADER = "INFO 04-15 07:11:53"
 

@@ -6,9 +6,9 @@ from string import Formatter
 
 import pytest
 
-from vllmperf.startup.marker import Marker, number, version_key
-from vllmperf.startup.marker_page import page
-from vllmperf.startup.markers import EVENTS, MARKERS, find, wording, wordings
+from vllmperf.startup.log.marker import Marker, number, version_key
+from vllmperf.startup.log.marker_page import page
+from vllmperf.startup.log.markers import EVENTS, MARKERS, find, wording, wordings
 from vllmperf.startup.result import REPORTED
 
 PAGE = Path(__file__).parents[2] / "docs" / "startup_log.md"

@@ -25,7 +25,7 @@ from vllmperf.sim.startup_log import (
     truth,
     write,
 )
-from vllmperf.startup.parse import parse
+from vllmperf.startup.log.parse import parse
 from vllmperf.startup.result import REPORTED, ParsedFile, StartupLog
 
 NS = 1_000_000_000

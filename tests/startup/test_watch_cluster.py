@@ -16,7 +16,7 @@ from fake_http import Served
 
 from vllmperf import kube
 from vllmperf.errors import TargetError, UsageError
-from vllmperf.startup import watcher
+from vllmperf.startup.live import watcher
 from vllmperf.startup.result import Start
 
 LOG = """\

@@ -8,8 +8,8 @@ import pytest
 from pods import condition, event, ns, pod, running, terminated, waiting
 
 from vllmperf.errors import UsageError
-from vllmperf.startup import trouble
-from vllmperf.startup.containers import choose
+from vllmperf.startup.live import trouble
+from vllmperf.startup.live.containers import choose
 from vllmperf.startup.result import Failure, StartupLog
 
 PROXY = {"name": "proxy", "image": "envoy:1"}

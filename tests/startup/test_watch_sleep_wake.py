@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from vllmperf.startup.live.sleep_wake import Step, drive, facts
 from vllmperf.startup.result import SleepCycle
-from vllmperf.startup.sleep_wake import Step, drive, facts
 
 
 @dataclass

@@ -38,9 +38,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def run(args: argparse.Namespace) -> int:
-    from vllmperf.startup.parse import as_start
-    from vllmperf.startup.schema import to_json
-    from vllmperf.startup.wallclock import zone
+    from vllmperf.startup.log.parse import as_start
+    from vllmperf.startup.log.schema import to_json
+    from vllmperf.startup.log.wallclock import zone
 
     check_outputs(args)
     zone(args.tz)
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _parse_all(args: argparse.Namespace) -> tuple[list[ParsedFile], bool]:
     """All files that can be read; what is wrong with the others goes to stderr, a line each."""
-    from vllmperf.startup.parse import parse
+    from vllmperf.startup.log.parse import parse
 
     parsed, failed = [], False
     for path in args.files:

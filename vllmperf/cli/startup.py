@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _of_command(args: argparse.Namespace, live: LiveStarts, finished: list[Start]) -> list[Start]:
-    from vllmperf.startup.child import STOP_S
-    from vllmperf.startup.launch import Asked, starts
+    from vllmperf.startup.live.child import STOP_S
+    from vllmperf.startup.live.launch import Asked, starts
 
     asked = Asked(
         args.server,
@@ -79,7 +79,7 @@ def _of_command(args: argparse.Namespace, live: LiveStarts, finished: list[Start
 
 
 def _of_pods(args: argparse.Namespace, live: LiveStarts) -> list[Start]:
-    from vllmperf.startup.watcher import measure
+    from vllmperf.startup.live.watcher import measure
 
     return measure(
         args.config,
@@ -131,7 +131,7 @@ def _write_txt(starts: Sequence[Start], args: argparse.Namespace) -> None:
 
 def _verdict(starts: Sequence[Start]) -> int:
     """1 when a server is not up, or something that was asked for could not be measured."""
-    from vllmperf.startup.sleep_wake import NOT_MEASURED
+    from vllmperf.startup.live.sleep_wake import NOT_MEASURED
 
     failed = [start for start in starts if start.failure is not None]
     for start in failed:

@@ -2,33 +2,36 @@
 
 >>> from vllmperf import startup
 >>> startup.parse("server.log").main.phases
->>> startup.watch(label="app=vllm", watch=True)         # vllmperf.startup.watcher.measure
->>> startup.command("vllm serve MODEL", repeat=3)       # vllmperf.startup.launch.measure_command
+>>> startup.watch(label="app=vllm", watch=True)         # vllmperf.startup.live.watcher.measure
+>>> startup.command("vllm serve MODEL", repeat=3)       # vllmperf.startup.live.launch.measure_command
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vllmperf.startup.parse import LogParser, as_start, parse
-from vllmperf.startup.schema import to_json
-
 if TYPE_CHECKING:
-    from vllmperf.startup.launch import measure_command as command
-    from vllmperf.startup.watcher import measure as watch
+    from vllmperf.startup.live.launch import measure_command as command
+    from vllmperf.startup.live.watcher import measure as watch
+    from vllmperf.startup.log.parse import LogParser, as_start, parse
+    from vllmperf.startup.log.schema import to_json
 
 __all__ = ["LogParser", "as_start", "command", "parse", "to_json", "watch"]
 
 _HOME = {
-    "command": ("vllmperf.startup.launch", "measure_command"),
-    "watch": ("vllmperf.startup.watcher", "measure"),
+    "LogParser": ("log.parse", "LogParser"),
+    "as_start": ("log.parse", "as_start"),
+    "command": ("live.launch", "measure_command"),
+    "parse": ("log.parse", "parse"),
+    "to_json": ("log.schema", "to_json"),
+    "watch": ("live.watcher", "measure"),
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'vllmperf.startup' has no attribute {name!r}")
-    module, function = _HOME[name]
-    return getattr(importlib.import_module(module), function)
+    module, thing = _HOME[name]
+    return getattr(importlib.import_module(f"vllmperf.startup.{module}"), thing)
 
 
 def __dir__() -> list[str]:

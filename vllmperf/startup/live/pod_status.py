@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllmperf.kube.stamps import NS_PER_S, parse_stamp
-from vllmperf.startup.containers import is_sidecar
+from vllmperf.startup.live.containers import is_sidecar
 
 Json = Mapping[str, Any]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vllmperf.startup import pod_events, pod_status
-from vllmperf.startup.pod_status import not_before
+from vllmperf.startup.live import pod_events, pod_status
+from vllmperf.startup.live.pod_status import not_before
 from vllmperf.startup.result import NS_PER_S, Phase
 
 Json = Mapping[str, Any]

@@ -1,12 +1,12 @@
-"""The table of markers as a page: `python -m vllmperf.startup.marker_page docs/startup_log.md` writes it there."""
+"""The table of markers as a page: `python -m vllmperf.startup.log.marker_page docs/startup_log.md` writes it there."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from vllmperf.startup.marker import Marker
-from vllmperf.startup.markers import MARKERS
+from vllmperf.startup.log.marker import Marker
+from vllmperf.startup.log.markers import MARKERS
 
 BEGIN, END = "<!-- markers -->\n", "<!-- end of markers -->"
 _COLUMNS = ("event", "versions", "from", "line", "meaning", "gives")

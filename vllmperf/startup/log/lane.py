@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from vllmperf.startup import lines, markers
-from vllmperf.startup.attempt import Attempt, Key, Seen, process_name
-from vllmperf.startup.envelope import Wrapped
-from vllmperf.startup.failure import is_end
-from vllmperf.startup.lines import Line
-from vllmperf.startup.marker import Fields, Marker
-from vllmperf.startup.wallclock import Calendar, Moment
+from vllmperf.startup.log import lines, markers
+from vllmperf.startup.log.attempt import Attempt, Key, Seen, process_name
+from vllmperf.startup.log.envelope import Wrapped
+from vllmperf.startup.log.failure import is_end
+from vllmperf.startup.log.lines import Line
+from vllmperf.startup.log.marker import Fields, Marker
+from vllmperf.startup.log.wallclock import Calendar, Moment
 
 # Files whose messages hold what clients sent or what the model answered: no marker of theirs is one.
 _SERVED = re.compile(

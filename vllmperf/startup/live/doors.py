@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import TargetError, UsageError
-from vllmperf.startup.probe import Door, Url
+from vllmperf.startup.live.probe import Door, Url
 
 if TYPE_CHECKING:
     from vllmperf.kube import Cluster, Stop

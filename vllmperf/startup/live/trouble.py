@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vllmperf.kube.stamps import NS_PER_S, parse_stamp
-from vllmperf.startup import pod_events, pod_status
+from vllmperf.startup.live import pod_events, pod_status
 from vllmperf.startup.result import Failure, StartupLog
 
 Json = Mapping[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vllmperf.startup.probe import ODD, Door, first_token
+from vllmperf.startup.live.probe import ODD, Door, first_token
 from vllmperf.startup.result import NS_PER_S, SleepCycle
 
 WAIT_S = 300.0

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from vllmperf.errors import TargetError
-from vllmperf.startup.join import Seen, imports, log_phases, tail
-from vllmperf.startup.logfile import LogFile
-from vllmperf.startup.pod_status import Ran
+from vllmperf.startup.live.join import Seen, imports, log_phases, tail
+from vllmperf.startup.live.logfile import LogFile
+from vllmperf.startup.live.pod_status import Ran
 from vllmperf.startup.result import Failure, Start, StartupLog
 from vllmperf.startup.waterfall import fill
 
 if TYPE_CHECKING:
     from vllmperf.kube import LogLine, Note
-    from vllmperf.startup.parse import LogParser
+    from vllmperf.startup.log.parse import LogParser
 
 LAST_LINES = 20
 
@@ -33,7 +33,7 @@ class Try:
     """One run. `read` may go on in a thread of its own while others ask for the log so far."""
 
     def __init__(self, restarts: int, file: LogFile, is_previous: bool = False) -> None:
-        from vllmperf.startup.parse import LogParser
+        from vllmperf.startup.log.parse import LogParser
 
         self.restarts, self.file, self.is_previous = restarts, file, is_previous
         self.notes: list[str] = []

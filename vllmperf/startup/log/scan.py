@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from string import Formatter
 
-from vllmperf.startup.markers import MARKERS
+from vllmperf.startup.log.markers import MARKERS
 
 NEEDLES = (
     b"vLLM API server version",

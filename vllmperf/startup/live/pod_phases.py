@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vllmperf.startup import pod_events, pod_status
-from vllmperf.startup.join import Seen, after_log, end_of, imports, log_phases
-from vllmperf.startup.pod_before import before_container
-from vllmperf.startup.pod_status import not_before
+from vllmperf.startup.live import pod_events, pod_status
+from vllmperf.startup.live.join import Seen, after_log, end_of, imports, log_phases
+from vllmperf.startup.live.pod_before import before_container
+from vllmperf.startup.live.pod_status import not_before
 from vllmperf.startup.result import NS_PER_S, Failure, Phase, Start, StartupLog
 from vllmperf.startup.waterfall import fill
 

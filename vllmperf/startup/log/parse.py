@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vllmperf.errors import UsageError
-from vllmperf.startup import source as sources
-from vllmperf.startup.envelope import unwrap
-from vllmperf.startup.reader import Reader
+from vllmperf.startup.log import source as sources
+from vllmperf.startup.log.envelope import unwrap
+from vllmperf.startup.log.reader import Reader
+from vllmperf.startup.log.scan import Candidates, last_line, wide_needles
+from vllmperf.startup.log.source import Source
+from vllmperf.startup.log.summary import summarize
+from vllmperf.startup.log.text import decode, plain
+from vllmperf.startup.log.wallclock import resolver, zone
 from vllmperf.startup.result import ParsedFile, Start, StartupLog
-from vllmperf.startup.scan import Candidates, last_line, wide_needles
-from vllmperf.startup.source import Source
-from vllmperf.startup.summary import summarize
-from vllmperf.startup.text import decode, plain
-from vllmperf.startup.wallclock import resolver, zone
 
 PROBE_LINES = 400
 

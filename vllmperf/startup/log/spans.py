@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from vllmperf.startup.attempt import Attempt, Key, Seen
-from vllmperf.startup.figures import rank_label
-from vllmperf.startup.marker import number
+from vllmperf.startup.log.attempt import Attempt, Key, Seen
+from vllmperf.startup.log.figures import rank_label
+from vllmperf.startup.log.marker import number
+from vllmperf.startup.log.wallclock import Moment
 from vllmperf.startup.result import NS_PER_S, Phase
-from vllmperf.startup.wallclock import Moment
 from vllmperf.startup.waterfall import fill
 
 Instant = Callable[[Moment | None], int | None]

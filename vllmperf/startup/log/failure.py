@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from vllmperf.startup.lines import Line
+from vllmperf.startup.log.lines import Line
 
 TEXT_LIMIT = 400
 KEPT = 200

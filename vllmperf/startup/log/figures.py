@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from vllmperf.startup.attempt import Attempt, Key, Seen
-from vllmperf.startup.lines import Process
-from vllmperf.startup.marker import number
+from vllmperf.startup.log.attempt import Attempt, Key, Seen
+from vllmperf.startup.log.lines import Process
+from vllmperf.startup.log.marker import number
 from vllmperf.startup.result import REPORTED, Value
 
 _FIELD = {

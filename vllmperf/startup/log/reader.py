@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from vllmperf.startup import envelope, lines
-from vllmperf.startup.attempt import Attempt
-from vllmperf.startup.envelope import Wrapped
-from vllmperf.startup.lane import Lane
-from vllmperf.startup.lines import Line
-from vllmperf.startup.text import decode, pieces, plain
-from vllmperf.startup.wallclock import Calendar
+from vllmperf.startup.log import envelope, lines
+from vllmperf.startup.log.attempt import Attempt
+from vllmperf.startup.log.envelope import Wrapped
+from vllmperf.startup.log.lane import Lane
+from vllmperf.startup.log.lines import Line
+from vllmperf.startup.log.text import decode, pieces, plain
+from vllmperf.startup.log.wallclock import Calendar
 
 # A progress bar has no end of line: what is printed next stands behind it.
 _BAR = re.compile(r"\d%\||it/s|s/it|row/s|\?B/s")

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import TargetError, VllmperfError
-from vllmperf.startup import pod_status, trouble
 from vllmperf.startup.axis import Axis
-from vllmperf.startup.containers import choose
-from vllmperf.startup.logfile import LogFile
-from vllmperf.startup.pod_phases import Fact, PodSeen, Told, pod_start
-from vllmperf.startup.pod_probe import Probed, probe
+from vllmperf.startup.live import pod_status, trouble
+from vllmperf.startup.live.containers import choose
+from vllmperf.startup.live.logfile import LogFile
+from vllmperf.startup.live.pod_phases import Fact, PodSeen, Told, pod_start
+from vllmperf.startup.live.pod_probe import Probed, probe
+from vllmperf.startup.live.tries import Try, earlier_start
 from vllmperf.startup.result import Failure, Start
-from vllmperf.startup.tries import Try, earlier_start
 
 if TYPE_CHECKING:
     from vllmperf.kube import Cluster

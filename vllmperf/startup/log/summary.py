@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from vllmperf.startup.attempt import Attempt, Key, process_name
-from vllmperf.startup.failure import Problem
-from vllmperf.startup.figures import figures
-from vllmperf.startup.marker import number
+from vllmperf.startup.log.attempt import Attempt, Key, process_name
+from vllmperf.startup.log.failure import Problem
+from vllmperf.startup.log.figures import figures
+from vllmperf.startup.log.marker import number
+from vllmperf.startup.log.spans import spans
+from vllmperf.startup.log.wallclock import Moment, Resolver, clock_changes
 from vllmperf.startup.result import Failure, SleepCycle, StartupLog
-from vllmperf.startup.spans import spans
-from vllmperf.startup.wallclock import Moment, Resolver, clock_changes
 
 _DEVICES = ("cpu", "tpu", "xpu", "hpu", "npu", "neuron", "openvino")
 _PLUGINS = {"ascend": "npu", "gaudi": "hpu", "tpu_inference": "tpu", "tpu_commons": "tpu"}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from vllmperf.errors import UsageError
-from vllmperf.startup.envelope import Wrapped, from_json
+from vllmperf.startup.log.envelope import Wrapped, from_json
 
 BLOCK = 1 << 20
 HEAD = 1 << 16

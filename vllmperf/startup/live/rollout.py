@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import TargetError
-from vllmperf.startup import watcher
-from vllmperf.startup.interrupted import Interrupted
-from vllmperf.startup.pod_watch import Settings
+from vllmperf.startup.live import watcher
+from vllmperf.startup.live.interrupted import Interrupted
+from vllmperf.startup.live.pod_watch import Settings
 from vllmperf.startup.result import Start
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
 
-from vllmperf.startup.marker import Fields, Marker, number, version_key
+from vllmperf.startup.log.marker import Fields, Marker, number, version_key
 
 __all__ = ["EVENTS", "MARKERS", "Fields", "Marker", "find", "number", "version_key", "wording", "wordings"]
 

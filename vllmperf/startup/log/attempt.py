@@ -7,11 +7,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from vllmperf.startup.engine_config import EngineConfig, from_arguments, from_engine
-from vllmperf.startup.failure import Problems
-from vllmperf.startup.lines import Line, Process
-from vllmperf.startup.marker import Fields, Marker
-from vllmperf.startup.wallclock import Moment
+from vllmperf.startup.log.engine_config import EngineConfig, from_arguments, from_engine
+from vllmperf.startup.log.failure import Problems
+from vllmperf.startup.log.lines import Line, Process
+from vllmperf.startup.log.marker import Fields, Marker
+from vllmperf.startup.log.wallclock import Moment
 
 Key = tuple[int | None, str]  # pid, node
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import TargetError, UsageError, VllmperfError
 from vllmperf.startup.axis import Axis
-from vllmperf.startup.interrupted import Interrupted
-from vllmperf.startup.pod_watch import PodWatch, Settings
+from vllmperf.startup.live.interrupted import Interrupted
+from vllmperf.startup.live.pod_watch import PodWatch, Settings
 from vllmperf.startup.result import Failure, Start
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def measure(
     KeyboardInterrupt) holds in `.starts` what was known at a Ctrl-C.
     """
     from vllmperf import kube
-    from vllmperf.startup import rollout
+    from vllmperf.startup.live import rollout
 
     if not label and not deployment:
         raise UsageError("nothing says which pods: give a label selector or a deployment")

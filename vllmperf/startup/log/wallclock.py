@@ -10,7 +10,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from vllmperf.errors import UsageError
-from vllmperf.startup.lines import Stamp, stamp
+from vllmperf.startup.log.lines import Stamp, stamp
 from vllmperf.startup.result import NS_PER_S, Clock
 
 DAY_S = 86_400

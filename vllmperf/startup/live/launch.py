@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllmperf.errors import TargetError, UsageError
-from vllmperf.startup import caches, sleep_wake
 from vllmperf.startup.axis import Axis
-from vllmperf.startup.child import STOP_S, Child, words_of
-from vllmperf.startup.join import Seen, after_log, end_of, imports, log_phases, tail
-from vllmperf.startup.logfile import LogFile
-from vllmperf.startup.probe import Door, Url, first_model, first_token, status
+from vllmperf.startup.live import caches, sleep_wake
+from vllmperf.startup.live.child import STOP_S, Child, words_of
+from vllmperf.startup.live.join import Seen, after_log, end_of, imports, log_phases, tail
+from vllmperf.startup.live.logfile import LogFile
+from vllmperf.startup.live.probe import Door, Url, first_model, first_token, status
 from vllmperf.startup.result import Failure, Start, StartupLog
 from vllmperf.startup.waterfall import fill
 
 if TYPE_CHECKING:
-    from vllmperf.startup.parse import LogParser
+    from vllmperf.startup.log.parse import LogParser
 
 PORT = 8000
 POLL_S = 0.02
@@ -148,7 +148,7 @@ class _Run:
     """One child from its start to its end."""
 
     def __init__(self, asked: Asked, planned: _Planned, finished: list[Start]) -> None:
-        from vllmperf.startup.parse import LogParser
+        from vllmperf.startup.log.parse import LogParser
 
         self._asked, self._planned, self._finished = asked, planned, finished
         self._own, self._words = words_of(asked.command)

@@ -1,0 +1,1 @@
+"""Reads the logs of vLLM's starts: envelopes, lines, markers, attempts, phases."""
