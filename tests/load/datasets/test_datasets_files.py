@@ -12,6 +12,7 @@ from vllmperf.errors import UsageError
 from vllmperf.load.datasets import burstgpt, custom, hf, sharegpt, sonnet, spec_bench, timed_trace
 from vllmperf.load.datasets.sample import DATASETS, Chance, is_fit
 from vllmperf.load.datasets.siphash import string_hash
+from vllmperf.load.datasets.tokens import Tokens
 
 LINES = [f"river number {i} carries the narrow lantern beyond the bridge" for i in range(40)]
 
@@ -275,3 +276,18 @@ def test_hf_conversations_come_from_a_local_file(tokens, tmp_path):
 def test_the_table_of_data_sets_says_what_each_version_has():
     assert DATASETS["sonnet"] == ("0.6", "0.8")
     assert all(versions for versions in DATASETS.values())
+
+
+def test_a_model_of_the_hugging_face_cache_is_found_by_its_name(model, tmp_path, monkeypatch):
+    pytest.importorskip("huggingface_hub")
+    snapshot = tmp_path / "models--some--model" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "models--some--model" / "refs").mkdir()
+    (tmp_path / "models--some--model" / "refs" / "main").write_text("abc")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (snapshot / name).write_text((model / name).read_text())
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path))
+    assert Tokens("some/model").chat([{"role": "user", "content": "x"}]) == "<|begin|><|user|>x<|assistant|>"
+    with pytest.raises(UsageError, match="Hugging Face cache"):
+        Tokens("some/other-model")

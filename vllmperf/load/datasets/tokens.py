@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from vllmperf.errors import UsageError
 from vllmperf.load.datasets import tail
 from vllmperf.load.datasets.template import ChatTemplate
-from vllmperf.load.tokenizer import load
+from vllmperf.load.tokenizer import load, model_folder
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 CLEAN_UP = (
@@ -57,7 +56,8 @@ class Tokens:
         self._loaded: Any = load(folder)
         self._loaded.no_truncation()
         self._loaded.no_padding()
-        self._folder = Path(folder) if Path(folder).is_dir() else Path(folder).parent
+        found = model_folder(folder)
+        self._folder = found if found.is_dir() else found.parent
         self._config = {**self._read("special_tokens_map.json"), **self._read("tokenizer_config.json")}
         self.vocab_size: int = self._loaded.get_vocab_size(with_added_tokens=False)
         self.special_count = int(self._loaded.num_special_tokens_to_add(False))
