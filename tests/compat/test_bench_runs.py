@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -222,3 +224,23 @@ def test_neighbouring_gaps_of_one_colour_are_one_part_of_a_bar():
     text = page([Bar(0.0, 0.1, [0.01, 0.01, 0.2, 0.01], 3, 5)], (25.0, 50.0))
     assert text.count("<rect") == 4, "waiting, good, bad, good"
     assert page([Bar(0.0, 0.1, [], 3, 1)], (25.0, 50.0)).count("<rect") == 1
+
+
+def test_an_interrupted_run_prints_what_came_and_ends_with_130(model, target, tmp_path):
+    words = f"""--profile vllm-2026 --tokenizer {model} --base-url {target.url} --random-input-len 12
+        --random-output-len 3 --num-prompts 100 --request-rate 10 --disable-tqdm --save-result
+        --save-detailed --result-filename r.json"""
+    command = [sys.executable, str(SCRIPT), *words.split()]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as running:
+        for line in running.stdout:
+            if line.startswith("Maximum request concurrency"):
+                break
+        time.sleep(1)
+        running.send_signal(signal.SIGINT)
+        rest = running.stdout.read()
+    assert running.returncode == 130
+    assert "Serving Benchmark Result" in rest
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert 0 < found["completed"] < 100
+    assert found["completed"] + found["failed"] == 100
+    assert found["errors"].count("not sent: the run was interrupted") == found["failed"]
