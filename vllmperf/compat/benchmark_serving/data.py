@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from vllmperf.compat.benchmark_serving.backends import Backend
 from vllmperf.compat.benchmark_serving.profiles import Profile
@@ -50,6 +52,7 @@ def _settle_2026(args: argparse.Namespace, backend: Backend) -> None:
     if args.output_len is not None:
         for name in ("random", "sharegpt", "custom", "hf", "spec_bench", "prefix_repetition"):
             setattr(args, f"{name}_output_len", args.output_len)
+    args.random_range_ratio = _parsed_ratio(args.random_range_ratio)
     if args.dataset_name == "timed_trace":
         if args.backend not in ("vllm", "openai"):
             raise UsageError("--dataset-name timed_trace sends token ids: give --backend vllm or openai")
@@ -107,14 +110,20 @@ def _ratios(args: argparse.Namespace) -> tuple[float, float]:
     """Of input and output: a number for both, or since 2026 an object with one each."""
     given = args.random_range_ratio
     try:
-        found = given if isinstance(given, float) else json.loads(given)
-        both = (found["input"], found["output"]) if isinstance(found, dict) else (found, found)
-        ratios = float(both[0]), float(both[1])
+        both = (given["input"], given["output"]) if isinstance(given, dict) else (given, given)
+        return float(both[0]), float(both[1])
     except (ValueError, TypeError, KeyError):
         raise UsageError(
             f'--random-range-ratio {given}: give a number or {{"input": number, "output": number}}'
         ) from None
-    return ratios
+
+
+def _parsed_ratio(text: str) -> Any:
+    with contextlib.suppress(ValueError):
+        return float(text)
+    with contextlib.suppress(ValueError):
+        return json.loads(text)
+    return text
 
 
 def _random(args: argparse.Namespace, profile: Profile, tokens: Tokens, chance: Chance) -> list[Sample]:

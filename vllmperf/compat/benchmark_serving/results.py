@@ -54,10 +54,25 @@ def save(profile: Profile, args: argparse.Namespace, outcome: Outcome, date: str
     path = path_of(profile, args, outcome.model_id, date)
     vllm_file.write(path, found, append=append)
     if profile.version != "0.6":
-        settings = {**vars(args), **({"header": "***"} if getattr(args, "header", None) else {})}
-        settings = {name: value for name, value in settings.items() if name not in ("both", "record")}
-        vllm_file.write_pytorch(path, settings, found, has_compile=profile.version == "2026")
+        vllm_file.write_pytorch(path, _arguments(profile, args), found, has_compile=profile.version == "2026")
     return path
+
+
+def _arguments(profile: Profile, args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments as the PyTorch file shows them."""
+    found = {name: value for name, value in vars(args).items() if name not in ("both", "record")}
+    if profile.version != "2026":
+        return found
+    if args.header:
+        found["header"] = "***"
+    return {
+        "subparser": "bench",
+        "bench_type": "serve",
+        "dispatch_function": "<function is not JSON serializable>",
+        **found,
+        "log_config_file": None,
+        "logging_config": "<LoggingConfig is not JSON serializable>",
+    }
 
 
 def path_of(profile: Profile, args: argparse.Namespace, model_id: str, date: str) -> Path:
