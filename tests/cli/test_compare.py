@@ -77,3 +77,9 @@ def test_names_of_columns_tell_the_paths_apart():
     assert short_names(["x/one/r.json", "x/two/r.json"]) == ["one/r.json", "two/r.json"]
     assert short_names(["a", "a"]) == ["a", "a"]
     assert max(map(len, short_names(["x" * 60, "y" * 60]))) == 24
+
+
+def test_itl_by_tokens_stands_beside_itl_where_one_side_has_it():
+    first = Figures("a", "x", {"mean_itl_ms": 8.0})
+    second = Figures("b", "x", {"mean_itl_ms": 8.0, "mean_itl_token_ms": 2.0, "p90_itl_token_ms": 3.0})
+    assert [row.key for row in rows(first, second)] == ["mean_itl_ms", "mean_itl_token_ms"]

@@ -97,13 +97,15 @@ class Row:
 
 
 def rows(first: Figures, second: Figures) -> list[Row]:
-    """Figures that both sides have, or one of them and the other's are known not to be measured."""
+    """Figures that both sides have; totals, and ITL by tokens beside ITL, also when one side has them."""
     found = [Row(key, label, first.values.get(key), second.values.get(key)) for key, label in TOTALS]
     keys = dict.fromkeys([*first.values, *second.values])
+    shown: set[str] = set()
     for metric, label in METRICS.items():
         for key in sorted((key for key in keys if _is_of(key, metric)), key=_place):
             both = first.values.get(key), second.values.get(key)
-            if metric in ("itl_token",) or None not in both:
+            if None not in both or (metric == "itl_token" and key.replace("itl_token", "itl") in shown):
+                shown.add(key)
                 found.append(Row(key, f"{_word(key)} {label} (ms)", *both))
     return [row for row in found if row.first is not None or row.second is not None]
 
