@@ -251,7 +251,49 @@ static void test_json(void) {
     response_free(&r);
 }
 
+static void test_kept_events(void) {
+    struct response r;
+    begin(&r);
+    r.keep_events = true;
+    response_head(&r, 200, "text/event-stream");
+    read_all(&r, (const struct read[]){{10, CHUNK("a")}, {20, LAST("b")}, {30, USAGE(2) DONE}}, 3);
+    CHECK("kept events change no outcome", response_finish(&r) == OUTCOME_completed);
+    CHECK("one entry an event", r.n_events == 4 && r.record.events == 4);
+    CHECK("a token says so", (r.events[0].flags & EVENT_text) && r.events[0].text_bytes == 1);
+    CHECK("the last one ends it", r.events[1].flags & EVENT_finish);
+    CHECK("usage and the end too", r.events[2].flags == EVENT_usage && r.events[3].flags == EVENT_done);
+    struct batch batch = {0};
+    CHECK("stored", response_store(&r, &batch) == 0 && batch.n_events == 4);
+    CHECK("behind the text the event without choices",
+          memcmp(batch.bytes, "ab", 3) == 0 && memcmp(batch.bytes + 3, "{\"choices\":[]", 13) == 0);
+    batch_free(&batch);
+    response_begin(&r);
+    CHECK("none are left for the next request", r.n_events == 0 && r.last_words.len == 0);
+    response_free(&r);
+}
+
+static void test_raw(void) {
+    struct response r;
+    begin(&r);
+    r.raw = true;
+    response_head(&r, 200, "text/event-stream");
+    read_all(&r, (const struct read[]){{10, "data:{\"x\":1}\n\n"}, {20, "data:{\"x\":2}\n\n"}}, 2);
+    CHECK("a raw stream needs no end of its own", response_finish(&r) == OUTCOME_completed);
+    CHECK("its events are token chunks", r.record.chunks == 2 && r.record.last_token_ns == 20);
+    CHECK("its text is their data", r.chains[0].text.len == 16);
+    response_free(&r);
+    begin(&r);
+    r.raw = true;
+    response_head(&r, 200, "application/json");
+    read_all(&r, &(struct read){10, "[1,2]"}, 1);
+    CHECK("a raw body is whatever it is",
+          response_finish(&r) == OUTCOME_completed && r.chains[0].text.len == 6);
+    response_free(&r);
+}
+
 int main(void) {
+    test_kept_events();
+    test_raw();
     test_plain();
     test_coalesced();
     test_first_read();
