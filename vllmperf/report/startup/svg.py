@@ -24,7 +24,7 @@ from vllmperf.report.startup.words import figure, name_words, precision
 from vllmperf.startup.result import Phase, Start
 
 WIDTH = 860
-LEFT, RIGHT, TOP, BOTTOM = 230, 64, 6, 26
+LEFT, RIGHT, TOP, BOTTOM = 230, 88, 6, 26
 ROW = 20
 BAR = 13
 STRIP = 4
