@@ -88,7 +88,13 @@ def _add_search(option: Any) -> None:
         help="share of requests that keep the limits",
     )
     option("--seed", type=int, default=0, metavar="N", help="of prompts, lengths and arrivals")
-    option("--num-warmups", type=int, default=0, metavar="N", help="requests before each step that are not counted")
+    option(
+        "--num-warmups",
+        type=int,
+        default=0,
+        metavar="N",
+        help="requests before each step that are not counted",
+    )
     option("--budget", type=duration, default="5m", metavar="T", help="time for all steps")
     option(
         "--max-num-seqs",

@@ -10,6 +10,8 @@ from vllmperf.model.arrivals import NONE, Arrivals
 
 EDGE = 0.125
 """Share of a run that is ramp or drain, at each end."""
+LONG = 10
+"""Little's law is held against windows of so many times the latency at least: its edges weigh too much in others."""
 OFF = 0.1
 LEAST = 1.0
 """A difference counts when it is more than this share, and more than one request."""
@@ -38,7 +40,7 @@ def in_flight(arrivals: Arrivals) -> InFlight:
         return InFlight(None, None)
     inside = np.clip(np.minimum(last, high) - np.maximum(sent, low), 0, None)
     ended = (last >= low) & (last < high)
-    if not ended.any():
+    if not ended.any() or high - low < LONG * np.mean((last - sent)[ended]):
         return InFlight(float(inside.sum() / (high - low)), None)
     little = float(ended.sum() * np.mean((last - sent)[ended]) / (high - low))
     return InFlight(float(inside.sum() / (high - low)), little)

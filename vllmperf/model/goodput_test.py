@@ -2,7 +2,8 @@
 
 Requests near in time fail together, so they are taken in batches, and the batches are what is counted. At each look
 the share of bad requests gets a one-sided bound on both sides by Student's t over the batches; the allowed error is
-shared evenly among the looks. A queue that still grows makes no answer: it is looked at again later.
+shared evenly among the looks. A queue that still grows makes no pass: it is looked at again later. A pass can also be told
+from the room that is left below the limits, and only at the end of a step.
 """
 
 from __future__ import annotations
@@ -59,11 +60,34 @@ def good(requests: NDArray[np.void], limits: Limits) -> NDArray[np.bool_]:
     return done
 
 
+def used(requests: NDArray[np.void], limits: Limits) -> NDArray[np.float64]:
+    """How much of its limits each request used: 1 is exactly the limit of TTFT or ITL, whichever is nearer. Infinite for
+    what did not complete."""
+    share = np.zeros(len(requests))
+    if limits.ttft_ms is not None:
+        share = (requests["first_token_ns"] - requests["scheduled_ns"]) / 1e6 / limits.ttft_ms
+    if limits.itl_ms is not None:
+        gaps = np.maximum(requests["output_tokens"] - 1, 1)
+        itl_ms = (requests["last_token_ns"] - requests["first_token_ns"]) / gaps / 1e6
+        share = np.maximum(share, itl_ms / limits.itl_ms)
+    return np.where(requests["outcome"] == COMPLETED, share, np.inf)
+
+
+def judged(requests: NDArray[np.void], limits: Limits) -> Answer:
+    """The answer of these requests."""
+    kept = good(requests, limits)
+    return answer(requests["scheduled_ns"], kept, requests["end_ns"], limits, used(requests, limits))
+
+
 def answer(
-    scheduled_ns: NDArray[np.int64], kept: NDArray[np.bool_], end_ns: NDArray[np.int64], limits: Limits
+    scheduled_ns: NDArray[np.int64],
+    kept: NDArray[np.bool_],
+    end_ns: NDArray[np.int64],
+    limits: Limits,
+    use: NDArray[np.float64] | None = None,
 ) -> Answer:
-    """Judge requests in order of their scheduled time; a still unfinished one has an end in the far future and
-    kept False only when it is surely bad."""
+    """Judge requests by their scheduled time. use: what used() gives; without it only counting can tell a pass, which
+    takes very many requests."""
     order = np.argsort(scheduled_ns, kind="stable")
     bad = ~kept[order]
     n = len(bad)
@@ -81,8 +105,21 @@ def answer(
     if low > allowed or (growing and share > 5 * allowed):
         verdict = "fail"
     else:
-        verdict = "pass" if high < allowed and not growing else "unclear"
+        room = use is not None and _has_room(use[order], limits)
+        verdict = "pass" if (high < allowed or room) and not growing else "unclear"
     return Answer(verdict, share, low, high, n)
+
+
+def _has_room(use: NDArray[np.float64], limits: Limits) -> bool:
+    """Whether the next batch, too, will most likely have its quantile within the limits: its prediction bound, on the
+    logarithms of the quantiles of all batches. Far below the capacity they are alike and far from 1."""
+    parts = np.array_split(use, BATCHES)
+    quantiles = np.array([np.quantile(part, limits.share, method="higher") for part in parts])
+    if not np.isfinite(quantiles).all() or (quantiles <= 0).any():
+        return False
+    logs = np.log(quantiles)
+    wide = float(stats.t.ppf(1 - ERROR / LOOKS, BATCHES - 1)) * np.sqrt(1 + 1 / BATCHES)
+    return bool(logs.mean() + wide * logs.std(ddof=1) < 0)
 
 
 def _in_flight(scheduled_ns: NDArray[np.int64], end_ns: NDArray[np.int64]) -> float:

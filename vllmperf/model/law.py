@@ -16,7 +16,7 @@ from vllmperf.model.doubts import doubts, held_up
 from vllmperf.model.parameters import THREE, UNKNOWN, FitResult, Parameter, Point, Quality
 from vllmperf.model.prefill import alone, prompt_law, step_law
 from vllmperf.model.regression import Fit, Floats, fit
-from vllmperf.model.steady import settled
+from vllmperf.model.steady import Stalls, settled, without_stalls
 from vllmperf.model.steps import Steps, steps
 from vllmperf.model.stretches import decode_stretches
 from vllmperf.model.three_parameter import three_parameter_law
@@ -27,6 +27,9 @@ REGULAR = 0.97
 MULTIPLE = 0.02
 
 NOT_KNOWN = InFlight(None, None)
+NO_STALLS = Stalls(0, 0.0)
+LOST = 0.01
+"""Stalls that took this share of the time are named."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Measured:
     in_flight: InFlight = NOT_KNOWN
     server_running: float | None = None  # mean of the server's own gauge, when it could be read
     unsettled: int = 0  # steps at the start that are not used
+    stalls: Stalls = NO_STALLS
 
 
 def measured(
@@ -55,6 +59,7 @@ def measured(
 ) -> Measured:
     """Look for the steps of a run."""
     (found, unsettled), why = settled(steps(arrivals)), None
+    found, stalls = without_stalls(found)
     if arrivals.multiple > MULTIPLE:
         why = f"{arrivals.multiple:.0%} of its chunks carry several tokens"
     elif found.regular < REGULAR:
@@ -71,6 +76,7 @@ def measured(
         in_flight=in_flight(arrivals),
         server_running=server_running,
         unsettled=unsettled,
+        stalls=stalls,
     )
 
 
@@ -97,7 +103,7 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
     warnings += [
         told for run in runs if (told := contradiction(run.label, run.in_flight, run.server_running))
     ]
-    warnings += _unsettled(used)
+    warnings += _unsettled(used) + _stalled(used)
     parameters = {
         "alpha": _parameter(decode, 0),
         "beta": _parameter(decode, 1),
@@ -179,6 +185,15 @@ def _unsettled(runs: Sequence[Measured]) -> list[str]:
         f"{run.label}: its first {run.unsettled:,} of {len(run.steps):,} steps took another time and are not used"
         for run in runs
         if run.steps and run.unsettled
+    ]
+
+
+def _stalled(runs: Sequence[Measured]) -> list[str]:
+    return [
+        f"{run.label}: {run.stalls.count} steps stood still, for {run.stalls.lost_share:.1%} of the time: "
+        "the law is that of the others, latencies are longer by that much"
+        for run in runs
+        if run.steps and run.stalls.lost_share > LOST
     ]
 
 

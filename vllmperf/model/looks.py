@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import _engine
-from vllmperf.model.goodput_test import LOOKS, Limits, answer, good
+from vllmperf.model.goodput_test import LOOKS, Limits, judged
 
 NONE = _engine.NONE
 INCOMPLETE = _engine.OUTCOMES.index("incomplete")
@@ -35,8 +35,7 @@ class Looks:
         # Requests that are still out are later than those that are back: a pass cannot be told before the end, a
         # failure can.
         requests = np.concatenate(self.rows)
-        found = answer(requests["scheduled_ns"], good(requests, self.limits), requests["end_ns"], self.limits)
-        self.cut = found.verdict == "fail"
+        self.cut = judged(requests, self.limits).verdict == "fail"
         return self.cut
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf.model.goodput_test import Limits, answer, good
+from vllmperf.model.goodput_test import Limits, judged
 from vllmperf.model.looks import Looks
 from vllmperf.model.rehearsal import cut, rehearse
 from vllmperf.model.search import NS, Search
@@ -86,8 +86,7 @@ def looked_at(recording: Recording, looks: Looks) -> Recording:
     """The run as `looks` would have left it: whole, or cut at the first look that was a failure."""
     for at_s in looks.at_s:
         back = recording.requests[recording.requests["end_ns"] <= at_s * NS]
-        found = answer(back["scheduled_ns"], good(back, looks.limits), back["end_ns"], looks.limits)
-        if found.verdict == "fail":
+        if judged(back, looks.limits).verdict == "fail":
             looks.cut = True
             return cut(recording, at_s * NS)
     return recording

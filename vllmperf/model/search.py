@@ -27,7 +27,7 @@ from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
 from vllmperf.model.capacity import Capacity, Step
 from vllmperf.model.estimate import Found, estimate, lengths
-from vllmperf.model.goodput_test import COMPLETED, Answer, Limits, answer, good
+from vllmperf.model.goodput_test import COMPLETED, Answer, Limits, good, judged
 from vllmperf.model.law import Measured, measured
 from vllmperf.model.looks import Looks, decided
 from vllmperf.model.server_law import ServerLaw, server_law
@@ -202,8 +202,7 @@ class Search:
     def _add(self, recording: Recording, elapsed_s: float, cut: bool) -> None:
         requests = recording.requests
         known = requests[decided(requests, self.limits)]
-        kept = good(known, self.limits)
-        found = answer(known["scheduled_ns"], kept, known["end_ns"], self.limits)
+        found = judged(known, self.limits)
         ttft_ms, itl_ms = _means(requests)
         self.steps.append(
             Step(
