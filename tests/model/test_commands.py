@@ -1,0 +1,142 @@
+"""The commands fit, size and capacity from their words to what they print."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("scipy", reason="scipy (the extra `model`) is not installed")
+
+from vllmperf.cli import main
+
+
+def benchmarks(path: Path, itl_ms: float, concurrency: float) -> Path:
+    def block(mean):
+        return {"successful": {"mean": mean}}
+
+    metrics = {
+        "request_concurrency": block(concurrency),
+        "inter_token_latency_ms": block(itl_ms),
+        "time_to_first_token_ms": block(15.0),
+        "prompt_token_count": block(128.0),
+        "output_token_count": block(128.0),
+    }
+    path.write_text(json.dumps({"benchmarks": [{"metrics": metrics}]}))
+    return path
+
+
+@pytest.fixture
+def two(tmp_path):
+    return [
+        str(benchmarks(tmp_path / "sync.json", 7.0, 1.0)),
+        str(benchmarks(tmp_path / "thr.json", 8.7, 63.94)),
+    ]
+
+
+def test_two_guidellm_files_give_the_documents_solution_with_what_rounding_leaves(two, capsys):
+    assert main(["fit", *two, "--batch", "1,64", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    alpha, beta = data["parameters"]["alpha"], data["parameters"]["beta"]
+    assert (round(alpha["value"], 3), round(beta["value"], 3)) == (6.973, 0.027)
+    assert beta["ci95"] == pytest.approx([0.0269841 - 0.1 / 63, 0.0269841 + 0.1 / 63], abs=1e-6)
+    assert alpha["unit"] == "ms"
+    assert data["fit"]["dof"] == 0
+    assert data["valid"]["batch"] == [1, 64]
+    assert any("rounding" in warning for warning in data["warnings"])
+
+
+def test_two_files_without_batches_take_the_concurrency_that_was_reported(two, capsys):
+    assert main(["fit", *two, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["valid"]["batch"] == [1, 63.94]
+
+
+def test_the_printed_fit_ends_with_stanzas_to_paste(two, capsys):
+    assert main(["fit", *two, "--batch", "1,64", "--ttft", "500", "--itl", "20"]) == 0
+    out = capsys.readouterr().out
+    assert 'alpha: "6.97302"' in out
+    assert "name: wva-queueing-model-config" in out
+    assert "targetITL: 20" in out
+
+
+def test_a_fit_is_drawn(two, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib (the extra `plots`) is not installed")
+    assert main(["fit", *two, "--batch", "1,64", "--plot", str(tmp_path / "fit.png")]) == 0
+    assert (tmp_path / "fit.png").stat().st_size > 1000
+
+
+def test_a_server_that_does_not_say_its_limit_is_asked_for_it(capsys):
+    from vllmperf.sim import Server
+
+    with Server(mode="batching") as server:
+        assert main(["fit", "--base-url", server.url, "--budget", "60"]) == 2
+    assert "--max-num-seqs N" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["fit"], "either --base-url"),
+        (["fit", "x.json", "--base-url", "http://x:1"], "either --base-url"),
+        (["fit", "--base-url", "http://x:1", "--max-num-seqs", "1"], "2 or more"),
+        (["capacity", "--base-url", "http://x:1"], "give --ttft"),
+        (["capacity", "--base-url", "http://x:1", "--ttft", "-1"], "above 0"),
+        (["capacity", "--base-url", "http://x:1", "--ttft", "9", "--goodput-share", "1"], "below 1"),
+        (["capacity", "--base-url", "http://x:1", "--ttft", "9", "--plot", "/nowhere/x.png"], "no folder"),
+        (["size", "--max-num-seqs", "8"], "parameters are missing"),
+        (["size", "--alpha", "7", "--beta", "0.1", "--max-num-seqs", "8"], "give --ttft"),
+    ],
+)
+def test_wrong_words_are_said_in_one_line(words, told, capsys):
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+def test_a_capacity_that_no_server_has_is_no_traceback(capsys):
+    assert main(["capacity", "--base-url", "http://127.0.0.1:9", "--ttft", "100", "--budget", "5"]) in (1, 3)
+    assert "error:" in capsys.readouterr().err
+
+
+def test_a_search_prints_its_json_and_leaves_it_in_the_folder(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="matplotlib (the extra `plots`) is not installed")
+    words = ["capacity", "--sim", "mode=batching,alpha_ms=4,beta_ms=0.3,max_num_seqs=8,delta_ms=0.002"]
+    words += ["--ttft", "300", "--budget", "12", "--input-len", "16", "--output-len", "24", "--json"]
+    words += ["--output-dir", str(tmp_path / "run"), "--plot", str(tmp_path / "plot.png")]
+    assert main(words) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["schema"] == 1
+    assert data["capacity_per_s"]["value"] > 0
+    assert json.loads((tmp_path / "run" / "capacity.json").read_text()) == data
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_a_search_is_printed_as_a_table(tmp_path):
+    from tests.model.test_capacity import search
+    from vllmperf.report.capacity import text
+
+    shown = text(search(tmp_path, budget_s=30).run())
+    assert "The server carries" in shown
+    assert "TTFT ≤ 400 ms" in shown
+
+
+def test_size_answers_from_a_file_of_fit_with_the_published_model_beside(two, tmp_path, capsys):
+    parameters = {"alpha": (7.0, 0.05), "beta": (0.1, 0.002), "gamma": (9.0, 0.2), "delta": (0.01, 0.001)}
+    file = tmp_path / "parameters.json"
+    file.write_text(
+        json.dumps(
+            {
+                "parameters": {
+                    name: {"value": value, "unit": "ms", "ci95": [value - off, value + off]}
+                    for name, (value, off) in parameters.items()
+                }
+            }
+        )
+    )
+    words = ["size", str(file), "--max-num-seqs", "16", "--input-len", "64", "--output-len", "32"]
+    assert main([*words, "--ttft", "200", "--itl", "20", "--rate", "100", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    low, high = data["max_rate_per_s"]["ci95"]
+    assert low < data["max_rate_per_s"]["value"] < high
+    assert data["replicas"]["value"] >= 2
+    assert data["published_model"]["itl_ms"] > 7
