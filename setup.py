@@ -94,7 +94,9 @@ def extension(name: str, files: list[str], cflags: list[str], libs: list[str]) -
 curl_cflags, curl_libs = libcurl()
 setup(
     ext_modules=[
-        extension("_engine", sources("engine", "stream", "stats", "scan", module="engine"), curl_cflags, curl_libs),
+        extension(
+            "_engine", sources("engine", "stream", "stats", "scan", module="engine"), curl_cflags, curl_libs
+        ),
         extension("_sim", sources("sim", module="sim"), [], []),
     ],
     cmdclass={"bdist_wheel": AbiThreeWheel},
