@@ -8,37 +8,6 @@
 
 #include "stream/delta.h"
 
-/* ---- growing buffers ---- */
-
-static bool grow(void **array, size_t *cap, size_t need, size_t size) {
-    if (need <= *cap) return true;
-    size_t bigger = *cap ? *cap * 2 : 16;
-    while (bigger < need) bigger *= 2;
-    void *moved = realloc(*array, bigger * size);
-    if (!moved) return false;
-    *array = moved;
-    *cap = bigger;
-    return true;
-}
-
-static bool text_add(struct text *text, const char *bytes, size_t len) {
-    void *array = text->bytes;
-    bool ok = grow(&array, &text->cap, text->len + len, 1);
-    text->bytes = array;
-    if (!ok) return false;
-    if (len) memcpy(text->bytes + text->len, bytes, len);
-    text->len += len;
-    return true;
-}
-
-static bool text_add_unescaped(struct text *text, const char *raw, size_t len) {
-    void *array = text->bytes;
-    bool ok = grow(&array, &text->cap, text->len + len, 1);
-    text->bytes = array;
-    if (ok) text->len += delta_unescape(text->bytes + text->len, raw, len);
-    return ok;
-}
-
 /* ---- life ---- */
 
 int response_init(struct response *r, size_t max_event_bytes, bool keep_text, bool keep_stamps) {
@@ -54,10 +23,7 @@ int response_init(struct response *r, size_t max_event_bytes, bool keep_text, bo
 }
 
 void response_free(struct response *r) {
-    for (size_t i = 0; r->chains && i < r->n_chains; i++) {
-        free(r->chains[i].gaps);
-        free(r->chains[i].text.bytes);
-    }
+    for (size_t i = 0; r->chains && i < r->n_chains; i++) chain_free(&r->chains[i]);
     free(r->chains);
     free(r->stamps);
     free(r->events);
@@ -66,13 +32,6 @@ void response_free(struct response *r) {
     free(r->error.bytes);
     sse_free(r->sse);
     memset(r, 0, sizeof *r);
-}
-
-static void chain_begin(struct chain *c) {
-    c->n_gaps = c->open = 0;
-    c->started = c->has_tail = false;
-    c->read = 0;
-    c->text.len = 0;
 }
 
 static void record_begin(struct record *record) {
@@ -101,39 +60,6 @@ void response_begin(struct response *r) {
 
 /* ---- chunks ---- */
 
-/* Give the open gaps their length: an even share of the time since the stamp before them. Chunks of the very
- * first read have no stamp before them: they stay open and share the time to the next read. */
-static void chain_settle(struct chain *c) {
-    size_t n = c->n_gaps - c->open;
-    int64_t time_ns = c->last_ns - c->open_since_ns;
-    if (n == 0 || time_ns <= 0) return;
-    float share = (float)((double)time_ns / (double)n);
-    for (size_t i = c->open; i < c->n_gaps; i++) {
-        c->gaps[i].ns = share;
-        c->gaps[i].shared = n > 1;
-    }
-    c->open = c->n_gaps;
-    c->open_since_ns = c->last_ns;
-}
-
-static bool chain_add(struct chain *c, int64_t arrived_ns, uint64_t read, uint16_t tokens) {
-    if (!c->started) {
-        c->started = true;
-        c->open_since_ns = c->last_ns = arrived_ns;
-        c->read = read;
-        return true;
-    }
-    if (read != c->read) chain_settle(c);
-    void *array = c->gaps;
-    bool ok = grow(&array, &c->cap_gaps, c->n_gaps + 1, sizeof *c->gaps);
-    c->gaps = array;
-    if (!ok) return false;
-    c->gaps[c->n_gaps++] = (struct record_gap){.ns = 0, .tokens = tokens, .shared = 0};
-    c->last_ns = arrived_ns;
-    c->read = read;
-    return true;
-}
-
 static struct chain *chain_of(struct response *r, int64_t index) {
     if (index < 0 || index >= RESPONSE_MAX_CHAINS) index = 0;
     size_t need = (size_t)index + 1;
@@ -152,7 +78,7 @@ static struct chain *chain_of(struct response *r, int64_t index) {
 
 static void keep_stamp(struct response *r, const struct read_stamp *stamp) {
     void *array = r->stamps;
-    bool ok = grow(&array, &r->cap_stamps, r->n_stamps + 1, sizeof *r->stamps);
+    bool ok = buffer_grow(&array, &r->cap_stamps, r->n_stamps + 1, sizeof *r->stamps);
     r->stamps = array;
     if (ok)
         r->stamps[r->n_stamps++] = (struct record_stamp){stamp->arrived_ns, stamp->seen_ns};
@@ -164,7 +90,7 @@ static void keep_stamp(struct response *r, const struct read_stamp *stamp) {
 static void keep_event(struct response *r) {
     if (!r->keep_events) return;
     void *array = r->events;
-    bool ok = grow(&array, &r->cap_events, r->n_events + 1, sizeof *r->events);
+    bool ok = buffer_grow(&array, &r->cap_events, r->n_events + 1, sizeof *r->events);
     r->events = array;
     if (ok)
         r->events[r->n_events++] = (struct record_event){r->now.arrived_ns, r->now.seen_ns, 0, 0};

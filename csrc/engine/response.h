@@ -9,30 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/chain.h"
 #include "stats/record.h"
 #include "stream/sse.h"
 
 enum { RESPONSE_ERROR_BYTES = 2048 };            /* of an error body or message that are kept */
 enum { RESPONSE_JSON_BYTES = 64 * 1024 * 1024 }; /* a plain JSON body beyond this is malformed */
 enum { RESPONSE_MAX_CHAINS = 1024 };             /* choices beyond this are timed as if they were choice 0 */
-
-struct text {
-    char *bytes;
-    size_t len, cap;
-};
-
-/* The chunks of one choice. Gaps whose chunks shared a read wait in [open, n_gaps) until a later stamp is
- * known. */
-struct chain {
-    struct record_gap *gaps;
-    size_t n_gaps, cap_gaps, open;
-    int64_t open_since_ns, last_ns; /* stamp before the open gaps, stamp of the newest chunk */
-    uint64_t read;                  /* the read that brought the newest chunk */
-    bool started, has_tail, read_is_shared;
-    int64_t tail_arrived_ns, tail_seen_ns; /* a last event without text, see response_finish() */
-    uint64_t tail_read;
-    struct text text;
-};
 
 /* One readiness event of the socket: everything read in it has the same stamps. */
 struct read_stamp {

@@ -10,10 +10,11 @@
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "engine/receive_stamp.h"
+#include "engine/transfer_options.h"
 #include "engine/transfer_outcome.h"
 
-/* libcurl's receive buffer; in 7.x each transfer has one of its own, so it decides the memory of a stream. */
-enum { RECEIVE_BYTES = 8 * 1024, PEEK_BYTES = 256 * 1024, MAX_IDLE_SECONDS = 4, KEPT_CONNECTIONS = 1 << 20 };
+enum { KEPT_CONNECTIONS = 1 << 20 };
 
 struct multi {
     CURLM *handle;
@@ -60,23 +61,11 @@ void transport_set_start(struct transport *t, int64_t start_mono_ns) {
             t->multis[i].timer_ns = 0; /* was on the old scale: run it at once */
 }
 
-/* When the kernel took in the newest byte that waits on this socket, or fallback_ns when it does not say.
- * MSG_TRUNC makes TCP count the bytes without copying them, so the peek costs one call whatever waits. */
+/* On the run's clock; fallback_ns when the kernel does not say, or not before it. */
 static int64_t arrival_ns(struct transport *t, int fd, int64_t fallback_ns, bool *was_reset) {
-    char control[CMSG_SPACE(sizeof(struct timespec))];
-    struct iovec piece = {t->peeked, PEEK_BYTES};
-    struct msghdr message = {
-        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    ssize_t waiting = recvmsg(fd, &message, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
-    if (waiting <= 0) {
-        *was_reset |= waiting < 0 && errno == ECONNRESET; /* told once: libcurl will only see an end */
-        return fallback_ns;
-    }
-    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-    if (!head || head->cmsg_level != SOL_SOCKET || head->cmsg_type != SO_TIMESTAMPNS) return fallback_ns;
-    struct timespec stamp;
-    memcpy(&stamp, CMSG_DATA(head), sizeof stamp);
-    int64_t arrived_ns = (int64_t)stamp.tv_sec * NS_PER_S + stamp.tv_nsec + t->real_to_run_ns;
+    int64_t real_ns = receive_stamp_ns(fd, t->peeked, was_reset);
+    if (real_ns == RECORD_NONE) return fallback_ns;
+    int64_t arrived_ns = real_ns + t->real_to_run_ns;
     return arrived_ns < fallback_ns ? arrived_ns : fallback_ns;
 }
 
@@ -191,13 +180,6 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *context) {
 
 /* ---- slots ---- */
 
-static void set_tls(struct transport *t, CURL *easy) {
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, t->config->insecure ? 0L : 1L);
-    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, t->config->insecure ? 0L : 2L);
-    if (t->config->cacert[0]) curl_easy_setopt(easy, CURLOPT_CAINFO, t->config->cacert);
-    curl_easy_setopt(easy, CURLOPT_SHARE, t->share);
-}
-
 static void set_callbacks(struct slot *slot) {
     CURL *easy = slot->easy;
     curl_easy_setopt(easy, CURLOPT_PRIVATE, slot);
@@ -211,25 +193,6 @@ static void set_callbacks(struct slot *slot) {
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, slot);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, slot);
-}
-
-static void set_connection(struct slot *slot) {
-    CURL *easy = slot->easy;
-    const struct engine_config *config = slot->transport->config;
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(easy, CURLOPT_PROXY,
-                     ""); /* a proxy from the environment would be measured with the server */
-    curl_easy_setopt(easy, CURLOPT_CONNECT_TO, slot->connect_to);
-    curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, 1000000L); /* the engine keeps its own time-outs */
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
-    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
-    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)MAX_IDLE_SECONDS); /* vLLM closes idle ones after 5 s */
-    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, config->fresh_connections ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, config->fresh_connections ? 1L : 0L);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER,
-                     slot->transport->config->no_request_ids ? slot->transport->headers : &slot->id_header);
 }
 
 /* Each slot is pinned to one address of the name; an empty host and port in "::" match any. */
@@ -277,8 +240,9 @@ static struct slot *slot_new(struct transport *t) {
     slot->response.keep_events = config->keep_events;
     slot->response.raw = config->raw_bodies;
     set_callbacks(slot);
-    set_connection(slot);
-    set_tls(t, slot->easy);
+    transfer_options(slot->easy, config, t->share);
+    curl_easy_setopt(slot->easy, CURLOPT_CONNECT_TO, slot->connect_to);
+    curl_easy_setopt(slot->easy, CURLOPT_HTTPHEADER, config->no_request_ids ? t->headers : &slot->id_header);
     return slot;
 }
 
@@ -509,7 +473,7 @@ struct transport *transport_new(const struct engine_config *config, size_t n_mul
     t->loop = loop;
     t->on_end = on_end;
     t->context = context;
-    t->peeked = malloc(PEEK_BYTES);
+    t->peeked = malloc(RECEIVE_STAMP_BYTES);
     t->share = curl_share_init();
     if (t->peeked && t->share && make_headers(t) && make_multis(t, n_multis)) {
         curl_share_setopt(t->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);

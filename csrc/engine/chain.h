@@ -1,0 +1,35 @@
+/* chain: the token chunks of one choice and the gaps between them. Times come in from outside. Owns its gaps
+ * and its text, which are kept from one request to the next. One thread at a time. A chain of zeros is ready.
+ */
+#ifndef VLLMPERF_CHAIN_H
+#define VLLMPERF_CHAIN_H
+
+#include <stdint.h>
+
+#include "engine/buffer.h"
+#include "stats/record.h"
+
+/* Gaps whose chunks shared a read wait in [open, n_gaps) until a later stamp is known. */
+struct chain {
+    struct record_gap *gaps;
+    size_t n_gaps, cap_gaps, open;
+    int64_t open_since_ns, last_ns; /* stamp before the open gaps, stamp of the newest chunk */
+    uint64_t read;                  /* the read that brought the newest chunk */
+    bool started, has_tail, read_is_shared;
+    int64_t tail_arrived_ns, tail_seen_ns; /* a last event without text, see response_finish() */
+    uint64_t tail_read;
+    struct text text;
+};
+
+/* Ready for the next request. */
+void chain_begin(struct chain *c);
+void chain_free(struct chain *c);
+
+/* One more chunk, that arrived with the read of that number; `tokens` is 0 when not known. False when out of
+ * memory. */
+bool chain_add(struct chain *c, int64_t arrived_ns, uint64_t read, uint16_t tokens);
+
+/* Give open gaps their length, as far as the newest stamp tells it. */
+void chain_settle(struct chain *c);
+
+#endif

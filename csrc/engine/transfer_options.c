@@ -1,0 +1,30 @@
+/* Owns how connections are made, kept and trusted. Does not know requests. */
+#include "engine/transfer_options.h"
+
+/* libcurl's receive buffer; in 7.x each transfer has one of its own, so it decides the memory of a stream. */
+enum { RECEIVE_BYTES = 8 * 1024, SEND_BYTES = 16 * 1024, MAX_IDLE_SECONDS = 4 };
+
+static void set_tls(CURL *easy, const struct engine_config *config, CURLSH *share) {
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, config->insecure ? 0L : 1L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, config->insecure ? 0L : 2L);
+    if (config->cacert[0]) curl_easy_setopt(easy, CURLOPT_CAINFO, config->cacert);
+    curl_easy_setopt(easy, CURLOPT_SHARE, share);
+}
+
+static void set_reuse(CURL *easy, bool fresh) {
+    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)MAX_IDLE_SECONDS); /* vLLM closes idle ones after 5 s */
+    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, fresh ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
+}
+
+void transfer_options(CURL *easy, const struct engine_config *config, CURLSH *share) {
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* one from the environment would be measured as well */
+    curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, 1000000L); /* the engine keeps its own time-outs */
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BYTES);
+    set_reuse(easy, config->fresh_connections);
+    set_tls(easy, config, share);
+}
