@@ -21,6 +21,7 @@ static struct server *start_server(const char *itl_ms) {
         .chat_max_tokens = 8,
         .max_model_len = 1000,
         .keep_alive_ns = 5 * NS_PER_S,
+        .time_scale = 1,
         .limits = {16384, 100000},
     };
     dist_parse(&config.ttft, "5");
