@@ -45,8 +45,10 @@ def from_arguments(text: str) -> EngineConfig:
         r"\b(tensor_parallel_size|pipeline_parallel_size|data_parallel_size)['\"]?\s*[=:]\s*(\d+)", text
     )
     model = re.search(r"\bmodel(?:_tag)?['\"]?\s*[=:]\s*['\"]([^'\"]+)['\"]", text)
+    device = re.search(r"\bdevice['\"]?\s*[=:]\s*['\"](?!auto)(\w+)['\"]", text)
     return EngineConfig(
         model=model[1] if model else None,
+        device=device[1] if device else None,
         sizes={_SHORT[name]: int(value) for name, value in sizes},
         enforce_eager=eager[1] == "True" if eager else (False if partial else None),
         speculative=re.search(r"\bspeculative_(?:config|model)['\"]?\s*[=:]\s*(?!None\b)\S", text)

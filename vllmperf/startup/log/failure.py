@@ -23,6 +23,7 @@ _DEATHS = re.compile(
     r"|Fatal Python error: |!+ Segfault encountered !+|vllm[\w. ]*: error: |\S+\.py: error: "
     r"|(?:.*: )?(?:line \d+: )?(?:\[\d+\]\s+)?\s*\d+ +(?:[Kk]illed|Segmentation fault|Aborted)\b"
     r"|docker: Error response from daemon: |.*executable file not found in \$PATH"
+    r"|\[Errno \d+\] error while attempting to bind on address "
     r"|\[[\w.:-]+\] FATAL: |terminate called after throwing|\S+: (?:command not found|No such file or directory)$"
 )
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]*)", line \d+, in (?P<function>\S+)')
@@ -52,6 +53,19 @@ _FRAME_PHASES = (
     (re.compile(r"create_engine_config|create_model_config|from_engine_args|parse_args"), "config"),
     (re.compile(r"create_server_socket|^listen$|bind"), "config"),
     (re.compile(r"^spawn_main$"), "engine_process"),
+)
+
+
+_MESSAGE_PHASES = (
+    (re.compile(r"error while attempting to bind on address"), "frontend"),
+    (re.compile(r"KV cache|[Nn]o available memory for the cache blocks"), "kv_cache"),
+    (
+        re.compile(
+            r"Free memory on device .* on startup|number of required \w+ exceeds|placement group"
+            r"|driver initialization failed"
+        ),
+        "worker_init",
+    ),
 )
 
 
@@ -127,6 +141,12 @@ def is_end(message: str) -> bool:
     if message[:1] in (" ", "\t", "") or len(message) > 20_000:
         return False
     return _NAMED.match(message) is not None or _DEATHS.match(message) is not None
+
+
+def message_phase(message: str) -> str | None:
+    """The phase that an exception's own words name, or None."""
+    head = message[:TEXT_LIMIT]
+    return next((phase for pattern, phase in _MESSAGE_PHASES if pattern.search(head)), None)
 
 
 def frame_phase(file: str, function: str) -> str | None:

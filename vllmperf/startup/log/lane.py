@@ -20,11 +20,16 @@ _SERVED = re.compile(
 )
 _LABEL = re.compile(r"\[([\w.:/ -]{1,60})\] (?=\S)")
 _ANSWERED = re.compile(r'\S+ - "[A-Z]+ \S+ HTTP/\d(?:\.\d)?" 2\d\d')
+_NOT_BOUND = re.compile(r"\[Errno \d+\] error while attempting to bind on address")
 _ACCESS = re.compile(r'\S+ - "[A-Z]+ \S+ HTTP/')
 _TRAFFIC = re.compile(
     r"Received request |Added request |Generated response |Finished request |Aborted request |"
     r"(?:Engine \d+: )?Avg prompt throughput|Prompt: |Speculative metrics|SpecDecoding metrics"
 )
+_BROKEN_LOGO = re.compile(
+    r"(?=\S* *[^\sA-Za-z0-9])[^A-Za-z0-9'\":=.,/]{16,80} (?P<what>version|model) +(?P<value>\S.*)$"
+)
+_LOGO_FILES = frozenset(("api_utils.py", "utils.py"))
 _EMBEDDING_FILES = frozenset(("metrics.py", "loggers.py", "async_llm_engine.py", "async_llm.py", "logger.py"))
 _PREFIXED = frozenset(("asleep", "awake", "sleep_freed", "banner_version", "engine_done", "api_version"))
 _BEGINNINGS = frozenset(("api_version", "banner_version"))
@@ -170,6 +175,8 @@ class Lane:
             self._event(Seen(marker, fields, moment, key, line.file, label, line.repeated), line)
             return marker.event
         self._serves(line, moment)
+        if attempt.ready is not None and line.level == "ERROR" and _NOT_BOUND.match(line.message):
+            self._not_ready_after_all()
         if attempt.ready is None:
             attempt.problems.see(moment.line, raw.strip(), line, process_name(key), len(attempt.events))
         return None
@@ -199,7 +206,8 @@ class Lane:
             loggers = (line.logger,)
         else:
             loggers = ("bar",)
-        found = markers.find(line.message, loggers)
+        message = _whole_logo(line) if line.file in _LOGO_FILES else line.message
+        found = markers.find(message, loggers)
         label = None
         if found is None and line.message.startswith("[") and (tag := _LABEL.match(line.message)):
             label = tag[1]
@@ -210,7 +218,7 @@ class Lane:
 
     @staticmethod
     def _prints(line: Line) -> bool:
-        found = markers.find(line.message)
+        found = markers.find(_whole_logo(line))
         return found is not None and line.file in found[0].files
 
     def _believable(self, marker: Marker, line: Line) -> bool:
@@ -219,7 +227,8 @@ class Lane:
         if (line.level in ("ERROR", "CRITICAL")) != (marker.event in _FAILURES):
             return False
         if marker.event in _PREFIXED and line.process.pid is None and self.attempt.api_pids:
-            return marker.event in _BEGINNINGS and self.attempt.ended
+            failed = self.attempt.ready is None and self.attempt.problems.found
+            return marker.event in _BEGINNINGS and bool(self.attempt.ended or failed)
         return True
 
     def _begins_again(self, marker: Marker, line: Line) -> bool:
@@ -284,6 +293,12 @@ class Lane:
             attempt.ready = moment
             attempt.ready_stamp = attempt.last
 
+    def _not_ready_after_all(self) -> None:
+        """Uvicorn takes the port only after the application's start."""
+        attempt = self.attempt
+        if attempt.served_lines == 0:
+            attempt.ready = attempt.ready_stamp = None
+
     def _serves(self, line: Line, moment: Moment) -> None:
         attempt = self.attempt
         if line.logger == "uvicorn" and _ACCESS.match(line.message):
@@ -293,6 +308,15 @@ class Lane:
         elif line.logger == "vllm" and line.file in _EMBEDDING_FILES and _TRAFFIC.match(line.message):
             attempt.served_lines += 1
             attempt.counts["traffic"] += 1
+
+
+def _whole_logo(line: Line) -> str:
+    """The message, with the logo as it is printed when a terminal had no such characters."""
+    found = _BROKEN_LOGO.match(line.message)
+    if found is None:
+        return line.message
+    wording = markers.wordings(f"banner_{found['what']}")[0]
+    return wording.write(**{found["what"]: found["value"]})
 
 
 def _key(line: Line) -> Key:

@@ -9,6 +9,7 @@ from vllmperf.startup.log import envelope, lines
 from vllmperf.startup.log.attempt import Attempt
 from vllmperf.startup.log.envelope import Wrapped
 from vllmperf.startup.log.lane import Lane
+from vllmperf.startup.log.learned import Learned
 from vllmperf.startup.log.lines import Line
 from vllmperf.startup.log.text import decode, pieces, plain
 from vllmperf.startup.log.wallclock import Calendar
@@ -32,6 +33,7 @@ class Reader:
     _lanes: dict[str, Lane] = field(default_factory=dict)
     _lane: Lane | None = None  # of the line before
     _partial: dict[str, str] = field(default_factory=dict)
+    _learned: Learned = field(default_factory=Learned)
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -44,6 +46,11 @@ class Reader:
     def serving(self) -> bool:
         """Only traffic is to be expected: lines may be skipped that are no candidates."""
         return bool(self._lanes) and all(lane.serving for lane in self._lanes.values())
+
+    @property
+    def _starts(self) -> bool:
+        """No server answers yet: what has the looks of a log is one, and nothing that a client sent."""
+        return self._lane is None or self._lane.attempt.served_lines == 0
 
     @property
     def quiet(self) -> bool:
@@ -100,6 +107,9 @@ class Reader:
 
     def _bar_and_line(self, wrapped: Wrapped, raw: str) -> None:
         text = wrapped.text
+        if text[:1] not in "(IWE{" and (inner := self._learned.strip(text, learns=self._starts)):
+            text, dated = inner
+            wrapped = wrapped._replace(text=text, dated=dated or wrapped.dated)
         if (bar := _BAR.search(text)) and (behind := _BEHIND_BAR.search(text, bar.end())):
             self._line(wrapped._replace(text=text[: behind.start()]), raw)
             self._line(wrapped._replace(text=text[behind.start() :]), raw)

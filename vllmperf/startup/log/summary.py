@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from vllmperf.startup.log.attempt import Attempt, Key, process_name
-from vllmperf.startup.log.failure import Problem
+from vllmperf.startup.log.failure import Problem, message_phase
 from vllmperf.startup.log.figures import figures
 from vllmperf.startup.log.marker import number
 from vllmperf.startup.log.spans import spans
@@ -16,6 +16,18 @@ from vllmperf.startup.result import Failure, SleepCycle, StartupLog
 _DEVICES = ("cpu", "tpu", "xpu", "hpu", "npu", "neuron", "openvino")
 _PLUGINS = {"ascend": "npu", "gaudi": "hpu", "tpu_inference": "tpu", "tpu_commons": "tpu"}
 _LOCAL_VERSION = re.compile(r"\+.*\b(cpu|rocm|xpu|tpu|gaudi|neuron)")
+_DEVICE_WORDS = (
+    (re.compile(r"\bHIP (?:out of memory|error)|\bhipError|\bROCm\b"), "rocm"),
+    (re.compile(r"\bneuronx?(?:_|\b)"), "neuron"),
+    (re.compile(r"\bNPU out of memory|\btorch_npu\b|\bACL error"), "npu"),
+    (re.compile(r"\bXPU out of memory|\bUR_RESULT_ERROR"), "xpu"),
+    (re.compile(r"\bTPU (?:initialization|backend)"), "tpu"),
+    (re.compile(r"\bsynStatus\b"), "hpu"),
+    (
+        re.compile(r"\bCUDA (?:out of memory|error|driver)|\bNVIDIA\b|\bNCCL\b|\bcu(?:blas|dnn)\w*", re.I),
+        "cuda",
+    ),
+)
 _SIZED = ("blocks", "gpu_blocks", "cpu_blocks", "kv_tokens", "engine_done")
 _TAGS = re.compile(r"[\w]+")
 
@@ -128,10 +140,14 @@ def _platform(attempt: Attempt) -> str | None:
     ]
     votes = attempt.platforms
     device = attempt.config.device if attempt.config else None
+    asked = attempt.arguments.device if attempt.arguments else None
+    told = _platform_told(attempt)
     for platform in ("neuron", "hpu", "tpu", "npu", "openvino"):
-        if platform in named or votes[platform] or device == platform:
+        if platform in named or votes[platform] or platform in (device, asked, told):
             return platform
-    if "rocm" in named or (votes["rocm"] and "cuda" not in named and not votes["cuda"] > 3 * votes["rocm"]):
+    if "rocm" in (*named, told) or (
+        votes["rocm"] and "cuda" not in named and not votes["cuda"] > 3 * votes["rocm"]
+    ):
         return "rocm"
     if device in _DEVICES:
         return device
@@ -142,7 +158,18 @@ def _platform(attempt: Attempt) -> str | None:
         return named[0]
     if device == "cuda":
         return "cuda"
-    return next((platform for platform, _ in votes.most_common(1)), None)
+    voted = next((platform for platform, _ in votes.most_common(1)), None)
+    return voted or told
+
+
+def _platform_told(attempt: Attempt) -> str | None:
+    """By the words of what failed; else releases whose configuration names no device knew only one."""
+    texts = [problem.message[:1000] for problem in attempt.problems.found]
+    for pattern, platform in _DEVICE_WORDS:
+        if any(pattern.search(text) for text in texts):
+            return platform
+    graphs = attempt.has("capture_start", "capture_bar", "captured")
+    return "cuda" if graphs or (attempt.config is not None and attempt.config.device is None) else None
 
 
 def _mode(attempt: Attempt) -> str | None:
@@ -244,7 +271,17 @@ def _phase_of(attempt: Attempt, problem: Problem | None) -> str | None:
     reached = _phase_reached(before)
     if reached == "kernel_warmup" and attempt.platforms["tpu"]:
         reached = "compile"  # a TPU compiles after its KV cache is sized
+    if (said := message_phase(problem.message)) and _has_engine(attempt, problem):
+        return said
+    if problem.phase is not None and reached == "imports" and _has_engine(attempt, problem):
+        return problem.phase  # the log's beginning is missing
     return problem.phase if problem.phase is not None and _plausible(problem.phase, reached) else reached
+
+
+def _has_engine(attempt: Attempt, problem: Problem) -> bool:
+    """Whether there was an engine when it failed, by the log or by who failed."""
+    kinds = {process.kind for key, process in attempt.names.items() if process_name(key) == problem.process}
+    return attempt.has_engine or attempt.has("failed") or not kinds.isdisjoint(("engine", "worker"))
 
 
 _LADDER = (
