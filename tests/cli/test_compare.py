@@ -5,7 +5,15 @@ import json
 import pytest
 
 from vllmperf.cli import main
-from vllmperf.report.compare import Figures, figures_of_vllm, lines, rows, short_names
+from vllmperf.report.compare import (
+    Figures,
+    figures_of_summary,
+    figures_of_vllm,
+    lines,
+    rows,
+    short_names,
+    to_json,
+)
 
 FIRST = {
     "duration": 10.0,
@@ -83,3 +91,33 @@ def test_itl_by_tokens_stands_beside_itl_where_one_side_has_it():
     first = Figures("a", "x", {"mean_itl_ms": 8.0})
     second = Figures("b", "x", {"mean_itl_ms": 8.0, "mean_itl_token_ms": 2.0, "p90_itl_token_ms": 3.0})
     assert [row.key for row in rows(first, second)] == ["mean_itl_ms", "mean_itl_token_ms"]
+
+
+def summary_of(sources, itl_ms, tpot_ms, itl_token_ms=None):
+    metrics = {"itl_ms": {"mean": itl_ms}, "tpot_ms": {"mean": tpot_ms}}
+    if itl_token_ms is not None:
+        metrics["itl_token_ms"] = {"mean": itl_token_ms}
+    return {
+        "profile": "vllmperf",
+        "duration_s": 1.0,
+        "requests": {"completed": 4, "outcomes": {"completed": 4}},
+        "tokens": {"prompt": None, "output": 40, "sources": sources},
+        "throughput": {"requests_per_s": 4.0, "output_tokens_per_s": 40.0, "total_tokens_per_s": None},
+        "in_flight": {"max": 2},
+        "metrics": metrics,
+    }
+
+
+def test_tokens_that_are_counted_by_chunks_are_said_to_be():
+    ours = figures_of_summary(summary_of({"chunks": 3, "usage": 1}, 10.0, 10.0), "ours")
+    said = list(lines(Figures("a", "vllmperf", {}), ours))[-1]
+    assert said.startswith("ours: 3 of 4 answers came without usage")
+    assert to_json(ours, ours)["a"]["notes"] == list(ours.notes)
+
+
+def test_itl_of_chunks_with_several_tokens_is_said_to_be_unless_there_is_one_by_tokens():
+    chunked = figures_of_summary(summary_of({"usage": 4}, 40.0, 10.0), "ours")
+    assert len(chunked.notes) == 1
+    assert "ITL is the time between chunks" in chunked.notes[0]
+    assert figures_of_summary(summary_of({"usage": 4}, 40.0, 10.0, 10.0), "ours").notes == ()
+    assert figures_of_summary(summary_of({"usage": 4}, 10.0, 10.0), "ours").notes == ()

@@ -13,6 +13,7 @@ import pytest
 
 from vllmperf.formats.vllm_table import metric_section, row
 from vllmperf.formats.vllm_timeline import Bar, page
+from vllmperf.report.run import Run
 from vllmperf.sim import Server
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_serving.py"
@@ -166,9 +167,13 @@ def test_both_rules_stand_side_by_side_for_a_stream_with_errors_in_it(model, tmp
             tmp_path,
             *("--profile", "vllm-2026", "--model", "sim", "--tokenizer", model, "--base-url", target.url),
             *("--random-input-len", 12, "--random-output-len", 16, "--num-prompts", 20, "--both"),
+            *("--record", tmp_path / "both.run"),
         )
     assert re.search(r"^Successful requests +20 +15 +-25\.0%$", done.stdout, re.M), done.stdout
     assert "vllm-2026 follows the rule" in done.stdout
+    assert "vllmperf: chunks brought several tokens" in done.stdout
+    plan = Run(tmp_path / "both.run").summary["plan"]
+    assert (plan["dataset_name"], plan["input_len"], plan["output_len"]) == ("random", 12, 16)
 
 
 def test_the_pytorch_benchmark_file_has_a_record_a_metric(model, target, conversations, tmp_path):

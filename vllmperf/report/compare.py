@@ -30,17 +30,21 @@ TOTALS = (
     ("max_output_tokens_per_s", "Output tokens in the busiest second"),
     ("max_concurrent_requests", "Most requests at once"),
 )
+SEVERAL_TOKENS_BELOW = 0.9
+"""TPOT below this share of ITL: more tokens than chunks."""
 STATISTIC = re.compile(r"^(mean|median|std|p[\d.]+)_(\w+)_ms$")
 UNKNOWN = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one side says. values: by vLLM's names for them, None where nothing was measured."""
+    """What one side says. values: by vLLM's names for them, None where nothing was measured. notes: what has to
+    be known to read them."""
 
     name: str
     rule: str
     values: Mapping[str, float | None]
+    notes: tuple[str, ...] = ()
 
 
 def figures_of_vllm(found: Mapping[str, Any], name: str) -> Figures:
@@ -77,7 +81,23 @@ def figures_of_summary(
         for ours, value in row.items():
             statistic = {"mean": "mean", "p50": "median", "std": "std"}.get(ours, ours)
             values[f"{statistic}_{metric}_ms"] = value
-    return Figures(name, str(summary["profile"]), values)
+    return Figures(name, str(summary["profile"]), values, tuple(_notes(summary)))
+
+
+def _notes(summary: Mapping[str, Any]) -> Iterator[str]:
+    """What is known of tokens only as a whole, or not at all."""
+    sources, metrics = summary["tokens"]["sources"], summary["metrics"]
+    if sources.get("chunks"):
+        yield (
+            f"{sources['chunks']} of {sum(sources.values())} answers came without usage: their chunks were counted as "
+            "tokens, so that tokens, tokens/s and TPOT are off where a chunk brings several."
+        )
+    itl, tpot = metrics.get("itl_ms"), metrics.get("tpot_ms")
+    if itl and tpot and not metrics.get("itl_token_ms") and tpot["mean"] < SEVERAL_TOKENS_BELOW * itl["mean"]:
+        yield (
+            "chunks brought several tokens, how many in each was not told: ITL is the time between chunks, that "
+            "between tokens is TPOT."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +164,8 @@ def lines(first: Figures, second: Figures) -> Iterator[str]:
             f"{first.name} follows the rule {first.rule!r}, {second.name} {second.rule!r}: "
             "what differs may be the rule (docs/profiles.md)."
         )
+    for side in (first, second):
+        yield from (f"{side.name}: {note}" for note in side.notes)
 
 
 def _column(head: str, cells: Sequence[str]) -> list[str]:
@@ -156,8 +178,8 @@ def _column(head: str, cells: Sequence[str]) -> list[str]:
 def to_json(first: Figures, second: Figures) -> dict[str, Any]:
     """The same for machines."""
     return {
-        "a": {"name": first.name, "rule": first.rule},
-        "b": {"name": second.name, "rule": second.rule},
+        "a": {"name": first.name, "rule": first.rule, "notes": list(first.notes)},
+        "b": {"name": second.name, "rule": second.rule, "notes": list(second.notes)},
         "figures": {
             row.key: {"a": row.first, "b": row.second, "change": row.change} for row in rows(first, second)
         },
