@@ -18,6 +18,10 @@ COLLECTORS = (
     "июн 21 08:00:{minute:02} host python3[{number}]: ",
     "2026-06-21 08:00:{minute:02},{number:03} - __main__ - INFO - ",
     "vLLM {STREAM}: ",
+    "[1,{number}]<{stream}>:",
+    "2026-06-21T08:00:{minute:02}.{number}000Z app[web.1]: ",
+    "17500000{minute:02}{number},",
+    "(head, rank=0, pid=2310) ",
 )
 
 
@@ -46,6 +50,41 @@ def test_a_traceback_in_a_learned_envelope_is_read(collector: str) -> None:
     assert failure is not None
     assert failure.text.endswith("ValueError: broken")
     assert failure.line == 5
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        ('"2026-06-21T08:00:{minute:02}.1Z","', '"'),
+        ('time="2026-06-21T08:00:{minute:02}Z" level=info msg="', '"'),
+        ('[0] kube.x: [[17500000{minute:02}.5, {{}}], {{"log"=>"', '"}]'),
+    ],
+)
+def test_an_envelope_that_closes_behind_the_line_is_learned(before: str, behind: str) -> None:
+    failed = FAILED.format(error="ValueError: broken").replace('"/x/gpu_worker.py"', "x")
+    text = collected(failed, before).replace("\n", f"{behind}\n")
+    found = log_of(text)
+    assert found.vllm_version == "0.11.0"
+    assert found.failure is not None
+    assert found.failure.line == 5
+
+
+def test_a_bar_before_a_header_is_no_envelope() -> None:
+    bar = "2026-06-21T08:00:12.5Z Loading x 100% Completed | 4/4 [00:01<00:00, 2.5it/s] "
+    head = "INFO 06-21 08:00:12 [default_loader.py:1] "
+    text = f"{bar}{head}Loading weights took 1.50 seconds\n{bar}{head}Loading weights took 2.50 seconds\n"
+    assert log_of(text).reported["weights_load_s"] == 2.5
+
+
+def test_what_fails_while_the_drafter_is_loaded_fails_in_loading() -> None:
+    seen = """\
+(EngineCore_DP0 pid=2) INFO 06-21 08:00:08 [gpu_model_runner.py:1] Starting to load model org/model...
+(EngineCore_DP0 pid=2) INFO 06-21 08:00:09 [default_loader.py:1] Loading weights took 1.00 seconds
+(EngineCore_DP0 pid=2) INFO 06-21 08:00:09 [gpu_model_runner.py:1] Loading drafter model...
+"""
+    failure = log_of(seen + "".join(FAILED.format(error="ValueError: broken").splitlines(True)[1:5])).failure
+    assert failure is not None
+    assert failure.phase == "weights_load"
 
 
 def test_text_with_a_stamp_that_a_client_sent_teaches_nothing() -> None:

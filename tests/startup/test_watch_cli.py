@@ -78,6 +78,24 @@ def test_a_command_gives_json_the_old_file_and_the_log(
     assert "Starting to load model" in (out / "start-1-log.txt").read_text()
 
 
+def test_a_page_may_lie_in_the_folder_that_is_made_for_the_outputs(
+    port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "deep"
+    page = str(out / "x.html")
+    assert main(["startup", "--command", command(port), "-o", str(out), "--html", page, "--quiet"]) == 0
+    assert (out / "x.html").read_text().startswith("<!")
+    capsys.readouterr()
+
+
+def test_a_file_where_the_output_s_folder_should_be_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").touch()
+    assert main(["startup", "--command", "true", "-o", str(tmp_path / "taken")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_the_layout_of_the_old_file_can_be_chosen(port: int, tmp_path: Path) -> None:
     assert main(["startup", "--command", command(port), "-o", str(tmp_path), "--layout", "A", "--quiet"]) == 0
     (path,) = tmp_path.glob("*latency.txt")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.cli.startup_arguments import GRACE_S, add_both, add_cluster, add_command, check
+from vllmperf.errors import UsageError
 from vllmperf.report.startup.show import add_output_arguments, check_outputs, write_outputs
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from vllmperf.report.startup.live import LiveStarts
 
     check(args)
+    _make_folder(args.output)
     check_outputs(args)
     starts: list[Start] = []
     code = 0
@@ -54,6 +56,16 @@ def run(args: argparse.Namespace) -> int:
         write_outputs(starts, args)
         _write_txt(starts, args)
     return code or _verdict(starts)
+
+
+def _make_folder(folder: str | Path | None) -> None:
+    """Before the outputs are looked at: they may be meant to lie in it."""
+    if folder is None:
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"-o {folder}: {error.strerror}; give a folder that can be written to") from None
 
 
 def _of_command(args: argparse.Namespace, live: LiveStarts, finished: list[Start]) -> list[Start]:

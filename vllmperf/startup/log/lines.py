@@ -47,7 +47,7 @@ class Line(NamedTuple):
 NO_PROCESS = Process()
 _PROCESS = re.compile(
     r"\((?P<name>[A-Za-z_][^\s()=]*(?:\([^()]*\))?)?"
-    r"(?:\s*rank=(?P<rank>\d+))?(?:\s+(?P<label>(?:DP|PP|TP|EP|PCP|DCP)\d+(?:_\w+)?))?"
+    r"(?:\s*rank=(?P<rank>\d+),?)?(?:\s+(?P<label>(?:DP|PP|TP|EP|PCP|DCP)\d+(?:_\w+)?))?"
     r"\s*pid=(?P<pid>\d+)(?:,\s*ip=(?P<ip>[^)\s]+))?\)\s?"
 )
 _HEADER = re.compile(

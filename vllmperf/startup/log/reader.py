@@ -107,7 +107,9 @@ class Reader:
 
     def _bar_and_line(self, wrapped: Wrapped, raw: str) -> None:
         text = wrapped.text
-        if text[:1] not in "(IWE{" and (inner := self._learned.strip(text, learns=self._starts)):
+        if text[:1] not in "(IWE{" and (
+            inner := self._learned.strip(text, self._starts, wrapped.stamp_ns is not None)
+        ):
             text, dated = inner
             wrapped = wrapped._replace(text=text, dated=dated or wrapped.dated)
         if (bar := _BAR.search(text)) and (behind := _BEHIND_BAR.search(text, bar.end())):

@@ -293,6 +293,7 @@ _LADDER = (
     ("profile", ("compile_total",)),
     ("compile", ("compile_cache_dir", "dynamo", "cpu_warmup_start", "tpu_compile_start")),
     ("profile", ("model_loaded", "hpu_loaded", "encoder_budget")),
+    ("weights_load", ("drafter_start",)),
     ("model_finish", ("weights_took",)),
     ("weights_load", ("load_start", "load_scratch", "shards", "download")),
     ("worker_init", ("nccl", "world", "rank", "runner_v2")),
