@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from vllmperf.api import Folder
 from vllmperf.compat.benchmark_serving.profiles import Profile
 from vllmperf.errors import UsageError
 from vllmperf.formats.vllm_result import peak_tokens_per_s
-from vllmperf.load.datasets.sample import Sample
 from vllmperf.load.environment import environment
 from vllmperf.plan import Plan
 from vllmperf.record.writer import RunWriter
@@ -39,9 +38,7 @@ class Record:
 
 
 @contextlib.contextmanager
-def recorded(
-    args: argparse.Namespace, plan: Plan, backend: str, samples: Sequence[Sample]
-) -> Iterator[Record]:
+def recorded(args: argparse.Namespace, plan: Plan, backend: str, n: int) -> Iterator[Record]:
     """A run file while the block runs: that of --record, a temporary one for --both, else none."""
     if not (args.both or args.record):
         yield Record()
@@ -53,16 +50,15 @@ def recorded(
     written = {
         **plan.to_dict(),
         "backend": backend,
-        "num_prompts": len(samples),
+        "num_prompts": n,
         "dataset_name": args.dataset_name,
-        "input_len": _common(sample.prompt_len for sample in samples),
-        "output_len": _common(sample.output_len for sample in samples),
+        "input_len": _length(args, "input"),
+        "output_len": _length(args, "output"),
     }
     with RunWriter(path, written, environment(), secrets=plan.secrets) as writer:
         yield Record(writer, path)
 
 
-def _common(lengths: Iterable[int | None]) -> int | None:
-    """The length that all of them have, None when they differ."""
-    found = set(lengths)
-    return found.pop() if len(found) == 1 else None
+def _length(args: argparse.Namespace, which: str) -> int | None:
+    """The length that was asked for; None where the data set brings its own."""
+    return getattr(args, f"random_{which}_len") if args.dataset_name == "random" else None

@@ -64,7 +64,7 @@ def _run(job: Job) -> int:
     for line in console.traffic(job.profile, job.args):
         console.say(line)
     planned = _arrivals(job)
-    with both.recorded(job.args, job.target.plan, job.backend_name, job.samples) as record:
+    with both.recorded(job.args, job.target.plan, job.backend_name, len(job.samples)) as record:
         outcome, replies = _measured(job, models, planned, test, record.writer)
         for line in console.report(job.profile, job.args, outcome):
             console.say(line)
