@@ -82,7 +82,8 @@ def seen_slots(runs: Sequence[Steps]) -> int | None:
     values, counts = np.unique(held, return_counts=True)
     usual = int(values[np.argmax(counts)])
     alike = float(np.mean(np.abs(held - usual) <= max(1, 0.02 * usual)))
-    return usual if alike >= ALIKE else None
+    largest = max(int(np.quantile(run.decodes + run.admitted, 0.999)) for run in runs if len(run))
+    return usual if alike >= ALIKE and largest <= usual + max(1, 0.02 * usual) else None
 
 
 def _held_up(run: Steps) -> NDArray[np.bool_]:
