@@ -163,3 +163,13 @@ INFO:     Application startup complete.
     assert [log.vllm_version for log in found.attempts] == ["0.11.0", "0.8.5"]
     assert [log.reached_ready for log in found.attempts] == [False, True]
     assert found.attempts[1].first_log_ts == "06-21 09:00:00"
+
+
+def test_a_row_that_ends_within_the_blocks_tells_both_numbers() -> None:
+    first = (
+        f"INFO 08-15 10:00:02 llm_engine.py:174] Initializing an LLM engine (v0.5.4) with config: {config()}"
+    )
+    line = "INFO 08-15 10:00:19 distributed_gpu_executor.py:56] # GPU blocks: 835, # CPU blocks: 1000"
+    rows = [text[at : at + 80] for text in (first, line) for at in range(0, len(text), 80)]
+    reported = log_of("\n".join(rows) + "\n").reported
+    assert (reported["num_gpu_blocks"], reported["num_cpu_blocks"]) == (835, 1000)

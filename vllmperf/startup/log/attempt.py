@@ -162,10 +162,12 @@ class Attempt:
             self._kept[event, seen.process] = len(self.events)
             self.events.append(seen)
 
-    def correct(self, marker: Marker, fields: Fields) -> None:
-        """The last marker of this event says more than was read."""
+    def correct(self, event: str, marker: Marker, fields: Fields) -> None:
+        """The last marker of an event says more than was read."""
         for place in range(len(self.events) - 1, -1, -1):
-            if self.events[place].event == marker.event:
+            if self.events[place].event == event:
+                self.counts[event] -= 1
+                self.counts[marker.event] += 1
                 self.events[place] = self.events[place]._replace(marker=marker, fields=fields)
                 return
 

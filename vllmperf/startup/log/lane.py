@@ -35,6 +35,7 @@ _PREFIXED = frozenset(("asleep", "awake", "sleep_freed", "banner_version", "engi
 _BEGINNINGS = frozenset(("api_version", "banner_version"))
 _FORERUNNERS = frozenset(("platform", "platform_plugin"))
 _FAILURES = frozenset(("failed", "died"))
+_LONGER = {"gpu_blocks": "blocks"}  # the first part of a message can be another message
 _LONG_MESSAGES = frozenset(("engine_config", "args"))
 WRAPPED_TRAFFIC = 100_000
 MAX_ROWS, MAX_ROWS_CONFIG = 4, 400
@@ -139,8 +140,8 @@ class Lane:
         """A marker that was cut at the terminal's edge: what it says with the next row."""
         self._pending = None
         found = self._marker(lines.read(Wrapped("".join(pending.rows))))
-        if found is not None and found[0].event == pending.event:
-            self.attempt.correct(found[0], found[1])
+        if found is not None and found[0].event in (pending.event, _LONGER.get(pending.event or "")):
+            self.attempt.correct(pending.event or "", found[0], found[1])
 
     def _longer(self, pending: _Pending) -> None:
         """A configuration of many rows: read again with each."""
