@@ -399,3 +399,18 @@ def test_the_command_fails_with_the_start(tmp_path, capsys: pytest.CaptureFixtur
 def test_a_wrong_start_up_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sim", "--startup", "speed=3"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_settings_of_a_start_may_stand_apart_or_behind_commas():
+    from vllmperf.cli import parser
+    from vllmperf.cli.sim import startup_of
+    from vllmperf.sim.config import checked
+
+    def script(*words: str):
+        args = parser("sim").parse_args(["sim", "--startup-log", "-", *words])
+        return startup_of(args, checked({}))
+
+    joined = script("--startup", "weights_load=2,compile=3,tp=2")
+    assert joined == script("--startup", "weights_load=2", "compile=3,tp=2")
+    assert joined == script("--startup", "weights_load=2", "--startup", "compile=3", "tp=2")
+    assert (joined.weights_load, joined.compile, joined.tp) == (2, 3, 2)

@@ -83,8 +83,10 @@ def add(subparsers: Any) -> None:
     )
     start.add_argument(
         "--startup",
-        metavar="K=V,...",
-        help="durations of phases in s, ranks, cache, failure: weights_load=3.2,compile=10,tp=2,cache=warm,"
+        nargs="+",
+        action="extend",
+        metavar="K=V",
+        help="with , or blanks between them: durations of phases in s, ranks, cache, failure: weights_load=3.2,compile=10,tp=2,cache=warm,"
         "fail=compile,eager=1,time_scale=0.1 (docs/simulator.md)",
     )
     parser.set_defaults(run=run)
@@ -113,7 +115,7 @@ def startup_of(args: argparse.Namespace, settings: dict[str, Any]) -> StartupScr
     script = StartupScript(model=settings.pop("model"), **said)
     if args.startup_version:
         script = replace(script, version=args.startup_version)
-    return parse_startup(args.startup or "", script)
+    return parse_startup(",".join(args.startup or ()), script)
 
 
 def wait(server: Server, signals: set[signal.Signals]) -> int:
