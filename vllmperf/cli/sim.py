@@ -86,7 +86,8 @@ def add(subparsers: Any) -> None:
         nargs="+",
         action="extend",
         metavar="K=V",
-        help="with , or blanks between them: durations of phases in s, ranks, cache, failure: weights_load=3.2,compile=10,tp=2,cache=warm,"
+        help="with , or blanks between them: durations of phases in s, ranks, cache, failure: "
+        "weights_load=3.2,compile=10,tp=2,cache=warm,"
         "fail=compile,eager=1,time_scale=0.1 (docs/simulator.md)",
     )
     parser.set_defaults(run=run)
