@@ -37,7 +37,7 @@ static const char *const finish_reasons[] = {
     FINISH_REASONS(X)
 #undef X
         NULL};
-static const char *const tokens_sources[] = {"none", "usage", "token_ids", "chunks", NULL};
+static const char *const tokens_sources[] = {"none", "usage", "token_ids", "chunks", "tokenizer", NULL};
 
 /* Add a new reference to the module; 0 or -1. */
 static int add(PyObject *module, const char *name, PyObject *value) {

@@ -47,7 +47,8 @@
     X(uint32_t, "<u4", text_len)          /* bytes of this request in the batch's text */                     \
     X(uint32_t, "<u4", error_len)         /* bytes after its text: error body or message */
 
-enum record_tokens_source { TOKENS_NONE, TOKENS_USAGE, TOKENS_IDS, TOKENS_CHUNKS };
+/* The last one is never the engine's own: readers that hold the text and a tokenizer count it again. */
+enum record_tokens_source { TOKENS_NONE, TOKENS_USAGE, TOKENS_IDS, TOKENS_CHUNKS, TOKENS_TOKENIZER };
 
 /* X(name): how a request ended. The order is the number in the record; new ones go to the end. */
 #define OUTCOMES(X)                                                                                          \

@@ -176,6 +176,20 @@ def test_both_rules_stand_side_by_side_for_a_stream_with_errors_in_it(model, tmp
     assert (plan["dataset_name"], plan["input_len"], plan["output_len"]) == ("random", 12, 16)
 
 
+def test_our_side_counts_tokens_by_the_tokenizer_where_the_server_says_nothing(
+    model, conversations, tmp_path
+):
+    with Server(model=f"{model}/", ttft_ms=1, itl_ms=4, tokens_per_chunk=4) as target:
+        words = ("--profile", "vllm-0.6", *guide(model, target, conversations), "--both")
+        done = call(tmp_path, *words, "--record", tmp_path / "both.run")
+    assert done.returncode == 0, done.stdout
+    tokens = re.search(r"^Output tokens +(\d+) +(\d+) ", done.stdout, re.M)
+    assert tokens, done.stdout
+    assert tokens[1] == tokens[2]
+    assert int(tokens[1]) > Run(tmp_path / "both.run").summary["tokens"]["output"]
+    assert "counted as" not in done.stdout
+
+
 def test_the_pytorch_benchmark_file_has_a_record_a_metric(model, target, conversations, tmp_path):
     words = ("--profile", "vllm-0.8", *guide(model, target, conversations), "--result-filename", "r.json")
     done = call(

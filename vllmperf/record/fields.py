@@ -33,7 +33,11 @@ FIELDS = (
     Field("prompt_tokens", "tokens", "prompt length by the server's usage; none when it did not say"),
     Field("cached_tokens", "tokens", "prompt tokens found in the server's cache, by its usage"),
     Field("output_tokens", "tokens", "output of all choices, by the best source there was"),
-    Field("tokens_source", "name", "where output_tokens comes from: usage, token ids or counted chunks"),
+    Field(
+        "tokens_source",
+        "name",
+        "where output_tokens comes from: usage, token ids, counted chunks, or a tokenizer",
+    ),
     Field("status", "", "HTTP status, 0 when there was none"),
     Field("outcome", "name", "how the request ended"),
     Field("finish_reason", "name", "why the server stopped, in its own words"),

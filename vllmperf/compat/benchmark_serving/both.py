@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from vllmperf import _engine
 from vllmperf.api import Folder
 from vllmperf.compat.benchmark_serving.profiles import Profile
 from vllmperf.errors import UsageError
 from vllmperf.formats.vllm_result import peak_tokens_per_s
 from vllmperf.load.environment import environment
+from vllmperf.metrics.summary import summarize
 from vllmperf.plan import Plan
+from vllmperf.record.reader import Recording, read
 from vllmperf.record.writer import RunWriter
 from vllmperf.report import compare
-from vllmperf.report.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +31,34 @@ class Record:
     writer: RunWriter | None = None
     path: Path | None = None
 
-    def beside(self, result: Mapping[str, Any], profile: Profile) -> Iterator[str]:
-        """Lines with the figures of the version's rule and of ours. The run must be over."""
+    def beside(
+        self, result: Mapping[str, Any], lens: Sequence[int] | None, profile: Profile
+    ) -> Iterator[str]:
+        """Lines with the figures of the version's rule and of ours. The run must be over.
+
+        lens: output tokens by the tokenizer, by number of the request; ours takes them where the server said
+        nothing and chunks had to be counted.
+        """
         if self.path is None:
             return
-        run = Run(self.path)
-        ours = compare.figures_of_summary(run.summary, "vllmperf", peak_tokens_per_s(run.recording))
+        recording = read(self.path)
+        if lens is not None:
+            recording = counted(recording, lens)
+        ours = compare.figures_of_summary(summarize(recording), "vllmperf", peak_tokens_per_s(recording))
         theirs = compare.Figures(profile.name, profile.name, compare.figures_of_vllm(result, "").values)
         yield from compare.lines(theirs, ours)
+
+
+def counted(recording: Recording, lens: Sequence[int]) -> Recording:
+    """The recording with these output tokens, by number of the request, where its chunks had been counted."""
+    requests = recording.requests.copy()
+    known = np.zeros(max(int(requests["index"].max(initial=-1)) + 1, len(lens)), dtype=np.int64)
+    known[: len(lens)] = lens
+    tokens = known[requests["index"]]
+    rows = (requests["tokens_source"] == _engine.TOKENS_SOURCES.index("chunks")) & (tokens > 0)
+    requests["output_tokens"][rows] = tokens[rows]
+    requests["tokens_source"][rows] = _engine.TOKENS_SOURCES.index("tokenizer")
+    return replace(recording, requests=requests)
 
 
 @contextlib.contextmanager

@@ -69,7 +69,9 @@ def _run(job: Job) -> int:
         for line in console.report(job.profile, job.args, outcome):
             console.say(line)
         if job.args.both:
-            for line in record.beside(results.result(job.profile, job.args, outcome, ""), job.profile):
+            lens = outcome.metrics.output_lens if outcome.has_tokenizer else None
+            result = results.result(job.profile, job.args, outcome, "")
+            for line in record.beside(result, lens, job.profile):
                 console.say(line)
     if job.version == "2026" and job.args.profile:
         _profiler(job, "stop", test)
