@@ -71,7 +71,6 @@ class Lane:
     wrapped_at: int = 0  # columns of the terminal that wrapped the lines, once known
     _prelude: list[tuple[_Found | None, Line, Moment]] = field(default_factory=list)
     _pending: _Pending | None = None
-    _widest: int = 0  # longest row so far
 
     @property
     def attempt(self) -> Attempt:
