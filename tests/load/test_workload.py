@@ -8,7 +8,7 @@ import pytest
 
 from vllmperf.errors import UsageError
 from vllmperf.load.bodies import bodies
-from vllmperf.load.workload import WORDS, Circle, prompts
+from vllmperf.load.workload import WORDS, WordCircle, prompts
 from vllmperf.plan import Plan
 
 URL = "http://127.0.0.1:8000"
@@ -80,7 +80,7 @@ def test_prompts_go_on_without_end_when_only_time_ends_the_run():
 
 
 def test_a_run_of_a_circle_goes_around_as_often_as_is_needed():
-    circle = Circle(["a", "bb", "c"], "-")
+    circle = WordCircle(["a", "bb", "c"], "-")
     assert circle.run(1, 8) == "bb-c-a-bb-c-a-bb-c"
     assert circle.run(5, 1) == "c"
 

@@ -8,13 +8,15 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vllmperf.errors import UsageError
 from vllmperf.load import rows
-from vllmperf.load.tokenizer import Tokenizer
+from vllmperf.load.datasets import fitted, random_text
+from vllmperf.load.datasets.circle import Circle, Run
+from vllmperf.load.datasets.sample import spread
+from vllmperf.load.datasets.tokens import Tokens
 from vllmperf.plan import Plan
 
 SAFE_IDS = range(256, 4000)
@@ -23,6 +25,8 @@ SAFE_IDS = range(256, 4000)
 DRAWN_AT_ONCE = 1_000_000
 """Lengths are drawn for all prompts at once, as vLLM does, up to this many: then in pieces."""
 DRAWN_WITHOUT_END = 1000
+TEXTS_AT_ONCE = 64
+"""Encoded together; fewer would cost more, more would keep a run waiting for its first request."""
 
 CUSTOM_OUTPUT_LEN = 256
 BYTES_PER_TOKEN = 4
@@ -64,79 +68,65 @@ def _text(text: str, output_len: int | None, input_len: int | None = None) -> Pr
 
 
 def _random(plan: Plan) -> Iterator[Prompt]:
-    """Neighbouring ids from a drawn place on.
-
-    Drawn in vLLM's order: input lengths, output lengths, offsets, prefix.
-    """
+    """Neighbouring ids from a drawn place on."""
     generator = np.random.default_rng(plan.seed)
-    tokenizer = Tokenizer(plan.tokenizer) if plan.tokenizer else None
-    ids = tokenizer.usual_ids() if tokenizer else np.asarray(SAFE_IDS)
-    prefix: Any = None
-    for number, (length, answer, offset) in enumerate(_draws(plan, generator, tokenizer, len(ids))):
-        if prefix is None:
-            prefix = ids[generator.integers(0, len(ids), size=plan.lengths.prefix)].tolist()
-            make = _maker(plan, generator, tokenizer, ids, prefix)
-        yield make(number, length, answer, offset)
+    return _random_texts(plan, generator) if plan.tokenizer else _random_ids(plan, generator)
 
 
 def _draws(
-    plan: Plan, generator: np.random.Generator, tokenizer: Tokenizer | None, n_ids: int
+    plan: Plan, generator: np.random.Generator, around: int, n_ids: int
 ) -> Iterator[tuple[int, int, int]]:
-    """(input length, output length, offset) of each prompt."""
+    """(input length, output length, offset) of each prompt, in vLLM's order of draws. around: tokens around a prompt."""
     lengths = plan.lengths
-    around = tokenizer.special_count if tokenizer else 0
     n = min(plan.num_prompts or DRAWN_WITHOUT_END, DRAWN_AT_ONCE)
     while True:
-        inputs = _spread(generator, max(1, (lengths.input or 0) - around), plan.random_range_ratio, n)
-        outputs = _spread(generator, lengths.output or 1, plan.random_range_ratio, n)
+        inputs = spread(generator, max(1, (lengths.input or 0) - around), plan.random_range_ratio, n, least=1)
+        outputs = spread(generator, lengths.output or 1, plan.random_range_ratio, n, least=1)
         offsets = generator.integers(0, n_ids, size=n)
-        yield from zip(inputs.tolist(), outputs.tolist(), offsets.tolist(), strict=True)
+        yield from zip(inputs, outputs, offsets.tolist(), strict=True)
 
 
-def _spread(generator: np.random.Generator, length: int, ratio: float, n: int) -> Any:
-    """n lengths, uniform within length × (1 ± ratio), at least 1."""
-    low, high = int(np.floor(length * (1 - ratio))), int(np.ceil(length * (1 + ratio)))
-    return generator.integers(max(low, 1), max(high, 1) + 1, size=n)
+def _random_ids(plan: Plan, generator: np.random.Generator) -> Iterator[Prompt]:
+    """Without a tokenizer: ids as they are, or for a chat, which takes no ids, common words, about a token each."""
+    ids = np.asarray(SAFE_IDS)
+    draws = _draws(plan, generator, 0, len(ids))
+    first = next(draws)
+    prefix = ids[generator.integers(0, len(ids), size=plan.lengths.prefix)].tolist()
+    words = [WORDS[number % len(WORDS)] for number in prefix] if plan.is_chat else list(map(str, prefix))
+    circle = WordCircle(WORDS, " ") if plan.is_chat else WordCircle([str(number) for number in SAFE_IDS], ",")
+    head = "".join(word + circle.joint for word in words)
+    for number, (length, answer, offset) in enumerate(itertools.chain([first], draws)):
+        text = head + circle.distinct(number, offset, length)
+        json_text, known = (f'"{text}"', None) if plan.is_chat else (f"[{text}]", len(prefix) + length)
+        yield Prompt(json_text, answer, known)
 
 
-Make = Callable[[int, int, int, int], Prompt]
-"""number, input length, output length, offset → prompt"""
+def _random_texts(plan: Plan, generator: np.random.Generator) -> Iterator[Prompt]:
+    """vLLM's rule to the letter: ids[(offset + number + k) mod n] behind the prefix, as a text of so many tokens."""
+    tokens = Tokens(plan.tokenizer or "")
+    ring = tokens.plain_ids.tolist()
+    more = random_text.filler(generator, tokens)
+    draws = _draws(plan, generator, tokens.special_count, tokens.vocab_size)
+    first = next(draws)
+    prefix = [ring[place] for place in generator.integers(0, len(ring), size=plan.lengths.prefix)]
+    total = (plan.num_prompts or DRAWN_WITHOUT_END) * (plan.lengths.input or 0)
+    circle = Circle.of(tokens, ring) if total >= random_text.WORTH_A_CIRCLE * len(ring) else None
+    # no more draws than are needed: those that fill a text up come from the same generator
+    numbered = itertools.islice(enumerate(itertools.chain([first], draws)), plan.num_prompts)
+    while block := list(itertools.islice(numbered, TEXTS_AT_ONCE)):
+        runs = [Run(prefix, offset + number, length) for number, (length, _, offset) in block]
+        wanted = [len(prefix) + run.length for run in runs]
+        fits = fitted.fit_runs(tokens, circle, runs, ring, wanted, more)
+        for fit, length, (_, (_, answer, _)) in zip(fits, wanted, block, strict=True):
+            exact = fitted.filled(tokens, fit, length)
+            yield _text(exact.text, answer, len(exact.ids) + tokens.special_count)
 
 
-def _maker(
-    plan: Plan, generator: np.random.Generator, tokenizer: Tokenizer | None, ids: Any, prefix: list[int]
-) -> Make:
-    if tokenizer is not None:
-        return _text_maker(generator, tokenizer, ids, prefix)
-    if plan.is_chat:
-        shared = "".join(f"{WORDS[number % len(WORDS)]} " for number in prefix)
-        words = Circle(WORDS, " ")
-        return lambda number, length, answer, offset: Prompt(
-            f'"{shared}{words.distinct(number, offset, length)}"', answer
-        )
-    head = "".join(f"{number}," for number in prefix)
-    circle = Circle([str(number) for number in SAFE_IDS], ",")
-    return lambda number, length, answer, offset: Prompt(
-        f"[{head}{circle.distinct(number, offset, length)}]", answer, len(prefix) + length
-    )
-
-
-def _text_maker(generator: np.random.Generator, tokenizer: Tokenizer, ids: Any, prefix: list[int]) -> Make:
-    """vLLM's rule to the letter: ids[(offset + number + k) mod n] behind the prefix, as a text."""
-
-    def make(number: int, length: int, answer: int, offset: int) -> Prompt:
-        own = ids[(offset + number + np.arange(length)) % len(ids)].tolist()
-        text, reached = tokenizer.text_of(prefix + own, generator)
-        return _text(text, answer, reached + tokenizer.special_count)
-
-    return make
-
-
-class Circle:
+class WordCircle:
     """Words in a circle, joined once: any run of neighbours is one slice, prompts cost next to nothing."""
 
     def __init__(self, words: Sequence[str], joint: str) -> None:
-        self._words, self._joint = words, joint
+        self._words, self.joint = words, joint
         self._text = "".join(word + joint for word in words) * 2
         sizes = [len(word) + len(joint) for word in words] * 2
         self._at = [0, *itertools.accumulate(sizes)]
@@ -151,7 +141,7 @@ class Circle:
         digits = (number, number // n, number // n**2, offset, offset // n)
         first = [self._words[digit % n] for digit in digits[:length]]
         rest = length - len(first)
-        return self._joint.join([*first, self.run(offset + number, rest)] if rest else first)
+        return self.joint.join([*first, self.run(offset + number, rest)] if rest else first)
 
     def run(self, start: int, length: int) -> str:
         """`length` neighbours from `start` on."""
@@ -159,7 +149,7 @@ class Circle:
         start %= n
         rounds, rest = divmod(length, n)
         whole = self._text[self._at[start] : self._at[start + n]] * rounds
-        return (whole + self._text[self._at[start] : self._at[start + rest]])[: -len(self._joint)]
+        return (whole + self._text[self._at[start] : self._at[start + rest]])[: -len(self.joint)]
 
 
 # ---- data sets of rows ----
@@ -194,14 +184,14 @@ def _custom(plan: Plan) -> Iterator[Prompt]:
 
 def _sharegpt(plan: Plan) -> Iterator[Prompt]:
     """First question and first answer of shuffled conversations, pruned as vLLM does."""
-    tokenizer = Tokenizer(plan.tokenizer) if plan.tokenizer else None
+    tokenizer = Tokens(plan.tokenizer) if plan.tokenizer else None
     pairs = list(rows.sharegpt(Path(plan.dataset_path or "")))
     random.Random(plan.seed).shuffle(pairs)
     found = (_sharegpt_prompt(plan, tokenizer, question, answer) for question, answer in pairs)
     return _repeated(plan, (prompt for prompt in found if prompt is not None))
 
 
-def _sharegpt_prompt(plan: Plan, tokenizer: Tokenizer | None, question: str, answer: str) -> Prompt | None:
+def _sharegpt_prompt(plan: Plan, tokenizer: Tokens | None, question: str, answer: str) -> Prompt | None:
     input_len = tokenizer.count(question) if tokenizer else _estimate(question)
     output_len = plan.output_len or (
         tokenizer.count(answer, special=False) if tokenizer else _estimate(answer)
@@ -222,7 +212,7 @@ def _estimate(text: str) -> int:
 def _sonnet(plan: Plan) -> Iterator[Prompt]:
     """Lines of a poem: the first ones as a common prefix, the rest drawn, up to the asked length."""
     poem = rows.lines(Path(plan.dataset_path or ""))
-    tokenizer = Tokenizer(plan.tokenizer) if plan.tokenizer else None
+    tokenizer = Tokens(plan.tokenizer) if plan.tokenizer else None
     lengths = plan.lengths
     count = _line_counter(tokenizer)
     average, begin = sum(map(count, poem)) / len(poem), count(SONNET_BEGIN)
@@ -240,7 +230,7 @@ def _sonnet_prompt(
     common: int,
     drawn: int,
     chance: random.Random,
-    tokenizer: Tokenizer | None,
+    tokenizer: Tokens | None,
     longest: int,
     output_len: int | None,
 ) -> Prompt:
@@ -253,7 +243,7 @@ def _sonnet_prompt(
     raise UsageError(f"--sonnet-input-len {longest} is too short for the lines of the poem: give more")
 
 
-def _line_counter(tokenizer: Tokenizer | None) -> Callable[[str], int]:
+def _line_counter(tokenizer: Tokens | None) -> Callable[[str], int]:
     if tokenizer is None:
         return _estimate
     return lambda line: tokenizer.count(line, special=False)

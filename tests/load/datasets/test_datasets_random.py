@@ -11,8 +11,10 @@ from vllmperf.errors import UsageError
 from vllmperf.load.datasets import prefix_repetition, random_rerank, random_text
 from vllmperf.load.datasets.circle import Circle, Run
 from vllmperf.load.datasets.fitted import fit_all
-from vllmperf.load.datasets.sample import Chance
+from vllmperf.load.datasets.sample import Chance, spread
 from vllmperf.load.datasets.tokens import Tokens
+from vllmperf.load.workload import prompts
+from vllmperf.plan import Plan
 
 
 def plainly_fitted(tokens, ids, wanted, draw):
@@ -222,3 +224,29 @@ def test_a_clean_up_after_decoding_is_done_for_bpe_as_transformers_did_before_5(
     assert new.is_local
     assert not old.is_local, "its texts change where they are put together"
     assert Tokens(str(model), cleans_bpe=True).decode(ids) == new.decode(ids)
+
+
+# ---- our own default profile ----
+
+
+def test_bench_without_a_profile_sends_the_same_prompts_where_these_have_the_asked_length(model, tokens):
+    lengths = {"input_len": 30, "output_len": 9}
+    plan = Plan(
+        base_url="http://h",
+        tokenizer=str(model),
+        num_prompts=150,
+        seed=7,
+        random_range_ratio=0.3,
+        prefix_len=0,
+        **lengths,
+    )
+    ours = list(prompts(plan))
+    theirs = random_text.samples(
+        tokens, Chance(7), "2026", 150, **asked(seed=7, input_ratio=0.3, output_ratio=0.3, **lengths)
+    )
+    inputs = spread(np.random.default_rng(7), 29, 0.3, 150)
+    reached = [tokens.count(one.prompt) == n + 1 for one, n in zip(theirs, inputs, strict=True)]
+    assert [json.loads(mine.json) == one.prompt for mine, one in zip(ours, theirs, strict=True)] == reached
+    assert 20 < sum(reached) < 150
+    assert all(mine.input_len == n + 1 for mine, n in zip(ours, inputs, strict=True))
+    assert [mine.output_len for mine in ours] == [one.output_len for one in theirs]

@@ -9,10 +9,10 @@ from vllmperf.compat.guidellm import files, synthetic
 from vllmperf.compat.guidellm.options import Options
 from vllmperf.compat.guidellm.source import Source
 from vllmperf.errors import UsageError
-from vllmperf.load.tokenizer import Tokenizer
+from vllmperf.load.datasets.tokens import Tokens
 
 
-def source(options: Options, tokenizer: Tokenizer | None) -> Source:
+def source(options: Options, tokenizer: Tokens | None) -> Source:
     """The prompts that the command asks for. Raises UsageError by name."""
     if not synthetic.is_synthetic(options.data):
         seed = options.random_seed if options.data_sampler else None
@@ -23,7 +23,7 @@ def source(options: Options, tokenizer: Tokenizer | None) -> Source:
     return synthetic.source(synthetic.shape(options.data), options.random_seed, tokenizer, options.is_chat)
 
 
-def tokenizer(processor: str | None, environment: Mapping[str, str]) -> Tokenizer | None:
+def tokenizer(processor: str | None, environment: Mapping[str, str]) -> Tokens | None:
     """The tokenizer of --processor: a folder, or what the hub's cache has of a model. None when it has nothing.
 
     Nothing is fetched: prompts are token ids then. UsageError for a path that does not exist.
@@ -38,7 +38,7 @@ def tokenizer(processor: str | None, environment: Mapping[str, str]) -> Tokenize
         if cached is None:
             return None
         folder = cached
-    return Tokenizer(str(folder))
+    return Tokens(str(folder))
 
 
 def cached_folder(name: str, environment: Mapping[str, str]) -> Path | None:

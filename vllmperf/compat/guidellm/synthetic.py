@@ -14,8 +14,10 @@ import numpy as np
 
 from vllmperf.compat.guidellm.source import Item, Items, Source
 from vllmperf.errors import UsageError
-from vllmperf.load.tokenizer import Tokenizer
-from vllmperf.load.workload import SAFE_IDS, WORDS, Circle
+from vllmperf.load.datasets.fitted import filled, fit_all
+from vllmperf.load.datasets.random_text import filler
+from vllmperf.load.datasets.tokens import Tokens
+from vllmperf.load.workload import SAFE_IDS, WORDS, WordCircle
 
 PATH_MAX = 4096
 FILES = (".config", ".yaml", ".yml")
@@ -135,7 +137,7 @@ def _number(name: str, value: Any) -> int:
 # ---- prompts ----
 
 
-def source(found: Shape, seed: int, tokenizer: Tokenizer | None, is_chat: bool) -> Source:
+def source(found: Shape, seed: int, tokenizer: Tokens | None, is_chat: bool) -> Source:
     """The prompts: text of a tokenizer, else token ids, else (chat takes no ids) common words, about a token each."""
     prompts = list(islice(found.lengths("prompt", seed), found.samples))
     outputs = list(islice(found.lengths("output", seed + 1), found.samples))
@@ -161,7 +163,7 @@ class Synthetic:
         self._prompts, self._outputs, self._prefix = prompts, outputs, found.prefix_tokens
         self._are_ids = alphabet[0].isdecimal()
         joint = "," if self._are_ids else " "
-        self._circle = Circle(alphabet, joint)
+        self._circle = WordCircle(alphabet, joint)
         drawn = [generator.choice(alphabet) for _ in range(found.prefix_tokens)]
         self._head = "".join(word + joint for word in drawn)
         self._offsets = [generator.randrange(len(alphabet)) for _ in prompts]
@@ -179,13 +181,16 @@ class Synthetic:
 
 
 def _texts(
-    found: Shape, prompts: list[int], outputs: list[int], tokenizer: Tokenizer, generator: random.Random
+    found: Shape, prompts: list[int], outputs: list[int], tokens: Tokens, generator: random.Random
 ) -> Source:
-    ids = tokenizer.usual_ids()
     chance = np.random.default_rng(generator.getrandbits(64))
-    prefix = chance.choice(ids, size=found.prefix_tokens).tolist()
-    items = []
-    for length, output in zip(prompts, outputs, strict=True):
-        text, _ = tokenizer.text_of(prefix + chance.choice(ids, size=length).tolist(), chance)
-        items.append(Item.of_text(text, found.prefix_tokens + length, output))
-    return Items(items)
+    prefix = chance.choice(tokens.plain_ids, size=found.prefix_tokens).tolist()
+    sequences = [prefix + chance.choice(tokens.plain_ids, size=length).tolist() for length in prompts]
+    wanted = [len(ids) for ids in sequences]
+    fits = fit_all(tokens, sequences, wanted, filler(chance, tokens))
+    return Items(
+        [
+            Item.of_text(filled(tokens, fit, length).text, length, output)
+            for fit, length, output in zip(fits, wanted, outputs, strict=True)
+        ]
+    )

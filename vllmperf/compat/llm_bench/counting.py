@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vllmperf.compat.llm_bench.options import Options
-from vllmperf.load.tokenizer import Tokenizer
+from vllmperf.load.datasets.tokens import Tokens
 
 WITHOUT_SPECIAL = ("Llama", "Gemma", "Cohere")
 """Beginnings of the tokenizer classes that add no special tokens once `add_bos_token` is off, as llm_bench turns
@@ -18,7 +18,7 @@ def token_count(options: Options) -> Callable[[str], int] | None:
     """What counts tokens; None when no tokenizer was named."""
     if not options.tokenizer:
         return None
-    tokenizer = Tokenizer(options.tokenizer)
+    tokenizer = Tokens(options.tokenizer)
     special = not _class(Path(options.tokenizer)).startswith(WITHOUT_SPECIAL)
     return lambda text: tokenizer.count(text, special=special)
 

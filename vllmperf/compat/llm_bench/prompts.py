@@ -13,7 +13,7 @@ from vllmperf.compat.llm_bench.counting import token_count
 from vllmperf.compat.llm_bench.options import Options
 from vllmperf.compat.llm_bench.texts import code, limericks
 from vllmperf.errors import UsageError
-from vllmperf.load.tokenizer import Tokenizer
+from vllmperf.load.datasets.tokens import Tokens
 
 Prompt = str | dict[str, Any]
 
@@ -142,7 +142,7 @@ def _texts(options: Options, generator: random.Random) -> Iterator[tuple[Prompt,
         raise UsageError(f"--dataset is {options.dataset!r}: give limericks, code, or @FILE.jsonl")
     if not options.tokenizer:
         raise UsageError(f"--dataset {options.dataset} needs --tokenizer FOLDER to know lengths")
-    tokenizer = Tokenizer(options.tokenizer)
+    tokenizer = Tokens(options.tokenizer)
     texts = limericks() if options.dataset == "limericks" else code()
     counted = [(text, tokenizer.count(text, special=False)) for text in texts]
     question = "\n\n" + (options.prompt or QUESTIONS[options.dataset])
@@ -182,7 +182,7 @@ def _composed(
         yield "".join(parts) + question, tokens
 
 
-def _template_tokens(options: Options, tokenizer: Tokenizer) -> int:
+def _template_tokens(options: Options, tokenizer: Tokens) -> int:
     """Tokens that the chat template puts around a message; 0 when there is no way to know, which is said."""
     folder = Path(options.tokenizer or "")
     try:

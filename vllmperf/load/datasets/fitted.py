@@ -10,6 +10,7 @@ from vllmperf.load.datasets.circle import Circle, Run, Start
 from vllmperf.load.datasets.tokens import Encoded, Tokens
 
 TRIES = 10
+FILLER = " the"
 
 Draw = Callable[[int], list[int]]
 """So many ids of the whole vocabulary."""
@@ -98,6 +99,19 @@ def fitted(tokens: Tokens, start: Start, wanted: int, draw: Draw) -> Fit:
         piece.text = tokens.decode_one(piece.ids)
         piece.ids = tokens.encode_one(piece.text)
     return Fit(piece.head + piece.text, piece.head_ids + piece.ids)
+
+
+def filled(tokens: Tokens, fit: Fit, wanted: int) -> Fit:
+    """What drawn ids do not reach (they may be halves of a character), a plain word at the end mostly does."""
+    ids, kept = fit.ids, wanted
+    for _ in range(TRIES):
+        if len(fit.ids) == wanted:
+            break
+        text = tokens.decode_one(ids[:kept])
+        text += FILLER * max(0, wanted - tokens.count(text, special=False))
+        fit = Fit(text, tokens.encode_one(text))
+        kept = max(0, kept - max(1, len(fit.ids) - wanted))
+    return fit
 
 
 def _tail(tokens: Tokens, start: Start, wanted: int) -> Piece | None:

@@ -144,6 +144,13 @@ class Tokens:
         return np.setdiff1d(np.arange(self.vocab_size), np.asarray(sorted(self.special_ids), dtype=np.int64))
 
     @cached_property
+    def plain_ids(self) -> NDArray[np.int64]:
+        """The usual ids without those that any added token marks as special, named or not."""
+        added = self._loaded.get_added_tokens_decoder()
+        special = [number for number, token in added.items() if token.special]
+        return np.setdiff1d(self.usual_ids, np.asarray(special, dtype=np.int64))
+
+    @cached_property
     def all_ids(self) -> list[int]:
         """The same with added tokens, rising."""
         return sorted(set(self._loaded.get_vocab().values()) - self.special_ids)
