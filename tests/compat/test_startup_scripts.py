@@ -14,7 +14,7 @@ import pytest
 
 from vllmperf.compat import log_parser, startup_latency
 from vllmperf.errors import TargetError
-from vllmperf.startup.live import watcher
+from vllmperf.startup.live import pods
 from vllmperf.startup.result import Failure, Phase, Start
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -148,7 +148,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         found.update(settings)
         return [ready(name, settings["logs_to"]) for name in ("pod-a", "pod-b")]
 
-    monkeypatch.setattr(watcher, "measure", measure)
+    monkeypatch.setattr(pods, "measure", measure)
     return found
 
 
@@ -220,7 +220,7 @@ def test_a_pod_that_is_not_up_is_named_and_the_others_are_written(
         good = ready("pod-a", settings["logs_to"])
         return [good, replace(good, name="pod-bad", reached=False, failure=why, log_path=None, phases=())]
 
-    monkeypatch.setattr(watcher, "measure", measure)
+    monkeypatch.setattr(pods, "measure", measure)
     assert startup_latency.main(["-l", "a=b", "-o", str(tmp_path)]) == 1
     message = capsys.readouterr().err
     assert "pod-bad: failed in image pull (ImagePullBackOff): manifest unknown" in message
@@ -234,7 +234,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(
     def measure(**settings: Any) -> list[Start]:
         raise TargetError("the cluster does not answer")
 
-    monkeypatch.setattr(watcher, "measure", measure)
+    monkeypatch.setattr(pods, "measure", measure)
     assert startup_latency.main(["-l", "a=b", "-o", str(tmp_path)]) == 3
     assert capsys.readouterr().err == "vllm-serverStartupLatency.py: error: the cluster does not answer\n"
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vllmperf import kube
-from vllmperf.kube import rights, workloads
+from vllmperf.kube import access, rights, workloads
 from vllmperf.kube.events import Pulled, parse_pulled
 from vllmperf.kube.rights import Right
 
@@ -252,7 +252,7 @@ def test_every_request_of_the_package_is_covered_by_the_table(api: FakeApi, clus
 def test_what_is_denied_is_found_by_the_check(api: FakeApi, cluster: kube.Cluster) -> None:
     api.deny("get", "pods/log")
     api.deny("patch", "deployments/scale")
-    answers = rights.check(cluster, "team-a")
+    answers = access.check(cluster, "team-a")
     missing = {Right("get", "pods/log"), Right("patch", "deployments/scale", "apps")}
     assert {right for right, yes in answers.items() if not yes} == missing
     assert {r.body["spec"]["resourceAttributes"]["namespace"] for r in api.requests} == {"team-a"}
@@ -285,9 +285,9 @@ def test_without_a_known_user_the_role_alone_is_printed_with_how_to_bind_it() ->
 
 
 def test_an_api_server_that_does_not_say_who_we_are_is_no_error(api: FakeApi, cluster: kube.Cluster) -> None:
-    assert rights.user_name(cluster) == api.user
+    assert access.user_name(cluster) == api.user
     api.fail("selfsubjectreviews", status=404)
-    assert rights.user_name(cluster) is None
+    assert access.user_name(cluster) is None
 
 
 def _documents(text: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from real import RealCluster
 
-from vllmperf.startup.live import watcher
+from vllmperf.startup.live import pods
 from vllmperf.startup.result import Start
 
 CHECKOUT = Path(__file__).parents[2]
@@ -83,7 +83,7 @@ def apply(cluster: RealCluster, *objects: Object) -> None:
 
 
 def measure(cluster: RealCluster, **more: Any) -> list[Start]:
-    return watcher.measure(str(cluster.kubeconfig), namespace=NAMESPACE, **{"timeout_s": TIMEOUT_S, **more})
+    return pods.measure(str(cluster.kubeconfig), namespace=NAMESPACE, **{"timeout_s": TIMEOUT_S, **more})
 
 
 def durations(start: Start) -> dict[str, float]:

@@ -16,7 +16,7 @@ from fake_http import Served
 
 from vllmperf import kube
 from vllmperf.errors import TargetError, UsageError
-from vllmperf.startup.live import watcher
+from vllmperf.startup.live import pods
 from vllmperf.startup.result import Start
 
 LOG = """\
@@ -98,7 +98,7 @@ def parts_ns(start: Start) -> int:
 
 
 def measure(config: str, **more: Any) -> list[Start]:
-    return watcher.measure(config, **{"label": "app=vllm", "watch": True, "timeout_s": 20.0, **more})
+    return pods.measure(config, **{"label": "app=vllm", "watch": True, "timeout_s": 20.0, **more})
 
 
 def test_a_pod_is_waited_for_from_its_creation_until_it_is_ready(api: FakeApi, config: str) -> None:

@@ -98,10 +98,10 @@ def _features(text: str) -> list[str]:
 
 
 def _check(cluster: Cluster, namespace: str, features: list[str], only_rbac: bool) -> int:
-    from vllmperf.kube import rights
+    from vllmperf.kube import access, rights
 
-    user = rights.user_name(cluster)
-    allowed = rights.check(cluster, namespace, rights.needed(features))
+    user = access.user_name(cluster)
+    allowed = access.check(cluster, namespace, rights.needed(features))
     missing = [right for right, yes in allowed.items() if not yes]
     if not only_rbac:
         who = user or "a user that it does not name"

@@ -91,7 +91,7 @@ def _of_command(args: argparse.Namespace, live: LiveStarts, finished: list[Start
 
 
 def _of_pods(args: argparse.Namespace, live: LiveStarts) -> list[Start]:
-    from vllmperf.startup.live.watcher import measure
+    from vllmperf.startup.live.pods import measure
 
     return measure(
         args.config,

@@ -63,7 +63,7 @@ def _write(args: argparse.Namespace) -> int:
 
 
 def _measure(args: argparse.Namespace, folder: Path) -> list[Start]:
-    from vllmperf.startup.live.watcher import measure
+    from vllmperf.startup.live.pods import measure
 
     return measure(
         config=_config(args.config),

@@ -13,7 +13,7 @@
 The only package that imports `kubernetes`; it does so at the first request, since that takes a second or more.
 """
 
-from vllmperf.kube import rights, workloads
+from vllmperf.kube import access, rights, workloads
 from vllmperf.kube.cluster import Cluster, connect
 from vllmperf.kube.errors import (
     ApiError,
@@ -57,6 +57,7 @@ __all__ = [
     "UnreachableError",
     "Watch",
     "WatchEvent",
+    "access",
     "connect",
     "event_ns",
     "format_stamp",

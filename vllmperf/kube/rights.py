@@ -1,15 +1,11 @@
-"""The rights that vllmperf needs in a namespace, asking which of them we have, and the RBAC for those we have not."""
+"""The rights that vllmperf needs in a namespace, which one a request needs, and the RBAC for some of them."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from vllmperf.kube.cluster import Cluster
 
 
 @dataclass(frozen=True, order=True)
@@ -84,24 +80,6 @@ def needed(features: Iterable[str] = FEATURES) -> list[Right]:
     return list(dict.fromkeys(right for need in NEEDS if need.feature in wanted for right in need.rights))
 
 
-def check(cluster: Cluster, namespace: str, rights: Sequence[Right] | None = None) -> dict[Right, bool]:
-    """Asks the API server for each right whether we have it (SelfSubjectAccessReview, which everybody may)."""
-    return {right: _allowed(cluster, namespace, right) for right in (needed() if rights is None else rights)}
-
-
-def user_name(cluster: Cluster) -> str | None:
-    """Who the API server takes us for (SelfSubjectReview, Kubernetes 1.28); None when it does not say."""
-    from vllmperf.kube.errors import ApiError
-
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    try:
-        answer = cluster.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", body)
-    except ApiError:
-        return None
-    name = answer.get("status", {}).get("userInfo", {}).get("username")
-    return str(name) if name else None
-
-
 def rbac_yaml(missing: Iterable[Right], namespace: str, user: str | None, name: str = "vllmperf") -> str:
     """A Role with these rights, and the RoleBinding to the user when it is known, for `kubectl apply -f -`."""
     rules: dict[tuple[str, str], list[str]] = {}
@@ -132,22 +110,3 @@ def _subject(user: str) -> str:
             f"{{kind: ServiceAccount, name: {json.dumps(account[2])}, namespace: {json.dumps(account[1])}}}"
         )
     return f"{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {json.dumps(user)}}}"
-
-
-def _allowed(cluster: Cluster, namespace: str, right: Right) -> bool:
-    resource, _, sub = right.resource.partition("/")
-    asked: dict[str, Any] = {
-        "namespace": namespace,
-        "verb": right.verb,
-        "group": right.group,
-        "resource": resource,
-    }
-    if sub:
-        asked["subresource"] = sub
-    body: Mapping[str, Any] = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": asked},
-    }
-    answer = cluster.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
-    return bool(answer.get("status", {}).get("allowed"))

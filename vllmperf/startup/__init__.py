@@ -2,7 +2,7 @@
 
 >>> from vllmperf import startup
 >>> startup.parse("server.log").main.phases
->>> startup.watch(label="app=vllm", watch=True)         # vllmperf.startup.live.watcher.measure
+>>> startup.watch(label="app=vllm", watch=True)         # vllmperf.startup.live.pods.measure
 >>> startup.command("vllm serve MODEL", repeat=3)       # vllmperf.startup.live.launch.measure_command
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vllmperf.startup.live.launch import measure_command as command
-    from vllmperf.startup.live.watcher import measure as watch
+    from vllmperf.startup.live.pods import measure as watch
     from vllmperf.startup.log.parse import LogParser, as_start, parse
     from vllmperf.startup.log.schema import to_json
 

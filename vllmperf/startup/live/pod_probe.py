@@ -10,11 +10,11 @@ from vllmperf.startup.live import sleep_wake
 from vllmperf.startup.live.doors import Proxy, door_of
 from vllmperf.startup.live.pod_phases import Fact, PodSeen
 from vllmperf.startup.live.probe import Door, first_model, first_token, status
+from vllmperf.startup.live.settings import Settings
 from vllmperf.startup.result import NS_PER_S, SleepCycle
 
 if TYPE_CHECKING:
     from vllmperf.kube import Cluster, Stop
-    from vllmperf.startup.live.pod_watch import Settings
 
 Json = Mapping[str, Any]
 POLL_S = 0.02

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import TargetError, VllmperfError
@@ -16,6 +15,7 @@ from vllmperf.startup.live.containers import choose
 from vllmperf.startup.live.logfile import LogFile
 from vllmperf.startup.live.pod_phases import Fact, PodSeen, Told, pod_start
 from vllmperf.startup.live.pod_probe import Probed, probe
+from vllmperf.startup.live.settings import Settings
 from vllmperf.startup.live.tries import Try, earlier_start
 from vllmperf.startup.result import Failure, Start
 
@@ -27,24 +27,6 @@ LOG_WAIT_S = 3.0
 PROBE_WAIT_S = 60.0
 """How long a pod that is Ready may leave /health unanswered: a wrong --url, say."""
 EVENTS_EVERY_S = 3.0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to measure and how, for every pod."""
-
-    namespace: str = "default"
-    container: str | None = None
-    timeout_s: float = 1800.0
-    grace_s: float = trouble.GRACE_S
-    probe_first_token: bool = False
-    sleep_wake: int = 0
-    url: str | None = None
-    api_key: str | None = None
-    logs_to: Path | None = None
-    log_stamps: bool = True
-    on_update: Callable[[list[Start]], None] | None = None
-    group: str | None = None
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vllmperf.errors import TargetError
 from vllmperf.startup.live import watcher
 from vllmperf.startup.live.interrupted import Interrupted
-from vllmperf.startup.live.pod_watch import Settings
+from vllmperf.startup.live.settings import Settings
 from vllmperf.startup.result import Start
 
 if TYPE_CHECKING:

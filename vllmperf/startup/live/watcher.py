@@ -6,13 +6,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vllmperf.errors import TargetError, UsageError, VllmperfError
+from vllmperf.errors import TargetError, VllmperfError
 from vllmperf.startup.axis import Axis
 from vllmperf.startup.live.interrupted import Interrupted
-from vllmperf.startup.live.pod_watch import PodWatch, Settings
+from vllmperf.startup.live.pod_watch import PodWatch
+from vllmperf.startup.live.settings import Settings
 from vllmperf.startup.result import Failure, Start
 
 if TYPE_CHECKING:
@@ -24,52 +24,6 @@ UPDATE_S = 0.5
 NEWCOMERS_S = 2.0
 """Without a number of pods to expect: how long after the last one is done another may still appear."""
 READ_S = 120.0
-
-
-def measure(
-    config: str | None = None,
-    context: str | None = None,
-    namespace: str = "default",
-    label: str | None = None,
-    container: str | None = None,
-    deployment: str | None = None,
-    watch: bool = False,
-    timeout_s: float = 1800.0,
-    probe_first_token: bool = False,
-    logs_to: Path | None = None,
-    on_update: Callable[[list[Start]], None] | None = None,
-    *,
-    scale: int | None = None,
-    restart: bool = False,
-    repeat: int = 1,
-    sleep_wake: int = 0,
-    url: str | None = None,
-    api_key: str | None = None,
-    grace_s: float = 30.0,
-    log_stamps: bool = True,
-) -> list[Start]:
-    """The starts of the pods that a label selector or a deployment chooses, one Start each, by name.
-
-    As they are now; with `watch` each is waited for until it is ready or has failed. `scale` and `restart` cause the
-    starts of a deployment's pods, `repeat` times, and put its number of replicas back at the end. `config`: a
-    kubeconfig, None: KUBECONFIG, ~/.kube/config or the pod we run in. Raises UsageError, TargetError; Interrupted (a
-    KeyboardInterrupt) holds in `.starts` what was known at a Ctrl-C.
-    """
-    from vllmperf import kube
-    from vllmperf.startup.live import rollout
-
-    if not label and not deployment:
-        raise UsageError("nothing says which pods: give a label selector or a deployment")
-    settings = Settings(
-        namespace, container, timeout_s, grace_s, probe_first_token, sleep_wake, url, api_key, logs_to, log_stamps, on_update
-    )  # fmt: skip
-    with kube.connect(config, context) as cluster:
-        if deployment and (scale is not None or restart):
-            return rollout.measure(cluster, settings, deployment, scale, repeat)
-        if deployment:
-            return rollout.measure_present(cluster, settings, deployment, watch)
-        assert label is not None
-        return wait_for(cluster, settings, label) if watch else look(cluster, settings, label)
 
 
 def look(
