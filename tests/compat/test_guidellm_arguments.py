@@ -24,7 +24,7 @@ def test_the_documents_flags_are_taken():
     found = parse(command.split(), {"GUIDELLM__MAX_CONCURRENCY": "64", "HF_HOME": "/tmp"})
     assert (found.target, found.rate_type, found.max_seconds) == ("http://vllm:8000", "throughput", 360)
     assert found.settings.max_concurrency == 64
-    assert found.output_path == Path("/tmp/benchmarks.json")
+    assert found.output_paths == (Path("/tmp/benchmarks.json"),)
 
 
 def test_every_flag_of_0_3_is_taken():
@@ -44,11 +44,7 @@ def test_every_flag_of_0_3_is_taken():
 
 def test_defaults_are_those_of_guidellm():
     found = options()
-    assert (found.random_seed, found.output_path, found.output_sampling) == (
-        42,
-        None,
-        None,
-    )
+    assert (found.random_seed, found.output_paths, found.output_sampling) == (42, None, None)
     assert (found.settings.max_concurrency, found.settings.request_timeout) == (512, 300)
     assert (found.settings.openai__max_output_tokens, found.settings.default_sweep_number) == (16384, 10)
     assert found.settings.preferred_route == "text_completions"

@@ -3,10 +3,13 @@
 import itertools
 import json
 import random
+import sys
+import types
 
 import pytest
 
 from vllmperf.compat.guidellm import data, files, synthetic
+from vllmperf.compat.guidellm.arguments import parse
 from vllmperf.errors import UsageError
 
 
@@ -170,7 +173,7 @@ def test_the_sampler_shuffles_by_the_seed(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "arguments", "word"),
     [
-        ("a.parquet", "x", None, "parquet"),
+        ("a.hdf5", "x", None, "hdf5"),
         ("a.bin", "x", None, "give a .txt"),
         ("a.txt", "\n", None, "no prompts"),
         ("a.csv", "a,b\n1,2\n", None, "no column"),
@@ -185,6 +188,111 @@ def test_a_file_that_cannot_be_used_is_refused_by_name(tmp_path, name, text, arg
         files.source(written(tmp_path, name, text), arguments, None)
 
 
-def test_a_data_set_of_the_hub_is_refused_by_name():
-    with pytest.raises(UsageError, match="openai/gsm8k"):
+def test_without_datasets_a_line_says_what_to_install(monkeypatch):
+    without(monkeypatch, "datasets")
+    with pytest.raises(UsageError, match=r"openai/gsm8k.*pip install datasets"):
         files.source("openai/gsm8k", None, None)
+
+
+# ---- data that other packages read ----
+
+
+class Table:
+    """As much of a table of pyarrow as is used."""
+
+    def to_pylist(self):
+        return [{"prompt": "one two", "output_tokens": 3}, {"prompt": "three", "output_tokens": None}]
+
+
+def package(monkeypatch, name, **members):
+    module = types.ModuleType(name)
+    for member, value in members.items():
+        setattr(module, member, value)
+    monkeypatch.setitem(sys.modules, name, module)
+
+
+def without(monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+
+
+def test_parquet_is_read_by_pyarrow(tmp_path, monkeypatch):
+    package(monkeypatch, "pyarrow")
+    package(monkeypatch, "pyarrow.ipc")
+    package(monkeypatch, "pyarrow.parquet", read_table=lambda _: Table())
+    found = files.source(written(tmp_path, "a.parquet", "x"), None, None)
+    assert [(item.shown, item.output_tokens) for item in found.items] == [("one two", 3), ("three", None)]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_without_pyarrow_a_line_says_what_to_install(tmp_path, monkeypatch, suffix):
+    without(monkeypatch, "pyarrow")
+    without(monkeypatch, "pyarrow.ipc")
+    with pytest.raises(UsageError, match=rf"\.{suffix} is read by pyarrow.*pip install pyarrow"):
+        files.source(written(tmp_path, f"a.{suffix}", "x"), None, None)
+
+
+@pytest.mark.parametrize("form", ["parquet", "file", "stream"])
+def test_what_pyarrow_writes_is_read(tmp_path, form):
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from pyarrow import ipc, parquet
+
+    table = pyarrow.table({"question": ["one", "two"], "output_tokens": [3, 4]})
+    path = tmp_path / ("a.parquet" if form == "parquet" else "a.arrow")
+    if form == "parquet":
+        parquet.write_table(table, path)
+    else:
+        new = ipc.new_file if form == "file" else ipc.new_stream
+        with new(str(path), table.schema) as writer:
+            writer.write_table(table)
+    found = files.source(str(path), None, None)
+    assert [(item.shown, item.output_tokens) for item in found.items] == [("one", 3), ("two", 4)]
+    path.write_bytes(b"nothing")
+    with pytest.raises(UsageError, match="cannot be read") as refusal:
+        files.source(str(path), None, None)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_data_set_of_the_hub_is_loaded_with_what_does_not_name_columns(monkeypatch):
+    asked = {}
+
+    def load(name, **arguments):
+        asked.update(arguments, name=name)
+        return {"train": [{"q": "one", "n": 5}], "test": [{"q": "two", "n": 6}]}
+
+    package(monkeypatch, "datasets", load_dataset=load)
+    arguments = {"text_column": "q", "output_tokens_count_column": "n", "revision": "main"}
+    (item,) = files.source("org/set", arguments, None).items
+    assert (item.shown, item.output_tokens) == ("one", 5)
+    assert asked == {"name": "org/set", "revision": "main"}
+
+
+def test_a_data_set_that_cannot_be_loaded_is_one_line(monkeypatch):
+    def load(name, **_):
+        raise ConnectionError("no\nroute")
+
+    package(monkeypatch, "datasets", load_dataset=load)
+    with pytest.raises(UsageError, match="org/set cannot be loaded: no route"):
+        files.source("org/set", None, None)
+
+
+def test_a_file_that_does_not_exist_is_not_looked_for_at_the_hub(monkeypatch):
+    package(monkeypatch, "datasets")
+    for name in ("/nowhere/set", "prompts.jsonl", "~/a", "./b"):
+        with pytest.raises(UsageError, match="no such file"):
+            files.source(name, None, None)
+
+
+def test_the_list_of_a_json_file_may_be_named(tmp_path):
+    path = written(tmp_path, "a.json", '{"a": [{"text": "one"}], "b": [{"text": "two"}]}')
+    assert [item.shown for item in files.source(path, {"field": "b"}, None).items] == ["two"]
+    with pytest.raises(UsageError, match="under c"):
+        files.source(path, {"field": "c"}, None)
+
+
+def test_only_so_many_prompts_are_sent(tmp_path):
+    def given(text):
+        words = ["--target", "http://h", "--rate-type", "synchronous", "--data-samples", "2", "--data", text]
+        return data.source(parse(words, {}), None)
+
+    assert given(written(tmp_path, "a.txt", "one\ntwo\nthree\n")).count == 2
+    assert given("prompt_tokens=4,output_tokens=5").count == 2

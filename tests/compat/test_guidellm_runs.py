@@ -212,6 +212,44 @@ def test_a_saved_report_is_printed_again_and_written_in_another_format(tmp_path,
     assert (tmp_path / "a.csv").read_text().startswith("Type,")
 
 
+def test_a_command_of_0_7_runs_and_writes_each_output(tmp_path, capsys):
+    with Server(**FAST) as server:
+        command = [
+            *("run", "--backend", f"kind=openai_http,target={server.url},request_format=/v1/completions"),
+            *("--profile", "kind=synchronous", "--constraint", "kind=max_requests,count=3"),
+            *("--data", "kind=synthetic_text,prompt_tokens=4,output_tokens=5", "--label", "gpu=a"),
+            *(
+                "--output",
+                f"kind=json,path={tmp_path}/a.json",
+                "--output",
+                f"kind=html,path={tmp_path}/a.html",
+            ),
+        ]
+        assert vllmperf(["guidellm", *command]) == 0
+    out = capsys.readouterr().out
+    assert out.count("Benchmarks report saved to") == 2
+    found = only(guidellm_file.load(tmp_path / "a.json"))
+    assert (found["request_totals"]["successful"], found["extras"]) == (3, {"labels": {"gpu": "a"}})
+    assert (tmp_path / "a.html").read_text().startswith("<!doctype")
+    assert (
+        vllmperf(["guidellm", "export", f"{tmp_path}/a.json", "--output", f"kind=csv,path={tmp_path}/b.csv"])
+        == 0
+    )
+    assert (tmp_path / "b.csv").read_text().startswith("Type,")
+
+
+def test_a_console_alone_leaves_no_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with Server(**FAST) as server:
+        more = "--rate-type synchronous --max-requests 1 --output kind=console"
+        words = ["guidellm", "benchmark", "--target", server.url, "--data", DATA, *more.split()]
+        assert vllmperf(words) == 0
+    assert list(tmp_path.iterdir()) == []
+    out = capsys.readouterr().out
+    assert "Benchmarks Stats:" in out
+    assert "Saving" not in out
+
+
 # ---- what is sent ----
 
 
@@ -378,8 +416,7 @@ def test_a_model_that_the_server_has_not_is_exit_code_3(tmp_path, capsys):
         ("--rate-type synchronous --rate 3", "--rate"),
         ('--rate-type synchronous --backend-args {"extra_query":{"a":1}}', "extra_query"),
         ("--rate-type synchronous --output-path out.xlsx", "out.xlsx"),
-        ("--rate-type synchronous --data hub/set", "hub/set"),
-        ("--rate-type synchronous --data turns=2,prompt_tokens=4,output_tokens=4", "turns is not known"),
+        ("--rate-type synchronous --data hub/set", "--data is given more than once"),
         ("--rate-type synchronous --unknown-flag 1", "--unknown-flag"),
     ],
 )
@@ -390,10 +427,27 @@ def test_refusals_are_exit_code_2_and_name_what_is_wrong(tmp_path, capsys, more,
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["preprocess", "mock-server"])
-def test_other_commands_of_guidellm_are_refused_by_name(capsys, command):
-    assert vllmperf(["guidellm", command]) == 2
-    assert command in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [("no/file.jsonl", "no/file.jsonl"), ("turns=2,prompt_tokens=4,output_tokens=4", "turns is not known")],
+)
+def test_data_that_cannot_be_used_are_named_before_the_server_is_asked(tmp_path, capsys, data, word):
+    assert vllmperf(words("http://127.0.0.1:9", ONCE, tmp_path / "a.json", data)) == 2
+    said = capsys.readouterr().err
+    assert word in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "instead"),
+    [("preprocess dataset a.csv b.jsonl", "--data prompt_tokens"), ("mock-server", "vllmperf sim")],
+)
+def test_other_commands_of_guidellm_are_refused_with_what_to_do(capsys, command, instead):
+    assert vllmperf(["guidellm", *command.split()]) == 2
+    said = capsys.readouterr().err
+    assert command.split()[0] in said
+    assert instead in said
+    assert said.count("\n") == 1
 
 
 def test_config_prints_the_variables(capsys, monkeypatch):

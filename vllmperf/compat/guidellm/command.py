@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf import __version__
-from vllmperf.compat.guidellm import data, running
+from vllmperf.compat.guidellm import data, later, running
 from vllmperf.compat.guidellm.arguments import Parser, parse
 from vllmperf.compat.guidellm.console import Console
 from vllmperf.compat.guidellm.counted import Counted, kept
@@ -22,7 +22,7 @@ from vllmperf.compat.guidellm.options import Options
 from vllmperf.compat.guidellm.profiles import Profile, Strategy, profile
 from vllmperf.compat.guidellm.progress import MOST_FAILED, Box, Figures, Running
 from vllmperf.compat.guidellm.running import Counting, Limits, Outcome
-from vllmperf.compat.guidellm.settings import settings
+from vllmperf.compat.guidellm.settings import settings, variables
 from vllmperf.compat.guidellm.source import Item, Items, Source
 from vllmperf.compat.guidellm.target import Target, find
 from vllmperf.errors import CheckError, TargetError, UsageError
@@ -43,6 +43,12 @@ guidellm 0.2/0.3, sent by the engine of vllmperf
 Definitions and differences: docs/guidellm.md
 """
 PROBE = "Test connection"
+REFUSED = {
+    "preprocess": "let --data prompt_tokens=…,output_tokens=… make prompts of a length, or give a .jsonl with prompt and "
+    "output_tokens",
+    "mock-server": "vllmperf sim is a server to try things on",
+}
+"""Commands of guidellm that are not here, and what to do."""
 
 
 def main(words: Sequence[str], prog: str = "guidellm") -> int:
@@ -54,19 +60,25 @@ def main(words: Sequence[str], prog: str = "guidellm") -> int:
     if first == "--version":
         print(f"guidellm version: 0.3.1 as done by vllmperf {__version__}")
         return 0
-    if first == "config":
+    if first in ("config", "env"):
         print("Settings: ")
-        print("\n".join(f'{name}="{value}"' for name, value in settings(os.environ).variables.items()))
+        found = settings(variables(os.environ, Path.cwd())).variables
+        print("\n".join(f'{name}="{value}"' for name, value in found.items()))
         return 0
     if first in ("benchmark", "run"):
         return _benchmark(rest)
+    if first == "export":
+        return _from_file(rest)
+    if first in REFUSED:
+        raise UsageError(f"guidellm {first} is not here: {REFUSED[first]}")
     raise UsageError(f"guidellm {first} is not here; there are benchmark and config (see guidellm --help)")
 
 
 def _benchmark(words: list[str]) -> int:
     if words[:1] == ["from-file"]:
         return _from_file(words[1:])
-    return Benchmark(parse(words[1:] if words[:1] == ["run"] else words, os.environ)).run()
+    environment = variables(os.environ, Path.cwd())
+    return Benchmark(parse(words[1:] if words[:1] == ["run"] else words, environment)).run()
 
 
 def _from_file(words: Sequence[str]) -> int:
@@ -82,7 +94,12 @@ def _from_file(words: Sequence[str]) -> int:
         const="benchmarks_reexported.json",
         help="write it there in another format too",
     )
+    parser.add_argument("--output", action="append", default=[], help="as in 0.7: kind=csv,path=FILE")
     args: argparse.Namespace = parser.parse_args(words)
+    paths = [*later.flags({"output": args.output}).get("output_paths", ())]
+    places = [
+        guidellm_file.place(path) for path in [*([args.output_path] if args.output_path else []), *paths]
+    ]
     report = guidellm_file.load(args.path)
     console = Console()
     try:
@@ -91,9 +108,9 @@ def _from_file(words: Sequence[str]) -> int:
         raise UsageError(
             f"{args.path} is no report of guidellm 0.2 or 0.3: {error!r} is missing in it"
         ) from None
-    if args.output_path:
-        path, kind = guidellm_file.place(args.output_path)
+    if places:
         console.line("\nSaving benchmarks report...")
+    for path, kind in places:
         save(report, path, kind)
         console.line(f"Benchmarks report saved to {path}")
     return 0
@@ -144,9 +161,10 @@ class Benchmark:
             max_concurrency=options.max_concurrency,
             swept=options.swept,
         )
-        self._place = guidellm_file.place(options.output_path or Path.cwd() / "benchmarks.json")
-        if options.output_path is not None:
-            guidellm_file.check_writable(self._place[0])
+        paths = (Path.cwd() / "benchmarks.json",) if options.output_paths is None else options.output_paths
+        self._places = [guidellm_file.place(path) for path in paths]
+        for path, _ in self._places:
+            guidellm_file.check_writable(path)
         self._console = Console()
         self._run_id = str(uuid.uuid4())
         self._interrupted = self._gave_up = False
@@ -157,12 +175,15 @@ class Benchmark:
         found = self._all(loaded)
         report = {"benchmarks": [sampled(one, self._options.output_sampling) for one in found]}
         try:  # whatever becomes of the one, the other is not lost
-            save(report, *self._place)
+            for place in self._places:
+                save(report, *place)
         finally:
             if not self._options.disable_console_outputs:
                 self._console.report(found)
-        self._say("\nSaving benchmarks report...")
-        self._say(f"Benchmarks report saved to {self._place[0]}")
+        if self._places:
+            self._say("\nSaving benchmarks report...")
+        for path, _ in self._places:
+            self._say(f"Benchmarks report saved to {path}")
         self._say("\nBenchmarking complete.")
         return self._code(found)
 
@@ -197,7 +218,8 @@ class Benchmark:
         )  # what is wrong with the data is said before the server is asked
         self._say("Creating backend...")
         target = find(options)
-        _probe(target)
+        if options.is_probed:
+            _probe(target)
         self._say(f"Backend openai_http connected to {target.plan.base_url} for model {target.model}.")
         self._say("Creating request loader...")
         self._say(f"Created loader with {source.count} unique requests from {options.data}.\n\n")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from vllmperf.compat.guidellm import files, synthetic
 from vllmperf.compat.guidellm.options import Options
-from vllmperf.compat.guidellm.source import Source
+from vllmperf.compat.guidellm.source import Items, Source
 from vllmperf.errors import UsageError
 from vllmperf.load.datasets.tokens import Tokens
 
@@ -16,11 +17,14 @@ def source(options: Options, tokenizer: Tokens | None) -> Source:
     """The prompts that the command asks for. Raises UsageError by name."""
     if not synthetic.is_synthetic(options.data):
         seed = options.random_seed if options.data_sampler else None
-        return files.source(options.data, options.data_args, seed)
+        found = files.source(options.data, options.data_args, seed)
+        return Items(found.items[: options.data_samples])
     if options.data_args:
         name = next(iter(options.data_args))
         raise UsageError(f"--data-args: {name} does not go with synthetic data, only with files")
-    return synthetic.source(synthetic.shape(options.data), options.random_seed, tokenizer, options.is_chat)
+    shape = synthetic.shape(options.data)
+    shape = replace(shape, samples=options.data_samples or shape.samples)
+    return synthetic.source(shape, options.random_seed, tokenizer, options.is_chat)
 
 
 def tokenizer(processor: str | None, environment: Mapping[str, str]) -> Tokens | None:

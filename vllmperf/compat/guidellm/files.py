@@ -1,4 +1,4 @@
-"""Data files of prompts: text with one a line, CSV, JSON, JSON lines."""
+"""Data files of prompts: text with one a line, CSV, JSON, JSON lines, Parquet and Arrow; data sets of the hub."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vllmperf.compat.guidellm import packages
 from vllmperf.compat.guidellm.source import Item, Items
 from vllmperf.errors import UsageError
 
 TEXTS = (".txt", ".text")
-NOT_HERE = (".parquet", ".arrow", ".hdf5", ".tar", ".db")
+NOT_HERE = (".hdf5", ".tar", ".db")
+KNOWN = (*TEXTS, ".csv", ".json", ".jsonl", *packages.COLUMNAR)
 COLUMNS = (
     "prompt",
     "prompts",
@@ -36,18 +38,16 @@ COUNTS = {
     "prompt_tokens_count_column": ("prompt_tokens_count", "prompt_tokens"),
     "output_tokens_count_column": ("output_tokens_count", "output_tokens"),
 }
-ARGUMENTS = ("prompt_column", "text_column", *COUNTS, "split")
-"""What --data-args may say."""
+NAMES = ("prompt_column", "text_column", *COUNTS)
+ARGUMENTS = (*NAMES, "split", "field")
+"""What --data-args may say of a file. split changes nothing: a file has one."""
 Row = Mapping[str, Any]
 
 
 def source(data: str, arguments: Mapping[str, Any] | None, shuffle_seed: int | None) -> Items:
     """The prompts of a file, shuffled when there is a seed. UsageError by name for what cannot be read."""
     path, given = Path(data), dict(arguments or {})
-    unknown = next((name for name in given if name not in ARGUMENTS), None)
-    if unknown is not None:
-        raise UsageError(f"--data-args: {unknown} is not known here; there are {', '.join(ARGUMENTS)}")
-    rows = list(_rows(path))
+    rows = list(_rows(path, given) if path.is_file() else _hub(path, data, given))
     if not rows:
         raise UsageError(f"--data {path} holds no prompts")
     columns = _columns(path, rows[0], given)
@@ -57,15 +57,22 @@ def source(data: str, arguments: Mapping[str, Any] | None, shuffle_seed: int | N
     return Items(items)
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def _hub(path: Path, data: str, given: Mapping[str, Any]) -> Iterator[Row]:
+    """The rows of a folder or a data set of the hub; what does not name columns goes to its loader."""
+    if not path.is_dir() and (data.startswith((".", "/", "~")) or path.suffix.lower() in (*KNOWN, *NOT_HERE)):
+        raise UsageError(f"--data {path}: there is no such file")
+    return packages.hub(data, {name: value for name, value in given.items() if name not in NAMES})
+
+
+def _rows(path: Path, given: Mapping[str, Any]) -> Iterator[Row]:
     kind = path.suffix.lower()
-    if not path.is_file():
-        raise UsageError(
-            f"--data {path}: no such file, and data sets of the Hugging Face hub are not fetched here; "
-            "give a file, or prompt_tokens=128,output_tokens=128"
-        )
+    unknown = next((name for name in given if name not in ARGUMENTS), None)
+    if unknown is not None:
+        raise UsageError(f"--data-args: {unknown} is not known here; there are {', '.join(ARGUMENTS)}")
     if kind in NOT_HERE:
         raise UsageError(f"--data {path}: {kind} is not read here; convert it to .jsonl or .csv")
+    if kind in packages.COLUMNAR:
+        return packages.rows(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -75,23 +82,26 @@ def _rows(path: Path) -> Iterator[Row]:
     if kind == ".csv":
         return iter(csv.DictReader(text.splitlines(keepends=True)))
     if kind in (".json", ".jsonl"):
-        return _json_rows(path, text)
-    raise UsageError(f"--data {path}: give a .txt, .csv, .json or .jsonl file")
+        return _json_rows(path, text, given.get("field"))
+    raise UsageError(f"--data {path}: give a .txt, .csv, .json, .jsonl, .parquet or .arrow file")
 
 
-def _json_rows(path: Path, text: str) -> Iterator[Row]:
-    """A list of objects, objects in lines, or an object with one list."""
+def _json_rows(path: Path, text: str, field: str | None) -> Iterator[Row]:
+    """A list of objects, objects in lines, or an object with one list, or the one under the key `field`."""
     try:
         found = json.loads(text)
     except ValueError:
         found = [
             _line(path, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()
         ]
-    if isinstance(found, dict):
+    if field is not None:
+        found = found.get(field) if isinstance(found, dict) else None
+    elif isinstance(found, dict):
         lists = [value for value in found.values() if isinstance(value, list)]
         found = lists[0] if len(lists) == 1 else [found]
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise UsageError(f"--data {path} is no list of objects: write one object a line")
+        where = "is no list of objects" if field is None else f"has no list of objects under {field}"
+        raise UsageError(f"--data {path} {where}: write one object a line")
     return iter(found)
 
 

@@ -23,6 +23,8 @@ class Options:
     processor_args: Mapping[str, Any] | None = None
     data_args: Mapping[str, Any] | None = None
     data_sampler: str | None = None
+    data_samples: int | None = None
+    is_probed: bool = True
     rate: tuple[float, ...] | None = None
     max_concurrency: int | None = None
     swept: str = "constant"
@@ -33,7 +35,7 @@ class Options:
     disable_progress: bool = False
     display_scheduler_stats: bool = False
     disable_console_outputs: bool = False
-    output_path: Path | None = None
+    output_paths: tuple[Path, ...] | None = None
     output_extras: Mapping[str, Any] | None = None
     output_sampling: int | None = None
     random_seed: int = 42

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from vllmperf.compat.guidellm import dotenv
 from vllmperf.errors import UsageError
 
 PREFIX = "GUIDELLM__"
 ROUTES = {"text_completions": "/v1/completions", "chat_completions": "/v1/chat/completions"}
+LIMITS = {"text_completions": "max_tokens", "chat_completions": "max_completion_tokens"}
+"""The field of the longest answer, by route."""
+OPENAI = PREFIX + "OPENAI"
+HEADER = OPENAI + "__HEADERS__"
 SOURCES = ("request", "response", "local")
 
 
@@ -31,6 +37,7 @@ class Settings:
     openai__project: str | None = None
     openai__base_url: str = "http://localhost:8000"
     openai__max_output_tokens: int = 16384
+    openai__max_output_key: Mapping[str, str] = field(default_factory=lambda: dict(LIMITS))
     openai__verify: bool = True
 
     @property
@@ -41,10 +48,13 @@ class Settings:
         return {PREFIX + name.upper(): "" if value in (None, {}) else value for name, value in shown.items()}
 
 
-def settings(environment: Mapping[str, str]) -> Settings:
-    """Read them; names may be in any letters. UsageError for a value that is none of its kind."""
-    given = {name.upper(): value for name, value in environment.items() if name.upper().startswith(PREFIX)}
-    found = {}
+def settings(environment: Mapping[str, str], usual: Mapping[str, Any] | None = None) -> Settings:
+    """Read them; names may be in any letters. UsageError for a value that is none of its kind.
+
+    usual: other defaults than those of 0.3.
+    """
+    given = _given(environment)
+    found = dict(usual or {})
     for name, read in READERS.items():
         variable = PREFIX + name.upper()
         if given.get(variable):
@@ -52,7 +62,45 @@ def settings(environment: Mapping[str, str]) -> Settings:
                 found[name] = read(given[variable])
             except ValueError as error:
                 raise UsageError(f"{variable} is {given[variable]!r}: give {error}") from None
+    if own := _headers_by_name(environment):
+        found["openai__headers"] = {**found.get("openai__headers", {}), **own}
     return Settings(**found)
+
+
+def variables(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The environment, and before it what a file .env in the folder says of guidellm's own variables."""
+    names = {name.upper() for name in environment}
+    found = dotenv.read(folder / ".env", environment)
+    own = {name: text for name, text in found.items() if name.upper().startswith(PREFIX)}
+    return {**{name: text for name, text in own.items() if name.upper() not in names}, **environment}
+
+
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    """Ours among the variables; an object in GUIDELLM__OPENAI stands for several."""
+    given = {name.upper(): text for name, text in environment.items() if name.upper().startswith(PREFIX)}
+    whole = given.pop(OPENAI, "")
+    inner = _object(whole, OPENAI) if whole else {}
+    texts = {
+        f"{OPENAI}__{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in inner.items()
+        if value is not None
+    }
+    return {**texts, **given}
+
+
+def _headers_by_name(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name[len(HEADER) :].lower(): text
+        for name, text in environment.items()
+        if name.upper().startswith(HEADER)
+    }
+
+
+def _object(text: str, variable: str) -> dict[str, Any]:
+    try:
+        return _mapping(text)
+    except ValueError as error:
+        raise UsageError(f"{variable} is {text!r}: give {error}") from None
 
 
 def _whole(text: str) -> int:
@@ -96,11 +144,21 @@ def _one_of(known: tuple[str, ...]) -> Callable[[str], str]:
     return read
 
 
-def _headers(text: str) -> dict[str, str | None]:
-    found = json.loads(text) if text.lstrip().startswith("{") else None
+def _mapping(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
     if not isinstance(found, dict):
-        raise ValueError('headers as JSON, like {"x-team": "a"}')
+        raise ValueError('an object of JSON, like {"x-team": "a"}')
     return found
+
+
+def _limits(text: str) -> dict[str, str]:
+    found = _mapping(text)
+    if not set(found) <= set(LIMITS) or not all(isinstance(name, str) and name for name in found.values()):
+        raise ValueError(f"an object of JSON with {' and '.join(LIMITS)}")
+    return {**LIMITS, **found}
 
 
 READERS: dict[str, Callable[[str], Any]] = {
@@ -112,10 +170,11 @@ READERS: dict[str, Callable[[str], Any]] = {
     "preferred_output_tokens_source": _one_of(SOURCES),
     "openai__api_key": str,
     "openai__bearer_token": str,
-    "openai__headers": _headers,
+    "openai__headers": _mapping,
     "openai__organization": str,
     "openai__project": str,
     "openai__base_url": str,
     "openai__max_output_tokens": _whole,
+    "openai__max_output_key": _limits,
     "openai__verify": _flag,
 }

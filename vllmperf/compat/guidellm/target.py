@@ -14,7 +14,6 @@ from vllmperf.errors import TargetError, UsageError
 from vllmperf.load import ask
 from vllmperf.plan import MOST, Plan, is_secret
 
-LIMITS = {"text_completions": "max_tokens", "chat_completions": "max_completion_tokens"}
 ARGUMENTS = (
     "api_key",
     "organization",
@@ -38,6 +37,7 @@ class Target:
     plan: Plan
     route: str
     model: str
+    limit_key: str
     max_output_tokens: int
     timeout_s: float
     extra_body: Mapping[str, Any]
@@ -51,7 +51,7 @@ class Target:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        fields[LIMITS[self.route]] = item.output_tokens or self.max_output_tokens
+        fields[self.limit_key] = item.output_tokens or self.max_output_tokens
         if item.output_tokens:
             fields |= {"stop": None, "ignore_eos": True}
         key, content = ("prompt", item.content)
@@ -119,6 +119,7 @@ def find(options: Options) -> Target:
         plan=replace(plan, model=model),
         route=settings.preferred_route,
         model=model,
+        limit_key=settings.openai__max_output_key[settings.preferred_route],
         max_output_tokens=int(_number(arguments, "max_output_tokens", settings.openai__max_output_tokens)),
         timeout_s=timeout_s,
         extra_body=_extra_body(arguments, settings.preferred_route),
