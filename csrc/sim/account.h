@@ -3,7 +3,8 @@
 #ifndef VLLMPERF_SIM_ACCOUNT_H
 #define VLLMPERF_SIM_ACCOUNT_H
 
-#include "sim/answer.h"
+#include "sim/answer_data.h"
+#include "sim/conn.h"
 
 /* A token chunk (its number; those before it too, when they were merged) or MARK_HEAD was handed to the
  * kernel. */

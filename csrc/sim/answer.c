@@ -7,9 +7,9 @@
 
 #include "engine/clock.h"
 #include "sim/account.h"
-#include "sim/api.h"
 #include "sim/batching.h"
 #include "sim/event.h"
+#include "sim/head.h"
 #include "sim/render.h"
 #include "sim/words.h"
 
@@ -19,11 +19,6 @@ enum { FOR_LENGTHS = 1, FOR_TIMES, FOR_TEXT, FOR_CUTS }; /* purposes of random n
 
 static bool has(const struct answer *answer, enum fault_kind kind) {
     return fault_has(&answer->faults, kind);
-}
-
-int64_t answer_token(const struct answer *answer, int choice, int64_t k) {
-    struct random random = random_for(answer->text_seed, (uint64_t)choice, (uint64_t)k);
-    return WORDS_FIRST_ID + (int64_t)(random.state % WORDS_COUNT);
 }
 
 /* ---- the plan ---- */
@@ -111,7 +106,12 @@ static bool prepare(struct answer *answer) {
 }
 
 static void send_stream_head(struct answer *answer) {
-    api_stream_head(answer->conn, answer->arrival.request_id, answer->chunked, &answer->faults);
+    struct head head = {.status = 200,
+                        .type = HEAD_EVENT_STREAM,
+                        .request_id = answer->arrival.request_id,
+                        .length = -1,
+                        .chunked = answer->chunked};
+    head_send(answer->conn, head, &answer->faults);
 }
 
 void answer_start(struct conn *conn, struct ask *ask, const struct fault_set *faults,
@@ -323,7 +323,11 @@ static void send_body(struct answer *answer) {
     answer->planned_ns[0] = answer->plan_ns;
     answer->chunk_tokens[0] = (int32_t)answer->tokens;
     answer->chunk_choice[0] = 0;
-    if (!answer->stalled) api_body_head(conn, answer->arrival.request_id, body->len, &answer->faults);
+    struct head head = {.status = 200,
+                        .type = HEAD_JSON,
+                        .request_id = answer->arrival.request_id,
+                        .length = (long long)body->len};
+    if (!answer->stalled) head_send(conn, head, &answer->faults);
     if (conn->answer != answer) return;
     if (cut) {
         conn_send(conn, body->data, half, 0, MARK_NONE);

@@ -1,4 +1,4 @@
-/* Owns routes, heads of answers and the answers that need no model.
+/* Owns routes and the answers that need no model.
  * Does not generate (answer.c), does not read prompts (prompt.c). */
 #include "sim/api.h"
 
@@ -10,80 +10,17 @@
 #include "engine/clock.h"
 #include "sim/account.h"
 #include "sim/answer.h"
+#include "sim/head.h"
 #include "sim/text_api.h"
 
-static const char json_type[] = "application/json";
-
-/* ---- heads ---- */
-
-static const char *http_date(struct sim *sim) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (now.tv_sec != sim->date_s) {
-        struct tm utc;
-        sim->date_s = now.tv_sec;
-        strftime(sim->date, sizeof sim->date, "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now.tv_sec, &utc));
-    }
-    return sim->date;
-}
-
-struct head {
-    int status;
-    const char *type;  /* content type, NULL = none */
-    const char *extra; /* a whole header line without its end, NULL = none */
-    const char *request_id;
-    long long length; /* < 0: not known */
-    bool chunked;
-};
-
-/* In the order in which uvicorn and vLLM's middlewares write them. */
-static void add_head(struct buf *out, struct conn *conn, struct head head) {
-    buf_format(out, "HTTP/1.1 %d %s\r\ndate: %s\r\nserver: uvicorn\r\n", head.status,
-               http_reason(head.status), http_date(conn->sim));
-    if (head.extra) buf_format(out, "%s\r\n", head.extra);
-    if (head.length >= 0) buf_format(out, "content-length: %lld\r\n", head.length);
-    if (head.type) buf_format(out, "content-type: %s\r\n", head.type);
-    buf_str(out, "vary: Origin\r\n");
-    if (head.request_id) buf_format(out, "x-request-id: %s\r\n", head.request_id);
-    if (conn->close_after) buf_str(out, "connection: close\r\n");
-    if (head.chunked) buf_str(out, "transfer-encoding: chunked\r\n");
-    buf_str(out, "\r\n");
-}
-
-static void send_head(struct conn *conn, struct head head, const struct fault_set *faults) {
-    struct buf *out = &conn->sim->out;
-    out->len = 0;
-    add_head(out, conn, head);
-    size_t len = out->len;
-    out->len = 0;
-    if (!fault_has(faults, FAULT_SLOW_HEADERS)) {
-        conn_send(conn, out->data, len, 0, MARK_HEAD);
-        return;
-    }
-    int64_t at_ns = clock_mono_ns();
-    for (size_t i = 0; i < len && !conn->dead; i++) {
-        at_ns += faults->value[FAULT_SLOW_HEADERS][0] * 1000;
-        conn_send(conn, out->data + i, 1, at_ns, i + 1 < len ? MARK_NONE : MARK_HEAD);
-    }
-}
-
-void api_stream_head(struct conn *conn, const char *request_id, bool chunked,
-                     const struct fault_set *faults) {
-    struct head head = {200, "text/event-stream; charset=utf-8", NULL, request_id, -1, chunked};
-    send_head(conn, head, faults);
-}
-
-void api_body_head(struct conn *conn, const char *request_id, size_t len, const struct fault_set *faults) {
-    struct head head = {200, json_type, NULL, request_id, (long long)len, false};
-    send_head(conn, head, faults);
-}
+/* ---- answers in one piece ---- */
 
 /* A whole answer in one piece, at not_before_ns or (0) now. */
 static void send_whole_at(struct conn *conn, struct head head, const char *body, size_t len,
                           int64_t not_before_ns) {
     struct buf whole = {0};
     head.length = (long long)len;
-    add_head(&whole, conn, head);
+    head_add(&whole, conn, head);
     buf_add(&whole, body, len);
     conn_send(conn, whole.data, whole.len, not_before_ns, MARK_END);
     buf_free(&whole);
@@ -118,12 +55,12 @@ static void reply(struct request *r, int status, const char *type, const char *e
 }
 
 static void reply_json(struct request *r, int status, struct buf *body) {
-    reply(r, status, json_type, NULL, body->data, body->len);
+    reply(r, status, HEAD_JSON, NULL, body->data, body->len);
     buf_free(body);
 }
 
 static void reply_text(struct request *r, int status, const char *json) {
-    reply(r, status, json_type, NULL, json, strlen(json));
+    reply(r, status, HEAD_JSON, NULL, json, strlen(json));
 }
 
 static void find_request_id(struct request *r) {
@@ -269,7 +206,7 @@ static bool asked_faults(struct request *r, struct fault_set *faults, char *erro
 static void reply_refused(struct request *r, bool chat, const struct fault_set *faults, int status,
                           const char *outcome, const char *extra, struct buf *body) {
     account_refused(r->conn, chat, faults, &r->arrival, status, outcome);
-    reply(r, status, json_type, extra, body->data, body->len);
+    reply(r, status, HEAD_JSON, extra, body->data, body->len);
     buf_free(body);
 }
 
@@ -309,18 +246,18 @@ static bool fail_instead(struct request *r, bool chat, bool stream, const struct
     return true;
 }
 
-static bool is_json_type(const struct request *r) {
+static bool is_HEAD_JSON(const struct request *r) {
     const struct http_header *header = http_find(r->http, r->data, "content-type");
     const char *value = header ? r->data + header->value.at : "";
-    size_t len = header ? header->value.len : 0, n = sizeof json_type - 1;
-    return len >= n && strncasecmp(value, json_type, n) == 0 &&
+    size_t len = header ? header->value.len : 0, n = sizeof HEAD_JSON - 1;
+    return len >= n && strncasecmp(value, HEAD_JSON, n) == 0 &&
            (len == n || value[n] == ';' || value[n] == ' ');
 }
 
 static int read_ask(struct request *r, bool chat, struct ask *ask, struct buf *problem) {
     size_t len;
     const char *body = body_of(r, &len);
-    if (!is_json_type(r)) {
+    if (!is_HEAD_JSON(r)) {
         *ask = (struct ask){0};
         ask_problem(problem, 400, "Bad Request", NULL,
                     "1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed");
@@ -422,6 +359,6 @@ void api_handle(struct conn *conn, const struct http *http, const char *data) {
     else if (r.post && route->post)
         route->post(&r);
     else
-        reply(&r, 405, json_type, route->get ? "allow: GET" : "allow: POST",
+        reply(&r, 405, HEAD_JSON, route->get ? "allow: GET" : "allow: POST",
               "{\"detail\":\"Method Not Allowed\"}", strlen("{\"detail\":\"Method Not Allowed\"}"));
 }

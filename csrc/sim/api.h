@@ -14,8 +14,4 @@ void api_handle(struct conn *conn, const struct http *http, const char *data);
 /* What could not even be read as HTTP. */
 void api_bad_request(struct conn *conn, int status);
 
-/* Heads of the model's answers. */
-void api_stream_head(struct conn *conn, const char *request_id, bool chunked, const struct fault_set *faults);
-void api_body_head(struct conn *conn, const char *request_id, size_t len, const struct fault_set *faults);
-
 #endif

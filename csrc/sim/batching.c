@@ -5,11 +5,13 @@
 #include <stdlib.h>
 
 #include "sim/account.h"
+#include "sim/conn.h"
 
 struct batching {
     struct wheel_timer timer; /* the end of the step */
     struct sim *sim;
     struct scheduler *scheduler;
+    batching_on_token *on_token;
     const struct step *step; /* that runs, NULL = idle */
     int64_t end_ns;          /* of it */
     int64_t n_seqs;
@@ -19,13 +21,14 @@ static int64_t output_token(const struct seq *seq, int64_t k) {
     return answer_token(seq->owner, seq->index, k);
 }
 
-struct batching *batching_new(struct sim *sim) {
+struct batching *batching_new(struct sim *sim, batching_on_token *on_token) {
     struct scheduler_config config = sim->config->scheduler;
     struct batching *batch = calloc(1, sizeof *batch);
     if (batch == NULL) return NULL;
     config.output_token = output_token;
     batch->timer.kind = TIMER_STEP;
     batch->sim = sim;
+    batch->on_token = on_token;
     batch->scheduler = scheduler_new(&config);
     if (batch->scheduler) return batch;
     free(batch);
@@ -74,7 +77,7 @@ static int64_t hand_out(struct batching *batch) {
         struct answer *answer = seq->owner;
         struct conn *conn = answer->conn;
         account_token(answer, seq->index, batch->end_ns);
-        answer_on_token(answer, seq->index, batch->end_ns);
+        batch->on_token(answer, seq->index, batch->end_ns);
         conn_settle(conn);
     }
     return tokens;

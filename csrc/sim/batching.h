@@ -7,11 +7,14 @@
 
 #include <stdint.h>
 
-#include "sim/answer.h"
+#include "sim/answer_data.h"
 
 struct batching; /* opaque; begins with its wheel_timer, of kind TIMER_STEP */
 
-struct batching *batching_new(struct sim *sim); /* NULL when out of memory */
+/* A choice of an answer has one token more, at the end of a step. The answer may be over then. */
+typedef void batching_on_token(struct answer *answer, int choice, int64_t at_ns);
+
+struct batching *batching_new(struct sim *sim, batching_on_token *on_token); /* NULL when out of memory */
 void batching_free(struct batching *batch);
 
 /* All choices of an answer wait from queued_ns on. */

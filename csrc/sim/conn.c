@@ -1,5 +1,5 @@
 /* Owns the bytes of a connection in both directions, its keep-alive time and its end.
- * Does not know what is answered (api.c, answer.c). */
+ * Does not know what is answered (conn_user). */
 #include "sim/conn.h"
 
 #include <errno.h>
@@ -10,20 +10,18 @@
 #include <unistd.h>
 
 #include "engine/clock.h"
-#include "sim/account.h"
-#include "sim/answer.h"
-#include "sim/api.h"
 
 enum { PIPELINED_BYTES = 256 * 1024, RESUME_BYTES = 256 * 1024 };
 #define DRAIN_NS (1 * NS_PER_S)
 
-struct conn *conn_new(struct sim *sim, int fd, int64_t number) {
+struct conn *conn_new(struct sim *sim, const struct conn_user *user, int fd, int64_t number) {
     struct conn *conn = calloc(1, sizeof *conn);
     if (conn == NULL) {
         close(fd);
         return NULL;
     }
     conn->sim = sim;
+    conn->user = user;
     conn->fd = fd;
     conn->number = number;
     conn->timer.kind = TIMER_CONN;
@@ -68,7 +66,7 @@ void conn_abort(struct conn *conn, bool reset, const char *outcome) {
         setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
     close(conn->fd); /* now, not when the conn is freed: the time of the reset counts */
     conn->fd = -1;
-    if (conn->answer) answer_end(conn->answer, outcome);
+    if (conn->answer) conn->user->ended(conn->answer, outcome);
     conn->answer = NULL;
 }
 
@@ -99,11 +97,12 @@ static void drain(struct conn *conn) {
 /* The piece with this mark has gone to the kernel. */
 static void tell(struct conn *conn, int32_t what, int64_t at_ns) {
     if (what == MARK_NONE) return;
-    if (conn->answer && what != MARK_CLOSE && what != MARK_END) account_written(conn->answer, what, at_ns);
+    if (conn->answer && what != MARK_CLOSE && what != MARK_END)
+        conn->user->written(conn->answer, what, at_ns);
     if (what != MARK_END && what != MARK_CLOSE) return;
     struct answer *answer = conn->answer;
     conn->answer = NULL;
-    if (answer) answer_end(answer, NULL);
+    if (answer) conn->user->ended(answer, NULL);
     if (conn->draining)
         drain(conn);
     else if (what == MARK_CLOSE || conn->close_after)
@@ -175,7 +174,7 @@ static void flush(struct conn *conn) {
         watch_writing(conn, false);
         buf_free(&conn->out);
     }
-    if (conn->answer && conn->out.len < RESUME_BYTES) answer_unblocked(conn->answer);
+    if (conn->answer && conn->out.len < RESUME_BYTES) conn->user->unblocked(conn->answer);
 }
 
 void conn_send(struct conn *conn, const char *data, size_t len, int64_t not_before_ns, int32_t mark) {
@@ -239,7 +238,7 @@ static void answer_request(struct conn *conn) {
     conn->busy = true;
     conn->peer_waits_continue = false;
     if (!http->keep_alive || conn->sim->config->close_connections) conn->close_after = true;
-    api_handle(conn, http, conn->in.data);
+    conn->user->request(conn, http, conn->in.data);
     if (conn->dead) return;
     buf_drop(&conn->in, http->length);
     http_init(http);
@@ -247,7 +246,7 @@ static void answer_request(struct conn *conn) {
 
 static void refuse_request(struct conn *conn) {
     conn->busy = conn->close_after = conn->draining = true;
-    api_bad_request(conn, conn->http->status);
+    conn->user->bad_request(conn, conn->http->status);
 }
 
 static void say_continue(struct conn *conn) {

@@ -24,10 +24,20 @@ struct mark {
     int32_t what;
 };
 
+/* Who answers: conn calls it and knows no more of it. outcome NULL: the answer is written. */
+struct conn_user {
+    void (*request)(struct conn *conn, const struct http *http, const char *data);
+    void (*bad_request)(struct conn *conn, int status); /* what could not even be read as HTTP */
+    void (*written)(struct answer *answer, int32_t mark, int64_t at_ns);
+    void (*unblocked)(struct answer *answer); /* there is room again */
+    void (*ended)(struct answer *answer, const char *outcome);
+};
+
 struct conn {
     struct wheel_timer
         timer; /* a gate in what is written, what waits in `in`, or the end of the keep-alive time */
     struct sim *sim;
+    const struct conn_user *user;
     struct conn *next, *previous;
     int fd;
     bool dead, busy, reading, peer_waits_continue, close_after, draining, wants_write;
@@ -41,7 +51,8 @@ struct conn {
     struct answer *answer; /* what is being answered, NULL for simple answers */
 };
 
-struct conn *conn_new(struct sim *sim, int fd, int64_t number); /* takes fd; NULL when out of memory */
+/* Takes fd; NULL when out of memory. */
+struct conn *conn_new(struct sim *sim, const struct conn_user *user, int fd, int64_t number);
 
 void conn_on_readable(struct conn *conn);
 void conn_on_writable(struct conn *conn);

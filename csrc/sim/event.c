@@ -3,6 +3,7 @@
 #include "sim/event.h"
 
 #include "engine/clock.h"
+#include "sim/conn.h"
 #include "sim/render.h"
 
 static int64_t param(const struct answer *answer, enum fault_kind kind, int i) {

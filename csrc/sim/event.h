@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-#include "sim/answer.h"
+#include "sim/answer_data.h"
 
 /* Begin an event in sim->event; its JSON is added there by the caller. */
 void event_begin(struct answer *answer);

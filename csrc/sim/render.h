@@ -4,7 +4,7 @@
 #ifndef VLLMPERF_SIM_RENDER_H
 #define VLLMPERF_SIM_RENDER_H
 
-#include "sim/answer.h"
+#include "sim/answer_data.h"
 
 /* Fill answer->head. */
 void render_head(struct answer *answer);

@@ -20,7 +20,9 @@
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "sim/account.h"
 #include "sim/answer.h"
+#include "sim/api.h"
 #include "sim/batching.h"
 #include "sim/conn.h"
 
@@ -157,6 +159,12 @@ static void listen_again(struct server *server) {
         wheel_set(server->sim.wheel, &server->listen_timer, clock_mono_ns() + NS_PER_MS);
 }
 
+static const struct conn_user answerer = {.request = api_handle,
+                                          .bad_request = api_bad_request,
+                                          .written = account_written,
+                                          .unblocked = answer_unblocked,
+                                          .ended = answer_end};
+
 static void take_connection(struct server *server, int fd) {
     int64_t number = ++server->connection_number;
     counter_add(&server->counters.connections, 1);
@@ -164,7 +172,7 @@ static void take_connection(struct server *server, int fd) {
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
         close(fd);
     } else {
-        struct conn *conn = conn_new(&server->sim, fd, number);
+        struct conn *conn = conn_new(&server->sim, &answerer, fd, number);
         if (conn) conn_settle(conn);
     }
     if (server->config.n_faults) maybe_stop_listening(server);
@@ -320,7 +328,7 @@ static int open_engine(struct server *server, char *error, size_t error_size) {
                  (long long)server->config.max_model_len);
         return EINVAL;
     }
-    sim->batch = batching_new(sim);
+    sim->batch = batching_new(sim, answer_on_token);
     if (sim->batch) return 0;
     snprintf(error, error_size, "cannot start the simulated engine: %s", strerror(ENOMEM));
     return ENOMEM;
