@@ -38,8 +38,8 @@ class Run:
     length: int
 
 
-LONGEST_SEGMENT = 48
-"""Ids. Longer ones (scripts without blanks) are one word, which costs more than it saves: they are holes."""
+LONGEST_SEGMENT = 1000
+"""Ids. Longer ones (scripts without blanks) are one word of that length, which no prompt holds whole: they are holes."""
 CHECKED_TOGETHER = 100
 """Segments whose text is encoded as one, to see that they are as independent as they should be."""
 CHECKED_EVERY = 8
