@@ -158,6 +158,24 @@ def test_a_file_without_limits_is_sent_once(tmp_path):
     assert found["args"]["max_number"] == 5
 
 
+def test_a_second_benchmark_goes_on_with_other_prompts(tmp_path):
+    more = "--rate-type concurrent --rate 1,2 --max-requests 10 --disable-progress"
+    _, report = run(tmp_path, more, data=DATA + ",samples=15")
+    first, second = (
+        {row["prompt"] for row in found["requests"]["successful"]} for found in report["benchmarks"]
+    )
+    assert len(first) == len(second) == 10
+    assert len(first & second) == 5  # 15 in all, and then from the first on
+
+
+def test_a_file_without_limits_is_sent_by_each_benchmark(tmp_path):
+    path = tmp_path / "prompts.txt"
+    path.write_text("one\ntwo\nthree\n")
+    _, report = run(tmp_path, "--rate-type concurrent --rate 1,2 --disable-progress", data=str(path))
+    for found in report["benchmarks"]:
+        assert sorted(row["prompt"] for row in found["requests"]["successful"]) == ["one", "three", "two"]
+
+
 @pytest.mark.parametrize("name", ["out.yaml", "out.csv", "out.html", "new/out.json"])
 def test_the_suffix_says_what_is_written(tmp_path, name):
     code, _ = run(tmp_path, "--rate-type synchronous --max-requests 3 --disable-progress", name)
@@ -400,7 +418,18 @@ def test_no_server_is_exit_code_3_with_one_line(tmp_path, capsys):
     assert code == 3
     assert said.count("\n") == 1
     assert "127.0.0.1:9" in said
+    assert "--target" in said
     assert not (tmp_path / "a.json").exists()
+
+
+def test_a_server_that_wants_a_key_is_exit_code_3_and_says_where_to_give_it(tmp_path, recorder, capsys):
+    url, _, own = recorder
+    own.do_GET = lambda self: self.send_error(401)
+    assert vllmperf(words(url, ONCE, tmp_path / "a.json")) == 3
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "401" in said
+    assert "GUIDELLM__OPENAI__API_KEY" in said
 
 
 def test_a_model_that_the_server_has_not_is_exit_code_3(tmp_path, capsys):
@@ -476,13 +505,28 @@ def test_ctrl_c_keeps_what_came(tmp_path):
         out, _ = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Benchmarks Stats:" in out
+    assert out.rstrip().endswith("Benchmarking interrupted.")
     assert only(guidellm_file.load(path))["request_totals"]["successful"] > 0
 
 
-def test_a_place_that_cannot_be_written_is_said_before_the_run(tmp_path, capsys):
+@pytest.mark.parametrize("place", ["file/a.json", "folder/b.json", "/proc/nothing/a.json"])
+def test_a_place_that_cannot_be_written_is_said_before_the_run(tmp_path, capsys, place):
     (tmp_path / "file").write_text("")
-    assert vllmperf(words("http://127.0.0.1:9", ONCE, tmp_path / "file" / "a.json")) == 2
-    assert "--output-path" in capsys.readouterr().err
+    (tmp_path / "folder" / "b.json").mkdir(parents=True)
+    (tmp_path / "folder" / "b.json" / "benchmarks.json").mkdir()
+    assert vllmperf(words("http://127.0.0.1:9", ONCE, tmp_path / place)) == 2
+    said = capsys.readouterr().err
+    assert "--output-path" in said
+    assert said.count("\n") == 1
+
+
+def test_what_stands_in_a_file_stays_until_there_is_something_else_to_write(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    assert vllmperf(words("http://127.0.0.1:9", ONCE, path)) == 3
+    assert path.read_text() == "old"
+    assert vllmperf(words("http://127.0.0.1:9", ONCE, tmp_path / "new" / "a.json")) == 3
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_reader_that_goes_away_does_not_cost_the_report(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
+import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -31,12 +31,17 @@ def place(given: str | Path) -> tuple[Path, str]:
 
 
 def check_writable(path: Path) -> None:
-    """UsageError when the file surely cannot be written: better told before a run than after it."""
-    place = (
-        path if path.exists() else next((above for above in path.absolute().parents if above.exists()), path)
-    )
-    if not os.access(place, os.W_OK) or (place != path and not place.is_dir()):
-        raise UsageError(f"--output-path {path} cannot be written: give another place")
+    """UsageError when the file cannot be written: better told before a run than after it. Nothing is left behind."""
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        if path.exists():
+            path.open("ab").close()
+        else:
+            tempfile.TemporaryFile(dir=above).close()
+    except OSError as error:
+        raise UsageError(
+            f"--output-path {path} cannot be written ({error.strerror or error}): give another place"
+        ) from None
 
 
 def load(given: str | Path) -> dict[str, Any]:

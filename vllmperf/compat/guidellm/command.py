@@ -23,7 +23,7 @@ from vllmperf.compat.guidellm.profiles import Profile, Strategy, profile
 from vllmperf.compat.guidellm.progress import MOST_FAILED, Box, Figures, Running
 from vllmperf.compat.guidellm.running import Counting, Limits, Outcome
 from vllmperf.compat.guidellm.settings import settings, variables
-from vllmperf.compat.guidellm.source import Item, Items, Source
+from vllmperf.compat.guidellm.source import From, Item, Items, Source
 from vllmperf.compat.guidellm.target import Target, find
 from vllmperf.errors import CheckError, TargetError, UsageError
 from vllmperf.formats import guidellm_file
@@ -138,10 +138,14 @@ def _rendered(report: Mapping[str, Any], kind: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Everything that is settled before the first request. described: the report's "request_loader"."""
+    """Everything that is settled before the first request.
+
+    is_endless: prompts come again until a limit is reached. described: the report's "request_loader".
+    """
 
     target: Target
     source: Source
+    is_endless: bool
     limits: Limits
     counting: Counting
     described: dict[str, Any]
@@ -167,6 +171,7 @@ class Benchmark:
             guidellm_file.check_writable(path)
         self._console = Console()
         self._run_id = str(uuid.uuid4())
+        self._sent = 0
         self._interrupted = self._gave_up = False
 
     def run(self) -> int:
@@ -184,7 +189,7 @@ class Benchmark:
             self._say("\nSaving benchmarks report...")
         for path, _ in self._places:
             self._say(f"Benchmarks report saved to {path}")
-        self._say("\nBenchmarking complete.")
+        self._say("\nBenchmarking interrupted." if self._interrupted else "\nBenchmarking complete.")
         return self._code(found)
 
     def _code(self, found: Sequence[Mapping[str, Any]]) -> int:
@@ -233,7 +238,7 @@ class Benchmark:
         is_endless = options.max_requests is not None or options.max_seconds is not None
         most = options.max_requests if is_endless else source.count
         limits = Limits(most, options.max_seconds, options.settings.max_concurrency)
-        return Loaded(target, source, limits, counting, described)
+        return Loaded(target, source, is_endless, limits, counting, described)
 
     # ---- the benchmarks ----
 
@@ -264,9 +269,12 @@ class Benchmark:
                 share = box.share(snapshot, loaded.limits.max_seconds)
                 box.show(number, strategy, began, running_figures.figures(snapshot.elapsed_s), share)
 
+        # a second benchmark goes on where the first ended: its prompts are in no prefix cache yet
+        source = From(loaded.source, self._sent)
         outcome = running.run(
-            loaded.target, loaded.source, strategy, loaded.limits, loaded.counting, show, running_figures.take
+            loaded.target, source, strategy, loaded.limits, loaded.counting, show, running_figures.take
         )
+        self._sent += len(outcome.requests) if loaded.is_endless else 0
         self._interrupted = outcome.interrupted
         self._gave_up = running_figures.failed_in_row >= MOST_FAILED
         found = self._entry(loaded, number, strategy, outcome, {"start_time": began, "end_time": time.time()})

@@ -30,6 +30,21 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class From:
+    """The prompts of a source from a place on, and those before it at the end."""
+
+    source: Source
+    first: int
+
+    @property
+    def count(self) -> int:
+        return self.source.count
+
+    def item(self, number: int) -> Item:
+        return self.source.item((self.first + number) % self.source.count)
+
+
+@dataclass(frozen=True, slots=True)
 class Items:
     """Prompts that were read or made beforehand."""
 

@@ -167,9 +167,27 @@ def _extra_body(arguments: Mapping[str, Any], route: str) -> dict[str, Any]:
     return dict(found)
 
 
+OWN_NAMES = {
+    "is the server up and --base-url right?": "is the server up and --target right?",
+    "give --api-key": 'give GUIDELLM__OPENAI__API_KEY, or --backend-args \'{"api_key": "…"}\'',
+    "give --model": "is --target the address of an OpenAI server?",
+}
+"""What a bad answer advises, in guidellm's names."""
+
+
+def _listed(plan: Plan) -> bytes:
+    try:
+        return ask.get(plan, "/v1/models")
+    except TargetError as error:
+        text = str(error)
+        for ours, own in OWN_NAMES.items():
+            text = text.replace(ours, own)
+        raise TargetError(text) from None
+
+
 def _model(plan: Plan, asked: str | None) -> str:
     """The model asked for, which the server must have, or its first one."""
-    listed = ask.get(plan, "/v1/models")
+    listed = _listed(plan)
     try:
         models = [str(entry["id"]) for entry in json.loads(listed)["data"]]
     except (ValueError, KeyError, TypeError):
