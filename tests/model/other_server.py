@@ -18,7 +18,10 @@ from dataclasses import dataclass
 class Kind:
     """Times in ms. jitter: share of each step's time; stall_every: steps between two stops of stall_ms; late_ms: half of the
     streams are flushed so much later than the others; context: per token that decodes look back on; chunk: prompt
-    tokens in a step at most; multiple: tokens in an event; engines: that share the requests."""
+    tokens in a step at most; multiple: tokens in an event; engines: that share the requests; ghosts: sequences of
+    another client that always decode; others: sequences of another client that come and go, each with a prompt;
+    separate: prompts are computed in steps of their own, in which nobody decodes; graph: decodes are padded to multiples
+    of it; most_guessed: a step gives each sequence 1 to so many tokens; metrics: /metrics is answered."""
 
     alpha: float = 12.0
     beta: float = 0.3
@@ -33,13 +36,25 @@ class Kind:
     stall_ms: float = 0.0
     multiple: int = 1
     engines: int = 1
-    ghosts: int = 0  # sequences of another client that always decode
+    ghosts: int = 0
+    others: int = 0
+    separate: bool = False
+    graph: int = 1
+    most_guessed: int = 1
+    metrics: bool = False
 
 
 class Stream:
     def __init__(self, prompt: int, output: int) -> None:
         self.left, self.wanted, self.said, self.prompt = prompt, output, 0, prompt
         self.out: asyncio.Queue[int | None] = asyncio.Queue()
+
+
+class Stranger(Stream):
+    """Of another client: nobody here reads it."""
+
+    def __init__(self, random: random.Random) -> None:
+        super().__init__(random.randint(200, 400), random.randint(20, 80))
 
 
 class Engine:
@@ -58,11 +73,21 @@ class Engine:
                 continue
             while self.waiting and len(self.running) < self.kind.slots:
                 self.running.append(self.waiting.pop(0))
+            self._invite()
             decoding = [one for one in self.running if not one.left]
             tokens = self._prefill()
+            prompts = [one for one in self.running if one not in decoding and not one.left]
+            if self.kind.separate and tokens:
+                decoding = []
             due = max(due, time.monotonic() - 0.05) + self._step_ms(decoding, tokens) / 1000
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            self._speak()
+            self._speak(decoding + prompts)
+
+    def _invite(self) -> None:
+        """Another client sends as many as it always has."""
+        there = sum(isinstance(one, Stranger) for one in self.running)
+        for _ in range(min(self.kind.others - there, self.kind.slots - len(self.running))):
+            self.running.append(Stranger(self.random))
 
     def _prefill(self) -> int:
         room = self.kind.chunk
@@ -74,7 +99,8 @@ class Engine:
     def _step_ms(self, decoding: list[Stream], tokens: int) -> float:
         kind = self.kind
         self.steps += 1
-        step = kind.alpha + kind.beta * (len(decoding) + kind.ghosts)
+        sequences = -(-(len(decoding) + kind.ghosts) // kind.graph) * kind.graph
+        step = 0.0 if kind.separate and tokens else kind.alpha + kind.beta * sequences
         step += kind.context * sum(one.prompt + one.said for one in decoding)
         step += kind.gamma + kind.delta * tokens if tokens else 0.0
         step *= 1 + self.random.gauss(0, kind.jitter)
@@ -82,9 +108,10 @@ class Engine:
             step += kind.stall_ms
         return step
 
-    def _speak(self) -> None:
-        for one in [one for one in self.running if not one.left]:
-            one.said += 1
+    def _speak(self, streams: list[Stream]) -> None:
+        for one in streams:
+            most = self.kind.most_guessed if one.said else 1
+            one.said = min(one.said + self.random.randint(1, most), one.wanted)
             one.out.put_nowait(one.said)
             if one.said >= one.wanted:
                 one.out.put_nowait(None)
@@ -117,15 +144,24 @@ class Server:
         if path.endswith("/completions"):
             await self._complete(json.loads(body), writer)
             return
-        answers = {
+        answers: dict[str, object] = {
             "/v1/models": {"data": [{"id": "other"}]},
             "/server_info": {"a": {"max_num_seqs": self.kind.slots}},
         }
+        if self.kind.metrics:
+            answers["/metrics"] = self._metrics()
         known = answers.get(path.partition("?")[0])
-        text = json.dumps(known or {}).encode()
+        text = known.encode() if isinstance(known, str) else json.dumps(known or {}).encode()
         status = b"200 OK" if known else b"404 Not Found"
         writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
         await writer.drain()
+
+    def _metrics(self) -> str:
+        lines = (
+            f'vllm:num_requests_running{{engine="{number}"}} {len(engine.running) + self.kind.ghosts}.0\n'
+            for number, engine in enumerate(self.engines)
+        )
+        return "# TYPE vllm:num_requests_running gauge\n" + "".join(lines)
 
     async def _complete(self, asked: dict, writer: asyncio.StreamWriter) -> None:
         self.count += 1
@@ -135,9 +171,9 @@ class Server:
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
-        held = 0
+        held = said = 0
         while (token := await stream.out.get()) is not None:
-            held += 1
+            held, said = held + token - said, token
             if held < self.kind.multiple and token < stream.wanted:
                 continue
             if self.kind.late_ms and number % 2:

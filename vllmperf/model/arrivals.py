@@ -24,6 +24,8 @@ class Arrivals:
     prompt_tokens: int64 [requests], to be computed: less what the server's cache held; 0 when it did not say.
     shared: bool [n], it came in one read with another token of its stream: its own time is not known.
     multiple: share of chunks that carry more than one token (speculative decoding, merged deltas).
+    headers_ns: int64 [requests], when the response's headers came; NONE where that is not known.
+    tokens_per_chunk: mean of the chunks after the first.
     """
 
     at_ns: NDArray[np.float64]
@@ -34,6 +36,8 @@ class Arrivals:
     first_ns: NDArray[np.int64]
     prompt_tokens: NDArray[np.int64]
     multiple: float
+    headers_ns: NDArray[np.int64] | None = None
+    tokens_per_chunk: float = 1.0
 
 
 def arrivals(recording: Recording) -> Arrivals:
@@ -62,6 +66,8 @@ def arrivals(recording: Recording) -> Arrivals:
         first_ns=first,
         prompt_tokens=_to_compute(requests),
         multiple=_multiple(recording),
+        headers_ns=requests["first_byte_ns"].astype(np.int64),
+        tokens_per_chunk=_tokens_per_chunk(recording),
     )
 
 
@@ -79,3 +85,8 @@ def _to_compute(requests: NDArray[np.void]) -> NDArray[np.int64]:
 def _multiple(recording: Recording) -> float:
     tokens = recording.gap_tokens
     return float(np.mean(tokens > 1)) if len(tokens) else 0.0
+
+
+def _tokens_per_chunk(recording: Recording) -> float:
+    known = recording.gap_tokens[recording.gap_tokens > 0]
+    return float(np.mean(known)) if len(known) else 1.0

@@ -10,8 +10,12 @@ from typing import Any
 
 from vllmperf.errors import UsageError
 
-ONE_TOKENS = 8
+ONE_TOKENS = 4
 """Output of the runs that time prompts alone: the shorter, the more prompts."""
+ALONE_PARTS, ALONE_SHARE = 3, 0.2
+"""Those are cut into parts which lie between the other runs: a machine that is late for some seconds is late in one."""
+MIXED, MIXED_TOKENS, MIXED_SHARE = 4, 12, 0.5
+"""Streams, output tokens and time of runs whose steps often hold a prompt beside sequences that decode."""
 SPREAD = 0.2
 """Lengths are drawn within ±20 %: equal outputs keep all streams in lockstep, so that no step decodes while
 another's prompt is read, and the batch hardly varies."""
@@ -62,8 +66,8 @@ def shapes_of(text: str) -> tuple[Shape, ...]:
 
 
 def spots(most: int, shapes: Sequence[Shape]) -> tuple[Spot, ...]:
-    """Powers of two up to `most` with the first shape, `most` with every other one, every prompt length alone, and
-    one run that is held out."""
+    """Powers of two up to `most` with the first shape, `most` with every other one, every prompt length alone and beside
+    few others, and one run that is held out."""
     sizes = sorted({*(2**power for power in range(most.bit_length())), most})
     first = shapes[0]
     usual = [Spot(size, first) for size in sizes]
@@ -71,9 +75,10 @@ def spots(most: int, shapes: Sequence[Shape]) -> tuple[Spot, ...]:
     lengths = dict.fromkeys(shape.input_tokens for shape in shapes)
     if len(lengths) == 1:
         lengths[4 * first.input_tokens] = None
-    alone = [Spot(1, Shape(length, ONE_TOKENS), share=0.5) for length in lengths]
+    alone = [Spot(1, Shape(length, ONE_TOKENS), ALONE_SHARE) for length in lengths] * ALONE_PARTS
+    mixed = [Spot(min(MIXED, most), Shape(length, MIXED_TOKENS), MIXED_SHARE) for length in lengths]
     held = [Spot(max(1, round(HOLD_OUT * most)), shapes[-1], held_out=True)]
-    return (*usual, *others, *alone, *held)
+    return (*usual, *others, *mixed, *alone, *held)
 
 
 def run_seconds(planned: Sequence[Spot], budget_s: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,24 @@ from vllmperf.model.arrivals import Arrivals
 from vllmperf.model.crosscheck import InFlight, contradiction, in_flight
 from vllmperf.model.doubts import doubts, held_up
 from vllmperf.model.parameters import THREE, UNKNOWN, FitResult, Parameter, Point, Quality
-from vllmperf.model.prefill import alone, prompt_law, step_law
+from vllmperf.model.prefill import FirstToken, first_token_law, stamp_lateness_ms, step_law
 from vllmperf.model.regression import Fit, Floats, fit
 from vllmperf.model.steady import Stalls, settled, without_stalls
 from vllmperf.model.steps import Steps, steps
-from vllmperf.model.stretches import decode_stretches
+from vllmperf.model.stretches import BLOCKS_PER_RUN, decode_stretches
 from vllmperf.model.three_parameter import three_parameter_law
 from vllmperf.model.windows import window_means
 
 REGULAR = 0.97
 """Below this share of tokens that came one step after the last, steps count as not told apart."""
+WANDER = 0.04
+"""Streams of one engine shift against one another by less than this share of a step (0.006 at most were seen), those of
+several engines by more than 0.1."""
 MULTIPLE = 0.02
+
+SEVERAL = "its streams do not keep step with one another: several engines share this address"
+FEW = 0.1
+"""Several engines are seen when runs with this share of the tokens show them: what one run shows holds for all."""
 
 NOT_KNOWN = InFlight(None, None)
 NO_STALLS = Stalls(0, 0.0)
@@ -62,6 +69,8 @@ def measured(
     found, stalls = without_stalls(found)
     if arrivals.multiple > MULTIPLE:
         why = f"{arrivals.multiple:.0%} of its chunks carry several tokens"
+    elif found.wander > WANDER:
+        why = SEVERAL
     elif found.regular < REGULAR:
         why = f"only {found.regular:.0%} of its tokens came one step after the last (other clients? several engines?)"
     return Measured(
@@ -90,8 +99,11 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
     decode = _decode_law(batch, step_ms, count, block)
     alpha, beta = (float(value) for value in decode.values)
     step, _ = _try(lambda: step_law([r.steps for r in used if r.steps], alpha, beta))
-    prompt, prompt_warning = _try(lambda: prompt_law(*alone([r.arrivals for r in used])))
-    if prompt_warning:
+    known = [r.steps for r in used if r.steps]
+    prompt, prompt_warning = _first_token(used, step, stamp_lateness_ms(known))
+    if prompt is not None:
+        warnings += prompt.warnings
+    else:
         warnings.append(
             f"gamma and delta are not known: {prompt_warning}; add runs at concurrency 1 of two prompt lengths"
         )
@@ -107,8 +119,8 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
     parameters = {
         "alpha": _parameter(decode, 0),
         "beta": _parameter(decode, 1),
-        "gamma": _parameter(prompt, 0),
-        "delta": _parameter(prompt, 1),
+        "gamma": _parameter(prompt.law if prompt else None, 0),
+        "delta": _parameter(prompt.law if prompt else None, 1),
         "step_gamma": _parameter(step, 0),
         "step_delta": _parameter(step, 1),
     }
@@ -130,9 +142,25 @@ def _usable(runs: list[Measured]) -> tuple[list[Measured], list[str]]:
     """The runs whose steps are known, when those hold most of the tokens; else all, to be taken by the second."""
     unclear = [run for run in runs if run.why_not]
     clear = [run for run in runs if not run.why_not]
+    if _tokens([run for run in unclear if run.why_not == SEVERAL]) > FEW * _tokens(runs):
+        return [replace(run, steps=None) for run in runs], [
+            f"{SEVERAL} ({', '.join(run.label for run in unclear if run.why_not == SEVERAL)}): means of whole seconds are "
+            "used for all runs, alpha and beta hold for the address as a whole and a part of the prompts' cost; beta of "
+            "one engine is as many times that as there are engines: fit one engine at an address of its own"
+        ]
     told = "left out" if _tokens(clear) > _tokens(unclear) else "means of whole seconds are used for all runs"
     warnings = [f"{run.label}: {run.why_not}: {told}" for run in unclear]
-    return (clear if told == "left out" else runs), warnings
+    return (clear if told == "left out" else runs), warnings + _per_token(unclear)
+
+
+def _per_token(runs: Sequence[Measured]) -> list[str]:
+    tokens = [run.arrivals.tokens_per_chunk for run in runs if run.arrivals.multiple > MULTIPLE]
+    if not tokens:
+        return []
+    return [
+        f"{np.mean(tokens):.2f} tokens come in a chunk: alpha and beta are those of a token and hold a part of the prompts' "
+        "cost, gamma is that of the first chunk"
+    ]
 
 
 def _tokens(runs: Sequence[Measured]) -> int:
@@ -161,7 +189,8 @@ def _decode_law(batch: Floats, step_ms: Floats, count: Floats, block: Floats) ->
         )
     x = np.stack([np.ones(len(batch)), batch], axis=1)
     try:
-        return fit(x, step_ms, count, block.astype(np.int64))
+        number = block.astype(np.int64)
+        return fit(x, step_ms, count, number, run=number // BLOCKS_PER_RUN)
     except ValueError as error:
         raise UsageError(
             f"alpha and beta cannot be told apart: all tokens were decoded {batch.min():g} to {batch.max():g} at once; "
@@ -172,6 +201,15 @@ def _decode_law(batch: Floats, step_ms: Floats, count: Floats, block: Floats) ->
 def _try(make: Callable[[], Fit]) -> tuple[Fit | None, str | None]:
     try:
         return make(), None
+    except ValueError as error:
+        return None, str(error)
+
+
+def _first_token(
+    runs: Sequence[Measured], step: Fit | None, stamp_ms: float
+) -> tuple[FirstToken | None, str]:
+    try:
+        return first_token_law([run.arrivals for run in runs], step, stamp_ms), ""
     except ValueError as error:
         return None, str(error)
 

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf.model.arrivals import NONE, Arrivals
-from vllmperf.model.regression import Fit, fit
+from vllmperf.model.regression import Fit, Floats, fit
 from vllmperf.model.steps import Steps
+from vllmperf.model.stretches import BLOCKS_PER_RUN
 
 NS_PER_MS = 1e6
 LEAST_LENGTHS = 2
 LEAST_SPREAD = 1.2
 """Without prompts that differ by this factor, gamma and delta cannot be told apart."""
+NORMAL = 1.96
+APART = 2.6
+"""Two estimates further apart than so many standard errors (1 in 100) are of two things."""
+AHEAD = 0.25
+"""Headers that come within this share of the time to the first token were sent ahead of it: their round trip tells what
+the way and both machines take."""
+LEAST_PAIRS = 30
+CURVED, CURVED_SHARE = 4.0, 0.05
+"""A term in the square of the prompt is named when it is so many standard errors from 0 and this share of the whole."""
+
+
+@dataclass(frozen=True)
+class FirstToken:
+    """TTFT = gamma + delta*tokens. law: both, less the way there and back; pooled: delta is also what prompts add to
+    the steps of others. late_ms: the way there and back that was taken off."""
+
+    law: Fit
+    pooled: bool
+    late_ms: float
+    warnings: tuple[str, ...] = ()
 
 
 def alone(runs: Sequence[Arrivals]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
@@ -25,10 +47,14 @@ def alone(runs: Sequence[Arrivals]) -> tuple[NDArray[np.float64], NDArray[np.flo
         rows = _sent_alone(run)
         tokens.append(run.prompt_tokens[rows].astype(np.float64))
         ttft.append((run.first_ns[rows] - run.sent_ns[rows]) / NS_PER_MS)
-        block.append(number * 20 + np.arange(len(rows)) * 20 // max(len(rows), 1))
+        block.append(_blocks(number, len(rows)))
     if not tokens:
         return np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64)
     return np.concatenate(tokens), np.concatenate(ttft), np.concatenate(block).astype(np.int64)
+
+
+def _blocks(run: int, rows: int) -> NDArray[np.int64]:
+    return np.asarray(run * BLOCKS_PER_RUN + np.arange(rows) * BLOCKS_PER_RUN // max(rows, 1), dtype=np.int64)
 
 
 def _sent_alone(run: Arrivals) -> NDArray[np.int64]:
@@ -50,20 +76,144 @@ def prompt_law(tokens: NDArray[np.float64], ttft_ms: NDArray[np.float64], block:
     if len(tokens) < 3 or tokens.max() < LEAST_SPREAD * tokens.min():
         raise ValueError("prompts of one length cannot tell gamma from delta")
     x = np.stack([np.ones(len(tokens)), tokens], axis=1)
-    return fit(x, ttft_ms, np.ones(len(tokens)), block)
+    return fit(x, ttft_ms, np.ones(len(tokens)), block, run=block // BLOCKS_PER_RUN)
+
+
+def first_token_law(runs: Sequence[Arrivals], step: Fit | None, stamp_ms: float) -> FirstToken:
+    """gamma and delta of requests that were alone, delta together with that of `step` (what prompts add to the steps of
+    others) where both agree. stamp_ms: by how much stamps are late by chance.
+
+    A first token is late by the way there and back and by what both machines take to notice it, which no repetition
+    shows. The round trip of the headers, where those come ahead, has all of that once. It is taken off once, and the
+    interval reaches from none of it to twice. ValueError when the prompts are too much alike.
+    """
+    tokens, ttft, block = alone(runs)
+    law = prompt_law(tokens, ttft, block)
+    warnings = _curved(tokens, ttft, block)
+    pooled = False
+    if step is not None:
+        agree = _errors_apart(law, step) <= APART
+        if agree and not warnings:
+            law, pooled = _one_slope(law, step), True
+        elif not agree:
+            warnings.append(_two_slopes(law, step))
+    trip = round_trip_ms(runs)
+    late = stamp_ms if trip is None else max(trip, stamp_ms / 2)
+    return FirstToken(_less(law, late), pooled, late, tuple(warnings))
+
+
+def round_trip_ms(runs: Sequence[Arrivals]) -> float | None:
+    """From sending to the response's headers, of requests that were alone: the lower quartile, since a server may do
+    some of its work first. None where headers come no sooner than tokens."""
+    trips, ttft = [], []
+    for run in runs:
+        rows = _sent_alone(run)
+        if run.headers_ns is not None:
+            rows = rows[run.headers_ns[rows] != NONE]
+            trips.append((run.headers_ns[rows] - run.sent_ns[rows]) / NS_PER_MS)
+            ttft.append((run.first_ns[rows] - run.sent_ns[rows]) / NS_PER_MS)
+    found = np.concatenate(trips) if trips else np.zeros(0)
+    if len(found) == 0:
+        return None
+    trip = float(np.quantile(found, 0.25))
+    return trip if trip < AHEAD * float(np.median(np.concatenate(ttft))) else None
+
+
+def _less(law: Fit, late_ms: float) -> Fit:
+    """gamma less `late_ms`, which may be nothing or twice that."""
+    off = np.array([late_ms, 0.0])
+    return replace(law, values=law.values - off, low=law.low - 2 * off, high=law.high)
+
+
+def _error(law: Fit, place: int) -> float:
+    return float(law.high[place] - law.low[place]) / 2 / NORMAL
+
+
+def _errors_apart(law: Fit, step: Fit) -> float:
+    off = float(law.values[1] - step.values[1])
+    return abs(off) / max(float(np.hypot(_error(law, 1), _error(step, 1))), 1e-12)
+
+
+def _one_slope(law: Fit, step: Fit) -> Fit:
+    """Both estimates of delta weighed by their errors, and gamma as it then must be."""
+    errors = np.array([_error(law, 0), _error(law, 1)])
+    correlation = law.covariance[0, 1] / np.sqrt(law.covariance[0, 0] * law.covariance[1, 1])
+    covariance = np.outer(errors, errors) * np.array([[1.0, correlation], [correlation, 1.0]])
+    gain = covariance[:, 1] / (covariance[1, 1] + _error(step, 1) ** 2)
+    values: Floats = law.values + gain * (step.values[1] - law.values[1])
+    covariance = covariance - np.outer(gain, covariance[1])
+    half = NORMAL * np.sqrt(np.diag(covariance))
+    return replace(law, values=values, low=values - half, high=values + half, covariance=covariance)
+
+
+def _two_slopes(law: Fit, step: Fit) -> str:
+    return (
+        f"a token of a prompt costs {law.values[1]:.4g} ms when alone and {step.values[1]:.4g} ms inside the steps of "
+        "others: prompts are computed in several steps, or in steps of their own; delta is that of prompts alone"
+    )
+
+
+def _curved(tokens: Floats, ttft_ms: Floats, block: NDArray[np.int64]) -> list[str]:
+    """Whether a prompt's time grows otherwise than with its length."""
+    scaled = tokens / tokens.max()
+    if len(np.unique(np.round(10 * scaled))) < 3:
+        return []
+    try:
+        found = fit(
+            np.stack([np.ones(len(tokens)), scaled, scaled**2], axis=1), ttft_ms, np.ones(len(tokens)), block
+        )
+    except ValueError:
+        return []
+    bend = float(found.values[2])
+    if abs(bend) < CURVED * _error(found, 2) or abs(bend) / 4 < CURVED_SHARE * float(np.median(ttft_ms)):
+        return []
+    return [
+        f"TTFT is no straight line in the prompt's length ({'longer' if bend > 0 else 'shorter'} prompts cost more a "
+        "token): gamma and delta hold for lengths between those that were sent"
+    ]
 
 
 def step_law(runs: Sequence[Steps], alpha: float, beta: float) -> Fit:
     """What admissions add to a step: step_gamma + step_delta*tokens. ValueError when that cannot be told."""
     tokens, excess, block = [], [], []
     for number, run in enumerate(runs):
-        rows = np.flatnonzero((run.admitted > 0) & (run.decodes > 0) & np.isfinite(run.duration_ns))
+        rows = np.flatnonzero(_whole_prompts(run))
         tokens.append(run.prefill_tokens[rows].astype(np.float64))
         excess.append(run.duration_ns[rows] / NS_PER_MS - alpha - beta * run.decodes[rows])
-        block.append(number * 20 + np.arange(len(rows)) * 20 // max(len(rows), 1))
+        block.append(_blocks(number, len(rows)))
     joined = np.concatenate(tokens) if tokens else np.zeros(0)
     return prompt_law(
         joined,
         np.concatenate(excess) if excess else joined,
         np.concatenate(block).astype(np.int64) if block else np.zeros(0, dtype=np.int64),
     )
+
+
+def _whole_prompts(run: Steps) -> NDArray[np.bool_]:
+    """Steps that decode and hold prompts of which no part was computed in another step: nobody who had been sent
+    before them waits longer, and nobody had waited through all of the step before."""
+    held = run.pending - run.admitted - run.arrived > 0
+    whole: NDArray[np.bool_] = (run.admitted > 0) & (run.decodes > 0) & np.isfinite(run.duration_ns)
+    return np.asarray(whole & ~run.blurred & ~held & ~np.append(False, held[:-1]))
+
+
+def stamp_lateness_ms(runs: Sequence[Steps]) -> float:
+    """By how much the ends of steps are seen late by chance: a late stamp makes its own step longer and the next one
+    shorter, so that neighbours go against one another. The median over runs; 0 when there is no sign of it."""
+    found = [late for run in runs if (late := _lateness_ms(run)) is not None]
+    return float(np.median(found)) if found else 0.0
+
+
+def _lateness_ms(run: Steps) -> float | None:
+    pure = run.pure
+    rows = np.flatnonzero(pure[:-1] & pure[1:] & (run.decodes[:-1] == run.decodes[1:]))
+    if len(rows) < LEAST_PAIRS:
+        return None
+    _, place = np.unique(run.decodes[rows], return_inverse=True)
+    times = np.bincount(place)
+
+    def off(durations: Floats) -> Floats:
+        return np.asarray(durations - (np.bincount(place, durations) / times)[place], dtype=np.float64)
+
+    together = float(np.mean(off(run.duration_ns[rows]) * off(run.duration_ns[rows + 1])))
+    return float(np.sqrt(max(-together, 0.0))) / NS_PER_MS

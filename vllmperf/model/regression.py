@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 HUBER = 2.0
 ROUNDS = 8
 DRAWS = 2000
+LEAST_BLOCKS = 5
+"""A run with fewer does not tell how well its mean is known."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,16 @@ class Fit:
     lack_of_fit_p: float | None
 
 
-def fit(x: Floats, y: Floats, count: Floats, block: NDArray[np.int64], seed: int = 0) -> Fit:
-    """y = x @ values. x: [n, p]; y: [n]; count: steps behind each y; block: [n] ints.
+def fit(
+    x: Floats,
+    y: Floats,
+    count: Floats,
+    block: NDArray[np.int64],
+    seed: int = 0,
+    run: NDArray[np.int64] | None = None,
+) -> Fit:
+    """y = x @ values. x: [n, p]; y: [n]; count: steps behind each y; block: [n] ints. run: [n] ints, when the intervals
+    shall grow by what whole runs differ beyond the scatter of their blocks (a machine that was busier in one).
 
     Raises ValueError with fewer measurements than parameters, or when the columns of x cannot be told apart.
     """
@@ -60,6 +70,9 @@ def fit(x: Floats, y: Floats, count: Floats, block: NDArray[np.int64], seed: int
     residual = y - x @ values
     draws = _bootstrap(x, y, weight, block, seed)
     low, high = _interval(values, draws, _blocks(block))
+    if run is not None:
+        wide = _between(residual, weight, block, run, p)
+        low, high = values - wide * (values - low), values + wide * (high - values)
     return Fit(
         values=values,
         low=low,
@@ -133,6 +146,27 @@ def _interval(values: Floats, draws: Floats, blocks: int) -> tuple[Floats, Float
     wide = float(stats.t.ppf(0.975, max(blocks - p, 1))) * np.sqrt(blocks / max(blocks - p, 1))
     half = wide * draws.std(axis=0)
     return values - half, values + half
+
+
+def _between(
+    residual: Floats, weight: Floats, block: NDArray[np.int64], run: NDArray[np.int64], p: int
+) -> float:
+    """By how much the means of runs scatter more than their blocks say (Birge's ratio); 1 when they do not."""
+    blocks, place = np.unique(block, return_inverse=True)
+    mass = np.bincount(place, weight)
+    mean = np.bincount(place, weight * residual) / mass
+    owner = np.zeros(len(blocks), dtype=np.int64)
+    owner[place] = run
+    square, runs = 0.0, 0
+    for one in np.unique(owner):
+        rows = owner == one
+        if rows.sum() < LEAST_BLOCKS:
+            continue
+        share = mass[rows] / mass[rows].sum()
+        middle = float(share @ mean[rows])
+        error = float(share**2 @ (mean[rows] - middle) ** 2) * rows.sum() / (rows.sum() - 1)
+        square, runs = square + middle**2 / max(error, 1e-300), runs + 1
+    return float(np.sqrt(max(square / (runs - p), 1.0))) if runs > p else 1.0
 
 
 def _r2(y: Floats, residual: Floats, weight: Floats) -> float:

@@ -18,6 +18,8 @@ CUT = 0.3
 """Arrivals that lie further apart than this share of the median gap of a stream belong to two steps."""
 ROUNDS = 6
 """Mending ends when nothing changes, or after so many rounds."""
+LEAST_TOKENS = 50
+"""Fewer do not show how streams shift against one another."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Steps:
     blurred: a token of this step or of one beside it came in one read with another, so that its time is not known.
     spread_ns: last less first arrival of the bunch.
     regular: share of all tokens that came exactly one step after the token before them. Where it is far from 1 the
-    steps cannot be told apart.
+    steps cannot be told apart. wander: by how much streams slowly shift against one another within the bunches, as a
+    share of a step. Those of one engine do not; with several engines bunches may look regular that are none.
     """
 
     end_ns: NDArray[np.float64]
@@ -46,6 +49,7 @@ class Steps:
     blurred: NDArray[np.bool_]
     spread_ns: NDArray[np.float64]
     regular: float
+    wander: float = 0.0
 
     def __len__(self) -> int:
         return len(self.end_ns)
@@ -60,9 +64,11 @@ class Steps:
 def steps(arrivals: Arrivals) -> Steps:
     """The steps behind the arrivals. Empty when there are none."""
     before = _place_of_token_before(arrivals)
-    number = _bunches(arrivals, before)
+    number = _with_prompts_between(_bunches(arrivals, before), before)
     follows = before >= 0
-    regular = float(np.mean(number[follows] - number[before[follows]] == 1)) if follows.any() else 0.0
+    distance = number[follows] - number[before[follows]]
+    # A first token may share its step with the second: that of a prompt which had a step of its own.
+    regular = float(np.mean((distance == 1) | (distance == 0))) if follows.any() else 0.0
     return _described(arrivals, number, regular)
 
 
@@ -100,6 +106,22 @@ def _bunches(arrivals: Arrivals, before: NDArray[np.int64]) -> NDArray[np.int64]
     return numbers
 
 
+def _with_prompts_between(number: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Bunches of nothing but first tokens, while streams that decode wait, joined with the next bunch of those: the
+    engine computed prompts in a step of their own, which lengthens that one step of the others."""
+    follows = before >= 0
+    if not follows.any():
+        return number
+    total = int(number[-1]) + 1
+    decoding = np.bincount(number[follows], minlength=total) > 0
+    change = np.zeros(total + 1, dtype=np.int64)
+    np.add.at(change, number[before[follows]] + 1, 1)
+    np.add.at(change, number[follows], -1)
+    between = ~decoding & (np.cumsum(change)[:total] > 0)
+    joined: NDArray[np.int64] = np.cumsum(np.append(True, ~between[:-1])) - 1
+    return joined[number]
+
+
 def _same_bunch_twice(number: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np.int64]:
     """Arrivals whose stream is in the same bunch already."""
     return np.flatnonzero((before >= 0) & (number == number[before]))
@@ -108,9 +130,10 @@ def _same_bunch_twice(number: NDArray[np.int64], before: NDArray[np.int64]) -> N
 def _skipped(number: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np.int64]:
     """Places of borders whose bunch holds no stream of the bunch before it, and all of them skipped that one."""
     follows = before >= 0
-    distance = np.where(follows, number - number[before], 0)
     total = int(number[-1]) + 1
     decoding = np.bincount(number[follows], minlength=total)
+    passed = np.cumsum(decoding > 0)
+    distance = np.where(follows, passed[number] - passed[number[before]], 0)
     skipped = np.bincount(number[distance == 2], minlength=total)
     first: NDArray[np.int64] = np.searchsorted(number, np.arange(total))
     wrong = (decoding > 0) & (skipped == decoding)
@@ -121,7 +144,7 @@ def _skipped(number: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np
 def _described(arrivals: Arrivals, number: NDArray[np.int64], regular: float) -> Steps:
     count = int(number[-1]) + 1 if len(number) else 0
     first_place = np.searchsorted(number, np.arange(count))
-    end = arrivals.at_ns[first_place]
+    end = _ends(arrivals, number, count)
     last = arrivals.at_ns[np.append(first_place[1:], len(number)) - 1] if count else end
     is_first = arrivals.place == 0
     prompt = arrivals.prompt_tokens[arrivals.stream]
@@ -143,7 +166,36 @@ def _described(arrivals: Arrivals, number: NDArray[np.int64], regular: float) ->
         blurred=_beside(per_step(arrivals.shared) > 0),
         spread_ns=last - end,
         regular=regular,
+        wander=_wander(arrivals, number, end),
     )
+
+
+def _ends(arrivals: Arrivals, number: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """The first arrival of a stream that decodes; of any where none does."""
+    decodes = arrivals.place > 0
+    found = np.full(count, np.inf)
+    np.minimum.at(found, number[decodes], arrivals.at_ns[decodes])
+    early = np.full(count, np.inf)
+    np.minimum.at(early, number, arrivals.at_ns)
+    return np.where(np.isfinite(found), found, early)
+
+
+def _wander(arrivals: Arrivals, number: NDArray[np.int64], end_ns: NDArray[np.float64]) -> float:
+    """Chance moves a stream's arrivals about a place in the bunch, and a fixed order gives each a place of its own.
+    What is left of their scatter, when that from one token to the next is taken off, is a slow shift."""
+    rows = np.lexsort((arrivals.place, arrivals.stream))
+    rows = rows[arrivals.place[rows] > 0]
+    if len(rows) < LEAST_TOKENS or len(end_ns) < 2:
+        return 0.0
+    stream = arrivals.stream[rows]
+    offset = arrivals.at_ns[rows] - end_ns[number[rows]]
+    _, place = np.unique(stream, return_inverse=True)
+    tokens = np.bincount(place)
+    offset = offset - (np.bincount(place, offset) / tokens)[place]
+    same = stream[1:] == stream[:-1]
+    quick = np.mean(np.diff(offset)[same] ** 2) / 2 if same.any() else 0.0
+    slow = max(float(np.mean(offset**2) - quick), 0.0)
+    return float(np.sqrt(slow) / np.median(np.diff(end_ns)))
 
 
 def _beside(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ LEAST_TOKENS = 20
 def window_means(
     arrivals: Arrivals, number: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """(batch, ITL in ms, block) of each second: the mean gap that ended in it, and the number of streams that were
+    """(batch, ITL in ms a token, block) of each second: the mean gap that ended in it, and the number of streams that were
     between their first and last token in it. Prefill is inside these means: alpha and beta hold a part of it."""
     if len(arrivals.at_ns) < 2:
         return np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64)
@@ -25,7 +25,7 @@ def window_means(
     tokens = np.histogram(arrivals.at_ns[decoded], edges)[0].astype(np.float64)
     batch = _decoding(arrivals, edges)
     usable = (tokens >= LEAST_TOKENS) & (batch > 0)
-    itl_ms = batch[usable] * WINDOW_NS / tokens[usable] / 1e6
+    itl_ms = batch[usable] * WINDOW_NS / tokens[usable] / arrivals.tokens_per_chunk / 1e6
     block = np.flatnonzero(usable) * 20 // max(count, 1) + number * 20
     return batch[usable], itl_ms, block.astype(np.int64)
 
