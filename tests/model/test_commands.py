@@ -1,13 +1,18 @@
 """The commands fit, size and capacity from their words to what they print."""
 
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("scipy", reason="scipy (the extra `model`) is not installed")
 
 from vllmperf.cli import main
+from vllmperf.model.simulate import Load
+
+SIZE = ["size", "--alpha", "7", "--beta", "0.1", "--max-num-seqs", "8"]
 
 
 def benchmarks(path: Path, itl_ms: float, concurrency: float) -> Path:
@@ -83,7 +88,15 @@ def test_a_server_that_does_not_say_its_limit_is_asked_for_it(capsys):
         (["capacity", "--base-url", "http://x:1", "--ttft", "9", "--goodput-share", "1"], "below 1"),
         (["capacity", "--base-url", "http://x:1", "--ttft", "9", "--plot", "/nowhere/x.png"], "no folder"),
         (["size", "--max-num-seqs", "8"], "parameters are missing"),
-        (["size", "--alpha", "7", "--beta", "0.1", "--max-num-seqs", "8"], "give --ttft"),
+        ([*SIZE], "give --ttft"),
+        ([*SIZE, "--itl", "3"], "a request alone has ITL 7.1 ms"),
+        ([*SIZE, "--itl", "nan"], "--itl is nan"),
+        ([*SIZE, "--tps", "0"], "--tps is 0"),
+        ([*SIZE, "--itl", "9", "--percentile", "100"], "between 0 and 100"),
+        ([*SIZE, "--itl", "9", "--input-spread", "2"], "lognormal"),
+        ([*SIZE, "--itl", "9", "--delta", "-1"], "--delta is -1"),
+        ([*SIZE, "--itl", "9", "--requests", "/nowhere.vllmperf"], "/nowhere.vllmperf"),
+        (["size", "/nowhere.json", "--max-num-seqs", "8", "--itl", "9"], "cannot read /nowhere.json"),
     ],
 )
 def test_wrong_words_are_said_in_one_line(words, told, capsys):
@@ -120,6 +133,67 @@ def test_a_search_is_printed_as_a_table(tmp_path):
     assert "TTFT ≤ 400 ms" in shown
 
 
+REPLICA = ["size", "--alpha", "7", "--beta", "0.1", "--max-num-seqs", "8", "--output-len", "32"]
+
+
+def sized(capsys, *words):
+    assert main([*REPLICA, *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_goal_of_tokens_keeps_a_tenth_unused_and_says_the_replicas(capsys):
+    whole = sized(capsys, "--ttft", "1e6")
+    part = sized(capsys, "--ttft", "1e6", "--tps", "10000")
+    assert whole["limited_by"] == "capacity"
+    assert part["limited_by"] == "tps"
+    rate = part["max_rate_per_s"]["value"]
+    assert rate == pytest.approx(0.9 * whole["max_rate_per_s"]["value"], rel=0.01)
+    assert part["replicas"]["value"] == math.ceil(10000 / 32 / rate)
+    assert part["rate_of_each_per_s"] <= rate
+
+
+def test_a_percentile_asks_for_more_than_the_mean(capsys):
+    mean, both, one = (
+        sized(capsys, "--ttft", "30", "--itl", "7.6", *words)["max_rate_per_s"]["value"]
+        for words in ([], ["--percentile", "99"], ["--itl-percentile", "99"])
+    )
+    assert both <= one < mean
+
+
+def test_requests_of_a_recorded_run_are_sized_for(tmp_path, capsys):
+    file = str(tmp_path / "run.vllmperf")
+    words = [
+        "bench",
+        "--sim",
+        "ttft_ms=1,itl_ms=0",
+        "--num-prompts",
+        "30",
+        "--input-len",
+        "20",
+        "--output-len",
+        "10",
+    ]
+    assert main([*words, "--random-range-ratio", "0.5", "--ignore-eos", "--record", file]) in (0, 1)
+    capsys.readouterr()
+    seen = sized(capsys, "--itl", "7.6", "--requests", file)["requests"]
+    assert seen["distribution"] == "seen"
+    assert 5 <= seen["output_tokens"] <= 15
+
+
+def test_lognormal_lengths_have_their_mean_and_spread():
+    prompts, outputs = Load(200, 100, 0.5, 1.0, "lognormal").draw(np.random.default_rng(1), 100_000)
+    assert prompts.mean() == pytest.approx(200, rel=0.02)
+    assert outputs.std() / outputs.mean() == pytest.approx(1.0, rel=0.05)
+
+
+def test_the_sizing_is_printed_with_the_published_model_beside(capsys):
+    assert main([*REPLICA, "--gamma", "9", "--delta", "0.01", "--itl", "7.6", "--rate", "90"]) == 0
+    shown = capsys.readouterr().out
+    assert "limited by ITL (mean)" in shown
+    assert "4-parameter" in shown
+    assert "replicas" in shown
+
+
 def test_size_answers_from_a_file_of_fit_with_the_published_model_beside(two, tmp_path, capsys):
     parameters = {"alpha": (7.0, 0.05), "beta": (0.1, 0.002), "gamma": (9.0, 0.2), "delta": (0.01, 0.001)}
     file = tmp_path / "parameters.json"
@@ -139,4 +213,6 @@ def test_size_answers_from_a_file_of_fit_with_the_published_model_beside(two, tm
     low, high = data["max_rate_per_s"]["ci95"]
     assert low < data["max_rate_per_s"]["value"] < high
     assert data["replicas"]["value"] >= 2
-    assert data["published_model"]["itl_ms"] > 7
+    published = data["published_models"]["4-parameter"]
+    assert published["itl_ms"] > 7
+    assert published["max_rate_per_s"] > data["max_rate_per_s"]["value"]

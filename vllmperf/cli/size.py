@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +13,15 @@ from vllmperf.cli.bench_arguments import Help
 from vllmperf.errors import UsageError
 
 if TYPE_CHECKING:
-    from vllmperf.model.simulate import Replica
-    from vllmperf.model.sizing import Sizing
+    from vllmperf.model.simulate import Load, Replica
+    from vllmperf.model.sizing import Goals
 
 NAMES = ("alpha", "beta", "gamma", "delta")
+DISTRIBUTIONS = ("uniform", "lognormal")
 Z95 = 1.96
+ABOVE_ZERO = ("ttft", "itl", "tps", "rate", "input_len", "output_len")
+AT_LEAST_ZERO = (*NAMES, "input_spread", "output_spread")
+AT_LEAST_ONE = ("max_num_seqs", "max_num_batched_tokens", "input_len", "output_len")
 
 
 def add(subparsers: Any) -> None:
@@ -23,58 +29,108 @@ def add(subparsers: Any) -> None:
     command = subparsers.add_parser(
         "size",
         help="find the rate that a replica carries within its SLOs, and the replicas for a load",
-        usage="vllmperf size PARAMETERS.json --max-num-seqs N --ttft MS [options]",
+        usage="vllmperf size PARAMETERS.json --max-num-seqs N (--ttft MS | --itl MS | --tps T) [options]",
         description="Simulate a replica of known parameters, step by step, under Poisson load, and search for "
         "the largest rate that keeps the goals.",
         formatter_class=Help,
     )
-    option = command.add_argument
+    _add_replica(command.add_argument_group("replica").add_argument)
+    _add_requests(command.add_argument_group("requests").add_argument)
+    _add_goals(command.add_argument_group("goals").add_argument)
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the simulated requests")
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    command.set_defaults(run=run)
+
+
+def _add_replica(option: Any) -> None:
     option("parameters", nargs="?", type=Path, metavar="FILE", help="what `vllmperf fit --json` printed")
     for name in NAMES:
         option(f"--{name}", type=float, metavar="MS", help=f"{name}, instead of a file")
     option("--max-num-seqs", type=int, required=True, metavar="N", help="most sequences in a step")
     option("--max-num-batched-tokens", type=int, default=8192, metavar="N", help="most tokens in a step")
-    option("--input-len", type=int, default=128, metavar="N", help="mean tokens of a prompt")
-    option("--output-len", type=int, default=128, metavar="N", help="mean tokens of an output")
+
+
+def _add_requests(option: Any) -> None:
+    option("--input-len", type=float, default=128, metavar="N", help="mean tokens of a prompt")
+    option("--output-len", type=float, default=128, metavar="N", help="mean tokens of an output")
+    option("--input-spread", type=float, default=0.0, metavar="X", help="how wide prompts are spread")
+    option("--output-spread", type=float, default=0.0, metavar="X", help="outputs likewise")
     option(
-        "--input-spread",
-        type=float,
-        default=0.0,
-        metavar="SHARE",
-        help="prompts are even over mean*(1 ± SHARE)",
+        "--distribution",
+        choices=DISTRIBUTIONS,
+        default=DISTRIBUTIONS[0],
+        help="uniform: even over mean*(1 ± X); lognormal: X is the standard deviation over the mean",
     )
-    option("--output-spread", type=float, default=0.0, metavar="SHARE", help="outputs likewise")
+    option(
+        "--requests",
+        type=Path,
+        metavar="RUN",
+        help="draw requests from those of a run file of `vllmperf bench`, instead",
+    )
+
+
+def _add_goals(option: Any) -> None:
     option("--ttft", type=float, metavar="MS", help="goal for the time to the first token")
     option("--itl", type=float, metavar="MS", help="goal for the time between tokens (a request's mean)")
     option(
-        "--percentile", type=float, metavar="P", help="the goals are for this percentile (default: the mean)"
+        "--percentile", type=float, metavar="P", help="goals are for this percentile (default: for the mean)"
+    )
+    option("--ttft-percentile", type=float, metavar="P", help="another one for the TTFT")
+    option("--itl-percentile", type=float, metavar="P", help="another one for the ITL")
+    option(
+        "--tps",
+        type=float,
+        metavar="T",
+        help="output tokens/s of the whole service: how many replicas? Each keeps a tenth unused, as in WVA",
     )
     option("--rate", type=float, metavar="R", help="requests/s of the whole service: how many replicas?")
-    option("--seed", type=int, default=0, metavar="N", help="of the simulated requests")
-    option("--json", action="store_true", help="print the result as JSON")
-    command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Simulate, search, print."""
-    from vllmperf.model.simulate import Load
-    from vllmperf.model.sizing import Goals, size
+    from vllmperf.model.sizing import size
+    from vllmperf.report.size import show, to_json
 
     _check(args)
     given = _from_file(args.parameters) if args.parameters else _from_numbers(args)
     replica, deviations = _replica(given, args)
-    load = Load(args.input_len, args.output_len, args.input_spread, args.output_spread)
-    goals = Goals(args.ttft, args.itl, args.percentile)
-    found = size(replica, load, goals, deviations, rate_per_s=args.rate, seed=args.seed)
-    published = _published(given, args, found.max_rate_per_s)
+    load, goals = _load(args), _goals(args)
+    found = size(
+        replica, load, goals, deviations, given.covariance_alpha_beta, rate_per_s=args.rate, seed=args.seed
+    )
+    published = _published(given, args, load, found.max_rate_per_s)
     if args.json:
-        print(json.dumps(_json(args, found, published)))
+        print(json.dumps(to_json(found, goals, load, published)))
     else:
-        _show(args, found, published)
+        show(found, goals, published)
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
+    _check_parameters(args)
+    for names, least, open_end in (
+        (ABOVE_ZERO, 0, True),
+        (AT_LEAST_ZERO, 0, False),
+        (AT_LEAST_ONE, 1, False),
+    ):
+        for name in names:
+            value = getattr(args, name)
+            if value is None:
+                continue
+            if not math.isfinite(value) or value < least or (open_end and value <= least):
+                told = "above" if open_end else "at least"
+                raise UsageError(f"--{name.replace('_', '-')} is {value:g}: it must be {told} {least}")
+    for name in ("input_spread", "output_spread"):
+        if args.distribution == "uniform" and getattr(args, name) > 1:
+            told = "it must lie between 0 and 1, or take --distribution lognormal"
+            raise UsageError(f"--{name.replace('_', '-')} is {getattr(args, name):g}: {told}")
+    for name in ("percentile", "ttft_percentile", "itl_percentile"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < 100:
+            raise UsageError(f"--{name.replace('_', '-')} is {value:g}: it must lie between 0 and 100")
+
+
+def _check_parameters(args: argparse.Namespace) -> None:
     numbers = [name for name in NAMES if getattr(args, name) is not None]
     if args.parameters and numbers:
         raise UsageError("give the parameters either as a file or as numbers")
@@ -82,56 +138,59 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(
             "parameters are missing: name the file of `vllmperf fit --json`, or give --alpha and --beta"
         )
-    for name in ("max_num_seqs", "max_num_batched_tokens", "input_len", "output_len"):
-        if getattr(args, name) < 1:
-            raise UsageError(f"--{name.replace('_', '-')} is {getattr(args, name)}: it must be at least 1")
-    for name in ("input_spread", "output_spread"):
-        if not 0 <= getattr(args, name) <= 1:
-            raise UsageError(
-                f"--{name.replace('_', '-')} is {getattr(args, name):g}: it must lie between 0 and 1"
-            )
-    if args.percentile is not None and not 0 < args.percentile < 100:
-        raise UsageError(f"--percentile is {args.percentile:g}: it must lie between 0 and 100")
+    if args.alpha is not None and args.alpha <= 0:
+        raise UsageError(f"--alpha is {args.alpha:g}: it must be above 0")
 
 
-Given = dict[str, tuple[float, float]]
-"""Value and standard deviation by name."""
+@dataclass(frozen=True)
+class Given:
+    """values: value and standard deviation by name; three: the parameters of the newer published forms."""
+
+    values: dict[str, tuple[float, float]]
+    three: dict[str, float] = field(default_factory=dict)
+    covariance_alpha_beta: float = 0.0
 
 
 def _from_file(path: Path) -> Given:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        parameters = data["parameters"]
-        found = {
-            name: (one["value"], (one["ci95"][1] - one["ci95"][0]) / 2 / Z95 if one.get("ci95") else 0.0)
-            for name, one in parameters.items()
+        found = {name: _value(one) for name, one in data["parameters"].items() if one["value"] is not None}
+        three = {
+            name: float(one["value"])
+            for name, one in (data.get("three_parameter") or {}).items()
             if one["value"] is not None
         }
+        covariance = data.get("covariance_alpha_beta")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         raise UsageError(f"{path} holds no parameters as `vllmperf fit --json` prints them") from None
-    if not {"alpha", "beta"} <= set(found):
+    if not {"alpha", "beta"} <= set(found) or found["alpha"][0] <= 0:
         raise UsageError(f"{path} knows no alpha or no beta: run `vllmperf fit` again")
-    return found
+    return Given(found, three, float(covariance[0][1]) if covariance else 0.0)
+
+
+def _value(one: dict[str, Any]) -> tuple[float, float]:
+    deviation = (one["ci95"][1] - one["ci95"][0]) / 2 / Z95 if one.get("ci95") else 0.0
+    return float(one["value"]), float(deviation)
 
 
 def _from_numbers(args: argparse.Namespace) -> Given:
-    return {name: (getattr(args, name), 0.0) for name in NAMES if getattr(args, name) is not None}
+    return Given({name: (getattr(args, name), 0.0) for name in NAMES if getattr(args, name) is not None})
 
 
 def _replica(given: Given, args: argparse.Namespace) -> tuple[Replica, dict[str, float]]:
     """What a step takes: measured when the file has it; else gamma beyond alpha is taken to be inside the step."""
     from vllmperf.model.simulate import Replica
 
-    alpha = given["alpha"][0]
-    gamma = given.get("gamma", (alpha, 0.0))
-    delta = given.get("delta", (0.0, 0.0))
-    step_gamma = given.get("step_gamma", (max(gamma[0] - alpha, 0.0), gamma[1]))
-    step_delta = given.get("step_delta", delta)
+    values = given.values
+    alpha = values["alpha"][0]
+    gamma = values.get("gamma", (alpha, 0.0))
+    step_gamma = values.get("step_gamma", (max(gamma[0] - alpha, 0.0), gamma[1]))
+    step_delta = values.get("step_delta", values.get("delta", (0.0, 0.0)))
     replica = Replica(
         alpha_ms=alpha,
-        beta_ms=max(given["beta"][0], 0.0),
+        beta_ms=max(values["beta"][0], 0.0),
         step_gamma_ms=max(step_gamma[0], 0.0),
         step_delta_ms=max(step_delta[0], 0.0),
         front_ms=max(gamma[0] - alpha - max(step_gamma[0], 0.0), 0.0),
@@ -139,71 +198,44 @@ def _replica(given: Given, args: argparse.Namespace) -> tuple[Replica, dict[str,
         max_num_batched_tokens=args.max_num_batched_tokens,
     )
     deviations = {
-        "alpha_ms": given["alpha"][1],
-        "beta_ms": given["beta"][1],
+        "alpha_ms": values["alpha"][1],
+        "beta_ms": values["beta"][1],
         "step_gamma_ms": step_gamma[1],
         "step_delta_ms": step_delta[1],
     }
     return replica, deviations
 
 
-def _published(given: Given, args: argparse.Namespace, rate_per_s: float) -> dict[str, float] | None:
-    """What WVA's 4-parameter queueing model says at the same rate."""
-    from vllmperf.model.queue import four_parameter
+def _load(args: argparse.Namespace) -> Load:
+    from vllmperf.model.simulate import Load, load_of
 
-    if not {"gamma", "delta"} <= set(given):
-        return None
-    return four_parameter(
-        rate_per_s,
-        alpha=given["alpha"][0],
-        beta=given["beta"][0],
-        gamma=given["gamma"][0],
-        delta=given["delta"][0],
-        input_tokens=args.input_len,
-        output_tokens=args.output_len,
-        max_batch=args.max_num_seqs,
-    )
+    if args.requests is None:
+        return Load(args.input_len, args.output_len, args.input_spread, args.output_spread, args.distribution)
+    from vllmperf.model.estimate import lengths
+    from vllmperf.record.reader import read
+
+    seen = lengths([read(args.requests, texts=False)])
+    if not len(seen[0]):
+        raise UsageError(f"{args.requests}: no request completed with known tokens; name another run")
+    return load_of(seen)
 
 
-def _json(args: argparse.Namespace, found: Sizing, published: dict[str, float] | None) -> dict[str, Any]:
-    outcome = found.outcome
+def _goals(args: argparse.Namespace) -> Goals:
+    from vllmperf.model.sizing import Goals
+
+    return Goals(args.ttft, args.itl, args.percentile, args.tps, args.ttft_percentile, args.itl_percentile)
+
+
+def _published(
+    given: Given, args: argparse.Namespace, load: Load, rate_per_s: float
+) -> dict[str, dict[str, Any]]:
+    from vllmperf.model.published import answer, models
+    from vllmperf.model.queue import Shape
+
+    four = {name: given.values[name][0] for name in NAMES if name in given.values}
+    shape = Shape(load.input_tokens, load.output_tokens)
+    limits = {"ttft_ms": args.ttft, "itl_ms": args.itl, "tps": args.tps is not None}
+    found = models(four, given.three, args.max_num_batched_tokens)
     return {
-        "schema": 1,
-        "max_rate_per_s": {"value": found.max_rate_per_s, "ci95": [found.low, found.high]},
-        "limited_by": found.limited_by,
-        "slo": {"ttft_ms": args.ttft, "itl_ms": args.itl, "percentile": args.percentile},
-        "at_max_rate": {
-            metric: {
-                "mean": outcome.value(metric, None),
-                **{f"p{percent:g}": outcome.value(metric, percent) for percent in (50, 90, 99)},
-            }
-            for metric in ("ttft", "itl")
-        },
-        "output_tokens_per_s": outcome.output_tokens_per_s,
-        "replicas": None
-        if found.replicas is None
-        else {"value": found.replicas, "ci95": [found.replicas_low, found.replicas_high]},
-        "published_model": published,
+        name: answer(model, shape, args.max_num_seqs, rate_per_s, **limits) for name, model in found.items()
     }
-
-
-def _show(args: argparse.Namespace, found: Sizing, published: dict[str, float] | None) -> None:
-    outcome, goal = found.outcome, "mean" if args.percentile is None else f"p{args.percentile:g}"
-    print(
-        f"One replica carries {found.max_rate_per_s:.4g} requests/s (95 %: {found.low:.4g} … {found.high:.4g}),"
-    )
-    print(
-        f"limited by {found.limited_by.upper()} ({goal}); {outcome.output_tokens_per_s:,.0f} output tokens/s."
-    )
-    if found.replicas is not None:
-        print(
-            f"{args.rate:g} requests/s need {found.replicas} replicas ({found.replicas_low} … {found.replicas_high})."
-        )
-    print(f"\n{'at that rate':<24}{'mean':>10}{'p50':>10}{'p90':>10}{'p99':>10}{'published model':>18}")
-    for metric in ("ttft", "itl"):
-        values = [outcome.value(metric, percentile) for percentile in (None, 50, 90, 99)]
-        other = f"{published[metric + '_ms']:.4g}" if published else "–"
-        print(
-            f"{metric.upper() + ', ms':<24}" + "".join(f"{value:>10.4g}" for value in values) + f"{other:>18}"
-        )
-    print(f"mean wait for a slot: {float(outcome.queue_ms.mean()):.4g} ms")

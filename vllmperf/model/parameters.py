@@ -100,6 +100,7 @@ class FitResult:
                 name: _parameter(THREE[name][0], value) for name, value in self.three_parameter.items()
             }
             or None,
+            "covariance_alpha_beta": self.covariance_alpha_beta,
             "fit": dict(vars(self.quality)),
             "valid": {
                 "batch": list(self.valid_batch),

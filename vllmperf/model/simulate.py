@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from vllmperf.sim.replay import Replay
 
 REQUESTS = 40_000
+PROMPT_TOKENS = 4 * 10**8
+"""A simulation takes time by the prompt token, too: very long prompts get fewer requests, at least LEAST."""
+LEAST = 2000
 WARM_UP = 0.1
 """Share of the requests that are left out at the start, while the queue fills."""
 BATCHES = 30
@@ -30,14 +33,36 @@ class Replica:
     max_num_batched_tokens: int = 8192
 
 
+DISTRIBUTIONS = ("uniform", "lognormal")
+Lengths = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Tokens of prompts and of outputs, one a request."""
+
+
 @dataclass(frozen=True)
 class Load:
-    """Requests: Poisson arrivals; lengths are even over mean*(1 ± spread)."""
+    """Requests: Poisson arrivals; mean lengths and their spread. Uniform: even over mean*(1 ± spread); lognormal: spread
+    is the standard deviation over the mean. seen: requests are drawn from these instead, prompt and output together."""
 
-    input_tokens: int
-    output_tokens: int
+    input_tokens: float
+    output_tokens: float
     input_spread: float = 0.0
     output_spread: float = 0.0
+    distribution: str = "uniform"
+    seen: Lengths | None = field(default=None, compare=False, repr=False)
+
+    def draw(self, rng: np.random.Generator, count: int) -> Lengths:
+        """Lengths of so many requests."""
+        if self.seen is not None:
+            rows = rng.integers(0, len(self.seen[0]), count)
+            return self.seen[0][rows], self.seen[1][rows]
+        draw = _even if self.distribution == "uniform" else _lognormal
+        prompts = draw(rng, self.input_tokens, self.input_spread, count)
+        return prompts, draw(rng, self.output_tokens, self.output_spread, count)
+
+
+def load_of(seen: Lengths) -> Load:
+    """Requests like these."""
+    return Load(float(seen[0].mean()), float(seen[1].mean()), seen=seen)
 
 
 @dataclass(frozen=True)
@@ -68,9 +93,9 @@ def simulate(
 ) -> Outcome:
     """The same seed gives the same requests, at any rate: outcomes differ by the rate alone."""
     rng = np.random.default_rng(seed)
+    requests = _affordable(load, requests)
     arrival_s = np.cumsum(rng.exponential(1.0, requests)) / rate_per_s
-    prompts = _lengths(rng, load.input_tokens, load.input_spread, requests)
-    outputs = _lengths(rng, load.output_tokens, load.output_spread, requests)
+    prompts, outputs = load.draw(rng, requests)
     done = serve(replica, prompts, outputs, arrival_s)
     kept = slice(int(WARM_UP * requests), None)
     last = done.requests["last_token_ns"]
@@ -83,6 +108,29 @@ def simulate(
         throughput_per_s=len(arrival_s[kept]) / span_s,
         output_tokens_per_s=float(outputs[kept].sum()) / span_s,
     )
+
+
+def saturated_per_s(replica: Replica, load: Load, requests: int = REQUESTS // 2, seed: int = 0) -> float:
+    """Requests/s when the queue is never empty and the slots' phases are at random."""
+    rng = np.random.default_rng(seed)
+    requests = _affordable(load, requests)
+    prompts, outputs = load.draw(rng, requests)
+    arrival_s = np.cumsum(rng.exponential(1.0, requests)) / (1.2 * most_per_s(replica, load))
+    ends = np.sort(serve(replica, prompts, outputs, arrival_s).requests["last_token_ns"])
+    first, last = int(WARM_UP * requests), int((1 - WARM_UP) * requests)
+    return float((last - first) / (ends[last] - ends[first]) * 1e9)
+
+
+def _affordable(load: Load, requests: int) -> int:
+    return min(requests, max(int(PROMPT_TOKENS / load.input_tokens), LEAST))
+
+
+def most_per_s(replica: Replica, load: Load) -> float:
+    """No replica carries more: all slots full, in steps that hold their share of prompts."""
+    slots = replica.max_num_seqs
+    share = slots / load.output_tokens
+    step_ms = replica.alpha_ms + replica.beta_ms * slots + replica.step_delta_ms * load.input_tokens * share
+    return share / step_ms * 1000
 
 
 def serve(
@@ -116,11 +164,17 @@ def scaled(replica: Replica, name: str, change: float) -> Replica:
     return replace(replica, **{name: max(getattr(replica, name) + change, 0.0)})
 
 
-def _lengths(rng: np.random.Generator, mean: int, spread: float, count: int) -> NDArray[np.int64]:
+def _even(rng: np.random.Generator, mean: float, spread: float, count: int) -> NDArray[np.int64]:
     low, high = max(1, round(mean * (1 - spread))), max(1, round(mean * (1 + spread)))
     return rng.integers(low, high + 1, count)
 
 
+def _lognormal(rng: np.random.Generator, mean: float, spread: float, count: int) -> NDArray[np.int64]:
+    sigma = np.sqrt(np.log1p(spread**2))
+    drawn = np.exp(rng.normal(np.log(mean) - sigma**2 / 2, sigma, count))
+    return np.maximum(np.rint(drawn), 1).astype(np.int64)
+
+
 def _blocks(replica: Replica, prompts: NDArray[np.int64], outputs: NDArray[np.int64]) -> int:
-    """A cache that never is the limit: the parameters say nothing of it."""
+    """Enough for all: the parameters say nothing of the cache."""
     return int(replica.max_num_seqs * (prompts.max() + outputs.max() + 32) / 16) + 1024

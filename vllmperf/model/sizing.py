@@ -9,29 +9,58 @@ from dataclasses import dataclass
 import numpy as np
 
 from vllmperf.errors import UsageError
-from vllmperf.model.simulate import Load, Outcome, Replica, scaled, simulate
+from vllmperf.model.queue import TPS_MARGIN
+from vllmperf.model.simulate import Load, Outcome, Replica, saturated_per_s, scaled, simulate
 
 CLOSE = 0.002
 """The search ends when the rate is known to this share."""
+ROOM = 0.01
 STEPS = 40
-SEEDS = 3
+SEEDS = 5
+STUDENT_4 = 2.776
+Z95 = 1.96
+AT_BEST = 400_000
+"""Requests of the simulation at the rate that was found: near saturation the mean TTFT of 40,000 is off by 7 % (one
+deviation)."""
 
 
 @dataclass(frozen=True)
 class Goals:
-    """Upper limits in ms, None where there is none; percentile None means the mean. output_tokens_per_s: what a
-    replica must deliver at least."""
+    """Upper limits in ms, None where there is none, for the mean or for a percentile (0 to 100): ttft_percentile and
+    itl_percentile, or percentile for both.
+
+    output_tokens_per_s: what the whole service must produce, as the TPS target of a service class in WVA: a replica then
+    keeps a tenth of its saturated rate unused, and the replicas must be enough for these tokens.
+    """
 
     ttft_ms: float | None = None
     itl_ms: float | None = None
     percentile: float | None = None
     output_tokens_per_s: float | None = None
+    ttft_percentile: float | None = None
+    itl_percentile: float | None = None
+
+    def percentile_of(self, metric: str) -> float | None:
+        """Of "ttft" or "itl"; None: the mean."""
+        own = self.ttft_percentile if metric == "ttft" else self.itl_percentile
+        return self.percentile if own is None else own
+
+    @property
+    def limits(self) -> list[tuple[str, float]]:
+        """(metric, ms) of each latency that has a goal."""
+        both = (("ttft", self.ttft_ms), ("itl", self.itl_ms))
+        return [(metric, limit) for metric, limit in both if limit is not None]
+
+    def used(self, outcome: Outcome, metric: str, limit: float) -> float:
+        """Share of the limit."""
+        return outcome.value(metric, self.percentile_of(metric)) / limit
 
 
 @dataclass(frozen=True)
 class Sizing:
-    """max_rate_per_s and its 95 % interval; limited_by: "ttft" or "itl"; outcome at that rate; replicas for the
-    load that was asked for, with the interval's ends."""
+    """max_rate_per_s and its 95 % interval; limited_by: "ttft", "itl", "tps" or "capacity" (the goals
+    never bind: the replica is saturated first); outcome at that rate; replicas for the
+    load that was asked for, with the interval's ends; each_per_s: the rate of one of them."""
 
     max_rate_per_s: float
     low: float
@@ -41,6 +70,7 @@ class Sizing:
     replicas: int | None
     replicas_low: int | None
     replicas_high: int | None
+    each_per_s: float | None = None
 
 
 def size(
@@ -52,71 +82,85 @@ def size(
     rate_per_s: float | None = None,
     seed: int = 0,
 ) -> Sizing:
-    """deviations: standard deviation by name of a Replica's parameter (ms). rate_per_s: the whole load.
+    """deviations: standard deviation by name of a Replica's parameter (ms). rate_per_s: the whole load; with a goal of
+    tokens/s the larger of the two loads counts.
 
     Raises UsageError when even a request alone does not meet the goals.
     """
-    if goals.ttft_ms is None and goals.itl_ms is None:
-        raise UsageError("give --ttft or --itl: without a goal every rate below saturation is right")
-    first = _largest(replica, load, goals, seed)
+    if not goals.limits and goals.output_tokens_per_s is None:
+        raise UsageError("give --ttft, --itl or --tps: without a goal every rate below saturation is right")
+    ceiling = _ceiling(replica, load, goals, seed)
+    first = _largest(replica, load, goals, ceiling, seed)
     found = [first, *(_near(replica, load, goals, first, seed + place) for place in range(1, SEEDS))]
     best = float(np.mean(found))
-    half = 1.96 * math.sqrt(
-        _variance(replica, load, goals, first, deviations or {}, covariance_alpha_beta, seed)
-        + float(np.var(found, ddof=1)) / SEEDS
+    half = math.hypot(
+        Z95
+        * math.sqrt(_variance(replica, load, goals, first, deviations or {}, covariance_alpha_beta, seed)),
+        STUDENT_4 * float(np.std(found, ddof=1)) / math.sqrt(SEEDS),
     )
     low, high = max(best - half, 0.0), best + half
-    outcome = simulate(replica, load, best, seed=seed)
-    counts = [None if rate_per_s is None else _count(rate_per_s, one) for one in (best, high, low)]
-    return Sizing(best, low, high, _limit(outcome, goals), outcome, *counts)
+    outcome = simulate(replica, load, best, requests=AT_BEST, seed=seed + SEEDS)
+    whole = _whole(goals, load, rate_per_s)
+    limit = _limit(ceiling, outcome, goals)
+    if whole is None:
+        return Sizing(best, low, high, limit, outcome, None, None, None)
+    count, fewest, most = (_count(whole, one) for one in (best, high, low))
+    return Sizing(best, low, high, limit, outcome, count, fewest, most, whole / count)
+
+
+def _whole(goals: Goals, load: Load, rate_per_s: float | None) -> float | None:
+    """The load of the service: as asked for, or as its tokens need it."""
+    tokens = goals.output_tokens_per_s
+    asked = [one for one in (rate_per_s, None if tokens is None else tokens / load.output_tokens) if one]
+    return max(asked, default=None)
 
 
 def _count(rate_per_s: float, each: float) -> int:
     return max(1, math.ceil(rate_per_s / max(each, 1e-9) - 1e-9))
 
 
-def _saturation(replica: Replica, load: Load) -> float:
-    """No replica carries more: all slots full, in steps that hold their share of prompts."""
-    slots = replica.max_num_seqs
-    share = slots / load.output_tokens
-    step_ms = replica.alpha_ms + replica.beta_ms * slots + replica.step_delta_ms * load.input_tokens * share
-    return share / step_ms * 1000
-
-
 def _meets(outcome: Outcome, goals: Goals) -> bool:
-    return all(outcome.value(metric, goals.percentile) <= limit for metric, limit in _limits(goals))
+    return all(goals.used(outcome, metric, limit) <= 1 for metric, limit in goals.limits)
 
 
-def _limits(goals: Goals) -> list[tuple[str, float]]:
-    both = (("ttft", goals.ttft_ms), ("itl", goals.itl_ms))
-    return [(metric, limit) for metric, limit in both if limit is not None]
+def _limit(ceiling: float, outcome: Outcome, goals: Goals) -> str:
+    """The goal that is nearest to its limit, or that no more can be had."""
+    used = {metric: goals.used(outcome, metric, limit) for metric, limit in goals.limits}
+    tokens = goals.output_tokens_per_s is not None
+    if not used or (max(used.values()) < 1 - ROOM and outcome.rate_per_s > (1 - ROOM) * ceiling):
+        return "tps" if tokens else "capacity"
+    return max(used, key=lambda name: used[name])
 
 
-def _limit(outcome: Outcome, goals: Goals) -> str:
-    """The goal that is nearest to its limit."""
-    return max(_limits(goals), key=lambda one: outcome.value(one[0], goals.percentile) / one[1])[0]
+def _ceiling(replica: Replica, load: Load, goals: Goals, seed: int) -> float:
+    """No rate above this one is tried."""
+    margin = CLOSE if goals.output_tokens_per_s is None else TPS_MARGIN
+    return (1 - margin) * saturated_per_s(replica, load, seed=seed)
 
 
-def _largest(replica: Replica, load: Load, goals: Goals, seed: int) -> float:
-    most = _saturation(replica, load)
+def _largest(replica: Replica, load: Load, goals: Goals, most: float, seed: int) -> float:
     alone = simulate(replica, load, most / 1000, requests=200, seed=seed)
     if not _meets(alone, goals):
-        metric = _limit(alone, goals)
-        value = alone.value(metric, goals.percentile)
+        metric, limit = max(goals.limits, key=lambda one: goals.used(alone, *one))
+        value = goals.used(alone, metric, limit) * limit
         raise UsageError(f"no rate meets the goals: a request alone has {metric.upper()} {value:.4g} ms")
     return _bisect(lambda rate: _meets(simulate(replica, load, rate, seed=seed), goals), 0.0, most)
 
 
 def _near(replica: Replica, load: Load, goals: Goals, rate_per_s: float, seed: int) -> float:
     """The same, known to lie around a rate."""
+    high = min(1.15 * rate_per_s, _ceiling(replica, load, goals, seed))
     return _bisect(
         lambda rate: _meets(simulate(replica, load, rate, seed=seed), goals),
-        0.85 * rate_per_s,
-        1.15 * rate_per_s,
+        min(0.85 * rate_per_s, high),
+        high,
     )
 
 
 def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """The largest rate that holds; `high` itself is tried first."""
+    if holds(high):
+        return high
     for _ in range(STEPS):
         if high - low <= CLOSE * high:
             break

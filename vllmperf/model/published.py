@@ -1,0 +1,58 @@
+"""What the published queueing models answer to the question that `vllmperf size` answers by simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vllmperf.errors import UsageError
+from vllmperf.model.queue import Chunked, FourParameter, Model, Shape, ThreeParameter, analyze, largest_rate
+
+THREE = ("alpha", "beta", "gamma")
+
+
+def models(four: Mapping[str, float], three: Mapping[str, float], max_num_tokens: int) -> dict[str, Model]:
+    """Those whose parameters are there. four: alpha to delta; three: alpha, beta, gamma of the newer forms."""
+    found: dict[str, Model] = {}
+    if {"alpha", "beta", "gamma", "delta"} <= set(four):
+        found["4-parameter"] = FourParameter(four["alpha"], four["beta"], four["gamma"], four["delta"])
+    if set(THREE) <= set(three):
+        alpha, beta, gamma = (three[name] for name in THREE)
+        found["3-parameter"] = ThreeParameter(alpha, beta, gamma)
+        found["chunked"] = Chunked(alpha, beta, gamma, max_num_tokens)
+    return found
+
+
+def answer(
+    model: Model,
+    shape: Shape,
+    max_batch: int,
+    rate_per_s: float,
+    *,
+    ttft_ms: float | None = None,
+    itl_ms: float | None = None,
+    tps: bool = False,
+) -> dict[str, Any]:
+    """Means at that rate, and the largest rate that the model allows; its goals are held against means, as these models know
+    no percentiles. tps: a goal of tokens/s keeps a tenth unused. None, and why, when it allows no rate."""
+    there = analyze(model, shape, rate_per_s, max_batch)
+    told: dict[str, Any] = {
+        "ttft_ms": there.latencies.ttft_ms,
+        "itl_ms": there.latencies.itl_ms,
+        "throughput_per_s": there.chain.throughput_per_s,
+        "wait_ms": there.chain.wait_ms,
+        "batch": there.latencies.batch,
+        "saturated_per_s": there.max_rate_per_s,
+    }
+    try:
+        rate, limit = largest_rate(
+            model,
+            shape,
+            max_batch,
+            ttft_ms=ttft_ms,
+            itl_ms=itl_ms,
+            output_tokens_per_s=0.0 if tps else None,  # tokens are the service's, which replicas share
+        )
+    except UsageError as error:
+        return {**told, "max_rate_per_s": None, "limited_by": None, "why_not": str(error)}
+    return {**told, "max_rate_per_s": rate, "limited_by": limit, "why_not": None}
