@@ -23,7 +23,7 @@ _HOME = {
     "command": ("live.launch", "measure_command"),
     "parse": ("log.parse", "parse"),
     "to_json": ("log.schema", "to_json"),
-    "watch": ("live.watcher", "measure"),
+    "watch": ("live.pods", "measure"),
 }
 
 
