@@ -6,10 +6,12 @@ Needs VLLMPERF_GUIDELLM_PYTHON: the Python of an environment with `pip install g
 import json
 import os
 import subprocess
+import sys
 
 import pytest
 
 from vllmperf.cli import main as vllmperf
+from vllmperf.compat.guidellm.settings import settings, variables
 from vllmperf.sim import Server
 
 PYTHON = os.environ.get("VLLMPERF_GUIDELLM_PYTHON")
@@ -68,3 +70,39 @@ def test_guidellm_reads_our_report_writes_it_again_and_computes_the_same(tmp_pat
         same(json.loads(path.read_text()), found["dumped"])
     for one, metrics in zip(found["dumped"]["benchmarks"], found["metrics"], strict=True):
         same(one["metrics"], metrics)
+
+
+def from_file(command, folder):
+    """(printed lines, CSV) of benchmark from-file at 80 columns."""
+    words = [*command, "benchmark", "from-file", "out.json", "--output-path", "again.csv"]
+    environment = {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment, cwd=folder)
+    return [line.rstrip() for line in done.stdout.splitlines()], (folder / "again.csv").read_text()
+
+
+def test_the_same_report_is_printed_the_same_to_the_letter(tmp_path):
+    path = tmp_path / "out.json"
+    with Server(ttft_ms=5, itl_ms=2) as server:
+        command = f"guidellm benchmark --target {server.url} --data prompt_tokens=16,output_tokens=20"
+        more = ["--rate-type", "concurrent", "--rate", "1,3", "--max-requests", "9", "--disable-progress"]
+        assert vllmperf([*command.split(), *more, "--output-path", str(path)]) == 0
+    theirs = from_file([PYTHON, "-m", "guidellm"], tmp_path)
+    assert from_file([sys.executable, "-m", "vllmperf", "guidellm"], tmp_path) == theirs
+
+
+def test_a_file_env_means_the_same_to_guidellm(tmp_path):
+    text = (
+        "# a comment\nexport GUIDELLM__MAX_CONCURRENCY=7   # seven\nguidellm__request_timeout='11'\n"
+        'GUIDELLM__OPENAI__API_KEY="sk-${NOBODY:-abc}-\\"q\\"\\n"\nGUIDELLM__OPENAI__HEADERS={"x-a": "b"}\n'
+        "GUIDELLM__OPENAI__PROJECT='a\nb'\nGUIDELLM__OPENAI__ORGANIZATION=${GUIDELLM__MAX_CONCURRENCY}x#y\n"
+    )
+    (tmp_path / ".env").write_text(text)
+    code = "import json; from guidellm.config import settings; print(settings.model_dump_json())"
+    read = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    theirs, ours = json.loads(read.stdout), settings(variables({}, tmp_path))
+    assert (ours.max_concurrency, ours.request_timeout) == (
+        theirs["max_concurrency"],
+        theirs["request_timeout"],
+    )
+    for name in ("api_key", "headers", "project", "organization"):
+        assert getattr(ours, "openai__" + name) == theirs["openai"][name]

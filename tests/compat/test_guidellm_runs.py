@@ -158,6 +158,14 @@ def test_a_file_without_limits_is_sent_once(tmp_path):
     assert found["args"]["max_number"] == 5
 
 
+def test_no_two_requests_of_any_runs_have_the_same_id(tmp_path):
+    more = "--rate-type concurrent --rate 1,2 --max-requests 5 --disable-progress"
+    reports = [run(tmp_path, more, name)[1] for name in ("a.json", "b.json")]
+    entries = [found for report in reports for found in report["benchmarks"]]
+    ids = [row["request_id"] for found in entries for row in found["requests"]["successful"]]
+    assert len(ids) == len(set(ids)) == 20
+
+
 def test_a_second_benchmark_goes_on_with_other_prompts(tmp_path):
     more = "--rate-type concurrent --rate 1,2 --max-requests 10 --disable-progress"
     _, report = run(tmp_path, more, data=DATA + ",samples=15")

@@ -271,8 +271,9 @@ class Benchmark:
 
         # a second benchmark goes on where the first ended: its prompts are in no prefix cache yet
         source = From(loaded.source, self._sent)
+        target = loaded.target.named(f"guidellm-{self._run_id[:8]}-{number}-")
         outcome = running.run(
-            loaded.target, source, strategy, loaded.limits, loaded.counting, show, running_figures.take
+            target, source, strategy, loaded.limits, loaded.counting, show, running_figures.take
         )
         self._sent += len(outcome.requests) if loaded.is_endless else 0
         self._interrupted = outcome.interrupted

@@ -65,6 +65,10 @@ class Target:
         prompt = [] if key in self.remove_from_body else [f'"{key}":{content}']
         return ("{" + ",".join([*prompt, *kept]) + "}").encode()
 
+    def named(self, prefix: str) -> Target:
+        """The same with ids that begin so: vLLM refuses one that is already running, be it another client's."""
+        return replace(self, plan=replace(self.plan, request_id_prefix=prefix))
+
     def description(self) -> dict[str, Any]:
         """The report's "worker"."""
         return {
