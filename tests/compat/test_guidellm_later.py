@@ -251,3 +251,19 @@ def test_an_unknown_part_of_a_scenario_is_named(tmp_path):
     path.write_text(json.dumps({"spec": {**SPEC["spec"], "data_finalizer": {"kind": "generative"}}}))
     with pytest.raises(UsageError, match="data_finalizer is not here: data are sent as they stand"):
         parse(["--scenario", str(path)], {})
+
+
+@pytest.mark.parametrize(
+    ("words", "environment"),
+    [
+        (["--backend", '{"kind":"openai_http","api_key":"sk-1"'], {}),
+        (["--backend", "sk-1,kind=openai_http"], {}),
+        (["--backend-args", '{"api_key":"sk-1"'], {}),
+        ([], {"GUIDELLM__OPENAI": '{"api_key": "sk-1"'}),
+        ([], {"GUIDELLM__OPENAI__HEADERS": "Authorization: Bearer sk-1"}),
+    ],
+)
+def test_a_key_in_a_text_that_cannot_be_read_is_not_repeated(words, environment):
+    with pytest.raises(UsageError) as refusal:
+        options(*words, backend=None, environment=environment)
+    assert "sk-1" not in str(refusal.value)

@@ -377,6 +377,21 @@ def test_chat_and_headers_and_more_of_the_body(tmp_path, recorder, monkeypatch):
     assert '"chat_completions"' in text
 
 
+def test_a_backend_that_is_not_to_be_validated_gets_no_question_of_one_token(tmp_path, recorder):
+    url, asked, _ = recorder
+    backend = f"kind=openai_http,target={url},validate_backend=false,extras.body.temperature=0.5"
+    more = ["--profile", "kind=synchronous", "--constraint", "kind=max_requests,count=1", "--disable-console"]
+    data = [
+        "--data",
+        "kind=synthetic_text,prompt_tokens=4,output_tokens=5",
+        "--output",
+        f"kind=json,path={tmp_path}/a.json",
+    ]
+    assert vllmperf(["guidellm", "run", "--backend", backend, *more, *data]) == 0
+    assert [path for path, _, _ in asked] == ["/v1/models", "/v1/chat/completions"]
+    assert (asked[-1][2]["temperature"], asked[-1][2]["max_completion_tokens"]) == (0.5, 5)
+
+
 def test_without_a_length_the_most_is_the_environments_and_the_answer_may_end(
     tmp_path, recorder, monkeypatch
 ):

@@ -42,7 +42,9 @@ def _split(flag: str, text: str) -> list[tuple[str, str]]:
         elif found:
             found[-1] = (found[-1][0], f"{found[-1][1]},{piece.strip().strip('[]')}")
         else:
-            raise UsageError(f"guidellm: {dashed(flag)} is {text!r}: write kind=NAME,KEY=VALUE")
+            raise UsageError(
+                f"guidellm: {dashed(flag)}: write kind=NAME,KEY=VALUE, with no comma before the first ="
+            )
     return found
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf.compat.guidellm import dotenv
+from vllmperf.compat.guidellm.values import shown
 from vllmperf.errors import UsageError
 
 PREFIX = "GUIDELLM__"
@@ -61,7 +62,7 @@ def settings(environment: Mapping[str, str], usual: Mapping[str, Any] | None = N
             try:
                 found[name] = read(given[variable])
             except ValueError as error:
-                raise UsageError(f"{variable} is {given[variable]!r}: give {error}") from None
+                raise UsageError(f"{variable} is {shown(name, given[variable])}: give {error}") from None
     if own := _headers_by_name(environment):
         found["openai__headers"] = {**found.get("openai__headers", {}), **own}
     return Settings(**found)
@@ -100,7 +101,7 @@ def _object(text: str, variable: str) -> dict[str, Any]:
     try:
         return _mapping(text)
     except ValueError as error:
-        raise UsageError(f"{variable} is {text!r}: give {error}") from None
+        raise UsageError(f"{variable} is {shown('openai', text)}: give {error}") from None
 
 
 def _whole(text: str) -> int:

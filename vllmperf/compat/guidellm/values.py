@@ -25,7 +25,17 @@ class Flag:
         try:
             return is_on(text) if self.read is None else self.read(text)
         except ValueError as error:
-            raise UsageError(f"guidellm: {dashed(self.name)} is {text!r}: give {error}") from None
+            raise UsageError(
+                f"guidellm: {dashed(self.name)} is {shown(self.name, text)}: give {error}"
+            ) from None
+
+
+SECRET = ("backend", "backend_args", "openai", "openai__headers")
+"""Flags and variables that may hold a key: their text is in no message."""
+
+
+def shown(name: str, text: str) -> str:
+    return "no such thing" if name in SECRET else repr(text)
 
 
 def dashed(name: str) -> str:
