@@ -115,5 +115,6 @@ def held_up(runs: Sequence[Steps], wanted: int | None) -> list[str]:
     if slots is None or wanted is None or slots >= wanted:
         return []
     return [
-        f"the server took no more than {slots} at once though {wanted} were sent: its --max-num-seqs is {slots}"
+        f"the server took no more than {slots} at once though {wanted} were sent: its --max-num-seqs is {slots}, "
+        "or another client takes the rest"
     ]

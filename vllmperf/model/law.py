@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vllmperf.errors import UsageError
 from vllmperf.model.arrivals import Arrivals
-from vllmperf.model.crosscheck import InFlight, contradiction, in_flight
+from vllmperf.model.crosscheck import InFlight, contradiction, in_flight, strangers
 from vllmperf.model.doubts import doubts, held_up
 from vllmperf.model.parameters import THREE, UNKNOWN, FitResult, Parameter, Point, Quality
 from vllmperf.model.prefill import FirstToken, first_token_law, stamp_lateness_ms, step_law
@@ -35,13 +35,15 @@ FEW = 0.1
 
 NOT_KNOWN = InFlight(None, None)
 NO_STALLS = Stalls(0, 0.0)
+NAMED = 3
 LOST = 0.01
 """Stalls that took this share of the time are named."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One run, ready to fit: its arrivals and its steps (None where they cannot be told apart)."""
+    """One run, ready to fit: its arrivals and its steps (None where they cannot be told apart). why_not: why steps do not
+    tell the time of a token: they cannot be told apart, or give several."""
 
     label: str
     concurrency: int | None
@@ -67,6 +69,7 @@ def measured(
     """Look for the steps of a run."""
     (found, unsettled), why = settled(steps(arrivals)), None
     found, stalls = without_stalls(found)
+    in_step = found.regular >= REGULAR and found.wander <= WANDER
     if arrivals.multiple > MULTIPLE:
         why = f"{arrivals.multiple:.0%} of its chunks carry several tokens"
     elif found.wander > WANDER:
@@ -79,7 +82,7 @@ def measured(
         input_tokens=_mean(arrivals.prompt_tokens[arrivals.prompt_tokens > 0]),
         output_tokens=_mean(np.unique(arrivals.stream, return_counts=True)[1]),
         arrivals=arrivals,
-        steps=None if why else found,
+        steps=found if in_step else None,
         why_not=why,
         held_out=held_out,
         in_flight=in_flight(arrivals),
@@ -98,8 +101,8 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
     batch, step_ms, count, block = _measurements(used)
     decode = _decode_law(batch, step_ms, count, block)
     alpha, beta = (float(value) for value in decode.values)
-    step, _ = _try(lambda: step_law([r.steps for r in used if r.steps], alpha, beta))
     known = [r.steps for r in used if r.steps]
+    step, _ = _try(lambda: step_law(known, alpha, beta))
     prompt, prompt_warning = _first_token(used, step, stamp_lateness_ms(known))
     if prompt is not None:
         warnings += prompt.warnings
@@ -107,24 +110,27 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
         warnings.append(
             f"gamma and delta are not known: {prompt_warning}; add runs at concurrency 1 of two prompt lengths"
         )
-    three, three_warning = _try(lambda: three_parameter_law([r.steps for r in used if r.steps]))
-    if three_warning and any(run.steps for run in used):
+    three, three_warning = _try(lambda: three_parameter_law(known))
+    if three_warning and known:
         warnings.append(f"the three-parameter form is not known: {three_warning}; add runs of other shapes")
     warnings += doubts(decode, batch, step_ms, count)
-    warnings += held_up([r.steps for r in used if r.steps], _most_wanted(used))
-    warnings += [
-        told for run in runs if (told := contradiction(run.label, run.in_flight, run.server_running))
-    ]
+    warnings += held_up(known, _most_wanted(used))
+    told = [told for run in runs if (told := contradiction(run.label, run.in_flight, run.server_running))]
+    warnings += told[:NAMED] + ([f"and so in {len(told) - NAMED} more runs"] if len(told) > NAMED else [])
+    stranger = strangers(known, alpha, beta)
+    warnings += [stranger] if stranger else []
     warnings += _unsettled(used) + _stalled(used)
+    tokens = _tokens_per_step(used)
+    warnings += _per_token(tokens, bool(known))
     parameters = {
-        "alpha": _parameter(decode, 0),
-        "beta": _parameter(decode, 1),
+        "alpha": _parameter(decode, 0, 1 / tokens),
+        "beta": _parameter(decode, 1, 1 / tokens),
         "gamma": _parameter(prompt.law if prompt else None, 0),
         "delta": _parameter(prompt.law if prompt else None, 1),
         "step_gamma": _parameter(step, 0),
         "step_delta": _parameter(step, 1),
     }
-    points = tuple(_point(run, parameters) for run in runs)
+    points = tuple(_point(run, parameters) for run in (runs if known else _by_windows(runs)))
     return FitResult(
         parameters=parameters,
         quality=_quality(decode, count, points),
@@ -132,34 +138,54 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
         valid_batch=(float(batch.min()), float(batch.max())),
         valid_input_tokens=_range(used),
         warnings=tuple(warnings),
-        covariance_alpha_beta=_covariance(decode),
+        covariance_alpha_beta=_covariance(decode, 1 / tokens),
         three_parameter=_three(three),
-        residuals=tuple(zip(batch.tolist(), step_ms.tolist(), decode.residual.tolist(), strict=True)),
+        residuals=tuple(
+            zip(batch.tolist(), (step_ms / tokens).tolist(), (decode.residual / tokens).tolist(), strict=True)
+        ),
     )
 
 
 def _usable(runs: list[Measured]) -> tuple[list[Measured], list[str]]:
     """The runs whose steps are known, when those hold most of the tokens; else all, to be taken by the second."""
-    unclear = [run for run in runs if run.why_not]
-    clear = [run for run in runs if not run.why_not]
+    unclear = [run for run in runs if run.steps is None]
+    clear = [run for run in runs if run.steps is not None]
     if _tokens([run for run in unclear if run.why_not == SEVERAL]) > FEW * _tokens(runs):
-        return [replace(run, steps=None) for run in runs], [
+        return _by_windows(runs), [
             f"{SEVERAL} ({', '.join(run.label for run in unclear if run.why_not == SEVERAL)}): means of whole seconds are "
             "used for all runs, alpha and beta hold for the address as a whole and a part of the prompts' cost; beta of "
             "one engine is as many times that as there are engines: fit one engine at an address of its own"
         ]
     told = "left out" if _tokens(clear) > _tokens(unclear) else "means of whole seconds are used for all runs"
-    warnings = [f"{run.label}: {run.why_not}: {told}" for run in unclear]
-    return (clear if told == "left out" else runs), warnings + _per_token(unclear)
+    return (clear if told == "left out" else _by_windows(runs)), _told_once(unclear, told)
 
 
-def _per_token(runs: Sequence[Measured]) -> list[str]:
-    tokens = [run.arrivals.tokens_per_chunk for run in runs if run.arrivals.multiple > MULTIPLE]
-    if not tokens:
+def _by_windows(runs: Sequence[Measured]) -> list[Measured]:
+    return [replace(run, steps=None) for run in runs]
+
+
+def _told_once(unclear: Sequence[Measured], told: str) -> list[str]:
+    """Many runs with one trouble are told of together."""
+    if len(unclear) <= NAMED:
+        return [f"{run.label}: {run.why_not}: {told}" for run in unclear]
+    worst = max(unclear, key=lambda run: len(run.arrivals.at_ns))
+    return [f"{worst.label} and {len(unclear) - 1} others: {worst.why_not}: {told}"]
+
+
+def _tokens_per_step(runs: Sequence[Measured]) -> float:
+    """That a stream gets, 1 unless chunks carry several. Means of seconds are of tokens already."""
+    if any(run.steps is None for run in runs) or not any(run.arrivals.multiple > MULTIPLE for run in runs):
+        return 1.0
+    weight = [len(run.arrivals.at_ns) for run in runs]
+    return float(np.average([run.arrivals.tokens_per_chunk for run in runs], weights=weight))
+
+
+def _per_token(tokens: float, by_steps: bool) -> list[str]:
+    if tokens == 1.0 or not by_steps:
         return []
     return [
-        f"{np.mean(tokens):.2f} tokens come in a chunk: alpha and beta are those of a token and hold a part of the prompts' "
-        "cost, gamma is that of the first chunk"
+        f"a step gives a stream {tokens:.2f} tokens (speculative decoding?): alpha and beta are those of a token, a step "
+        "takes as many times that; gamma is that of the first chunk"
     ]
 
 
@@ -239,10 +265,10 @@ def _three(found: Fit | None) -> dict[str, Parameter]:
     return {name: _parameter(found, place) for place, name in enumerate(THREE)} if found else {}
 
 
-def _parameter(found: Fit | None, place: int) -> Parameter:
+def _parameter(found: Fit | None, place: int, scale: float = 1.0) -> Parameter:
     if found is None:
         return UNKNOWN
-    return Parameter(float(found.values[place]), float(found.low[place]), float(found.high[place]))
+    return Parameter(*(float(ends[place]) * scale for ends in (found.values, found.low, found.high)))
 
 
 def _point(run: Measured, parameters: dict[str, Parameter]) -> Point:
@@ -279,7 +305,7 @@ def _seen(run: Measured) -> tuple[float, float]:
     if not rows.any():
         return 0.0, 0.0
     return float(np.average(weight, weights=weight)), float(
-        np.average(run.steps.duration_ns[rows], weights=weight) / 1e6
+        np.average(run.steps.duration_ns[rows], weights=weight) / 1e6 / _tokens_per_step([run])
     )
 
 
@@ -297,7 +323,7 @@ def _predicted(run: Measured, parameters: dict[str, Parameter]) -> float | None:
     decodes, admitted = run.steps.decodes[rows], run.steps.admitted[rows] > 0
     extra = (parameters["step_gamma"].value or 0.0) * admitted
     extra = extra + (parameters["step_delta"].value or 0.0) * run.steps.prefill_tokens[rows]
-    return float(np.average(alpha + beta * decodes + extra, weights=decodes))
+    return float(np.average(alpha + beta * decodes + extra / _tokens_per_step([run]), weights=decodes))
 
 
 def _quality(decode: Fit, count: Floats, points: tuple[Point, ...]) -> Quality:
@@ -317,8 +343,8 @@ def _quality(decode: Fit, count: Floats, points: tuple[Point, ...]) -> Quality:
     )
 
 
-def _covariance(decode: Fit) -> tuple[tuple[float, float], tuple[float, float]]:
-    (a, b), (c, d) = decode.covariance.tolist()
+def _covariance(decode: Fit, scale: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    (a, b), (c, d) = (decode.covariance * scale**2).tolist()
     return (a, b), (c, d)
 
 

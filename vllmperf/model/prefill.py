@@ -83,9 +83,10 @@ def first_token_law(runs: Sequence[Arrivals], step: Fit | None, stamp_ms: float)
     """gamma and delta of requests that were alone, delta together with that of `step` (what prompts add to the steps of
     others) where both agree. stamp_ms: by how much stamps are late by chance.
 
-    A first token is late by the way there and back and by what both machines take to notice it, which no repetition
-    shows. The round trip of the headers, where those come ahead, has all of that once. It is taken off once, and the
-    interval reaches from none of it to twice. ValueError when the prompts are too much alike.
+    A first token is late by the way there and back, and its step is noticed late, which no repetition shows. The round
+    trip of the headers, where those come ahead, is the first; the chance in stamps is about the second, as a delay that
+    has no memory scatters by its mean. Both are taken off, and the interval reaches to none of it and to twice.
+    ValueError when the prompts are too much alike.
     """
     tokens, ttft, block = alone(runs)
     law = prompt_law(tokens, ttft, block)
@@ -98,7 +99,7 @@ def first_token_law(runs: Sequence[Arrivals], step: Fit | None, stamp_ms: float)
         elif not agree:
             warnings.append(_two_slopes(law, step))
     trip = round_trip_ms(runs)
-    late = stamp_ms if trip is None else max(trip, stamp_ms / 2)
+    late = stamp_ms + (stamp_ms if trip is None else trip)
     return FirstToken(_less(law, late), pooled, late, tuple(warnings))
 
 
@@ -121,8 +122,9 @@ def round_trip_ms(runs: Sequence[Arrivals]) -> float | None:
 
 def _less(law: Fit, late_ms: float) -> Fit:
     """gamma less `late_ms`, which may be nothing or twice that."""
-    off = np.array([late_ms, 0.0])
-    return replace(law, values=law.values - off, low=law.low - 2 * off, high=law.high)
+    values = law.values - np.array([late_ms, 0.0])
+    half = np.hypot((law.high - law.low) / 2, [late_ms, 0.0])
+    return replace(law, values=values, low=values - half, high=values + half)
 
 
 def _error(law: Fit, place: int) -> float:

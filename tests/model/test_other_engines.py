@@ -1,0 +1,125 @@
+"""Servers that are not one plain engine with one client: each is fitted right, or the result says what it is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy", reason="scipy (the extra `model`) is not installed")
+
+from tests.model.engine import Law, run
+from vllmperf.model.arrivals import Arrivals
+from vllmperf.model.crosscheck import strangers
+from vllmperf.model.law import fit_runs, measured
+from vllmperf.model.steps import steps
+
+LAW = Law(step_noise=0.05, stamp_noise=0.05)
+
+
+def of(streams: int, law: Law = LAW, seed: int = 0, prompt: int = 100) -> Arrivals:
+    return run(law, streams, 6 * streams + 20, prompt, (60, 120), seed=seed).arrivals
+
+
+def together(one: Arrivals, other: Arrivals) -> Arrivals:
+    """What a client sees of two engines behind one address."""
+    at = np.concatenate([one.at_ns, other.at_ns])
+    order = np.argsort(at, kind="stable")
+    return Arrivals(
+        at_ns=at[order],
+        stream=np.concatenate([one.stream, other.stream + len(one.sent_ns)])[order],
+        place=np.concatenate([one.place, other.place])[order],
+        shared=np.zeros(len(at), dtype=bool),
+        sent_ns=np.concatenate([one.sent_ns, other.sent_ns]),
+        first_ns=np.concatenate([one.first_ns, other.first_ns]),
+        prompt_tokens=np.concatenate([one.prompt_tokens, other.prompt_tokens]),
+        multiple=0.0,
+    )
+
+
+def two_engines(streams: int) -> Arrivals:
+    return together(of(streams // 2, seed=streams + 1), of(streams // 2, seed=streams + 2))
+
+
+@pytest.mark.parametrize("streams", [4, 8, 20, 40])
+def test_streams_of_two_engines_wander_against_one_another_and_those_of_one_do_not(streams):
+    assert steps(two_engines(streams)).wander > 0.06
+    assert steps(of(streams)).wander < 0.01
+    assert steps(of(streams, Law(stamp_noise=0.5))).wander < 0.01
+
+
+def test_a_fixed_order_of_streams_within_a_step_is_no_wandering():
+    usual = of(10)
+    late = usual.at_ns + np.where(usual.stream % 2, 1.5e6, 0.0)
+    order = np.argsort(late, kind="stable")
+    moved = replace(
+        usual,
+        at_ns=late[order],
+        stream=usual.stream[order],
+        place=usual.place[order],
+        shared=usual.shared[order],
+    )
+    assert steps(moved).wander < 0.02
+
+
+def test_two_engines_behind_one_address_are_named_and_taken_by_means_of_seconds():
+    runs = [measured("1", of(1, seed=1), concurrency=1)]
+    runs += [measured(str(c), two_engines(c), concurrency=c) for c in (4, 8, 20, 40)]
+    result = fit_runs(runs)
+    assert any("several engines share this address" in warning for warning in result.warnings)
+    assert {point.method for point in result.points} == {"windows"}
+    assert (
+        result.parameters["beta"].value < LAW.beta * 2
+    )  # of the address: one engine's, over two, and some prefill
+
+
+def test_a_prompt_that_has_a_step_of_its_own_lengthens_one_step_and_no_other():
+    usual = of(6)
+    # Of each step that admits, the first tokens come half a step before those of the streams that decode.
+    early = usual.at_ns - np.where((usual.place == 0) & (usual.at_ns > usual.at_ns[50]), 4e6, 0.0)
+    order = np.argsort(early, kind="stable")
+    first = usual.first_ns.astype(np.float64)
+    first[first > usual.at_ns[50]] -= 4e6
+    split = replace(
+        usual,
+        at_ns=early[order],
+        stream=usual.stream[order],
+        place=usual.place[order],
+        shared=usual.shared[order],
+        first_ns=first.astype(np.int64),
+    )
+    found = steps(split)
+    assert found.regular > 0.99
+    assert len(found) == len(steps(usual))
+    pure = found.duration_ns[found.pure] / 1e6
+    assert np.median(np.abs(pure - LAW.alpha - LAW.beta * found.decodes[found.pure])) < 0.15
+    assert np.max(pure) < LAW.alpha + 6 * LAW.beta + 1.0
+
+
+def test_several_tokens_in_each_step_give_a_law_a_token():
+    runs = [
+        measured(str(c), replace(of(c, seed=c), multiple=0.6, tokens_per_chunk=2.0), concurrency=c)
+        for c in (1, 8, 24)
+    ]
+    result = fit_runs(runs)
+    assert result.parameters["alpha"].value == pytest.approx(LAW.alpha / 2, rel=0.01)
+    assert result.parameters["beta"].value == pytest.approx(LAW.beta / 2, rel=0.05)
+    assert any("2.00 tokens" in warning for warning in result.warnings)
+    assert result.points[1].itl_ms == pytest.approx(result.points[1].predicted_itl_ms, rel=0.02)
+
+
+def test_prompts_of_another_client_are_noticed_by_steps_that_are_too_long():
+    alone = [steps(of(c, seed=c)) for c in (4, 16)]
+    assert strangers(alone, LAW.alpha, LAW.beta) is None
+    visited = []
+    for one in alone:
+        there = np.random.default_rng(1).random(len(one)) < 0.08
+        visited.append(replace(one, duration_ns=one.duration_ns + np.where(there, 3e6, 0.0)))
+    assert "another client" in strangers(visited, LAW.alpha, LAW.beta)
+
+
+def test_steps_that_are_only_seen_late_are_not_taken_for_another_client():
+    seen = []
+    for one in [steps(of(c, seed=c)) for c in (4, 16)]:
+        late = np.where(np.random.default_rng(1).random(len(one)) < 0.08, 3e6, 0.0)
+        seen.append(replace(one, duration_ns=one.duration_ns + late - np.append(0.0, late[:-1])))
+    assert strangers(seen, LAW.alpha, LAW.beta) is None
