@@ -479,6 +479,23 @@ def test_refusals_are_exit_code_2_and_name_what_is_wrong(tmp_path, capsys, more,
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("target", ["localhost:8000", "ftp://host"])
+def test_a_target_that_is_no_address_is_named_by_guidellms_flag(tmp_path, capsys, target):
+    assert vllmperf(words(target, ONCE, tmp_path / "a.json")) == 2
+    assert f"--target is '{target}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["nothing.json", "report.txt", "text.json"])
+def test_what_is_no_report_is_said_in_one_line(tmp_path, capsys, name):
+    (tmp_path / "report.txt").write_text("{}")
+    (tmp_path / "text.json").write_text("hello")
+    assert vllmperf(["guidellm", "benchmark", "from-file", str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert name in said
+    assert "--output-path" not in said
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("data", "word"),
     [("no/file.jsonl", "no/file.jsonl"), ("turns=2,prompt_tokens=4,output_tokens=4", "turns is not known")],

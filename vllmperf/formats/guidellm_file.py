@@ -46,14 +46,15 @@ def check_writable(path: Path) -> None:
 
 def load(given: str | Path) -> dict[str, Any]:
     """A report from JSON or YAML. UsageError when it is none."""
-    path, kind = place(given)
+    path = Path(given) / "benchmarks.json" if Path(given).is_dir() else Path(given)
+    kind = KINDS.get(path.suffix.lower())
     if kind not in ("json", "yaml"):
-        raise UsageError(f"{path}: a report is read from .json or .yaml, not from {path.suffix}")
+        raise UsageError(f"{path}: a report is read from a file that ends in .json or .yaml")
     try:
         text = path.read_text(encoding="utf-8")
         found = json.loads(text) if kind == "json" else _yaml_load(text)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from None
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if (
         not isinstance(found, dict)
         or not isinstance(found.get("benchmarks"), list)

@@ -104,7 +104,7 @@ def _read(flag: str, read: Callable[[str], Any], value: Any) -> Any:
 def _profile(text: str) -> Flags:
     given = pairs.read("profile", text)
     kind = pairs.kind_of("profile", given, RATE_TYPES)
-    if "rampup_duration" in given and float(given.pop("rampup_duration") or 0):
+    if str(given.pop("rampup_duration", 0)) not in ("0", "0.0", "None"):
         raise UsageError(f"guidellm: --profile: rampup_duration is not here: {AT_ONCE}")
     pairs.only("profile", given, PROFILE)
     found: Flags = {"rate_type": kind}
@@ -208,17 +208,16 @@ def _backend_arguments(given: Pairs) -> dict[str, Any]:
     most = given.get("max_tokens") or given.get("max_completion_tokens")
     if most is not None:
         found["max_output_tokens"] = pairs.plain(most)
-    return found | _extras(given.get("extras") or {})
+    return found | _extras(pairs.mapping("backend", given.get("extras"), "extras"))
 
 
-def _extras(given: Any) -> dict[str, Any]:
-    if not isinstance(given, Mapping):
-        raise UsageError(
-            'guidellm: --backend: extras is no object; write {"kind": "openai_http", "extras": {"body": …}}'
-        )
-    pairs.only("backend", dict(given), ("body", "headers"), " in extras")
+def _extras(given: Pairs) -> dict[str, Any]:
+    pairs.only("backend", given, ("body", "headers"), " in extras")
     names = {"body": "extra_body", "headers": "headers"}
-    return {names[name]: pairs.plain(value) for name, value in given.items()}
+    return {
+        names[name]: pairs.plain(pairs.mapping("backend", value, f"extras.{name}"))
+        for name, value in given.items()
+    }
 
 
 # ---- data ----
@@ -238,7 +237,7 @@ def _data(texts: Sequence[str]) -> Flags:
     pairs.only("data", given, (key, "load_kwargs"))
     if not given.get(key):
         raise UsageError(f"guidellm: --data: {key} is missing; write kind={kind},{key}=…")
-    arguments = pairs.plain(given.get("load_kwargs") or {})
+    arguments = pairs.plain(pairs.mapping("data", given.get("load_kwargs"), "load_kwargs"))
     return {"data": str(given[key]), **({"data_args": arguments} if arguments else {})}
 
 
@@ -257,7 +256,9 @@ def _columns(text: str) -> Flags:
         raise UsageError(
             "guidellm: --data-column-mapper: write kind=generative_column_mapper,column_mappings.text_column=…"
         )
-    return {"columns": dict(given.get("column_mappings", given) or {})}
+    return {
+        "columns": pairs.mapping("data_column_mapper", given.get("column_mappings", given), "column_mappings")
+    }
 
 
 def _tokenizer(text: str) -> Flags:
@@ -265,10 +266,8 @@ def _tokenizer(text: str) -> Flags:
     pairs.kind_of("tokenizer", given, ("huggingface_auto", "hf_auto"))
     pairs.only("tokenizer", given, ("model", "load_kwargs"))
     found: Flags = {"processor": str(given["model"])} if given.get("model") else {}
-    return {
-        **found,
-        **({"processor_args": pairs.plain(given["load_kwargs"])} if given.get("load_kwargs") else {}),
-    }
+    arguments = pairs.plain(pairs.mapping("tokenizer", given.get("load_kwargs"), "load_kwargs"))
+    return {**found, **({"processor_args": arguments} if arguments else {})}
 
 
 # ---- outputs ----

@@ -20,7 +20,7 @@ def read(flag: str, text: str) -> Pairs:
         return {"kind": text.strip()}
     found: Pairs = {}
     for key, value in _split(flag, text):
-        _set(found, key.split("."), value)
+        _set(flag, found, key.split("."), value)
     return found
 
 
@@ -48,10 +48,19 @@ def _split(flag: str, text: str) -> list[tuple[str, str]]:
     return found
 
 
-def _set(found: Pairs, path: list[str], value: Any) -> None:
+def _set(flag: str, found: Pairs, path: list[str], value: Any) -> None:
     for key in path[:-1]:
-        found = found.setdefault(key, {})
+        found = mapping(flag, found.setdefault(key, {}), key)
     found[path[-1]] = value
+
+
+def mapping(flag: str, value: Any, key: str) -> Pairs:
+    """The value of a key, which must be an object; {} for None. Raises UsageError by the flag's name and the key."""
+    if not isinstance(value, dict | None):
+        raise UsageError(
+            f"guidellm: {dashed(flag)}: {key} is no object; write {key}.NAME=VALUE, or all of it as JSON"
+        )
+    return {} if value is None else value
 
 
 def plain(value: Any) -> Any:

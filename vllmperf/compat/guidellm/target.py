@@ -118,6 +118,7 @@ def find(options: Options) -> Target:
         grace_period_s=0.0,
         request_id_prefix="guidellm-",
     )
+    extra_body = _extra_body(arguments, settings.preferred_route)
     model = _model(plan, options.model)
     return Target(
         plan=replace(plan, model=model),
@@ -126,13 +127,15 @@ def find(options: Options) -> Target:
         limit_key=settings.openai__max_output_key[settings.preferred_route],
         max_output_tokens=int(_number(arguments, "max_output_tokens", settings.openai__max_output_tokens)),
         timeout_s=timeout_s,
-        extra_body=_extra_body(arguments, settings.preferred_route),
+        extra_body=extra_body,
         remove_from_body=tuple(map(str, arguments.get("remove_from_body") or ())),
     )
 
 
 def _base_url(target: str) -> str:
-    """Without /v1 and without a slash at the end."""
+    """Without /v1 and without a slash at the end. Raises UsageError when it is no address."""
+    if not target.startswith(("http://", "https://")):
+        raise UsageError(f"guidellm: --target is {target!r}: give http://HOST:PORT or https://HOST")
     return target.rstrip("/").removesuffix("/v1").rstrip("/")
 
 
