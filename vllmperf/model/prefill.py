@@ -84,8 +84,9 @@ def first_token_law(runs: Sequence[Arrivals], step: Fit | None, stamp_ms: float)
     others) where both agree. stamp_ms: by how much stamps are late by chance.
 
     A first token is late by the way there and back, and its step is noticed late, which no repetition shows. The round
-    trip of the headers, where those come ahead, is the first; the chance in stamps is about the second, as a delay that
-    has no memory scatters by its mean. Both are taken off, and the interval reaches to none of it and to twice.
+    trip of the headers, where those come ahead, is the first; the chance in stamps tells of the second, since a delay
+    that has no memory scatters by its mean (half of it is in a robust mean). Both are taken off, and the interval
+    reaches as far to either side as both may be.
     ValueError when the prompts are too much alike.
     """
     tokens, ttft, block = alone(runs)
@@ -99,8 +100,9 @@ def first_token_law(runs: Sequence[Arrivals], step: Fit | None, stamp_ms: float)
         elif not agree:
             warnings.append(_two_slopes(law, step))
     trip = round_trip_ms(runs)
-    late = stamp_ms + (stamp_ms if trip is None else trip)
-    return FirstToken(_less(law, late), pooled, late, tuple(warnings))
+    way = stamp_ms if trip is None else trip
+    late = way + stamp_ms / 2
+    return FirstToken(_less(law, late, way + stamp_ms), pooled, late, tuple(warnings))
 
 
 def round_trip_ms(runs: Sequence[Arrivals]) -> float | None:
@@ -120,10 +122,10 @@ def round_trip_ms(runs: Sequence[Arrivals]) -> float | None:
     return trip if trip < AHEAD * float(np.median(np.concatenate(ttft))) else None
 
 
-def _less(law: Fit, late_ms: float) -> Fit:
-    """gamma less `late_ms`, which may be nothing or twice that."""
+def _less(law: Fit, late_ms: float, doubt_ms: float) -> Fit:
+    """gamma less `late_ms`, which is known to `doubt_ms`."""
     values = law.values - np.array([late_ms, 0.0])
-    half = np.hypot((law.high - law.low) / 2, [late_ms, 0.0])
+    half = np.hypot((law.high - law.low) / 2, [doubt_ms, 0.0])
     return replace(law, values=values, low=values - half, high=values + half)
 
 
@@ -176,18 +178,34 @@ def _curved(tokens: Floats, ttft_ms: Floats, block: NDArray[np.int64]) -> list[s
 
 
 def step_law(runs: Sequence[Steps], alpha: float, beta: float) -> Fit:
-    """What admissions add to a step: step_gamma + step_delta*tokens. ValueError when that cannot be told."""
-    tokens, excess, block = [], [], []
-    for number, run in enumerate(runs):
-        rows = np.flatnonzero(_whole_prompts(run))
-        tokens.append(run.prefill_tokens[rows].astype(np.float64))
-        excess.append(run.duration_ns[rows] / NS_PER_MS - alpha - beta * run.decodes[rows])
-        block.append(_blocks(number, len(rows)))
-    joined = np.concatenate(tokens) if tokens else np.zeros(0)
-    return prompt_law(
-        joined,
-        np.concatenate(excess) if excess else joined,
-        np.concatenate(block).astype(np.int64) if block else np.zeros(0, dtype=np.int64),
+    """What admissions add to a step: step_gamma + step_delta*tokens. ValueError when that cannot be told.
+
+    The longer a step the more it scatters, so that one which holds the prompts of all streams at once tells little for
+    its weight: a first fit says how long steps should be, a second weighs them by that.
+    """
+    parts = [_prompt_steps(run, number, alpha, beta) for number, run in enumerate(runs)]
+    if not parts:
+        raise ValueError("no steps")
+    tokens, excess, usual, block = (np.concatenate(column) for column in zip(*parts, strict=True))
+    number = block.astype(np.int64)
+    first = prompt_law(tokens, excess, number)
+    expected = usual + np.maximum(first.values[0] + first.values[1] * tokens, 0.0)
+    scale = expected / np.median(expected)
+    x = np.stack([np.ones(len(tokens)), tokens], axis=1) / scale[:, None]
+    return fit(x, excess / scale, np.ones(len(tokens)), number, run=number // BLOCKS_PER_RUN)
+
+
+def _prompt_steps(
+    run: Steps, number: int, alpha: float, beta: float
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Prompt tokens, what the step took beyond its decodes, what those take (ms), block."""
+    rows = np.flatnonzero(_whole_prompts(run))
+    usual = alpha + beta * run.decodes[rows]
+    return (
+        run.prefill_tokens[rows].astype(np.float64),
+        np.asarray(run.duration_ns[rows] / NS_PER_MS - usual),
+        np.asarray(usual),
+        _blocks(number, len(rows)).astype(np.float64),
     )
 
 
