@@ -88,6 +88,12 @@ def test_what_a_backend_holds_reaches_requests_and_headers():
     assert dotted.is_probed
 
 
+def test_the_kind_may_be_left_out_of_the_backend_and_stand_last_in_the_data():
+    assert options(backend="target=http://h:2").target == "http://h:2"
+    found = options(data="prompt_tokens=4,output_tokens=5,kind=synthetic_text")
+    assert json.loads(found.data) == {"prompt_tokens": "4", "output_tokens": "5"}
+
+
 def test_an_api_key_of_digits_stays_a_text():
     assert options(backend=BACKEND + ",api_key=0123").backend_args == {"api_key": "0123"}
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from vllmperf.compat.guidellm.values import dashed
+from vllmperf.compat.guidellm.values import Flag, as_text, dashed
 from vllmperf.errors import UsageError
 
 Pairs = dict[str, Any]
@@ -61,6 +61,11 @@ def mapping(flag: str, value: Any, key: str) -> Pairs:
             f"guidellm: {dashed(flag)}: {key} is no object; write {key}.NAME=VALUE, or all of it as JSON"
         )
     return {} if value is None else value
+
+
+def value(flag: str, reader: Callable[[str], Any], given: Any) -> Any:
+    """A value as its reader gives it. Raises UsageError by the flag's name."""
+    return Flag(flag, reader, "").value(as_text(given))
 
 
 def plain(value: Any) -> Any:
