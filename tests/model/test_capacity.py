@@ -11,12 +11,14 @@ pytest.importorskip("scipy", reason="scipy (the extra `model`) is not installed"
 from vllmperf.errors import CheckError, UsageError
 from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
-from vllmperf.model.goodput_test import Limits
+from vllmperf.model.capacity import Step
+from vllmperf.model.estimate import estimate
+from vllmperf.model.goodput_test import Limits, judged
 from vllmperf.model.law import measured
 from vllmperf.model.rehearsal import cut, rehearse
 from vllmperf.model.rehearsed_search import RehearsedSearch, poisson_s
 from vllmperf.model.search import Search
-from vllmperf.model.server_law import seen_slots
+from vllmperf.model.server_law import seen_slots, server_law
 from vllmperf.model.simulate import Replica
 from vllmperf.model.steps import steps
 from vllmperf.plan import Plan
@@ -152,6 +154,44 @@ def test_slots_are_not_seen_where_nobody_waits():
     times = poisson_s(5, 60, 3)
     made = rehearse(SERVER, {}, np.full(len(times), 64), np.full(len(times), 64), arrival_s=times)
     assert seen_slots([steps(arrivals(made))]) is None
+
+
+def test_an_overloaded_run_that_ended_by_itself_does_not_make_the_law_look_slow(tmp_path, truth):
+    """What completed in it was served beside what did not: replayed alone it would be faster than it was."""
+
+    def made(rate, seconds, seed):
+        times = poisson_s(rate, seconds, seed)
+        lengths = np.random.default_rng(seed).integers(51, 78, (2, len(times)))
+        whole = rehearse(SERVER, {"request_rate": rate}, *lengths, arrival_s=times, stamp_ms=0.05)
+        return cut(whole, 1.15e9 * seconds)
+
+    runs = [made(0.9 * truth, 30, 1), made(3 * truth, 10, 2)]
+    steps = [
+        Step(run.plan["request_rate"], judged(run.requests, LIMITS), above, 10.0, False, tmp_path)
+        for run, above in zip(runs, (False, True), strict=True)
+    ]
+    alone = rehearse(SERVER, {}, np.full(20, 64), np.full(20, 64), concurrency=1)
+    law, _ = server_law([measured("x", arrivals(run)) for run in runs], alone.requests, 16)
+    found = estimate(steps, runs, LIMITS, law, "")
+    assert found.method == "law"
+    assert found.slowness == pytest.approx(1, abs=0.005)
+    assert found.rate == pytest.approx(truth, rel=0.03)
+
+
+def test_a_law_that_the_server_failed_far_below_is_not_believed(tmp_path, truth):
+    times = poisson_s(0.5 * truth, 60, 1)
+    lengths = np.random.default_rng(1).integers(51, 78, (2, len(times)))
+    run = rehearse(SERVER, {}, *lengths, arrival_s=times)
+    failed = replace(run, requests=run.requests.copy())
+    failed.requests["outcome"][::5] = 1
+    law, _ = server_law([measured("x", arrivals(run))], run.requests, 16)
+    steps = [
+        Step(0.5 * truth, judged(one.requests, LIMITS), above, 60.0, False, tmp_path)
+        for one, above in ((run, False), (failed, True))
+    ]
+    found = estimate(steps, [run, failed], LIMITS, law, "")
+    assert found.method == "windows"
+    assert "already failed" in found.warnings[0]
 
 
 def test_a_run_that_is_cut_has_no_token_after_its_end():

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vllmperf import _engine
 from vllmperf.model.calibrate import NEAR, calibrate, interval, law_capacity
 from vllmperf.model.capacity import Step
-from vllmperf.model.goodput_test import Limits, good
+from vllmperf.model.goodput_test import COMPLETED, Limits, good
 from vllmperf.model.server_law import ServerLaw
 from vllmperf.model.windows_curve import curve_capacity
 from vllmperf.record.reader import Recording
@@ -26,6 +26,9 @@ from vllmperf.record.reader import Recording
 NONE = _engine.NONE
 ALIKE = 0.1
 """A law whose times must be changed by more than this share to fit the server is not believed."""
+
+
+SERVED = 0.98
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,9 @@ def estimate(
 def _by_law(
     steps: Sequence[Step], recordings: Sequence[Recording], limits: Limits, law: ServerLaw
 ) -> tuple[Found | None, str]:
-    whole = [one for one, step in zip(recordings, steps, strict=True) if not step.cut_short]
+    whole = [one for one, step in zip(recordings, steps, strict=True) if not step.cut_short and served(one)]
     if not whole:
-        return None, "all steps were cut short"
+        return None, "no step was served to its end"
     try:
         slow = calibrate([one.requests for one in whole], law.replica)
     except ValueError as error:
@@ -78,6 +81,9 @@ def _by_law(
         return None, f"the server takes {slow.slowness:.2f} times as long as it says"
     rate, chance = law_capacity(law.replica, lengths(whole), limits)
     rate /= slow.slowness
+    against = [step.rate_per_s for step in steps if step.answer.verdict == "fail" and step.rate_per_s < rate]
+    if against and min(against) < (1 - ALIKE) * rate:
+        return None, f"the server already failed at {min(against):.4g}/s, and by it would carry {rate:.4g}/s"
     low, high = interval(rate, slow, chance)
     told = () if law.slots or _same_with_fewer(law, lengths(whole), limits) else (_no_limit(law),)
     return Found(rate, low, high, "law", told, slow.slowness), ""
@@ -101,8 +107,18 @@ def _no_limit(law: ServerLaw) -> str:
     )
 
 
+def served(recording: Recording) -> bool:
+    """Whether nearly all requests of a run completed. Those that did not have taken the server's time, too, and are the
+    longest ones: neither the lengths nor the load of such a run can be told from what completed."""
+    return bool(np.mean(recording.requests["outcome"] == COMPLETED) >= SERVED)
+
+
 def lengths(recordings: Sequence[Recording]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Of prompts and outputs of all requests that completed."""
     requests = np.concatenate([one.requests for one in recordings])
-    done = requests[(requests["prompt_tokens"] != NONE) & (requests["output_tokens"] > 0)]
+    done = requests[
+        (requests["outcome"] == COMPLETED)
+        & (requests["prompt_tokens"] != NONE)
+        & (requests["output_tokens"] > 0)
+    ]
     return done["prompt_tokens"].astype(np.int64), done["output_tokens"].astype(np.int64)

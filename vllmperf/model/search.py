@@ -26,7 +26,7 @@ from vllmperf.errors import CheckError, UsageError
 from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
 from vllmperf.model.capacity import Capacity, Step
-from vllmperf.model.estimate import Found, estimate, lengths
+from vllmperf.model.estimate import Found, estimate, lengths, served
 from vllmperf.model.goodput_test import COMPLETED, Answer, Limits, good, judged
 from vllmperf.model.law import Measured, measured
 from vllmperf.model.looks import Looks, decided
@@ -267,9 +267,9 @@ class Search:
         return server_law(self.runs, self.alone.requests, self.max_num_seqs)
 
     def _whole(self) -> list[Recording]:
-        """Runs that were not cut short; when all were, all."""
+        """Runs that were served to their end; when none was, all."""
         pairs = zip(self.recordings, self.steps, strict=True)
-        return [one for one, step in pairs if not step.cut_short] or self.recordings
+        return [one for one, step in pairs if not step.cut_short and served(one)] or self.recordings
 
     # ---- the answer ----
 
