@@ -56,6 +56,18 @@ def test_config_shows_what_the_file_says(tmp_path, monkeypatch, capsys):
         assert 'GUIDELLM__DEFAULT_SWEEP_NUMBER="4"' in capsys.readouterr().out
 
 
+def test_what_config_prints_may_be_kept_as_the_file(tmp_path):
+    given = {
+        "GUIDELLM__MAX_CONCURRENCY": "9",
+        "GUIDELLM__OPENAI__VERIFY": "false",
+        "GUIDELLM__OPENAI__PROJECT": "a b",
+    }
+    found = settings(given)
+    (tmp_path / ".env").write_text("\n".join(found.lines()))
+    assert "GUIDELLM__OPENAI__API_KEY=" in found.lines()
+    assert settings(variables({}, tmp_path)) == found
+
+
 def test_nested_variables_mean_the_same_as_objects():
     found = settings(
         {"GUIDELLM__OPENAI": '{"organization": "o", "headers": {"x-a": "b"}, "max_output_tokens": 5}'}

@@ -62,8 +62,7 @@ def main(words: Sequence[str], prog: str = "guidellm") -> int:
         return 0
     if first in ("config", "env"):
         print("Settings: ")
-        found = settings(variables(os.environ, Path.cwd())).variables
-        print("\n".join(f'{name}="{value}"' for name, value in found.items()))
+        print("\n".join(settings(variables(os.environ, Path.cwd())).lines()))
         return 0
     if first in ("benchmark", "run"):
         return _benchmark(rest)

@@ -48,6 +48,10 @@ class Settings:
         shown = {name: "***" if name in hidden and value else value for name, value in vars(self).items()}
         return {PREFIX + name.upper(): "" if value in (None, {}) else value for name, value in shown.items()}
 
+    def lines(self) -> list[str]:
+        """The variables as lines of a file .env."""
+        return [f"{name}={_written(value)}" for name, value in self.variables.items()]
+
 
 def settings(environment: Mapping[str, str], usual: Mapping[str, Any] | None = None) -> Settings:
     """Read them; names may be in any letters. UsageError for a value that is none of its kind.
@@ -66,6 +70,12 @@ def settings(environment: Mapping[str, str], usual: Mapping[str, Any] | None = N
     if own := _headers_by_name(environment):
         found["openai__headers"] = {**found.get("openai__headers", {}), **own}
     return Settings(**found)
+
+
+def _written(value: Any) -> str:
+    if value == "":
+        return ""
+    return json.dumps(value) if isinstance(value, dict) else f'"{value}"'
 
 
 def variables(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
