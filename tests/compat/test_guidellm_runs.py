@@ -377,6 +377,16 @@ def test_chat_and_headers_and_more_of_the_body(tmp_path, recorder, monkeypatch):
     assert '"chat_completions"' in text
 
 
+def test_the_field_of_the_longest_answer_is_the_environments(tmp_path, recorder, monkeypatch):
+    url, asked, _ = recorder
+    monkeypatch.setenv("GUIDELLM__OPENAI__MAX_OUTPUT_KEY", '{"text_completions": "most"}')
+    assert vllmperf(words(url, ONCE, tmp_path / "a.json")) == 0
+    assert [body["most"] for _, _, body in asked[1:]] == [1, 6]
+    assert all("max_tokens" not in body for _, _, body in asked[1:])
+    ids = [headers["x-request-id"] for _, headers, _ in asked[1:]]
+    assert len(set(ids)) == 2
+
+
 def test_a_backend_that_is_not_to_be_validated_gets_no_question_of_one_token(tmp_path, recorder):
     url, asked, _ = recorder
     backend = f"kind=openai_http,target={url},validate_backend=false,extras.body.temperature=0.5"

@@ -221,7 +221,7 @@ class Benchmark:
             options, tokenizer
         )  # what is wrong with the data is said before the server is asked
         self._say("Creating backend...")
-        target = find(options)
+        target = find(options).named(f"guidellm-{self._run_id[:8]}-")
         if options.is_probed:
             _probe(target)
         self._say(f"Backend openai_http connected to {target.plan.base_url} for model {target.model}.")
