@@ -95,6 +95,34 @@ def test_a_prompt_that_has_a_step_of_its_own_lengthens_one_step_and_no_other():
     assert np.max(pure) < LAW.alpha + 6 * LAW.beta + 1.0
 
 
+def test_a_short_step_of_prompts_alone_is_not_taken_for_a_part_of_the_step_before():
+    usual = of(6)
+    # First tokens, and all that comes after each, 1.5 ms after the step that they came with.
+    late = 1.5e6 * np.searchsorted(np.sort(usual.first_ns), usual.at_ns, side="right")
+    own = np.where(
+        usual.place == 0, late, 1.5e6 * np.searchsorted(np.sort(usual.first_ns), usual.at_ns - 2e6)
+    )
+    at = usual.at_ns + own
+    order = np.argsort(at, kind="stable")
+    first = usual.first_ns + 1.5e6 * (1 + np.argsort(np.argsort(usual.first_ns)))
+    moved = replace(
+        usual,
+        at_ns=at[order],
+        stream=usual.stream[order],
+        place=usual.place[order],
+        shared=usual.shared[order],
+        first_ns=first.astype(np.int64),
+        sent_ns=(usual.sent_ns + 1.5e6 * np.searchsorted(np.sort(usual.first_ns), usual.sent_ns)).astype(
+            np.int64
+        ),
+    )
+    found = steps(moved)
+    off = found.duration_ns[found.pure] / 1e6 - LAW.alpha - LAW.beta * found.decodes[found.pure]
+    assert np.mean(np.abs(off) > 1.0) < 0.01
+    assert found.apart
+    assert not steps(usual).apart
+
+
 def test_several_tokens_in_each_step_give_a_law_a_token():
     runs = [
         measured(str(c), replace(of(c, seed=c), multiple=0.6, tokens_per_chunk=2.0), concurrency=c)
@@ -123,3 +151,37 @@ def test_steps_that_are_only_seen_late_are_not_taken_for_another_client():
         late = np.where(np.random.default_rng(1).random(len(one)) < 0.08, 3e6, 0.0)
         seen.append(replace(one, duration_ns=one.duration_ns + late - np.append(0.0, late[:-1])))
     assert strangers(seen, LAW.alpha, LAW.beta) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "method"),
+    [
+        ({"engines": 2}, "several engines share this address", "windows"),
+        ({"others": 4, "metrics": True}, "other clients", "steps"),
+        ({"most_guessed": 3}, "speculative", "steps"),
+    ],
+)
+def test_a_live_server_that_is_not_one_plain_engine_is_said_to_be_so(tmp_path, kind, said, method):
+    from tests.model.other_server import Kind, other_server
+    from vllmperf.model.arrivals import arrivals
+    from vllmperf.model.campaign import carry_out, run_seconds, shapes_of, spots
+    from vllmperf.record.reader import read
+
+    if "metrics" in kind:
+        pytest.importorskip("prometheus_client", reason="prometheus-client is not installed")
+    with other_server(Kind(**kind)) as url:
+        planned = spots(8, shapes_of("128/48"))
+        done = carry_out({"url": url, "model": None}, planned, run_seconds(planned, 18), tmp_path)
+    runs = [
+        measured(
+            one.spot.label,
+            arrivals(read(one.path)),
+            one.spot.held_out,
+            one.spot.concurrency,
+            one.server_running,
+        )
+        for one in done
+    ]
+    result = fit_runs(runs)
+    assert any(said in warning for warning in result.warnings), result.warnings
+    assert {point.method for point in result.points} == {method}

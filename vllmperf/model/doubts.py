@@ -30,13 +30,14 @@ def doubts(decode: Fit, batch: Floats, step_ms: Floats, count: Floats) -> list[s
             f"alpha and beta are hardly told apart (condition number {decode.condition:.0f}): "
             "add a run at a concurrency far from the others"
         )
-    found += _bent(decode, batch)
+    found += bent(decode, batch)
     if decode.values[1] <= 0:
         found.append("beta is not above 0: a larger batch did not make steps longer in these runs")
     return found + _outliers(decode, batch, step_ms, count) + _lever(decode, batch)
 
 
-def _bent(decode: Fit, batch: Floats) -> list[str]:
+def bent(decode: Fit, batch: Floats) -> list[str]:
+    """A sentence when the law is no straight line, else nothing."""
     worst, off = _bend(decode, batch)
     if decode.lack_of_fit_p is None or decode.lack_of_fit_p >= BENT_P or abs(off) <= BENT_SIZE:
         return []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vllmperf.errors import UsageError
 from vllmperf.model.arrivals import Arrivals
 from vllmperf.model.crosscheck import InFlight, contradiction, in_flight, strangers
-from vllmperf.model.doubts import doubts, held_up
+from vllmperf.model.doubts import bent, doubts, held_up
 from vllmperf.model.parameters import THREE, UNKNOWN, FitResult, Parameter, Point, Quality
 from vllmperf.model.prefill import FirstToken, first_token_law, stamp_lateness_ms, step_law
 from vllmperf.model.regression import Fit, Floats, fit
@@ -103,7 +103,9 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
     alpha, beta = (float(value) for value in decode.values)
     known = [r.steps for r in used if r.steps]
     step, _ = _try(lambda: step_law(known, alpha, beta))
-    prompt, prompt_warning = _first_token(used, step, stamp_lateness_ms(known))
+    prompt, prompt_warning = _first_token(
+        used, None if bent(decode, batch) else step, stamp_lateness_ms(known)
+    )
     if prompt is not None:
         warnings += prompt.warnings
     else:
@@ -117,6 +119,11 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
     warnings += held_up(known, _most_wanted(used))
     told = [told for run in runs if (told := contradiction(run.label, run.in_flight, run.server_running))]
     warnings += told[:NAMED] + ([f"and so in {len(told) - NAMED} more runs"] if len(told) > NAMED else [])
+    if any(run.apart for run in known):
+        warnings.append(
+            "prompts are computed in steps of their own, in which nobody decodes: gamma holds no alpha, and a step that "
+            "prompts come before takes longer by step_gamma for each such step"
+        )
     stranger = strangers(known, alpha, beta)
     warnings += [stranger] if stranger else []
     warnings += _unsettled(used) + _stalled(used)
@@ -156,7 +163,11 @@ def _usable(runs: list[Measured]) -> tuple[list[Measured], list[str]]:
             "used for all runs, alpha and beta hold for the address as a whole and a part of the prompts' cost; beta of "
             "one engine is as many times that as there are engines: fit one engine at an address of its own"
         ]
-    told = "left out" if _tokens(clear) > _tokens(unclear) else "means of whole seconds are used for all runs"
+    windows = (
+        "means of whole seconds are used for all runs, so that alpha and beta, which are a token's, hold a part of the "
+        "prompts' cost"
+    )
+    told = "left out" if _tokens(clear) > _tokens(unclear) else windows
     return (clear if told == "left out" else _by_windows(runs)), _told_once(unclear, told)
 
 

@@ -214,6 +214,8 @@ def _whole_prompts(run: Steps) -> NDArray[np.bool_]:
     before them waits longer, and nobody had waited through all of the step before."""
     held = run.pending - run.admitted - run.arrived > 0
     whole: NDArray[np.bool_] = (run.admitted > 0) & (run.decodes > 0) & np.isfinite(run.duration_ns)
+    if run.apart:  # how many steps of their own several prompts took is not known
+        whole &= run.admitted == 1
     return np.asarray(whole & ~run.blurred & ~held & ~np.append(False, held[:-1]))
 
 

@@ -7,7 +7,7 @@ stream would appear twice in a bunch (cut it) or would have skipped one (it was 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ CUT = 0.3
 """Arrivals that lie further apart than this share of the median gap of a stream belong to two steps."""
 ROUNDS = 6
 """Mending ends when nothing changes, or after so many rounds."""
+BEHIND, MOSTLY, LEAST_BEHIND = 0.1, 0.5, 5
+"""First tokens that mostly come this share of a step behind those of the streams that decode are not of their step."""
 LEAST_TOKENS = 50
 """Fewer do not show how streams shift against one another."""
 
@@ -36,6 +38,7 @@ class Steps:
     regular: share of all tokens that came exactly one step after the token before them. Where it is far from 1 the
     steps cannot be told apart. wander: by how much streams slowly shift against one another within the bunches, as a
     share of a step. Those of one engine do not; with several engines bunches may look regular that are none.
+    apart: prompts were computed in steps of their own, in which nobody decoded; each of those is part of the step after.
     """
 
     end_ns: NDArray[np.float64]
@@ -50,6 +53,7 @@ class Steps:
     spread_ns: NDArray[np.float64]
     regular: float
     wander: float = 0.0
+    apart: bool = False
 
     def __len__(self) -> int:
         return len(self.end_ns)
@@ -64,12 +68,14 @@ class Steps:
 def steps(arrivals: Arrivals) -> Steps:
     """The steps behind the arrivals. Empty when there are none."""
     before = _place_of_token_before(arrivals)
-    number = _with_prompts_between(_bunches(arrivals, before), before)
+    bunches = _prompts_cut_off(arrivals, _bunches(arrivals, before))
+    number = _with_prompts_between(bunches, before)
     follows = before >= 0
     distance = number[follows] - number[before[follows]]
     # A first token may share its step with the second: that of a prompt which had a step of its own.
     regular = float(np.mean((distance == 1) | (distance == 0))) if follows.any() else 0.0
-    return _described(arrivals, number, regular)
+    apart = len(number) > 0 and int(bunches[-1] - number[-1]) >= LEAST_BEHIND
+    return replace(_described(arrivals, number, regular), apart=apart)
 
 
 def _place_of_token_before(arrivals: Arrivals) -> NDArray[np.int64]:
@@ -104,6 +110,28 @@ def _bunches(arrivals: Arrivals, before: NDArray[np.int64]) -> NDArray[np.int64]
         border[surplus] = False
     numbers: NDArray[np.int64] = np.cumsum(border).astype(np.int64)
     return numbers
+
+
+def _prompts_cut_off(arrivals: Arrivals, number: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Bunches without the first tokens that come behind them, where most do: an engine that computes prompts in steps of
+    their own, which are short."""
+    if len(number) == 0:
+        return number
+    count = int(number[-1]) + 1
+    decodes = arrivals.place > 0
+    last = np.full(count, -1, dtype=np.int64)
+    np.maximum.at(last, number[decodes], np.flatnonzero(decodes))
+    mixed = (last >= 0) & (np.bincount(number[~decodes], minlength=count) > 0)
+    ends = np.searchsorted(number, np.arange(count), side="right")
+    tail = last[mixed & (last + 1 < ends)] + 1
+    starts = np.searchsorted(number, np.arange(count))
+    usual = float(np.median(np.diff(arrivals.at_ns[starts]))) if count > 1 else np.inf
+    behind = tail[arrivals.at_ns[tail] - arrivals.at_ns[tail - 1] > BEHIND * usual]
+    if len(behind) < max(LEAST_BEHIND, MOSTLY * mixed.sum()):
+        return number
+    cut = np.zeros(len(number), dtype=np.int64)
+    cut[behind] = 1
+    return np.asarray(number + np.cumsum(cut))
 
 
 def _with_prompts_between(number: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np.int64]:
