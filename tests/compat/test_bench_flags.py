@@ -119,6 +119,7 @@ def test_the_first_line_says_all_values_back_in_the_originals_order_and_hides_he
         (["--self-timed"], "timed_trace"),
         (["--endpoint", "/v1/chat/completions", "--backend", "openai-chat", "--goodput", "itl:5"], "goodput"),
         (["--backend", "openai-chat"], "must end in chat/completions"),
+        (["--dataset-name", "random-rerank", "--random-range-ratio", "1.0"], "random-range-ratio"),
     ],
 )
 def test_what_does_not_go_together_is_said_in_one_line(words, what, model, capsys):

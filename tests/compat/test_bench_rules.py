@@ -120,11 +120,36 @@ def test_tgi_counts_every_event_and_takes_the_text_of_the_last():
     assert (answer.text, len(answer.itl_s), answer.output_tokens) == ("ab", 1, 9)
 
 
+def test_a_tgi_stream_whose_last_event_has_no_text_field_has_failed():
+    cut = '{"token": {"text": "a"}, "generated_text": null}\n{"token": {"text": "b"}}\n'
+    for text, flags in ((cut, (0, 0)), ("", ())):
+        answer = read("vllm-0.6", "tgi", reply(*flags, text=text))
+        assert (answer.success, "generated_text" in answer.error) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new"),
+    [
+        ('{"text": ["ab"]}', (True, "ab"), (True, "ab")),
+        ('{"choices": [{"text": "ab"}]}', (False, ""), (True, "ab")),
+        ('{"detail": "no"}', (False, ""), (True, "")),
+    ],
+)
+def test_deepspeed_may_answer_in_openais_form_since_0_8_which_takes_any_object_for_a_success(text, old, new):
+    found = [read(profile, "deepspeed-mii", reply(text=text)) for profile in ("vllm-0.6", "vllm-0.8")]
+    assert [(answer.success, answer.text) for answer in found] == [old, new]
+
+
 def test_pooling_reads_usage_and_a_batch_has_several_inputs():
     given = reply(text='{"usage": {"prompt_tokens": 11}}')
     answer = read("vllm-2026", "openai-embeddings", given, Sample(["a", "b"], 4, 0))
     assert (answer.success, answer.prompt_len, answer.sequences) == (True, 11, 2)
     assert read("vllm-2026", "vllm-rerank", given, Sample(["q", "a", "b"], 4, 0)).sequences == 2
+    assert read("vllm-2026", "openai-embeddings-chat", given, Sample(["a", "b"], 4, 0)).sequences == 1
+
+
+def test_a_pooling_answer_that_is_no_json_has_failed():
+    assert not read("vllm-2026", "openai-embeddings", reply(text="<html>")).success
 
 
 # ---- formulas ----

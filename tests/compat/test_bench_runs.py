@@ -1,5 +1,6 @@
 """The drop-in from its command line to its files, on the simulated server."""
 
+import argparse
 import json
 import os
 import re
@@ -7,12 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from vllmperf.compat.benchmark_serving import arrivals, command, flags, plots
+from vllmperf.compat.benchmark_serving.answers import Answer
+from vllmperf.compat.benchmark_serving.metrics import calculate
+from vllmperf.compat.benchmark_serving.profiles import PROFILES
+from vllmperf.compat.benchmark_serving.results import Outcome, result
 from vllmperf.formats.vllm_table import metric_section, row
 from vllmperf.formats.vllm_timeline import Bar, page
+from vllmperf.load.datasets.sample import Sample
 from vllmperf.report.run import Run
 from vllmperf.sim import Server
 
@@ -135,6 +143,52 @@ def test_2026_with_ramp_up_adapters_probes_and_warm_ups(model, target, tmp_path)
     assert found["probe_completed"] >= 1
     assert "mean_client_queue_time_ms" in found
     assert (found["num_prompts"], found["completed"], found["label"]) == (20, 20, "ramp")
+
+
+def test_burstiness_counts_in_a_ramp_up_and_is_idle_without_a_rate(model, target, tmp_path):
+    words = f"""--profile vllm-2026 --tokenizer {model} --base-url {target.url} --dataset-name random
+        --random-input-len 12 --random-output-len 2 --num-prompts 4 --burstiness 0.5"""
+    done = call(tmp_path, *words.split())
+    assert done.returncode == 0, done.stdout
+    assert "Successful requests:                     4 " in done.stdout
+    ramp = "--ramp-up-strategy linear --ramp-up-start-rps 50 --ramp-up-end-rps 60"
+    assert call(tmp_path, *words.split(), *ramp.split()).returncode == 0
+
+
+def test_embeddings_have_rate_changes_and_probes_but_no_timeline(tmp_path):
+    profile = PROFILES["vllm-2026"]
+    args = flags.parse(profile, ["--save-result", "--save-detailed", "--plot-timeline"])
+    answers = [Answer(3, success=True, ttft_s=0.1, latency_s=0.1)]
+    outcome = Outcome(
+        metrics=calculate(answers, 1.0, None, [99.0], {}),
+        answers=answers,
+        sections=["e2el"],
+        is_pooling=True,
+        probes={"probe_completed": 2},
+        rate_changes=[{"rps": 5, "timestamp": "t"}],
+    )
+    found = list(result(profile, args, outcome, "date"))
+    behind = found.index("errors") + 1
+    assert found[behind : behind + 2] == ["probe_completed", "rps_change_events"]
+    plots.save(args, outcome, tmp_path / "r.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_servers_own_times_are_left_out_without_details():
+    profile = PROFILES["vllm-2026"]
+    answers = [Answer(3, success=True, ttft_s=0.1, latency_s=0.1, output_tokens=1, server_ttft_ms=4.0)]
+    outcome = Outcome(calculate(answers, 1.0, None, [99.0], {}), answers, ["ttft"])
+    names = {"server_queue_times", "server_ttfts"}
+    for words, kept in (([], set()), (["--save-detailed"], names)):
+        found = result(profile, flags.parse(profile, ["--save-result", *words]), outcome, "date")
+        assert names & set(found) == kept
+
+
+def test_a_trace_with_its_own_times_passes_no_rate_but_the_first():
+    args = argparse.Namespace(ramp_up_strategy="linear", ramp_up_start_rps=5)
+    planned = arrivals.of_trace([Sample("p", 1, 1, time_s=0.5)])
+    (only,) = command.rate_changes(args, planned, datetime(2026, 1, 1))
+    assert only == {"rps": 5, "timestamp": "2026-01-01T00:00:00"}
 
 
 def test_failures_have_reasons_and_a_count_in_2026(model, tmp_path):

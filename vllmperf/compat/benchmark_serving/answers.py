@@ -22,6 +22,7 @@ from vllmperf.compat.benchmark_serving.profiles import Profile
 from vllmperf.load.datasets.sample import Sample
 
 NO_DONE = "The stream ended without [DONE]."
+NO_TEXT = "Unexpected response format: neither 'choices' nor 'text' found"
 NO_CHUNK = "Never received a valid chunk to calculate TTFT.This response will be marked as failed!"
 FLAG = {name: 1 << bit for bit, name in enumerate(_engine.EVENT_FLAGS)}
 SAYS_SOMETHING = FLAG["text"] | FLAG["reasoning"] | FLAG["tool_calls"]
@@ -66,8 +67,13 @@ def answers(
 
 
 def _sequences(backend: Backend, sample: Sample) -> int:
-    """Inputs of one request."""
-    if not isinstance(sample.prompt, list) or not sample.prompt or isinstance(sample.prompt[0], int | dict):
+    """Inputs of one request. A chat's messages are one, however many texts are in them."""
+    if (
+        backend.is_one_input
+        or not isinstance(sample.prompt, list)
+        or not sample.prompt
+        or isinstance(sample.prompt[0], int | dict)
+    ):
         return 1
     return len(sample.prompt) - ("rerank" in backend.suffix)
 
@@ -86,7 +92,7 @@ def _read(
     if backend.is_openai:
         _read_openai(answer, profile, reply, is_chat=backend.answer == "chat")
     else:
-        READERS[backend.answer](answer, reply)
+        READERS[backend.answer](answer, reply, profile)
     if backend.answer in ("tgi", "tensorrt") and ignore_eos and profile.version != "0.6":
         answer.output_tokens = sample.output_len
     if record["outcome"] not in SOUND:
@@ -195,40 +201,65 @@ def _object(text: str) -> dict[str, Any]:
 # ---- other formats ----
 
 
-def _read_events(answer: Answer, reply: Reply) -> None:
-    """TGI and TensorRT-LLM: every event is a token; the text stands in the last one, or in all together."""
+def _read_tgi(answer: Answer, reply: Reply, _profile: Profile) -> None:
+    """TGI: every event is a token; the text stands in the last one, and without it the request has failed."""
+    said = _said(answer, reply)
+    whole = next((event["generated_text"] for event in reversed(said) if event.get("generated_text")), None)
+    answer.text = str(whole or "")
+    answer.success = bool(said) and "generated_text" in said[-1]
+    if not answer.success:
+        answer.error = 'the stream has no "generated_text" in its last event'
+
+
+def _read_tensorrt(answer: Answer, reply: Reply, _profile: Profile) -> None:
+    """TensorRT-LLM: every event is a token with its part of the text."""
+    answer.text = "".join(str(event.get("text_output") or "") for event in _said(answer, reply))
+    answer.success = True
+
+
+def _said(answer: Answer, reply: Reply) -> list[dict[str, Any]]:
+    """All events' objects; their times are taken."""
     every = np.ones(len(reply.events), dtype=np.bool_)
     _take_times(answer, reply, every)
     if len(every):
         answer.latency_s = _since_sent(reply, len(every) - 1)
-    said = [_object(line) for line in reply.text.split("\n") if line]
-    whole = next((event["generated_text"] for event in reversed(said) if event.get("generated_text")), None)
-    answer.text = (
-        whole if whole is not None else "".join(str(event.get("text_output") or "") for event in said)
-    )
-    answer.success = True
+    return [_object(line) for line in reply.text.split("\n") if line]
 
 
-def _read_plain(answer: Answer, reply: Reply) -> None:
-    """DeepSpeed-MII: one JSON object, no stream and no time to first token."""
+def _read_plain(answer: Answer, reply: Reply, profile: Profile) -> None:
+    """DeepSpeed-MII: one JSON object, no stream and no time to first token.
+
+    Since 0.8 its OpenAI form too, and what has neither form is a success without text.
+    """
     said = _object(reply.text)
     answer.latency_s = float(reply.record["last_token_ns"] - reply.record["sent_ns"]) / 1e9
-    if isinstance(said.get("text"), list) and said["text"]:
-        answer.text, answer.success = str(said["text"][0]), True
-    else:
-        answer.error = 'the answer has no list "text": it is none of DeepSpeed-MII'
+    is_old = profile.version == "0.6"
+    text = said.get("text") if is_old or "choices" not in said else [_first(said["choices"]).get("text")]
+    if isinstance(text, list | str) and text:
+        answer.text, answer.success = str(text[0]), True
+        return
+    answer.success = not is_old
+    answer.error = 'the answer has no list "text": it is none of DeepSpeed-MII' if is_old else NO_TEXT
 
 
-def _read_pooling(answer: Answer, reply: Reply) -> None:
-    said = _object(reply.text)
+def _first(found: Any) -> dict[str, Any]:
+    """The first object of a list; an empty one when there is none."""
+    return found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
+
+
+def _read_pooling(answer: Answer, reply: Reply, _profile: Profile) -> None:
     answer.latency_s = answer.ttft_s = float(reply.record["last_token_ns"] - reply.record["sent_ns"]) / 1e9
+    said = _object(reply.text)
+    if not said:
+        answer.error = "the answer is no JSON object"
+        return
     answer.prompt_len = (said.get("usage") or {}).get("prompt_tokens", 0)
     answer.success = True
 
 
-READERS: Mapping[str, Callable[[Answer, Reply], None]] = {
-    "tgi": _read_events,
-    "tensorrt": _read_events,
+READERS: Mapping[str, Callable[[Answer, Reply, Profile], None]] = {
+    "tgi": _read_tgi,
+    "tensorrt": _read_tensorrt,
     "plain": _read_plain,
     "pooling": _read_pooling,
 }

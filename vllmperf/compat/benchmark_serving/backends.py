@@ -195,13 +195,15 @@ class Backend:
     """How one backend is spoken to.
 
     answer: "completions", "chat" (events of the OpenAI API), "tgi", "tensorrt", "plain" (one JSON), "pooling".
-    suffix: how the URL must end. authorized: whether the original sends Authorization. typed: Content-Type first.
+    suffix: how the URL must end. authorized: whether the original sends Authorization. is_one_input: several texts
+    of a prompt are one input.
     """
 
     body: Body
     answer: str
     suffix: tuple[str, ...]
     authorized: bool = True
+    is_one_input: bool = False
 
     @property
     def is_openai(self) -> bool:
@@ -245,7 +247,7 @@ def _table_2026() -> dict[str, Backend]:
         **dict.fromkeys(("vllm", "openai"), completions),
         "openai-chat": Backend(_chat, "chat", _CHAT_URL),
         "openai-embeddings": Backend(_embeddings, "pooling", ("embeddings",)),
-        "openai-embeddings-chat": Backend(_embeddings_chat, "pooling", ("embeddings",)),
+        "openai-embeddings-chat": Backend(_embeddings_chat, "pooling", ("embeddings",), is_one_input=True),
         "infinity-embeddings": Backend(_infinity, "pooling", ("embeddings",)),
         "vllm-pooling": Backend(_pooling, "pooling", ("pooling",)),
         "vllm-rerank": Backend(_rerank, "pooling", ("rerank",)),

@@ -156,7 +156,8 @@ def _profiler(job: Job, what: str, test: Sample) -> None:
     console.say(f"{'Starting' if is_start else 'Stopping'} profiler...")
     body = b"" if job.version == "2026" else job.body(test)
     done = server.profiler(job.server, f"/{what}_profile", body)
-    if done and job.version == "2026":  # old ones wait for tokens in that answer and find none
+    # old ones wait for tokens in that answer and find none, which only 0.8's chat takes for a success
+    if done and (job.version == "2026" or (job.version == "0.8" and job.backend.answer == "chat")):
         console.say(f"Profiler {'started' if is_start else 'stopped'}")
 
 
@@ -196,7 +197,7 @@ def _measured(
         tokenizer_id=job.tokenizer_id,
         has_tokenizer=job.tokens is not None,
         probes=prober.statistics(),
-        rate_changes=_rate_changes(args, planned, began),
+        rate_changes=rate_changes(args, planned, began),
         speculation=server.speculation(before[0], after[0]) if families else None,
         diffusion=server.diffusion(before[1], after[1], duration_s) if families else None,
         goodput_ms=goodput(args),
@@ -220,15 +221,16 @@ def _sections(job: Job) -> list[str]:
     return [name for name in shown if name in asked]
 
 
-def _rate_changes(
+def rate_changes(
     args: argparse.Namespace, planned: arrivals.Arrivals, began: datetime
 ) -> list[dict[str, Any]]:
-    """When a ramp-up passed each whole rate."""
-    if not planned.rates or planned.times_s is None:
+    """When a ramp-up passed each whole rate. A trace with its own times has the first one only."""
+    if getattr(args, "ramp_up_strategy", None) is None:
         return []
     found = [{"rps": args.ramp_up_start_rps, "timestamp": began.isoformat()}]
     last = args.ramp_up_start_rps
-    for rate, at_s in zip(planned.rates, planned.times_s.tolist(), strict=True):
+    times_s = planned.times_s.tolist() if planned.rates and planned.times_s is not None else []
+    for rate, at_s in zip(planned.rates, times_s, strict=True):
         moment = datetime.fromtimestamp(began.timestamp() + at_s).isoformat()
         found += [{"rps": step, "timestamp": moment} for step in range(last + 1, int(rate) + 1)]
         last = max(last, int(rate))

@@ -118,6 +118,14 @@ def _ratios(args: argparse.Namespace) -> tuple[float, float]:
         ) from None
 
 
+def _open_ratios(args: argparse.Namespace) -> tuple[float, float]:
+    """The same within the bounds of 2026."""
+    found = _ratios(args)
+    if not all(0 <= ratio < 1 for ratio in found):
+        raise UsageError(f"--random-range-ratio {args.random_range_ratio}: give numbers from 0 to below 1")
+    return found
+
+
 def _parsed_ratio(text: str) -> Any:
     with contextlib.suppress(ValueError):
         return float(text)
@@ -127,9 +135,7 @@ def _parsed_ratio(text: str) -> Any:
 
 
 def _random(args: argparse.Namespace, profile: Profile, tokens: Tokens, chance: Chance) -> list[Sample]:
-    input_ratio, output_ratio = _ratios(args)
-    if profile.version == "2026" and not (0 <= input_ratio < 1 and 0 <= output_ratio < 1):
-        raise UsageError(f"--random-range-ratio {args.random_range_ratio}: give numbers from 0 to below 1")
+    input_ratio, output_ratio = _ratios(args) if profile.version != "2026" else _open_ratios(args)
     return random_text.samples(
         tokens,
         chance,
@@ -151,7 +157,7 @@ def _random_rerank(args: argparse.Namespace, tokens: Tokens) -> list[Sample]:
         args.num_prompts,
         seed=args.seed,
         input_len=args.random_input_len,
-        ratio=_ratios(args)[0],
+        ratio=_open_ratios(args)[0],
         batch=args.random_batch_size,
         is_reranker=not args.no_reranker,
     )

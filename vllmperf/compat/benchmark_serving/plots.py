@@ -24,7 +24,7 @@ def thresholds_ms(args: argparse.Namespace) -> tuple[float, float]:
 
 def save(args: argparse.Namespace, outcome: Outcome, path: Path) -> None:
     """What is asked for, beside `path` with other endings. Raises UsageError when matplotlib is missing."""
-    if args.plot_timeline and outcome.metrics.completed:
+    if args.plot_timeline and outcome.metrics.completed and not outcome.is_pooling:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.with_suffix(".timeline.html").write_text(
             page(_bars(outcome), thresholds_ms(args)), encoding="utf-8"

@@ -223,7 +223,7 @@ def _plan(profile: Profile, args: argparse.Namespace, base_url: str, headers: Ma
         headers=headers,
         insecure=bool(getattr(args, "insecure", False)),
         request_rate=args.request_rate,
-        burstiness=args.burstiness,
+        burstiness=1.0 if args.request_rate == float("inf") else args.burstiness,
         max_concurrency=args.max_concurrency or None,
         num_prompts=max(1, args.num_prompts),
         seed=args.seed,

@@ -15,7 +15,17 @@ from vllmperf.errors import UsageError
 from vllmperf.formats import vllm_file
 from vllmperf.formats.vllm_table import percentile_word
 
-MANY = ("input_lens", "output_lens", "ttfts", "itls", "start_times", "generated_texts", "errors")
+MANY = (
+    "input_lens",
+    "output_lens",
+    "ttfts",
+    "itls",
+    "start_times",
+    "generated_texts",
+    "errors",
+    "server_queue_times",
+    "server_ttfts",
+)
 """One entry a request: left out unless --save-detailed (0.6 has them always)."""
 
 
@@ -162,7 +172,12 @@ def _more(outcome: Outcome) -> dict[str, Any]:
     if any(answer.server_queue_ms is not None or answer.server_ttft_ms is not None for answer in answers):
         found["server_queue_times"] = [_seconds(answer.server_queue_ms) for answer in answers]
         found["server_ttfts"] = [_seconds(answer.server_ttft_ms) for answer in answers]
-    found |= outcome.probes or {}
+    return found | _beside(outcome)
+
+
+def _beside(outcome: Outcome) -> dict[str, Any]:
+    """What 0.33 says of the run as a whole, whatever the backend."""
+    found: dict[str, Any] = dict(outcome.probes or {})
     if outcome.rate_changes:
         found["rps_change_events"] = list(outcome.rate_changes)
     if outcome.speculation:
@@ -193,6 +208,7 @@ def _pooling(outcome: Outcome) -> dict[str, Any]:
         "latencies": [answer.latency_s for answer in answers],
         "queue_times": [answer.queue_s for answer in answers],
         "errors": [answer.error for answer in answers],
+        **_beside(outcome),
     }
 
 
