@@ -118,7 +118,7 @@ class Plan:
     kernel_stamps: bool = True
     keep_text: bool = False
     record_chunks: bool = False
-    request_id_prefix: str = "vllmperf-"
+    request_id_prefix: str | None = None
     # report
     percentile_metrics: tuple[str, ...] = ()
     metric_percentiles: tuple[float, ...] = ()
@@ -230,7 +230,7 @@ def _check_target(plan: Plan) -> None:
     for name, value in plan.headers.items():
         if not HEADER_NAME.fullmatch(name) or not _is_plain(value):
             raise UsageError(f"--header {name!r}: a header is NAME=VALUE without line breaks, in ASCII")
-    if not _is_plain(plan.request_id_prefix):
+    if plan.request_id_prefix is not None and not _is_plain(plan.request_id_prefix):
         raise UsageError(f"--request-id-prefix is {plan.request_id_prefix!r}: give printable ASCII")
     if plan.api_key is not None and not _is_plain(plan.api_key):
         raise UsageError("the API key holds what no header can carry: check --api-key or OPENAI_API_KEY")

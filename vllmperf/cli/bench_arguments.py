@@ -257,7 +257,11 @@ def add_body(option: Any) -> None:
     option(
         "--extra-body", type=json_object, default={}, metavar="JSON", help="fields for every body; they win"
     )
-    option("--request-id-prefix", default="vllmperf-", metavar="TEXT", help="x-request-id: this and a number")
+    option(
+        "--request-id-prefix",
+        metavar="TEXT",
+        help="x-request-id: this (vllmperf-, 8 drawn digits) and a number",
+    )
 
 
 def add_limits(option: Any) -> None:

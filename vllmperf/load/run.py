@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -118,7 +119,7 @@ def warm_up(plan: Plan, model: str, addresses: list[str]) -> None:
         warm_connections=0,
         keep_text=False,
         record_chunks=False,
-        request_id_prefix=plan.request_id_prefix + "warmup-",
+        request_id_prefix=request_id_prefix(plan) + "warmup-",
     )
     with contextlib.closing(make_engine(engine_config(few, addresses, schedule(few)))) as engine:
         feeder = Feeder(few, model, schedule(few), engine, repeat_first=True)
@@ -172,7 +173,7 @@ def engine_config(plan: Plan, addresses: list[str], when: Schedule) -> dict[str,
         "url": plan.url,
         "addresses": addresses,
         "headers": [f"{name}: {value}" if value else f"{name};" for name, value in ask.headers(plan).items()],
-        "request_id_prefix": plan.request_id_prefix,
+        "request_id_prefix": request_id_prefix(plan),
         "warm_url": _origin(plan.url) + "/health",
         "cacert": plan.cacert or "",
         "max_concurrency": plan.max_concurrency or 0,
@@ -194,6 +195,11 @@ def engine_config(plan: Plan, addresses: list[str], when: Schedule) -> dict[str,
         "insecure": plan.insecure,
         "fresh_connections": False,
     }
+
+
+def request_id_prefix(plan: Plan) -> str:
+    """As asked for; else one of this run alone, since a server may mix up requests of two clients that have the same id."""
+    return f"vllmperf-{secrets.token_hex(4)}-" if plan.request_id_prefix is None else plan.request_id_prefix
 
 
 def _origin(url: str) -> str:

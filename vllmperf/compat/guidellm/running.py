@@ -133,7 +133,7 @@ def _request(
     sent_ns, slot_ns = record["sent_ns"], record["slot_wait_ns"]
     due_ns = record["scheduled_ns"] if record["scheduled_ns"] != NONE else sent_ns - max(slot_ns, 0)
     return Request(
-        id=f"{target.plan.request_id_prefix}{record['index']}",
+        id=f"{target.plan.request_id_prefix or ''}{record['index']}",
         type=target.route,
         status=status,
         prompt=asked[0],
