@@ -21,6 +21,7 @@ from vllmperf.model.search import Search
 from vllmperf.model.server_law import seen_slots, server_law
 from vllmperf.model.simulate import Replica
 from vllmperf.model.steps import steps
+from vllmperf.model.windows_curve import curve_capacity
 from vllmperf.plan import Plan
 
 SERVER = {"alpha_ms": 7.0, "beta_ms": 0.1, "gamma_ms": 1.0, "delta_ms": 0.01, "max_num_seqs": 16}
@@ -156,26 +157,27 @@ def test_slots_are_not_seen_where_nobody_waits():
     assert seen_slots([steps(arrivals(made))]) is None
 
 
-def test_an_overloaded_run_that_ended_by_itself_does_not_make_the_law_look_slow(tmp_path, truth):
+def test_an_overloaded_run_that_ended_by_itself_does_not_make_the_law_look_slow(tmp_path):
     """What completed in it was served beside what did not: replayed alone it would be faster than it was."""
+    server = {"alpha_ms": 6.0, "beta_ms": 0.06, "gamma_ms": 0.5, "delta_ms": 0.04, "max_num_seqs": 128}
+    limits = Limits(2000, 40)
 
     def made(rate, seconds, seed):
         times = poisson_s(rate, seconds, seed)
-        lengths = np.random.default_rng(seed).integers(51, 78, (2, len(times)))
-        whole = rehearse(SERVER, {"request_rate": rate}, *lengths, arrival_s=times, stamp_ms=0.05)
+        lengths = np.random.default_rng(seed).integers([[900], [100]], [[1100], [150]], (2, len(times)))
+        whole = rehearse(server, {"request_rate": rate}, *lengths, arrival_s=times, stamp_ms=0.05)
         return cut(whole, 1.15e9 * seconds)
 
-    runs = [made(0.9 * truth, 30, 1), made(3 * truth, 10, 2)]
+    runs = [made(12, 30, 1), made(35, 8, 2)]
     steps = [
-        Step(run.plan["request_rate"], judged(run.requests, LIMITS), above, 10.0, False, tmp_path)
+        Step(run.plan["request_rate"], judged(run.requests, limits), above, 10.0, False, tmp_path)
         for run, above in zip(runs, (False, True), strict=True)
     ]
-    alone = rehearse(SERVER, {}, np.full(20, 64), np.full(20, 64), concurrency=1)
-    law, _ = server_law([measured("x", arrivals(run)) for run in runs], alone.requests, 16)
-    found = estimate(steps, runs, LIMITS, law, "")
+    alone = rehearse(server, {}, np.full(20, 1000), np.full(20, 125), concurrency=1)
+    law, _ = server_law([measured("x", arrivals(run)) for run in (alone, *runs)], alone.requests, 128)
+    found = estimate(steps, runs, limits, law, "")
     assert found.method == "law"
     assert found.slowness == pytest.approx(1, abs=0.005)
-    assert found.rate == pytest.approx(truth, rel=0.03)
 
 
 def test_a_law_that_the_server_failed_far_below_is_not_believed(tmp_path, truth):
@@ -192,6 +194,39 @@ def test_a_law_that_the_server_failed_far_below_is_not_believed(tmp_path, truth)
     found = estimate(steps, [run, failed], LIMITS, law, "")
     assert found.method == "windows"
     assert "already failed" in found.warnings[0]
+
+
+def test_a_gap_between_the_good_and_the_bad_rates_is_the_interval():
+    steps = [(rate, np.full(100, rate < 50), np.arange(100)) for rate in (10.0, 20.0, 40.0, 80.0)]
+    best, low, high = curve_capacity(steps, 0.99)
+    assert low < 42
+    assert 45 < best < 75
+    assert high > 70
+
+
+def test_windows_that_fail_more_and_more_often_give_the_rate_of_the_goal():
+    rng = np.random.default_rng(1)
+    rates = (10, 20, 25, 27, 30, 35, 40, 80)
+    share = {rate: 1 / (1 + (rate / 32) ** 30) for rate in rates}
+    steps = [(float(rate), rng.random(20 * rate) < share[rate], np.arange(20 * rate)) for rate in rates]
+    best, low, high = curve_capacity(steps, 0.99)
+    assert low < 32 / 99 ** (1 / 30) < high
+    assert best == pytest.approx(32 / 99 ** (1 / 30), rel=0.05)
+
+
+class Hanging(RehearsedSearch):
+    """After its first overload the server answers no more."""
+
+    def _single_requests(self, plan):
+        made = super()._single_requests(plan)
+        if self.steps:
+            made.requests["outcome"] = 3
+        return made
+
+
+def test_a_server_that_hangs_after_an_overload_is_said_to(tmp_path):
+    result = Hanging(SERVER, plan(), LIMITS, 40.0, tmp_path).run()
+    assert any("did not come back" in warning for warning in result.warnings)
 
 
 def test_a_run_that_is_cut_has_no_token_after_its_end():

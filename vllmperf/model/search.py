@@ -50,6 +50,8 @@ MOST_DOUBLINGS = 24
 FIRST = 4.0
 """The first rate is what a server could do that serves so many at once as fast as one."""
 DRAIN_TRIES = 6
+DRAIN_TIMES = 5.0
+"""So many times as long as alone a single request may take before it is given up and sent again."""
 DRAINED = 1.5
 """A single request that takes this many times as long as in the run alone meets no queue."""
 AROUND = (0.97, 0.9, 1.04)
@@ -80,6 +82,7 @@ class Search:
         self.recordings: list[Recording] = []
         self.runs: list[Measured] = []
         self.interrupted = False
+        self.undrained: float | None = None
 
     def now_s(self) -> float:
         return time.monotonic()
@@ -191,13 +194,25 @@ class Search:
 
     def _drain(self) -> None:
         """Send single requests until one meets no queue: a cut step leaves work behind on some servers."""
+        alone_s = self._alone_s()
+        self.undrained = None
         for _ in range(DRAIN_TRIES):
             if self.left_s < LEAST_STEP_S or self.interrupted:
-                return
-            probe = self._single(num_prompts=1, seed=(self.plan.seed + 77) % 2**32, label="drain")
+                break
+            wait_s = min(max(LEAST_STEP_S, DRAIN_TIMES * alone_s), self.left_s)
+            probe = self._single(
+                num_prompts=1,
+                duration_s=wait_s,
+                grace_period_s=0.0,
+                seed=(self.plan.seed + 77) % 2**32,
+                label="drain",
+            )
             requests = self._carry_out(probe, self.folder / "drain.vllmperf").requests
-            if len(requests) and _spans_s(requests).max() <= DRAINED * self._alone_s():
+            completed = len(requests) > 0 and bool((requests["outcome"] == COMPLETED).all())
+            if completed and _spans_s(requests).max() <= DRAINED * alone_s:
                 return
+        if not self.interrupted:
+            self.undrained = self.steps[-1].rate_per_s
 
     def _add(self, recording: Recording, elapsed_s: float, cut: bool) -> None:
         requests = recording.requests
@@ -299,6 +314,11 @@ class Search:
             told.append(
                 f"this client itself sent {late[-1].late:.1%} of the requests late at {late[-1].rate_per_s:.4g}/s: "
                 "the server may carry more than it says here"
+            )
+        if self.undrained is not None:
+            told.append(
+                f"after {self.undrained:.4g}/s the server did not come back to what it does alone: its queue was still "
+                "long, or it hangs"
             )
         if found.rate is None or found.method == "steps":
             return told

@@ -6,54 +6,56 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 
 WINDOWS = 8
 DRAWS = 200
-Windows = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+SLOPES = np.geomspace(5, 200, 24)
+"""Kept within these bounds, so that a clean gap between good and bad rates has an answer in its middle."""
+MIDDLES = 1500
+LIKELY = 1.92
+"""Loss of log-likelihood within which a curve lies in the 95 % interval."""
+ASIDE = 0.7
+"""How far beyond the rates that were tried, as a logarithm, the middle is looked for."""
 
 
 def curve_capacity(
     steps: Sequence[tuple[float, NDArray[np.bool_], NDArray[np.int64]]], share: float, seed: int = 0
 ) -> tuple[float, float, float]:
     """(rate, low, high) where logit(goodput) = a − b·ln(rate) gives `share`; steps: rate, kept, scheduled_ns."""
-    windows = _windows(steps)
+    rates, kept = _windows(steps)
+    crossings, loss = _curves(rates, kept, share)
     rng = np.random.default_rng(seed)
-    count = len(windows[0])
-    drawn = []
-    for _ in range(DRAWS):
-        rows = rng.integers(0, count, count)
-        drawn.append(_crossing((windows[0][rows], windows[1][rows], windows[2][rows]), share))
-    best = _crossing(windows, share)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return best, float(min(low, best)), float(max(high, best))
+    count = len(rates)
+    times = rng.multinomial(count, np.full(count, 1 / count), DRAWS)  # how often each window is drawn
+    whole = loss.sum(axis=0)
+    best = float(crossings[np.argmin(whole)])
+    low, high = np.quantile(crossings[np.argmin(times @ loss, axis=1)], [0.025, 0.975])
+    # Between a good rate and a bad one that lie apart all curves are alike, and so are those of all draws.
+    alike = crossings[whole <= whole.min() + LIKELY]
+    return best, float(min(low, alike.min())), float(max(high, alike.max()))
 
 
-def _windows(steps: Sequence[tuple[float, NDArray[np.bool_], NDArray[np.int64]]]) -> Windows:
-    """ln(rate), requests, kept requests of each window."""
-    rates, totals, kepts = [], [], []
+def _windows(
+    steps: Sequence[tuple[float, NDArray[np.bool_], NDArray[np.int64]]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """ln(rate) and share of kept requests of each window."""
+    rates, shares = [], []
     for rate, kept, scheduled in steps:
         order = np.argsort(scheduled, kind="stable")
         for part in np.array_split(kept[order], WINDOWS):
             if len(part):
                 rates.append(np.log(rate))
-                totals.append(len(part))
-                kepts.append(int(part.sum()))
-    return np.array(rates), np.array(totals, dtype=np.float64), np.array(kepts, dtype=np.float64)
+                shares.append(part.mean())
+    return np.array(rates), np.array(shares, dtype=np.float64)
 
 
-def _crossing(windows: Windows, share: float) -> float:
-    """By likelihood, each window's requests counted as one (they fail together); the slope is kept above 5 and below
-    200, so that a clean gap between good and bad rates has an answer in its middle."""
-    x, total, kept = windows
-    part = kept / total
-
-    def loss(theta: NDArray[np.float64]) -> float:
-        middle, slope = theta[0], np.exp(theta[1])
-        z = -slope * (x - middle)
-        return float(-np.sum(part * -np.logaddexp(0, -z) + (1 - part) * -np.logaddexp(0, z)))
-
-    start = np.array([float(np.average(x, weights=0.1 + part)), np.log(20.0)])
-    bounds = [(float(x.min()) - 1, float(x.max()) + 1), (np.log(5.0), np.log(200.0))]
-    found = optimize.minimize(loss, start, bounds=bounds, method="L-BFGS-B").x
-    return float(np.exp(found[0] - np.log(share / (1 - share)) / np.exp(found[1])))
+def _curves(
+    rates: NDArray[np.float64], kept: NDArray[np.float64], share: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of all curves of a grid: where each crosses the goal [curve], and what each window's likelihood costs it
+    [window, curve]. A window counts as one request, as its requests fail together."""
+    middle = np.linspace(rates.min() - ASIDE, rates.max() + ASIDE, MIDDLES)
+    middles, slopes = (one.ravel() for one in np.meshgrid(middle, SLOPES))
+    z = -slopes * (rates[:, None] - middles)
+    loss = kept[:, None] * np.logaddexp(0, -z) + (1 - kept[:, None]) * np.logaddexp(0, z)
+    return np.exp(middles - np.log(share / (1 - share)) / slopes), loss
