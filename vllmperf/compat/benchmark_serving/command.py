@@ -172,7 +172,8 @@ def _measured(
     rate = getattr(args, "probe_request_rate", 0.0)
     if rate > 0:
         console.say(f"Probe request rate: {rate} req/s")
-    prober = Prober(job.target, job.body(replace(test, prompt="Hi", output_len=1)), rate)
+    probe = job.body(replace(test, prompt="Hi", output_len=1))
+    prober = Prober(job.target, probe, rate, is_stream=not job.backend.is_pooling)
     bodies = [job.body(sample, model) for sample, model in zip(job.samples, models, strict=True)]
     bar = console.Bar(len(bodies), is_shown=not args.disable_tqdm)
     bar(0)
@@ -183,9 +184,7 @@ def _measured(
     if job.version != "2026" and args.profile:
         _profiler(job, "stop", test)
     bar.close()
-    duration_s = max(
-        replies.end_s, planned.until_s if not replies.interrupted else 0.0, prober.end_s(replies)
-    )
+    duration_s = max(replies.end_s, planned.until_s if not replies.interrupted else 0.0)
     after = [server.counters(job.server, family) for family in families]
     found = answers(job.profile, job.backend, job.samples, replies, ignore_eos=job.common.ignore_eos)
     outcome = Outcome(

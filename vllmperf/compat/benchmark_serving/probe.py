@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import http.client
+import json
 import threading
 import time
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 
-from vllmperf.compat.benchmark_serving.engine import Replies, Target
+from vllmperf.compat.benchmark_serving.engine import Target
 from vllmperf.load import ask
 
 TIMEOUT_S = 600.0
 
 
 class Prober:
-    """Sends probes while the block runs, each 1/rate s after the one before has ended. rate 0: none."""
+    """Sends probes while the block runs, each 1/rate s after the one before has ended. rate 0: none.
 
-    def __init__(self, target: Target, body: bytes, rate: float) -> None:
-        self._target, self._body, self._rate = target, body, rate
+    is_stream: a good answer is a stream with a token; else (pooling) it is one JSON object.
+    """
+
+    def __init__(self, target: Target, body: bytes, rate: float, *, is_stream: bool = True) -> None:
+        self._target, self._body, self._rate, self._is_stream = target, body, rate, is_stream
         self._latencies_s: list[float] = []
         self._failed = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._end_mono_s = 0.0
 
     def __enter__(self) -> Prober:
         if self._rate > 0:
@@ -37,11 +41,6 @@ class Prober:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-            self._end_mono_s = time.monotonic()
-
-    def end_s(self, replies: Replies) -> float:
-        """When the last probe was over, from the start of the run; the run lasts until then."""
-        return self._end_mono_s - replies.start_mono_s if self._thread is not None else 0.0
 
     def statistics(self) -> dict[str, Any] | None:
         """What the table and the file say; None without a probe that went well."""
@@ -68,18 +67,31 @@ class Prober:
         connection.close()
 
     def _probe(self, connection: http.client.HTTPConnection) -> float:
-        """Seconds to the last token event. ValueError when there was none."""
+        """Seconds to the last token event, or to the end. ValueError when there was none."""
         parts = urlsplit(self._target.url)
         start_s = time.perf_counter()
         connection.request("POST", parts.path or "/", self._body, dict(self._target.headers))
         answer = connection.getresponse()
-        last_s: float | None = None
-        for line in answer:
-            if line.startswith(b"data:") and b'"choices":[{' in line.replace(b" ", b""):
-                last_s = time.perf_counter()
-        if answer.status != 200 or last_s is None:
+        last_s = _last_token_s(answer) if self._is_stream else _end_s(answer)
+        if answer.status != HTTPStatus.OK or last_s is None:
             raise ValueError("no token came")
         return last_s - start_s
+
+
+def _last_token_s(answer: http.client.HTTPResponse) -> float | None:
+    last_s: float | None = None
+    for line in answer:
+        if line.startswith(b"data:") and b'"choices":[{' in line.replace(b" ", b""):
+            last_s = time.perf_counter()
+    return last_s
+
+
+def _end_s(answer: http.client.HTTPResponse) -> float:
+    """ValueError when it is no JSON."""
+    whole = answer.read()
+    ended_s = time.perf_counter()
+    json.loads(whole)
+    return ended_s
 
 
 def _connection(target: Target) -> http.client.HTTPConnection:
