@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,30 @@ from vllmperf import _engine
 from vllmperf.model.goodput_test import COMPLETED, Limits
 from vllmperf.model.simulate import WARM_UP, Replica, serve
 
+if TYPE_CHECKING:
+    from vllmperf.sim.replay import Replay
+
 NONE = _engine.NONE
+CURVE = (
+    0.05,
+    0.2,
+    0.35,
+    0.5,
+    0.57,
+    0.62,
+    0.67,
+    0.72,
+    0.76,
+    0.8,
+    0.86,
+    0.9,
+    0.93,
+    0.96,
+    0.98,
+    1.0,
+    1.02,
+    1.04,
+)
 BLOCKS = 6
 NUDGE = 0.01
 REQUESTS = 40_000
@@ -119,6 +143,49 @@ def law_capacity(
     return rate, _chance(shares, rate)
 
 
+@dataclass(frozen=True)
+class Point:
+    """What the law says of one rate: means in ms, the times within which the share of the SLO lies, and the share of
+    requests that keep the limits."""
+
+    rate_per_s: float
+    ttft_ms: float
+    itl_ms: float | None
+    ttft_of_share_ms: float
+    itl_of_share_ms: float | None
+    goodput: float
+
+
+def law_curve(
+    replica: Replica, lengths: tuple[NDArray[np.int64], NDArray[np.int64]], limits: Limits, rate: float
+) -> tuple[Point, ...]:
+    """Around the capacity `rate`: where the knee is."""
+    prompts, outputs, unit = _drawn(lengths, 0, REQUESTS)
+    return tuple(_point(replica, prompts, outputs, unit, factor * rate, limits) for factor in CURVE)
+
+
+def _point(
+    replica: Replica,
+    prompts: NDArray[np.int64],
+    outputs: NDArray[np.int64],
+    unit_s: NDArray[np.float64],
+    rate: float,
+    limits: Limits,
+) -> Point:
+    done = serve(replica, prompts, outputs, unit_s / rate)
+    later = slice(int(WARM_UP * len(outputs)), None)
+    ttft, itl = done.ttft_ms[later], done.tpot_ms[later]
+    said = bool(np.isfinite(itl).any())
+    return Point(
+        rate_per_s=rate,
+        ttft_ms=float(ttft.mean()),
+        itl_ms=float(np.nanmean(itl)) if said else None,
+        ttft_of_share_ms=float(np.quantile(ttft, limits.share)),
+        itl_of_share_ms=float(np.nanquantile(itl, limits.share)) if said else None,
+        goodput=_kept(done, limits),
+    )
+
+
 def _bisect(holds: Callable[[float], bool], low: float, high: float, close: float) -> float:
     while high - low > close * high:
         middle = (low + high) / 2
@@ -159,8 +226,11 @@ def _share(
     rate: float,
     limits: Limits,
 ) -> float:
-    done = serve(replica, prompts, outputs, unit_s / rate)
-    kept = np.ones(len(prompts), dtype=bool)
+    return _kept(serve(replica, prompts, outputs, unit_s / rate), limits)
+
+
+def _kept(done: Replay, limits: Limits) -> float:
+    kept = np.ones(len(done.requests), dtype=bool)
     if limits.ttft_ms is not None:
         kept &= done.ttft_ms <= limits.ttft_ms
     if limits.itl_ms is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vllmperf.model.calibrate import Point
 from vllmperf.model.goodput_test import Answer, Limits
 from vllmperf.model.parameters import FitResult
 
@@ -16,7 +17,8 @@ SCHEMA = 1
 @dataclass(frozen=True)
 class Step:
     """One rate that was tried. above: it lies above the capacity, for all that this step says (answer.verdict says
-    whether that is sure). itl_ms and ttft_ms: means of what completed, None when nothing did."""
+    whether that is sure). itl_ms and ttft_ms: means of what completed, None when nothing did; ..._of_share_ms: the times
+    within which the share of the SLO of them lies."""
 
     rate_per_s: float
     answer: Answer
@@ -26,6 +28,8 @@ class Step:
     path: Path
     ttft_ms: float | None = None
     itl_ms: float | None = None
+    ttft_of_share_ms: float | None = None
+    itl_of_share_ms: float | None = None
     late: float = (
         0.0  # share of requests that this client itself sent late, by more than a tenth of the TTFT's limit
     )
@@ -35,7 +39,7 @@ class Step:
 class Capacity:
     """rate_per_s with its 95 % interval, in requests/s. method: "law", "windows", or "steps" when at_least: no rate
     failed, the true capacity lies above. slowness: factor on the law's times that the server showed.
-    max_num_seqs: None when no limit of sequences was seen."""
+    curve: what the law says around the capacity; empty without one. max_num_seqs: None when no limit of sequences was seen."""
 
     rate_per_s: float | None
     low: float | None
@@ -50,6 +54,7 @@ class Capacity:
     at_least: bool = False
     interrupted: bool = False
     warnings: tuple[str, ...] = ()
+    curve: tuple[Point, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints; docs/capacity.md has its schema."""
@@ -67,6 +72,7 @@ class Capacity:
             "max_num_seqs": self.max_num_seqs,
             "law": None if self.fit is None else self.fit.to_json()["parameters"],
             "slowness": self.slowness,
+            "curve": [dict(vars(point)) for point in self.curve],
             "warnings": list(self.warnings),
         }
 
@@ -81,6 +87,8 @@ def _step_json(step: Step) -> dict[str, Any]:
         "requests": step.answer.n,
         "mean_ttft_ms": step.ttft_ms,
         "mean_itl_ms": step.itl_ms,
+        "ttft_of_share_ms": step.ttft_of_share_ms,
+        "itl_of_share_ms": step.itl_of_share_ms,
         "elapsed_s": step.elapsed_s,
         "cut_short": step.cut_short,
         "run_file": str(step.path),

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import _engine
-from vllmperf.model.calibrate import NEAR, calibrate, interval, law_capacity
+from vllmperf.model.calibrate import NEAR, Point, calibrate, interval, law_capacity, law_curve, slowed
 from vllmperf.model.capacity import Step
 from vllmperf.model.goodput_test import COMPLETED, Limits, good
 from vllmperf.model.server_law import ServerLaw
@@ -41,6 +41,7 @@ class Found:
     method: str
     warnings: tuple[str, ...] = ()
     slowness: float | None = None
+    curve: tuple[Point, ...] = ()
 
 
 def estimate(
@@ -86,7 +87,8 @@ def _by_law(
         return None, f"the server already failed at {min(against):.4g}/s, and by it would carry {rate:.4g}/s"
     low, high = interval(rate, slow, chance)
     told = () if law.slots or _same_with_fewer(law, lengths(whole), limits) else (_no_limit(law),)
-    return Found(rate, low, high, "law", told, slow.slowness), ""
+    curve = law_curve(slowed(law.replica, slow.slowness), lengths(whole), limits, rate)
+    return Found(rate, low, high, "law", told, slow.slowness, curve), ""
 
 
 def _same_with_fewer(

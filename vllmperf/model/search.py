@@ -218,7 +218,7 @@ class Search:
         requests = recording.requests
         known = requests[decided(requests, self.limits)]
         found = judged(known, self.limits)
-        ttft_ms, itl_ms = _means(requests)
+        ttft_ms, itl_ms = _latencies(requests)
         self.steps.append(
             Step(
                 rate_per_s=float(recording.plan["request_rate"]),
@@ -227,8 +227,10 @@ class Search:
                 elapsed_s=elapsed_s,
                 cut_short=cut,
                 path=recording.path,
-                ttft_ms=ttft_ms,
-                itl_ms=itl_ms,
+                ttft_ms=_mean(ttft_ms),
+                itl_ms=_mean(itl_ms),
+                ttft_of_share_ms=_quantile(ttft_ms, self.limits.share),
+                itl_of_share_ms=_quantile(itl_ms, self.limits.share),
                 late=_late(requests, self.limits),
             )
         )
@@ -305,6 +307,7 @@ class Search:
             at_least=found.method == "steps",
             interrupted=self.interrupted,
             warnings=(*found.warnings, *self._doubts(found)),
+            curve=found.curve,
         )
 
     def _doubts(self, found: Found) -> list[str]:
@@ -347,15 +350,20 @@ def _spans_s(requests: NDArray[np.void]) -> NDArray[np.float64]:
     return np.asarray((requests["end_ns"] - requests["sent_ns"]) / NS)
 
 
-def _means(requests: NDArray[np.void]) -> tuple[float | None, float | None]:
+def _latencies(requests: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """TTFT from the scheduled time, and ITL, of what completed, in ms."""
     done = requests[(requests["outcome"] == COMPLETED) & (requests["first_token_ns"] != NONE)]
-    if len(done) == 0:
-        return None, None
-    ttft = float(np.mean(done["first_token_ns"] - done["scheduled_ns"])) / 1e6
     said = done[done["output_tokens"] > 1]
     gaps = (said["last_token_ns"] - said["first_token_ns"]) / (said["output_tokens"] - 1) / 1e6
-    return ttft, float(np.mean(gaps)) if len(said) else None
+    return (done["first_token_ns"] - done["scheduled_ns"]) / 1e6, gaps
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _quantile(values: NDArray[np.float64], share: float) -> float | None:
+    return float(np.quantile(values, share)) if len(values) else None
 
 
 def _late(requests: NDArray[np.void], limits: Limits) -> float:
