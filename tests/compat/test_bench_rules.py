@@ -8,7 +8,7 @@ import pytest
 from vllmperf import _engine
 from vllmperf.compat.benchmark_serving import answers, metrics, server
 from vllmperf.compat.benchmark_serving.arrivals import RampUp, drawn, of_trace
-from vllmperf.compat.benchmark_serving.backends import TABLE, Common, rendered
+from vllmperf.compat.benchmark_serving.backends import TABLE, Common, check_best_of, rendered
 from vllmperf.compat.benchmark_serving.engine import Replies, Reply
 from vllmperf.compat.benchmark_serving.profiles import PROFILES
 from vllmperf.errors import UsageError
@@ -255,6 +255,14 @@ def test_bodies_keep_the_originals_order_of_keys_and_its_json():
     assert rendered(TABLE["2026"]["vllm-rerank"], "m", Sample(["q", "d"], 2, 0), common) == (
         b'{"model": "m", "query": "q", "documents": ["d"], "truncate_prompt_tokens": -1}'
     )
+
+
+def test_best_of_is_1_where_a_backend_has_one_answer_only():
+    for name in ("tensorrt-llm", "deepspeed-mii"):
+        check_best_of(name, 1)
+        with pytest.raises(UsageError, match="--best-of 3"):
+            check_best_of(name, 3)
+    check_best_of("vllm", 3)
 
 
 def test_every_backend_of_a_version_has_its_body():

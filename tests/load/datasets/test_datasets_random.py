@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets import prefix_repetition, random_rerank, random_text
+from vllmperf.load.datasets import prefix_repetition, random_rerank, random_text, renewed
 from vllmperf.load.datasets.circle import Circle, Run
 from vllmperf.load.datasets.fitted import fit_all
 from vllmperf.load.datasets.sample import Chance, spread
@@ -250,3 +250,42 @@ def test_bench_without_a_profile_sends_the_same_prompts_where_these_have_the_ask
     assert 20 < sum(reached) < 150
     assert all(mine.input_len == n + 1 for mine, n in zip(ours, inputs, strict=True))
     assert [mine.output_len for mine in ours] == [one.output_len for one in theirs]
+
+
+@pytest.mark.parametrize(
+    ("config", "pieces"),
+    [
+        ({"tokenizer_class": "PreTrainedTokenizerFast"}, ["__a"]),
+        ({"tokenizer_class": "LlamaTokenizer"}, ["_a"]),
+        ({"tokenizer_class": "LlamaTokenizerFast", "legacy": True}, ["_a"]),
+        ({"tokenizer_class": "LlamaTokenizer", "add_prefix_space": False}, ["_a"]),
+    ],
+)
+def test_a_llama_tokenizer_puts_no_second_blank_before_one_as_transformers_5_makes_it(
+    tmp_path, config, pieces
+):
+    found = renewed_tokens(tmp_path, config)
+    assert [piece.replace(renewed.BLANK, "_") for piece in found(" a")] == pieces
+
+
+def test_a_llama_tokenizer_without_a_prefix_blank_leaves_a_word_as_it_is(tmp_path):
+    usual = renewed_tokens(tmp_path, {"tokenizer_class": "LlamaTokenizer"})
+    bare = renewed_tokens(tmp_path, {"tokenizer_class": "LlamaTokenizer", "add_prefix_space": False})
+    assert (usual("a"), bare("a")) == ([f"{renewed.BLANK}a"], ["a"])
+
+
+def renewed_tokens(folder, config):
+    """Of a tokenizer in the manner of Llama 2: a function from a text to its pieces."""
+    import tokenizers
+
+    blank = renewed.BLANK
+    vocab = {piece: i for i, piece in enumerate(("a", blank, f"{blank}a", f"{blank}{blank}a"))}
+    merges = [(blank, "a"), (blank, f"{blank}a")]
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(vocab, merges))
+    steps = [tokenizers.normalizers.Prepend(blank), tokenizers.normalizers.Replace(" ", blank)]
+    made.normalizer = tokenizers.normalizers.Sequence(steps)
+    made.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    tokens = Tokens(str(folder), is_renewed=True)
+    names = {i: piece for piece, i in vocab.items()}
+    return lambda text: [names[i] for i in tokens.encode_one(text)]

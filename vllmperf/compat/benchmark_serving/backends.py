@@ -268,3 +268,9 @@ def check_url(name: str, backend: Backend, url: str) -> None:
 def rendered(backend: Backend, model: str, sample: Sample, common: Common) -> bytes:
     """The body as it is sent."""
     return json.dumps(backend.body(model, sample, common)).encode()
+
+
+def check_best_of(name: str, best_of: int) -> None:
+    """UsageError for a --best-of that 0.6 does not let a backend have; it too notices it at the first request."""
+    if name in ("tensorrt-llm", "deepspeed-mii") and best_of != 1:
+        raise UsageError(f"--best-of {best_of}: --backend {name} has one answer only, leave it out")

@@ -11,7 +11,7 @@ from typing import Any
 
 from vllmperf.compat.benchmark_serving import arrivals, both, console, data, flags, plots, results, server
 from vllmperf.compat.benchmark_serving.answers import Answer, answers
-from vllmperf.compat.benchmark_serving.backends import check_url
+from vllmperf.compat.benchmark_serving.backends import check_best_of, check_url
 from vllmperf.compat.benchmark_serving.engine import Replies, Writer, run
 from vllmperf.compat.benchmark_serving.metrics import calculate
 from vllmperf.compat.benchmark_serving.prepare import Job, check, goodput, percentiles, prepared
@@ -89,6 +89,7 @@ def _written(job: Job, outcome: Outcome) -> None:
 def _asked(job: Job, samples: Sequence[Sample], progress: console.Bar | None = None) -> list[Answer]:
     """Answers to requests beside the measured ones."""
     check_url(job.args.backend, job.backend, job.target.url)
+    check_best_of(job.backend_name, job.common.best_of)
     bodies = [job.body(sample) for sample in samples]
     limit = job.args.max_concurrency or None
     replies = run(job.target.without_ids(), bodies, None, limit, progress)

@@ -140,7 +140,7 @@ def prepared(profile: Profile, args: argparse.Namespace) -> Job:
     asked = server.Server(base_url, plan, dict(_own_headers(args)))
     model_id, model_name = _model(args, asked)
     tokenizer_id = None if getattr(args, "skip_tokenizer_init", False) else args.tokenizer or model_id
-    tokens = None if tokenizer_id is None else Tokens(tokenizer_id, cleans_bpe=profile.version != "2026")
+    tokens = None if tokenizer_id is None else _tokens(tokenizer_id, profile)
     data.settle(args, profile, backend)
     chance = Chance(args.seed)
     samples = data.samples(args, profile, backend, tokens, chance)
@@ -176,6 +176,11 @@ def prepared(profile: Profile, args: argparse.Namespace) -> Job:
         model_name,
         tokenizer_id,
     )
+
+
+def _tokens(tokenizer_id: str, profile: Profile) -> Tokens:
+    is_5 = profile.version == "2026"  # of transformers
+    return Tokens(tokenizer_id, cleans_bpe=not is_5, is_renewed=is_5)
 
 
 def _base_url(args: argparse.Namespace) -> str:

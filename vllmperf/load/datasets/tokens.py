@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets import tail
+from vllmperf.load.datasets import renewed, tail
 from vllmperf.load.datasets.template import ChatTemplate
 from vllmperf.load.tokenizer import load, model_folder
 
@@ -49,9 +49,10 @@ class Tokens:
     """The tokenizer of a model folder. Raises UsageError when there is none or its package is missing.
 
     cleans_bpe: do the clean-up that a model's configuration asks for even for BPE, as transformers did before 5.
+    is_renewed: change what transformers 5 changes, see renewed.py.
     """
 
-    def __init__(self, folder: str, cleans_bpe: bool = False) -> None:
+    def __init__(self, folder: str, cleans_bpe: bool = False, *, is_renewed: bool = False) -> None:
         self._cleans_bpe = cleans_bpe
         self._loaded: Any = load(folder)
         self._loaded.no_truncation()
@@ -59,6 +60,8 @@ class Tokens:
         found = model_folder(folder)
         self._folder = found if found.is_dir() else found.parent
         self._config = {**self._read("special_tokens_map.json"), **self._read("tokenizer_config.json")}
+        if is_renewed:
+            renewed.renew(self._loaded, self._config)
         self.vocab_size: int = self._loaded.get_vocab_size(with_added_tokens=False)
         self.special_count = int(self._loaded.num_special_tokens_to_add(False))
 
