@@ -18,6 +18,7 @@ from vllmperf.compat.benchmark_serving.answers import Answer
 from vllmperf.compat.benchmark_serving.metrics import calculate
 from vllmperf.compat.benchmark_serving.profiles import PROFILES
 from vllmperf.compat.benchmark_serving.results import Outcome, result
+from vllmperf.formats import vllm_file
 from vllmperf.formats.vllm_table import metric_section, row
 from vllmperf.formats.vllm_timeline import Bar, page
 from vllmperf.load.datasets.sample import Sample
@@ -254,6 +255,23 @@ def test_the_pytorch_benchmark_file_has_a_record_a_metric(model, target, convers
     assert [record["metric"]["name"] for record in records][:2] == ["median_ttft_ms", "mean_ttft_ms"]
     assert records[0]["benchmark"]["extra_info"]["args"]["tensor_parallel_size"] == "2"
     assert records[0]["benchmark"]["extra_info"]["args"]["request_rate"] == "inf"
+
+
+def test_without_one_of_its_metrics_there_is_no_pytorch_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAVE_TO_PYTORCH_BENCHMARK_FORMAT", "1")
+    vllm_file.write_pytorch(tmp_path / "r.json", {}, {"mean_e2el_ms": 1.0}, has_compile=True)
+    assert list(tmp_path.iterdir()) == []
+    vllm_file.write_pytorch(tmp_path / "r.json", {}, {"mean_ttft_ms": 1.0}, has_compile=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["r.pytorch.json"]
+
+
+def test_no_percentile_metric_is_none_in_old_versions_and_the_usual_ones_in_2026(model, target, tmp_path):
+    for profile, has_rows in (("vllm-0.8", False), ("vllm-2026", True)):
+        words = f"""--profile {profile} --model {model}/ --tokenizer {model} --base-url {target.url}
+            --dataset-name random --random-input-len 12 --random-output-len 2 --num-prompts 2"""
+        done = call(tmp_path, *words.split(), "--percentile-metrics", "")
+        assert done.returncode == 0, done.stdout
+        assert ("Mean TTFT (ms):" in done.stdout) == has_rows
 
 
 def test_the_vllmperf_command_takes_the_profile_too(model, target, tmp_path):

@@ -22,7 +22,7 @@ PYTORCH_METRICS = tuple(
     )
     for what in order
 )
-LEFT_OUT = ("ttfts", "itls", "generated_texts", "errors")
+LEFT_OUT = ("ttfts", "itls", "generated_texts", "errors", "server_queue_times", "server_ttfts")
 """Too long for the second file."""
 
 
@@ -52,10 +52,10 @@ def write(path: Path, result: Mapping[str, Any], *, append: bool) -> None:
 def write_pytorch(
     path: Path, settings: Mapping[str, Any], result: Mapping[str, Any], *, has_compile: bool
 ) -> None:
-    """NAME.pytorch.json beside the result, when the environment asks for it: one record a metric."""
-    if not os.environ.get(PYTORCH):
+    """NAME.pytorch.json beside the result, when the environment asks for it and a metric is there: one record each."""
+    records = pytorch_records(settings, result, has_compile=has_compile) if os.environ.get(PYTORCH) else []
+    if not records:
         return
-    records = pytorch_records(settings, result, has_compile=has_compile)
     Path(f"{os.path.splitext(path)[0]}.pytorch.json").write_text(  # noqa: PTH122 its rule for dots
         json.dumps(records, default=str), encoding="utf-8"
     )

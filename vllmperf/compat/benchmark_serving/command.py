@@ -209,7 +209,8 @@ def _sections(job: Job) -> list[str]:
     """Metrics that are reported: those asked for, in the table's order."""
     args = job.args
     usual = "e2el" if job.backend.is_pooling else "ttft,tpot,itl"
-    asked = (args.percentile_metrics or usual).split(",")
+    is_default = args.percentile_metrics is None or (not args.percentile_metrics and job.version == "2026")
+    asked = (usual if is_default else args.percentile_metrics).split(",")
     shown = ["ttft", "tpot", "itl", "e2el"]
     if job.version == "2026":
         if job.backend.is_pooling or job.tokens is None:
