@@ -13,10 +13,11 @@ from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
 from vllmperf.model.capacity import Step
 from vllmperf.model.estimate import estimate
-from vllmperf.model.goodput_test import Limits, judged
+from vllmperf.model.goodput_test import Limits, answer, judged
 from vllmperf.model.law import measured
+from vllmperf.model.looks import Looks
 from vllmperf.model.rehearsal import cut, rehearse
-from vllmperf.model.rehearsed_search import RehearsedSearch, poisson_s
+from vllmperf.model.rehearsed_search import RehearsedSearch, looked_at, poisson_s
 from vllmperf.model.search import Search
 from vllmperf.model.server_law import seen_slots, server_law
 from vllmperf.model.simulate import Replica
@@ -227,6 +228,46 @@ class Hanging(RehearsedSearch):
 def test_a_server_that_hangs_after_an_overload_is_said_to(tmp_path):
     result = Hanging(SERVER, plan(), LIMITS, 40.0, tmp_path).run()
     assert any("did not come back" in warning for warning in result.warnings)
+
+
+def looked(rate, seconds, early):
+    times = poisson_s(rate, seconds, 3)
+    lengths = np.random.default_rng(3).integers(51, 78, (2, len(times)))
+    looks = Looks(LIMITS, seconds, early)
+    run = looked_at(rehearse(SERVER, {}, *lengths, arrival_s=times, stamp_ms=0.05), looks)
+    return looks, run, len(times)
+
+
+def test_a_step_that_is_clearly_fine_ends_early_with_all_that_was_sent_answered(truth):
+    looks, run, planned = looked(0.4 * truth, 60, early=True)
+    assert looks.cleared
+    assert 100 <= len(run.requests) < 0.6 * planned
+    assert (run.requests["outcome"] == 0).all()
+    assert len(arrivals(run).at_ns) == run.requests["output_tokens"].sum()
+
+
+def test_a_step_above_the_capacity_or_one_that_is_to_run_whole_does_not_end_as_clearly_fine(truth):
+    assert not looked(1.5 * truth, 60, early=True)[0].cleared
+    assert not looked(0.4 * truth, 60, early=False)[0].cleared
+
+
+@pytest.mark.parametrize(
+    ("seconds", "part_of_limits", "verdict"),
+    [(4, 0.7, "unclear"), (20, 0.7, "pass"), (4, 0.3, "pass"), (20, 0.99, "unclear")],
+)
+def test_a_window_too_short_for_the_queue_to_fill_passes_only_when_it_is_clearly_fine(
+    seconds, part_of_limits, verdict
+):
+    scheduled = np.linspace(0, seconds * 1e9, 400).astype(np.int64)
+    use = part_of_limits * np.exp(np.random.default_rng(1).normal(0, 0.05, 400))
+    found = answer(scheduled, use <= 2, scheduled + 10**8, LIMITS, use)
+    assert found.verdict == verdict
+
+
+def test_a_step_far_above_ends_at_the_first_sure_failure(truth):
+    looks, run, planned = looked(3 * truth, 60, early=True)
+    assert looks.cut
+    assert len(run.requests) < 0.6 * planned
 
 
 def test_a_run_that_is_cut_has_no_token_after_its_end():

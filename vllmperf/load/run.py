@@ -28,7 +28,9 @@ MOST_HINTED = 10_000
 NS = 1_000_000_000
 
 Progress = Callable[[Snapshot], None]
-Enough = Callable[["_engine.Batch", "_engine.Counters"], bool]
+Enough = Callable[["_engine.Batch", "_engine.Counters"], "bool | str"]
+"""True ends the run at once; DRAIN sends no more, what is in flight has the grace period."""
+DRAIN = "drain"
 """Asked after each batch of finished requests: True ends the run at once."""
 
 
@@ -85,8 +87,8 @@ def execute(
             run.feeder.feed(counters["backlog"], elapsed_ns(counters))
             writer.append(batch)
             watch.take(batch)
-            if enough is not None and enough(batch, counters):
-                engine.stop(now=True)
+            if enough is not None and (end := enough(batch, counters)):
+                engine.stop(now=end != DRAIN)
             histograms = engine.histograms()
             if time.monotonic() >= checkpoint_at:
                 writer.checkpoint(counters, histograms)

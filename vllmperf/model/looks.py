@@ -1,4 +1,4 @@
-"""Looks at a step while it runs, and ends it as soon as it has failed for sure."""
+"""Looks at a step while it runs, and ends it as soon as it has failed for sure, or is far from failing."""
 
 from __future__ import annotations
 
@@ -8,23 +8,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import _engine
-from vllmperf.model.goodput_test import LOOKS, Limits, judged
+from vllmperf.load.run import DRAIN
+from vllmperf.model.goodput_test import CLEAR, LOOKS, Limits, has_room, judged, used
 
 NONE = _engine.NONE
 INCOMPLETE = _engine.OUTCOMES.index("incomplete")
 NS = 1e9
 
 
-class Looks:
-    """Asked after each batch of finished requests; looks at times that double, the last time at the end of the step."""
+CLEAR_REQUESTS = 100
+STEADY = 1.5
+"""No more requests are out than this many times their mean: the queue is not filling."""
 
-    def __init__(self, limits: Limits, seconds: float) -> None:
-        self.limits, self.cut = limits, False
+
+class Looks:
+    """Asked after each batch of finished requests; looks at times that double, the last time at the end of the step.
+
+    early: a step that is clearly fine ends early, too. Only while rates are doubled: near the capacity the queue takes
+    minutes to fill, and until then everything looks fine.
+    """
+
+    def __init__(self, limits: Limits, seconds: float, early: bool = False) -> None:
+        self.limits, self.early = limits, early
+        self.cut = self.cleared = False
         self.at_s = [seconds / 2**place for place in range(LOOKS - 1, 0, -1)]
         self.rows: list[NDArray[np.void]] = []
 
-    def __call__(self, batch: _engine.Batch, counters: _engine.Counters) -> bool:
-        if self.cut:
+    def __call__(self, batch: _engine.Batch, counters: _engine.Counters) -> bool | str:
+        if self.cut or self.cleared:
             return False
         self.rows.append(np.frombuffer(batch["records"], dtype=np.dtype(_engine.RECORD_DTYPE)))
         elapsed = (time.monotonic_ns() - counters["start_mono_ns"]) / NS if counters["start_mono_ns"] else 0.0
@@ -32,11 +43,22 @@ class Looks:
             return False
         while self.at_s and elapsed >= self.at_s[0]:
             self.at_s.pop(0)
-        # Requests that are still out are later than those that are back: a pass cannot be told before the end, a
-        # failure can.
-        requests = np.concatenate(self.rows)
+        return self.look(np.concatenate(self.rows), counters["in_flight"], elapsed)
+
+    def look(self, requests: NDArray[np.void], in_flight: int, elapsed_s: float) -> bool | str:
+        """Judge what is back. Requests that are still out are later than those: a failure can be told without them, a pass
+        only where they are as few as ever and the others far from the limits."""
         self.cut = judged(requests, self.limits).verdict == "fail"
-        return self.cut
+        if not self.cut and self.early:
+            self.cleared = self._clear(requests, in_flight, elapsed_s)
+        return DRAIN if self.cleared else self.cut
+
+    def _clear(self, requests: NDArray[np.void], in_flight: int, elapsed_s: float) -> bool:
+        if len(requests) < CLEAR_REQUESTS or judged(requests, self.limits).verdict != "pass":
+            return False
+        usual = float(np.sum(requests["end_ns"] - requests["sent_ns"])) / NS / elapsed_s
+        ordered = requests[np.argsort(requests["scheduled_ns"], kind="stable")]
+        return in_flight <= STEADY * usual + 2 and has_room(used(ordered, self.limits), self.limits, CLEAR)
 
 
 def decided(requests: NDArray[np.void], limits: Limits) -> NDArray[np.bool_]:

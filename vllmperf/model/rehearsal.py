@@ -94,6 +94,22 @@ def _ascending(at: NDArray[np.float64], begins: NDArray[np.int64]) -> NDArray[np
     return np.maximum.accumulate(at + lift) - lift
 
 
+def first_ones(recording: Recording, count: int) -> Recording:
+    """The same run without the requests after the first `count`."""
+    from dataclasses import replace
+
+    gaps = recording.gap_request[count]
+    return replace(
+        recording,
+        requests=recording.requests[:count],
+        gaps_ns=recording.gaps_ns[:gaps],
+        gap_tokens=recording.gap_tokens[:gaps],
+        gap_shared=recording.gap_shared[:gaps],
+        gap_request=recording.gap_request[: count + 1],
+        stamp_request=recording.stamp_request[: count + 1],
+    )
+
+
 def cut(recording: Recording, at_ns: float) -> Recording:
     """The same run ended at that time: requests that are out have ended then, incomplete."""
     from dataclasses import replace

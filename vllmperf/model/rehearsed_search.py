@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf.model.goodput_test import Limits, judged
+from vllmperf.load.run import DRAIN
+from vllmperf.model.goodput_test import Limits
 from vllmperf.model.looks import Looks
-from vllmperf.model.rehearsal import cut, rehearse
+from vllmperf.model.rehearsal import cut, first_ones, rehearse
 from vllmperf.model.search import NS, Search
 from vllmperf.plan import Plan
 from vllmperf.record.reader import Recording
@@ -83,10 +84,14 @@ def spread_lengths(
 
 
 def looked_at(recording: Recording, looks: Looks) -> Recording:
-    """The run as `looks` would have left it: whole, or cut at the first look that was a failure."""
+    """The run as `looks` would have left it: whole, cut at the first look that was a failure, or without what would have
+    been sent after one that was clear."""
+    requests = recording.requests
     for at_s in looks.at_s:
-        back = recording.requests[recording.requests["end_ns"] <= at_s * NS]
-        if judged(back, looks.limits).verdict == "fail":
-            looks.cut = True
-            return cut(recording, at_s * NS)
+        at_ns = at_s * NS
+        back = requests[requests["end_ns"] <= at_ns]
+        out = int(np.sum((requests["scheduled_ns"] <= at_ns) & (requests["end_ns"] > at_ns)))
+        end = looks.look(back, out, at_s)
+        if end:
+            return first_ones(recording, len(back) + out) if end == DRAIN else cut(recording, at_ns)
     return recording

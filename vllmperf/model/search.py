@@ -1,7 +1,7 @@
 """The highest rate that a live server keeps its SLO at: a search by runs of Poisson load.
 
 1. One request at a time: what the server does alone.
-2. Rates doubled until one fails. Each step ends as soon as it has failed for sure (goodput_test).
+2. Rates doubled until one fails. Each step ends as soon as it has failed for sure, or is far from failing (looks).
 3. Between the last that passed and the first that failed: at the rate that the fitted step law names, or in the
    middle where no law can be had.
 4. The estimate (estimate.py).
@@ -29,7 +29,7 @@ from vllmperf.model.capacity import Capacity, Step
 from vllmperf.model.estimate import Found, estimate, lengths, served
 from vllmperf.model.goodput_test import COMPLETED, Answer, Limits, good, judged
 from vllmperf.model.law import Measured, measured
-from vllmperf.model.looks import Looks, decided
+from vllmperf.model.looks import INCOMPLETE, Looks, decided
 from vllmperf.model.server_law import ServerLaw, server_law
 from vllmperf.plan import Plan
 from vllmperf.record.reader import Recording, read
@@ -165,7 +165,8 @@ class Search:
             grace_period_s=min(self.plan.grace_period_s, self._grace_s(seconds)),
             label=f"{rate:.9g}/s",
         )
-        looks, began = Looks(self.limits, seconds), self.now_s()
+        doubling = not any(step.above for step in self.steps)
+        looks, began = Looks(self.limits, seconds, early=doubling), self.now_s()
         recording = self._carry_out(plan, self.folder / f"step-{number:02d}.vllmperf", looks)
         self._add(recording, self.now_s() - began, looks.cut)
         step = self.steps[-1]
@@ -254,7 +255,8 @@ class Search:
                 continue
             elapsed = float(recording.requests["end_ns"].max(initial=0)) / NS
             last = float(recording.requests["scheduled_ns"].max(initial=0)) / NS
-            self._add(recording, elapsed, last < 0.9 * float(recording.plan["duration_s"]))
+            early = last < 0.9 * float(recording.plan["duration_s"])
+            self._add(recording, elapsed, early and bool((recording.requests["outcome"] == INCOMPLETE).any()))
             self.spent_before_s += elapsed
         self.tell(f"going on after {len(self.steps)} steps of an earlier search, {self.left_s:.0f} s left")
 
