@@ -19,8 +19,9 @@ from vllmperf.model.looks import Looks
 from vllmperf.model.rehearsal import cut, rehearse
 from vllmperf.model.rehearsed_search import RehearsedSearch, looked_at, poisson_s
 from vllmperf.model.search import Search
-from vllmperf.model.server_law import seen_slots, server_law
+from vllmperf.model.server_law import server_law
 from vllmperf.model.simulate import Replica
+from vllmperf.model.slots import seen_slots
 from vllmperf.model.steps import steps
 from vllmperf.model.windows_curve import curve_capacity
 from vllmperf.plan import Plan

@@ -29,9 +29,9 @@ NS = 1_000_000_000
 
 Progress = Callable[[Snapshot], None]
 Enough = Callable[["_engine.Batch", "_engine.Counters"], "bool | str"]
-"""True ends the run at once; DRAIN sends no more, what is in flight has the grace period."""
+"""Asked after each batch of finished requests: True ends the run at once, DRAIN sends no more and leaves what is in flight
+the grace period."""
 DRAIN = "drain"
-"""Asked after each batch of finished requests: True ends the run at once."""
 
 
 class Writer(Protocol):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf.model.regression import Fit, Floats
+from vllmperf.model.slots import seen_slots
 from vllmperf.model.steps import Steps
 
 BENT_P, BENT_SIZE = 0.01, 0.01
@@ -110,8 +111,6 @@ def _lever(decode: Fit, batch: Floats) -> list[str]:
 
 def held_up(runs: Sequence[Steps], wanted: int | None) -> list[str]:
     """Whether the server served fewer at once than were sent."""
-    from vllmperf.model.server_law import seen_slots
-
     slots = seen_slots(runs)
     if slots is None or wanted is None or slots >= wanted:
         return []
