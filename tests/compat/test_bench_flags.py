@@ -1,8 +1,10 @@
 """Flags of the three versions: defaults, names, what is refused, which version is meant."""
 
+import json
+
 import pytest
 
-from vllmperf.compat.benchmark_serving import command, flags, results
+from vllmperf.compat.benchmark_serving import command, flags, prepare, results
 from vllmperf.errors import UsageError
 
 P06, P08, P26 = (flags.PROFILES[name] for name in ("vllm-0.6", "vllm-0.8", "vllm-2026"))
@@ -67,6 +69,13 @@ def test_a_flag_of_another_version_is_refused_by_name(profile, words, flag):
 def test_images_and_audio_are_refused_by_name_for_now(profile, words):
     with pytest.raises(UsageError, match=f"{words[-1]} is not supported yet"):
         flags.parse(profile, words)
+
+
+@pytest.mark.parametrize("encoding", ["bytes", "bytes_only"])
+def test_embeddings_as_bytes_are_refused_by_name(encoding):
+    args = flags.parse(P26, ["--extra-body", json.dumps({"encoding_format": encoding})])
+    with pytest.raises(UsageError, match=f"encoding_format {encoding} .* use float or base64"):
+        prepare.check(P26, args)
 
 
 def test_sonnet_is_none_of_2026s_data_sets():

@@ -69,6 +69,8 @@ def check(profile: Profile, args: argparse.Namespace) -> None:
     if profile.version != "2026":  # 0.33 looks at them after it has asked the server for tokens
         goodput(args)
     percentiles(args)
+    if profile.version == "2026":
+        _refuse_bytes(args.extra_body or {})
     if args.max_concurrency is not None and args.max_concurrency <= 0:
         if args.max_concurrency < 0 or profile.version == "2026":
             raise UsageError("--max-concurrency must be greater than 0")
@@ -243,6 +245,14 @@ def _plan(profile: Profile, args: argparse.Namespace, base_url: str, headers: Ma
         label=getattr(args, "label", None),
         metadata=results.metadata(profile, args),
     )
+
+
+def _refuse_bytes(extra: Mapping[str, Any]) -> None:
+    """An embedding as bytes: its tokens stand in a header of the answer, which is not kept."""
+    if str(extra.get("encoding_format")).startswith("bytes"):
+        raise UsageError(
+            f"encoding_format {extra['encoding_format']} in --extra-body is not supported: use float or base64"
+        )
 
 
 def _extra(profile: Profile, args: argparse.Namespace, backend: Backend) -> dict[str, Any]:
