@@ -159,6 +159,21 @@ def test_the_gauge_is_summed_over_engines():
     assert gauge("# TYPE other gauge\nother 1.0\n", RUNNING) is None
 
 
+@pytest.mark.parametrize(
+    ("looks", "known"),
+    [
+        ([20.0, 21.0, 20.0, 19.0], 20.0),
+        ([4.0, 4.0, 0.0, 4.0, 4.0, 0.0], None),
+        ([4.0, 4.0, 0.0, 4.0] * 100, 3.0),
+        ([7.0, 7.0, 7.0], None),
+    ],
+)
+def test_a_few_looks_at_a_gauge_that_jumps_say_nothing(looks, known):
+    from vllmperf.scrape.running import known_mean
+
+    assert known_mean(looks) == known
+
+
 def test_the_servers_gauge_is_read_while_a_run_goes(monkeypatch):
     pytest.importorskip("prometheus_client", reason="prometheus-client (the extra `model`) is not installed")
     import time

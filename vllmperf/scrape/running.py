@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 
 from vllmperf.errors import TargetError
@@ -12,6 +15,9 @@ from vllmperf.plan import Plan
 RUNNING = "vllm:num_requests_running"
 EVERY_S = 0.5
 LEAST_SAMPLES = 4
+SURE = 0.1
+"""A mean is known when its standard error is below this share of it. Short streams that begin and end together are
+seen all at once or not at all, and a few looks then say nothing."""
 
 
 def gauge(text: str, name: str) -> float | None:
@@ -33,7 +39,7 @@ def gauge(text: str, name: str) -> float | None:
 class Running:
     """Asks for the gauge twice a second, from a thread of its own, as long as it is entered.
 
-    `mean` is None when the page could not be read, or not often enough.
+    `mean` is None when the page could not be read, not often enough, or with too many values.
     """
 
     def __init__(self, plan: Plan, every_s: float = EVERY_S) -> None:
@@ -66,5 +72,12 @@ class Running:
     def mean(self) -> float | None:
         """Over the middle of the run: its first and last eighth are ramp and drain."""
         edge = len(self._samples) // 8
-        kept = self._samples[edge : len(self._samples) - edge]
-        return sum(kept) / len(kept) if len(kept) >= LEAST_SAMPLES else None
+        return known_mean(self._samples[edge : len(self._samples) - edge])
+
+
+def known_mean(samples: Sequence[float]) -> float | None:
+    """The mean of looks at a gauge; None when they are too few for how much they differ."""
+    if len(samples) < LEAST_SAMPLES:
+        return None
+    mean = statistics.fmean(samples)
+    return mean if statistics.stdev(samples) <= SURE * mean * math.sqrt(len(samples)) else None
