@@ -148,7 +148,10 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
         covariance_alpha_beta=_covariance(decode, 1 / tokens),
         three_parameter=_three(three),
         residuals=tuple(
-            zip(batch.tolist(), (step_ms / tokens).tolist(), (decode.residual / tokens).tolist(), strict=True)
+            zip(
+                *(one.tolist() for one in (batch, step_ms / tokens, decode.residual / tokens, count)),
+                strict=True,
+            )
         ),
     )
 

@@ -86,8 +86,8 @@ class FitResult:
     covariance_alpha_beta: tuple[tuple[float, float], tuple[float, float]] | None = None
     three_parameter: dict[str, Parameter] = field(default_factory=dict)
     """By the names of THREE; empty when the runs do not tell."""
-    residuals: tuple[tuple[float, float, float], ...] = field(default=(), repr=False)
-    """(batch, step in ms, residual in ms) of each measurement, for the plot."""
+    residuals: tuple[tuple[float, float, float, float], ...] = field(default=(), repr=False)
+    """(batch, step in ms, residual in ms, steps behind it) of each measurement, for the plot."""
 
     def to_json(self) -> dict[str, Any]:
         """The object that `--json` prints; docs/fit.md has its schema."""
