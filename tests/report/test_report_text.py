@@ -195,6 +195,21 @@ def test_of_an_error_body_the_message_is_shown(tmp_path: Path, body: str, shown:
 
 
 @pytest.mark.parametrize(
+    ("value", "half", "others", "texts"),
+    [
+        (6.97347, 0.0015, (6.972, 6.97497), ["6.9735", "6.9720", "6.9750"]),
+        (0.0269952, 0.000021, (0.026974,), ["0.026995", "0.026974"]),
+        (1.54e-5, 0.39e-5, (1.15e-5, 1.93e-5), ["1.54e-5", "1.15e-5", "1.93e-5"]),
+        (1234.5, 210.0, (1024.5,), ["1,234", "1,024"]),
+        (6.97, 0.0, (), ["6.97"]),
+        (0.0, 0.5, (-0.5,), ["0.00", "-0.50"]),
+    ],
+)
+def test_an_estimate_has_the_digits_that_its_interval_leaves(value, half, others, texts):
+    assert numbers.estimate(value, half, *others) == texts
+
+
+@pytest.mark.parametrize(
     ("value", "text"),
     [
         (None, "–"),

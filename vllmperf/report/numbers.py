@@ -29,6 +29,20 @@ def number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else fixed(value, decimals([value]))
 
 
+def estimate(value: float, half: float, *others: float) -> list[str]:
+    """A value and others beside it with the digits that an interval of ± half leaves: 6.9735, 0.0017 → 6.9735.
+
+    half's first two digits are shown; 0 means that it is not known, and four digits are shown.
+    """
+    if not half or not math.isfinite(half):
+        return [f"{one:.4g}" for one in (value, *others)]
+    places = 1 - math.floor(math.log10(half))
+    if 0 < abs(value) < 1e-3:
+        first = math.floor(math.log10(abs(value)))
+        return [f"{one * 10.0**-first:.{max(places + first, 0)}f}e{first}" for one in (value, *others)]
+    return [f"{one:,.{max(places, 0)}f}" for one in (value, *others)]
+
+
 def rough(value: float | None) -> str:
     """A number that changes as one looks at it, with three digits: 0.123, 12.3, 1,234"""
     return NOTHING if value is None else fixed(value, max(decimals([value]) - 1, 0) if value >= 1 else FINEST)
