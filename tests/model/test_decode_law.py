@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("scipy", reason="scipy (the extra `model`) is not installed")
+
 from tests.model.engine import Law, run
 from vllmperf.model.regression import fit
 from vllmperf.model.steps import steps
 from vllmperf.model.stretches import decode_stretches
-
-pytest.importorskip("scipy", reason="scipy (the extra `model`) is not installed")
-
 
 def fitted(law: Law, seed: int):
     runs = [
@@ -35,6 +34,11 @@ def test_the_intervals_hold_the_truth_about_as_often_as_they_say():
             found.low[1] <= law.beta <= found.high[1]
         )
     assert held >= 34  # 38 expected of 40; 33 or fewer would happen once in 500 times
+
+
+def test_the_band_of_the_line_is_as_wide_as_the_intervals_of_its_ends():
+    found = fitted(Law(step_noise=0.2, stamp_noise=0.3), 5)
+    assert 1.96 * np.sqrt(np.diag(found.covariance)) == pytest.approx((found.high - found.low) / 2)
 
 
 def test_a_straight_law_is_not_called_bent():

@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf.model.arrivals import NONE, Arrivals
-from vllmperf.model.regression import Fit, Floats, fit
+from vllmperf.model.regression import NORMAL, Fit, Floats, fit
 from vllmperf.model.steps import Steps
-from vllmperf.model.stretches import BLOCKS_PER_RUN
+from vllmperf.model.stretches import BLOCKS_PER_RUN, even_blocks
 
 NS_PER_MS = 1e6
 LEAST_LENGTHS = 2
 LEAST_SPREAD = 1.2
 """Without prompts that differ by this factor, gamma and delta cannot be told apart."""
-NORMAL = 1.96
 APART = 2.6
 """Two estimates further apart than so many standard errors (1 in 100) are of two things."""
 AHEAD = 0.25
@@ -47,14 +46,10 @@ def alone(runs: Sequence[Arrivals]) -> tuple[NDArray[np.float64], NDArray[np.flo
         rows = _sent_alone(run)
         tokens.append(run.prompt_tokens[rows].astype(np.float64))
         ttft.append((run.first_ns[rows] - run.sent_ns[rows]) / NS_PER_MS)
-        block.append(_blocks(number, len(rows)))
+        block.append(even_blocks(number, len(rows)))
     if not tokens:
         return np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64)
     return np.concatenate(tokens), np.concatenate(ttft), np.concatenate(block).astype(np.int64)
-
-
-def _blocks(run: int, rows: int) -> NDArray[np.int64]:
-    return np.asarray(run * BLOCKS_PER_RUN + np.arange(rows) * BLOCKS_PER_RUN // max(rows, 1), dtype=np.int64)
 
 
 def _sent_alone(run: Arrivals) -> NDArray[np.int64]:
@@ -140,9 +135,7 @@ def _errors_apart(law: Fit, step: Fit) -> float:
 
 def _one_slope(law: Fit, step: Fit) -> Fit:
     """Both estimates of delta weighed by their errors, and gamma as it then must be."""
-    errors = np.array([_error(law, 0), _error(law, 1)])
-    correlation = law.covariance[0, 1] / np.sqrt(law.covariance[0, 0] * law.covariance[1, 1])
-    covariance = np.outer(errors, errors) * np.array([[1.0, correlation], [correlation, 1.0]])
+    covariance = law.covariance
     gain = covariance[:, 1] / (covariance[1, 1] + _error(step, 1) ** 2)
     values: Floats = law.values + gain * (step.values[1] - law.values[1])
     covariance = covariance - np.outer(gain, covariance[1])
@@ -205,7 +198,7 @@ def _prompt_steps(
         run.prefill_tokens[rows].astype(np.float64),
         np.asarray(run.duration_ns[rows] / NS_PER_MS - usual),
         np.asarray(usual),
-        _blocks(number, len(rows)).astype(np.float64),
+        even_blocks(number, len(rows)).astype(np.float64),
     )
 
 

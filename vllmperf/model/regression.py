@@ -16,6 +16,7 @@ from scipy import optimize, stats
 Floats = NDArray[np.float64]
 
 HUBER = 2.0
+NORMAL = 1.96
 ROUNDS = 8
 DRAWS = 2000
 LEAST_BLOCKS = 5
@@ -24,7 +25,8 @@ LEAST_BLOCKS = 5
 
 @dataclass(frozen=True)
 class Fit:
-    """values, low, high: float64 [p], the estimate and the ends of its 95 % interval; covariance [p, p].
+    """values, low, high: float64 [p], the estimate and the ends of its 95 % interval; covariance [p, p], as wide as those
+    (1.96 deviations): a band or a sizing made from it is, too.
 
     n: measurements, blocks: of time. weight: float64 [n], as used. residual: float64 [n].
     r2 is weighted. condition: of the scaled design; above about 100 the parameters cannot be told apart.
@@ -69,15 +71,14 @@ def fit(
     values = _solve(x, y, weight)
     residual = y - x @ values
     draws = _bootstrap(x, y, weight, block, seed)
-    low, high = _interval(values, draws, _blocks(block))
-    if run is not None:
-        wide = _between(residual, weight, block, run, p)
-        low, high = values - wide * (values - low), values + wide * (high - values)
+    wide = _widening(_blocks(block), p) * (1.0 if run is None else _between(residual, weight, block, run, p))
+    covariance = np.cov(draws, rowvar=False).reshape(p, p) * (wide / NORMAL) ** 2
+    half = NORMAL * np.sqrt(np.diag(covariance))
     return Fit(
         values=values,
-        low=low,
-        high=high,
-        covariance=np.cov(draws, rowvar=False).reshape(p, p),
+        low=values - half,
+        high=values + half,
+        covariance=covariance,
         n=n,
         blocks=_blocks(block),
         dof=n - p,
@@ -139,13 +140,11 @@ def _bootstrap(x: Floats, y: Floats, weight: Floats, block: NDArray[np.int64], s
     return solved
 
 
-def _interval(values: Floats, draws: Floats, blocks: int) -> tuple[Floats, Floats]:
-    """95 %: Student's t with the blocks' degrees of freedom times the spread of the draws. Percentiles of the draws
-    are too narrow with few blocks."""
-    p = len(values)
-    wide = float(stats.t.ppf(0.975, max(blocks - p, 1))) * np.sqrt(blocks / max(blocks - p, 1))
-    half = wide * draws.std(axis=0)
-    return values - half, values + half
+def _widening(blocks: int, p: int) -> float:
+    """What the spread of the draws is multiplied with for 95 %: Student's t with the blocks' degrees of freedom.
+    Percentiles of the draws are too narrow with few blocks."""
+    free = max(blocks - p, 1)
+    return float(stats.t.ppf(0.975, free) * np.sqrt(blocks / free))
 
 
 def _between(

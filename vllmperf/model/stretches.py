@@ -34,6 +34,11 @@ class Stretches:
         return len(self.decodes)
 
 
+def even_blocks(run: int, rows: int) -> NDArray[np.int64]:
+    """The block of each of so many measurements of a run, in order of time; `run` is its number."""
+    return np.asarray(run * BLOCKS_PER_RUN + np.arange(rows) * BLOCKS_PER_RUN // max(rows, 1), dtype=np.int64)
+
+
 def decode_stretches(runs: Sequence[Steps]) -> Stretches:
     """Runs of pure decode steps with one number of streams, of all the runs given."""
     parts = [_of_one(run, number) for number, run in enumerate(runs)]

@@ -12,9 +12,9 @@ import numpy as np
 
 from vllmperf.model.regression import Fit, fit
 from vllmperf.model.steps import Steps
+from vllmperf.model.stretches import BLOCKS_PER_RUN, even_blocks
 
 NS_PER_MS = 1e6
-BLOCKS_PER_RUN = 20
 MOST_ROWS = 40_000
 TELLS_APART = 60.0
 """Above this condition number the three cannot be told apart."""
@@ -33,7 +33,8 @@ def three_parameter_law(runs: Sequence[Steps]) -> Fit:
     if len(x) > MOST_ROWS:
         rows = np.sort(np.random.default_rng(0).choice(len(x), MOST_ROWS, replace=False))
         x, duration_ms, block = x[rows], duration_ms[rows], block[rows]
-    found = fit(x, duration_ms, np.ones(len(x)), block.astype(np.int64))
+    number = block.astype(np.int64)
+    found = fit(x, duration_ms, np.ones(len(x)), number, run=number // BLOCKS_PER_RUN)
     if found.condition > TELLS_APART:
         raise ValueError(
             f"computed and read tokens go together in these runs (condition number {found.condition:.0f})"
@@ -44,10 +45,9 @@ def three_parameter_law(runs: Sequence[Steps]) -> Fit:
 def _of_one(run: Steps, number: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]:
     known = (run.decodes > 0) & (run.pending == run.admitted) & ~run.blurred & np.isfinite(run.duration_ns)
     rows = np.flatnonzero(known)
-    block = number * BLOCKS_PER_RUN + np.arange(len(rows)) * BLOCKS_PER_RUN // max(len(rows), 1)
     return (
         (run.decodes[rows] + run.prefill_tokens[rows]).astype(np.float64),
         (run.context_tokens[rows] + run.prefill_tokens[rows]).astype(np.float64),
         run.duration_ns[rows] / NS_PER_MS,
-        block.astype(np.float64),
+        even_blocks(number, len(rows)).astype(np.float64),
     )

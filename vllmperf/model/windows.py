@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf.model.arrivals import Arrivals
+from vllmperf.model.stretches import even_blocks
 
 WINDOW_NS = 1e9
 LEAST_TOKENS = 20
@@ -26,7 +27,7 @@ def window_means(
     batch = _decoding(arrivals, edges)
     usable = (tokens >= LEAST_TOKENS) & (batch > 0)
     itl_ms = batch[usable] * WINDOW_NS / tokens[usable] / arrivals.tokens_per_chunk / 1e6
-    block = np.flatnonzero(usable) * 20 // max(count, 1) + number * 20
+    block = even_blocks(number, count)[usable]
     return batch[usable], itl_ms, block.astype(np.int64)
 
 
