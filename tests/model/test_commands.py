@@ -216,3 +216,36 @@ def test_size_answers_from_a_file_of_fit_with_the_published_model_beside(two, tm
     published = data["published_models"]["4-parameter"]
     assert published["itl_ms"] > 7
     assert published["max_rate_per_s"] > data["max_rate_per_s"]["value"]
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path, capsys):
+    files = []
+    for folder, itl_ms, concurrency in (("sync", 7.0, 1.0), ("full", 8.7, 64.0)):
+        (tmp_path / folder).mkdir()
+        files.append(str(benchmarks(tmp_path / folder / "benchmarks.json", itl_ms, concurrency)))
+    assert main(["fit", *files, "--json"]) == 0
+    labels = [point["label"] for point in json.loads(capsys.readouterr().out)["points"]]
+    assert labels == ["sync/benchmarks.json", "full/benchmarks.json"]
+
+
+def test_a_sweep_in_one_file_has_its_rows_numbered_and_takes_no_batch(tmp_path, capsys):
+    file = benchmarks(tmp_path / "sweep.json", 7.0, 1.0)
+    one = json.loads(file.read_text())["benchmarks"][0]
+    other = json.loads(benchmarks(tmp_path / "other.json", 8.0, 33.0).read_text())["benchmarks"][0]
+    file.write_text(json.dumps({"benchmarks": [one, other]}))
+    assert main(["fit", str(file), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert [point["label"] for point in data["points"]] == ["sweep.json #1", "sweep.json #2"]
+    assert data["valid"]["input_tokens"] == [128, 128]
+    assert main(["fit", str(file), "--batch", "4"]) == 2
+    assert "leave --batch out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("itl", ["null", "NaN", "0", '"fast"'])
+def test_a_result_without_latencies_is_named_in_one_line(itl, tmp_path, capsys):
+    file = tmp_path / "result.json"
+    file.write_text(f'{{"mean_itl_ms": {itl}, "output_throughput": 10, "completed": 3}}')
+    assert main(["fit", str(file), str(file), "--batch", "1,8"]) == 2
+    error = capsys.readouterr().err
+    assert "result.json" in error
+    assert error.count("\n") == 1

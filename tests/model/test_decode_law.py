@@ -8,6 +8,7 @@ from vllmperf.model.regression import fit
 from vllmperf.model.steps import steps
 from vllmperf.model.stretches import decode_stretches
 
+
 def fitted(law: Law, seed: int):
     runs = [
         steps(run(law, streams, 6 * streams, 100, (60, 120), seed=100 * seed + streams).arrivals)

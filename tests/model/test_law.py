@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
+pytest.importorskip("scipy", reason="scipy (the extra `model`) is not installed")
+
 from tests.model.engine import Law, run
 from vllmperf.errors import UsageError
 from vllmperf.model.law import fit_runs, measured
-
-pytest.importorskip("scipy", reason="scipy (the extra `model`) is not installed")
 
 SHAPES = ((1, 128), (1, 512), (4, 128), (16, 128), (48, 128), (16, 512))
 

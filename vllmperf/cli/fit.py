@@ -148,21 +148,25 @@ def _from_files(args: argparse.Namespace) -> tuple[FitResult, str | None]:
     from vllmperf.model.arrivals import arrivals
     from vllmperf.model.law import fit_runs, measured
     from vllmperf.model.means import fit_means, read_means
+    from vllmperf.paths import shortest_name
     from vllmperf.record.reader import read
 
     recorded = [_is_run_file(path) for path in args.files]
+    names = [shortest_name(path, args.files) for path in args.files]
     if all(recorded):
         recordings = [read(path, texts=False) for path in args.files]
         runs = [
-            measured(path.name, arrivals(one), concurrency=one.plan.get("max_concurrency"))
-            for path, one in zip(args.files, recordings, strict=True)
+            measured(name, arrivals(one), concurrency=one.plan.get("max_concurrency"))
+            for name, one in zip(names, recordings, strict=True)
         ]
         return fit_runs(runs), recordings[0].plan.get("model")
     if any(recorded):
         raise UsageError("run files and result files of other tools cannot be fitted together: give one kind")
     batches = _batches(args)
     means = [
-        mean for path, batch in zip(args.files, batches, strict=True) for mean in read_means(path, batch)
+        mean
+        for path, batch, name in zip(args.files, batches, names, strict=True)
+        for mean in read_means(path, batch, name)
     ]
     return fit_means(means), None
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,44 +31,73 @@ class Mean:
     output_tokens: float | None
 
 
-def read_means(path: Path, batch: float | None) -> list[Mean]:
+def read_means(path: Path, batch: float | None, name: str | None = None) -> list[Mean]:
     """From a result JSON of `vllm bench serve` or a benchmarks.json of guidellm 0.2/0.3.
 
     batch: the number that stands for the sequences in a step; None takes the concurrency that the file reports.
-    Raises UsageError.
+    name: what the file is called among others (else its file name). Raises UsageError.
     """
+    found = [_checked(path, mean) for mean in _read(path, batch, name or path.name)]
+    if batch is not None and len(found) > 1:
+        raise UsageError(
+            f"{path} holds {len(found)} benchmarks: leave --batch out, or give a file for each batch"
+        )
+    if len(found) == 1:
+        return found
+    return [replace(mean, label=f"{mean.label} #{place}") for place, mean in enumerate(found, start=1)]
+
+
+def _checked(path: Path, mean: Mean) -> Mean:
+    for what, value in (("ITL", mean.itl_ms), ("batch", mean.batch)):
+        if not (math.isfinite(value) and value > 0):
+            raise UsageError(
+                f"{path}: its mean {what} is {value:g}: it needs requests that were answered, streamed"
+            )
+    return mean
+
+
+def _read(path: Path, batch: float | None, label: str) -> list[Mean]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} is no run file and no JSON: {error}") from None
     if isinstance(data, dict) and isinstance(data.get("benchmarks"), list):
-        return [_of_guidellm(path, one, batch) for one in data["benchmarks"]]
+        return [_of_guidellm(path, one, batch, label) for one in data["benchmarks"]]
     if isinstance(data, dict) and "mean_itl_ms" in data:
-        return [_of_vllm(path, data, batch)]
+        return [_of_vllm(path, data, batch, label)]
     raise UsageError(f"{path} is neither a vLLM result nor a guidellm 0.2/0.3 benchmarks.json")
 
 
-def _of_guidellm(path: Path, one: dict[str, Any], batch: float | None) -> Mean:
+def _of_guidellm(path: Path, one: dict[str, Any], batch: float | None, label: str) -> Mean:
     try:
         metrics = {name: value["successful"]["mean"] for name, value in one["metrics"].items()}
         return Mean(
-            label=path.name,
+            label=label,
             batch=batch if batch is not None else float(metrics["request_concurrency"]),
             itl_ms=float(metrics["inter_token_latency_ms"]),
             ttft_ms=float(metrics["time_to_first_token_ms"]),
             input_tokens=float(metrics["prompt_token_count"]),
             output_tokens=float(metrics["output_token_count"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
         raise UsageError(f"{path} misses {error} that guidellm 0.2/0.3 writes for each benchmark") from None
+    except (TypeError, ValueError, AttributeError):
+        raise UsageError(f"{path}: a benchmark has no means: were its requests answered?") from None
 
 
-def _of_vllm(path: Path, data: dict[str, Any], batch: float | None) -> Mean:
+def _of_vllm(path: Path, data: dict[str, Any], batch: float | None, label: str) -> Mean:
+    try:
+        return _vllm_mean(data, batch, label)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path} is no result of `vllm bench serve`: {error}") from None
+
+
+def _vllm_mean(data: dict[str, Any], batch: float | None, label: str) -> Mean:
     completed = max(int(data.get("completed") or 0), 1)
     itl = float(data["mean_itl_ms"])
     little = float(data.get("output_throughput") or 0.0) * itl / 1000
     return Mean(
-        label=path.name,
+        label=label,
         batch=batch if batch is not None else little,
         itl_ms=itl,
         ttft_ms=float(data["mean_ttft_ms"]) if data.get("mean_ttft_ms") is not None else None,
@@ -104,12 +134,13 @@ def fit_means(means: Sequence[Mean]) -> FitResult:
             Parameter(*map(float, one)) for one in zip(found.values, found.low, found.high, strict=True)
         )
         quality = Quality(found.n, found.dof, found.r2, found.lack_of_fit_p, found.condition, 0)
+    prompts = [mean.input_tokens for mean in means if mean.input_tokens]
     return FitResult(
         parameters={"alpha": alpha, "beta": beta, "gamma": UNKNOWN, "delta": UNKNOWN},
         quality=quality,
         points=tuple(_point(mean, alpha, beta) for mean in means),
         valid_batch=(float(batch.min()), float(batch.max())),
-        valid_input_tokens=None,
+        valid_input_tokens=(min(prompts), max(prompts)) if prompts else None,
         warnings=tuple(warnings),
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf.errors import UsageError
+from vllmperf.paths import shortest_name
 from vllmperf.report.startup.json import SCHEMA
 from vllmperf.startup.result import NS_PER_S, Failure, Phase, Start
 
@@ -49,12 +50,7 @@ def _longer(start: Start, starts: Sequence[Start]) -> str:
     others = [s for s in starts if s.name == start.name and s.log_path != start.log_path]
     if start.log_path is None or Path(start.log_path).name != start.name or not others:
         return start.name
-    parts = Path(start.log_path).parts
-    for length in range(2, len(parts) + 1):
-        end = parts[-length:]
-        if not any(Path(other.log_path or "").parts[-length:] == end for other in others):
-            return str(Path(*end))
-    return start.log_path
+    return shortest_name(Path(start.log_path), [Path(other.log_path or "") for other in others])
 
 
 def _names(starts: Sequence[Start]) -> str:
