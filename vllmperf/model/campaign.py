@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from vllmperf.record.reader import Recording
 
 ONE_TOKENS = 4
 """Output of the runs that time prompts alone: the shorter, the more prompts."""
@@ -87,7 +91,7 @@ def run_seconds(planned: Sequence[Spot], budget_s: float) -> float:
     each = budget_s / total
     if each < LEAST_RUN_S:
         raise UsageError(
-            f"--budget {budget_s:g} s is too short for {len(planned)} runs: give {LEAST_RUN_S * total:.0f}s or more"
+            f"--budget {budget_s:g} s is too short for {len(planned)} runs: give {math.ceil(LEAST_RUN_S * total)}s or more"
         )
     return each
 
@@ -112,8 +116,9 @@ def carry_out(
     """Run every spot in an order drawn by `seed`. settings: arguments of vllmperf.bench.
 
     The order is mixed so that a server that grows slower or faster does not look like a law. Each run has prompts of
-    its own: a prefix cache would answer a second time.
+    its own: a prefix cache would answer a second time. Raises TargetError when the server answers nothing.
     """
+    from vllmperf.model.answered import check_answered
     from vllmperf.plan import Plan
     from vllmperf.scrape.running import Running
 
@@ -123,7 +128,9 @@ def carry_out(
     random.Random(seed).shuffle(order)
     most = max(planned, key=lambda spot: spot.concurrency)
     tell(f"warm-up: {most.label}, {each_s * WARM_UP_SHARE:.0f} s")
-    _run(settings, most, each_s * WARM_UP_SHARE, folder / "warm-up.vllmperf", seed * 1000 + 999)
+    check_answered(
+        _run(settings, most, each_s * WARM_UP_SHARE, folder / "warm-up.vllmperf", seed * 1000 + 999)
+    )
     done: dict[int, Done] = {}
     for count, (place, spot) in enumerate(order, start=1):
         tell(f"run {count} of {len(order)}: {spot.label}, {each_s * spot.share:.0f} s")
@@ -135,7 +142,7 @@ def carry_out(
     return [done[place] for place in range(len(planned))]
 
 
-def _run(settings: dict[str, Any], spot: Spot, seconds: float, path: Path, seed: int) -> None:
+def _run(settings: dict[str, Any], spot: Spot, seconds: float, path: Path, seed: int) -> Recording:
     from vllmperf.api import bench
 
     path.unlink(missing_ok=True)
@@ -145,10 +152,11 @@ def _run(settings: dict[str, Any], spot: Spot, seconds: float, path: Path, seed:
         input_len=spot.shape.input_tokens,
         output_len=spot.shape.output_tokens,
         random_range_ratio=SPREAD,
-        seed=seed,
+        seed=seed % 2**32,
         label=spot.label,
         record=path,
         **settings,
     )
     if made.recording.state == "interrupted":
         raise KeyboardInterrupt
+    return made.recording

@@ -23,6 +23,7 @@ from scipy import stats
 
 from vllmperf import _engine
 from vllmperf.errors import CheckError, UsageError
+from vllmperf.model.answered import check_answered
 from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
 from vllmperf.model.capacity import Capacity, Step
@@ -98,7 +99,8 @@ class Search:
     def run(self) -> Capacity:
         """Search until the budget is spent, or until Ctrl-C; what came until then is estimated from.
 
-        Raises CheckError when a request alone breaks the SLO, UsageError when the folder holds another search.
+        Raises CheckError when a request alone breaks the SLO, TargetError when none is answered, UsageError when the
+        folder holds another search.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         _check_same(self.folder / "search.json", self.plan, self.limits)
@@ -106,7 +108,8 @@ class Search:
             self._resume()
             if self.alone is None:
                 self._measure_alone()
-            self._check_alone()
+            if not self.interrupted:
+                self._check_alone()
             self._search()
         except KeyboardInterrupt:
             self.interrupted = True
@@ -139,15 +142,15 @@ class Search:
 
     def _check_alone(self) -> None:
         assert self.alone is not None
+        check_answered(self.alone)
         done = self.alone.requests[self.alone.requests["outcome"] == COMPLETED]
-        if len(done) == 0:
-            raise CheckError(f"not one request was answered: is the server ready? see {self.alone.path}")
         bad = int((~good(_as_sent(done), self.limits)).sum())
         surely = float(stats.beta.ppf(0.025, bad, len(done) - bad + 1)) if bad else 0.0
         if surely > 1 - self.limits.share:
+            ttft_ms, itl_ms = _latencies(_as_sent(done))
             raise CheckError(
-                f"{bad} of {len(done)} single requests break the SLO: no rate keeps it; look at --ttft and --itl, "
-                f"or at the run {self.alone.path}"
+                f"{bad} of {len(done)} single requests break the SLO: no rate keeps it; look at --ttft and --itl "
+                f"(alone, TTFT is {_told(ttft_ms)} ms and ITL {_told(itl_ms)} ms)"
             )
 
     def _step(self, rate: float) -> None:
@@ -360,6 +363,10 @@ def _latencies(requests: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray
     return (done["first_token_ns"] - done["scheduled_ns"]) / 1e6, gaps
 
 
+def _told(values: NDArray[np.float64]) -> str:
+    return f"{np.median(values):.4g}" if len(values) else "unknown"
+
+
 def _mean(values: NDArray[np.float64]) -> float | None:
     return float(values.mean()) if len(values) else None
 
@@ -383,8 +390,8 @@ def _check_same(path: Path, plan: Plan, limits: Limits) -> None:
     mine |= {"ttft_ms": limits.ttft_ms, "itl_ms": limits.itl_ms, "goodput": limits.share}
     if path.exists():
         try:
-            theirs = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            theirs = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
             raise UsageError(f"{path} is no file of a search: choose another --output-dir") from None
         other = [name for name, value in mine.items() if theirs.get(name) != value]
         if other:
