@@ -87,6 +87,13 @@ def test_a_server_that_does_not_say_its_limit_is_asked_for_it(capsys):
         (["capacity", "--base-url", "http://x:1", "--ttft", "-1"], "above 0"),
         (["capacity", "--base-url", "http://x:1", "--ttft", "9", "--goodput-share", "1"], "below 1"),
         (["capacity", "--base-url", "http://x:1", "--ttft", "9", "--plot", "/nowhere/x.png"], "no folder"),
+        (["fit", "--base-url", "http://x:1", "--max-num-seqs", "4", "--plot", "x.txt"], "ends in .png"),
+        (["fit", "--base-url", "http://x:1", "--ttft", "nan", "--itl", "9"], "--ttft is nan"),
+        (["fit", "--base-url", "http://x:1", "--batch", "1,2"], "--batch is of result files"),
+        (
+            ["capacity", "--base-url", "http://x:1", "--ttft", "9", "--output-dir", "/proc/x"],
+            "cannot be made",
+        ),
         (["size", "--max-num-seqs", "8"], "parameters are missing"),
         ([*SIZE], "give --ttft"),
         ([*SIZE, "--itl", "3"], "a request alone has ITL 7.1 ms"),

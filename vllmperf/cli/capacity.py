@@ -22,6 +22,7 @@ from vllmperf.cli.bench_arguments import (
     add_target,
     duration,
 )
+from vllmperf.cli.needs import check_plot, check_scipy, make_folder
 from vllmperf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -116,10 +117,11 @@ def _add_search(option: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search, print, draw. 0 fine, 1 no rate keeps the SLO, 130 interrupted (what came is printed)."""
-    limits, plan = _limits(args), _plan(args)
     _check(args)
+    limits, plan = _limits(args), _plan(args)
     with tempfile.TemporaryDirectory(prefix="vllmperf-capacity-") as temporary:
         folder = args.output_dir or Path(temporary)
+        make_folder(folder)
         result = _searched(args, plan, limits, folder)
         _put_out(args, result, folder)
     return INTERRUPTED if result.interrupted else 0
@@ -176,17 +178,8 @@ def _plan(args: argparse.Namespace) -> Plan:
 def _check(args: argparse.Namespace) -> None:
     if args.max_num_seqs is not None and args.max_num_seqs < 1:
         raise UsageError(f"--max-num-seqs is {args.max_num_seqs}: it must be at least 1")
-    if args.plot and not args.plot.absolute().parent.is_dir():
-        raise UsageError(f"--plot {args.plot}: there is no folder {args.plot.absolute().parent}")
-    try:
-        import scipy  # noqa: F401
-    except ImportError:
-        raise UsageError("capacity needs scipy: pip install 'vllmperf[model]'") from None
-    if args.plot:
-        try:
-            import matplotlib as mpl  # noqa: F401
-        except ImportError:
-            raise UsageError("--plot needs matplotlib: pip install 'vllmperf[plots]'") from None
+    check_plot(args.plot)
+    check_scipy("capacity")
 
 
 def _tell(line: str) -> None:

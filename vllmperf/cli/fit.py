@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.cli.bench_arguments import Help, duration, pair
+from vllmperf.cli.needs import check_plot, check_scipy, make_folder
 from vllmperf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def add(subparsers: Any) -> None:
         help="server to measure, like http://HOST:8000; it must have no other clients",
     )
     option("--model", metavar="NAME", help="name of the model (default: the first one the server names)")
+    option("--api-key", metavar="KEY", help="bearer token (default: $OPENAI_API_KEY); never written anywhere")
     option(
         "--header",
         action="append",
@@ -68,16 +71,14 @@ def run(args: argparse.Namespace) -> int:
     """Measure or read, fit, print."""
     _check(args)
     result, model = _from_files(args) if args.files else _from_server(args)
-    if args.plot:
-        from vllmperf.report.fit import plot
+    from vllmperf.report.fit import plot, show
 
-        plot(result, args.plot)
     if args.json:
         print(json.dumps(result.to_json()))
     else:
-        from vllmperf.report.fit import show
-
         show(result, model=model, ttft_ms=args.ttft, itl_ms=args.itl)
+    if args.plot:
+        plot(result, args.plot)
     return 0
 
 
@@ -88,12 +89,14 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--max-num-seqs is {args.max_num_seqs}: a fit needs 2 or more")
     if (args.ttft is None) != (args.itl is None):
         raise UsageError("--ttft and --itl go together: the queueing model takes both targets or none")
-    if args.plot and not args.plot.absolute().parent.is_dir():
-        raise UsageError(f"--plot {args.plot}: there is no folder {args.plot.absolute().parent}")
-    try:
-        import scipy  # noqa: F401
-    except ImportError:
-        raise UsageError("fit needs scipy: pip install 'vllmperf[model]'") from None
+    for name in ("ttft", "itl"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < math.inf:
+            raise UsageError(f"--{name} is {value:g}: it must be above 0")
+    if args.batch is not None and not args.files:
+        raise UsageError("--batch is of result files: give those, or leave it out")
+    check_plot(args.plot)
+    check_scipy("fit")
 
 
 def _from_server(args: argparse.Namespace) -> tuple[FitResult, str]:
@@ -106,7 +109,7 @@ def _from_server(args: argparse.Namespace) -> tuple[FitResult, str]:
 
     settings: dict[str, Any] = {
         "headers": dict(args.header),
-        "api_key": os.environ.get("OPENAI_API_KEY") or None,
+        "api_key": args.api_key or os.environ.get("OPENAI_API_KEY") or None,
     }
     plan = Plan(base_url=args.base_url, num_prompts=1, **settings)
     model = args.model or first_model(plan)
@@ -114,7 +117,7 @@ def _from_server(args: argparse.Namespace) -> tuple[FitResult, str]:
     each_s = run_seconds(planned, args.budget)
     with tempfile.TemporaryDirectory(prefix="vllmperf-fit-") as temporary:
         folder = args.output_dir or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         every = {"url": args.base_url, "model": model, **settings}
         done = carry_out(every, planned, each_s, folder, args.seed, _tell)
         runs = [

@@ -55,6 +55,7 @@ def estimate(
     if not any(step.above for step in steps):
         best = max((step.rate_per_s for step in steps), default=None)
         told = "no rate failed within the budget: the capacity lies above the highest one tried"
+        told = told if steps else "no rate was tried within the budget: give a longer one"
         return Found(best, best, None, "steps", (told,))
     if law is not None:
         found, why_not = _by_law(steps, recordings, limits, law)

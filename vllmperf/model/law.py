@@ -140,7 +140,7 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
     points = tuple(_point(run, parameters) for run in (runs if known else _by_windows(runs)))
     return FitResult(
         parameters=parameters,
-        quality=_quality(decode, count, points),
+        quality=_quality(decode, int(count.sum()) if known else None, points),
         points=points,
         valid_batch=(float(batch.min()), float(batch.max())),
         valid_input_tokens=_range(used),
@@ -309,15 +309,15 @@ def _point(run: Measured, parameters: dict[str, Parameter]) -> Point:
     )
 
 
-def _seen(run: Measured) -> tuple[float, float]:
-    """Batch and ITL (ms), means over tokens."""
+def _seen(run: Measured) -> tuple[float | None, float | None]:
+    """Batch and ITL (ms), means over tokens; None where nothing was decoded."""
     if run.steps is None:
         batch, itl, _ = window_means(run.arrivals, 0)
-        return _mean(batch) or 0.0, _mean(itl) or 0.0
+        return _mean(batch), _mean(itl)
     rows = (run.steps.decodes > 0) & np.isfinite(run.steps.duration_ns)
     weight = run.steps.decodes[rows]
     if not rows.any():
-        return 0.0, 0.0
+        return None, None
     return float(np.average(weight, weights=weight)), float(
         np.average(run.steps.duration_ns[rows], weights=weight) / 1e6 / _tokens_per_step([run])
     )
@@ -330,7 +330,7 @@ def _predicted(run: Measured, parameters: dict[str, Parameter]) -> float | None:
         return None
     if run.steps is None:
         batch = _seen(run)[0]
-        return alpha + beta * batch
+        return None if batch is None else alpha + beta * batch
     rows = (run.steps.decodes > 0) & np.isfinite(run.steps.duration_ns)
     if not rows.any():
         return None
@@ -340,11 +340,11 @@ def _predicted(run: Measured, parameters: dict[str, Parameter]) -> float | None:
     return float(np.average(alpha + beta * decodes + extra / _tokens_per_step([run]), weights=decodes))
 
 
-def _quality(decode: Fit, count: Floats, points: tuple[Point, ...]) -> Quality:
+def _quality(decode: Fit, steps: int | None, points: tuple[Point, ...]) -> Quality:
     errors = [
         point.itl_ms / point.predicted_itl_ms - 1
         for point in points
-        if point.held_out and point.predicted_itl_ms
+        if point.held_out and point.itl_ms and point.predicted_itl_ms
     ]
     return Quality(
         n=decode.n,
@@ -352,7 +352,7 @@ def _quality(decode: Fit, count: Floats, points: tuple[Point, ...]) -> Quality:
         r2=None if np.isnan(decode.r2) else decode.r2,
         lack_of_fit_p=decode.lack_of_fit_p,
         condition=decode.condition,
-        steps=int(count.sum()),
+        steps=steps,
         hold_out_error=max(errors, key=abs) if errors else None,
     )
 

@@ -126,14 +126,14 @@ def fit_means(means: Sequence[Mean]) -> FitResult:
         warnings.append(
             "two points have no error of their own: the intervals are what rounding to 0.1 ms leaves"
         )
-        quality = Quality(n=2, dof=0, r2=None, lack_of_fit_p=None, condition=None, steps=0)
+        quality = Quality(n=2, dof=0, r2=None, lack_of_fit_p=None, condition=None, steps=None)
     else:
         x = np.stack([np.ones(len(batch)), batch], axis=1)
         found = fit(x, itl, np.ones(len(batch)), np.arange(len(batch)))
         alpha, beta = (
             Parameter(*map(float, one)) for one in zip(found.values, found.low, found.high, strict=True)
         )
-        quality = Quality(found.n, found.dof, found.r2, found.lack_of_fit_p, found.condition, 0)
+        quality = Quality(found.n, found.dof, found.r2, found.lack_of_fit_p, found.condition, None)
     prompts = [mean.input_tokens for mean in means if mean.input_tokens]
     return FitResult(
         parameters={"alpha": alpha, "beta": beta, "gamma": UNKNOWN, "delta": UNKNOWN},

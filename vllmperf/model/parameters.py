@@ -46,8 +46,8 @@ class Point:
     concurrency: int | None
     input_tokens: float | None
     output_tokens: float | None
-    batch: float  # mean over tokens of the sequences that decoded with them
-    itl_ms: float
+    batch: float | None  # mean over tokens of the sequences that decoded with them
+    itl_ms: float | None
     predicted_itl_ms: float | None
     ttft_ms: float | None
     steps: int
@@ -69,7 +69,7 @@ class Quality:
     r2: float | None
     lack_of_fit_p: float | None
     condition: float | None
-    steps: int
+    steps: int | None  # behind the measurements; None when those are means
     hold_out_error: float | None = None  # of ITL, relative, at the runs that were held out
 
 

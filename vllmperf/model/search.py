@@ -309,7 +309,7 @@ class Search:
             slowness=found.slowness,
             max_num_seqs=law.slots if law else self.max_num_seqs,
             fit=law.fit if law and found.method == "law" else None,
-            at_least=found.method == "steps",
+            at_least=found.method == "steps" and found.rate is not None,
             interrupted=self.interrupted,
             warnings=(*found.warnings, *self._doubts(found)),
             curve=found.curve,

@@ -95,13 +95,13 @@ def _parameters(title: str, found: Mapping[str, Parameter], meanings: Mapping[st
 def _points(result: FitResult) -> Any:
     table = _table("Runs", "run", ["batch", "ITL, ms", "by the law", "off", "TTFT, ms", "steps"])
     for point in result.points:
-        law = point.predicted_itl_ms
+        law, itl = point.predicted_itl_ms, point.itl_ms
         table.add_row(
             point.label + (" (held out)" if point.held_out else ""),
-            f"{point.batch:.2f}",
-            f"{point.itl_ms:.3f}",
+            "–" if point.batch is None else f"{point.batch:.2f}",
+            "–" if itl is None else f"{itl:.3f}",
             _number(law),
-            "–" if not law else f"{point.itl_ms / law - 1:+.1%}",
+            "–" if not law or not itl else f"{itl / law - 1:+.1%}",
             _number(point.ttft_ms),
             f"{point.steps:,}" if point.method == "steps" else f"({point.method})",
         )
@@ -292,8 +292,9 @@ def _measurements(result: FitResult) -> tuple[Any, Any, Any, Any]:
     import numpy as np
 
     rows = result.residuals or [
-        (point.batch, point.itl_ms, point.itl_ms - (point.predicted_itl_ms or 0.0), 1.0)
+        (point.batch, point.itl_ms, point.itl_ms - point.predicted_itl_ms, 1.0)
         for point in result.points
+        if point.itl_ms is not None and point.predicted_itl_ms is not None
     ]
     batch, step, residual, steps = np.array(rows, dtype=np.float64).T
     return batch, step, residual, steps
