@@ -101,6 +101,8 @@ def test_a_server_that_does_not_say_its_limit_is_asked_for_it(capsys):
         ([*SIZE, "--tps", "0"], "--tps is 0"),
         ([*SIZE, "--itl", "9", "--percentile", "100"], "between 0 and 100"),
         ([*SIZE, "--itl", "9", "--input-spread", "2"], "lognormal"),
+        ([*SIZE, "--itl", "9", "--output-len", "1"], "outputs of one token"),
+        ([*SIZE, "--itl", "9", "--seed", "-1"], "--seed is -1"),
         ([*SIZE, "--itl", "9", "--delta", "-1"], "--delta is -1"),
         ([*SIZE, "--itl", "9", "--requests", "/nowhere.vllmperf"], "/nowhere.vllmperf"),
         (["size", "/nowhere.json", "--max-num-seqs", "8", "--itl", "9"], "cannot read /nowhere.json"),
@@ -267,3 +269,10 @@ def test_a_server_that_answers_nothing_ends_the_command_at_once(words, capsys):
     error = capsys.readouterr().err
     assert "not one request was answered (" in error
     assert error.count("\n") == 1
+
+
+def test_outputs_of_one_token_have_no_itl_in_a_sizing(capsys):
+    data = sized(capsys, "--ttft", "100", "--output-len", "1")
+    assert set(data["at_max_rate"]["itl"].values()) == {None}
+    assert main([*REPLICA, "--ttft", "100", "--output-len", "1"]) == 0
+    assert "nan" not in capsys.readouterr().out

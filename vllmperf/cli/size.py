@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vllmperf.cli.bench_arguments import Help
 from vllmperf.errors import UsageError
+from vllmperf.model.parameters import MEANINGS
 
 if TYPE_CHECKING:
     from vllmperf.model.simulate import Load, Replica
@@ -45,7 +46,8 @@ def add(subparsers: Any) -> None:
 def _add_replica(option: Any) -> None:
     option("parameters", nargs="?", type=Path, metavar="FILE", help="what `vllmperf fit --json` printed")
     for name in NAMES:
-        option(f"--{name}", type=float, metavar="MS", help=f"{name}, instead of a file")
+        unit = MEANINGS[name][0].upper()
+        option(f"--{name}", type=float, metavar=unit, help=f"{name}, instead of a file")
     option("--max-num-seqs", type=int, required=True, metavar="N", help="most sequences in a step")
     option("--max-num-batched-tokens", type=int, default=8192, metavar="N", help="most tokens in a step")
 
@@ -124,6 +126,8 @@ def _check(args: argparse.Namespace) -> None:
         if args.distribution == "uniform" and getattr(args, name) > 1:
             told = "it must lie between 0 and 1, or take --distribution lognormal"
             raise UsageError(f"--{name.replace('_', '-')} is {getattr(args, name):g}: {told}")
+    if not 0 <= args.seed < 2**32:
+        raise UsageError(f"--seed is {args.seed}: give a whole number from 0 to 2^32 - 1")
     for name in ("percentile", "ttft_percentile", "itl_percentile"):
         value = getattr(args, name)
         if value is not None and not 0 < value < 100:

@@ -77,15 +77,23 @@ class Outcome:
     output_tokens_per_s: float
 
     def value(self, metric: str, percentile: float | None) -> float:
-        """Mean (percentile None) or percentile (0 to 100) of "ttft" or "itl"."""
-        samples = self.ttft_ms if metric == "ttft" else self.itl_ms
-        return float(np.nanmean(samples) if percentile is None else np.nanpercentile(samples, percentile))
+        """Mean (percentile None) or percentile (0 to 100) of "ttft" or "itl"; NaN when no output had a second token."""
+        samples = self._known(metric)
+        if len(samples) == 0:
+            return float("nan")
+        return float(np.mean(samples) if percentile is None else np.percentile(samples, percentile))
 
     def half_width(self, metric: str) -> float:
-        """Of the 95 % interval of the mean, by means of batches of requests in a row."""
-        samples = self.ttft_ms if metric == "ttft" else self.itl_ms
-        means = [np.nanmean(part) for part in np.array_split(samples, BATCHES)]
+        """Of the 95 % interval of the mean, by means of batches of requests in a row; NaN with less than one for each."""
+        samples = self._known(metric)
+        if len(samples) < BATCHES:
+            return float("nan")
+        means = [part.mean() for part in np.array_split(samples, BATCHES)]
         return float(2.045 * np.std(means, ddof=1) / np.sqrt(BATCHES))  # Student's t with 29 degrees
+
+    def _known(self, metric: str) -> NDArray[np.float64]:
+        samples = self.ttft_ms if metric == "ttft" else self.itl_ms
+        return samples[np.isfinite(samples)]
 
 
 def simulate(

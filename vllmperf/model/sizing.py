@@ -140,6 +140,8 @@ def _ceiling(replica: Replica, load: Load, goals: Goals, seed: int) -> float:
 
 def _largest(replica: Replica, load: Load, goals: Goals, most: float, seed: int) -> float:
     alone = simulate(replica, load, most / 1000, requests=200, seed=seed)
+    if goals.itl_ms is not None and math.isnan(alone.value("itl", None)):
+        raise UsageError("outputs of one token have no time between tokens: leave --itl out")
     if not _meets(alone, goals):
         metric, limit = max(goals.limits, key=lambda one: goals.used(alone, *one))
         value = goals.used(alone, metric, limit) * limit

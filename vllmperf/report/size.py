@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
@@ -47,9 +48,10 @@ def to_json(found: Sizing, goals: Goals, load: Load, published: Published) -> di
     }
 
 
-def _values(outcome: Outcome, metric: str) -> dict[str, float]:
+def _values(outcome: Outcome, metric: str) -> dict[str, float | None]:
     said = {f"p{percent:g}": outcome.value(metric, percent) for percent in PERCENTILES}
-    return {"mean": outcome.value(metric, None), **said, "mean_half_width": outcome.half_width(metric)}
+    said = {"mean": outcome.value(metric, None), **said, "mean_half_width": outcome.half_width(metric)}
+    return {name: None if math.isnan(value) else value for name, value in said.items()}
 
 
 def show(
@@ -103,7 +105,7 @@ def _table(found: Sizing, published: Published) -> Any:
     for metric in ("ttft", "itl"):
         values = [found.outcome.value(metric, percent) for percent in (None, *PERCENTILES)]
         values += [one[f"{metric}_ms"] for one in published.values()]
-        table.add_row(f"{metric.upper()}, ms", *(f"{value:.4g}" for value in values))
+        table.add_row(f"{metric.upper()}, ms", *map(_number, values))
     if published:
         table.add_row(
             "largest rate/s", f"{found.max_rate_per_s:.4g}", *["–"] * 3, *map(_rate, published.values())
@@ -113,6 +115,10 @@ def _table(found: Sizing, published: Published) -> Any:
         )
         table.caption_justify = "left"
     return table
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.4g}"
 
 
 def _rate(one: Mapping[str, Any]) -> str:
