@@ -85,17 +85,17 @@ def _apart(one: float, other: float) -> bool:
     return abs(one - other) > max(LEAST, OFF * max(one, other))
 
 
-def strangers(runs: Sequence[Steps], alpha_ms: float, beta_ms: float) -> str | None:
-    """A sentence when steps that hold nothing but our decodes too often take longer than those do, as a prompt of another
-    client makes them. Steps that stood still are marked before and do not count."""
+def strangers(runs: Sequence[Steps], alpha_ms: float, beta_ms: float) -> list[str]:
+    """A sentence (else none) when steps that hold nothing but our decodes too often take longer than those do, as a prompt
+    of another client makes them. Steps that stood still are marked before and do not count."""
     parts = [_too_long(run, alpha_ms, beta_ms) for run in runs]
     found = np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
     if len(found) < LEAST_STEPS or found.mean() <= TOO_OFTEN:
-        return None
-    return (
+        return []
+    return [
         f"{found.mean():.1%} of the steps that held no prompt of ours took longer than their batch does, as prompts of "
         "another client make them: alpha and gamma then hold its part; measure the server without it"
-    )
+    ]
 
 
 def _too_long(run: Steps, alpha_ms: float, beta_ms: float) -> NDArray[np.bool_]:

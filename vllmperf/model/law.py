@@ -106,26 +106,11 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
     prompt, prompt_warning = _first_token(
         used, None if bent(decode, batch) else step, stamp_lateness_ms(known)
     )
-    if prompt is not None:
-        warnings += prompt.warnings
-    else:
-        warnings.append(
-            f"gamma and delta are not known: {prompt_warning}; add runs at concurrency 1 of two prompt lengths"
-        )
     three, three_warning = _try(lambda: three_parameter_law(known))
-    if three_warning and known:
-        warnings.append(f"the three-parameter form is not known: {three_warning}; add runs of other shapes")
-    warnings += doubts(decode, batch, step_ms, count)
-    warnings += held_up(known, _most_wanted(used))
-    told = [told for run in runs if (told := contradiction(run.label, run.in_flight, run.server_running))]
-    warnings += told[:NAMED] + ([f"and so in {len(told) - NAMED} more runs"] if len(told) > NAMED else [])
-    if any(run.apart for run in known):
-        warnings.append(
-            "prompts are computed in steps of their own, in which nobody decodes: gamma holds no alpha, and a step that "
-            "prompts come before takes longer by step_gamma for each such step"
-        )
-    stranger = strangers(known, alpha, beta)
-    warnings += [stranger] if stranger else []
+    warnings += list(prompt.warnings) if prompt else _no_first_token(prompt_warning)
+    warnings += _no_three(three_warning) if known else []
+    warnings += doubts(decode, batch, step_ms, count) + held_up(known, _most_wanted(used))
+    warnings += _contradictions(runs) + _prompts_apart(known) + strangers(known, alpha, beta)
     warnings += _unsettled(used) + _stalled(used)
     tokens = _tokens_per_step(used)
     warnings += _per_token(tokens, bool(known))
@@ -252,6 +237,28 @@ def _first_token(
         return first_token_law([run.arrivals for run in runs], step, stamp_ms), ""
     except ValueError as error:
         return None, str(error)
+
+
+def _no_first_token(why: str) -> list[str]:
+    return [f"gamma and delta are not known: {why}; add runs at concurrency 1 of two prompt lengths"]
+
+
+def _no_three(why: str | None) -> list[str]:
+    return [f"the three-parameter form is not known: {why}; add runs of other shapes"] if why else []
+
+
+def _contradictions(runs: Sequence[Measured]) -> list[str]:
+    told = [told for run in runs if (told := contradiction(run.label, run.in_flight, run.server_running))]
+    return told[:NAMED] + ([f"and so in {len(told) - NAMED} more runs"] if len(told) > NAMED else [])
+
+
+def _prompts_apart(known: Sequence[Steps]) -> list[str]:
+    if not any(run.apart for run in known):
+        return []
+    return [
+        "prompts are computed in steps of their own, in which nobody decodes: gamma holds no alpha, and a step that "
+        "prompts come before takes longer by step_gamma for each such step"
+    ]
 
 
 def _most_wanted(runs: Sequence[Measured]) -> int | None:
