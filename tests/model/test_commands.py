@@ -276,3 +276,13 @@ def test_outputs_of_one_token_have_no_itl_in_a_sizing(capsys):
     assert set(data["at_max_rate"]["itl"].values()) == {None}
     assert main([*REPLICA, "--ttft", "100", "--output-len", "1"]) == 0
     assert "nan" not in capsys.readouterr().out
+
+
+def test_a_published_model_that_says_nothing_does_not_take_the_answer_away(capsys):
+    words = ["--gamma", "0", "--delta", "0", "--ttft", "100", "--output-len", "1"]
+    data = sized(capsys, *words)
+    assert data["max_rate_per_s"]["value"] > 0
+    assert data["published_models"]["4-parameter"]["ttft_ms"] is None
+    assert "takes no time" in data["published_models"]["4-parameter"]["why_not"]
+    assert main([*REPLICA, *words]) == 0
+    assert "takes no time" in capsys.readouterr().out

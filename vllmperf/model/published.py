@@ -6,9 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from vllmperf.errors import UsageError
-from vllmperf.model.queue import Chunked, FourParameter, Model, Shape, ThreeParameter, analyze, largest_rate
+from vllmperf.model.queue import (
+    Answer,
+    Chunked,
+    FourParameter,
+    Model,
+    Shape,
+    ThreeParameter,
+    analyze,
+    largest_rate,
+)
 
 THREE = ("alpha", "beta", "gamma")
+MEANS = ("ttft_ms", "itl_ms", "throughput_per_s", "wait_ms", "batch", "saturated_per_s")
 
 
 def models(four: Mapping[str, float], three: Mapping[str, float], max_num_tokens: int) -> dict[str, Model]:
@@ -34,17 +44,10 @@ def answer(
     tps: bool = False,
 ) -> dict[str, Any]:
     """Means at that rate, and the largest rate that the model allows; its goals are held against means, as these models know
-    no percentiles. tps: a goal of tokens/s keeps a tenth unused. None, and why, when it allows no rate."""
-    there = analyze(model, shape, rate_per_s, max_batch)
-    told: dict[str, Any] = {
-        "ttft_ms": there.latencies.ttft_ms,
-        "itl_ms": there.latencies.itl_ms,
-        "throughput_per_s": there.chain.throughput_per_s,
-        "wait_ms": there.chain.wait_ms,
-        "batch": there.latencies.batch,
-        "saturated_per_s": there.max_rate_per_s,
-    }
+    no percentiles. tps: a goal of tokens/s keeps a tenth unused. None, and why, when it allows no rate or says nothing."""
+    told: dict[str, Any] = dict.fromkeys(MEANS)
     try:
+        told = _means(analyze(model, shape, rate_per_s, max_batch))
         rate, limit = largest_rate(
             model,
             shape,
@@ -56,3 +59,15 @@ def answer(
     except UsageError as error:
         return {**told, "max_rate_per_s": None, "limited_by": None, "why_not": str(error)}
     return {**told, "max_rate_per_s": rate, "limited_by": limit, "why_not": None}
+
+
+def _means(there: Answer) -> dict[str, Any]:
+    values = (
+        there.latencies.ttft_ms,
+        there.latencies.itl_ms,
+        there.chain.throughput_per_s,
+        there.chain.wait_ms,
+        there.latencies.batch,
+        there.max_rate_per_s,
+    )
+    return dict(zip(MEANS, values, strict=True))

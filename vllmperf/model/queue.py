@@ -212,13 +212,19 @@ def analyze(
 ) -> Answer:
     """What the model says of the rate; queue: places for those that wait, 10*max_batch when None.
 
-    UsageError when a number is not positive. Rates above max_rate are answered: the queue is full then.
+    UsageError when a number is not positive, or a time in service that the parameters give. Rates above max_rate are
+    answered: the queue is full then.
     """
     if rate_per_s <= 0 or max_batch < 1 or shape.input_tokens < 0 or shape.output_tokens < 1:
         raise UsageError("rate, batch and output tokens must be positive, at least one output token")
     places = max_batch + (QUEUE_PER_PLACE * max_batch if queue is None else queue)
     fitted = _fitted(model, shape, max_batch)
-    steady = chain(rate_per_s, fitted.service_ms(np.arange(1.0, max_batch + 1), shape), places)
+    service_ms = fitted.service_ms(np.arange(1.0, max_batch + 1), shape)
+    if not (service_ms > 0).all():
+        raise UsageError(
+            "by these parameters a request takes no time: this model says nothing of such requests"
+        )
+    steady = chain(rate_per_s, service_ms, places)
     return Answer(steady, fitted.latencies(steady, shape), max_rate(fitted, shape, max_batch))
 
 

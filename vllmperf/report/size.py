@@ -117,8 +117,8 @@ def _table(found: Sizing, published: Published) -> Any:
     return table
 
 
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.4g}"
+def _number(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
 
 
 def _rate(one: Mapping[str, Any]) -> str:
