@@ -61,6 +61,25 @@ def test_a_fixed_order_of_streams_within_a_step_is_no_wandering():
     assert steps(moved).wander < 0.02
 
 
+def test_a_server_that_writes_slowly_and_the_oldest_stream_first_is_one_engine():
+    usual = of(24)
+    ends = np.flatnonzero(np.diff(usual.at_ns) > 2e6) + 1
+    oldest_first = np.concatenate([np.argsort(np.argsort(part)) for part in np.split(usual.stream, ends)])
+    late = usual.at_ns + oldest_first * 0.12e6
+    order = np.argsort(late, kind="stable")
+    slow = replace(
+        usual,
+        at_ns=late[order],
+        stream=usual.stream[order],
+        place=usual.place[order],
+        shared=usual.shared[order],
+    )
+    found = steps(slow)
+    assert np.median(found.spread_ns) > 0.2 * np.nanmedian(found.duration_ns)
+    assert found.wander == 0
+    assert found.regular > 0.99
+
+
 def test_two_engines_behind_one_address_are_named_and_taken_by_means_of_seconds():
     runs = [measured("1", of(1, seed=1), concurrency=1)]
     runs += [measured(str(c), two_engines(c), concurrency=c) for c in (4, 8, 20, 40)]
