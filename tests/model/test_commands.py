@@ -286,3 +286,13 @@ def test_a_published_model_that_says_nothing_does_not_take_the_answer_away(capsy
     assert "takes no time" in data["published_models"]["4-parameter"]["why_not"]
     assert main([*REPLICA, *words]) == 0
     assert "takes no time" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("alpha", ["NaN", "{}", "-1", "null"])
+def test_a_file_without_a_usable_alpha_is_named_in_one_line(alpha, tmp_path, capsys):
+    file = tmp_path / "parameters.json"
+    file.write_text(f'{{"parameters": {{"alpha": {{"value": {alpha}}}, "beta": {{"value": 0.1}}}}}}')
+    assert main(["size", str(file), "--max-num-seqs", "8", "--itl", "9"]) == 2
+    error = capsys.readouterr().err
+    assert "parameters.json" in error
+    assert error.count("\n") == 1

@@ -164,14 +164,16 @@ def _from_file(path: Path) -> Given:
             for name, one in (data.get("three_parameter") or {}).items()
             if one["value"] is not None
         }
-        covariance = data.get("covariance_alpha_beta")
+        covariance = float((data.get("covariance_alpha_beta") or [[0, 0.0]])[0][1])
+        if not all(math.isfinite(number) for pair in found.values() for number in pair):
+            raise ValueError
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         raise UsageError(f"{path} holds no parameters as `vllmperf fit --json` prints them") from None
     if not {"alpha", "beta"} <= set(found) or found["alpha"][0] <= 0:
         raise UsageError(f"{path} knows no alpha or no beta: run `vllmperf fit` again")
-    return Given(found, three, float(covariance[0][1]) if covariance else 0.0)
+    return Given(found, three, covariance)
 
 
 def _value(one: dict[str, Any]) -> tuple[float, float]:
