@@ -1,0 +1,59 @@
+"""What the picture of a fit shows."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy", reason="scipy (the extra `model`) is not installed")
+pytest.importorskip("matplotlib", reason="matplotlib (the extra `plots`) is not installed")
+
+from matplotlib.figure import Figure
+
+from vllmperf.model.parameters import UNKNOWN, FitResult, Parameter, Quality
+from vllmperf.report.fit import draw
+
+SPREAD_MS = 0.02
+
+
+def result(stalls: int) -> FitResult:
+    rng = np.random.default_rng(1)
+    batch = np.repeat(np.arange(1.0, 17.0), 20)
+    off = rng.normal(0, SPREAD_MS, len(batch))
+    off[:stalls] = 40.0
+    rows = zip(
+        batch.tolist(), (7 + 0.1 * batch + off).tolist(), off.tolist(), [5.0] * len(batch), strict=True
+    )
+    known = {"alpha": Parameter(7.0, 6.99, 7.01), "beta": Parameter(0.1, 0.099, 0.101)}
+    return FitResult(
+        parameters={**known, "gamma": UNKNOWN, "delta": UNKNOWN},
+        quality=Quality(len(batch), len(batch) - 2, 0.99, 0.5, 3.0, 1600),
+        points=(),
+        valid_batch=(1.0, 16.0),
+        valid_input_tokens=None,
+        covariance_alpha_beta=((2.6e-5, 0.0), (0.0, 2.6e-7)),
+        residuals=tuple(rows),
+    )
+
+
+def axes_of(found: FitResult):
+    top, bottom = Figure().subplots(2, 1)
+    draw(found, top, bottom)
+    return top, bottom
+
+
+def test_stalls_do_not_hide_the_law_and_are_counted():
+    top, bottom = axes_of(result(stalls=3))
+    assert top.get_ylim()[1] < 10
+    assert bottom.get_ylim()[1] < 10 * SPREAD_MS
+    assert [text.get_text() for text in bottom.texts] == ["3 of 320 beyond the axis"]
+
+
+def test_nothing_is_said_to_lie_beyond_where_nothing_does():
+    top, _ = axes_of(result(stalls=0))
+    assert not any("beyond" in text.get_text() for text in top.texts)
+
+
+def test_the_band_is_as_wide_as_the_interval_of_the_law():
+    top, _ = axes_of(result(stalls=0))
+    band = top.collections[-1].get_paths()[0].vertices
+    first = band[np.isclose(band[:, 0], 1.0), 1]
+    assert np.ptp(first) == pytest.approx(2 * 1.96 * np.sqrt(2.6e-5 + 2.6e-7), rel=1e-3)
