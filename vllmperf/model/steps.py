@@ -21,9 +21,6 @@ ROUNDS = 6
 BEHIND, MOSTLY, LEAST_BEHIND = 0.1, 0.5, 5
 """First tokens that mostly come this share of a step behind those of the streams that decode are not of their step."""
 LEAST_TOKENS = 50
-TOGETHER = 0.12
-"""A bunch of one engine holds no wider gap, as a share of a step: three of four had none above 0.08 where vLLM shared two
-cores with the client. Of several engines at least one in four holds one of 0.17."""
 """Fewer do not show how streams shift against one another."""
 
 
@@ -40,8 +37,7 @@ class Steps:
     spread_ns: last less first arrival of the bunch.
     regular: share of all tokens that came exactly one step after the token before them. Where it is far from 1 the
     steps cannot be told apart. wander: by how much streams slowly shift against one another within the bunches, as a
-    share of a step, 0 where no bunch has a gap. Those of one engine do not; with several engines bunches may look
-    regular that are none.
+    share of a step. Those of one engine do so only where it writes slowly, the oldest stream first.
     apart: prompts were computed in steps of their own, in which nobody decoded; each of those is part of the step after.
     """
 
@@ -214,12 +210,7 @@ def _ends(arrivals: Arrivals, number: NDArray[np.int64], count: int) -> NDArray[
 
 def _wander(arrivals: Arrivals, number: NDArray[np.int64], end_ns: NDArray[np.float64]) -> float:
     """Chance moves a stream's arrivals about a place in the bunch, and a fixed order gives each a place of its own.
-    What is left of their scatter, when that from one token to the next is taken off, is a slow shift.
-
-    A server that writes slowly, the oldest stream first, shifts them too; but its bunches have no gap, and do not count.
-    """
-    if _widest_gap(arrivals, number, end_ns) < TOGETHER:
-        return 0.0
+    What is left of their scatter, when that from one token to the next is taken off, is a slow shift."""
     rows = np.lexsort((arrivals.place, arrivals.stream))
     rows = rows[arrivals.place[rows] > 0]
     if len(rows) < LEAST_TOKENS or len(end_ns) < 2:
@@ -233,16 +224,6 @@ def _wander(arrivals: Arrivals, number: NDArray[np.int64], end_ns: NDArray[np.fl
     quick = np.mean(np.diff(offset)[same] ** 2) / 2 if same.any() else 0.0
     slow = max(float(np.mean(offset**2) - quick), 0.0)
     return float(np.sqrt(slow) / np.median(np.diff(end_ns)))
-
-
-def _widest_gap(arrivals: Arrivals, number: NDArray[np.int64], end_ns: NDArray[np.float64]) -> float:
-    """Of the widest gaps within bunches the upper quartile, as a share of a step."""
-    inside = number[1:] == number[:-1]
-    if not inside.any() or len(end_ns) < 2:
-        return 0.0
-    widest = np.zeros(len(end_ns))
-    np.maximum.at(widest, number[1:][inside], np.diff(arrivals.at_ns)[inside])
-    return float(np.quantile(widest[np.unique(number[1:][inside])], 0.75) / np.median(np.diff(end_ns)))
 
 
 def _beside(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
