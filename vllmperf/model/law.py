@@ -276,11 +276,16 @@ def _unsettled(runs: Sequence[Measured]) -> list[str]:
 
 
 def _stalled(runs: Sequence[Measured]) -> list[str]:
+    found = [run for run in runs if run.steps and run.stalls.lost_share > LOST]
+    if not found:
+        return []
+    worst = max(found, key=lambda run: run.stalls.lost_share)
+    count, share = sum(run.stalls.count for run in found), f"{worst.stalls.lost_share:.1%} of the time"
+    where = worst.label if len(found) == 1 else f"{len(found)} runs"
+    how_long = f"for {share}" if len(found) == 1 else f"for up to {share}, at {worst.label}"
     return [
-        f"{run.label}: {run.stalls.count} steps stood still, for {run.stalls.lost_share:.1%} of the time: "
-        "the law is that of the others, latencies are longer by that much"
-        for run in runs
-        if run.steps and run.stalls.lost_share > LOST
+        f"{where}: {count:,} steps stood still, {how_long}: the law is that of the others, latencies are longer by "
+        "that much"
     ]
 
 

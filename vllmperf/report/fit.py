@@ -18,6 +18,7 @@ from vllmperf.model.parameters import (
     perf_parms,
     queueing_config,
 )
+from vllmperf.report.numbers import estimate
 
 
 def text(result: FitResult, width: int = 100) -> str:
@@ -88,7 +89,8 @@ def _parameters(title: str, found: Mapping[str, Parameter], meanings: Mapping[st
     table.add_column("what it is")
     for name, one in found.items():
         unit, meaning = meanings[name]
-        table.add_row(name, _number(one.value), _interval(one.low, one.high), unit, meaning)
+        value, low, high = _estimated(one)
+        table.add_row(name, value, _interval(low, high), unit, meaning)
     return table
 
 
@@ -135,8 +137,16 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def _interval(low: float | None, high: float | None) -> str:
-    return "–" if low is None else f"{_number(low)} … {_number(high)}"
+def _estimated(one: Parameter) -> tuple[str, str | None, str | None]:
+    """Value and ends of the interval, with the digits that it leaves."""
+    if one.value is None or one.low is None or one.high is None:
+        return _number(one.value), None, None
+    value, low, high = estimate(one.value, (one.high - one.low) / 2, one.low, one.high)
+    return value, low, high
+
+
+def _interval(low: str | None, high: str | None) -> str:
+    return "–" if low is None else f"{low} … {high}"
 
 
 BLUE, GREY, RED = "#2b5c8a", "#7b818c", "#c0392b"
@@ -261,11 +271,11 @@ def _means_of(ax: Any, batch: Any, residual: Any, steps: Any) -> None:
 
 def _heads(ax: Any, result: FitResult, what: str) -> None:
     alpha, beta = result.parameters["alpha"], result.parameters["beta"]
-    told = f"{what} = {_number(alpha.value)} ms + {_number(beta.value)} ms · batch"
+    told = f"{what} = {_estimated(alpha)[0]} ms + {_estimated(beta)[0]} ms · batch"
     ax.set_title(told, loc="left", fontsize=12, weight="bold", pad=24)
     name = "within rounding" if result.quality.dof == 0 else "95 %"
     ends = ", ".join(
-        f"{word} {_interval(one.low, one.high)} ms" for word, one in (("alpha", alpha), ("beta", beta))
+        f"{word} {_interval(*_estimated(one)[1:])} ms" for word, one in (("alpha", alpha), ("beta", beta))
     )
     place = {"xy": (0, 1), "xycoords": "axes fraction", "xytext": (0, 8), "textcoords": "offset points"}
     ax.annotate(f"{name}: {ends}; {_counted(result)}", color=GREY, fontsize=9, **place)
