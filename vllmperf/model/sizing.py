@@ -17,6 +17,8 @@ CLOSE = 0.002
 ROOM = 0.01
 STEPS = 40
 SEEDS = 5
+REACH = 5
+"""Deviations of the rate from one seed to the next within which long simulations look."""
 STUDENT_4 = 2.776
 Z95 = 1.96
 AT_BEST = 400_000
@@ -92,14 +94,14 @@ def size(
     ceiling = _ceiling(replica, load, goals, seed)
     first = _largest(replica, load, goals, ceiling, seed)
     found = [first, *(_near(replica, load, goals, first, seed + place) for place in range(1, SEEDS))]
-    best = float(np.mean(found))
+    scatter = float(np.std(found, ddof=1))
+    best, outcome = _refined(replica, load, goals, float(np.mean(found)), scatter, ceiling, seed + SEEDS)
     half = math.hypot(
         Z95
         * math.sqrt(_variance(replica, load, goals, first, deviations or {}, covariance_alpha_beta, seed)),
-        STUDENT_4 * float(np.std(found, ddof=1)) / math.sqrt(SEEDS),
+        STUDENT_4 * scatter / math.sqrt(SEEDS),
     )
     low, high = max(best - half, 0.0), best + half
-    outcome = simulate(replica, load, best, requests=AT_BEST, seed=seed + SEEDS)
     whole = _whole(goals, load, rate_per_s)
     limit = _limit(ceiling, outcome, goals)
     if whole is None:
@@ -157,6 +159,20 @@ def _near(replica: Replica, load: Load, goals: Goals, rate_per_s: float, seed: i
         min(0.85 * rate_per_s, high),
         high,
     )
+
+
+def _refined(
+    replica: Replica, load: Load, goals: Goals, near: float, scatter: float, most: float, seed: int
+) -> tuple[float, Outcome]:
+    """Once more around a rate, with long simulations, and what happens there. Short ones miss the rare long queues that a
+    mean near saturation lives on, and so find too much."""
+
+    def run(rate: float) -> Outcome:
+        return simulate(replica, load, rate, requests=AT_BEST, seed=seed)
+
+    reach = max(REACH * scatter, 3 * CLOSE * near)
+    rate = _bisect(lambda rate: _meets(run(rate), goals), max(near - reach, 0.0), min(near + reach, most))
+    return rate, run(rate)
 
 
 def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:

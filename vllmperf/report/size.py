@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
+from vllmperf.report.numbers import number
+
 if TYPE_CHECKING:
     from vllmperf.model.simulate import Load, Outcome
     from vllmperf.model.sizing import Goals, Sizing
@@ -99,9 +101,10 @@ def _table(found: Sizing, published: Published) -> Any:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("at that rate")
-    for head in ("mean", *(f"p{percent:g}" for percent in PERCENTILES), *published):
-        table.add_column(head, justify="right")
+    table.add_column("at that rate", no_wrap=True)
+    models = [name.replace("-parameter", "-par.") for name in published]
+    for head in ("mean", *(f"p{percent:g}" for percent in PERCENTILES), *models):
+        table.add_column(head, justify="right", no_wrap=True)
     for metric in ("ttft", "itl"):
         values = [found.outcome.value(metric, percent) for percent in (None, *PERCENTILES)]
         values += [one[f"{metric}_ms"] for one in published.values()]
@@ -111,14 +114,15 @@ def _table(found: Sizing, published: Published) -> Any:
             "largest rate/s", f"{found.max_rate_per_s:.4g}", *["–"] * 3, *map(_rate, published.values())
         )
         table.caption = (
-            "Right: published queueing models. Theirs are means, also where they say a largest rate."
+            "Right: published queueing models, of 4 and 3 parameters and for chunked prefill. Theirs are means, "
+            "also where they say a largest rate."
         )
         table.caption_justify = "left"
     return table
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.4g}"
+    return number(None if value is None or math.isnan(value) else float(value))
 
 
 def _rate(one: Mapping[str, Any]) -> str:
