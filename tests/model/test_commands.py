@@ -199,7 +199,7 @@ def test_the_sizing_is_printed_with_the_published_model_beside(capsys):
     assert main([*REPLICA, "--gamma", "9", "--delta", "0.01", "--itl", "7.6", "--rate", "90"]) == 0
     shown = capsys.readouterr().out
     assert "limited by ITL (mean)" in shown
-    assert "4-parameter" in shown
+    assert "4-par." in shown
     assert "replicas" in shown
 
 
