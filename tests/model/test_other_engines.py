@@ -36,6 +36,18 @@ def together(one: Arrivals, other: Arrivals) -> Arrivals:
     )
 
 
+def moved(usual: Arrivals, at_ns: np.ndarray) -> Arrivals:
+    """The same tokens at other times."""
+    order = np.argsort(at_ns, kind="stable")
+    return replace(
+        usual,
+        at_ns=at_ns[order],
+        stream=usual.stream[order],
+        place=usual.place[order],
+        shared=usual.shared[order],
+    )
+
+
 def two_engines(streams: int) -> Arrivals:
     return together(of(streams // 2, seed=streams + 1), of(streams // 2, seed=streams + 2))
 
@@ -49,32 +61,15 @@ def test_streams_of_two_engines_wander_against_one_another_and_those_of_one_do_n
 
 def test_a_fixed_order_of_streams_within_a_step_is_no_wandering():
     usual = of(10)
-    late = usual.at_ns + np.where(usual.stream % 2, 1.5e6, 0.0)
-    order = np.argsort(late, kind="stable")
-    moved = replace(
-        usual,
-        at_ns=late[order],
-        stream=usual.stream[order],
-        place=usual.place[order],
-        shared=usual.shared[order],
-    )
-    assert steps(moved).wander < 0.02
+    late = moved(usual, usual.at_ns + np.where(usual.stream % 2, 1.5e6, 0.0))
+    assert steps(late).wander < 0.02
 
 
 def test_a_server_that_writes_slowly_and_the_oldest_stream_first_is_one_engine():
     usual = of(24)
     ends = np.flatnonzero(np.diff(usual.at_ns) > 2e6) + 1
     oldest_first = np.concatenate([np.argsort(np.argsort(part)) for part in np.split(usual.stream, ends)])
-    late = usual.at_ns + oldest_first * 0.12e6
-    order = np.argsort(late, kind="stable")
-    slow = replace(
-        usual,
-        at_ns=late[order],
-        stream=usual.stream[order],
-        place=usual.place[order],
-        shared=usual.shared[order],
-    )
-    found = measured("slow", slow)
+    found = measured("slow", moved(usual, usual.at_ns + oldest_first * 0.12e6))
     assert found.steps is not None, found.why_not
     assert np.median(found.steps.spread_ns) > 0.2 * np.nanmedian(found.steps.duration_ns)
 
