@@ -10,6 +10,7 @@ OUTCOMES: tuple[str, ...]
 """Names of the outcomes; a record's `outcome` is an index into it."""
 FINISH_REASONS: tuple[str, ...]
 TOKENS_SOURCES: tuple[str, ...]
+BODY_KINDS: tuple[str, ...]
 RECORD_DTYPE: list[tuple[str, str]]
 """`numpy.dtype(RECORD_DTYPE)` is the layout of `Batch["records"]`; `NONE` in it means "did not happen"."""
 GAP_DTYPE: list[tuple[str, str]]

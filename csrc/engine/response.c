@@ -41,17 +41,18 @@ static void record_begin(struct record *record) {
         &record->first_byte_ns,      &record->first_token_ns, &record->first_text_ns,
         &record->last_token_ns,      &record->end_ns,         &record->first_token_seen_ns,
         &record->last_token_seen_ns, &record->prompt_tokens,  &record->cached_tokens,
-        &record->output_tokens,
+        &record->output_tokens,      &record->usage_tokens,   &record->first_chunk_bytes,
     };
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) *unknown[i] = RECORD_NONE;
 }
 
 void response_begin(struct response *r) {
     record_begin(&r->record);
-    r->kind = BODY_UNKNOWN;
+    r->kind = BODY_NONE;
     r->done = r->finished = r->failed = r->malformed = r->too_long = r->no_memory = false;
     r->last_event_ns = RECORD_NONE;
     r->ids = r->usage_tokens = -1;
+    r->newest_read = 0;
     for (size_t i = 0; i < r->n_chains; i++) chain_begin(&r->chains[i]);
     r->n_stamps = r->n_events = 0;
     r->json.len = r->error.len = r->last_words.len = 0;
@@ -102,10 +103,17 @@ static void mark_event(struct response *r, uint32_t flags) {
     if (r->n_events) r->events[r->n_events - 1].flags |= flags;
 }
 
+static void count_read(struct response *r, uint64_t number) {
+    if (number <= r->newest_read) return;
+    r->newest_read = number;
+    r->record.reads++;
+}
+
 /* One token chunk of one choice. `tokens` is 0 when not known. */
 static void count_chunk(struct response *r, struct chain *c, const struct read_stamp *stamp,
                         uint16_t tokens) {
     struct record *record = &r->record;
+    count_read(r, stamp->number);
     bool same_read = c->started && c->read == stamp->number;
     if (!c->started) record->choices++;
     if (same_read) record->coalesced += c->read_is_shared ? 1 : 2;
@@ -170,6 +178,7 @@ static void on_choice(void *context, const struct delta_choice *choice) {
     if (!delta_choice_is_output(choice)) return;
     keep_choice_text(r, c, choice);
     if (choice->token_ids > 0) r->ids = (r->ids < 0 ? 0 : r->ids) + choice->token_ids;
+    r->record.output_bytes += (int64_t)(choice->content_len + choice->reasoning_len);
     if (r->kind != BODY_STREAM) {
         r->record.choices++;
         return;
@@ -183,6 +192,8 @@ static void on_choice(void *context, const struct delta_choice *choice) {
     }
     if (r->record.first_text_ns == RECORD_NONE && (choice->content_len || choice->has_tool_calls))
         r->record.first_text_ns = r->now.arrived_ns;
+    if (r->record.first_chunk_bytes == RECORD_NONE)
+        r->record.first_chunk_bytes = (int64_t)(choice->content_len + choice->reasoning_len);
     uint16_t tokens = choice->token_ids > 0 ? (uint16_t)(choice->token_ids & 0xffff) : 0;
     count_chunk(r, c, &r->now, tokens);
 }
@@ -293,7 +304,7 @@ void response_head(struct response *r, long status, const char *content_type) {
     else if (starts_with(content_type, "application/json"))
         r->kind = BODY_JSON;
     else
-        r->kind = BODY_UNKNOWN;
+        r->kind = BODY_NONE;
 }
 
 /* No telling content type: the first byte that is no blank decides. */
@@ -304,7 +315,7 @@ static enum body_kind kind_by_first_byte(const char *bytes, size_t len) {
         if (b == '{' || b == '[') return BODY_JSON;
         return b == '<' ? BODY_OTHER : BODY_STREAM;
     }
-    return BODY_UNKNOWN;
+    return BODY_NONE;
 }
 
 static void take_json(struct response *r, const char *bytes, size_t len) {
@@ -317,7 +328,7 @@ static void take_json(struct response *r, const char *bytes, size_t len) {
 void response_body(struct response *r, const char *bytes, size_t len, const struct read_stamp *stamp) {
     r->now = *stamp;
     r->record.bytes_received += (int64_t)len;
-    if (r->kind == BODY_UNKNOWN) r->kind = kind_by_first_byte(bytes, len);
+    if (r->kind == BODY_NONE) r->kind = kind_by_first_byte(bytes, len);
     switch (r->kind) {
     case BODY_STREAM:
         sse_feed(r->sse, bytes, len);
@@ -330,7 +341,7 @@ void response_body(struct response *r, const char *bytes, size_t len, const stru
     case BODY_OTHER:
         response_error(r, bytes, len);
         break;
-    case BODY_UNKNOWN:
+    case BODY_NONE:
         break;
     }
 }
@@ -378,6 +389,7 @@ static void finish_json(struct response *r) {
 
 static void settle_tokens(struct response *r) {
     struct record *record = &r->record;
+    if (r->usage_tokens >= 0) record->usage_tokens = r->usage_tokens;
     if (r->usage_tokens >= 0) {
         record->output_tokens = r->usage_tokens;
         record->tokens_source = TOKENS_USAGE;
@@ -398,6 +410,7 @@ enum outcome response_finish(struct response *r) {
     if (r->kind == BODY_STREAM) finish_stream(r);
     if (r->kind == BODY_JSON) finish_json(r);
     settle_tokens(r);
+    r->record.body_kind = r->record.bytes_received > 0 ? (int64_t)r->kind : BODY_NONE;
     if (r->kind == BODY_ERROR || (r->record.status && (r->record.status < 200 || r->record.status > 299)))
         return OUTCOME_http_error;
     if (r->failed) return OUTCOME_stream_error;

@@ -20,10 +20,8 @@ enum { RESPONSE_MAX_CHAINS = 1024 };             /* choices beyond this are time
 /* One readiness event of the socket: everything read in it has the same stamps. */
 struct read_stamp {
     int64_t arrived_ns, seen_ns;
-    uint64_t number; /* counts reads, so that equal stamps are still told apart */
+    uint64_t number; /* counts reads, from 1, so that equal stamps are still told apart */
 };
-
-enum body_kind { BODY_UNKNOWN, BODY_STREAM, BODY_JSON, BODY_ERROR, BODY_OTHER };
 
 struct response {
     struct record record;
@@ -43,6 +41,7 @@ struct response {
     struct record_event *events;
     size_t n_events, cap_events;
     struct text json, error, last_words; /* last_words: see keep_events */
+    uint64_t newest_read;                /* number of the newest read that brought a token chunk, 0 before */
     struct sse *sse;
     struct read_stamp now; /* of the piece being read */
 };

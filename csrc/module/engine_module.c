@@ -38,6 +38,7 @@ static const char *const finish_reasons[] = {
 #undef X
         NULL};
 static const char *const tokens_sources[] = {"none", "usage", "token_ids", "chunks", "tokenizer", NULL};
+static const char *const body_kinds[] = {"none", "stream", "json", "error", "other", NULL};
 
 /* Add a new reference to the module; 0 or -1. */
 static int add(PyObject *module, const char *name, PyObject *value) {
@@ -90,6 +91,7 @@ static int exec(PyObject *module) {
         add(module, "EVENT_FLAGS", names(event_flags)) || add(module, "OUTCOMES", names(outcomes)) ||
         add(module, "FINISH_REASONS", names(finish_reasons)) ||
         add(module, "TOKENS_SOURCES", names(tokens_sources)) ||
+        add(module, "BODY_KINDS", names(body_kinds)) ||
         add(module, "NONE", PyLong_FromLongLong(RECORD_NONE)) ||
         add(module, "LIBCURL_VERSION", PyUnicode_FromString(curl_version())) || add_stats(module) ||
         add_stream(module) || add_scan(module) || add_engine(module);

@@ -32,6 +32,12 @@
     X(int64_t, "<i8", prompt_tokens)      /* usage; NONE when the server did not say */                       \
     X(int64_t, "<i8", cached_tokens)      /* usage.prompt_tokens_details; NONE when it did not say */         \
     X(int64_t, "<i8", output_tokens)      /* by the best source there was, see tokens_source */               \
+    X(int64_t, "<i8", usage_tokens)       /* completion_tokens as the server said; NONE when it did not */    \
+    X(int64_t, "<i8", output_bytes)       /* of output in all choices, as written in the JSON */              \
+    X(int64_t, "<i8", first_chunk_bytes)  /* of these in the first token chunk; NONE for a plain JSON body */ \
+    X(int64_t, "<i8", unknown_output)     /* events that brought output only in fields we do not know */      \
+    X(int64_t, "<i8", reads)              /* distinct reads that brought token chunks */                      \
+    X(int64_t, "<i8", body_kind)          /* enum body_kind */                                                \
     X(int32_t, "<i4", tokens_source)      /* enum record_tokens_source */                                     \
     X(int32_t, "<i4", status)             /* HTTP status, 0 when there was none */                            \
     X(int32_t, "<i4", outcome)            /* enum outcome */                                                  \
@@ -50,11 +56,14 @@
 /* The last one is never the engine's own: readers that hold the text and a tokenizer count it again. */
 enum record_tokens_source { TOKENS_NONE, TOKENS_USAGE, TOKENS_IDS, TOKENS_CHUNKS, TOKENS_TOKENIZER };
 
+/* What the body of the answer was: events, one JSON object, the body of an HTTP error, or anything else. */
+enum body_kind { BODY_NONE, BODY_STREAM, BODY_JSON, BODY_ERROR, BODY_OTHER };
+
 /* X(name): how a request ended. The order is the number in the record; new ones go to the end. */
 #define OUTCOMES(X)                                                                                          \
     X(completed) X(incomplete) X(refused) X(dns_failed) X(connect_timeout) X(tls_failed)                     \
     X(first_token_timeout) X(stalled) X(total_timeout) X(reset) X(truncated) X(http_error)                   \
-    X(stream_error) X(malformed) X(no_tokens)
+    X(stream_error) X(malformed) X(no_tokens) X(local_fault)
 enum outcome {
 #define X(name) OUTCOME_##name,
     OUTCOMES(X)
@@ -77,6 +86,11 @@ struct record {
     RECORD_FIELDS(X)
 #undef X
 };
+
+/* NumPy's dtype has no holes, so the struct must have none. */
+#define X(ctype, nptype, name) +sizeof(ctype)
+_Static_assert(sizeof(struct record) == RECORD_FIELDS(X), "a hole in struct record");
+#undef X
 
 /* One gap between consecutive token chunks of a choice. */
 struct record_gap {

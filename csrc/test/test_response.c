@@ -173,6 +173,30 @@ static void test_tokens(void) {
     response_free(&r);
 }
 
+static void test_facts(void) {
+    struct response r;
+    STREAM(&r, {100, CHUNK("long one")}, {110, CHUNK("b") CHUNK("c")}, {130, LAST("d") USAGE(9) DONE});
+    CHECK("reads that brought token chunks", r.record.reads == 3);
+    CHECK("bytes of output, and of the first chunk",
+          r.record.output_bytes == 11 && r.record.first_chunk_bytes == 8);
+    CHECK("what usage said, in a stream", r.record.usage_tokens == 9 && r.record.body_kind == BODY_STREAM);
+    response_free(&r);
+    STREAM(&r, {100, CHUNK("a") CHUNK("b") LAST("c") DONE});
+    CHECK("one read, no usage", r.record.reads == 1 && r.record.usage_tokens == RECORD_NONE);
+    response_free(&r);
+    BODY(&r, 200, "application/json", "{\"choices\":[{\"text\":\"hi\"}]}");
+    CHECK("a plain body has neither reads nor a first chunk",
+          r.record.reads == 0 && r.record.first_chunk_bytes == RECORD_NONE);
+    CHECK("but output", r.record.output_bytes == 2 && r.record.body_kind == BODY_JSON);
+    response_free(&r);
+    BODY(&r, 500, "text/plain", "oops");
+    CHECK("the body of an HTTP error is one", r.record.body_kind == BODY_ERROR);
+    response_free(&r);
+    answer(&r, 200, "text/event-stream", NULL, 0);
+    CHECK("no body is none", r.record.body_kind == BODY_NONE && r.record.first_chunk_bytes == RECORD_NONE);
+    response_free(&r);
+}
+
 static void test_errors(void) {
     struct response r;
     CHECK("an error object in the stream",
@@ -301,6 +325,7 @@ int main(void) {
     test_choices();
     test_far_choice();
     test_tokens();
+    test_facts();
     test_errors();
     test_long();
     test_json();

@@ -62,6 +62,11 @@ class Request:
             "prompt_tokens": 16,
             "cached_tokens": NONE,
             "output_tokens": chunks,
+            "usage_tokens": chunks,
+            "output_bytes": 5 * chunks,
+            "first_chunk_bytes": 5,
+            "reads": chunks,
+            "body_kind": _engine.BODY_KINDS.index("stream"),
             "tokens_source": _engine.TOKENS_SOURCES.index("usage"),
             "status": 200,
             "outcome": _engine.OUTCOMES.index(self.outcome),
@@ -86,11 +91,12 @@ def failed(index: int, outcome: str, error: str, sent: float = 0.0, **fields: An
     """A request that got no token and ended 5 ms after it was sent."""
     nothing = dict.fromkeys(
         ("first_byte_ns", "first_token_ns", "first_text_ns", "last_token_ns", "first_token_seen_ns",
-         "last_token_seen_ns", "prompt_tokens", "output_tokens"), NONE,
+         "last_token_seen_ns", "prompt_tokens", "output_tokens", "usage_tokens", "first_chunk_bytes"), NONE,
     )  # fmt: skip
     counts = dict.fromkeys(
-        ("bytes_received", "tokens_source", "status", "finish_reason", "events", "chunks", "choices"), 0
-    )
+        ("bytes_received", "output_bytes", "reads", "body_kind", "tokens_source", "status", "finish_reason",
+         "events", "chunks", "choices"), 0,
+    )  # fmt: skip
     values = nothing | counts | {"end_ns": _ns(sent + 5)} | fields
     return Request(index, sent, gaps=(), outcome=outcome, error=error, fields=values)
 

@@ -317,6 +317,23 @@ def test_a_newer_run_file_is_refused(tmp_path: Path) -> None:
         read(path)
 
 
+def test_a_file_of_version_1_is_read_and_what_it_lacks_is_none(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "a.run", [Request(0)])
+    for column in schema.SINCE_VERSION_2:
+        sql(path, f"ALTER TABLE requests DROP COLUMN {column}")
+    sql(path, "PRAGMA user_version = 1")
+    (row,) = read(path).requests
+    assert {int(row[column]) for column in schema.SINCE_VERSION_2} == {NONE}
+    assert row["output_tokens"] == row["chunks"] == 4
+
+
+def test_a_column_that_every_version_has_is_missed(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "a.run", [Request(0)])
+    sql(path, "ALTER TABLE requests DROP COLUMN chunks")
+    with pytest.raises(UsageError, match="damaged"):
+        read(path)
+
+
 def test_a_damaged_file_is_an_error_not_a_crash(tmp_path: Path) -> None:
     path = write_run(tmp_path / "a.run", steady(200))
     data = bytearray(path.read_bytes())

@@ -33,6 +33,16 @@ FIELDS = (
     Field("prompt_tokens", "tokens", "prompt length by the server's usage; none when it did not say"),
     Field("cached_tokens", "tokens", "prompt tokens found in the server's cache, by its usage"),
     Field("output_tokens", "tokens", "output of all choices, by the best source there was"),
+    Field("usage_tokens", "tokens", "completion_tokens as the server said, right or not; none when it did not"),
+    Field("output_bytes", "bytes", "output of all choices (text, reasoning, tool arguments) as written in the JSON"),
+    Field(
+        "first_chunk_bytes",
+        "bytes",
+        "of these in the first token chunk: many in it means many tokens; none without one",
+    ),
+    Field("unknown_output", "events", "events that brought output only in fields that we do not know"),
+    Field("reads", "", "distinct reads that brought token chunks: 1 when the whole answer came in one piece"),
+    Field("body_kind", "name", "what the body was: none, stream, json (one object), error (of HTTP), other"),
     Field(
         "tokens_source",
         "name",

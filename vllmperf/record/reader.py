@@ -199,7 +199,8 @@ def _read_requests(db: sqlite3.Connection) -> NDArray[np.void]:
     dtype = np.dtype(_engine.RECORD_DTYPE)
     (count,) = db.execute("SELECT count(*) FROM requests").fetchone()
     requests = np.zeros(count, dtype=dtype)
-    columns = ", ".join(_number(field.name) for field in FIELDS)
+    there = {name for (name,) in db.execute("SELECT name FROM pragma_table_info('requests')")}
+    columns = ", ".join(_number(field.name, there) for field in FIELDS)
     cursor = db.execute(f'SELECT {columns} FROM requests ORDER BY "index"')
     filled = 0
     while rows := cursor.fetchmany(ROWS_AT_A_TIME):
@@ -208,8 +209,10 @@ def _read_requests(db: sqlite3.Connection) -> NDArray[np.void]:
     return requests
 
 
-def _number(name: str) -> str:
-    """SQL that reads a column as a number."""
+def _number(name: str, there: set[str]) -> str:
+    """SQL that reads a column as a number. NONE for one that the file's version did not have yet."""
+    if name in schema.SINCE_VERSION_2 - there:
+        return str(_engine.NONE)
     table = schema.ENUM_COLUMNS.get(name)
     if table is None:
         return f"ifnull({schema.quoted(name)}, {_engine.NONE})"

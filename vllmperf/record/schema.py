@@ -8,12 +8,23 @@ from vllmperf.record.fields import BLOBS, FIELDS
 
 # History of the run file. A reader refuses a newer number than its own and reads every older one.
 #   1  first version
-SCHEMA_VERSION = 1
+#   2  usage_tokens, output_bytes, first_chunk_bytes, unknown_output, reads, body_kind; outcome local_fault
+SCHEMA_VERSION = 2
 
 APPLICATION_ID = 0x76706572  # "vper": lets `file` and the reader tell a run file from any other database
 
-ENUM_COLUMNS = {"outcome": "OUTCOMES", "finish_reason": "FINISH_REASONS", "tokens_source": "TOKENS_SOURCES"}
+ENUM_COLUMNS = {
+    "outcome": "OUTCOMES",
+    "finish_reason": "FINISH_REASONS",
+    "tokens_source": "TOKENS_SOURCES",
+    "body_kind": "BODY_KINDS",
+}
 """Columns that hold a name, and the engine's table with these names."""
+
+SINCE_VERSION_2 = frozenset(
+    {"usage_tokens", "output_bytes", "first_chunk_bytes", "unknown_output", "reads", "body_kind"}
+)
+"""Columns that files of version 1 lack."""
 
 STATES = ("running", "finished", "interrupted")
 """What `meta.state` may say. "running" in a file whose writer is gone means that the run was killed."""

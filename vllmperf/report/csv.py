@@ -46,7 +46,8 @@ def _written(found: Iterable[tuple[Any, ...]]) -> Iterator[list[Any]]:
 def _field(recording: Recording, name: str) -> list[Any]:
     values: list[Any] = recording.requests[name].tolist()
     if table := ENUM_COLUMNS.get(name):
-        return [getattr(_engine, table)[value] for value in values]
+        names = getattr(_engine, table)
+        return [None if value == _engine.NONE else names[value] for value in values]
     return [None if value == _engine.NONE else value for value in values]
 
 
