@@ -101,7 +101,7 @@ def make_run(
         model = plan.model or first_model(plan)
         # The file is made last: what cannot start leaves none behind.
         with ready(plan, model) as prepared:
-            written = {**plan.to_dict(), "model": model, "num_prompts": prepared.asked}
+            written = {**prepared.plan.to_dict(), "model": model, "num_prompts": prepared.asked}
             folder = None if record else Folder()
             path = record or Path(str(folder)) / "run.vllmperf"
             with RunWriter(path, written, environment(), secrets=plan.secrets) as writer:

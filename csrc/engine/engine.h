@@ -21,7 +21,7 @@ struct engine_config {
     size_t n_addresses;
     const char *const *headers; /* "Name: value" */
     size_t n_headers;
-    const char *request_id_prefix; /* x-request-id: <prefix><number> */
+    const char *request_id_prefix; /* x-request-id: <prefix><number>, see uuid_request_ids */
     const char *warm_url;          /* of the GET that opens a connection before the start */
     const char *cacert;            /* PEM file, "" = the system's */
     int64_t max_concurrency;       /* 0 = no limit */
@@ -34,9 +34,10 @@ struct engine_config {
     int64_t grace_ns;    /* for what is in flight when sending was stopped */
     int64_t max_event_bytes;
     bool kernel_stamps, keep_text, keep_stamps, insecure, fresh_connections;
-    bool keep_events;    /* struct record_event of each event; see response.h for the text then */
-    bool raw_bodies;     /* answers are no completions: any event is a token chunk, the text is all data */
-    bool no_request_ids; /* send no x-request-id */
+    bool keep_events;      /* struct record_event of each event; see response.h for the text then */
+    bool raw_bodies;       /* answers are no completions: any event is a token chunk, the text is all data */
+    bool no_request_ids;   /* send no x-request-id */
+    bool uuid_request_ids; /* the prefix is a UUID without its last 12 digits: they are the number, in hex */
 };
 
 enum engine_state { ENGINE_NEW, ENGINE_WARMING, ENGINE_RUNNING, ENGINE_DRAINING, ENGINE_ENDED };

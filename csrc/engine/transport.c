@@ -361,8 +361,9 @@ static void begin(struct slot *slot, bool warming) {
 void transport_prepare(struct slot *slot) {
     const struct engine_config *config = slot->transport->config;
     int64_t index = item_index(&slot->item);
-    snprintf(slot->id_text, id_text_size(config), "x-request-id: %s%lld", config->request_id_prefix,
-             (long long)index);
+    snprintf(slot->id_text, id_text_size(config),
+             config->uuid_request_ids ? "x-request-id: %s%012llx" : "x-request-id: %s%lld",
+             config->request_id_prefix, (long long)index);
     curl_easy_setopt(slot->easy, CURLOPT_URL, config->url);
     curl_easy_setopt(slot->easy, CURLOPT_POST, 1L);
     curl_easy_setopt(slot->easy, CURLOPT_POSTFIELDS, item_body(&slot->item));
@@ -380,8 +381,10 @@ void transport_send(struct slot *slot) {
 }
 
 void transport_warm(struct slot *slot) {
-    snprintf(slot->id_text, id_text_size(slot->transport->config), "x-request-id: warm");
-    curl_easy_setopt(slot->easy, CURLOPT_URL, slot->transport->config->warm_url);
+    const struct engine_config *config = slot->transport->config;
+    snprintf(slot->id_text, id_text_size(config), "x-request-id: %s%s", config->request_id_prefix,
+             config->uuid_request_ids ? "ffffffffffff" : "warm");
+    curl_easy_setopt(slot->easy, CURLOPT_URL, config->warm_url);
     curl_easy_setopt(slot->easy, CURLOPT_HTTPGET, 1L);
     begin(slot, true);
     launch(slot);

@@ -68,6 +68,7 @@ static const struct number_key optional_flag_keys[] = {
     NUMBER(keep_events),
     NUMBER(raw_bodies),
     NUMBER(no_request_ids),
+    NUMBER(uuid_request_ids),
 };
 static const struct number_key text_keys[] = {
     NUMBER(url),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -164,6 +165,7 @@ def test_no_two_requests_of_any_runs_have_the_same_id(tmp_path):
     entries = [found for report in reports for found in report["benchmarks"]]
     ids = [row["request_id"] for found in entries for row in found["requests"]["successful"]]
     assert len(ids) == len(set(ids)) == 20
+    assert {str(uuid.UUID(text, version=4)) for text in ids} == set(ids)  # as guidellm's own
 
 
 def test_a_second_benchmark_goes_on_with_other_prompts(tmp_path):
@@ -384,6 +386,7 @@ def test_the_field_of_the_longest_answer_is_the_environments(tmp_path, recorder,
     assert [body["most"] for _, _, body in asked[1:]] == [1, 6]
     assert all("max_tokens" not in body for _, _, body in asked[1:])
     ids = [headers["x-request-id"] for _, headers, _ in asked[1:]]
+    assert {str(uuid.UUID(text, version=4)) for text in ids} == set(ids)
     assert len(set(ids)) == 2
 
 

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from runs import bench
 
-import vllmperf
 from vllmperf import _engine
 from vllmperf.load.schedule import schedule
 from vllmperf.plan import Plan
 from vllmperf.report.run import Run
-from vllmperf.sim import Server
 
 NS_PER_MS = 1_000_000
 CLOCK_STEP_NS = NS_PER_MS
@@ -141,13 +139,3 @@ def test_the_cap_holds_by_the_servers_own_count(both):
     ends = [(row["written_mono_ns"][-1], -1) for row in both.truth]
     in_flight = np.cumsum([step for _, step in sorted(reads + ends)])
     assert in_flight.max() <= (cap or 60)
-
-
-def test_two_runs_that_name_no_prefix_share_no_request_id(tmp_path):
-    path = tmp_path / "truth"
-    with Server(ttft_ms=1, itl_ms=1, truth=str(path)) as server:
-        for _ in range(2):
-            vllmperf.bench(server.url, model="sim", num_prompts=5, num_warmups=1, output_len=2)
-    ids = [json.loads(line)["request_id"] for line in path.read_text().splitlines()]
-    assert len(set(ids)) == 12
-    assert all(one.startswith("vllmperf-") for one in ids)

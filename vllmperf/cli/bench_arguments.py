@@ -260,7 +260,7 @@ def add_body(option: Any) -> None:
     option(
         "--request-id-prefix",
         metavar="TEXT",
-        help="x-request-id: this (vllmperf-, 8 drawn digits) and a number",
+        help="x-request-id: this and the number of the request (default: a UUID that ends in the number)",
     )
 
 

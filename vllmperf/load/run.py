@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from vllmperf.load import ask, resolve
 from vllmperf.load.feed import Feeder
 from vllmperf.load.interrupt import interruptible
 from vllmperf.load.progress import Snapshot
+from vllmperf.load.request_id import HEADER, is_uuid_prefix, uuid_prefix
 from vllmperf.load.schedule import Schedule, schedule
 from vllmperf.load.watch import Watch
 from vllmperf.plan import Plan
@@ -63,6 +63,7 @@ def ready(plan: Plan, model: str) -> Iterator[Ready]:
     Raises UsageError for bad data or too few file descriptors, TargetError when the name has no address.
     """
     addresses = resolve.usable_addresses(plan.url)
+    plan = replace(plan, request_id_prefix=request_id_prefix(plan))  # so that the run file holds it
     when = schedule(plan)
     resolve.raise_file_limit(connections(plan, when))
     if plan.num_warmups:
@@ -121,7 +122,7 @@ def warm_up(plan: Plan, model: str, addresses: list[str]) -> None:
         warm_connections=0,
         keep_text=False,
         record_chunks=False,
-        request_id_prefix=request_id_prefix(plan) + "warmup-",
+        request_id_prefix=_warmup_prefix(plan),
     )
     with contextlib.closing(make_engine(engine_config(few, addresses, schedule(few)))) as engine:
         feeder = Feeder(few, model, schedule(few), engine, repeat_first=True)
@@ -170,12 +171,15 @@ def in_flight_hint(plan: Plan, when: Schedule) -> int:
 def engine_config(plan: Plan, addresses: list[str], when: Schedule) -> dict[str, Any]:
     """The engine's view of a plan."""
     # Without a stream the first byte of the answer is its last: only the total time-out says anything.
+    prefix = request_id_prefix(plan)
     first_token_s = plan.first_token_timeout_s if plan.stream else plan.total_timeout_s
     return {
         "url": plan.url,
         "addresses": addresses,
         "headers": [f"{name}: {value}" if value else f"{name};" for name, value in ask.headers(plan).items()],
-        "request_id_prefix": request_id_prefix(plan),
+        "request_id_prefix": prefix,
+        "uuid_request_ids": is_uuid_prefix(prefix),
+        "no_request_ids": any(name.lower() == HEADER for name in plan.headers),
         "warm_url": _origin(plan.url) + "/health",
         "cacert": plan.cacert or "",
         "max_concurrency": plan.max_concurrency or 0,
@@ -200,8 +204,14 @@ def engine_config(plan: Plan, addresses: list[str], when: Schedule) -> dict[str,
 
 
 def request_id_prefix(plan: Plan) -> str:
-    """As asked for; else one of this run alone, since a server may mix up requests of two clients that have the same id."""
-    return f"vllmperf-{secrets.token_hex(4)}-" if plan.request_id_prefix is None else plan.request_id_prefix
+    """As asked for; else of a UUID, which some servers demand, and of this run alone: a server may mix up requests of two
+    clients that have the same id."""
+    return uuid_prefix() if plan.request_id_prefix is None else plan.request_id_prefix
+
+
+def _warmup_prefix(plan: Plan) -> str:
+    prefix = request_id_prefix(plan)
+    return uuid_prefix() if is_uuid_prefix(prefix) else prefix + "warmup-"
 
 
 def _origin(url: str) -> str:

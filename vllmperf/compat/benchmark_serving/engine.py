@@ -135,6 +135,7 @@ def _config(plan: Plan, target: Target, n: int, is_timed: bool) -> dict[str, Any
         "keep_events": True,
         "raw_bodies": target.is_raw,
         "no_request_ids": target.id_prefix is None,
+        "uuid_request_ids": False,  # the original appends a plain number to whatever prefix
     }
 
 

@@ -221,7 +221,7 @@ class Benchmark:
             options, tokenizer
         )  # what is wrong with the data is said before the server is asked
         self._say("Creating backend...")
-        target = find(options).named(f"guidellm-{self._run_id[:8]}-")
+        target = find(options).renamed()
         if options.is_probed:
             _probe(target)
         self._say(f"Backend openai_http connected to {target.plan.base_url} for model {target.model}.")
@@ -270,7 +270,7 @@ class Benchmark:
 
         # a second benchmark goes on where the first ended: its prompts are in no prefix cache yet
         source = From(loaded.source, self._sent)
-        target = loaded.target.named(f"guidellm-{self._run_id[:8]}-{number}-")
+        target = loaded.target.renamed()
         outcome = running.run(
             target, source, strategy, loaded.limits, loaded.counting, show, running_figures.take
         )

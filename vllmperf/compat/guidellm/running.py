@@ -18,6 +18,7 @@ from vllmperf.formats.guidellm_report import CUT, Request
 from vllmperf.load import resolve
 from vllmperf.load.environment import environment
 from vllmperf.load.feed import Feeder
+from vllmperf.load.request_id import request_id
 from vllmperf.load.run import Enough, Progress, Ready, engine_config, execute, make_engine
 from vllmperf.record.reader import Recording, read
 from vllmperf.record.writer import RunWriter
@@ -133,7 +134,7 @@ def _request(
     sent_ns, slot_ns = record["sent_ns"], record["slot_wait_ns"]
     due_ns = record["scheduled_ns"] if record["scheduled_ns"] != NONE else sent_ns - max(slot_ns, 0)
     return Request(
-        id=f"{target.plan.request_id_prefix or ''}{record['index']}",
+        id=request_id(target.plan.request_id_prefix or "", record["index"]),
         type=target.route,
         status=status,
         prompt=asked[0],

@@ -12,6 +12,7 @@ from vllmperf.compat.guidellm.settings import ROUTES
 from vllmperf.compat.guidellm.source import Item
 from vllmperf.errors import TargetError, UsageError
 from vllmperf.load import ask
+from vllmperf.load.request_id import uuid_prefix
 from vllmperf.plan import MOST, Plan, is_secret
 
 ARGUMENTS = (
@@ -65,9 +66,9 @@ class Target:
         prompt = [] if key in self.remove_from_body else [f'"{key}":{content}']
         return ("{" + ",".join([*prompt, *kept]) + "}").encode()
 
-    def named(self, prefix: str) -> Target:
-        """The same with ids that begin so: vLLM refuses one that is already running, be it another client's."""
-        return replace(self, plan=replace(self.plan, request_id_prefix=prefix))
+    def renamed(self) -> Target:
+        """The same with UUIDs that nobody else uses: vLLM refuses one that is already running."""
+        return replace(self, plan=replace(self.plan, request_id_prefix=uuid_prefix()))
 
     def description(self) -> dict[str, Any]:
         """The report's "worker"."""
@@ -116,7 +117,7 @@ def find(options: Options) -> Target:
         stall_timeout_s=timeout_s,
         total_timeout_s=MOST,
         grace_period_s=0.0,
-        request_id_prefix="guidellm-",
+        request_id_prefix=uuid_prefix(),
     )
     extra_body = _extra_body(arguments, settings.preferred_route)
     model = _model(plan, options.model)
