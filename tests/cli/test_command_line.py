@@ -1,7 +1,6 @@
 """The command line: what it imports, prints, refuses and returns."""
 
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -350,18 +349,6 @@ def wait_for_rows(path, n):
             pass
         time.sleep(0.05)
     raise AssertionError(f"no {n} rows in {path}")
-
-
-@pytest.mark.parametrize("words", [["bench", "--help"], [*SIM, *FEW]])
-def test_a_reader_that_goes_away_is_no_error(words):
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vllmperf", *words], stdout=write_end, stderr=subprocess.PIPE, text=True
-    )
-    os.close(write_end)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, "")
 
 
 def test_nothing_is_printed_on_stderr_of_a_good_run_that_is_short():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from vllmperf import __version__
 from vllmperf.errors import UsageError, VllmperfError
+from vllmperf.outlet import outlets
 
 COMMANDS = {
     "bench": "load a server and measure how fast it serves",
@@ -33,8 +33,9 @@ first try:  vllmperf bench --sim
 a server:   vllmperf bench --base-url http://HOST:8000 --request-rate 10 --num-prompts 300
 help:       vllmperf COMMAND --help
 
-exit codes: 0 fine; 1 the run finished but its numbers cannot be trusted; 2 bad arguments;
-            3 no server there; 130 interrupted (what came is kept)
+exit codes: 0 fine; 1 the run finished but its numbers cannot be trusted, or stdout could not be
+            written (a reader that went away is fine); 2 bad arguments; 3 no server there;
+            130 interrupted (what came is kept)
 """
 
 
@@ -44,20 +45,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def guarded(command: Callable[[], int]) -> int:
-    """The exit code of a command; what is wrong is said in one line."""
-    try:
+    """The exit code of a command; what is wrong is said in one line. A stdout that is closed or full loses its words
+    alone: the command goes on (see outlet.py)."""
+    with outlets() as out:
         try:
-            return command()
-        finally:
-            sys.stdout.flush()
+            return out.told(_coded(command))
+        except SystemExit as end:  # argparse has printed its help
+            sys.exit(out.told(end.code or 0) if end.code is None or isinstance(end.code, int) else end.code)
+
+
+def _coded(command: Callable[[], int]) -> int:
+    try:
+        return command()
     except VllmperfError as error:
         print(f"vllmperf: error: {_one_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away: nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _run(words: Sequence[str]) -> int:

@@ -73,12 +73,12 @@ def run(args: argparse.Namespace) -> int:
     result, model = _from_files(args) if args.files else _from_server(args)
     from vllmperf.report.fit import plot, show
 
+    if args.plot:
+        plot(result, args.plot)
     if args.json:
         print(json.dumps(result.to_json()))
     else:
         show(result, model=model, ttft_ms=args.ttft, itl_ms=args.itl)
-    if args.plot:
-        plot(result, args.plot)
     return 0
 
 

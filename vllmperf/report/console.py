@@ -1,20 +1,17 @@
 """The report for a terminal: in colour there, plain text anywhere else, never wider than the screen."""
 
+import json
 import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
+from vllmperf.outlet import PLAINER
 from vllmperf.report.content import Report, report
 from vllmperf.report.layout import STYLES, Line, lines, plain
 
 PLAIN_WIDTH = 80
-
-ASCII = str.maketrans({
-    "–": "-", "−": "-", "…": "...", "±": "+/-", "≤": "<=", "✔": "+", "✘": "x", "·": "-", "━": "=",
-    "“": '"', "”": '"', "�": "?",
-})  # fmt: skip
 
 
 def table(
@@ -58,11 +55,14 @@ def terminal_width(file: TextIO) -> int:
 def encodable(text: str, file: TextIO) -> str:
     """As much of the text as the file's encoding can say: `–` becomes `-` on an ASCII terminal."""
     encoding = getattr(file, "encoding", None) or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return text.translate(ASCII).encode(encoding, errors="replace").decode(encoding)
-    return text
+    return text.encode(encoding, PLAINER).decode(encoding)
+
+
+def json_text(value: object, file: TextIO, indent: int | None = None) -> str:
+    """The value as strict JSON that loses nothing in the file's encoding."""
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    ascii_only = not encoding.lower().replace("_", "-").startswith("utf")
+    return json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False)
 
 
 def _print_styled(styled: Sequence[Line], file: TextIO) -> None:

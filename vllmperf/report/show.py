@@ -1,6 +1,5 @@
 """What the command line puts out of a run: a table, JSON, CSV, HTML."""
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,7 +31,7 @@ def show(
         _put(html_to, lambda file: _write_page(run, file))
     if as_json:
         summary = run.summarize(metric_percentiles or ())
-        sys.stdout.write(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.write(console.json_text(summary, sys.stdout, indent=2) + "\n")
     elif not csv_to and not html_to:
         console.print_report(run.summarize(metric_percentiles or ()), percentile_metrics, metric_percentiles)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -127,13 +126,14 @@ def _write_page(starts: Sequence[Start], file: TextIO) -> None:
 
 
 def _print_json(starts: Sequence[Start], objects: Iterable[Mapping[str, Any]] | None) -> None:
+    from vllmperf.report.console import json_text
     from vllmperf.report.startup.json import to_json
 
     if objects is None:
-        sys.stdout.write(json.dumps(to_json(starts), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.write(json_text(to_json(starts), sys.stdout, indent=2) + "\n")
         return
     for each in objects:
-        sys.stdout.write(json.dumps(each, ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.write(json_text(each, sys.stdout) + "\n")
 
 
 def _try_to_put(
