@@ -296,3 +296,38 @@ def test_only_so_many_prompts_are_sent(tmp_path):
 
     assert given(written(tmp_path, "a.txt", "one\ntwo\nthree\n")).count == 2
     assert given("prompt_tokens=4,output_tokens=5").count == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.jsonl", '{"prompt": "é\N{LINE SEPARATOR}b"}\r\n{"prompt": "c"}\r\n'),
+        ("a.json", '[{"prompt": "é\N{LINE SEPARATOR}b"}, {"prompt": "c"}]'),
+        ("a.csv", "prompt\r\né\N{LINE SEPARATOR}b\r\nc\r\n"),
+        ("a.txt", "é\N{LINE SEPARATOR}b\r\nc\r\n"),
+    ],
+)
+def test_files_may_have_a_byte_order_mark_and_other_line_ends(tmp_path, name, text, encoding):
+    path = tmp_path / name
+    path.write_bytes(text.encode(encoding))
+    assert [item.shown for item in files.source(str(path), None, None).items] == ["é\N{LINE SEPARATOR}b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.txt", b"good\ncaf\xe9\n", "line 2 has the byte 0xe9"),
+        ("a.jsonl", b"\x1f\x8b\x08\x00", "compressed"),
+        ("a.jsonl", b'{"prompt": "a"}\n{"prompt": null}\n', "row 2: prompt is no text"),
+        ("a.jsonl", b'{"prompt": "a"}\n{"prompt": NaN}\n', "row 2: prompt is no text"),
+        ("a.jsonl", b'{"prompt": "a", "output_tokens": NaN}\n', "row 1: output_tokens is nan"),
+        ("a.jsonl", b"[" * 100_000, "no JSON"),
+        ("a.csv", b'prompt\n"' + b"a" * 200_000 + b'"\n', "no CSV"),
+    ],
+)
+def test_what_a_file_cannot_have_is_one_line_with_its_place(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=says) as refusal:
+        files.source(str(tmp_path / name), None, None)
+    assert name in str(refusal.value)

@@ -144,6 +144,17 @@ def test_a_bad_file_of_prompts_is_named(content, tmp_path):
         drawn(f"--prompt-text @{path}", 1)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_of_prompts_may_have_a_byte_order_mark_and_blank_lines(tmp_path, encoding):
+    path = tmp_path / "p.jsonl"
+    path.write_bytes('{"prompt": "é\N{LINE SEPARATOR}b"}\r\n\r\n'.encode(encoding))
+    (prompt,) = drawn(f"--prompt-text @{path}", 1)
+    assert prompt["prompt"] == "é\N{LINE SEPARATOR}b"
+    path.write_bytes(b'{"prompt": "caf\xe9"}')
+    with pytest.raises(UsageError, match="line 1 has the byte 0xe9"):
+        drawn(f"--prompt-text @{path}", 1)
+
+
 def test_rows_of_a_data_set_of_2026_replace_fields_of_the_body(tmp_path):
     path = tmp_path / "d.jsonl"
     path.write_text('{"prompt": "a", "temperature": 0.5}\n{"prompt": "b"}\n')

@@ -89,6 +89,13 @@ def test_arrival_files_of_every_form_give_times_from_the_earliest_on(tmp_path, t
     assert whole(when.times).tolist() == [0, 500_000_000, 2_000_000_000]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_an_arrival_file_may_have_a_byte_order_mark(tmp_path, encoding):
+    path = tmp_path / "times"
+    path.write_bytes("10\r\n10.5\r\n".encode(encoding))
+    assert read_trace(path) == [10.0, 10.5]
+
+
 def test_number_and_duration_cut_an_arrival_file(tmp_path):
     assert trace(tmp_path, "0\n1\n2\n3", num_prompts=2).n == 2
     assert trace(tmp_path, "0\n1\n2\n3", duration_s=2.5).n == 3

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from vllmperf import text_file
 from vllmperf.errors import UsageError
 
 Report = Mapping[str, Any]
@@ -51,7 +52,7 @@ def load(given: str | Path) -> dict[str, Any]:
     if kind not in ("json", "yaml"):
         raise UsageError(f"{path}: a report is read from a file that ends in .json or .yaml")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_file.read(path)
         found = json.loads(text) if kind == "json" else _yaml_load(text)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None

@@ -354,7 +354,7 @@ def read(path: Path, layout: str | None = None) -> list[dict[str, str | float | 
     Raises UsageError for a file that cannot be read and names the line that fits no layout.
     """
     try:
-        content = path.read_text(encoding="utf-8", errors="replace")
+        content = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     found = []

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from vllmperf import text_file
 from vllmperf.errors import UsageError
 
 PIECE = 1 << 20
@@ -29,13 +30,34 @@ def _bad(path: Path, number: int, line: int, what: str) -> UsageError:
     return UsageError(f"{path} row {number}, line {line}: {what}")
 
 
+def _encoding(path: Path, file: BinaryIO) -> str:
+    """How the file is written, by its first bytes; it is at its start again."""
+    head = file.read(text_file.HEAD_BYTES)
+    file.seek(0)
+    try:
+        return text_file.encoding_of(head)
+    except text_file.NoTextError as error:
+        raise UsageError(f"--dataset-path {path} {error}") from None
+
+
+def _lines(path: Path, file: BinaryIO) -> Iterator[tuple[int, str]]:
+    """(number, text) of the lines that hold something."""
+    return ((number, line) for number, line in enumerate(_all_lines(path, file), 1) if line.strip())
+
+
+def _all_lines(path: Path, file: BinaryIO) -> Iterator[str]:
+    """Without their LF; other marks that Unicode has for lines may stand within a text."""
+    rest = ""
+    for piece in _pieces(path, file):
+        *whole, rest = (rest + piece).split("\n")
+        yield from whole
+    yield rest
+
+
 def lines(path: Path) -> list[str]:
     """The lines of a text file that hold something, each with its line end."""
     with _open(path) as file:
-        try:
-            found = [line.rstrip() + "\n" for raw in file if (line := raw.decode()).strip()]
-        except UnicodeDecodeError as error:
-            raise UsageError(f"--dataset-path {path} is no UTF-8 text ({error.reason})") from None
+        found = [line.rstrip() + "\n" for _, line in _lines(path, file)]
     if not found:
         raise UsageError(f"--dataset-path {path} is empty")
     return found
@@ -49,19 +71,16 @@ def custom(path: Path, *, ids: bool = True) -> Iterator[tuple[str | list[int], i
 
     A prompt is a text or, with ids=True, may be a list of token ids.
     """
-    number = 0
     with _open(path) as file:
-        for line, raw in enumerate(file, 1):
-            if raw.strip():
-                number += 1
-                yield _custom_row(path, number, line, raw, ids)
+        for number, (line, text) in enumerate(_lines(path, file), 1):
+            yield _custom_row(path, number, line, text, ids)
 
 
 def _custom_row(
-    path: Path, number: int, line: int, raw: bytes, ids: bool
+    path: Path, number: int, line: int, text: str, ids: bool
 ) -> tuple[str | list[int], int | None]:
     try:
-        row: Any = json.loads(raw)
+        row: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise _bad(path, number, line, f"this is no JSON ({error})") from None
     if not isinstance(row, dict) or "prompt" not in row:
@@ -146,11 +165,14 @@ def _may_be_cut(error: Exception, text: str) -> bool:
 
 def _pieces(path: Path, file: BinaryIO) -> Iterator[str]:
     """The file's text, a piece at a time."""
-    decode = codecs.getincrementaldecoder("utf-8")().decode
+    decode = codecs.getincrementaldecoder(_encoding(path, file))().decode
+    line = 1
     try:
         while piece := file.read(PIECE):
             if text := decode(piece):
                 yield text
+            line += text.count("\n")
         decode(b"", True)
     except UnicodeDecodeError as error:
-        raise UsageError(f"--dataset-path {path} is no UTF-8 text ({error.reason})") from None
+        line += error.object.count(b"\n", 0, error.start)
+        raise UsageError(f"--dataset-path {path} {text_file.no_text(error, line)}") from None

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vllmperf import text_file
 from vllmperf.errors import UsageError
 from vllmperf.plan import Plan
 
@@ -105,8 +106,8 @@ def trace_ns(plan: Plan) -> Times:
 def read_trace(path: Path) -> list[float]:
     """The times in s: one a line, or a column of a CSV with a header or of JSON lines (TRACE_COLUMNS)."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = text_file.read(path)
+    except (OSError, text_file.NoTextError) as error:
         raise UsageError(f"--arrival-file {path} cannot be read: {error}") from None
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:

@@ -33,8 +33,14 @@ FIELDS = (
     Field("prompt_tokens", "tokens", "prompt length by the server's usage; none when it did not say"),
     Field("cached_tokens", "tokens", "prompt tokens found in the server's cache, by its usage"),
     Field("output_tokens", "tokens", "output of all choices, by the best source there was"),
-    Field("usage_tokens", "tokens", "completion_tokens as the server said, right or not; none when it did not"),
-    Field("output_bytes", "bytes", "output of all choices (text, reasoning, tool arguments) as written in the JSON"),
+    Field(
+        "usage_tokens", "tokens", "completion_tokens as the server said, right or not; none when it did not"
+    ),
+    Field(
+        "output_bytes",
+        "bytes",
+        "output of all choices (text, reasoning, tool arguments) as written in the JSON",
+    ),
     Field(
         "first_chunk_bytes",
         "bytes",

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from vllmperf import text_file
 from vllmperf.compat.guidellm import later, pairs
 from vllmperf.compat.guidellm.options import Options
 from vllmperf.compat.guidellm.profiles import RATE_TYPES, SEED
@@ -175,7 +176,7 @@ def _of_scenario(flag: Flag, value: Any) -> Any:
 
 def _loaded(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_file.read(path)
         found = json.loads(text) if path.suffix.lower() == ".json" else _yaml(text)
     except (OSError, ValueError) as error:
         raise UsageError(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from vllmperf import text_file
 from vllmperf.errors import UsageError
 
 ENTRY = re.compile(
@@ -23,8 +24,8 @@ def read(path: Path, environment: Mapping[str, str]) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = text_file.read(path)
+    except (OSError, text_file.NoTextError) as error:
         raise UsageError(f"guidellm: {path} cannot be read: {error}") from None
     found: dict[str, str] = {}
     for entry in ENTRY.finditer(text):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vllmperf import text_file
 from vllmperf.compat.guidellm import packages
 from vllmperf.compat.guidellm.source import Item, Items
 from vllmperf.errors import UsageError
@@ -73,27 +75,38 @@ def _rows(path: Path, given: Mapping[str, Any]) -> Iterator[Row]:
         raise UsageError(f"--data {path}: {kind} is not read here; convert it to .jsonl or .csv")
     if kind in packages.COLUMNAR:
         return packages.rows(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--data {path} cannot be read: {error}") from None
-    if kind in TEXTS:
-        return ({"text": line} for line in text.splitlines() if line.strip())
     if kind == ".csv":
-        return iter(csv.DictReader(text.splitlines(keepends=True)))
+        return _csv_rows(path)
+    text = _text(path)
+    if kind in TEXTS:
+        return ({"text": line} for line in text.split("\n") if line.strip())
     if kind in (".json", ".jsonl"):
         return _json_rows(path, text, given.get("field"))
     raise UsageError(f"--data {path}: give a .txt, .csv, .json, .jsonl, .parquet or .arrow file")
+
+
+def _text(path: Path, newline: str | None = None) -> str:
+    try:
+        return text_file.read(path, newline)
+    except OSError as error:
+        raise UsageError(f"--data {path} cannot be read: {error.strerror or error}") from None
+    except text_file.NoTextError as error:
+        raise UsageError(f"--data {path} {error}") from None
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    try:
+        yield from csv.DictReader(io.StringIO(_text(path, newline="")))
+    except csv.Error as error:
+        raise UsageError(f"--data {path} is no CSV ({error})") from None
 
 
 def _json_rows(path: Path, text: str, field: str | None) -> Iterator[Row]:
     """A list of objects, objects in lines, or an object with one list, or the one under the key `field`."""
     try:
         found = json.loads(text)
-    except ValueError:
-        found = [
-            _line(path, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()
-        ]
+    except (ValueError, RecursionError):
+        found = [_line(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if field is not None:
         found = found.get(field) if isinstance(found, dict) else None
     elif isinstance(found, dict):
@@ -108,7 +121,7 @@ def _json_rows(path: Path, text: str, field: str | None) -> Iterator[Row]:
 def _line(path: Path, number: int, line: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"--data {path} line {number}: this is no JSON ({error})") from None
 
 

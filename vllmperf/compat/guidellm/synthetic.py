@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from vllmperf import text_file
 from vllmperf.compat.guidellm.source import Item, Items, Source
 from vllmperf.errors import UsageError
 from vllmperf.load.datasets.fitted import filled, fit_all
@@ -97,7 +98,7 @@ def _file(path: Path) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.safe_load(text_file.read(path))
     except (OSError, ValueError) as error:
         raise UsageError(f"--data {path} cannot be read: {error}") from None
     except yaml.YAMLError as error:

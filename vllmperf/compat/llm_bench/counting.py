@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from vllmperf import text_file
 from vllmperf.compat.llm_bench.options import Options
 from vllmperf.load.datasets.tokens import Tokens
 
@@ -25,7 +26,7 @@ def token_count(options: Options) -> Callable[[str], int] | None:
 
 def _class(folder: Path) -> str:
     try:
-        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        config = json.loads(text_file.read(folder / "tokenizer_config.json"))
         return str(config["tokenizer_class"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""

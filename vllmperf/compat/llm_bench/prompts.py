@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vllmperf import text_file
 from vllmperf.compat.llm_bench.counting import token_count
 from vllmperf.compat.llm_bench.options import Options
 from vllmperf.compat.llm_bench.texts import code, limericks
@@ -42,17 +43,21 @@ def prompts(options: Options, generator: random.Random) -> Iterator[tuple[Prompt
 
 def _read(name: str) -> str:
     try:
-        return Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{name} cannot be read: {error}") from None
+        return text_file.read(name)
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror or error}") from None
+    except text_file.NoTextError as error:
+        raise UsageError(f"{name} {error}") from None
 
 
 def _json_lines(name: str) -> list[dict[str, Any]]:
     rows = []
-    for number, line in enumerate(_read(name).splitlines(), 1):
+    for number, line in enumerate(_read(name).split("\n"), 1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{name} line {number}: this is no JSON ({error})") from None
         if not isinstance(row, dict):
             raise UsageError(f"{name} line {number}: this is no JSON object")
@@ -188,7 +193,7 @@ def _template_tokens(options: Options, tokenizer: Tokens) -> int:
     try:
         from jinja2 import Environment
 
-        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        config = json.loads(text_file.read(folder / "tokenizer_config.json"))
         template = Environment().from_string(config["chat_template"])
         names = {name: config.get(name) or "" for name in ("bos_token", "eos_token")}
         messages = [{"role": "user", "content": ""}]

@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.files import read_json_lines
+from vllmperf.load.datasets.files import json_lines
 from vllmperf.load.datasets.sample import Chance, Sample, filled_up
 from vllmperf.load.datasets.tokens import Tokens
 
 AS_IN_FILE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a file and where it stands."""
+
+    path: str
+    line: int
+    fields: Mapping[str, Any]
+
+    def bad(self, what: str) -> UsageError:
+        return UsageError(f"{self.path} line {self.line}: {what}")
+
+    def text(self, name: str) -> str:
+        """The field's text. UsageError when it has none."""
+        value = self.fields.get(name)
+        if not isinstance(value, str):
+            raise self.bad(f'the row has no text "{name}"')
+        return value
+
+
+def rows_of(path: str) -> list[Row]:
+    """All rows of a JSON lines file."""
+    return [Row(path, line, fields) for line, fields in json_lines(path)]
 
 
 def samples(
@@ -32,8 +57,8 @@ def samples(
     """
     if not path.endswith(".jsonl"):
         raise UsageError(f"--dataset-path {path}: the custom data set reads .jsonl files")
-    rows = read_json_lines(path)
-    if not rows or not all("prompt" in row for row in rows):
+    rows = rows_of(path)
+    if not any("prompt" in row.fields for row in rows):
         raise UsageError(f'{path}: every row needs a "prompt"')
     return of_rows(
         tokens,
@@ -53,7 +78,7 @@ def of_rows(
     tokens: Tokens | None,
     chance: Chance,
     n: int,
-    rows: list[dict[str, Any]],
+    rows: list[Row],
     *,
     seed: int,
     output_len: int | None,
@@ -69,9 +94,9 @@ def of_rows(
     n = n if n > 0 else len(rows)
     taken = rows[:n]
     if tokens is None:
-        found = [Sample(row["prompt"], 1, 1, number) for number, row in enumerate(taken)]
+        found = [Sample(_any_prompt(row), 1, 1, number) for number, row in enumerate(taken)]
     else:
-        texts = [str(row["prompt"]) for row in taken]
+        texts = [row.text("prompt") for row in taken]
         if not skip_template:
             texts = templated(tokens, texts, template_fields)
         lengths = [_output_len(row, output_len) for row in taken]
@@ -89,10 +114,16 @@ def templated(tokens: Tokens, texts: Sequence[str], fields: Mapping[str, Any] | 
     return [tokens.chat([{"role": "user", "content": text}], **(fields or {})) for text in texts]
 
 
-def _output_len(row: Mapping[str, Any], asked: int | None) -> int:
+def _any_prompt(row: Row) -> str | list[Any]:
+    """Without a tokenizer lists of token ids or messages go out as they are too."""
+    prompt = row.fields.get("prompt")
+    return prompt if isinstance(prompt, list) and prompt else row.text("prompt")
+
+
+def _output_len(row: Row, asked: int | None) -> int:
     if asked is not None and asked != AS_IN_FILE:
         return asked
     try:
-        return int(row["output_tokens"])
-    except (KeyError, TypeError, ValueError):
-        raise UsageError('a row has no number "output_tokens": give --custom-output-len') from None
+        return int(row.fields["output_tokens"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise row.bad('the row has no number "output_tokens": give --custom-output-len') from None

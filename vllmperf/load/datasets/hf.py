@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from vllmperf.errors import UsageError
 from vllmperf.load.datasets.custom import templated
-from vllmperf.load.datasets.files import read_json, read_json_lines
+from vllmperf.load.datasets.files import json_lines, read_json
 from vllmperf.load.datasets.sample import Chance, Sample, Version, filled_up, is_fit
 from vllmperf.load.datasets.tokens import Tokens
 
@@ -19,6 +19,7 @@ BUFFER = 1000
 """Rows that the package datasets holds to shuffle a stream."""
 
 Row = Mapping[str, Any]
+Taken = TypeVar("Taken")
 Prompt = Callable[[Row], tuple[str, str | None]]
 """row → prompt, and the answer whose length is asked for (None: the data set's usual length)"""
 
@@ -49,10 +50,10 @@ def samples(
         raise UsageError(f"--dataset-path {path}: give a local JSON file, or one of {', '.join(KINDS)}")
     kind = known or KINDS["Aeala/ShareGPT_Vicuna_unfiltered"]
     found: list[Sample] = []
-    for row in _rows(path, subset, split or kind.split, seed, shuffle):
+    for place, row in _rows(path, subset, split or kind.split, seed, shuffle):
         if len(found) >= n:
             break
-        made = kind.sample(tokens, row, output_len, skip_template)
+        made = kind.sample(tokens, place, row, output_len, skip_template)
         if made is not None:
             prompt, prompt_len, length = made
             found.append(Sample(prompt, prompt_len, length, len(found)))
@@ -62,10 +63,13 @@ def samples(
 # ---- rows ----
 
 
-def _rows(path: str, subset: str | None, split: str | None, seed: int, shuffle: bool) -> Iterable[Row]:
+def _rows(
+    path: str, subset: str | None, split: str | None, seed: int, shuffle: bool
+) -> Iterable[tuple[str, Row]]:
+    """(where it stands, row), in the order in which they are taken."""
     if Path(path).is_file():
-        rows = read_json_lines(path) if path.endswith(".jsonl") else read_json(path)
-        return shuffled(rows, seed) if shuffle else rows
+        found = _file_rows(path)
+        return shuffled(found, seed) if shuffle else found
     try:
         import datasets  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
@@ -73,14 +77,20 @@ def _rows(path: str, subset: str | None, split: str | None, seed: int, shuffle: 
             f"--dataset-path {path} is no local file, and loading it needs the package datasets: "
             "pip install datasets"
         ) from None
-    loaded: Iterable[Row] = datasets.load_dataset(path, name=subset, split=split, streaming=True)
-    return loaded.shuffle(seed=seed) if shuffle else loaded  # type: ignore[attr-defined]
+    loaded: Any = datasets.load_dataset(path, name=subset, split=split, streaming=True)
+    return ((f"a row of {path}", row) for row in (loaded.shuffle(seed=seed) if shuffle else loaded))
 
 
-def shuffled(rows: Iterable[Row], seed: int) -> Iterator[Row]:
+def _file_rows(path: str) -> list[tuple[str, Row]]:
+    if path.endswith(".jsonl"):
+        return [(f"{path} line {line}", row) for line, row in json_lines(path)]
+    return [(f"{path} row {number}", row) for number, row in enumerate(read_json(path), 1)]
+
+
+def shuffled(rows: Iterable[Taken], seed: int) -> Iterator[Taken]:
     """As the package datasets shuffles a stream of one file: a buffer of 1,000, from which one is drawn at a time."""
     draw = copy.deepcopy(np.random.default_rng(seed))
-    buffer: list[Row] = []
+    buffer: list[Taken] = []
     places = _places(draw)
     for row in rows:
         if len(buffer) < BUFFER:
@@ -117,15 +127,10 @@ class Kind:
         self._prompt, self._usual, self._is_templated, self._longest = prompt, usual, is_templated, longest
 
     def sample(
-        self, tokens: Tokens, row: Row, output_len: int | None, skip_template: bool
+        self, tokens: Tokens, place: str, row: Row, output_len: int | None, skip_template: bool
     ) -> tuple[str, int, int] | None:
-        """(prompt, its tokens, tokens of the answer), or None for a row that is not used."""
-        try:
-            prompt, answer = self._prompt(row)
-        except (KeyError, TypeError, IndexError) as error:
-            raise UsageError(
-                f"a row of the data set lacks {error}: check --hf-name and --dataset-path"
-            ) from None
+        """(prompt, its tokens, tokens of the answer), or None for a row that is not used. place: for UsageError."""
+        prompt, answer = self._texts(place, row)
         if not prompt:
             return None
         if self._is_templated and not skip_template:
@@ -135,6 +140,18 @@ class Kind:
             return prompt, prompt_len, output_len or self._usual or 0
         length = tokens.count(answer) if output_len is None else output_len
         return (prompt, prompt_len, length) if self._fits(prompt_len, length, output_len) else None
+
+    def _texts(self, place: str, row: Row) -> tuple[str, str | None]:
+        try:
+            prompt, answer = self._prompt(row)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            what = f"lacks {error}" if isinstance(error, KeyError) else "is none of this data set"
+            raise UsageError(f"{place} {what}: check --hf-name and --dataset-path") from None
+        if not isinstance(prompt, str):
+            raise UsageError(f"{place}: the prompt is no text")
+        if self._usual is None and not isinstance(answer, str):
+            raise UsageError(f"{place}: the answer is no text")
+        return prompt, answer
 
     def _fits(self, prompt_len: int, length: int, asked: int | None) -> bool:
         if asked is not None:

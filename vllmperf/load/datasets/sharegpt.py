@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vllmperf.errors import UsageError
@@ -12,6 +12,15 @@ from vllmperf.load.datasets.sample import Chance, Sample, Version, filled_up, is
 from vllmperf.load.datasets.tokens import Tokens
 
 AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The first two turns of a conversation; None for one without a text."""
+
+    row: int
+    question: str | None
+    answer: str | None
 
 
 def samples(
@@ -42,23 +51,30 @@ def samples(
     for first in range(0, len(pairs), AT_ONCE):
         if len(found) >= n:
             break
-        found += _usable(tokens, pairs[first : first + AT_ONCE], output_len, len(found), n)
+        found += _usable(tokens, path, pairs[first : first + AT_ONCE], output_len, len(found), n)
     if as_messages:
         found = [replace(sample, prompt=_message(str(sample.prompt))) for sample in found]
     return found if version == "0.6" or not oversample else filled_up(found, n, chance, seed, version)
 
 
 def _usable(
-    tokens: Tokens, pairs: list[tuple[str, str]], output_len: int | None, before: int, n: int
+    tokens: Tokens, path: str, pairs: list[Pair], output_len: int | None, before: int, n: int
 ) -> list[Sample]:
-    questions = tokens.counts([question for question, _ in pairs])
+    """UsageError for a turn without text: only when it is its turn, as a file may be fine up to there."""
+    questions = tokens.counts([pair.question or "" for pair in pairs])
     answers = (
-        tokens.counts([answer for _, answer in pairs]) if output_len is None else [output_len] * len(pairs)
+        tokens.counts([pair.answer or "" for pair in pairs])
+        if output_len is None
+        else [output_len] * len(pairs)
     )
     found: list[Sample] = []
-    for (question, _), prompt_len, length in zip(pairs, questions, answers, strict=True):
-        if before + len(found) < n and is_fit(prompt_len, length, is_fixed=output_len is not None):
-            found.append(Sample(question, prompt_len, length, before + len(found)))
+    for pair, prompt_len, length in zip(pairs, questions, answers, strict=True):
+        if before + len(found) >= n:
+            break
+        if pair.question is None or pair.answer is None:
+            raise UsageError(f'{path} row {pair.row}: one of the first two turns has no text "value"')
+        if is_fit(prompt_len, length, is_fixed=output_len is not None):
+            found.append(Sample(pair.question, prompt_len, length, before + len(found)))
     return found
 
 
@@ -67,12 +83,13 @@ def _message(text: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [{"text": text, "type": "text"}]}]
 
 
-def _pairs(path: str) -> Iterator[tuple[str, str]]:
-    for row in read_json(path):
+def _pairs(path: str) -> Iterator[Pair]:
+    for number, row in enumerate(read_json(path), 1):
         turns: Any = row.get("conversations") if isinstance(row, dict) else None
-        if not isinstance(turns, list) or len(turns) < 2:
-            continue
-        try:
-            yield turns[0]["value"], turns[1]["value"]
-        except (KeyError, TypeError):
-            raise UsageError(f'{path}: a conversation has a turn without "value"') from None
+        if isinstance(turns, list) and len(turns) >= 2:
+            yield Pair(number, _text(turns[0]), _text(turns[1]))
+
+
+def _text(turn: Any) -> str | None:
+    value = turn.get("value") if isinstance(turn, dict) else None
+    return value if isinstance(value, str) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 from vllmperf.errors import UsageError
 from vllmperf.load.datasets.files import read_text
 from vllmperf.load.datasets.sample import Chance, Sample, Version
@@ -28,7 +30,7 @@ def samples(
 
     Lengths are those of the templated text. 0.8 draws again what is longer than input_len.
     """
-    poem = read_text(path).splitlines(keepends=True)
+    poem = io.StringIO(read_text(path)).readlines()
     if not poem:
         raise UsageError(f"--dataset-path {path} is empty")
     average = sum(tokens.counts(poem)) / len(poem)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vllmperf.errors import UsageError
 from vllmperf.load.datasets import custom
-from vllmperf.load.datasets.files import read_json_lines
 from vllmperf.load.datasets.sample import Chance, Sample
 from vllmperf.load.datasets.tokens import Tokens
 
@@ -24,10 +25,10 @@ def samples(
     oversample: bool = True,
 ) -> list[Sample]:
     """n samples of one category or of all, shuffled with seed 0 whatever --seed says."""
-    rows = read_json_lines(path)
-    if not rows or not all(row.get("turns") for row in rows):
+    rows = custom.rows_of(path)
+    if not any("turns" in row.fields for row in rows):
         raise UsageError(f'{path}: every row needs "turns"')
-    wanted = [{"prompt": row["turns"][0]} for row in rows if not category or row.get("category") == category]
+    wanted = [_first_turn(row) for row in rows if not category or row.fields.get("category") == category]
     return custom.of_rows(
         tokens,
         chance,
@@ -40,3 +41,10 @@ def samples(
         shuffle=shuffle,
         oversample=oversample,
     )
+
+
+def _first_turn(row: custom.Row) -> custom.Row:
+    turns = row.fields.get("turns")
+    if not isinstance(turns, list) or not turns or not isinstance(turns[0], str):
+        raise row.bad('the row has no text as the first of its "turns"')
+    return replace(row, fields={"prompt": turns[0]})

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from vllmperf import text_file
 from vllmperf.errors import UsageError
 
 FILE = "chat_template.jinja"
@@ -24,7 +25,7 @@ class ChatTemplate:
     def of(cls, folder: Path, config: Mapping[str, Any], special_tokens: Mapping[str, str]) -> ChatTemplate:
         """The template of a model folder: a file of its own, else of tokenizer_config.json."""
         path = folder / FILE
-        source = path.read_text(encoding="utf-8") if path.is_file() else _default(config.get("chat_template"))
+        source = _read(path) if path.is_file() else _default(config.get("chat_template"))
         if not source:
             raise UsageError(
                 f"--tokenizer {folder}: the model has no chat template; give --skip-chat-template "
@@ -39,6 +40,13 @@ class ChatTemplate:
             return str(self._compiled.render(messages=messages, **{**known, **more}))
         except Exception as error:  # templates raise what they like
             raise UsageError(f"the chat template of --tokenizer refuses the prompt: {error}") from None
+
+
+def _read(path: Path) -> str:
+    try:
+        return text_file.read(path)
+    except (OSError, text_file.NoTextError) as error:
+        raise UsageError(f"--tokenizer: cannot read {path} ({error})") from None
 
 
 def _default(found: Any) -> str | None:

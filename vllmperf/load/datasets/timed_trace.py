@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.files import read_json_lines
+from vllmperf.load.datasets.files import json_lines
 from vllmperf.load.datasets.sample import Chance, Sample
 from vllmperf.load.datasets.siphash import string_hash
 from vllmperf.load.datasets.tokens import Tokens
@@ -43,15 +46,26 @@ def samples(
     chance.seed(seed)
     blocks: dict[str, list[int]] = {}
     found = []
-    for number, row in enumerate(read_json_lines(path)[:n]):
-        try:
-            left, hashes = int(row[labels.input_len]), row.get(labels.hashes, [])
-            output_len, time_s = int(row[labels.output_len]), float(row[labels.time]) * seconds
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"{path} row {number + 1}: {error} is missing or no number") from None
-        ids = _ids(tokens, blocks, hashes, left, block)
-        found.append(Sample(ids, len(ids), output_len, number, time_s))
+    for number, (line, row) in enumerate(itertools.islice(json_lines(path), n)):
+        left, output_len, time_s = (
+            _number(path, line, row, name) for name in (labels.input_len, labels.output_len, labels.time)
+        )
+        hashes = row.get(labels.hashes, [])
+        if not isinstance(hashes, list):
+            raise UsageError(f"{path} line {line}: {labels.hashes} is no list")
+        ids = _ids(tokens, blocks, hashes, int(left), block)
+        found.append(Sample(ids, len(ids), int(output_len), number, time_s * seconds))
     return found
+
+
+def _number(path: str, line: int, row: Mapping[str, Any], name: str) -> float:
+    try:
+        value = float(row[name])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"{path} line {line}: {name} is missing or no number")
+    return value
 
 
 def _ids(tokens: Tokens, blocks: dict[str, list[int]], hashes: list[Any], left: int, block: int) -> list[int]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vllmperf import text_file
 from vllmperf.errors import UsageError
 from vllmperf.load.datasets import renewed, tail
 from vllmperf.load.datasets.template import ChatTemplate
@@ -68,7 +69,7 @@ class Tokens:
     def _read(self, name: str) -> dict[str, Any]:
         path = self._folder / name
         try:
-            found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+            found = json.loads(text_file.read(path)) if path.is_file() else {}
         except (OSError, ValueError) as error:
             raise UsageError(f"--tokenizer: cannot read {path} ({error})") from None
         return found if isinstance(found, dict) else {}
