@@ -104,7 +104,7 @@ def make_run(
             written = {**prepared.plan.to_dict(), "model": model, "num_prompts": prepared.asked}
             folder = None if record else Folder()
             path = record or Path(str(folder)) / "run.vllmperf"
-            with RunWriter(path, written, environment(), secrets=plan.secrets) as writer:
+            with RunWriter(path, written, environment(), None, plan.secrets, prepared.feeder.asked) as writer:
                 execute(prepared, writer, show, enough)
     return Run(path, keep_alive=folder)
 

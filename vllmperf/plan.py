@@ -105,6 +105,9 @@ class Plan:
     logprobs: int | None = None
     sampling: Mapping[str, float] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    text_prompts: bool = False
+    string_content: bool = False
+    chat_max_tokens: bool = False
     # limits
     connect_timeout_s: float = 10.0
     first_token_timeout_s: float = 300.0
@@ -142,6 +145,16 @@ class Plan:
     @property
     def is_chat(self) -> bool:
         return self.backend == "openai-chat"
+
+    @property
+    def limit_field(self) -> str:
+        """The field of a request that limits its answer."""
+        return "max_completion_tokens" if self.is_chat and not self.chat_max_tokens else "max_tokens"
+
+    @property
+    def sends_words(self) -> bool:
+        """Random prompts are common words, about a token each: chats take no ids, and some servers neither."""
+        return self.dataset_name == "random" and not self.tokenizer and (self.is_chat or self.text_prompts)
 
     @property
     def is_open_loop(self) -> bool:
@@ -272,6 +285,12 @@ def _check_data(plan: Plan) -> None:
         raise UsageError("--dataset-path does not go with --dataset-name random: remove one of them")
     if plan.dataset_name != "random" and not plan.dataset_path:
         raise UsageError(f"--dataset-name {plan.dataset_name} needs --dataset-path FILE")
+    if plan.text_prompts and (plan.dataset_name != "random" or plan.tokenizer):
+        raise UsageError("--text-prompts is of random prompts without --tokenizer: leave it out")
+    for name in ("string_content", "chat_max_tokens"):
+        if getattr(plan, name) and not plan.is_chat:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} is of chats: add --backend openai-chat or leave it out")
     _whole("--input-len", plan.input_len)
     _whole("--output-len", plan.output_len)
     _whole("--random-prefix-len", plan.prefix_len, zero=True)

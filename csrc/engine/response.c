@@ -114,6 +114,7 @@ static void count_chunk(struct response *r, struct chain *c, const struct read_s
                         uint16_t tokens) {
     struct record *record = &r->record;
     count_read(r, stamp->number);
+    if (record->reads == 1) record->first_read_chunks++;
     bool same_read = c->started && c->read == stamp->number;
     if (!c->started) record->choices++;
     if (same_read) record->coalesced += c->read_is_shared ? 1 : 2;

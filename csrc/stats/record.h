@@ -37,6 +37,7 @@
     X(int64_t, "<i8", first_chunk_bytes)  /* of these in the first token chunk; NONE for a plain JSON body */ \
     X(int64_t, "<i8", unknown_output)     /* events that brought output only in fields we do not know */      \
     X(int64_t, "<i8", reads)              /* distinct reads that brought token chunks */                      \
+    X(int64_t, "<i8", first_read_chunks)  /* token chunks that the first of these brought */                  \
     X(int64_t, "<i8", body_kind)          /* enum body_kind */                                                \
     X(int32_t, "<i4", tokens_source)      /* enum record_tokens_source */                                     \
     X(int32_t, "<i4", status)             /* HTTP status, 0 when there was none */                            \

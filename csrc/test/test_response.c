@@ -176,13 +176,14 @@ static void test_tokens(void) {
 static void test_facts(void) {
     struct response r;
     STREAM(&r, {100, CHUNK("long one")}, {110, CHUNK("b") CHUNK("c")}, {130, LAST("d") USAGE(9) DONE});
-    CHECK("reads that brought token chunks", r.record.reads == 3);
+    CHECK("reads that brought token chunks", r.record.reads == 3 && r.record.first_read_chunks == 1);
     CHECK("bytes of output, and of the first chunk",
           r.record.output_bytes == 11 && r.record.first_chunk_bytes == 8);
     CHECK("what usage said, in a stream", r.record.usage_tokens == 9 && r.record.body_kind == BODY_STREAM);
     response_free(&r);
     STREAM(&r, {100, CHUNK("a") CHUNK("b") LAST("c") DONE});
     CHECK("one read, no usage", r.record.reads == 1 && r.record.usage_tokens == RECORD_NONE);
+    CHECK("all chunks came in the first read", r.record.first_read_chunks == 3);
     response_free(&r);
     BODY(&r, 200, "application/json", "{\"choices\":[{\"text\":\"hi\"}]}");
     CHECK("a plain body has neither reads nor a first chunk",

@@ -108,3 +108,10 @@ def test_times_are_taken_across_pieces(sizes):
     queue = TimeQueue(iter(cuts))
     assert queue.take(4).tolist() == [0, 1, 2, 3]
     assert queue.take(6).tolist() == [4, 5, 6, 7, 8, 9]
+
+
+def test_what_a_request_asked_for_is_told_once_and_then_forgotten():
+    feeding, _ = feeder(num_prompts=3, input_len=9, output_len=4)
+    feeding.feed(0)
+    assert feeding.asked([2, 0]) == [(9, 4), (9, 4)]
+    assert feeding.asked([2, 1, 7]) == [(None, None), (9, 4), (None, None)]

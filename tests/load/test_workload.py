@@ -8,6 +8,7 @@ import pytest
 
 from vllmperf.errors import UsageError
 from vllmperf.load.bodies import bodies
+from vllmperf.load.merge_patch import merged
 from vllmperf.load.workload import WORDS, WordCircle, prompts
 from vllmperf.plan import Plan
 
@@ -20,7 +21,7 @@ def plan(**settings):
 
 def objects(first=None, **settings):
     """The bodies, or the first so many of them."""
-    return [json.loads(body) for body in itertools.islice(bodies(plan(**settings), "m"), first)]
+    return [json.loads(body.data) for body in itertools.islice(bodies(plan(**settings), "m"), first)]
 
 
 def chat_text(body):
@@ -139,8 +140,104 @@ def test_extra_fields_win_over_sampling_and_over_everything_else():
     assert (body["top_k"], body["n"]) == (3, 2)
 
 
+def test_null_leaves_a_field_out_whichever_it_is():
+    usual = {"stream": True, "ignore_eos": True, "sampling": {"temperature": 0}, "backend": "openai-chat"}
+    full = objects(1, **usual)[0]
+    for name in full:
+        body = objects(1, **usual, extra_body={name: None})[0]
+        assert set(body) == set(full) - {name}
+    assert objects(1, **usual, extra_body=dict.fromkeys(full)) == [{}]
+
+
+@pytest.mark.parametrize(
+    ("patch", "options"),
+    [
+        (
+            {"stream_options": {"continuous_usage_stats": True}},
+            {"include_usage": True, "continuous_usage_stats": True},
+        ),
+        ({"stream_options": {"include_usage": None}}, {}),
+        ({"stream_options": {"include_usage": None, "x": {"y": 1, "z": None}}}, {"x": {"y": 1}}),
+        ({"stream_options": "none"}, "none"),
+    ],
+)
+def test_objects_are_merged_field_by_field(patch, options):
+    assert objects(1, extra_body=patch)[0]["stream_options"] == options
+
+
+@pytest.mark.parametrize(
+    ("target", "patch", "result"),
+    [
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
+        (["a", "b"], ["c", "d"], ["c", "d"]),
+        ({"a": "b"}, ["c"], ["c"]),
+        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
+        ([1, 2], {"a": "b", "c": None}, {"a": "b"}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ],
+)
+def test_a_merge_patch_does_what_the_examples_of_rfc_7396_say(target, patch, result):
+    assert merged(target, patch) == result
+
+
+def test_chat_content_is_a_plain_string_where_that_is_asked_for():
+    (message,) = objects(1, backend="openai-chat", string_content=True, input_len=6)[0]["messages"]
+    assert message["role"] == "user"
+    assert len(message["content"].split(" ")) == 6
+
+
+def test_the_limit_of_a_chat_is_max_tokens_where_that_is_asked_for():
+    body = objects(1, backend="openai-chat", chat_max_tokens=True, output_len=7)[0]
+    assert body["max_tokens"] == 7
+    assert "max_completion_tokens" not in body
+
+
+def test_text_prompts_are_words_that_begin_differently():
+    found = objects(num_prompts=5000, text_prompts=True, input_len=9, prefix_len=2)
+    assert {len(body["prompt"].split(" ")) for body in found} == {11}
+    assert len({body["prompt"] for body in found}) == 5000
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"string_content": True}, "--string-content is of chats"),
+        ({"chat_max_tokens": True}, "--chat-max-tokens is of chats"),
+        ({"text_prompts": True, "tokenizer": "x"}, "--text-prompts"),
+        ({"text_prompts": True, "dataset_name": "sonnet", "dataset_path": "x"}, "--text-prompts"),
+    ],
+)
+def test_a_flag_that_would_change_nothing_is_refused(settings, says):
+    with pytest.raises(UsageError, match=says):
+        plan(**settings)
+
+
+def asked(**settings):
+    return [body[1:] for body in itertools.islice(bodies(plan(**settings), "m"), 2)]
+
+
+def test_each_body_knows_what_it_asks_for(tmp_path):
+    assert asked(input_len=9, output_len=3, prefix_len=2) == [(11, 3)] * 2
+    assert asked(input_len=9, output_len=3, backend="openai-chat") == [(9, 3)] * 2
+    spread = asked(input_len=100, output_len=100, random_range_ratio=0.5)
+    assert spread[0] != spread[1]
+    path = write(tmp_path, {"prompt": "x" * 10, "output_tokens": 3}, {"prompt": [7, 8]})
+    assert asked(dataset_name="custom", dataset_path=path) == [(3, 3), (2, 256)]
+
+
+def test_what_extra_fields_change_is_what_is_asked_for():
+    settings = {"input_len": 9, "output_len": 3}
+    assert asked(**settings, extra_body={"max_tokens": 5}) == [(9, 5)] * 2
+    assert asked(**settings, extra_body={"max_tokens": None}) == [(9, None)] * 2
+    assert asked(**settings, extra_body={"prompt": "hi"}) == [(None, 3)] * 2
+
+
 def test_bodies_are_compact_ascii():
-    body = next(bodies(plan(extra_body={"a": {"b": "ü"}}), "m"))
+    body = next(bodies(plan(extra_body={"a": {"b": "ü"}}), "m")).data
     assert b" " not in body
     assert body.isascii()
 
@@ -196,7 +293,7 @@ def test_sharegpt_without_a_tokenizer_takes_four_bytes_for_a_token(tmp_path):
     found = objects(dataset_name="sharegpt", dataset_path=path, num_prompts=4)
     assert {(body["prompt"], body["max_tokens"]) for body in found} == {("long enough to be asked", 10)}
     (prompt,) = itertools.islice(prompts(plan(dataset_name="sharegpt", dataset_path=path)), 1)
-    assert prompt.input_len is None
+    assert prompt.input_len == len("long enough to be asked") // 4 + 1
 
 
 def test_sharegpt_is_shuffled_by_the_seed(tmp_path):

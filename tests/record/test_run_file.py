@@ -322,8 +322,11 @@ def test_a_file_of_version_1_is_read_and_what_it_lacks_is_none(tmp_path: Path) -
     for column in schema.SINCE_VERSION_2:
         sql(path, f"ALTER TABLE requests DROP COLUMN {column}")
     sql(path, "PRAGMA user_version = 1")
-    (row,) = read(path).requests
-    assert {int(row[column]) for column in schema.SINCE_VERSION_2} == {NONE}
+    recording = read(path)
+    (row,), asked = recording.requests, recording.asked
+    assert asked is not None
+    values = [row[name] for name in schema.SINCE_VERSION_2 if name in row.dtype.names]
+    assert {int(value) for value in [*values, *asked[0]]} == {NONE}
     assert row["output_tokens"] == row["chunks"] == 4
 
 
@@ -377,3 +380,15 @@ def test_the_meta_values_are_strict_json(tmp_path: Path) -> None:
     plan = json.loads(text, parse_constant=refuse)
     assert plan["x"] is None
     assert plan["y"] == ["-inf"]
+
+
+def test_what_was_asked_for_stands_beside_what_came(tmp_path: Path) -> None:
+    known: dict[int, tuple[int | None, int | None]] = {0: (8, 4), 1: (None, 5)}
+    with RunWriter(
+        tmp_path / "a.run", PLAN, {}, asked=lambda indexes: [known[index] for index in indexes]
+    ) as writer:
+        writer.append(batch([Request(1), Request(0)]))
+        writer.finish("finished", {}, {})
+    asked = read(tmp_path / "a.run").asked
+    assert asked is not None
+    assert asked.tolist() == [(8, 4), (NONE, 5)]

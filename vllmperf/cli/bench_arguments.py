@@ -194,6 +194,12 @@ def add_data(option: Any) -> None:
         help="model folder with a tokenizer.json, to make and count tokens. Without one, random sends "
         "token ids (chat: as many short words), and sharegpt's answers are taken to have a token for 4 bytes",
     )
+    option(
+        "--text-prompts",
+        action="store_true",
+        help="random without --tokenizer: send text, common words of about a token each, for servers that take "
+        "no token ids; the server counts the tokens",
+    )
 
 
 def add_lengths(option: Any) -> None:
@@ -255,7 +261,22 @@ def add_body(option: Any) -> None:
             help=f"{name.replace('-', '_')}, if the server's default is not wanted",
         )
     option(
-        "--extra-body", type=json_object, default={}, metavar="JSON", help="fields for every body; they win"
+        "--extra-body",
+        type=json_object,
+        default={},
+        metavar="JSON",
+        help="change every body by a JSON merge patch: fields replace ours, objects merge, null leaves a field out, "
+        """like '{"stream_options": null}'""",
+    )
+    option(
+        "--string-content",
+        action="store_true",
+        help="chat: send content as a plain string, not as a list of parts, for servers that take only that",
+    )
+    option(
+        "--chat-max-tokens",
+        action="store_true",
+        help="chat: send the limit as max_tokens, for servers that ignore max_completion_tokens",
     )
     option(
         "--request-id-prefix",

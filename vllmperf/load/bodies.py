@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+from vllmperf.load.merge_patch import merged
 from vllmperf.load.workload import prompts
 from vllmperf.plan import Plan
 
 
-def bodies(plan: Plan, model: str) -> Iterator[bytes]:
+class Body(NamedTuple):
+    """The JSON of a request, and what it asks for: tokens of its prompt and of a choice's answer, None where not known."""
+
+    data: bytes
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+def bodies(plan: Plan, model: str) -> Iterator[Body]:
     """The body of each request, in order. What is the same in all of them is rendered once."""
     key, before, after = _prompt_field(plan)
-    limit = "max_completion_tokens" if plan.is_chat else "max_tokens"
-    has_prompt, has_limit = key not in plan.extra_body, limit not in plan.extra_body
-    tail = _members({**fixed_fields(plan, model), **plan.extra_body})
+    limit, patch = plan.limit_field, plan.extra_body
+    has_prompt, has_limit = key not in patch, limit not in patch
+    tail = _members(merged(fixed_fields(plan, model), patch))
     for prompt in prompts(plan):
-        own = f'"{key}":{before}{prompt.json}{after},' if has_prompt else ""
+        own = [f'"{key}":{before}{prompt.json}{after}'] if has_prompt else []
         if has_limit and prompt.output_len is not None:
-            own += f'"{limit}":{prompt.output_len},'
-        yield f"{{{own}{tail}}}".encode()
+            own.append(f'"{limit}":{prompt.output_len}')
+        data = f"{{{','.join([*own, *tail])}}}".encode()
+        output_len = prompt.output_len if has_limit else _length(patch[limit])
+        yield Body(data, prompt.input_len if has_prompt else None, output_len)
+
+
+def _length(limit: Any) -> int | None:
+    return limit if type(limit) is int and limit > 0 else None
 
 
 def fixed_fields(plan: Plan, model: str) -> dict[str, Any]:
-    """What all bodies of a run share; --extra-body comes last and wins."""
+    """What all bodies of a run share, before --extra-body changes it."""
     fields: dict[str, Any] = {"model": model}
     if plan.is_chat:
         if plan.logprobs is not None:
@@ -45,12 +60,14 @@ def fixed_fields(plan: Plan, model: str) -> dict[str, Any]:
 
 def _prompt_field(plan: Plan) -> tuple[str, str, str]:
     """The field that holds the prompt, and the JSON before and behind it."""
-    if plan.is_chat:
-        return "messages", '[{"role":"user","content":[{"type":"text","text":', "}]}]"
-    return "prompt", "", ""
+    if not plan.is_chat:
+        return "prompt", "", ""
+    if plan.string_content:
+        return "messages", '[{"role":"user","content":', "}]"
+    return "messages", '[{"role":"user","content":[{"type":"text","text":', "}]}]"
 
 
-def _members(fields: dict[str, Any]) -> str:
-    return ",".join(
+def _members(fields: dict[str, Any]) -> list[str]:
+    return [
         f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'))}" for name, value in fields.items()
-    )
+    ]

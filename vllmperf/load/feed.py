@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from vllmperf import _engine
-from vllmperf.load.bodies import bodies
+from vllmperf.load.bodies import Body, bodies
 from vllmperf.load.schedule import Schedule, Times
 from vllmperf.plan import Plan
 
@@ -20,6 +20,7 @@ SMALL_BYTES = 4 << 20
 """Of small bodies more are kept ready: a fast server may take thousands between two looks at the backlog."""
 AHEAD_NS = 1_000_000_000
 """In an open loop without a cap the backlog covers this long, however many requests that are."""
+UNKNOWN = (None, None)
 AHEAD_OF_LAST = 4
 """Else it is at least this many times what was taken since the last look."""
 
@@ -39,17 +40,23 @@ class Feeder:
         repeat_first: bool = False,
         source: Iterator[bytes] | None = None,
     ) -> None:
-        source = bodies(plan, model) if source is None else source
+        made = bodies(plan, model) if source is None else map(Body, source)
         if repeat_first:
-            source = itertools.cycle([next(source)])
+            made = itertools.cycle([next(made)])
         self._engine = engine
-        self._bodies = itertools.islice(source, schedule.n)
+        self._bodies = itertools.islice(made, schedule.n)
         self._times = None if schedule.times is None else TimeQueue(schedule.times)
         self._is_timed = schedule.times is not None and plan.max_concurrency is None
         self._last_ns = -1
         self._ahead = _ahead(plan, schedule)
         self._fed = self._fed_bytes = self._taken = 0
+        self._asked: dict[int, tuple[int | None, int | None]] = {}
         self.ended = False
+
+    def asked(self, indexes: Iterable[int]) -> list[tuple[int | None, int | None]]:
+        """Tokens that these requests asked for (prompt, answer of a choice). Each can be asked for once: it is forgotten
+        then, so that memory does not grow with the run."""
+        return [self._asked.pop(index, UNKNOWN) for index in indexes]
 
     def feed(self, backlog: int, elapsed_ns: int = 0) -> None:
         """Top the backlog up: it holds so many requests now, so long after the start."""
@@ -66,11 +73,15 @@ class Feeder:
         return min(MOST_SMALL, SMALL_BYTES * self._fed // max(1, self._fed_bytes))
 
     def _feed_block(self) -> int:
-        block = list(_block(self._bodies))
-        if not block:
+        found = list(_block(self._bodies))
+        if not found:
             self._engine.feed_end()
             self.ended = True
             return 0
+        for number, body in enumerate(found, self._fed):
+            if body[1:] != UNKNOWN:
+                self._asked[number] = body[1:]
+        block = [body.data for body in found]
         offsets = np.cumsum([0, *map(len, block)], dtype=np.int64)
         self._engine.feed(b"".join(block), offsets.tobytes(), self._next_times(len(block)))
         self._fed += len(block)
@@ -92,11 +103,11 @@ def _ahead(plan: Plan, schedule: Schedule) -> int:
     return LEAST_AHEAD + cap
 
 
-def _block(source: Iterator[bytes]) -> Iterator[bytes]:
+def _block(source: Iterator[Body]) -> Iterator[Body]:
     size = 0
     for body in itertools.islice(source, BLOCK_REQUESTS):
         yield body
-        size += len(body)
+        size += len(body.data)
         if size >= BLOCK_BYTES:
             return
 

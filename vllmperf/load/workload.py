@@ -39,7 +39,8 @@ SONNET_TRIES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One prompt as JSON (a text, or a list of token ids). Lengths in tokens; None where not known."""
+    """One prompt as JSON (a text, or a list of token ids). Lengths in tokens; input_len is an estimate of texts without a
+    tokenizer: a token a word of random, one for 4 bytes of other text."""
 
     json: str
     output_len: int | None
@@ -87,18 +88,18 @@ def _draws(
 
 
 def _random_ids(plan: Plan, generator: np.random.Generator) -> Iterator[Prompt]:
-    """Without a tokenizer: ids as they are, or for a chat, which takes no ids, common words, about a token each."""
-    ids = np.asarray(SAFE_IDS)
+    """Without a tokenizer: ids as they are, or where no ids are taken common words, about a token each."""
+    ids, words = np.asarray(SAFE_IDS), plan.sends_words
     draws = _draws(plan, generator, 0, len(ids))
     first = next(draws)
     prefix = ids[generator.integers(0, len(ids), size=plan.lengths.prefix)].tolist()
-    words = [WORDS[number % len(WORDS)] for number in prefix] if plan.is_chat else list(map(str, prefix))
-    circle = WordCircle(WORDS, " ") if plan.is_chat else WordCircle([str(number) for number in SAFE_IDS], ",")
-    head = "".join(word + circle.joint for word in words)
+    common = [WORDS[number % len(WORDS)] for number in prefix] if words else list(map(str, prefix))
+    circle = WordCircle(WORDS, " ") if words else WordCircle([str(number) for number in SAFE_IDS], ",")
+    head = "".join(word + circle.joint for word in common)
+    before, after = ('"', '"') if words else ("[", "]")
     for number, (length, answer, offset) in enumerate(itertools.chain([first], draws)):
         text = head + circle.distinct(number, offset, length)
-        json_text, known = (f'"{text}"', None) if plan.is_chat else (f"[{text}]", len(prefix) + length)
-        yield Prompt(json_text, answer, known)
+        yield Prompt(before + text + after, answer, len(common) + length)
 
 
 def _random_texts(plan: Plan, generator: np.random.Generator) -> Iterator[Prompt]:
@@ -176,10 +177,16 @@ def _custom(plan: Plan) -> Iterator[Prompt]:
     )
     asked = plan.output_len
     found = [
-        Prompt(json.dumps(content, separators=(",", ":")), asked or length or CUSTOM_OUTPUT_LEN)
+        Prompt(
+            json.dumps(content, separators=(",", ":")), asked or length or CUSTOM_OUTPUT_LEN, _count(content)
+        )
         for content, length in needed
     ]
     return _repeated(plan, found)
+
+
+def _count(content: str | list[int]) -> int:
+    return _estimate(content) if isinstance(content, str) else len(content)
 
 
 def _sharegpt(plan: Plan) -> Iterator[Prompt]:
@@ -199,7 +206,7 @@ def _sharegpt_prompt(plan: Plan, tokenizer: Tokens | None, question: str, answer
     is_short = input_len < SHORTEST or (plan.output_len is None and output_len < SHORTEST)
     if is_short or input_len > LONGEST_PROMPT or input_len + output_len > LONGEST_TOTAL:
         return None
-    return _text(question, output_len, input_len if tokenizer else None)
+    return _text(question, output_len, input_len)
 
 
 def _estimate(text: str) -> int:
@@ -237,8 +244,8 @@ def _sonnet_prompt(
     """One within the asked length, where lengths are known."""
     for _ in range(SONNET_TRIES):
         text = SONNET_BEGIN + "".join(poem[:common] + chance.choices(poem, k=drawn))
-        length = tokenizer.count(text) if tokenizer else None
-        if length is None or length <= longest:
+        length = tokenizer.count(text) if tokenizer else _estimate(text)
+        if tokenizer is None or length <= longest:
             return _text(text, output_len, length)
     raise UsageError(f"--sonnet-input-len {longest} is too short for the lines of the poem: give more")
 

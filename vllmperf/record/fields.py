@@ -48,6 +48,11 @@ FIELDS = (
     ),
     Field("unknown_output", "events", "events that brought output only in fields that we do not know"),
     Field("reads", "", "distinct reads that brought token chunks: 1 when the whole answer came in one piece"),
+    Field(
+        "first_read_chunks",
+        "chunks",
+        "token chunks in the first of these reads: many when something held them back",
+    ),
     Field("body_kind", "name", "what the body was: none, stream, json (one object), error (of HTTP), other"),
     Field(
         "tokens_source",
@@ -69,6 +74,16 @@ FIELDS = (
     Field("error_len", "bytes", "length of the kept error body or message"),
 )
 """Every field of a record, in the order of the record."""
+
+ASKED = (
+    Field(
+        "asked_prompt_tokens",
+        "tokens",
+        "prompt as it was made; an estimate of texts without --tokenizer (random: a token a word, else one for 4 bytes)",
+    ),
+    Field("asked_output_tokens", "tokens", "limit of a choice's answer as it was sent"),
+)
+"""What the client knew before it sent: columns behind those of the record. None where the plan does not say."""
 
 BLOBS = (
     Field("gaps", "ns", "float32: time between consecutive token chunks of one choice, choice after choice"),

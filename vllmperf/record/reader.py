@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vllmperf import _engine
 from vllmperf.errors import UsageError
 from vllmperf.record import schema
-from vllmperf.record.fields import FIELDS
+from vllmperf.record.fields import ASKED, FIELDS
 
 ROWS_AT_A_TIME = 4096
 
@@ -31,6 +31,7 @@ class Recording:
     requests: structured array with the fields of record/fields.py, NONE where something did not happen.
     gaps_ns, gap_tokens (0 = unknown), gap_shared: one value a gap, all requests after one another.
     gap_request: offsets, int64 [n+1]: the gaps of request i are gap_request[i] to gap_request[i+1].
+    asked: structured array with the fields ASKED of record/fields.py, one row a request; None: not of a run file.
     stamps: int64 [m, 2] of (arrived, seen) with offsets in stamp_request; empty when they were not kept.
     state: "running", "finished", "interrupted", or "killed" when the writer is gone without a word.
     """
@@ -50,6 +51,7 @@ class Recording:
     texts: list[str | None]
     errors: list[str | None]
     histograms: dict[str, _engine.Histogram]
+    asked: NDArray[np.void] | None = None
 
     @property
     def counters(self) -> dict[str, Any]:
@@ -154,6 +156,7 @@ def _recording(path: Path, db: sqlite3.Connection, texts: bool) -> Recording:
         texts=[row[0] for row in _rows(db, "text")] if texts else [None] * len(requests),
         errors=[row[0] for row in _rows(db, "error")],
         histograms=histograms,
+        asked=_read_asked(db, len(requests)),
     )
 
 
@@ -199,7 +202,7 @@ def _read_requests(db: sqlite3.Connection) -> NDArray[np.void]:
     dtype = np.dtype(_engine.RECORD_DTYPE)
     (count,) = db.execute("SELECT count(*) FROM requests").fetchone()
     requests = np.zeros(count, dtype=dtype)
-    there = {name for (name,) in db.execute("SELECT name FROM pragma_table_info('requests')")}
+    there = _columns(db)
     columns = ", ".join(_number(field.name, there) for field in FIELDS)
     cursor = db.execute(f'SELECT {columns} FROM requests ORDER BY "index"')
     filled = 0
@@ -207,6 +210,19 @@ def _read_requests(db: sqlite3.Connection) -> NDArray[np.void]:
         requests[filled : filled + len(rows)] = rows
         filled += len(rows)
     return requests
+
+
+def _read_asked(db: sqlite3.Connection, count: int) -> NDArray[np.void]:
+    there = _columns(db)
+    asked = np.zeros(count, dtype=[(field.name, np.int64) for field in ASKED])
+    columns = ", ".join(_number(field.name, there) for field in ASKED)
+    for row, values in enumerate(_rows(db, columns)):
+        asked[row] = values
+    return asked
+
+
+def _columns(db: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in db.execute("SELECT name FROM pragma_table_info('requests')")}
 
 
 def _number(name: str, there: set[str]) -> str:

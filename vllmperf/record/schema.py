@@ -4,11 +4,12 @@
 holds one row a finished request, written as they finish. `histograms` holds packed histograms of the engine
 by name."""
 
-from vllmperf.record.fields import BLOBS, FIELDS
+from vllmperf.record.fields import ASKED, BLOBS, FIELDS
 
 # History of the run file. A reader refuses a newer number than its own and reads every older one.
 #   1  first version
-#   2  usage_tokens, output_bytes, first_chunk_bytes, unknown_output, reads, body_kind; outcome local_fault
+#   2  usage_tokens, output_bytes, first_chunk_bytes, unknown_output, reads, first_read_chunks, body_kind; outcome
+#      local_fault; asked_prompt_tokens, asked_output_tokens
 SCHEMA_VERSION = 2
 
 APPLICATION_ID = 0x76706572  # "vper": lets `file` and the reader tell a run file from any other database
@@ -22,7 +23,10 @@ ENUM_COLUMNS = {
 """Columns that hold a name, and the engine's table with these names."""
 
 SINCE_VERSION_2 = frozenset(
-    {"usage_tokens", "output_bytes", "first_chunk_bytes", "unknown_output", "reads", "body_kind"}
+    {
+        *("usage_tokens", "output_bytes", "first_chunk_bytes", "unknown_output", "reads", "body_kind"),
+        *("first_read_chunks", "asked_prompt_tokens", "asked_output_tokens"),
+    }
 )
 """Columns that files of version 1 lack."""
 
@@ -43,7 +47,7 @@ def _column(name: str) -> str:
 def create_statements() -> list[str]:
     """SQL that makes the tables of an empty run file."""
     blobs = [f"{field.name} {'TEXT' if field.name in ('text', 'error') else 'BLOB'}" for field in BLOBS]
-    columns = ", ".join([_column(field.name) for field in FIELDS] + blobs)
+    columns = ", ".join([_column(field.name) for field in (*FIELDS, *ASKED)] + blobs)
     return [
         "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT)",
         f"CREATE TABLE requests({columns})",
@@ -54,7 +58,7 @@ def create_statements() -> list[str]:
 
 
 def insert_statement() -> str:
-    """SQL that adds one request: the fields, then the blobs, in the order of fields.py."""
-    names = [field.name for field in (*FIELDS, *BLOBS)]
+    """SQL that adds one request: the fields, what was asked, the blobs, in the order of fields.py."""
+    names = [field.name for field in (*FIELDS, *ASKED, *BLOBS)]
     marks = ", ".join("?" * len(names))
     return f"INSERT INTO requests({', '.join(map(quoted, names))}) VALUES({marks})"

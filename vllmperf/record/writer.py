@@ -12,7 +12,7 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,12 +28,20 @@ from vllmperf.record import schema
 Records = NDArray[np.void]
 
 
+Asked = Callable[[list[int]], list[tuple[int | None, int | None]]]
+"""For numbers of requests: tokens that each asked for, of the prompt and of a choice's answer."""
+
+
+def _not_known(indexes: list[int]) -> list[tuple[int | None, int | None]]:
+    return [(None, None)] * len(indexes)
+
+
 class RunWriter:
     """The run file of a run that goes on now. Memory does not grow with the run.
 
     `secrets` are texts (API keys) that a server may echo in an error body; they are struck out before
-    writing. Raises UsageError when the file exists already or cannot be made, VllmperfError when writing
-    fails later."""
+    writing. `asked` gives what requests asked for, see load.feed.Feeder.asked.
+    Raises UsageError when the file exists already or cannot be made, VllmperfError when writing fails later."""
 
     def __init__(
         self,
@@ -42,8 +50,10 @@ class RunWriter:
         environment: Mapping[str, Any],
         started_real_ns: int | None = None,
         secrets: Iterable[str] = (),
+        asked: Asked | None = None,
     ) -> None:
         self.path = Path(path)
+        self._asked = asked or _not_known
         self._secrets = [secret for secret in secrets if secret]
         self._record_dtype = np.dtype(_engine.RECORD_DTYPE)
         self._gap_dtype = np.dtype(_engine.GAP_DTYPE)
@@ -72,6 +82,7 @@ class RunWriter:
         texts, errors = self._texts(records, batch["bytes"])
         columns = [
             *(_column(records, name) for name in self._record_dtype.names or ()),
+            *zip(*self._asked(records["index"].tolist()), strict=True),
             *_gap_columns(records["n_gaps"], gaps),
             _pieces(batch["stamps"], records["n_chunk_stamps"] * np.uint32(16)),
             texts,

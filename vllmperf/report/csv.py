@@ -9,7 +9,7 @@ from vllmperf import _engine
 from vllmperf.metrics.definitions import per_request
 from vllmperf.metrics.statistics import NS_PER_MS
 from vllmperf.metrics.view import Completed
-from vllmperf.record.fields import FIELDS
+from vllmperf.record.fields import ASKED, FIELDS
 from vllmperf.record.reader import Recording
 from vllmperf.record.schema import ENUM_COLUMNS
 
@@ -17,12 +17,13 @@ METRIC_COLUMNS = ("ttft", "ttft_scheduled", "tpot", "e2el", "e2el_scheduled")
 
 
 def header() -> list[str]:
-    return [*(field.name for field in FIELDS), *(f"{name}_ms" for name in METRIC_COLUMNS), "error"]
+    return [*(field.name for field in (*FIELDS, *ASKED)), *(f"{name}_ms" for name in METRIC_COLUMNS), "error"]
 
 
 def columns(recording: Recording) -> list[list[Any]]:
     """The columns of header(): None where a thing did not happen, names for enums, metrics in ms."""
     found = [_field(recording, field.name) for field in FIELDS]
+    found += [_asked(recording, field.name) for field in ASKED]
     found += [_metric(recording, name) for name in METRIC_COLUMNS]
     return [*found, list(recording.errors)]
 
@@ -49,6 +50,12 @@ def _field(recording: Recording, name: str) -> list[Any]:
         names = getattr(_engine, table)
         return [None if value == _engine.NONE else names[value] for value in values]
     return [None if value == _engine.NONE else value for value in values]
+
+
+def _asked(recording: Recording, name: str) -> list[Any]:
+    if recording.asked is None:
+        return [None] * len(recording.requests)
+    return [None if value == _engine.NONE else value for value in recording.asked[name].tolist()]
 
 
 def _metric(recording: Recording, name: str) -> list[Any]:

@@ -25,6 +25,8 @@ def frame(recording: Recording) -> Any:
 
     requests = recording.requests
     data = {name: _column(pd, requests[name], name) for name in requests.dtype.names or ()}
+    if recording.asked is not None:
+        data |= {name: _column(pd, recording.asked[name], name) for name in recording.asked.dtype.names or ()}
     done = Completed(recording)
     for name in METRIC_COLUMNS:
         data[f"{name}_ms"] = _metric(done, name)
@@ -34,7 +36,8 @@ def frame(recording: Recording) -> Any:
 
 def _column(pd: Any, column: np.ndarray[tuple[int], np.dtype[Any]], name: str) -> Any:
     if table := ENUM_COLUMNS.get(name):
-        return pd.Categorical.from_codes(column, list(getattr(_engine, table)))
+        known = np.where(column == _engine.NONE, -1, column)  # older files lack some columns
+        return pd.Categorical.from_codes(known, list(getattr(_engine, table)))
     missing = column == _engine.NONE if column.dtype.itemsize == 8 else np.zeros(len(column), dtype=np.bool_)
     return pd.arrays.IntegerArray(column.copy(), missing) if missing.any() else column
 
