@@ -57,7 +57,7 @@ def flags() -> tuple[list[str], list[str]]:
     """Compiler and linker flags of our own."""
     compile_args = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-fvisibility=hidden"]
     compile_args += ["-Wall", "-Wextra", "-Wshadow", "-Wvla"]
-    link_args = ["-lpthread", "-lm"]
+    link_args = ["-lz", "-lpthread", "-lm"]
     if os.environ.get("VLLMPERF_WERROR"):
         compile_args += ["-Wconversion", "-Wstrict-prototypes", "-Werror"]
     if sanitize := os.environ.get("VLLMPERF_SANITIZE"):

@@ -24,11 +24,33 @@ static inline int64_t clock_real_ns(void) {
     return clock_ns(CLOCK_REALTIME);
 }
 
-/* What to add to a CLOCK_REALTIME stamp to get CLOCK_MONOTONIC, as of now. */
+/* What to add to a CLOCK_REALTIME stamp to get CLOCK_MONOTONIC, as of now: the truth lies within offset_ns +-
+ * width_ns / 2. The width is some 50 ns, and milliseconds when the thread lost its core between the readings.
+ */
+struct clock_pair {
+    int64_t offset_ns, width_ns;
+};
+
+static inline struct clock_pair clock_pair(void) {
+    int64_t before_ns = clock_mono_ns(), real_ns = clock_real_ns(), width_ns = clock_mono_ns() - before_ns;
+    return (struct clock_pair){before_ns + width_ns / 2 - real_ns, width_ns};
+}
+
+/* A known offset stays as long as a pair does not contradict it: so a wide pair moves nothing, and a step of
+ * the clock is followed at once. */
+static inline int64_t clock_follow(int64_t known_ns, struct clock_pair pair) {
+    int64_t apart_ns = pair.offset_ns > known_ns ? pair.offset_ns - known_ns : known_ns - pair.offset_ns;
+    return apart_ns > pair.width_ns / 2 ? pair.offset_ns : known_ns;
+}
+
+/* The same from the narrowest of several pairs, for a caller that knows nothing yet. */
 static inline int64_t clock_real_to_mono_ns(void) {
-    int64_t before = clock_mono_ns();
-    int64_t real = clock_real_ns();
-    return before + (clock_mono_ns() - before) / 2 - real;
+    struct clock_pair best = clock_pair();
+    for (int i = 0; i < 7; i++) {
+        struct clock_pair pair = clock_pair();
+        if (pair.width_ns < best.width_ns) best = pair;
+    }
+    return best.offset_ns;
 }
 
 #endif

@@ -16,7 +16,9 @@
 #include "engine/queue.h"
 #include "engine/worker.h"
 
-enum { STREAMS_PER_MULTI = 64, MAX_MULTIS = 64, STREAMS_PER_THREAD = 2000 };
+/* libcurl's cost of a request grows with the connections of its multi; but each multi reads the CA bundle
+ * anew. */
+enum { STREAMS_PER_MULTI = 512, MAX_MULTIS = 16, STREAMS_PER_THREAD = 2000 };
 #define START_DELAY_NS (2 * NS_PER_MS) /* so that every thread has seen the start time before it comes */
 
 struct seat { /* a worker with its thread */

@@ -22,7 +22,7 @@ struct engine_config {
     const char *const *headers; /* "Name: value" */
     size_t n_headers;
     const char *request_id_prefix; /* x-request-id: <prefix><number>, see uuid_request_ids */
-    const char *warm_url;          /* of the GET that opens a connection before the start */
+    const char *warm_url;          /* of the GET that opens a connection of libcurl's before the start */
     const char *cacert;            /* PEM file, "" = the system's */
     int64_t max_concurrency;       /* 0 = no limit */
     int64_t max_in_flight_hint;    /* for sizing only */
@@ -34,14 +34,23 @@ struct engine_config {
     int64_t grace_ns;    /* for what is in flight when sending was stopped */
     int64_t max_event_bytes;
     bool kernel_stamps, keep_text, keep_stamps, insecure, fresh_connections;
-    bool keep_events;      /* struct record_event of each event; see response.h for the text then */
-    bool raw_bodies;       /* answers are no completions: any event is a token chunk, the text is all data */
-    bool no_request_ids;   /* send no x-request-id */
-    bool uuid_request_ids; /* the prefix is a UUID without its last 12 digits: they are the number, in hex */
+    bool keep_events;       /* struct record_event of each event; see response.h for the text then */
+    bool raw_bodies;        /* answers are no completions: any event is a token chunk, the text is all data */
+    bool no_request_ids;    /* send no x-request-id */
+    bool uuid_request_ids;  /* the prefix is a UUID without its last 12 digits: they are the number, in hex */
+    bool follow_redirects;  /* 307 and 308, on plain http */
+    bool spare_connections; /* keep some open beyond those in use: nobody knows an open loop's concurrency */
+    bool use_libcurl;       /* for plain http, too */
 };
 
 enum engine_state { ENGINE_NEW, ENGINE_WARMING, ENGINE_RUNNING, ENGINE_DRAINING, ENGINE_ENDED };
-enum engine_histogram { HISTOGRAM_SCHEDULE_LAG, HISTOGRAM_CLIENT_LAG, HISTOGRAM_LOOP, HISTOGRAM_COUNT };
+enum engine_histogram {
+    HISTOGRAM_SCHEDULE_LAG,
+    HISTOGRAM_CLIENT_LAG,
+    HISTOGRAM_LOOP,
+    HISTOGRAM_CONNECT, /* what it took to open a connection, those before the start included */
+    HISTOGRAM_COUNT
+};
 
 struct engine_counters {
     enum engine_state state;

@@ -8,14 +8,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_ERROR = 4 };
+/* LOOP_END: the peer sends no more, an end waits behind what can be read. LOOP_EDGE, for loop_watch only:
+ * report what changed, once, instead of what is so. */
+enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_ERROR = 4, LOOP_END = 8, LOOP_EDGE = 16 };
 enum { LOOP_BATCH = 256 }; /* sockets handed out by one wait */
 
 struct loop; /* opaque */
 
 struct loop_event {
     int fd;
-    int what; /* LOOP_READ | LOOP_WRITE | LOOP_ERROR */
+    int what; /* LOOP_READ | LOOP_WRITE | LOOP_ERROR | LOOP_END */
 };
 
 struct loop *loop_new(void); /* NULL with errno set */
@@ -24,11 +26,12 @@ void loop_free(struct loop *loop);
 /* Watch fd for `what` (0 = not at all). 0, or -1 with errno set. */
 int loop_watch(struct loop *loop, int fd, int what);
 
-/* fd was or is about to be closed. */
+/* fd is about to be closed, which ends its watch in the kernel: only forgets it here. */
 void loop_forget(struct loop *loop, int fd);
 
-/* Wait up to timeout_ns (0 = look only) and fill events; returns how many, a wake-up alone gives 0. */
-int loop_wait(struct loop *loop, int64_t timeout_ns, struct loop_event events[LOOP_BATCH]);
+/* Wait up to timeout_ns (0 = look only) and fill events; returns how many. *woken turns true when loop_wake
+ * was called since the last wait, alone or beside events. */
+int loop_wait(struct loop *loop, int64_t timeout_ns, struct loop_event events[LOOP_BATCH], bool *woken);
 void loop_wake(struct loop *loop);
 
 #endif

@@ -4,20 +4,23 @@
 
 #include <errno.h>
 
-static enum outcome connect_outcome(CURL *easy) {
-    long error = 0;
-    curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &error);
+#include "engine/socket.h"
+
+static enum outcome connect_outcome(int error) {
+    if (socket_is_local_fault(error)) return OUTCOME_local_fault;
     return error == ETIMEDOUT ? OUTCOME_connect_timeout : OUTCOME_refused;
 }
 
-enum outcome transfer_outcome(CURL *easy, CURLcode code, bool connected) {
+enum outcome transfer_outcome(CURLcode code, int error, bool connected) {
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
         return OUTCOME_dns_failed;
     case CURLE_COULDNT_CONNECT:
-        return connect_outcome(easy);
+        return connect_outcome(error);
     case CURLE_OPERATION_TIMEDOUT:
         return connected ? OUTCOME_total_timeout : OUTCOME_connect_timeout;
+    case CURLE_OUT_OF_MEMORY:
+        return OUTCOME_local_fault;
     case CURLE_PARTIAL_FILE:
         return OUTCOME_truncated;
     case CURLE_GOT_NOTHING:

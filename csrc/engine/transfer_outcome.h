@@ -8,7 +8,8 @@
 
 #include "stats/record.h"
 
-/* code is not CURLE_OK; connected: the connection had stood, so the request was on its way. */
-enum outcome transfer_outcome(CURL *easy, CURLcode code, bool connected);
+/* code is not CURLE_OK; error: errno of the attempt to connect, 0 when there was none; connected: the
+ * connection had stood, so the request was on its way. */
+enum outcome transfer_outcome(CURLcode code, int error, bool connected);
 
 #endif

@@ -1,10 +1,8 @@
-/* transport: libcurl. Many small multis on one loop, easy handles that are kept, the kernel's receive stamp
- * before each read, and the outcome of a transfer. Belongs to one thread.
+/* transport: requests out, answers in, on many connections of one loop. Plain http runs on sockets of our own
+ * (plain.c), https on libcurl (curl.c); this is what both have in common. Belongs to one thread.
  */
 #ifndef VLLMPERF_TRANSPORT_H
 #define VLLMPERF_TRANSPORT_H
-
-#include <curl/curl.h>
 
 #include "engine/engine.h"
 #include "engine/loop.h"
@@ -13,36 +11,36 @@
 
 struct transport;
 
-/* A place for one request in flight: an easy handle with everything that goes with it. */
+/* A place for one request in flight. */
 struct slot {
     struct transport *transport;
-    struct multi *multi;
-    CURL *easy;
     struct slot *next; /* in the list of free slots */
     struct response response;
-    struct read_stamp read; /* of the readiness event being handled */
+    struct read_stamp read; /* of the bytes that are being handled */
     struct item item;
-    struct curl_slist id_header; /* its text is ours, its tail is the common list */
-    struct curl_slist *connect_to;
-    char *id_text;
+    void *carrier; /* what the kind of transport keeps for it; NULL when it has none */
     int64_t sent_ns, done_seen_ns;
-    int sockets_opened, sends; /* in this request */
-    bool busy, warming, connected, was_reset;
+    int redirects; /* followed in this request */
+    bool busy, connected;
 };
 
-/* Called when a transfer is over, outside of any libcurl callback; the slot is free afterwards. */
-typedef void transport_on_end(void *context, struct slot *slot, enum outcome outcome);
-
-struct transport_totals {
-    int64_t connections_opened;
+/* What a transport tells its worker, always outside of the sending calls' callbacks. */
+struct transport_events {
+    /* A transfer is over; the slot is free afterwards. */
+    void (*on_end)(void *context, struct slot *slot, enum outcome outcome);
+    /* Token chunks were read, this long after the kernel had received them. */
+    void (*on_chunks)(void *context, int32_t chunks, int64_t lag_ns);
+    /* A new connection stands. */
+    void (*on_connection)(void *context, int64_t took_ns);
+    void *context;
 };
 
-/* start_ns: CLOCK_MONOTONIC of the run's start, set later by transport_set_start. NULL when out of memory. */
+/* NULL when out of memory. The start of the run is set later by transport_set_start. */
 struct transport *transport_new(const struct engine_config *config, size_t n_multis, struct loop *loop,
-                                transport_on_end *on_end, void *context);
+                                const struct transport_events *events);
 void transport_free(struct transport *transport);
 void transport_set_start(struct transport *transport, int64_t start_mono_ns);
-const struct transport_totals *transport_totals(const struct transport *transport);
+int64_t transport_connections_opened(const struct transport *transport);
 
 /* CLOCK_MONOTONIC since the start. */
 int64_t transport_now_ns(const struct transport *transport);
@@ -57,20 +55,23 @@ struct slot *transport_slot(struct transport *transport);
 void transport_prepare(struct slot *slot);
 void transport_send(struct slot *slot);
 
-/* Open a connection with a GET, the answer is ignored. */
-void transport_warm(struct slot *slot);
+/* Open n connections that nobody needs yet; transport_opening says how many have neither been made nor
+ * failed. */
+void transport_warm(struct transport *transport, int64_t n);
+size_t transport_opening(const struct transport *transport);
 
-/* A socket is ready: read it, and say when that was seen, how long after the arrival, and how many token
- * chunks came (0 when the lag is not known). */
-struct readiness {
-    int64_t seen_ns, lag_ns;
-    int32_t chunks;
-};
-struct readiness transport_ready(struct transport *transport, const struct loop_event *event);
+/* A socket is ready: take its bytes with their stamp, or whatever else it has to say. What the bytes mean is
+ * found out by transport_work, piece by piece, oldest first; false when nothing is left to do. */
+void transport_ready(struct transport *transport, const struct loop_event *event);
+bool transport_work(struct transport *transport);
+bool transport_has_work(const struct transport *transport);
 
-/* libcurl's own timers: when the next is due (INT64_MAX = none), and run those that are. */
+/* Timers: when the next is due (INT64_MAX = none), and run those that are. */
 int64_t transport_next_timer_ns(const struct transport *transport);
 void transport_run_timers(struct transport *transport, int64_t now_ns);
+
+/* Close connections that have been idle for too long, and open spare ones. Now and then. */
+void transport_tend(struct transport *transport, int64_t now_ns);
 
 /* End a transfer that is in flight, with this outcome unless the answer was whole already. */
 void transport_cut(struct slot *slot, enum outcome outcome, const char *why);

@@ -17,6 +17,9 @@
 #define LINGER_NS (1 * NS_PER_S)
 /* A burst is sent in pieces of this many, so that answers are not left waiting meanwhile. */
 enum { SENDS_PER_TURN = 8 };
+/* While arrived bytes wait for their turn, sockets are looked at this often: what came since the last look
+ * shares a stamp when it came on one socket. */
+#define LOOK_NS (NS_PER_MS / 2)
 
 struct worker {
     struct worker_setup setup;
@@ -27,6 +30,7 @@ struct worker {
     int64_t next_due_ns;             /* INT64_MAX: nothing to send before something else happens */
     int64_t full_until_ns, freed_ns; /* when a slot became free: after having been full; at all */
     int64_t next_tick_ns, next_publish_ns, cut_at_ns;
+    int64_t looked_ns; /* at the sockets */
     bool warming, sending, full;
     struct hist *live[HISTOGRAM_COUNT];
     pthread_mutex_t lock; /* of what follows */
@@ -42,10 +46,6 @@ static void add(atomic_llong *counter, long long more) {
 
 static void on_end(void *context, struct slot *slot, enum outcome outcome) {
     struct worker *w = context;
-    if (slot->warming) {
-        w->in_flight--;
-        return;
-    }
     struct record *record = &slot->response.record;
     record->thread = w->setup.number;
     if (w->full) w->full_until_ns = record->end_ns;
@@ -62,6 +62,16 @@ static void on_end(void *context, struct slot *slot, enum outcome outcome) {
     pthread_mutex_lock(&w->lock);
     response_store(&slot->response, &w->batch);
     pthread_mutex_unlock(&w->lock);
+}
+
+static void on_chunks(void *context, int32_t chunks, int64_t lag_ns) {
+    struct worker *w = context;
+    hist_add(w->live[HISTOGRAM_CLIENT_LAG], lag_ns, (uint64_t)chunks);
+}
+
+static void on_connection(void *context, int64_t took_ns) {
+    struct worker *w = context;
+    hist_add(w->live[HISTOGRAM_CONNECT], took_ns, 1);
 }
 
 void worker_collect(struct worker *w, struct batch *batch) {
@@ -112,12 +122,20 @@ static void stop_sending(struct worker *w, int64_t now_ns, bool limited) {
     if (limited) w->cut_at_ns = now_ns + w->setup.config->grace_ns;
 }
 
+/* Has somebody, or the clock, said that no more is to be sent? Asked before each request. */
+static void check_end_of_sending(struct worker *w, int64_t now_ns) {
+    int64_t duration_ns = w->setup.config->duration_ns;
+    bool told = atomic_load(w->setup.stop) >= STOP_SENDING || (duration_ns && now_ns >= duration_ns);
+    if (told && (w->sending || w->cut_at_ns == INT64_MAX)) stop_sending(w, now_ns, true);
+}
+
 static void send_due(struct worker *w) {
     w->next_due_ns = INT64_MAX;
     for (int sends = 0; w->sending; sends++) {
-        w->full = w->in_flight >= w->setup.max_concurrency;
-        if (w->full) return;
         int64_t now_ns = transport_now_ns(w->transport), next_ns = INT64_MAX;
+        check_end_of_sending(w, now_ns);
+        w->full = w->in_flight >= w->setup.max_concurrency;
+        if (w->full || !w->sending) return;
         if (sends == SENDS_PER_TURN) {
             w->next_due_ns = now_ns;
             return;
@@ -141,7 +159,6 @@ static void check_slot(struct worker *w, struct slot *slot, int64_t now_ns) {
     const struct engine_config *config = w->setup.config;
     const struct response *r = &slot->response;
     bool has_token = r->record.first_token_ns != RECORD_NONE;
-    if (slot->warming) return;
     if (slot->done_seen_ns && over(slot->done_seen_ns, LINGER_NS, now_ns))
         transport_cut(slot, OUTCOME_truncated, "the transfer did not end after [DONE]");
     else if (over(slot->sent_ns, config->total_timeout_ns, now_ns))
@@ -168,14 +185,10 @@ static void cut_all(struct worker *w, const char *why) {
     }
 }
 
-/* Has somebody, or the clock, ended the run? */
+/* Has the end of the run come for what is in flight? */
 static void check_run(struct worker *w, int64_t now_ns) {
-    const struct engine_config *config = w->setup.config;
-    int stop = atomic_load(w->setup.stop);
-    bool time_is_up = config->duration_ns && now_ns >= config->duration_ns;
-    bool told = stop >= STOP_SENDING || time_is_up;
-    if (told && (w->sending || w->cut_at_ns == INT64_MAX)) stop_sending(w, now_ns, true);
-    if (stop == STOP_NOW)
+    check_end_of_sending(w, now_ns);
+    if (atomic_load(w->setup.stop) == STOP_NOW)
         cut_all(w, "cut: the run was stopped");
     else if (now_ns >= w->cut_at_ns)
         cut_all(w, "cut: still in flight when the grace period after the run had passed");
@@ -194,7 +207,7 @@ static void publish_histogram(struct worker *w, int which) {
 static void publish(struct worker *w) {
     for (int i = 0; i < HISTOGRAM_COUNT; i++) publish_histogram(w, i);
     atomic_store_explicit(&w->counters.cpu_ns, clock_ns(CLOCK_THREAD_CPUTIME_ID), memory_order_relaxed);
-    atomic_store_explicit(&w->counters.connections_opened, transport_totals(w->transport)->connections_opened,
+    atomic_store_explicit(&w->counters.connections_opened, transport_connections_opened(w->transport),
                           memory_order_relaxed);
 }
 
@@ -203,6 +216,7 @@ static void tick(struct worker *w, int64_t now_ns) {
     w->next_tick_ns = now_ns + TICK_NS;
     check_slots(w, now_ns);
     check_run(w, now_ns);
+    transport_tend(w->transport, now_ns);
     if (now_ns < w->next_publish_ns) return;
     w->next_publish_ns = now_ns + PUBLISH_NS;
     publish(w);
@@ -217,28 +231,45 @@ static int64_t least(int64_t a, int64_t b) {
 /* Sleep until something is due, but wake early enough to spin the rest: a sleep ends too late by 0.1 ms and
  * more. */
 static int64_t wait_ns(const struct worker *w, int64_t now_ns) {
+    if (transport_has_work(w->transport)) return 0;
     int64_t wake_ns = least(w->next_tick_ns, transport_next_timer_ns(w->transport));
     if (w->next_due_ns != INT64_MAX) wake_ns = least(wake_ns, w->next_due_ns - w->setup.config->spin_ns);
     return wake_ns > now_ns ? wake_ns - now_ns : 0;
 }
 
-static void handle_events(struct worker *w, const struct loop_event *events, int n) {
-    for (int i = 0; i < n; i++) {
-        struct readiness ready = transport_ready(w->transport, &events[i]);
-        if (ready.chunks > 0) hist_add(w->live[HISTOGRAM_CLIENT_LAG], ready.lag_ns, (uint64_t)ready.chunks);
-        if (w->next_due_ns <= ready.seen_ns) send_due(w); /* a long batch must not make a send late */
+/* Take what the sockets have, with its stamps. A wake-up may mean that more was fed or that the run was
+ * stopped. */
+static int look(struct worker *w, int64_t timeout_ns) {
+    struct loop_event events[LOOP_BATCH];
+    int n, total = 0;
+    bool woken = false;
+    do {
+        n = loop_wait(w->loop, timeout_ns, events, &woken);
+        if (n > 0) transport_sync_clocks(w->transport);
+        for (int i = 0; i < n; i++) transport_ready(w->transport, &events[i]);
+        total += n;
+        timeout_ns = 0;
+    } while (n == LOOP_BATCH);
+    if (woken) w->next_tick_ns = 0;
+    if (woken && w->sending) w->next_due_ns = 0;
+    w->looked_ns = transport_now_ns(w->transport);
+    return total;
+}
+
+/* Make sense of what has arrived, and go on looking at the sockets and sending what is due meanwhile. */
+static void work(struct worker *w) {
+    while (transport_work(w->transport)) {
+        int64_t now_ns = transport_now_ns(w->transport);
+        if (w->next_due_ns <= now_ns) send_due(w);
+        if (now_ns - w->looked_ns >= LOOK_NS) look(w, 0);
+        if (w->next_tick_ns <= now_ns) return; /* the rest of the turn is due; the next one goes on */
     }
 }
 
 static void turn(struct worker *w) {
-    struct loop_event events[LOOP_BATCH];
-    int n = loop_wait(w->loop, wait_ns(w, transport_now_ns(w->transport)), events);
-    int64_t began_ns = transport_now_ns(w->transport);
-    if (n > 0)
-        transport_sync_clocks(w->transport);
-    else if (w->sending && w->next_due_ns == INT64_MAX)
-        w->next_due_ns = began_ns; /* woken: more may have been fed */
-    handle_events(w, events, n);
+    int n = look(w, wait_ns(w, transport_now_ns(w->transport)));
+    int64_t began_ns = w->looked_ns;
+    work(w);
     int64_t now_ns = transport_now_ns(w->transport);
     if (transport_next_timer_ns(w->transport) <= now_ns) transport_run_timers(w->transport, now_ns);
     if (w->next_due_ns <= now_ns) send_due(w);
@@ -263,16 +294,10 @@ void worker_warm(struct worker *w) {
     int64_t limit_ns = transport_now_ns(w->transport) + WARM_LIMIT_NS;
     w->warming = true;
     w->next_due_ns = w->next_publish_ns = w->cut_at_ns = INT64_MAX;
-    for (int64_t i = 0; i < w->setup.warm_connections; i++) {
-        struct slot *slot = transport_slot(w->transport);
-        if (!slot) break;
-        w->in_flight++;
-        transport_warm(slot);
-    }
-    while (w->in_flight > 0 && transport_now_ns(w->transport) < limit_ns &&
+    transport_warm(w->transport, w->setup.warm_connections);
+    while (transport_opening(w->transport) > 0 && transport_now_ns(w->transport) < limit_ns &&
            atomic_load(w->setup.stop) == STOP_NO)
         turn(w);
-    cut_all(w, "");
 }
 
 /* ---- life ---- */
@@ -306,7 +331,9 @@ struct worker *worker_new(const struct worker_setup *setup) {
     pthread_mutex_init(&w->lock, NULL);
     w->setup = *setup;
     w->loop = loop_new();
-    if (w->loop) w->transport = transport_new(setup->config, setup->n_multis, w->loop, on_end, w);
+    struct transport_events events = {
+        .on_end = on_end, .on_chunks = on_chunks, .on_connection = on_connection, .context = w};
+    if (w->loop) w->transport = transport_new(setup->config, setup->n_multis, w->loop, &events);
     if (w->transport && make_histograms(w)) return w;
     worker_free(w);
     return NULL;

@@ -69,6 +69,9 @@ static const struct number_key optional_flag_keys[] = {
     NUMBER(raw_bodies),
     NUMBER(no_request_ids),
     NUMBER(uuid_request_ids),
+    NUMBER(follow_redirects),
+    NUMBER(spare_connections),
+    NUMBER(use_libcurl),
 };
 static const struct number_key text_keys[] = {
     NUMBER(url),
@@ -323,7 +326,7 @@ static PyObject *counters(PyObject *self, PyObject *unused) {
 
 static PyObject *histograms(PyObject *self, PyObject *unused) {
     (void)unused;
-    static const char *const names[] = {"schedule_lag", "client_lag", "loop"};
+    static const char *const names[] = {"schedule_lag", "client_lag", "loop", "connect"};
     struct engine *engine = engine_or_raise(self);
     PyObject *dict = engine ? PyDict_New() : NULL;
     for (int i = 0; dict && i < HISTOGRAM_COUNT; i++) {

@@ -87,7 +87,7 @@ def nul_bytes_in_the_text(connection, _over):
     [
         (answers_before_it_has_read, "http_error", {"input_len": 100_000}),
         (never_reads, "first_token_timeout", {"input_len": 1_000_000}),
-        (endless_head, "reset", {}),
+        (endless_head, "malformed", {}),
         (endless_line, "malformed", {}),
         (only_comments, "first_token_timeout", {}),
         (comments_after_a_token, "stalled", {}),

@@ -39,16 +39,6 @@ def test_ids_are_uuids_that_end_in_the_number_of_the_request():
     assert sorted(numbers, key=len) == [[0, 1, 2], list(range(20))]  # the warm-up is a run of its own
 
 
-def test_the_get_that_warms_a_connection_has_a_uuid_too():
-    with RawServer() as server:
-        bench(server.url, n=2, warm_connections=2)
-    gets = [request for request in server.requests if request.startswith(b"GET")]
-    assert len(gets) == 2
-    for request in gets:
-        (text,) = re.findall(rb"(?i)\r\nx-request-id: *([^\r]*)", request)
-        assert uuid.UUID(text.decode()).version == 4
-
-
 def test_two_runs_share_no_request_id(tmp_path):
     path = tmp_path / "truth"
     with Server(ttft_ms=1, itl_ms=1, truth=str(path)) as server:

@@ -1,0 +1,428 @@
+/* Owns the sockets of plain http: connecting, keeping, sending, and what arrives, with the kernel's stamp of
+ * each read. Does not decide when to send; what the bytes mean is plain_answer.c's.
+ *
+ * Reading is taken apart from understanding: `ready` only moves a socket's bytes into the arena with their
+ * stamp, `work` makes sense of them later, in the order of arrival. A stream that waits for its turn is still
+ * read, and stamped, between two others (docs/transport.md). */
+#include "engine/plain.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/clock.h"
+
+#define MAX_IDLE_NS (4 * NS_PER_S) /* vLLM closes idle connections after 5 s */
+enum { ARENA_BYTES = 1 << 20, READ_BYTES = 64 * 1024 };
+enum { MOST_OPENING = 64 }; /* at once, for nobody: a server's queue of new connections is short */
+
+/* ---- connections that are idle ---- */
+
+static void push_idle(struct connection *c) {
+    struct plain *p = c->plain;
+    c->pooled = true;
+    c->idle_since_ns = transport_now_ns(p->t);
+    c->newer = NULL;
+    c->older = p->newest_idle;
+    if (p->newest_idle) p->newest_idle->newer = c;
+    p->newest_idle = c;
+    if (!p->oldest_idle) p->oldest_idle = c;
+    p->n_idle++;
+}
+
+static void leave_pool(struct connection *c) {
+    struct plain *p = c->plain;
+    if (!c->pooled) return;
+    c->pooled = false;
+    *(c->newer ? &c->newer->older : &p->newest_idle) = c->older;
+    *(c->older ? &c->older->newer : &p->oldest_idle) = c->newer;
+    p->n_idle--;
+}
+
+/* ---- life of a connection ---- */
+
+static void connection_free(struct connection *c) {
+    http_free(&c->http);
+    decoder_free(c->decoder);
+    free(c->url);
+    free(c->head);
+    free(c);
+}
+
+void plain_close(struct connection *c) {
+    struct plain *p = c->plain;
+    leave_pool(c);
+    if (c->fd >= 0) {
+        loop_forget(p->t->loop, c->fd);
+        if ((size_t)c->fd < p->n_fds) p->by_fd[c->fd] = NULL;
+        close(c->fd);
+        if (!c->up) p->n_opening--;
+        c->fd = -1;
+    }
+    if (c->slot) c->slot->carrier = NULL;
+    c->slot = NULL;
+    if (c->pieces == 0) connection_free(c);
+}
+
+void plain_release(struct connection *c, bool keep) {
+    c->slot->carrier = NULL;
+    c->slot = NULL;
+    if (keep)
+        push_idle(c);
+    else
+        plain_close(c);
+}
+
+static bool register_fd(struct plain *p, struct connection *c) {
+    size_t need = (size_t)c->fd + 1;
+    if (need > p->n_fds) {
+        struct connection **more = realloc(p->by_fd, 2 * need * sizeof(struct connection *));
+        if (!more) return false;
+        memset(more + p->n_fds, 0, (2 * need - p->n_fds) * sizeof(struct connection *));
+        p->by_fd = more;
+        p->n_fds = 2 * need;
+    }
+    p->by_fd[c->fd] = c;
+    return loop_watch(p->t->loop, c->fd, LOOP_READ | LOOP_WRITE | LOOP_EDGE) == 0;
+}
+
+/* NULL with errno set. */
+static struct connection *open_connection(struct plain *p, const struct socket_address *to) {
+    struct connection *c = calloc(1, sizeof *c);
+    if (!c) return NULL;
+    c->plain = p;
+    c->began_ns = transport_now_ns(p->t);
+    c->fd = socket_connect(to, p->t->config->kernel_stamps);
+    if (c->fd >= 0) {
+        p->n_opening++;
+        if (register_fd(p, c)) return c;
+    }
+    int error = errno;
+    plain_close(c);
+    errno = error;
+    return NULL;
+}
+
+static const struct socket_address *next_address(struct plain *p) {
+    return &p->addresses[p->next_address++ % p->n_addresses];
+}
+
+/* Begin connections for nobody, as many as are wanted and as the server has room for. */
+static void open_more(struct plain *p) {
+    while (p->to_open > 0 && p->n_opening < MOST_OPENING) {
+        p->to_open--;
+        if (!open_connection(p, next_address(p))) p->to_open = 0;
+    }
+}
+
+static void warm(void *own, int64_t n) {
+    struct plain *p = own;
+    p->to_open += n;
+    open_more(p);
+}
+
+static size_t opening(const void *own) {
+    const struct plain *p = own;
+    return p->n_opening + (size_t)p->to_open;
+}
+
+/* Of an open loop nobody knows how many connections it will need: some are kept ready beyond those in use. */
+static void keep_spare(struct plain *p) {
+    if (p->t->config->spare_connections && p->n_idle + opening(p) < 4 + p->t->n_busy / 8) warm(p, 1);
+}
+
+static void tend(void *own, int64_t now_ns) {
+    struct plain *p = own;
+    while (p->oldest_idle && now_ns - p->oldest_idle->idle_since_ns > MAX_IDLE_NS)
+        plain_close(p->oldest_idle);
+    keep_spare(p);
+    open_more(p);
+}
+
+/* ---- sending ---- */
+
+static void connect_failed(struct slot *slot, int error) {
+    enum outcome outcome = socket_is_local_fault(error) ? OUTCOME_local_fault
+                           : error == ETIMEDOUT         ? OUTCOME_connect_timeout
+                                                        : OUTCOME_refused;
+    transport_end(slot, outcome, strerror(error));
+}
+
+/* What cannot go out now goes when the socket says so. A connection that is broken says so when it is read.
+ */
+static void send_rest(struct connection *c) {
+    while (c->sent < c->head_len + c->body_len) {
+        size_t of_body = c->sent > c->head_len ? c->sent - c->head_len : 0;
+        struct iovec pieces[2] = {
+            {c->head + c->sent - of_body, c->head_len - (c->sent - of_body)},
+            {(char *)(uintptr_t)c->body + of_body, c->body_len - of_body},
+        };
+        ssize_t sent = socket_send(c->fd, pieces);
+        if (sent <= 0) return;
+        c->sent += (size_t)sent;
+    }
+}
+
+static void send_on(struct connection *c) {
+    http_begin(&c->http);
+    c->got_bytes = c->skips_body = c->undecodable = c->decodes = false;
+    c->slot->connected = true;
+    send_rest(c);
+}
+
+static bool make_head(struct connection *c) {
+    struct request_url parts;
+    const struct slot *slot = c->slot;
+    bool elsewhere = c->url && request_url(c->url, &parts);
+    const char *path = elsewhere ? (parts.path[0] ? parts.path : "/") : NULL;
+    c->head_len =
+        request_head(&c->plain->request, elsewhere ? parts.authority : NULL, path,
+                     slot->response.record.index, item_body_len(&slot->item), &c->head, &c->head_cap);
+    c->body = item_body(&slot->item);
+    c->body_len = (size_t)item_body_len(&slot->item);
+    c->sent = 0;
+    return c->head_len > 0;
+}
+
+static bool is_elsewhere(const struct plain *p, const char *url, struct request_url *parts) {
+    return url && request_url(url, parts) && strcmp(parts->authority, p->request.authority) != 0;
+}
+
+static struct connection *connection_for(struct plain *p, const char *url, bool fresh) {
+    struct request_url parts;
+    struct socket_address other;
+    if (is_elsewhere(p, url, &parts)) {
+        if (socket_address(parts.host, parts.port, &other)) return open_connection(p, &other);
+        errno = EADDRNOTAVAIL;
+        return NULL;
+    }
+    while (p->newest_idle && p->newest_idle->pieces)
+        plain_close(p->newest_idle); /* what it has to say is its end */
+    if (fresh || !p->newest_idle) return open_connection(p, next_address(p));
+    struct connection *c = p->newest_idle;
+    leave_pool(c);
+    c->reused = true;
+    return c;
+}
+
+void plain_send(struct plain *p, struct slot *slot, char *url, bool fresh) {
+    struct connection *c = connection_for(p, url, fresh || p->t->config->fresh_connections);
+    int error = errno;
+    if (!c) {
+        free(url);
+        connect_failed(slot, error);
+        return;
+    }
+    free(c->url);
+    c->url = url;
+    c->slot = slot;
+    slot->carrier = c;
+    if (!make_head(c)) {
+        plain_release(c, false);
+        transport_end(slot, OUTCOME_local_fault, "out of memory");
+        return;
+    }
+    if (c->up) send_on(c);
+    keep_spare(p);
+}
+
+static void send_slot(struct slot *slot) {
+    plain_send(slot->transport->own, slot, NULL, false);
+}
+
+static void abort_slot(struct slot *slot) {
+    if (slot->carrier) plain_close(slot->carrier);
+}
+
+/* ---- what the loop brings ---- */
+
+static bool push_piece(struct plain *p, const struct piece *piece) {
+    void *array = p->pieces;
+    bool ok = buffer_grow(&array, &p->cap_pieces, p->n_pieces + 1, sizeof *p->pieces);
+    p->pieces = array;
+    if (!ok) return false;
+    p->pieces[p->n_pieces++] = *piece;
+    piece->connection->pieces++;
+    return true;
+}
+
+/* One read into `to`. False when nothing was there. */
+static bool read_piece(struct connection *c, char *to, struct piece *piece) {
+    struct transport *t = c->plain->t;
+    int64_t stamp_ns;
+    ssize_t got = socket_receive(c->fd, to, READ_BYTES, &stamp_ns);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+    *piece = (struct piece){.connection = c, .bytes = to, .len = got > 0 ? (size_t)got : 0};
+    if (got < 0) piece->error = errno;
+    piece->seen_ns = transport_now_ns(t);
+    piece->arrived_ns = transport_arrived_ns(t, stamp_ns, piece->seen_ns);
+    if (piece->arrived_ns < c->last_arrived_ns) piece->arrived_ns = c->last_arrived_ns;
+    if (!c->read_is_cut) c->read_number = ++t->reads;
+    piece->number = c->read_number;
+    c->read_is_cut = got == READ_BYTES;
+    c->last_arrived_ns = piece->arrived_ns;
+    return true;
+}
+
+/* Read what is there. A read that fills its room was cut: what follows waited with it, so it belongs to the
+ * same read; and behind an end that the loop has seen nothing new will be told, so it is read up to it. */
+static void receive(struct connection *c, bool to_the_end) {
+    struct plain *p = c->plain;
+    struct piece piece;
+    do {
+        if (p->arena_used + READ_BYTES > ARENA_BYTES) {
+            piece = (struct piece){.connection = c, .unread = true};
+            push_piece(p, &piece);
+            return;
+        }
+        if (!read_piece(c, p->arena + p->arena_used, &piece) || !push_piece(p, &piece)) return;
+        p->arena_used += piece.len;
+    } while (piece.len && (c->read_is_cut || to_the_end));
+}
+
+static void connection_is_up(struct connection *c) {
+    struct plain *p = c->plain;
+    c->up = true;
+    p->n_opening--;
+    transport_note_connection(p->t, c->began_ns);
+    if (c->slot) {
+        c->slot->response.record.connected_ns = transport_now_ns(p->t);
+        send_on(c);
+    } else {
+        push_idle(c);
+    }
+    open_more(p);
+}
+
+static void connection_failed(struct connection *c, int error) {
+    struct slot *slot = c->slot;
+    struct plain *p = c->plain;
+    plain_close(c);
+    if (slot)
+        connect_failed(slot, error);
+    else
+        p->to_open = 0; /* the others would fail as well; requests will say why */
+}
+
+static void ready(void *own, const struct loop_event *event) {
+    struct plain *p = own;
+    struct connection *c = (size_t)event->fd < p->n_fds ? p->by_fd[event->fd] : NULL;
+    if (!c) return;
+    if (!c->up) {
+        int error = event->what & (LOOP_ERROR | LOOP_END) ? socket_error(c->fd) : 0;
+        if (error)
+            connection_failed(c, error);
+        else if (event->what & LOOP_WRITE)
+            connection_is_up(c);
+        if (error || !c->up) return;
+    } else if (event->what & LOOP_WRITE && c->slot) {
+        send_rest(c);
+    }
+    if (event->what & ~LOOP_WRITE) receive(c, event->what & (LOOP_END | LOOP_ERROR));
+}
+
+/* ---- the work that waits ---- */
+
+static bool has_work(const void *own) {
+    const struct plain *p = own;
+    return p->first_piece < p->n_pieces;
+}
+
+/* A piece that found no room: it is read now, and worked on at once. */
+static void take_unread(struct connection *c) {
+    char *to = c->plain->arena + ARENA_BYTES;
+    struct piece piece;
+    do {
+        if (c->fd < 0 || !read_piece(c, to, &piece)) return;
+        plain_take_piece(&piece);
+    } while (piece.len);
+}
+
+static bool work(void *own) {
+    struct plain *p = own;
+    if (!has_work(p)) return false;
+    struct piece piece = p->pieces[p->first_piece++];
+    struct connection *c = piece.connection;
+    if (c->fd >= 0 && piece.unread)
+        take_unread(c);
+    else if (c->fd >= 0)
+        plain_take_piece(&piece);
+    c->pieces--;
+    if (c->fd < 0 && c->pieces == 0) connection_free(c);
+    if (!has_work(p)) p->first_piece = p->n_pieces = p->arena_used = 0;
+    return true;
+}
+
+static int64_t next_timer_ns(const void *own) {
+    (void)own;
+    return INT64_MAX;
+}
+
+static void run_timers(void *own, int64_t now_ns) {
+    (void)own, (void)now_ns;
+}
+
+/* ---- life ---- */
+
+static bool slot_init(struct slot *slot) {
+    (void)slot;
+    return true;
+}
+
+static void slot_free(struct slot *slot) {
+    (void)slot;
+}
+
+static bool make_addresses(struct plain *p, const struct engine_config *config) {
+    p->addresses = calloc(config->n_addresses ? config->n_addresses : 1, sizeof *p->addresses);
+    if (!p->addresses) return false;
+    for (size_t i = 0; i < config->n_addresses; i++)
+        p->n_addresses +=
+            socket_address(config->addresses[i], p->request.port, &p->addresses[p->n_addresses]);
+    return p->n_addresses == config->n_addresses;
+}
+
+static void close_all(void *own) {
+    struct plain *p = own;
+    for (size_t i = p->first_piece; i < p->n_pieces; i++) {
+        struct connection *c = p->pieces[i].connection;
+        if (--c->pieces == 0 && c->fd < 0) connection_free(c);
+    }
+    for (size_t i = 0; i < p->n_fds; i++)
+        if (p->by_fd[i]) plain_close(p->by_fd[i]);
+    request_free(&p->request);
+    free(p->addresses);
+    free(p->by_fd);
+    free(p->pieces);
+    free(p->arena);
+    free(p);
+}
+
+static void *open_all(struct transport *t, size_t n_multis) {
+    (void)n_multis;
+    struct plain *p = calloc(1, sizeof *p);
+    if (!p) return NULL;
+    p->t = t;
+    p->arena = malloc(ARENA_BYTES + READ_BYTES);
+    if (p->arena && request_init(&p->request, t->config) && make_addresses(p, t->config)) return p;
+    close_all(p);
+    return NULL;
+}
+
+const struct transport_kind transport_plain = {
+    .open = open_all,
+    .close = close_all,
+    .slot_init = slot_init,
+    .slot_free = slot_free,
+    .send = send_slot,
+    .abort = abort_slot,
+    .warm = warm,
+    .opening = opening,
+    .ready = ready,
+    .work = work,
+    .has_work = has_work,
+    .next_timer_ns = next_timer_ns,
+    .run_timers = run_timers,
+    .tend = tend,
+};

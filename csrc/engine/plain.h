@@ -1,0 +1,79 @@
+/* plain: http on sockets of our own, in two files. plain.c moves bytes: it connects, pools, sends and reads.
+ * plain_answer.c says what the bytes mean: it frames the answer, decodes it, follows redirects, tries again.
+ * Only these two include this. Belongs to one thread.
+ */
+#ifndef VLLMPERF_PLAIN_H
+#define VLLMPERF_PLAIN_H
+
+#include "engine/decoder.h"
+#include "engine/http.h"
+#include "engine/request.h"
+#include "engine/socket.h"
+#include "engine/transport_kind.h"
+
+struct plain;
+
+struct connection {
+    struct plain *plain;
+    struct slot *slot; /* whose request it carries; NULL when it is idle or opened for nobody */
+    struct connection *newer, *older; /* in the list of idle ones */
+    int fd;                           /* -1 when closed */
+    int pieces;                       /* in the queue; it is freed with the last one */
+    bool up, reused, pooled;
+    bool got_bytes;   /* of this answer */
+    bool read_is_cut; /* the newest read left something: the next one goes on with it */
+    bool skips_body;  /* of an answer that is not the one: a redirect, or a coding that we cannot read */
+    bool undecodable;
+    int64_t began_ns, idle_since_ns, last_arrived_ns;
+    uint64_t read_number;
+    struct http http;
+    struct decoder *decoder; /* NULL when no answer was compressed */
+    bool decodes;
+    char *url;  /* where a redirect sent this request; NULL: the run's */
+    char *head; /* of the request, then come body and sent */
+    size_t head_len, head_cap;
+    const char *body;
+    size_t body_len, sent;
+};
+
+struct piece { /* what one read brought; len 0: the end, or an error */
+    struct connection *connection;
+    const char *bytes;
+    size_t len;
+    int64_t arrived_ns, seen_ns;
+    uint64_t number;
+    int error;
+    bool unread; /* there was no room: it waits in the socket */
+};
+
+struct plain {
+    struct transport *t;
+    struct request request;
+    struct socket_address *addresses;
+    size_t n_addresses, next_address;
+    struct connection **by_fd;
+    size_t n_fds;
+    struct connection *newest_idle, *oldest_idle;
+    size_t n_idle, n_opening;
+    int64_t to_open;      /* connections for nobody that are still to be begun */
+    struct piece *pieces; /* [first_piece, n_pieces) are to be worked on */
+    size_t first_piece, n_pieces, cap_pieces;
+    char *arena; /* of the pieces; behind it is room for one read more */
+    size_t arena_used;
+};
+
+/* ---- plain.c ---- */
+
+/* The request of the slot goes out on a connection: a kept one unless it must be fresh. `url`: of a redirect,
+ * the connection takes it over; else NULL. May end the transfer at once. */
+void plain_send(struct plain *plain, struct slot *slot, char *url, bool fresh);
+
+/* Take the connection from its slot, for the next request or to close it. */
+void plain_release(struct connection *connection, bool keep);
+void plain_close(struct connection *connection);
+
+/* ---- plain_answer.c ---- */
+
+void plain_take_piece(const struct piece *piece);
+
+#endif

@@ -1,0 +1,204 @@
+/* Owns what arrived bytes mean for a request on plain http: head, body, end, redirect, another try.
+ * Does not read sockets (plain.c does), does not know what a body says (response.c does). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/plain.h"
+
+/* ---- ends ---- */
+
+static void end(struct connection *c, bool keep, enum outcome outcome, const char *why) {
+    struct slot *slot = c->slot;
+    plain_release(c, keep);
+    transport_end(slot, outcome, why);
+}
+
+/* A kept connection that its server had closed before the request came: the request goes out once more on a
+ * new one, as libcurl and browsers do, and that is counted. */
+static bool try_again(struct connection *c) {
+    struct slot *slot = c->slot;
+    struct plain *p = c->plain;
+    if (c->got_bytes || !c->reused) return false;
+    char *url = c->url;
+    c->url = NULL;
+    slot->response.record.retries++;
+    slot->connected = false;
+    plain_release(c, false);
+    plain_send(p, slot, url, true);
+    return true;
+}
+
+static void input_failed(struct connection *c, int error) {
+    if (!try_again(c)) end(c, false, OUTCOME_reset, strerror(error));
+}
+
+static void input_ended(struct connection *c) {
+    if (try_again(c)) return;
+    if (!c->got_bytes)
+        end(c, false, OUTCOME_reset, "the server closed the connection without an answer");
+    else if (http_end_of_input(&c->http) == HTTP_END)
+        end(c, false, c->undecodable ? OUTCOME_malformed : OUTCOME_completed, "");
+    else if (c->http.status == 0)
+        end(c, false, OUTCOME_malformed, "the answer is no HTTP/1.1");
+    else
+        end(c, false, OUTCOME_truncated, "the server closed the connection before the end of the answer");
+}
+
+/* ---- redirects ---- */
+
+enum {
+    MOST_REDIRECTS = 10
+}; /* of one request, as aiohttp, requests and httpx-based clients stop at 10 to 30 */
+
+static bool is_redirect(int status) {
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/* The absolute address that a Location means, allocated; NULL when it is none of http. */
+static char *resolve(const struct connection *c, const char *location) {
+    struct request_url parts;
+    const char *base = c->plain->t->config->url;
+    if (c->url) base = c->url;
+    if (request_url(location, &parts)) return strdup(location);
+    if (strstr(location, "://") || !request_url(base, &parts)) return NULL;
+    bool is_host = strncmp(location, "//", 2) == 0, is_absolute = location[0] == '/';
+    const char *slash = strrchr(parts.path, '/');
+    size_t folder = is_absolute || !slash ? 0 : (size_t)(slash - parts.path) + 1;
+    size_t size = strlen(base) + strlen(location) + 16;
+    char *url = malloc(size);
+    if (!url) return NULL;
+    if (is_host)
+        snprintf(url, size, "http:%s", location);
+    else
+        snprintf(url, size, "http://%s%.*s%s", parts.authority, (int)folder, parts.path, location);
+    return url;
+}
+
+static bool wants_to_follow(const struct connection *c) {
+    bool keeps_method = c->http.status == 307 || c->http.status == 308;
+    bool may_follow = c->plain->t->config->follow_redirects && c->slot->redirects < MOST_REDIRECTS;
+    return keeps_method && c->http.location[0] && may_follow;
+}
+
+static void follow(struct connection *c, bool keep) {
+    struct slot *slot = c->slot;
+    struct plain *p = c->plain;
+    char *url = resolve(c, c->http.location);
+    slot->redirects++;
+    if (!url) {
+        end(c, keep, OUTCOME_http_error, "");
+        return;
+    }
+    plain_release(c, keep);
+    plain_send(p, slot, url, false);
+}
+
+/* ---- the answer ---- */
+
+static void take_coding(struct connection *c) {
+    struct response *r = &c->slot->response;
+    char message[160];
+    enum coding coding = coding_of(c->http.content_encoding);
+    if (coding == CODING_ZLIB && !c->decoder) c->decoder = decoder_new();
+    c->decodes = coding == CODING_ZLIB && c->decoder;
+    if (c->decodes) decoder_begin(c->decoder);
+    if (coding == CODING_NONE || c->decodes) return;
+    c->undecodable = c->skips_body = true;
+    int n =
+        snprintf(message, sizeof message, "the answer is compressed with '%s', which vllmperf cannot read",
+                 c->http.content_encoding);
+    response_error(r, message, (size_t)n);
+}
+
+static void take_head(struct connection *c) {
+    struct response *r = &c->slot->response;
+    char message[sizeof c->http.location + 32];
+    response_head(r, c->http.status, c->http.content_type[0] ? c->http.content_type : NULL);
+    if (wants_to_follow(c)) {
+        c->skips_body = true;
+        return;
+    }
+    if (is_redirect(c->http.status)) {
+        int n = snprintf(message, sizeof message, "redirected to %s", c->http.location);
+        response_error(r, message, (size_t)n);
+        c->skips_body = true;
+    }
+    take_coding(c);
+}
+
+static void take_decoded(void *context, const char *bytes, size_t len) {
+    transport_take_body(context, bytes, len);
+}
+
+/* False when the transfer was given up. */
+static bool take_body(struct connection *c, const char *bytes, size_t len) {
+    struct slot *slot = c->slot;
+    if (c->skips_body) return true;
+    if (!c->decodes) {
+        transport_take_body(slot, bytes, len);
+    } else if (!decoder_feed(c->decoder, bytes, len, take_decoded, slot)) {
+        end(c, false, OUTCOME_malformed, "the answer is not compressed as its Content-Encoding says");
+        return false;
+    }
+    if (!slot->response.no_memory && !slot->response.too_long) return true;
+    end(c, false, OUTCOME_malformed, "");
+    return false;
+}
+
+static void complete(struct connection *c) {
+    struct request_url parts;
+    const struct plain *p = c->plain;
+    bool is_elsewhere =
+        c->url && request_url(c->url, &parts) && strcmp(parts.authority, p->request.authority) != 0;
+    bool keep = c->http.keeps_connection && !p->t->config->fresh_connections && !is_elsewhere &&
+                c->sent == c->head_len + c->body_len && http_left_over(&c->http) == 0;
+    if (wants_to_follow(c))
+        follow(c, keep);
+    else
+        end(c, keep, c->undecodable ? OUTCOME_malformed : OUTCOME_completed, "");
+}
+
+static void take_bytes(struct connection *c, const char *bytes, size_t len) {
+    const char *body;
+    size_t body_len;
+    http_feed(&c->http, bytes, len);
+    for (;;) {
+        switch (http_next(&c->http, &body, &body_len)) {
+        case HTTP_HEAD:
+            take_head(c);
+            break;
+        case HTTP_BODY:
+            if (!take_body(c, body, body_len)) return;
+            break;
+        case HTTP_END:
+            complete(c);
+            return;
+        case HTTP_BAD:
+            end(c, false, OUTCOME_malformed, c->http.why);
+            return;
+        case HTTP_MORE:
+            return;
+        }
+    }
+}
+
+void plain_take_piece(const struct piece *piece) {
+    struct connection *c = piece->connection;
+    struct slot *slot = c->slot;
+    if (!slot) { /* an idle one has nothing to say: it was closed, or does not keep to HTTP */
+        plain_close(c);
+        return;
+    }
+    slot->read = (struct read_stamp){piece->arrived_ns, piece->seen_ns, piece->number};
+    if (piece->error) {
+        input_failed(c, piece->error);
+    } else if (piece->len == 0) {
+        input_ended(c);
+    } else {
+        struct record *record = &slot->response.record;
+        c->got_bytes = true;
+        if (record->first_byte_ns == RECORD_NONE) record->first_byte_ns = piece->arrived_ns;
+        take_bytes(c, piece->bytes, piece->len);
+    }
+}

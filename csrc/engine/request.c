@@ -1,0 +1,148 @@
+/* Owns the text of a request's head.
+ * Does not send it; does not know bodies. */
+#include "engine/request.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "engine/buffer.h"
+
+enum { HTTP_PORT = 80 };
+
+/* ---- addresses ---- */
+
+static bool split_host(struct request_url *parts) {
+    const char *a = parts->authority, *close = strchr(a, ']');
+    const char *colon = strrchr(close ? close : a, ':');
+    bool in_brackets = a[0] == '[' && close;
+    size_t n = colon ? (size_t)(colon - a) : strlen(a);
+    if (in_brackets) a++, n = (size_t)(close - a);
+    if (n == 0 || n >= sizeof parts->host) return false;
+    memcpy(parts->host, a, n);
+    parts->host[n] = 0;
+    parts->port = colon && colon[1] ? atoi(colon + 1) : HTTP_PORT;
+    return parts->port > 0 && parts->port < 65536;
+}
+
+bool request_url(const char *url, struct request_url *parts) {
+    static const char scheme[] = "http://";
+    if (strncasecmp(url, scheme, sizeof scheme - 1) != 0) return false;
+    const char *begin = url + sizeof scheme - 1;
+    size_t n = strcspn(begin, "/?#");
+    parts->path = begin + n;
+    for (const char *at; (at = memchr(begin, '@', n));) { /* user and password are the headers' business */
+        n -= (size_t)(at + 1 - begin);
+        begin = at + 1;
+    }
+    if (n == 0 || n >= sizeof parts->authority) return false;
+    memcpy(parts->authority, begin, n);
+    parts->authority[n] = 0;
+    return split_host(parts);
+}
+
+/* ---- the head ---- */
+
+static bool add(struct text *text, const char *more) {
+    return text_add(text, more, strlen(more));
+}
+
+/* Is this "Name: value" or "Name;" of that name? */
+static bool is_header(const char *line, const char *name) {
+    size_t n = strlen(name);
+    return strncasecmp(line, name, n) == 0 && (line[n] == ':' || line[n] == ';');
+}
+
+static const char *header_named(const struct engine_config *config, const char *name) {
+    for (size_t i = 0; i < config->n_headers; i++)
+        if (is_header(config->headers[i], name)) return config->headers[i];
+    return NULL;
+}
+
+/* As libcurl takes them: "Name: value"; "Name;" sends an empty value, "Name:" none of that name. */
+static bool add_header(struct text *text, const char *line) {
+    size_t n = strlen(line), name = strcspn(line, ":;");
+    bool is_empty = name + 1 >= n;
+    if (is_empty && line[name] == ':') return true;
+    if (is_empty) return text_add(text, line, name) && add(text, ":\r\n");
+    return add(text, line) && add(text, "\r\n");
+}
+
+static char *end_of(struct text *text, bool ok) {
+    if (ok && text_add(text, "", 1)) return text->bytes;
+    free(text->bytes);
+    return NULL;
+}
+
+/* Host stands first, also one that is given. */
+static char *first_lines(const struct engine_config *config, bool *own_host) {
+    struct text text = {0};
+    const char *host = header_named(config, "host");
+    *own_host = host != NULL;
+    bool ok = (!host || add_header(&text, host)) &&
+              (header_named(config, "accept") || add(&text, "Accept: */*\r\n"));
+    return end_of(&text, ok);
+}
+
+static char *more_lines(const struct engine_config *config) {
+    struct text text = {0};
+    bool ok = true;
+    for (size_t i = 0; ok && i < config->n_headers; i++)
+        if (!is_header(config->headers[i], "host")) ok = add_header(&text, config->headers[i]);
+    return end_of(&text, ok);
+}
+
+bool request_init(struct request *request, const struct engine_config *config) {
+    struct request_url parts;
+    bool own_host = false;
+    memset(request, 0, sizeof *request);
+    if (!request_url(config->url, &parts)) return false;
+    size_t path_len = strcspn(parts.path, "#");
+    request->port = parts.port;
+    request->host = strdup(parts.host);
+    request->path = malloc(path_len + 2);
+    request->headers = first_lines(config, &own_host);
+    request->more = more_lines(config);
+    request->authority = strdup(own_host ? "" : parts.authority);
+    request->config = config;
+    bool ok = request->host && request->path && request->headers && request->more && request->authority;
+    if (ok)
+        snprintf(request->path, path_len + 2, "%s%.*s", parts.path[0] == '/' ? "" : "/", (int)path_len,
+                 parts.path);
+    return ok;
+}
+
+void request_free(struct request *request) {
+    free(request->authority);
+    free(request->host);
+    free(request->path);
+    free(request->headers);
+    free(request->more);
+    memset(request, 0, sizeof *request);
+}
+
+void request_id(const struct engine_config *config, int64_t index, char text[REQUEST_ID_BYTES]) {
+    snprintf(text, REQUEST_ID_BYTES, config->uuid_request_ids ? "%012llx" : "%lld", (long long)index);
+}
+
+size_t request_head(const struct request *request, const char *authority, const char *path, int64_t index,
+                    int64_t body_len, char **head, size_t *cap) {
+    char id[REQUEST_ID_BYTES], length[32];
+    struct text text = {*head, 0, *cap};
+    if (!authority) authority = request->authority;
+    if (!path) path = request->path;
+    request_id(request->config, index, id);
+    snprintf(length, sizeof length, "%lld", (long long)body_len);
+    bool ok = add(&text, "POST ") && add(&text, path) && add(&text, " HTTP/1.1\r\n");
+    if (ok && authority[0]) ok = add(&text, "Host: ") && add(&text, authority) && add(&text, "\r\n");
+    ok = ok && add(&text, request->headers);
+    if (ok && !request->config->no_request_ids)
+        ok = add(&text, "x-request-id: ") && add(&text, request->config->request_id_prefix) &&
+             add(&text, id) && add(&text, "\r\n");
+    ok = ok && add(&text, request->more) && add(&text, "Content-Length: ") && add(&text, length) &&
+         add(&text, "\r\n\r\n");
+    *head = text.bytes;
+    *cap = text.cap;
+    return ok ? text.len : 0;
+}

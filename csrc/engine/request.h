@@ -1,0 +1,46 @@
+/* request: the bytes before a request's body, the same for all requests of a run but for the id and the
+ * length, and where they go. Read-only after request_init: any thread may use it then.
+ */
+#ifndef VLLMPERF_REQUEST_H
+#define VLLMPERF_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/engine.h"
+
+enum { REQUEST_ID_BYTES = 24 }; /* at most, of the number behind the prefix */
+
+struct request {
+    char *authority; /* of the Host header: host, and port unless it is the scheme's */
+    char *host;      /* without port and brackets */
+    char *path;      /* with the query, as it goes into the request line */
+    char *headers;   /* lines after the request line and before the id */
+    char *more;      /* lines after the id */
+    const struct engine_config *config;
+    int port;
+};
+
+/* False when out of memory or when the URL is none of http://. */
+bool request_init(struct request *request, const struct engine_config *config);
+void request_free(struct request *request);
+
+/* The head of request `index` with a body of that length; path and authority may be others than the run's
+ * (after a redirect), NULL for those. *head grows as needed; gives its length, 0 when out of memory. */
+size_t request_head(const struct request *request, const char *authority, const char *path, int64_t index,
+                    int64_t body_len, char **head, size_t *cap);
+
+/* The number behind the id's prefix, as text. */
+void request_id(const struct engine_config *config, int64_t index, char text[REQUEST_ID_BYTES]);
+
+/* Splits http://authority/path; false when it is none. port is 80 where none is given. host has room for 256.
+ */
+struct request_url {
+    char authority[300], host[256];
+    const char *path; /* into the URL; "" when it ends before one */
+    int port;
+};
+bool request_url(const char *url, struct request_url *parts);
+
+#endif

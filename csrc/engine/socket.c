@@ -1,0 +1,95 @@
+/* Owns nothing: each call is one or a few system calls on a descriptor of the caller.
+ * Does not know HTTP, does not close sockets. */
+#include "engine/socket.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/clock.h"
+#include "stats/record.h"
+
+bool socket_address(const char *text, int port, struct socket_address *to) {
+    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)&to->address;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)&to->address;
+    char bare[INET6_ADDRSTRLEN + 2];
+    size_t n = strlen(text);
+    memset(to, 0, sizeof *to);
+    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        v4->sin_port = htons((uint16_t)port);
+        to->len = sizeof *v4;
+        return true;
+    }
+    if (n >= sizeof bare) return false;
+    bool in_brackets = n > 2 && text[0] == '[' && text[n - 1] == ']';
+    memcpy(bare, text + in_brackets, n - 2 * in_brackets);
+    bare[n - 2 * in_brackets] = 0;
+    if (inet_pton(AF_INET6, bare, &v6->sin6_addr) != 1) return false;
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons((uint16_t)port);
+    to->len = sizeof *v6;
+    return true;
+}
+
+int socket_connect(const struct socket_address *to, bool stamps) {
+    int on = 1, fd = socket(to->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (stamps) setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
+    if (connect(fd, (const struct sockaddr *)&to->address, to->len) == 0 || errno == EINPROGRESS) return fd;
+    int error = errno;
+    close(fd);
+    errno = error;
+    return -1;
+}
+
+int socket_error(int fd) {
+    int error = 0;
+    socklen_t len = sizeof error;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == 0 ? error : errno;
+}
+
+static int64_t stamp_of(struct msghdr *message) {
+    struct cmsghdr *head = CMSG_FIRSTHDR(message);
+    if (!head || head->cmsg_level != SOL_SOCKET || head->cmsg_type != SO_TIMESTAMPNS) return RECORD_NONE;
+    struct timespec stamp;
+    memcpy(&stamp, CMSG_DATA(head), sizeof stamp);
+    return (int64_t)stamp.tv_sec * NS_PER_S + stamp.tv_nsec;
+}
+
+static ssize_t receive(int fd, char *to, size_t size, int flags, int64_t *stamp_ns) {
+    char control[CMSG_SPACE(sizeof(struct timespec))];
+    struct iovec piece = {to, size};
+    struct msghdr message = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t got = recvmsg(fd, &message, flags | MSG_DONTWAIT);
+    *stamp_ns = got > 0 ? stamp_of(&message) : RECORD_NONE;
+    return got;
+}
+
+ssize_t socket_receive(int fd, char *to, size_t size, int64_t *stamp_ns) {
+    return receive(fd, to, size, 0, stamp_ns);
+}
+
+/* With MSG_TRUNC, TCP counts the bytes and copies none: one call, whatever waits. */
+ssize_t socket_peek(int fd, char *scratch, size_t size, int64_t *stamp_ns) {
+    return receive(fd, scratch, size, MSG_PEEK | MSG_TRUNC, stamp_ns);
+}
+
+ssize_t socket_send(int fd, const struct iovec pieces[2]) {
+    struct iovec copy[2] = {pieces[0], pieces[1]};
+    struct msghdr message = {.msg_iov = copy, .msg_iovlen = 2};
+    ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return sent < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : sent;
+}
+
+bool socket_is_local_fault(int error) {
+    static const int local[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, EADDRINUSE, EACCES, EPERM};
+    for (size_t i = 0; i < sizeof local / sizeof *local; i++)
+        if (error == local[i]) return true;
+    return false;
+}
