@@ -17,9 +17,9 @@ PY_LIMITED_API = "0x030B0000"
 OLDEST_LIBCURL = (7, 81)
 HOW_TO_INSTALL = (
     "Install its development package and try again:\n"
-    "  Debian, Ubuntu:  apt-get install libcurl4-openssl-dev\n"
-    "  Fedora, RHEL:    dnf install libcurl-devel\n"
-    "  Alpine:          apk add curl-dev"
+    "  Debian, Ubuntu:  apt-get install libcurl4-openssl-dev zlib1g-dev\n"
+    "  Fedora, RHEL:    dnf install libcurl-devel zlib-devel\n"
+    "  Alpine:          apk add curl-dev zlib-dev"
 )
 
 

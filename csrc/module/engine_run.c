@@ -65,13 +65,8 @@ static const struct number_key flag_keys[] = {
 };
 /* May be missing: false. */
 static const struct number_key optional_flag_keys[] = {
-    NUMBER(keep_events),
-    NUMBER(raw_bodies),
-    NUMBER(no_request_ids),
-    NUMBER(uuid_request_ids),
-    NUMBER(follow_redirects),
-    NUMBER(spare_connections),
-    NUMBER(use_libcurl),
+    NUMBER(keep_events),      NUMBER(raw_bodies),        NUMBER(no_request_ids), NUMBER(uuid_request_ids),
+    NUMBER(follow_redirects), NUMBER(spare_connections), NUMBER(use_libcurl),
 };
 static const struct number_key text_keys[] = {
     NUMBER(url),
