@@ -91,14 +91,13 @@ def make_run(
     enough: Enough | None = None,
 ) -> Run:
     """Carry a plan out and write its run file. The simulator of the plan runs inside for that long."""
-    from vllmperf.load.ask import first_model
     from vllmperf.load.environment import environment
     from vllmperf.load.run import execute, ready
     from vllmperf.record.writer import RunWriter
     from vllmperf.report.run import Run
 
     with _target(plan) as plan, _shown(progress) as show:
-        model = plan.model or first_model(plan)
+        model = plan.model or _first_model(plan)
         # The file is made last: what cannot start leaves none behind.
         with ready(plan, model) as prepared:
             written = {**prepared.plan.to_dict(), "model": model, "num_prompts": prepared.asked}
@@ -107,6 +106,12 @@ def make_run(
             with RunWriter(path, written, environment(), None, plan.secrets, prepared.feeder.asked) as writer:
                 execute(prepared, writer, show, enough)
     return Run(path, keep_alive=folder)
+
+
+def _first_model(plan: Plan) -> str:
+    from vllmperf.load.ask import first_model
+
+    return first_model(plan)
 
 
 class Folder:

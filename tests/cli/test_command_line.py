@@ -53,6 +53,24 @@ def test_nothing_heavy_is_imported_before_it_is_used(code):
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
+def test_a_run_imports_no_client_no_display_and_no_cluster():
+    """Each of them would cost every run 10 to 100 ms of CPU."""
+    unwanted = (
+        "ssl",
+        "urllib.request",
+        "http.client",
+        "rich.console",
+        "kubernetes",
+        "pandas",
+        "vllmperf.report.html",
+    )
+    code = "import sys; from vllmperf.cli import main; main(sys.argv[1:]); "
+    code += f"print([name for name in {unwanted} if name in sys.modules])"
+    words = [*SIM, *FEW, "--model", "sim"]
+    out = subprocess.check_output([sys.executable, "-c", code, *words], text=True, stderr=subprocess.DEVNULL)
+    assert out.splitlines()[-1] == "[]"
+
+
 def test_the_public_names_are_those_of_the_documentation():
     code = "import vllmperf; print([n for n in vllmperf.__all__ if getattr(vllmperf, n) is None], vllmperf.nothing)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

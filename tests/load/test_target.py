@@ -9,6 +9,7 @@ import pytest
 
 from vllmperf.errors import TargetError, UsageError
 from vllmperf.load import ask, resolve
+from vllmperf.load.headers import headers
 from vllmperf.plan import Plan
 
 
@@ -60,7 +61,7 @@ def test_an_extra_header_takes_the_place_of_ours_however_it_is_written():
     plan = Plan(
         base_url="http://h", api_key="sesame", headers={"authorization": "Basic x", "content-type": "y"}
     )
-    assert ask.headers(plan) == {"User-Agent": "vllmperf", "authorization": "Basic x", "content-type": "y"}
+    assert headers(plan) == {"User-Agent": "vllmperf", "authorization": "Basic x", "content-type": "y"}
 
 
 @pytest.mark.parametrize(

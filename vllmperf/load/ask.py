@@ -9,20 +9,13 @@ import time
 import urllib.error
 import urllib.request
 from typing import Any
+from urllib.parse import urlsplit
 
 from vllmperf.errors import TargetError, UsageError
+from vllmperf.load.headers import headers
 from vllmperf.plan import Plan
 
 ANSWER_S = 30.0
-
-
-def headers(plan: Plan) -> dict[str, str]:
-    """What every request to this target carries."""
-    usual = {"Content-Type": "application/json", "User-Agent": "vllmperf"}
-    if plan.api_key:
-        usual["Authorization"] = f"Bearer {plan.api_key}"
-    own = {name.lower() for name in plan.headers}
-    return {**{name: value for name, value in usual.items() if name.lower() not in own}, **plan.headers}
 
 
 def tls(plan: Plan) -> ssl.SSLContext:
@@ -44,14 +37,20 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
+def _opener(plan: Plan) -> urllib.request.OpenerDirector:
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), NoRedirect()]
+    if urlsplit(plan.base_url).scheme == "https":  # reading the system's certificates takes 40 ms
+        handlers.append(urllib.request.HTTPSHandler(context=tls(plan)))
+    return urllib.request.build_opener(*handlers)
+
+
 def get(plan: Plan, path: str) -> bytes:
     """The body of a GET. Raises TargetError with one line when there is none."""
     url = plan.base_url.rstrip("/") + path
     try:
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls(plan)), NoRedirect()
-        )
-        with opener.open(urllib.request.Request(url, headers=headers(plan)), timeout=ANSWER_S) as answer:
+        with _opener(plan).open(
+            urllib.request.Request(url, headers=headers(plan)), timeout=ANSWER_S
+        ) as answer:
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
         error.close()

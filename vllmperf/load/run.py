@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from vllmperf import _engine
 from vllmperf.errors import UsageError
-from vllmperf.load import ask, resolve
+from vllmperf.load import resolve
 from vllmperf.load.feed import Feeder
+from vllmperf.load.headers import headers
 from vllmperf.load.interrupt import interruptible
 from vllmperf.load.progress import Snapshot
 from vllmperf.load.request_id import HEADER, is_uuid_prefix, uuid_prefix
@@ -79,7 +80,7 @@ def execute(
 ) -> str:
     """Carry a run out and write everything down. Gives "finished" or "interrupted"."""
     engine, watch = run.engine, Watch(run.asked, run.plan.duration_s)
-    checkpoint_at = 0.0
+    checkpoint_at, histograms = 0.0, {}
     with interruptible(engine) as interrupts:
         with _limits_told():
             engine.start()
@@ -90,8 +91,8 @@ def execute(
             watch.take(batch)
             if enough is not None and (end := enough(batch, counters)):
                 engine.stop(now=end != DRAIN)
-            histograms = engine.histograms()
             if time.monotonic() >= checkpoint_at:
+                histograms = engine.histograms()
                 writer.checkpoint(counters, histograms)
                 checkpoint_at = time.monotonic() + CHECKPOINT_S
             if progress is not None:
@@ -176,7 +177,7 @@ def engine_config(plan: Plan, addresses: list[str], when: Schedule) -> dict[str,
     return {
         "url": plan.url,
         "addresses": addresses,
-        "headers": [f"{name}: {value}" if value else f"{name};" for name, value in ask.headers(plan).items()],
+        "headers": [f"{name}: {value}" if value else f"{name};" for name, value in headers(plan).items()],
         "request_id_prefix": prefix,
         "uuid_request_ids": is_uuid_prefix(prefix),
         "no_request_ids": any(name.lower() == HEADER for name in plan.headers),

@@ -27,8 +27,10 @@ class Watch:
     def take(self, batch: _engine.Batch) -> None:
         """Count a batch."""
         records = np.frombuffer(batch["records"], dtype=self._dtype)
-        numbers, counts = np.unique(records["outcome"], return_counts=True)
-        self._outcomes.update(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
+        if not len(records):
+            return
+        counts = np.bincount(records["outcome"]).tolist()
+        self._outcomes.update({number: n for number, n in enumerate(counts) if n})
         tokens = records["output_tokens"]
         self._tokens += int(tokens[tokens != _engine.NONE].sum())
         started = records[records["first_token_ns"] != _engine.NONE]

@@ -136,7 +136,8 @@ def _recording(path: Path, db: sqlite3.Connection, texts: bool) -> Recording:
     meta = {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM meta")}
     requests = _read_requests(db)
     gaps = _read_gaps(db, requests)
-    stamps = b"".join(row[0] for row in _rows(db, "stamps") if row[0])
+    has_stamps = bool(requests["n_chunk_stamps"].any())
+    stamps = b"".join(row[0] for row in _rows(db, "stamps") if row[0]) if has_stamps else b""
     histograms = {
         name: _engine.Histogram.unpack(data) for name, data in db.execute("SELECT name, data FROM histograms")
     }
@@ -153,8 +154,8 @@ def _recording(path: Path, db: sqlite3.Connection, texts: bool) -> Recording:
         gap_request=_offsets(requests["n_gaps"]),
         stamps=np.frombuffer(stamps, dtype="<i8").reshape(-1, 2),
         stamp_request=_offsets(requests["n_chunk_stamps"]),
-        texts=[row[0] for row in _rows(db, "text")] if texts else [None] * len(requests),
-        errors=[row[0] for row in _rows(db, "error")],
+        texts=_texts(db, "text", len(requests), texts and bool(requests["text_len"].any())),
+        errors=_texts(db, "error", len(requests), bool(requests["error_len"].any())),
         histograms=histograms,
         asked=_read_asked(db, len(requests)),
     )
@@ -203,22 +204,27 @@ def _read_requests(db: sqlite3.Connection) -> NDArray[np.void]:
     (count,) = db.execute("SELECT count(*) FROM requests").fetchone()
     requests = np.zeros(count, dtype=dtype)
     there = _columns(db)
-    columns = ", ".join(_number(field.name, there) for field in FIELDS)
+    _fill(requests, db, ", ".join(_number(field.name, there) for field in FIELDS))
+    return requests
+
+
+def _fill(array: NDArray[np.void], db: sqlite3.Connection, columns: str) -> None:
     cursor = db.execute(f'SELECT {columns} FROM requests ORDER BY "index"')
     filled = 0
     while rows := cursor.fetchmany(ROWS_AT_A_TIME):
-        requests[filled : filled + len(rows)] = rows
+        array[filled : filled + len(rows)] = rows
         filled += len(rows)
-    return requests
 
 
 def _read_asked(db: sqlite3.Connection, count: int) -> NDArray[np.void]:
     there = _columns(db)
     asked = np.zeros(count, dtype=[(field.name, np.int64) for field in ASKED])
-    columns = ", ".join(_number(field.name, there) for field in ASKED)
-    for row, values in enumerate(_rows(db, columns)):
-        asked[row] = values
+    _fill(asked, db, ", ".join(_number(field.name, there) for field in ASKED))
     return asked
+
+
+def _texts(db: sqlite3.Connection, column: str, count: int, is_there: bool) -> list[str | None]:
+    return [row[0] for row in _rows(db, column)] if is_there else [None] * count
 
 
 def _columns(db: sqlite3.Connection) -> set[str]:

@@ -15,7 +15,7 @@ from vllmperf.metrics.statistics import NS_PER_MS
 from vllmperf.metrics.summary import summarize
 from vllmperf.metrics.view import Completed
 from vllmperf.record.reader import Recording, read
-from vllmperf.report import console, html, svg
+from vllmperf.report import console
 
 if TYPE_CHECKING:
     from vllmperf.report.plot import Plots
@@ -44,7 +44,8 @@ class Run:
 
     def summarize(self, percentiles: Iterable[float]) -> dict[str, Any]:
         """The summary with more percentiles (0 to 100)."""
-        return summarize(self.recording, percentiles)
+        wanted = list(percentiles)
+        return summarize(self.recording, wanted) if wanted else self.summary
 
     @cached_property
     def requests(self) -> Any:
@@ -80,6 +81,8 @@ class Run:
 
     def html(self) -> str:
         """The report as a self-contained fragment of HTML."""
+        from vllmperf.report import html, svg
+
         done = Completed(self.recording)
         titles = {"ttft": "TTFT, ms", "itl": "ITL, ms"}
         plots = [svg.cdf(title, BY_NAME[name].samples(done)) for name, title in titles.items()]

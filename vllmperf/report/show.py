@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TextIO
 
 from vllmperf.errors import UsageError
-from vllmperf.report import console, csv, html
+from vllmperf.report import console
 from vllmperf.report.run import Run
 
 
@@ -26,6 +26,8 @@ def show(
     """
     run = run if isinstance(run, Run) else Run(run)
     if csv_to:
+        from vllmperf.report import csv
+
         _put(csv_to, lambda file: csv.write(run.recording, file))
     if html_to:
         _put(html_to, lambda file: _write_page(run, file))
@@ -37,6 +39,8 @@ def show(
 
 
 def _write_page(run: Run, file: TextIO) -> None:
+    from vllmperf.report import html
+
     file.write(html.page(run.html(), f"vllmperf: {run.path.name}"))
 
 
