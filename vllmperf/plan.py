@@ -117,7 +117,7 @@ class Plan:
     # engine
     warm_connections: int = 0
     threads: int = 0
-    spin_us: float = 200.0
+    spin_us: float = 50.0
     kernel_stamps: bool = True
     keep_text: bool = False
     record_chunks: bool = False
