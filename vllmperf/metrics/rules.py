@@ -8,6 +8,9 @@ from typing import Any
 
 Summary = Mapping[str, Any]
 
+EXACT_MEAN_UP_TO = 0.001
+"""The mean of ITL is called exact when its gaps miss no more of their time than this share."""
+
 ENOUGH_FOR_P99 = 100
 """With fewer samples p99 lies between the two largest: it is the luck of one request."""
 
@@ -149,6 +152,17 @@ def say_failed(summary: Summary, share: float) -> str:
     )
 
 
+def lost_results(summary: Summary) -> float | None:
+    return _ratio(summary["client"]["lost_results"], summary["requests"]["sent"])
+
+
+def say_lost_results(summary: Summary, _: float) -> str:
+    return (
+        f"the results of {_requests(summary['client']['lost_results'])} were lost because memory ran out: "
+        "send fewer at a time, or give the client more memory"
+    )
+
+
 def incomplete_share(summary: Summary) -> float | None:
     return _share_if_any_completed(int(summary["requests"]["outcomes"].get("incomplete", 0)), summary)
 
@@ -236,10 +250,15 @@ def shared_gaps(summary: Summary) -> float | None:
     return share
 
 
-def say_shared_gaps(_summary: Summary, share: float) -> str:
+def say_shared_gaps(summary: Summary, share: float) -> str:
+    held_back = summary["answers"]["held_back"]
+    # chunks of the first read borrow their time from those behind them
+    is_exact = held_back is not None and held_back["share"] <= EXACT_MEAN_UP_TO
+    mean = (
+        "the mean of ITL is exact, its percentiles are not" if is_exact else "ITL's percentiles are not exact"
+    )
     return (
-        f"{_percent(share)} of the gaps between chunks came in a read with others and are even shares: "
-        f"the mean of ITL is exact, its percentiles are not"
+        f"{_percent(share)} of the gaps between chunks came in a read with others and are even shares: {mean}"
     )
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vllmperf import _engine
 from vllmperf.metrics import identity, statistics
+from vllmperf.metrics.answers import answers
 from vllmperf.metrics.definitions import METRICS
 from vllmperf.metrics.goodput import goodput
 from vllmperf.metrics.in_flight import InFlight, sweep
@@ -54,6 +55,7 @@ def summarize(recording: Recording, percentiles: Iterable[float] | None = None) 
     summary["in_flight"] = _in_flight(recording, in_flight)
     summary["metrics"] = {metric.key: describe(metric.samples(done), asked_percentiles) for metric in METRICS}
     summary["gaps"] = _gaps(done)
+    summary["answers"] = answers(done)
     summary["goodput"] = goodput(done, summary["requests"]["sent"], window_s)
     summary["client"] = _client(recording, asked_percentiles)
     summary["identities"] = _identities(done, in_flight)
@@ -120,7 +122,8 @@ def _tokens(done: Completed) -> Part:
     counts = np.bincount(done.requests["tokens_source"], minlength=len(_engine.TOKENS_SOURCES)).tolist()
     sources = {name: count for name, count in zip(_engine.TOKENS_SOURCES, counts, strict=True) if count}
     return {
-        "prompt": _sum_known(done.requests["prompt_tokens"]),
+        "prompt": _sum_known(done.requests["prompt_tokens"])
+        or None,  # a server that counts 0 has not counted
         "cached": _sum_known(done.requests["cached_tokens"]),
         "output": _sum_known(done.requests["output_tokens"]),
         "source": None if not sources else next(iter(sources)) if len(sources) == 1 else "mixed",
@@ -177,6 +180,7 @@ def _client(recording: Recording, percentiles: Sequence[float]) -> Part:
         "coalesced_share": int(requests["coalesced"].sum(dtype=np.int64)) / chunks if chunks else None,
         "connections_opened": _counter(counters, "connections_opened", opened),
         "silent_retries": _counter(counters, "silent_retries", int(requests["retries"].sum(dtype=np.int64))),
+        "lost_results": counters.get("lost_results"),
         "cpu_s": counters.get("cpu_s"),
     }
 

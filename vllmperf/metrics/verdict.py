@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vllmperf.metrics import rules
+from vllmperf.metrics import answer_rules, rules
 from vllmperf.metrics.rules import Summary
 
 LEVELS = ("trusted", "caution", "untrusted")
@@ -14,48 +14,108 @@ NEVER = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Above `caution` the run needs a second look, above `untrusted` its numbers say more of the client than
-    of the server. `measure` gives the value, or None where the rule does not apply; `say` tells a person."""
+    """Above `caution` the run needs a second look, above `untrusted` its numbers mean something else than they say.
+    `measure` gives the value, or None where the rule does not apply; `say` tells a person; `what` names the value
+    and `why` its thresholds, for docs/verdict.md."""
 
     name: str
     measure: Callable[[Summary], float | None]
     caution: float
     untrusted: float
     say: Callable[[Summary, float], str]
+    what: str
+    why: str
 
 
 # Thresholds are shares of 1; rules that are a yes or no measure 1 or 0.
 RULES = (
-    Rule("nothing_completed", rules.nothing_completed, 0, 0, rules.say_nothing_completed),
-    Rule("killed", rules.killed, 0, NEVER, rules.say_killed),
-    Rule("still_running", rules.still_running, 0, NEVER, rules.say_still_running),
-    Rule("interrupted", rules.interrupted, 0, NEVER, rules.say_interrupted),
-    Rule("client_sums", rules.broken_client_sums, 0, 0, rules.say_client_sums),
-    Rule("server_sums", rules.broken_server_sums, 0, NEVER, rules.say_server_sums),
-    Rule("failed", rules.failed_share, 0.01, 0.2, rules.say_failed),
-    Rule("incomplete", rules.incomplete_share, 0.05, 0.5, rules.say_incomplete),
-    Rule("client_lag", rules.client_lag, 0.5, 5.0, rules.say_client_lag),
-    Rule("loop", rules.loop_time, 1.0, 10.0, rules.say_loop_time),
-    Rule("schedule_lag", rules.schedule_lag, 0.05, 0.5, rules.say_schedule_lag),
-    Rule("slot_wait", rules.slot_wait, 0.05, NEVER, rules.say_slot_wait),
-    Rule("in_flight", rules.missing_in_flight, 0.02, 0.2, rules.say_missing_in_flight),
-    Rule("coalesced", rules.shared_gaps, 0.05, 0.5, rules.say_shared_gaps),
-    Rule("kernel_stamps", rules.no_kernel_stamps, 0, NEVER, rules.say_no_kernel_stamps),
-    Rule("retries", rules.silent_retries, 0, 0.05, rules.say_silent_retries),
-    Rule("token_source", rules.counted_by_chunks, 0, NEVER, rules.say_counted_by_chunks),
-    Rule("few_samples", rules.few_samples, 0, NEVER, rules.say_few_samples),
-)
+    Rule("nothing_completed", rules.nothing_completed, 0, 0, rules.say_nothing_completed,
+         "no request completed", "there are no figures"),
+    Rule("killed", rules.killed, 0, NEVER, rules.say_killed,
+         "the process was killed", "what was in flight is lost, the rest was committed"),
+    Rule("still_running", rules.still_running, 0, NEVER, rules.say_still_running,
+         "the run still goes on", "long requests are not among those that finished"),
+    Rule("interrupted", rules.interrupted, 0, NEVER, rules.say_interrupted,
+         "the run was interrupted", "fewer requests than asked for"),
+    Rule("client_sums", rules.broken_client_sums, 0, 0, rules.say_client_sums,
+         "sums of our own figures that must agree and do not", "one of the figures is wrong"),
+    Rule("lost_results", rules.lost_results, 0, 0.01, rules.say_lost_results,
+         "results lost for want of memory, of the requests sent", "they are missing from every figure"),
+    Rule("server_sums", rules.broken_server_sums, 0, NEVER, rules.say_server_sums,
+         "sums of the server's figures that must agree and do not", "its token counts may be wrong"),
+    Rule("failed", rules.failed_share, 0.01, 0.2, rules.say_failed,
+         "requests that failed", "1 % moves p99; of a server that fails a fifth, the latencies are those of a lighter load"),
+    Rule("incomplete", rules.incomplete_share, 0.05, 0.5, rules.say_incomplete,
+         "requests cut off at the end of the run", "the long ones are missing"),
+    Rule("one_piece", answer_rules.one_piece, 0.01, 0.5, answer_rules.say_one_piece,
+         "answers whose tokens came all at once", "1 % moves p99; above half TTFT is E2EL at the median"),
+    Rule("held_back", answer_rules.held_back, 0.02, 0.2, answer_rules.say_held_back,
+         "gaps that have no time of their own because the first chunks came at once, mean of the answers",
+         "TPOT and the mean of ITL are too short by that share, TTFT is too long by their time"),
+    Rule("not_streamed", answer_rules.not_streamed, 0, NEVER, answer_rules.say_not_streamed,
+         "answers that are no stream although one was asked for", "they are missing from TTFT, TPOT and ITL; E2EL holds"),
+    Rule("first_chunk", answer_rules.first_chunk, 0.05, NEVER, answer_rules.say_first_chunk,
+         "tokens that TPOT counts and that came with the first chunk, mean of the answers",
+         "TPOT is too short by that share; TTFT, ITL and E2EL hold"),
+    Rule("unknown_output", answer_rules.unknown_output, 0, NEVER, answer_rules.say_unknown_output,
+         "answers with output in fields that we do not know", "its times are in no figure"),
+    Rule("length", answer_rules.other_length, 0.01, NEVER, answer_rules.say_other_length,
+         "answers longer than asked, or shorter with ignore_eos or min_tokens, by more than 2 % and a token",
+         "the figures are right, but of another load"),
+    Rule("prompt", answer_rules.prompt_cut, 0.01, NEVER, answer_rules.say_prompt_cut,
+         "prompts of which the server counts fewer tokens than were sent: by more than 2 % and a token where they are "
+         "known, 20 % of words, half of other text without --tokenizer",
+         "the figures are right, but of another load"),
+    Rule("cached", answer_rules.from_cache, 0.1, NEVER, answer_rules.say_from_cache,
+         "prompt tokens from the server's cache beyond the prefix of the plan",
+         "TTFT is shorter by about that share; below a tenth it is the chat template"),
+    Rule("usage", answer_rules.usage_below, 0, NEVER, answer_rules.say_usage_below,
+         "answers whose usage counts less than came", "the server's figures contradict each other"),
+    Rule("client_lag", rules.client_lag, 0.5, 5.0, rules.say_client_lag,
+         "p99 of the time from a chunk's arrival to when we saw it, in typical gaps",
+         "stamps are the kernel's, so a lag below a gap costs nothing; far above it the client is the bottleneck"),
+    Rule("loop", rules.loop_time, 1.0, 10.0, rules.say_loop_time,
+         "p99 of a turn of the client's loop, in typical gaps", "as client_lag, seen from the loop"),
+    Rule("schedule_lag", rules.schedule_lag, 0.05, 0.5, rules.say_schedule_lag,
+         "p99 of how late requests left in an open loop, in typical TTFT", "the load was another than planned"),
+    Rule("slot_wait", rules.slot_wait, 0.05, NEVER, rules.say_slot_wait,
+         "p99 of the wait for a slot in an open loop, in typical TTFT", "the limit shaped the load, as it was asked to"),
+    Rule("in_flight", rules.missing_in_flight, 0.02, 0.2, rules.say_missing_in_flight,
+         "requests missing in flight while there was more to send", "the load was lighter than asked"),
+    Rule("coalesced", rules.shared_gaps, 0.05, 0.5, rules.say_shared_gaps,
+         "gaps that are even shares of one read", "ITL's percentiles rest on them, its mean does not"),
+    Rule("kernel_stamps", rules.no_kernel_stamps, 0, NEVER, rules.say_no_kernel_stamps,
+         "kernel stamps were off", "our own lag is in every time"),
+    Rule("retries", rules.silent_retries, 0, 0.05, rules.say_silent_retries,
+         "requests sent twice, of those sent", "their TTFT holds a lost attempt"),
+    Rule("token_source", rules.counted_by_chunks, 0, NEVER, rules.say_counted_by_chunks,
+         "answers without usage", "a chunk may hold several tokens"),
+    Rule("few_samples", rules.few_samples, 0, NEVER, rules.say_few_samples,
+         "fewer than 100 requests completed", "p99 lies between the two largest"),
+)  # fmt: skip
 
 
 def verdict(summary: Summary) -> dict[str, Any]:
-    """{"level": "trusted" | "caution" | "untrusted", "reasons": [sentences]}, worst reasons first."""
+    """The worst level ("trusted", "caution", "untrusted"), the reasons as sentences, worst first, and the same as
+    findings with name, level, value and both thresholds (None: never)."""
     found = [finding for rule in RULES if (finding := _apply(rule, summary))]
-    found.sort(key=lambda finding: -finding[0])
-    return {"level": LEVELS[found[0][0] if found else 0], "reasons": [sentence for _, sentence in found]}
+    found.sort(key=lambda finding: -LEVELS.index(finding["level"]))
+    return {
+        "level": found[0]["level"] if found else LEVELS[0],
+        "reasons": [finding["reason"] for finding in found],
+        "findings": found,
+    }
 
 
-def _apply(rule: Rule, summary: Summary) -> tuple[int, str] | None:
+def _apply(rule: Rule, summary: Summary) -> dict[str, Any] | None:
     value = rule.measure(summary)
     if value is None or value <= rule.caution:
         return None
-    return (2 if value > rule.untrusted else 1), rule.say(summary, value)
+    return {
+        "name": rule.name,
+        "level": LEVELS[2 if value > rule.untrusted else 1],
+        "value": value,
+        "caution_above": rule.caution,
+        "untrusted_above": None if rule.untrusted == NEVER else rule.untrusted,
+        "reason": rule.say(summary, value),
+    }

@@ -38,6 +38,12 @@ class Completed:
         """A field as floats, NaN for NONE."""
         return as_floats(self.requests[name])
 
+    def asked(self, name: str) -> Floats:
+        """A field of what was asked for, NaN where it is not known."""
+        if self.recording.asked is None:
+            return np.full(len(self.requests), np.nan)
+        return as_floats(self.recording.asked[name][self.mask])
+
     def between(self, earlier: str, later: str) -> Floats:
         """Time from one instant of each request to another, NaN where one of them did not happen."""
         a, b = self.requests[earlier], self.requests[later]

@@ -83,7 +83,7 @@ def report(
 
 VERDICTS = {
     "trusted": "the client kept up, and its own error is far below what it measured",
-    "caution": "the numbers stand, but read them with this in mind",
+    "caution": "read the numbers with this in mind",
     "untrusted": "do not rely on these numbers",
 }
 

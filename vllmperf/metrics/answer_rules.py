@@ -1,0 +1,163 @@
+"""The rules of the verdict that doubt the answers: what they measure in summary["answers"], and how they say it.
+
+Their thresholds stand in verdict.py. Each sentence says how many, what that means for the figures, and what to do.
+"""
+
+from typing import Any
+
+from vllmperf.metrics.rules import Summary, _ms, _percent
+
+
+def _fact(summary: Summary, name: str) -> dict[str, Any] | None:
+    fact: dict[str, Any] | None = summary["answers"].get(name)
+    return fact
+
+
+def _share(summary: Summary, name: str) -> float | None:
+    fact = _fact(summary, name)
+    return None if fact is None or not fact["of"] else float(fact["requests"]) / float(fact["of"])
+
+
+def _answers(summary: Summary, name: str) -> str:
+    """30 of 300 answers (10 %)"""
+    fact = summary["answers"][name]
+    return f"{fact['requests']:,} of {fact['of']:,} answers ({_percent(fact['requests'] / fact['of'])})"
+
+
+def _count(value: float | None) -> str:
+    return "?" if value is None else f"{value:,.6g}"
+
+
+# ---- how the tokens came ----
+
+
+def one_piece(summary: Summary) -> float | None:
+    return _share(summary, "one_piece")
+
+
+def say_one_piece(summary: Summary, _: float) -> str:
+    return (
+        f"{_answers(summary, 'one_piece')} came in one piece: their TTFT is the time of the whole answer, and they "
+        "have no TPOT and no ITL; something holds the stream back: turn buffering off in the proxy (nginx: "
+        "proxy_buffering off), or ask the server itself"
+    )
+
+
+def held_back(summary: Summary) -> float | None:
+    fact = _fact(summary, "held_back")
+    return None if fact is None else float(fact["share"])
+
+
+def say_held_back(summary: Summary, share: float) -> str:
+    fact = summary["answers"]["held_back"]
+    return (
+        f"the first {_count(fact['burst_chunks'])} of {_count(fact['of_chunks'])} chunks (medians) came at once: TTFT "
+        f"is too long, by about {_ms(fact['ttft_late_ms'])}, and the means of TPOT and ITL are too short, by "
+        f"{_percent(share)}; something holds the stream back: turn buffering off in the proxy (nginx: proxy_buffering off)"
+    )
+
+
+def first_chunk(summary: Summary) -> float | None:
+    fact = _fact(summary, "first_chunk")
+    return None if fact is None else float(fact["share"])
+
+
+def say_first_chunk(summary: Summary, _: float) -> str:
+    fact = summary["answers"]["first_chunk"]
+    return (
+        f"the first chunk of an answer brought about {_count(fact['tokens'])} of its {_count(fact['of_tokens'])} tokens "
+        f"(medians): TPOT divides by tokens that took none of its time; without them it is "
+        f"{_ms(fact['tpot_without_ms'])}, not {_ms(fact['tpot_ms'])} (means)"
+    )
+
+
+def not_streamed(summary: Summary) -> float | None:
+    return _share(summary, "not_streamed")
+
+
+def say_not_streamed(summary: Summary, _: float) -> str:
+    return (
+        f"{_answers(summary, 'not_streamed')} came as one JSON object although a stream was asked for: they have no "
+        'TTFT, TPOT and ITL; look for what drops "stream": true on the way, or measure with --no-stream'
+    )
+
+
+def unknown_output(summary: Summary) -> float | None:
+    return _share(summary, "unknown_output")
+
+
+def say_unknown_output(summary: Summary, _: float) -> str:
+    return (
+        f"{_answers(summary, 'unknown_output')} hold output in fields that vllmperf does not know: TTFT, TPOT and ITL "
+        "leave it out; please report which field that is"
+    )
+
+
+# ---- how many there were ----
+
+
+def other_length(summary: Summary) -> float | None:
+    return _share(summary, "length")
+
+
+def say_other_length(summary: Summary, _: float) -> str:
+    fact = summary["answers"]["length"]
+    shorter, longer = fact["shorter"] > 0, fact["longer"] > 0
+    which = "shorter or longer" if shorter and longer else "shorter" if shorter else "longer"
+    by_chunks = ", counted by chunks" if fact["counted_by_chunks"] else ""
+    return (
+        f"{_answers(summary, 'length')} are {which} than asked ({_count(fact['came_tokens'])} tokens where "
+        f"{_count(fact['asked_tokens'])} were asked, medians{by_chunks}): latency and throughput are of other work; "
+        f"{_length_remedy(summary)}"
+    )
+
+
+def _length_remedy(summary: Summary) -> str:
+    plan, fact = summary["plan"], summary["answers"]["length"]
+    if plan.get("backend") == "openai-chat" and not plan.get("chat_max_tokens") and fact["longer"]:
+        return "the server may not know max_completion_tokens: --chat-max-tokens sends max_tokens"
+    if fact["longer"]:
+        return "the server does not keep max_tokens: set its limit, or give the --output-len that it keeps"
+    chat = (
+        " (or max_completion_tokens: try --chat-max-tokens)" if plan.get("backend") == "openai-chat" else ""
+    )
+    return f"the server does not keep ignore_eos{chat}: give the --output-len that it reaches"
+
+
+def prompt_cut(summary: Summary) -> float | None:
+    return _share(summary, "prompt")
+
+
+def say_prompt_cut(summary: Summary, share: float) -> str:
+    fact = summary["answers"]["prompt"]
+    about = "about " if fact["is_estimate"] else ""
+    return (
+        f"{_percent(share)} of the prompts were shorter at the server than sent ({_count(fact['came_tokens'])} tokens by "
+        f"its usage, {about}{_count(fact['sent_tokens'])} sent, medians): TTFT is of less work; the server may cut prompts "
+        "to its context length: raise that, or send shorter ones"
+    )
+
+
+def from_cache(summary: Summary) -> float | None:
+    fact = _fact(summary, "cached")
+    return None if fact is None else float(fact["tokens"]) / float(fact["of_tokens"])
+
+
+def say_from_cache(_summary: Summary, share: float) -> str:
+    return (
+        f"{_percent(share)} of the prompt tokens came from the server's prefix cache although the prompts were to be "
+        "different: TTFT is of the rest alone; take another --seed for each run, or turn the cache off "
+        "(vLLM: --no-enable-prefix-caching)"
+    )
+
+
+def usage_below(summary: Summary) -> float | None:
+    return _share(summary, "usage")
+
+
+def say_usage_below(summary: Summary, _: float) -> str:
+    fact = summary["answers"]["usage"]
+    return (
+        f"the usage of {_answers(summary, 'usage')} contradicts the stream ({_count(fact['said_tokens'])} tokens where "
+        f"{_count(fact['used_tokens'])} came, medians): it was not used, and the tokens are a count of what came"
+    )

@@ -1,0 +1,289 @@
+"""Whether the answers were what was asked for: facts of the completed requests, for the verdict.
+
+Each fact counts the requests that are unlike what was asked (`requests`) among those that it looked at (`of`). It is
+None where the recording cannot tell, as in files of older versions, or where there is nothing to look at.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vllmperf import _engine
+from vllmperf.metrics.view import Completed, Flags, Floats
+from vllmperf.plan import BACKENDS
+
+Part = dict[str, Any]
+
+BURST_NS = 50_000.0
+"""Token chunks closer than this came in one burst: no engine gives one stream 20,000 tokens a second."""
+
+FAR = 0.02
+"""A count that is off by more than this share, and by more than one token, is another count."""
+ESTIMATED_WORDS, ESTIMATED_TEXT = 0.2, 0.5
+"""The same for prompts without a tokenizer: common words are hardly ever more than a token each, other text varies."""
+
+MANY_TOKENS, FEW_BYTES = 1.5, 1.5
+"""More tokens a chunk than this with fewer bytes a token than that: tokens that brought no output."""
+
+NS_PER_MS = 1e6
+USAGE = _engine.TOKENS_SOURCES.index("usage")
+CHUNKS = _engine.TOKENS_SOURCES.index("chunks")
+
+
+def answers(done: Completed) -> Part:
+    """All facts by name."""
+    if len(done.requests) == 0:
+        return dict.fromkeys(FACTS)
+    return {name: fact(done) for name, fact in FACTS.items()}
+
+
+# ---- how the tokens came ----
+
+
+def _chunks(done: Completed) -> Floats:
+    return done.requests["chunks"].astype(np.float64)
+
+
+def _single(done: Completed) -> Flags:
+    """Streams of one choice."""
+    single: Flags = (done.requests["choices"] == 1) & _is_stream(done)
+    return single
+
+
+def _is_stream(done: Completed) -> Flags:
+    stream: Flags = done.requests["first_token_ns"] != _engine.NONE
+    return stream
+
+
+def _leading_burst(done: Completed) -> Floats:
+    """Token chunks of each answer that came in its first burst, at least 1."""
+    lengths = done.requests["n_gaps"].astype(np.int64)
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
+    real = np.append(np.flatnonzero(done.gaps_ns >= BURST_NS), len(done.gaps_ns))
+    first_real = np.minimum(real[np.searchsorted(real, starts)], ends)
+    burst: Floats = (first_real - starts + 1).astype(np.float64)
+    in_one_read = done.field("first_read_chunks")
+    return np.fmax(burst, np.where(_single(done), in_one_read, np.nan))
+
+
+def _has_several_tokens(done: Completed) -> Flags:
+    """A last token without text makes two tokens of one chunk."""
+    tokens, chunks = np.fmax(done.field("output_tokens"), _chunks(done)), _chunks(done)
+    several: Flags = _is_stream(done) & (tokens >= 2) & ((chunks >= 2) | (tokens >= 3))
+    return several
+
+
+def _came_in_one_piece(done: Completed) -> Flags:
+    at_once = done.requests["first_token_ns"] == done.requests["last_token_ns"]
+    burst = _single(done) & (_leading_burst(done) >= _chunks(done))
+    came: Flags = _has_several_tokens(done) & (at_once | burst)
+    return came
+
+
+def _one_piece(done: Completed) -> Part | None:
+    of = int(_has_several_tokens(done).sum())
+    return {"requests": int(_came_in_one_piece(done).sum()), "of": of} if of else None
+
+
+def _held_back(done: Completed) -> Part | None:
+    """Answers that began with several chunks at once. share: of the gaps, on average, that have no time of their own."""
+    rows = _single(done) & (done.requests["chunks"] >= 2) & ~_came_in_one_piece(done)
+    if not rows.any():
+        return None
+    chunks, burst = _chunks(done)[rows], np.minimum(_leading_burst(done), _chunks(done) - 1)[rows]
+    share = (burst - 1) / (chunks - 1)
+    gap_ns = done.between("first_token_ns", "last_token_ns")[rows] / (chunks - burst)
+    late = burst > 1
+    return {
+        "requests": int(late.sum()),
+        "of": len(share),
+        "share": float(share.mean()),
+        "burst_chunks": _median(burst[late]),
+        "of_chunks": _median(chunks[late]),
+        "ttft_late_ms": _mean_ms((burst - 1)[late] * gap_ns[late]),
+    }
+
+
+def _first_chunk(done: Completed) -> Part | None:
+    """Tokens in the first chunk beside the one that TPOT leaves out. share: of the tokens that TPOT divides by."""
+    n, chunks = done.field("output_tokens"), _chunks(done)
+    first = _tokens_of_first_chunk(done)
+    rows = _single(done) & (chunks >= 2) & (n >= 2) & ~np.isnan(first) & ~_came_in_one_piece(done)
+    rows &= done.requests["tokens_source"] != CHUNKS
+    if not rows.any():
+        return None
+    n, first = n[rows], np.clip(first[rows], 1, n[rows] - 1)
+    time_ns = done.between("first_token_ns", "last_token_ns")[rows]
+    return {
+        "requests": int(((first - 1) / (n - 1) > FAR).sum()),
+        "of": len(n),
+        "share": float(((first - 1) / (n - 1)).mean()),
+        "tokens": _median(first),
+        "of_tokens": _median(n),
+        "tpot_ms": _mean_ms(time_ns / (n - 1)),
+        "tpot_without_ms": _mean_ms(time_ns / (n - first)),
+    }
+
+
+def _tokens_of_first_chunk(done: Completed) -> Floats:
+    """By the tokens of the other chunks where they are known, else by its share of the bytes. A chunk that brings
+    output only after tokens without any (a parser that holds them back) counts them too. NaN: not known."""
+    n, chunks = done.field("output_tokens"), _chunks(done)
+    lengths = done.requests["n_gaps"].astype(np.int64)
+    known = _sums((done.gap_tokens > 0).astype(np.float64), lengths) == lengths
+    exact = np.where(known & (lengths > 0), n - _sums(done.gap_tokens.astype(np.float64), lengths), np.nan)
+    total = done.field("output_bytes")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        by_bytes = np.where((total > 0) & (n > chunks), n * done.field("first_chunk_bytes") / total, np.nan)
+        silent = (n > MANY_TOKENS * chunks) & (total / n < FEW_BYTES)
+    estimate = np.where(silent, np.fmax(by_bytes, n - chunks + 1), by_bytes)
+    estimate = np.where((n <= chunks) & ~np.isnan(total), 1.0, estimate)
+    return np.where(np.isnan(exact), estimate, exact)
+
+
+def _sums(values: Floats, lengths: NDArray[np.int64]) -> Floats:
+    """Sum of each piece of these lengths."""
+    ends = np.cumsum(lengths)
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    sums: Floats = total[ends] - total[ends - lengths]
+    return sums
+
+
+def _not_streamed(done: Completed) -> Part | None:
+    plan = done.recording.plan
+    if plan.get("stream") is not True or plan.get("backend") not in BACKENDS:
+        return None  # profiles have backends that never stream
+    return {"requests": int((~_is_stream(done)).sum()), "of": len(done.requests)}
+
+
+def _unknown_output(done: Completed) -> Part | None:
+    events = done.field("unknown_output")
+    known = ~np.isnan(events)
+    if not known.any():
+        return None
+    return {"requests": int((events > 0).sum()), "of": int(known.sum()), "events": int(events[known].sum())}
+
+
+# ---- how many there were ----
+
+
+def _length(done: Completed) -> Part | None:
+    """Answers of another length than asked: above the limit, or below it where the server was told to reach it."""
+    limit, came = done.asked("asked_output_tokens"), done.tokens_per_choice
+    least = _least(done, limit)
+    rows = ~np.isnan(limit) & ~np.isnan(came)
+    if not rows.any():
+        return None
+    longer = rows & _is_above(came, limit)
+    shorter = rows & _is_above(least, came)
+    off = longer | shorter
+    return {
+        "requests": int(off.sum()),
+        "of": int(rows.sum()),
+        "shorter": int(shorter.sum()),
+        "longer": int(longer.sum()),
+        "asked_tokens": _median(np.where(longer, limit, least)[off]),
+        "came_tokens": _median(came[off]),
+        "counted_by_chunks": int((done.requests["tokens_source"][off] == CHUNKS).sum()),
+    }
+
+
+def _least(done: Completed, limit: Floats) -> Floats:
+    """What an answer must have: its limit with ignore_eos, min_tokens, or nothing (NaN)."""
+    plan = done.recording.plan
+    fields = {
+        "ignore_eos": plan.get("ignore_eos"),
+        **(plan.get("sampling") or {}),
+        **(plan.get("extra_body") or {}),
+    }
+    if fields["ignore_eos"] is True:
+        return limit
+    least = fields.get("min_tokens")
+    return np.full(len(limit), float(least) if isinstance(least, int) else np.nan)
+
+
+def _is_above(a: Floats, b: Floats) -> Flags:
+    above: Flags = (a - b) > np.maximum(1, FAR * a)  # never for NaN
+    return above
+
+
+def _prompt(done: Completed) -> Part | None:
+    """Prompts that the server counts fewer tokens in than were sent. A count of 0 is none."""
+    sent, came = done.asked("asked_prompt_tokens"), done.field("prompt_tokens")
+    rows = ~np.isnan(sent) & (came > 0)
+    if not rows.any():
+        return None
+    tolerance = _prompt_tolerance(done.recording.plan)
+    cut = rows & (sent - came > np.maximum(1, tolerance * sent))
+    return {
+        "requests": int(cut.sum()),
+        "of": int(rows.sum()),
+        "sent_tokens": _median(sent[cut]),
+        "came_tokens": _median(came[cut]),
+        "is_estimate": tolerance > FAR,
+    }
+
+
+def _prompt_tolerance(plan: dict[str, Any]) -> float:
+    is_random, is_chat = plan.get("dataset_name") == "random", plan.get("backend") == "openai-chat"
+    if plan.get("tokenizer") and plan.get("dataset_name") != "custom":
+        return FAR
+    if is_random:
+        return ESTIMATED_WORDS if is_chat or plan.get("text_prompts") else FAR
+    return ESTIMATED_TEXT
+
+
+def _cached(done: Completed) -> Part | None:
+    """Prompt tokens from the server's cache, beyond the prefix that all prompts share by plan."""
+    cached, prompt = done.field("cached_tokens"), done.field("prompt_tokens")
+    rows = ~np.isnan(cached) & (prompt > 0)
+    if not rows.any():
+        return None
+    beyond = np.maximum(cached[rows] - (done.recording.plan.get("prefix_len") or 0), 0)
+    return {
+        "requests": int((beyond > 0).sum()),
+        "of": int(rows.sum()),
+        "tokens": int(beyond.sum()),
+        "of_tokens": int(prompt[rows].sum()),
+    }
+
+
+def _usage(done: Completed) -> Part | None:
+    """Answers whose usage counts fewer tokens than came, so that it was not used."""
+    said, used = done.field("usage_tokens"), done.field("output_tokens")
+    rows = ~np.isnan(said)
+    if not rows.any():
+        return None
+    wrong = rows & (said < used) & (done.requests["tokens_source"] != USAGE)
+    return {
+        "requests": int(wrong.sum()),
+        "of": int(rows.sum()),
+        "said_tokens": _median(said[wrong]),
+        "used_tokens": _median(used[wrong]),
+    }
+
+
+# ---- figures ----
+
+
+def _median(values: Floats) -> float | None:
+    return float(np.median(values)) if len(values) else None
+
+
+def _mean_ms(values_ns: Floats) -> float | None:
+    return float(values_ns.mean()) / NS_PER_MS if len(values_ns) else None
+
+
+FACTS = {
+    "one_piece": _one_piece,
+    "held_back": _held_back,
+    "first_chunk": _first_chunk,
+    "not_streamed": _not_streamed,
+    "unknown_output": _unknown_output,
+    "length": _length,
+    "prompt": _prompt,
+    "cached": _cached,
+    "usage": _usage,
+}
