@@ -96,7 +96,7 @@ def test_requests_that_never_left_are_not_sent(tmp_path: Path) -> None:
 
 
 def test_a_quiet_run_is_trusted(tmp_path: Path) -> None:
-    assert summary_of(tmp_path, steady(200))["verdict"] == {"level": "trusted", "reasons": []}
+    assert summary_of(tmp_path, steady(200))["verdict"] == {"level": "trusted", "reasons": [], "findings": []}
 
 
 def test_few_samples_are_a_caution(tmp_path: Path) -> None:

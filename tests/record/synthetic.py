@@ -66,6 +66,7 @@ class Request:
             "output_bytes": 5 * chunks,
             "first_chunk_bytes": 5,
             "reads": chunks,
+            "first_read_chunks": 1,
             "body_kind": _engine.BODY_KINDS.index("stream"),
             "tokens_source": _engine.TOKENS_SOURCES.index("usage"),
             "status": 200,
@@ -94,7 +95,7 @@ def failed(index: int, outcome: str, error: str, sent: float = 0.0, **fields: An
          "last_token_seen_ns", "prompt_tokens", "output_tokens", "usage_tokens", "first_chunk_bytes"), NONE,
     )  # fmt: skip
     counts = dict.fromkeys(
-        ("bytes_received", "output_bytes", "reads", "body_kind", "tokens_source", "status", "finish_reason",
+        ("bytes_received", "output_bytes", "reads", "first_read_chunks", "body_kind", "tokens_source", "status", "finish_reason",
          "events", "chunks", "choices"), 0,
     )  # fmt: skip
     values = nothing | counts | {"end_ns": _ns(sent + 5)} | fields
@@ -144,9 +145,16 @@ def write_run(
     state: str = "finished",
     counters: dict[str, Any] | None = None,
     histograms: dict[str, _engine.Histogram] | None = None,
+    asked: tuple[int | None, int | None] = (None, None),
 ) -> Path:
-    """A whole run file."""
-    writer = RunWriter(path, PLAN | (plan or {}), {"cpu": "test"}, START_REAL_NS)
+    """A whole run file. asked: tokens of each prompt and answer."""
+    writer = RunWriter(
+        path,
+        PLAN | (plan or {}),
+        {"cpu": "test"},
+        START_REAL_NS,
+        asked=lambda indexes: [asked] * len(indexes),
+    )
     if requests:
         writer.append(batch(requests))
     counted = {"connections_opened": 2, "silent_retries": 0, "cpu_s": 0.25} | (counters or {})

@@ -143,11 +143,12 @@ def from_cache(summary: Summary) -> float | None:
     return None if fact is None else float(fact["tokens"]) / float(fact["of_tokens"])
 
 
-def say_from_cache(_summary: Summary, share: float) -> str:
+def say_from_cache(summary: Summary, share: float) -> str:
+    is_random = summary["plan"].get("dataset_name") == "random"
+    although = ", although no two of this run are the same" if is_random else ""
     return (
-        f"{_percent(share)} of the prompt tokens came from the server's prefix cache although the prompts were to be "
-        "different: TTFT is of the rest alone; take another --seed for each run, or turn the cache off "
-        "(vLLM: --no-enable-prefix-caching)"
+        f"{_percent(share)} of the prompt tokens came from the server's prefix cache{although}: TTFT is of the rest alone; "
+        "take another --seed for each run, or turn the cache off (vLLM: --no-enable-prefix-caching)"
     )
 
 

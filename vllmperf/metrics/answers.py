@@ -88,7 +88,8 @@ def _one_piece(done: Completed) -> Part | None:
 
 
 def _held_back(done: Completed) -> Part | None:
-    """Answers that began with several chunks at once. share: of the gaps, on average, that have no time of their own."""
+    """Answers that began with several chunks at once. share: of the gaps, on average, that have no time of their own; at
+    least, where is_lower_bound says that the chunks of the first read were not counted."""
     rows = _single(done) & (done.requests["chunks"] >= 2) & ~_came_in_one_piece(done)
     if not rows.any():
         return None
@@ -100,6 +101,7 @@ def _held_back(done: Completed) -> Part | None:
         "requests": int(late.sum()),
         "of": len(share),
         "share": float(share.mean()),
+        "is_lower_bound": bool(np.isnan(done.field("first_read_chunks")[rows]).any()),
         "burst_chunks": _median(burst[late]),
         "of_chunks": _median(chunks[late]),
         "ttft_late_ms": _mean_ms((burst - 1)[late] * gap_ns[late]),
