@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import subprocess
 import sys
@@ -159,6 +160,9 @@ class Ours:
     """`vllmperf bench` with its own profile and no flag but those of the load; the run file is kept."""
 
     name = "vllmperf"
+
+    def __init__(self) -> None:
+        compileall.compile_dir(str(Path(vllmperf.__file__).parent), quiet=1)  # as pip does when it installs
 
     def command(self, load: Load, url: str, folder: Path) -> list[str | Path]:
         words = f"-m vllmperf bench --base-url {url} --input-len {INPUT_TOKENS} --output-len {load.tokens}"
