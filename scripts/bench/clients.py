@@ -36,10 +36,10 @@ class Load:
 
 
 LOADS = {
-    "64": Load("64 streams", 64 * 3, 100, 20, streams=64),
-    "200/s": Load("200 requests/s of 10 tokens", 1200, 10, 20, rate=200),
-    "1000/s": Load("1,000 requests/s of 10 tokens", 6000, 10, 20, rate=1000),
-    "1000": Load("1,000 streams", 3000, 100, 20, streams=1000),
+    "64": Load("64 streams", 64 * 6, 100, 20, streams=64),
+    "200/s": Load("200 requests/s of 10 tokens", 2000, 10, 20, rate=200),
+    "1000/s": Load("1,000 requests/s of 10 tokens", 8000, 10, 20, rate=1000),
+    "1000": Load("1,000 streams", 4000, 100, 20, streams=1000),
     "100k": Load("1,000 streams at 100,000 events/s", 5000, 100, 10, streams=1000),
     "10000": Load("10,000 streams", 10_000, 10, 500, streams=10_000, ttft_ms=3000),
 }

@@ -62,6 +62,7 @@ def test_a_run_imports_no_client_no_display_and_no_cluster():
         "rich.console",
         "kubernetes",
         "pandas",
+        "numpy.ma",
         "vllmperf.report.html",
     )
     code = "import sys; from vllmperf.cli import main; main(sys.argv[1:]); "

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import _engine
+from vllmperf.metrics.percentile import percentile
 from vllmperf.metrics.view import Completed, Flags, Floats
 from vllmperf.plan import BACKENDS
 
@@ -271,7 +272,7 @@ def _usage(done: Completed) -> Part | None:
 
 
 def _median(values: Floats) -> float | None:
-    return float(np.median(values)) if len(values) else None
+    return percentile(values, 50) if len(values) else None
 
 
 def _mean_ms(values_ns: Floats) -> float | None:
