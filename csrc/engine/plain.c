@@ -43,9 +43,10 @@ static void leave_pool(struct connection *c) {
 /* ---- life of a connection ---- */
 
 static void connection_free(struct connection *c) {
-    http_free(&c->http);
+    framing_free(&c->framing);
     decoder_free(c->decoder);
     free(c->url);
+    free(c->next_url);
     free(c->head);
     free(c);
 }
@@ -165,38 +166,34 @@ static void send_rest(struct connection *c) {
 }
 
 static void send_on(struct connection *c) {
-    http_begin(&c->http);
+    framing_begin(&c->framing);
     c->got_bytes = c->skips_body = c->undecodable = c->decodes = false;
     c->slot->connected = true;
     send_rest(c);
 }
 
 static bool make_head(struct connection *c) {
-    struct request_url parts;
     const struct slot *slot = c->slot;
-    bool elsewhere = c->url && request_url(c->url, &parts);
-    const char *path = elsewhere ? (parts.path[0] ? parts.path : "/") : NULL;
-    c->head_len =
-        request_head(&c->plain->request, elsewhere ? parts.authority : NULL, path,
-                     slot->response.record.index, item_body_len(&slot->item), &c->head, &c->head_cap);
+    int64_t body_len = slot->is_get ? -1 : item_body_len(&slot->item);
+    c->head_len = request_head(&c->plain->request, c->url, slot->response.record.index, body_len, &c->head,
+                               &c->head_cap);
     c->body = item_body(&slot->item);
-    c->body_len = (size_t)item_body_len(&slot->item);
+    c->body_len = body_len > 0 ? (size_t)body_len : 0;
     c->sent = 0;
     return c->head_len > 0;
 }
 
-static bool is_elsewhere(const struct plain *p, const char *url, struct request_url *parts) {
-    return url && request_url(url, parts) && strcmp(parts->authority, p->request.authority) != 0;
+/* Where a redirect leads is no name that could be looked up in the run: plain_answer.c has seen to that. */
+static struct connection *connection_elsewhere(struct plain *p, const char *url) {
+    struct request_url parts;
+    struct socket_address to;
+    errno = EINVAL;
+    return request_url(url, &parts) && socket_address(parts.host, parts.port, &to) ? open_connection(p, &to)
+                                                                                   : NULL;
 }
 
 static struct connection *connection_for(struct plain *p, const char *url, bool fresh) {
-    struct request_url parts;
-    struct socket_address other;
-    if (is_elsewhere(p, url, &parts)) {
-        if (socket_address(parts.host, parts.port, &other)) return open_connection(p, &other);
-        errno = EADDRNOTAVAIL;
-        return NULL;
-    }
+    if (request_is_elsewhere(&p->request, url)) return connection_elsewhere(p, url);
     while (p->newest_idle && p->newest_idle->pieces)
         plain_close(p->newest_idle); /* what it has to say is its end */
     if (fresh || !p->newest_idle) return open_connection(p, next_address(p));

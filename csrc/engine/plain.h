@@ -6,7 +6,7 @@
 #define VLLMPERF_PLAIN_H
 
 #include "engine/decoder.h"
-#include "engine/http.h"
+#include "engine/framing.h"
 #include "engine/request.h"
 #include "engine/socket.h"
 #include "engine/transport_kind.h"
@@ -26,11 +26,12 @@ struct connection {
     bool undecodable;
     int64_t began_ns, idle_since_ns, last_arrived_ns;
     uint64_t read_number;
-    struct http http;
+    struct framing framing;
     struct decoder *decoder; /* NULL when no answer was compressed */
     bool decodes;
-    char *url;  /* where a redirect sent this request; NULL: the run's */
-    char *head; /* of the request, then come body and sent */
+    char *next_url; /* where the answer that is being read sends it on */
+    char *url;      /* where a redirect sent this request; NULL: the run's */
+    char *head;     /* of the request, then come body and sent */
     size_t head_len, head_cap;
     const char *body;
     size_t body_len, sent;

@@ -37,9 +37,9 @@ static void input_ended(struct connection *c) {
     if (try_again(c)) return;
     if (!c->got_bytes)
         end(c, false, OUTCOME_reset, "the server closed the connection without an answer");
-    else if (http_end_of_input(&c->http) == HTTP_END)
+    else if (framing_end_of_input(&c->framing) == FRAMING_END)
         end(c, false, c->undecodable ? OUTCOME_malformed : OUTCOME_completed, "");
-    else if (c->http.status == 0)
+    else if (c->framing.status == 0)
         end(c, false, OUTCOME_malformed, "the answer is no HTTP/1.1");
     else
         end(c, false, OUTCOME_truncated, "the server closed the connection before the end of the answer");
@@ -75,21 +75,34 @@ static char *resolve(const struct connection *c, const char *location) {
     return url;
 }
 
-static bool wants_to_follow(const struct connection *c) {
-    bool keeps_method = c->http.status == 307 || c->http.status == 308;
-    bool may_follow = c->plain->t->config->follow_redirects && c->slot->redirects < MOST_REDIRECTS;
-    return keeps_method && c->http.location[0] && may_follow;
+/* Names are looked up before the run: another host counts only as a numeric address. */
+static bool can_reach(const struct connection *c, const char *url) {
+    struct request_url parts;
+    struct socket_address to;
+    if (!request_is_elsewhere(&c->plain->request, url)) return true;
+    return request_url(url, &parts) && socket_address(parts.host, parts.port, &to);
 }
 
+/* Where the request goes on, allocated; NULL when the redirect is none, is not wanted, or leads nowhere. */
+static char *next_url(const struct connection *c) {
+    bool may_follow =
+        c->plain->t->config->follow_redirects && c->slot->response.record.redirects < MOST_REDIRECTS;
+    if (!may_follow || !is_redirect(c->framing.status) || !c->framing.location[0]) return NULL;
+    char *url = resolve(c, c->framing.location);
+    if (url && can_reach(c, url)) return url;
+    free(url);
+    return NULL;
+}
+
+/* 307 and 308 keep the method; the others make a GET of it, as clients have always done. */
 static void follow(struct connection *c, bool keep) {
     struct slot *slot = c->slot;
     struct plain *p = c->plain;
-    char *url = resolve(c, c->http.location);
-    slot->redirects++;
-    if (!url) {
-        end(c, keep, OUTCOME_http_error, "");
-        return;
-    }
+    char *url = c->next_url;
+    c->next_url = NULL;
+    slot->response.record.redirects++;
+    slot->is_get = slot->is_get || (c->framing.status != 307 && c->framing.status != 308);
+    slot->response.record.first_byte_ns = RECORD_NONE;
     plain_release(c, keep);
     plain_send(p, slot, url, false);
 }
@@ -99,7 +112,7 @@ static void follow(struct connection *c, bool keep) {
 static void take_coding(struct connection *c) {
     struct response *r = &c->slot->response;
     char message[160];
-    enum coding coding = coding_of(c->http.content_encoding);
+    enum coding coding = coding_of(c->framing.content_encoding);
     if (coding == CODING_ZLIB && !c->decoder) c->decoder = decoder_new();
     c->decodes = coding == CODING_ZLIB && c->decoder;
     if (c->decodes) decoder_begin(c->decoder);
@@ -107,20 +120,21 @@ static void take_coding(struct connection *c) {
     c->undecodable = c->skips_body = true;
     int n =
         snprintf(message, sizeof message, "the answer is compressed with '%s', which vllmperf cannot read",
-                 c->http.content_encoding);
+                 c->framing.content_encoding);
     response_error(r, message, (size_t)n);
 }
 
 static void take_head(struct connection *c) {
     struct response *r = &c->slot->response;
-    char message[sizeof c->http.location + 32];
-    response_head(r, c->http.status, c->http.content_type[0] ? c->http.content_type : NULL);
-    if (wants_to_follow(c)) {
+    char message[sizeof c->framing.location + 32];
+    c->next_url = next_url(c);
+    if (c->next_url) {
         c->skips_body = true;
         return;
     }
-    if (is_redirect(c->http.status)) {
-        int n = snprintf(message, sizeof message, "redirected to %s", c->http.location);
+    response_head(r, c->framing.status, c->framing.content_type[0] ? c->framing.content_type : NULL);
+    if (is_redirect(c->framing.status)) {
+        int n = snprintf(message, sizeof message, "redirected to %s", c->framing.location);
         response_error(r, message, (size_t)n);
         c->skips_body = true;
     }
@@ -147,13 +161,11 @@ static bool take_body(struct connection *c, const char *bytes, size_t len) {
 }
 
 static void complete(struct connection *c) {
-    struct request_url parts;
     const struct plain *p = c->plain;
-    bool is_elsewhere =
-        c->url && request_url(c->url, &parts) && strcmp(parts.authority, p->request.authority) != 0;
-    bool keep = c->http.keeps_connection && !p->t->config->fresh_connections && !is_elsewhere &&
-                c->sent == c->head_len + c->body_len && http_left_over(&c->http) == 0;
-    if (wants_to_follow(c))
+    bool keep = c->framing.keeps_connection && !p->t->config->fresh_connections &&
+                !request_is_elsewhere(&p->request, c->url) && c->sent == c->head_len + c->body_len &&
+                framing_left_over(&c->framing) == 0;
+    if (c->next_url)
         follow(c, keep);
     else
         end(c, keep, c->undecodable ? OUTCOME_malformed : OUTCOME_completed, "");
@@ -162,22 +174,22 @@ static void complete(struct connection *c) {
 static void take_bytes(struct connection *c, const char *bytes, size_t len) {
     const char *body;
     size_t body_len;
-    http_feed(&c->http, bytes, len);
+    framing_feed(&c->framing, bytes, len);
     for (;;) {
-        switch (http_next(&c->http, &body, &body_len)) {
-        case HTTP_HEAD:
+        switch (framing_next(&c->framing, &body, &body_len)) {
+        case FRAMING_HEAD:
             take_head(c);
             break;
-        case HTTP_BODY:
+        case FRAMING_BODY:
             if (!take_body(c, body, body_len)) return;
             break;
-        case HTTP_END:
+        case FRAMING_END:
             complete(c);
             return;
-        case HTTP_BAD:
-            end(c, false, OUTCOME_malformed, c->http.why);
+        case FRAMING_BAD:
+            end(c, false, OUTCOME_malformed, c->framing.why);
             return;
-        case HTTP_MORE:
+        case FRAMING_MORE:
             return;
         }
     }

@@ -85,11 +85,14 @@ static char *first_lines(const struct engine_config *config, bool *own_host) {
     return end_of(&text, ok);
 }
 
-static char *more_lines(const struct engine_config *config) {
+static char *more_lines(const struct engine_config *config, bool elsewhere) {
     struct text text = {0};
     bool ok = true;
-    for (size_t i = 0; ok && i < config->n_headers; i++)
-        if (!is_header(config->headers[i], "host")) ok = add_header(&text, config->headers[i]);
+    for (size_t i = 0; ok && i < config->n_headers; i++) {
+        const char *line = config->headers[i];
+        bool is_secret = is_header(line, "authorization") || is_header(line, "cookie");
+        if (!is_header(line, "host") && !(elsewhere && is_secret)) ok = add_header(&text, line);
+    }
     return end_of(&text, ok);
 }
 
@@ -103,10 +106,12 @@ bool request_init(struct request *request, const struct engine_config *config) {
     request->host = strdup(parts.host);
     request->path = malloc(path_len + 2);
     request->headers = first_lines(config, &own_host);
-    request->more = more_lines(config);
+    request->more = more_lines(config, false);
+    request->more_elsewhere = more_lines(config, true);
     request->authority = strdup(own_host ? "" : parts.authority);
     request->config = config;
-    bool ok = request->host && request->path && request->headers && request->more && request->authority;
+    bool ok = request->host && request->path && request->headers && request->more &&
+              request->more_elsewhere && request->authority;
     if (ok)
         snprintf(request->path, path_len + 2, "%s%.*s", parts.path[0] == '/' ? "" : "/", (int)path_len,
                  parts.path);
@@ -119,6 +124,7 @@ void request_free(struct request *request) {
     free(request->path);
     free(request->headers);
     free(request->more);
+    free(request->more_elsewhere);
     memset(request, 0, sizeof *request);
 }
 
@@ -126,22 +132,38 @@ void request_id(const struct engine_config *config, int64_t index, char text[REQ
     snprintf(text, REQUEST_ID_BYTES, config->uuid_request_ids ? "%012llx" : "%lld", (long long)index);
 }
 
-size_t request_head(const struct request *request, const char *authority, const char *path, int64_t index,
-                    int64_t body_len, char **head, size_t *cap) {
-    char id[REQUEST_ID_BYTES], length[32];
-    struct text text = {*head, 0, *cap};
-    if (!authority) authority = request->authority;
-    if (!path) path = request->path;
-    request_id(request->config, index, id);
+bool request_is_elsewhere(const struct request *request, const char *url) {
+    struct request_url there, here;
+    if (!url || !request_url(url, &there) || !request_url(request->config->url, &here)) return false;
+    return strcasecmp(there.host, here.host) != 0 || there.port != here.port;
+}
+
+static bool add_line(struct text *text, const char *name, const char *value, const char *more) {
+    return add(text, name) && add(text, value) && add(text, more) && add(text, "\r\n");
+}
+
+static bool add_length(struct text *text, int64_t body_len) {
+    char length[32];
     snprintf(length, sizeof length, "%lld", (long long)body_len);
-    bool ok = add(&text, "POST ") && add(&text, path) && add(&text, " HTTP/1.1\r\n");
-    if (ok && authority[0]) ok = add(&text, "Host: ") && add(&text, authority) && add(&text, "\r\n");
+    return body_len < 0 || add_line(text, "Content-Length: ", length, "");
+}
+
+size_t request_head(const struct request *request, const char *url, int64_t index, int64_t body_len,
+                    char **head, size_t *cap) {
+    char id[REQUEST_ID_BYTES];
+    struct request_url parts;
+    struct text text = {*head, 0, *cap};
+    bool moved = url && request_url(url, &parts), elsewhere = request_is_elsewhere(request, url);
+    const char *path = moved ? (parts.path[0] ? parts.path : "/") : request->path;
+    const char *authority = moved ? parts.authority : request->authority;
+    request_id(request->config, index, id);
+    bool ok = add_line(&text, body_len < 0 ? "GET " : "POST ", path, " HTTP/1.1");
+    if (ok && authority[0]) ok = add_line(&text, "Host: ", authority, "");
     ok = ok && add(&text, request->headers);
     if (ok && !request->config->no_request_ids)
-        ok = add(&text, "x-request-id: ") && add(&text, request->config->request_id_prefix) &&
-             add(&text, id) && add(&text, "\r\n");
-    ok = ok && add(&text, request->more) && add(&text, "Content-Length: ") && add(&text, length) &&
-         add(&text, "\r\n\r\n");
+        ok = add_line(&text, "x-request-id: ", request->config->request_id_prefix, id);
+    ok = ok && add(&text, elsewhere ? request->more_elsewhere : request->more) &&
+         add_length(&text, body_len) && add(&text, "\r\n");
     *head = text.bytes;
     *cap = text.cap;
     return ok ? text.len : 0;

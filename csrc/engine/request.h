@@ -13,11 +13,12 @@
 enum { REQUEST_ID_BYTES = 24 }; /* at most, of the number behind the prefix */
 
 struct request {
-    char *authority; /* of the Host header: host, and port unless it is the scheme's */
-    char *host;      /* without port and brackets */
-    char *path;      /* with the query, as it goes into the request line */
-    char *headers;   /* lines after the request line and before the id */
-    char *more;      /* lines after the id */
+    char *authority;      /* of the Host header: host, and port unless it is the scheme's */
+    char *host;           /* without port and brackets */
+    char *path;           /* with the query, as it goes into the request line */
+    char *headers;        /* lines after the request line and before the id */
+    char *more;           /* lines after the id */
+    char *more_elsewhere; /* the same for another host, which must not see our key */
     const struct engine_config *config;
     int port;
 };
@@ -26,10 +27,13 @@ struct request {
 bool request_init(struct request *request, const struct engine_config *config);
 void request_free(struct request *request);
 
-/* The head of request `index` with a body of that length; path and authority may be others than the run's
- * (after a redirect), NULL for those. *head grows as needed; gives its length, 0 when out of memory. */
-size_t request_head(const struct request *request, const char *authority, const char *path, int64_t index,
-                    int64_t body_len, char **head, size_t *cap);
+/* The head of request `index` with a body of that length (-1: a GET, which has none), into *head, which grows
+ * as needed. `url`: where a redirect sent it, NULL for the run's. Gives its length, 0 when out of memory. */
+size_t request_head(const struct request *request, const char *url, int64_t index, int64_t body_len,
+                    char **head, size_t *cap);
+
+/* Does the URL (NULL: the run's) lead to another host or port than the run's? */
+bool request_is_elsewhere(const struct request *request, const char *url);
 
 /* The number behind the id's prefix, as text. */
 void request_id(const struct engine_config *config, int64_t index, char text[REQUEST_ID_BYTES]);

@@ -98,7 +98,7 @@ void transport_prepare(struct slot *slot) {
     struct transport *t = slot->transport;
     struct record *record = &slot->response.record;
     slot->connected = false;
-    slot->redirects = 0;
+    slot->is_get = false;
     slot->done_seen_ns = 0;
     response_begin(&slot->response);
     record->sent_ns = slot->sent_ns = transport_now_ns(t);
@@ -157,6 +157,7 @@ static void finish(struct slot *slot, enum outcome outcome) {
 
 void transport_end(struct slot *slot, enum outcome outcome, const char *why) {
     struct response *r = &slot->response;
+    r->record.clean_end = outcome == OUTCOME_completed;
     enum outcome body = response_finish(r);
     bool decides = outcome == OUTCOME_completed || body_decides(r, body);
     if (!decides) response_error(r, why, strlen(why));

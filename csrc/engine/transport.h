@@ -20,7 +20,7 @@ struct slot {
     struct item item;
     void *carrier; /* what the kind of transport keeps for it; NULL when it has none */
     int64_t sent_ns, done_seen_ns;
-    int redirects; /* followed in this request */
+    bool is_get; /* a redirect made it a GET without a body */
     bool busy, connected;
 };
 

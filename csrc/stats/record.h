@@ -47,7 +47,9 @@
     X(int32_t, "<i4", chunks)             /* token chunks */                                                  \
     X(int32_t, "<i4", coalesced)          /* token chunks that shared their read with another one */          \
     X(int32_t, "<i4", choices)            /* how many choices brought output */                               \
-    X(int32_t, "<i4", retries)            /* silent retries by libcurl on a fresh connection */               \
+    X(int32_t, "<i4", retries)            /* sent again on a fresh connection, a kept one was dead */         \
+    X(int32_t, "<i4", redirects)          /* followed to get the answer */                                       \
+    X(int32_t, "<i4", clean_end)          /* 1: the transfer ended by the rules of HTTP, whatever it said */    \
     X(int32_t, "<i4", thread)             /* engine thread */                                                 \
     X(uint32_t, "<u4", n_gaps)            /* gaps of this request in the batch's gap array */                 \
     X(uint32_t, "<u4", n_chunk_stamps)    /* stamps of this request in the batch's stamp array */             \
