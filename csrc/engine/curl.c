@@ -257,7 +257,10 @@ static void end_easy(struct easy *easy, CURLcode code) {
     enum outcome outcome =
         code == CURLE_OK ? OUTCOME_completed : transfer_outcome(code, (int)error, slot->connected);
     const char *why = easy->error[0] ? easy->error : curl_easy_strerror(code);
-    if (code != CURLE_OK && easy->was_reset) outcome = OUTCOME_reset, why = strerror(ECONNRESET);
+    /* after the peek that saw the reset, libcurl saw an orderly end */
+    if (easy->was_reset) outcome = OUTCOME_reset, why = strerror(ECONNRESET);
+    /* libcurl has no code of its own for a broken chunk */
+    if (code == CURLE_RECV_ERROR && strstr(easy->error, "chunked-encoding")) outcome = OUTCOME_malformed;
     if (outcome == OUTCOME_local_fault) why = strerror((int)error);
     transport_end(slot, outcome, why);
 }

@@ -15,12 +15,8 @@ from vllmperf.plan import Plan
 from vllmperf.report.run import Run
 
 NS_PER_MS = 1_000_000
-CLOCK_STEP_NS = NS_PER_MS
+CLOCK_STEP_NS = NS_PER_MS // 20
 """Kernel stamps are CLOCK_REALTIME: this much may lie between two readings of the difference of the clocks."""
-
-MOST_EARLY = 0.05
-"""Share of chunks that came between our look at the socket and libcurl's read, and so got the stamp of the piece
-before them. It happens when the thread loses its core just there."""
 
 LOADS = {
     "closed": {"concurrency": 7},
@@ -83,7 +79,7 @@ def test_each_chunk_arrived_after_it_was_written_and_was_seen_later(both):
         early.extend(arrived < written - CLOCK_STEP_NS)
         assert np.all(stamps[:, 1] >= stamps[:, 0])
         assert np.all(np.diff(stamps[:, 0]) >= 0)
-    assert np.mean(early) <= MOST_EARLY
+    assert not any(early)
 
 
 def test_the_first_token_is_the_first_chunk(both):
@@ -92,7 +88,7 @@ def test_the_first_token_is_the_first_chunk(both):
     assert both.records["first_token_ns"].tolist() == first.tolist()
     assert both.records["last_token_ns"].tolist() == last.tolist()
     written = np.array([row["written_mono_ns"][0] for row in both.truth])
-    assert np.mean(both.start_ns + first < written - CLOCK_STEP_NS) <= MOST_EARLY
+    assert np.all(both.start_ns + first >= written - CLOCK_STEP_NS)
     assert np.all(both.records["first_byte_ns"] <= first)
 
 

@@ -1,0 +1,366 @@
+"""What the transport makes of connections and of HTTP: kept and spare connections, redirects, compression, limits of this
+machine, ends that are none, and stamps that are true."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import subprocess
+import sys
+import threading
+import time
+import zlib
+
+import numpy as np
+import pytest
+from raw_server import EVENT_STREAM, RawServer, events, good, says
+from runs import bench, config, drain, errors, feed, outcomes, records_of, run_engine
+
+from vllmperf import _engine
+from vllmperf.sim import Server
+
+BODY = b'{"model": "sim", "prompt": [1, 2, 3], "max_tokens": 5, "stream": true}'
+CHUNKED = EVENT_STREAM + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(piece), piece)
+
+
+def settings(server: RawServer | Server, **changes):
+    return config(**{"url": server.url + "/v1/completions", "warm_url": server.url + "/health", **changes})
+
+
+def names(records) -> list[str]:
+    return [_engine.OUTCOMES[number] for number in records["outcome"]]
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "libcurl"])
+def use_libcurl(request) -> bool:
+    return request.param
+
+
+# ---- ends that are none ----
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (CHUNKED + chunk(events(2)[:80]) + b"zz\r\n", "malformed"),
+        (CHUNKED + chunk(events(2)[:80]) + b"\r\n", "malformed"),
+        (EVENT_STREAM + b"Content-Length: -5\r\n\r\n" + events(2), "malformed"),
+        (CHUNKED + chunk(events(5).split(b"\n\n")[0] + b"\n\n"), "truncated"),
+        (CHUNKED + chunk(events(5)) + b"0\r\n\r\n", "completed"),
+    ],
+)
+def test_the_framing_decides_between_broken_cut_and_whole(answer, outcome):
+    with RawServer(says(answer)) as server:
+        records, _ = run_engine(settings(server), 3, BODY)
+    assert names(records) == [outcome] * 3
+    assert records["clean_end"].tolist() == [outcome == "completed"] * 3
+
+
+def test_a_bad_chunk_size_is_malformed_over_libcurl_too():
+    with RawServer(says(CHUNKED + chunk(events(2)[:80]) + b"zz\r\n")) as server:
+        records, _ = run_engine(settings(server, use_libcurl=True), 3, BODY)
+    assert names(records) == ["malformed"] * 3
+
+
+def test_a_reset_in_a_stream_that_ends_with_its_connection_is_a_reset(use_libcurl):
+    import socket
+    import struct
+
+    def resets(connection, _request, _number):
+        connection.sendall(
+            EVENT_STREAM + b"Connection: close\r\n\r\n" + events(5).split(b"\n\n")[0] + b"\n\n"
+        )
+        time.sleep(0.05)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise ConnectionAbortedError
+
+    with RawServer(resets) as server:
+        records, _ = run_engine(settings(server, use_libcurl=use_libcurl), 3, BODY)
+    assert names(records) == ["reset"] * 3
+    assert records["chunks"].tolist() == [1] * 3
+
+
+# ---- compression that nobody asked for ----
+
+
+def raw_deflate(body: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(body) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", raw_deflate)]
+)
+@pytest.mark.parametrize("cut", [1, 7, 4096])
+def test_compressed_answers_are_read(coding, pack, cut):
+    body = pack(events(4))
+    pieces = b"".join(chunk(body[at : at + cut]) for at in range(0, len(body), cut))
+    head = CHUNKED.removesuffix(b"\r\n") + b"Content-Encoding: %s\r\n\r\n" % coding.encode()
+    with RawServer(says(head + pieces + b"0\r\n\r\n")) as server:
+        records, _ = run_engine(settings(server), 2, BODY)
+    assert names(records) == ["completed"] * 2
+    assert records["chunks"].tolist() == [4] * 2
+
+
+def test_compressed_answers_are_read_by_libcurl_without_asking_for_them():
+    body = gzip.compress(events(4))
+    head = EVENT_STREAM + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with RawServer(says(head + body)) as server:
+        records, _ = run_engine(settings(server, use_libcurl=True), 2, BODY)
+        assert not any(b"accept-encoding" in request.lower() for request in server.requests)
+    assert names(records) == ["completed"] * 2
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br"])
+def test_a_coding_that_cannot_be_read_is_named(coding):
+    head = EVENT_STREAM + b"Content-Encoding: %s\r\nContent-Length: 4\r\n\r\n" % coding.encode()
+    with RawServer(says(head + b"\x8b\x01\x80a")) as server:
+        run = bench(server.url, n=2)
+    assert outcomes(run) == {"malformed": 2}
+    assert all(coding in text for text in errors(run))
+
+
+def test_what_is_not_compressed_as_it_says_is_malformed():
+    head = EVENT_STREAM + b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\n"
+    with RawServer(says(head + b"\x1f\x8b not it")) as server:
+        run = bench(server.url, n=2)
+    assert outcomes(run) == {"malformed": 2}
+    assert all("Content-Encoding" in text for text in errors(run))
+
+
+# ---- redirects ----
+
+
+def sends_on(status: bytes, location: bytes):
+    def answer(connection, request, number):
+        if b" /there" in request.split(b"\r\n")[0]:
+            good(connection, request, number)
+            return
+        connection.sendall(
+            b"HTTP/1.1 %s X\r\nLocation: %s\r\nContent-Length: 5\r\n\r\nmoved" % (status, location)
+        )
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [b"307", b"308"])
+@pytest.mark.parametrize("location", [b"/there?a=b", b"../there", b"http://127.0.0.1:%d/there"])
+def test_a_redirect_is_followed_with_the_body_when_asked_for(status, location):
+    with RawServer() as server:
+        server._answer = sends_on(
+            status, location % server.port if b"%d" in location else location.replace(b"..", b"")
+        )
+        records, counters = run_engine(
+            settings(server, follow_redirects=True, headers=["Authorization: Bearer x"]), 6, BODY
+        )
+        second = [request for request in server.requests if b" /there" in request]
+        assert len(second) == 6
+        assert all(r.startswith(b"POST ") and r.endswith(BODY) and b"Bearer x" in r for r in second)
+    assert names(records) == ["completed"] * 6
+    assert records["status"].tolist() == [200] * 6
+    assert records["redirects"].tolist() == [1] * 6
+    assert counters["silent_retries"] == 0
+
+
+@pytest.mark.parametrize("status", [b"301", b"302", b"303"])
+def test_the_older_redirects_make_a_get_without_a_body(status):
+    with RawServer(sends_on(status, b"/there")) as server:
+        records, _ = run_engine(settings(server, follow_redirects=True), 2, BODY)
+        second = [request for request in server.requests if b" /there" in request]
+    assert len(second) == 2
+    assert all(r.startswith(b"GET ") and r.endswith(b"\r\n\r\n") for r in second)
+    assert names(records) == ["completed"] * 2
+
+
+def test_another_host_is_reached_without_our_key():
+    with RawServer() as other, RawServer(sends_on(b"307", b"http://127.0.0.2:%d/there" % 1)) as server:
+        server._answer = sends_on(b"307", b"http://127.0.0.1:%d/there" % other.port)
+        records, _ = run_engine(
+            settings(server, follow_redirects=True, headers=["Authorization: Bearer x", "X-A: b"]), 2, BODY
+        )
+        assert len(other.requests) == 2
+        assert all(b"Bearer" not in r and b"X-A: b" in r for r in other.requests)
+    assert names(records) == ["completed"] * 2
+
+
+@pytest.mark.parametrize("location", [b"https://127.0.0.1:1/", b"http://other.invalid/", b"/loop", b""])
+def test_a_redirect_that_cannot_be_followed_says_where_it_led(location):
+    with RawServer(sends_on(b"307", location)) as server:
+        records, _ = run_engine(settings(server, follow_redirects=True), 1, BODY)
+    assert names(records) == ["http_error"]
+    assert records["status"].tolist() == [307]
+    assert records["redirects"].tolist() == [10 if location == b"/loop" else 0]
+
+
+def test_without_being_asked_for_a_redirect_is_an_error_that_names_the_place():
+    with RawServer(sends_on(b"307", b"/there")) as server:
+        run = bench(server.url, n=2)
+    assert outcomes(run) == {"http_error": 2}
+    assert all("/there" in text for text in errors(run))
+
+
+# ---- limits of this machine ----
+
+FEW_FILES = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+sys.path.insert(0, sys.argv[2])
+from runs import config, run_engine
+from vllmperf import _engine
+url = sys.argv[1]
+for use_libcurl in (False, True):
+    records, counters = run_engine(
+        config(url=url, warm_url=url, max_concurrency=0, use_libcurl=use_libcurl), 60, b"{}"
+    )
+    print(sorted({_engine.OUTCOMES[o] for o in records["outcome"]}), len(records))
+"""
+
+
+def test_descriptors_that_run_out_are_a_local_fault_and_not_the_servers():
+    def slow(connection, request, number):
+        time.sleep(0.3)
+        good(connection, request, number)
+
+    from pathlib import Path
+
+    with RawServer(slow) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", FEW_FILES, server.url, str(Path(__file__).parent)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.stdout.splitlines() == ["['completed', 'local_fault'] 60"] * 2, done.stderr
+
+
+# ---- connections ----
+
+
+def test_warm_connections_send_nothing_before_the_start():
+    with RawServer() as server:
+        run = bench(server.url, n=6, concurrency=3, warm_connections=3)
+        assert server.connections == 3
+        assert all(request.startswith(b"POST") for request in server.requests)
+    assert outcomes(run) == {"completed": 6}
+
+
+def test_what_opening_a_connection_took_is_counted():
+    with RawServer() as server, contextlib.closing(_engine.Engine(settings(server))) as engine:
+        feed(engine, 8, BODY)
+        engine.feed_end()
+        engine.start()
+        drain(engine)
+        connect = engine.histograms()["connect"]
+        assert connect.count == engine.counters()["connections_opened"] == 4
+
+
+def test_an_open_loop_keeps_connections_spare_when_asked_for():
+    def run(spare: bool) -> int:
+        with RawServer() as server:
+            at_ns = np.arange(20) * 20_000_000
+            records, _ = run_engine(
+                settings(server, max_concurrency=0, spare_connections=spare), 20, BODY, at_ns
+            )
+            assert names(records) == ["completed"] * 20
+            return int((records["connected_ns"] != _engine.NONE).sum())
+
+    assert run(spare=True) <= 1  # the first request may come before the first spare one
+    assert run(spare=False) >= 1
+
+
+def test_an_answer_in_front_of_a_request_closes_the_connection():
+    """Bytes that nobody asked for would be read as the next answer."""
+
+    def twice(connection, request, number):
+        good(connection, request, number)
+        connection.sendall(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+
+    with RawServer(twice) as server:
+        records, _ = run_engine(
+            settings(server, max_concurrency=1), 5, BODY, np.arange(5, dtype=np.int64) * 60_000_000
+        )
+    assert names(records) == ["completed"] * 5
+
+
+# ---- when requests leave ----
+
+
+def test_a_request_fed_while_streams_are_busy_leaves_before_they_end():
+    with Server(ttft_ms=1, itl_ms=2) as server:
+        with contextlib.closing(_engine.Engine(settings(server, max_concurrency=0))) as engine:
+            long = BODY.replace(b'"max_tokens": 5', b'"max_tokens": 700')
+            feed(engine, 60, long, at_ns=[0] * 60)
+            engine.start()
+            batches = []
+            for i in range(10):
+                batches.append(engine.drain(0.05))
+                feed(engine, 1, BODY, at_ns=[i])
+            engine.feed_end()
+            records = records_of(batches + drain(engine))
+    late = records[records["index"] >= 60]
+    busy = records[records["index"] < 60]
+    assert len(late) == 10
+    assert late["sent_ns"].max() < busy["end_ns"].max()
+    assert np.median(np.diff(np.sort(late["sent_ns"]))) < 200_000_000
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_a_run_stopped_while_it_warms_up_sends_nothing(now):
+    def slow(connection, request, number):
+        time.sleep(0.4)
+        good(connection, request, number)
+
+    with RawServer(slow) as server:
+        with contextlib.closing(
+            _engine.Engine(settings(server, use_libcurl=True, warm_connections=2))
+        ) as engine:
+            feed(engine, 20, BODY)
+            threading.Timer(0.1, engine.stop, kwargs={"now": now}).start()
+            engine.start()
+            assert len(records_of(drain(engine))) == 0
+        assert not any(request.startswith(b"POST") for request in server.requests)
+
+
+def test_no_request_leaves_after_the_duration():
+    with Server(ttft_ms=0.1, itl_ms=0.1) as server:
+        short = settings(server, duration_ns=50_000_000, max_concurrency=8)
+        records, _ = run_engine(short, 20_000, BODY)
+    assert len(records) < 20_000
+    assert records["sent_ns"].max() <= 50_000_000
+
+
+# ---- stamps ----
+
+
+def burst_of(n: int, frame):
+    def answer(connection, _request, _number):
+        one = events(1).split(b"\n\n")[0].replace(b'"length"', b"null") + b"\n\n"
+        connection.sendall(CHUNKED + frame(one))
+        time.sleep(0.1)
+        connection.sendall(b"".join(frame(one) for _ in range(n)))
+        time.sleep(0.1)
+        connection.sendall(frame(events(1)) + b"0\r\n\r\n")
+
+    return answer
+
+
+@pytest.mark.parametrize("n", [100, 5000])
+def test_chunks_written_at_once_share_their_stamp_however_many_reads_they_take(n, use_libcurl):
+    with RawServer(burst_of(n, chunk)) as server:
+        with contextlib.closing(
+            _engine.Engine(settings(server, keep_stamps=True, use_libcurl=use_libcurl))
+        ) as engine:
+            feed(engine, 1, BODY)
+            engine.feed_end()
+            engine.start()
+            batches = drain(engine)
+    records = records_of(batches)
+    gaps = np.frombuffer(b"".join(b["gaps"] for b in batches), np.dtype(_engine.GAP_DTYPE))
+    assert records["chunks"].tolist() == [n + 2]
+    own = gaps["ns"][gaps["shared"] == 0]
+    assert not np.any(own < 2_000), "a gap that never was"
+    assert records["coalesced"][0] >= n * 0.9
