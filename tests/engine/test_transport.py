@@ -290,17 +290,19 @@ def test_an_answer_in_front_of_a_request_closes_the_connection():
 
 
 def test_a_request_fed_while_streams_are_busy_leaves_before_they_end():
-    with Server(ttft_ms=1, itl_ms=2) as server:
-        with contextlib.closing(_engine.Engine(settings(server, max_concurrency=0))) as engine:
-            long = BODY.replace(b'"max_tokens": 5', b'"max_tokens": 700')
-            feed(engine, 60, long, at_ns=[0] * 60)
-            engine.start()
-            batches = []
-            for i in range(10):
-                batches.append(engine.drain(0.05))
-                feed(engine, 1, BODY, at_ns=[i])
-            engine.feed_end()
-            records = records_of(batches + drain(engine))
+    with (
+        Server(ttft_ms=1, itl_ms=2) as server,
+        contextlib.closing(_engine.Engine(settings(server, max_concurrency=0))) as engine,
+    ):
+        long = BODY.replace(b'"max_tokens": 5', b'"max_tokens": 700')
+        feed(engine, 60, long, at_ns=[0] * 60)
+        engine.start()
+        batches = []
+        for i in range(10):
+            batches.append(engine.drain(0.05))
+            feed(engine, 1, BODY, at_ns=[i])
+        engine.feed_end()
+        records = records_of(batches + drain(engine))
     late = records[records["index"] >= 60]
     busy = records[records["index"] < 60]
     assert len(late) == 10
@@ -350,14 +352,16 @@ def burst_of(n: int, frame):
 
 @pytest.mark.parametrize("n", [100, 5000])
 def test_chunks_written_at_once_share_their_stamp_however_many_reads_they_take(n, use_libcurl):
-    with RawServer(burst_of(n, chunk)) as server:
-        with contextlib.closing(
+    with (
+        RawServer(burst_of(n, chunk)) as server,
+        contextlib.closing(
             _engine.Engine(settings(server, keep_stamps=True, use_libcurl=use_libcurl))
-        ) as engine:
-            feed(engine, 1, BODY)
-            engine.feed_end()
-            engine.start()
-            batches = drain(engine)
+        ) as engine,
+    ):
+        feed(engine, 1, BODY)
+        engine.feed_end()
+        engine.start()
+        batches = drain(engine)
     records = records_of(batches)
     gaps = np.frombuffer(b"".join(b["gaps"] for b in batches), np.dtype(_engine.GAP_DTYPE))
     assert records["chunks"].tolist() == [n + 2]
