@@ -116,6 +116,7 @@ class Plan:
     grace_period_s: float = 30.0
     # engine
     warm_connections: int = 0
+    fresh_connections: bool = False
     threads: int = 0
     spin_us: float = 50.0
     kernel_stamps: bool = True

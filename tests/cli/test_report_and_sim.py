@@ -35,7 +35,7 @@ def test_the_table_names_outcomes_and_the_columns_that_are_asked_for(recorded, c
     assert "TTFT" in out
     assert "p25" in out
     assert "\n  ITL " not in out
-    assert "http error            1" in out
+    assert "http error 500        1" in out
     assert "\x1b" not in out
 
 

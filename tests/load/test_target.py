@@ -1,9 +1,12 @@
 """Where the server is and what it says of itself before the run."""
 
+import codecs
+import gzip
 import http.server
 import resource
 import socket
 import threading
+import zlib
 
 import pytest
 
@@ -19,8 +22,10 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.seen.append(dict(self.headers))
         answers = self.server.answers
-        status, body = answers.pop(0) if len(answers) > 1 else answers[0]
+        status, body, *more = answers.pop(0) if len(answers) > 1 else answers[0]
         self.send_response(status)
+        for name, value in more:
+            self.send_header(name, value)
         if status == 302:
             self.send_header("Location", "http://127.0.0.1:9/elsewhere")
         self.send_header("Content-Length", str(len(body)))
@@ -81,6 +86,68 @@ def test_an_answer_without_a_model_is_an_error_that_says_what_to_give(server, st
     with pytest.raises(TargetError, match=says):
         ask.first_model(plan_for(server, api_key="sesame"))
     assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_told_with_the_key_not_the_model(server, status):
+    server.answers = [(status, b'{"error": {"message": "Incorrect API key provided"}}')]
+    with pytest.raises(TargetError, match=r"Incorrect API key provided.*OPENAI_API_KEY") as told:
+        ask.first_model(plan_for(server))
+    assert "--model" not in str(told.value)
+
+
+def test_an_address_with_v1_twice_is_told(server):
+    server.answers = [(404, b'{"detail": "Not Found"}')]
+    base = f"http://127.0.0.1:{server.server_port}"
+    with pytest.raises(TargetError, match=f"has /v1 twice: give --base-url {base}$"):
+        ask.first_model(Plan(base_url=f"{base}/v1"))
+
+
+def test_a_redirect_is_told_with_where_to(server):
+    server.answers = [(302, b"")]
+    with pytest.raises(TargetError, match=r"302 Found: redirected to http://127.0.0.1:9/elsewhere"):
+        ask.first_model(plan_for(server))
+
+
+MODELS = b'{"data": [{"id": "tiny"}]}'
+RAW_DEFLATE = zlib.compressobj(wbits=-15)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        ("gzip", gzip.compress(MODELS)),
+        ("x-gzip", gzip.compress(MODELS)),
+        ("deflate", zlib.compress(MODELS)),
+        ("deflate", RAW_DEFLATE.compress(MODELS) + RAW_DEFLATE.flush()),
+        ("deflate, gzip", gzip.compress(zlib.compress(MODELS))),
+        ("identity", MODELS),
+    ],
+)
+def test_an_answer_that_is_compressed_unasked_is_read(server, encoding, body):
+    server.answers = [(200, body, ("Content-Encoding", encoding))]
+    assert ask.first_model(plan_for(server)) == "tiny"
+    server.answers = [(500, body, ("Content-Encoding", encoding))]
+    with pytest.raises(TargetError, match="tiny"):
+        ask.first_model(plan_for(server))
+
+
+def test_an_answer_with_a_byte_order_mark_is_read(server):
+    server.answers = [(200, codecs.BOM_UTF8 + MODELS)]
+    assert ask.first_model(plan_for(server)) == "tiny"
+
+
+@pytest.mark.parametrize(("encoding", "says"), [("br", "'br'"), ("gzip", "and is not")])
+def test_an_encoding_that_cannot_be_read_is_named(server, encoding, says):
+    server.answers = [(200, b"junk", ("Content-Encoding", encoding))]
+    with pytest.raises(TargetError, match=f"{says}.*--model"):
+        ask.first_model(plan_for(server))
+
+
+def test_what_is_no_list_of_models_is_shown(server):
+    server.answers = [(200, b'{"object": "error", "message": "still loading"}')]
+    with pytest.raises(TargetError, match=r"names no model .still loading.; give --model"):
+        ask.first_model(plan_for(server))
 
 
 def free_port():

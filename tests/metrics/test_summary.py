@@ -71,7 +71,14 @@ def test_an_empty_run_measures_nothing(tmp_path: Path) -> None:
     assert set(summary["throughput"].values()) == {None}
     assert summary["duration_s"] is None
     assert summary["in_flight"]["mean"] is None
-    assert summary["requests"] == {"asked": 4, "sent": 0, "completed": 0, "outcomes": {}, "samples": {}}
+    assert summary["requests"] == {
+        "asked": 4,
+        "sent": 0,
+        "completed": 0,
+        "outcomes": {},
+        "samples": {},
+        "failures": [],
+    }
     assert level_and_reason(summary) == ("untrusted", "no request completed: there is nothing to measure")
 
 

@@ -1,6 +1,7 @@
 """The printed report: golden files, widths, and nothing from outside that a terminal or rich would obey."""
 
 import io
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from synthetic import Request, failed, steady
 
 from vllmperf.errors import UsageError
 from vllmperf.metrics import statistics
-from vllmperf.report import console, numbers
+from vllmperf.report import console, html, numbers
 from vllmperf.report.content import report
 from vllmperf.report.layout import cut
 
@@ -249,6 +250,73 @@ def test_decimal_points_stand_under_each_other() -> None:
         "    5.024",
         "    –    ",
     ]
+
+
+# ---- how requests ended ----
+
+LONG = (
+    "json: cannot unmarshal array into Go struct field CompletionRequest.prompt of type string, and so on "
+    * 5
+)
+
+
+@pytest.mark.parametrize("width", [40, 80, 100])
+def test_a_long_error_is_shown_whole_below_its_row(tmp_path: Path, width: int) -> None:
+    requests = [*steady(4), failed(4, "http_error", json.dumps({"error": {"message": LONG}}), status=400)]
+    text = console.table(summary_of(tmp_path, requests), width=width)
+    below = text[text.index("http error 400") :]
+    assert LONG.split() == [word for word in below.split() if word in LONG.split()][: len(LONG.split())]
+    assert "…" not in text
+    assert max(map(cell_len, text.splitlines())) <= width
+
+
+def test_each_status_has_its_own_row_with_its_own_words(tmp_path: Path) -> None:
+    statuses = [429] * 3 + [500] * 2 + [503]
+    requests = [
+        *steady(4),
+        *(failed(4 + i, "http_error", f"words of {s}", status=s) for i, s in enumerate(statuses)),
+    ]
+    summary = summary_of(tmp_path, requests)
+    rows = [(row.name, row.count, row.sample) for row in report(summary).outcomes]
+    assert rows == [
+        ("completed", "4", ""),
+        ("http error 429", "3", "words of 429"),
+        ("http error 500", "2", "words of 500"),
+        ("http error 503", "1", "words of 503"),
+    ]
+    text, page = console.table(summary), html.fragment(summary)
+    for name, _, sample in rows[1:]:
+        assert f"{name}  " in text
+        assert f">{name}</td>" in page
+        assert sample in text
+        assert sample in page
+
+
+def test_the_commonest_message_of_a_status_is_shown_and_the_others_are_counted(tmp_path: Path) -> None:
+    texts = ["once", "a 1", "a 2", "a 2", "b 3f2a9c1e-55aa", "b 77777777-1234"]
+    requests = [failed(i, "http_error", text, status=400) for i, text in enumerate(texts)]
+    (row,) = report(summary_of(tmp_path, requests)).outcomes
+    assert row.sample == "a 2 (and 2 other messages, in --csv)"
+
+
+def test_an_error_without_words_shows_what_its_status_means(tmp_path: Path) -> None:
+    rows = report(
+        summary_of(tmp_path, [failed(i, "http_error", "", status=s) for i, s in enumerate((400, 599))])
+    ).outcomes
+    assert [row.sample for row in rows] == [
+        "Bad Request (nothing else was said)",
+        "HTTP 599 (nothing else was said)",
+    ]
+
+
+def test_what_to_do_stands_below_the_words_and_in_the_page(tmp_path: Path) -> None:
+    summary = summary_of(tmp_path, [failed(0, "http_error", "slow down", status=429)])
+    hint = "lower --request-rate or --max-concurrency"
+    lines = console.table(summary).splitlines()
+    (at,) = (number for number, line in enumerate(lines) if "slow down" in line)
+    assert lines[at + 1].strip().startswith("→ ")
+    assert hint in lines[at + 1]
+    assert hint in html.fragment(summary)
 
 
 def test_cutting_counts_wide_characters_twice() -> None:

@@ -85,6 +85,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
         total_timeout_s=args.total_timeout,
         grace_period_s=args.grace_period,
         warm_connections=_warm_connections(args),
+        fresh_connections=args.fresh_connections,
         threads=args.threads,
         spin_us=args.spin_us,
         keep_text=args.keep_text or args.save_detailed,

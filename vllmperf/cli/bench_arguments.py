@@ -369,6 +369,11 @@ def add_engine(option: Any) -> None:
         metavar="N",
         help="connections opened before the start (without N: --max-concurrency)",
     )
+    option(
+        "--fresh-connections",
+        action="store_true",
+        help="a new connection for each request, for servers that close kept ones without a word",
+    )
     option("--threads", type=int, default=0, metavar="N", help="engine threads, 0 = chosen")
     option(
         "--spin-us",

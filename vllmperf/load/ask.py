@@ -11,11 +11,16 @@ import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
+from vllmperf import hints
 from vllmperf.errors import TargetError, UsageError
+from vllmperf.load.encoding import EncodingError, decoded
 from vllmperf.load.headers import headers
 from vllmperf.plan import Plan
+from vllmperf.server_words import said
 
 ANSWER_S = 30.0
+MOST_WORDS_BYTES = 4096
+"""Of an answer that is no list of models, as a part of an error."""
 
 
 def tls(plan: Plan) -> ssl.SSLContext:
@@ -45,25 +50,47 @@ def _opener(plan: Plan) -> urllib.request.OpenerDirector:
 
 
 def get(plan: Plan, path: str) -> bytes:
-    """The body of a GET. Raises TargetError with one line when there is none."""
+    """The body of a GET, decompressed. Raises TargetError with one line when there is none."""
     url = plan.base_url.rstrip("/") + path
     try:
         with _opener(plan).open(
             urllib.request.Request(url, headers=headers(plan)), timeout=ANSWER_S
         ) as answer:
-            return bytes(answer.read())
+            return decoded(answer.read(), answer.headers.get("Content-Encoding"))
     except urllib.error.HTTPError as error:
-        error.close()
-        raise TargetError(
-            f"GET {url} was answered with {error.code} {error.reason}{_hint(error.code)}"
-        ) from None
+        with error:
+            raise TargetError(_refusal(plan, url, error)) from None
+    except EncodingError as error:
+        raise TargetError(f"the answer of {url} cannot be read: {error}; give --model") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise TargetError(f"cannot reach {url}: {reason}; is the server up and --base-url right?") from None
+        raise TargetError(f"cannot reach {url}: {_why_unreachable(error)}") from None
 
 
-def _hint(status: int) -> str:
-    return {401: "; give --api-key", 403: "; give --api-key", 404: "; give --model"}.get(status, "")
+def _refusal(plan: Plan, url: str, error: urllib.error.HTTPError) -> str:
+    """Status, what the server said, and what to do."""
+    words = _words(error)
+    place = error.headers.get("Location")
+    if place and 300 <= error.code < 400:
+        words = f"redirected to {place}"
+    hint = hints.of_question(plan.to_dict(), url, error.code, words)
+    return f"GET {url} was answered with {error.code} {error.reason}{f': {words}' if words else ''}; {hint}"
+
+
+def _words(error: urllib.error.HTTPError) -> str:
+    try:
+        body = decoded(error.read(MOST_WORDS_BYTES), error.headers.get("Content-Encoding"))
+    except (OSError, http.client.HTTPException, EncodingError):
+        return ""
+    words = said(body.decode(errors="replace"))
+    return "" if words == error.reason else words
+
+
+def _why_unreachable(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or error
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return f"{reason.verify_message}; {hints.of_tls('certificate')}"
+    hint = hints.of_tls(str(reason)) if isinstance(reason, ssl.SSLError) else None
+    return f"{reason}; {hint or 'is the server up and --base-url right?'}"
 
 
 def first_model(plan: Plan) -> str:
@@ -73,7 +100,10 @@ def first_model(plan: Plan) -> str:
         answer: Any = json.loads(body)
         return str(answer["data"][0]["id"])
     except (ValueError, KeyError, IndexError, TypeError):
-        raise TargetError(f"{plan.base_url}/v1/models names no model; give --model") from None
+        words = said(body[:MOST_WORDS_BYTES].decode(errors="replace"))
+        raise TargetError(
+            f"{plan.base_url}/v1/models names no model ({words or 'its answer is empty'}); give --model"
+        ) from None
 
 
 def wait_ready(plan: Plan, timeout_s: float) -> None:

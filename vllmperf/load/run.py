@@ -200,7 +200,7 @@ def engine_config(plan: Plan, addresses: list[str], when: Schedule) -> dict[str,
         "keep_text": plan.keep_text,
         "keep_stamps": plan.record_chunks,
         "insecure": plan.insecure,
-        "fresh_connections": False,
+        "fresh_connections": plan.fresh_connections,
     }
 
 

@@ -279,7 +279,7 @@ def say_silent_retries(summary: Summary, _: float) -> str:
     retries = summary["client"]["silent_retries"]
     return (
         f"{_requests(retries)} went out again on a fresh connection after the server had closed the old one: "
-        f"their TTFT holds a lost attempt"
+        f"their TTFT holds a lost attempt; --fresh-connections opens one for each request"
     )
 
 

@@ -11,6 +11,7 @@ from vllmperf import _engine
 from vllmperf.metrics import identity, statistics
 from vllmperf.metrics.answers import answers
 from vllmperf.metrics.definitions import METRICS
+from vllmperf.metrics.failures import failures
 from vllmperf.metrics.goodput import goodput
 from vllmperf.metrics.in_flight import InFlight, sweep
 from vllmperf.metrics.statistics import describe, describe_histogram, percentile_list
@@ -20,9 +21,6 @@ from vllmperf.record.reader import Recording
 
 SUMMARY_SCHEMA = 1
 PROFILE = "vllmperf"
-
-SAMPLE_CHARACTERS = 500
-"""What is kept of a sample of an error."""
 
 Part = dict[str, Any]
 Ints = NDArray[np.int64]
@@ -90,6 +88,7 @@ def _requests(recording: Recording) -> Part:
         "completed": outcomes.get("completed", 0),
         "outcomes": outcomes,
         "samples": _samples(recording, outcomes),
+        "failures": failures(recording),
     }
 
 
@@ -107,8 +106,7 @@ def _sample(recording: Recording, rows: Sequence[int]) -> str | None:
     for row in rows:
         if error := recording.errors[row]:
             status = int(recording.requests["status"][row])
-            text = error if status in (0, 200) else f"HTTP {status}: {error}"
-            return text[:SAMPLE_CHARACTERS]
+            return error if status in (0, 200) else f"HTTP {status}: {error}"
     return None
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import BY_NAME, Metric
+from vllmperf.metrics.failures import NO_FAILURES
 from vllmperf.metrics.statistics import percentile_key
 from vllmperf.report.numbers import NOTHING, clean, decimals, duration, fixed, number, plural, share
 from vllmperf.report.words import data_words, error_words, load_words, target_words, time_words
@@ -37,11 +39,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
+    """One way to end. sample: what the server said, whole; hint: what to do about it."""
+
     name: str
     count: str
     share: str
     is_good: bool
-    sample: str
+    sample: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,19 +184,42 @@ def _cells(row: Mapping[str, Any] | None, keys: Sequence[str], with_count: bool)
 
 
 def _outcomes(summary: Summary) -> tuple[Outcome, ...]:
-    counts = summary["requests"]["outcomes"]
+    counts, failures = summary["requests"]["outcomes"], summary["requests"]["failures"]
     ended = sum(counts.values())
-    samples = summary["requests"]["samples"]
-    return tuple(
-        Outcome(
-            name=name.replace("_", " "),
-            count=number(count),
-            share=share(count / ended),
-            is_good=name == "completed",
-            sample=error_words(samples.get(name) or ""),
-        )
-        for name, count in counts.items()
+    fine = [
+        Outcome(name, number(counts[name]), share(counts[name] / ended), name == "completed")
+        for name in NO_FAILURES
+        if name in counts
+    ]
+    return (*fine, *(_failure(failure, ended) for failure in failures))
+
+
+def _failure(failure: Mapping[str, Any], ended: int) -> Outcome:
+    status = failure["status"]
+    return Outcome(
+        name=failure["outcome"].replace("_", " ") + (f" {status}" if status else ""),
+        count=number(failure["count"]),
+        share=share(failure["count"] / ended),
+        is_good=False,
+        sample=_words_of(failure),
+        hint=clean(failure["hint"] or ""),
     )
+
+
+def _words_of(failure: Mapping[str, Any]) -> str:
+    """What was said, of several things the commonest."""
+    words = error_words(failure["sample"] or "")
+    if not words and failure["status"]:
+        words = f"{_phrase(failure['status'])} (nothing else was said)"
+    others = failure["kinds"] - 1
+    return f"{words} (and {plural(others, 'other message')}, in --csv)" if others > 0 else words
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"HTTP {status}"
 
 
 # ---- the client's own error ----

@@ -103,7 +103,7 @@ def _outcomes(outcomes: Sequence[Outcome]) -> str:
     rows = "".join(
         f"<tr><td{'' if outcome.is_good else ' class=bad'}>{escape(outcome.name)}</td>"
         f'<td class="n">{escape(outcome.count)}</td><td class="n">{escape(outcome.share)}</td>'
-        f'<td class="d">{escape(outcome.sample)}</td></tr>'
+        f'<td class="d">{escape(outcome.sample)}{_hint(outcome)}</td></tr>'
         for outcome in outcomes
     )
     return (
@@ -111,6 +111,10 @@ def _outcomes(outcomes: Sequence[Outcome]) -> str:
         if rows
         else ""
     )
+
+
+def _hint(outcome: Outcome) -> str:
+    return f"<div>→ {escape(outcome.hint)}</div>" if outcome.hint else ""
 
 
 def _verdict(content: Report) -> str:

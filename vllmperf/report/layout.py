@@ -29,6 +29,8 @@ STYLES = {
 INDENT = "  "
 BETWEEN = 3
 """Blanks between columns."""
+LEAST_BESIDE = 20
+"""Columns beside a row for the beginning of a long text; with fewer all of it stands below."""
 WIDEST = 100
 NARROWEST = 40
 
@@ -165,12 +167,25 @@ def _outcomes(outcomes: Sequence[Outcome], label_width: int, width: int) -> list
     for outcome, count, share in zip(outcomes, counts, shares, strict=True):
         head = INDENT + outcome.name.ljust(label_width)
         figures = f"{' ' * BETWEEN}{count}{' ' * BETWEEN}{share}"
+        room = width - len(head) - len(figures) - BETWEEN
+        first, rest = _begun(outcome.sample, room)
         line: Line = [(head, "good" if outcome.is_good else "bad"), (figures, "")]
-        if outcome.sample:
-            room = width - len(head) - len(figures) - BETWEEN
-            line.append((" " * BETWEEN + cut(outcome.sample, room), "dim"))
-        found.append(line)
+        found.append([*line, (" " * BETWEEN + first, "dim")] if first else line)
+        found += [[(INDENT * 2 + piece, "dim")] for piece in _below(rest, width)]
+        found += [
+            [(INDENT * 2 + piece, "")] for piece in _below("→ " + outcome.hint if outcome.hint else "", width)
+        ]
     return found
+
+
+def _begun(text: str, room: int) -> tuple[str, str]:
+    """What of a text fits beside a row, and what goes on below it."""
+    first = _wrapped(text, room)[0] if text and room >= LEAST_BESIDE else ""
+    return first, text[len(first) :].strip()
+
+
+def _below(text: str, width: int) -> list[str]:
+    return _wrapped(text, width - 2 * len(INDENT)) if text else []
 
 
 def _verdict(report: Report, width: int) -> list[Line]:

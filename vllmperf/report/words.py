@@ -1,12 +1,12 @@
 """A plan in words: what was run against what."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
 from vllmperf.report.numbers import clean, duration, number, plural
+from vllmperf.server_words import said
 
 Plan = Mapping[str, Any]
 
@@ -90,21 +90,5 @@ def time_words(started_at: str | None, duration_s: float | None) -> str:
 
 
 def error_words(text: str) -> str:
-    """An error for one line: of a JSON error body only the message, in any of the usual shapes."""
-    start = text.find("{")
-    if start >= 0:
-        try:
-            message = _message(json.loads(text[start:]))
-        except ValueError:
-            message = ""  # cut off, or no JSON after all
-        if message:
-            return clean(text[:start] + message)
-    return clean(text)
-
-
-def _message(body: Any) -> str:
-    """The text of {"error": {"message": …}}, {"error": …}, {"message": …} or {"detail": …}."""
-    for key in ("error", "message", "detail"):
-        if isinstance(body, dict) and body.get(key):
-            return _message(body[key])
-    return body if isinstance(body, str) else ""
+    """What an error says, whole and in one line: of a JSON body or a page only the words."""
+    return clean(said(text))

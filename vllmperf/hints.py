@@ -1,0 +1,268 @@
+"""What to do about an error: hints that fit its cause, from what was asked and what the server said.
+
+`plan` is a Plan as plan.to_dict() writes it. A hint is a clause without a full stop; None where there is nothing to say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+Plan = Mapping[str, Any]
+
+KEY = "--api-key KEY, --api-key-file FILE or OPENAI_API_KEY"
+REFUSING = (400, 415, 422, 500, 501)
+"""Statuses with which servers refuse a field or its type."""
+
+TWICE = re.compile(r"(/v\d+)(?:/[^/?]+)*\1(?:/|$)")
+FROM_VERSION_ON = re.compile(r"/v\d+(/.*)?$")
+NO_MODEL = re.compile(
+    r"\bmodel\b.*\b(not found|not exist|unknown|no such|not available|invalid model)|no model", re.IGNORECASE
+)
+TOO_LONG = re.compile(
+    r"context (length|size|window)|too (long|large|many tokens)|maximum.*tokens|exceed.*tokens", re.IGNORECASE
+)
+STRING_WANTED = re.compile(
+    r"(str|string|text)\b.*\b(list|array|int|sequence)|(list|array|int|sequence)\b.*(str|string|text|attribute)"
+    r"|valid string|str type|must be (a )?str|not a string|string_type|of type string",
+    re.IGNORECASE,
+)
+CERTIFICATE = re.compile(r"certificate|self.signed|issuer|CERT_|unable to get local", re.IGNORECASE)
+NO_TLS = re.compile(r"wrong version|packet length|record layer|http request", re.IGNORECASE)
+TLS_WANTED = re.compile(
+    r"http request (was )?(sent )?to (an? )?https|plain http|https (port|server)", re.IGNORECASE
+)
+SAYS_NOTHING = re.compile(
+    r"((\d{3} )?(internal server error|bad request|unprocessable (entity|content)|(internal |invalid |unknown )?"
+    r"(error|request)|not implemented|unsupported media type)\W*)*",
+    re.IGNORECASE,
+)
+FIELD_FLAGS = {
+    "max_completion_tokens": "--chat-max-tokens sends max_tokens in the place of max_completion_tokens"
+}
+
+
+def of_failure(
+    plan: Plan,
+    outcome: str,
+    status: int,
+    text: str,
+    *,
+    was_kept: bool = False,
+    others_completed: bool = False,
+) -> str | None:
+    """The hint for requests that ended so. was_kept: no byte of an answer came, on a connection that had carried a
+    request before; others_completed: the server takes what is sent, as a rule."""
+    if outcome == "http_error":
+        return of_status(plan, status, text, others_completed=others_completed)
+    if outcome == "tls_failed":
+        return of_tls(text)
+    if outcome == "local_fault":
+        return of_local_fault(text)
+    if outcome == "reset" and was_kept and not plan.get("fresh_connections"):
+        return "the server closed a connection that it had kept open: --fresh-connections opens one for each request"
+    if outcome in ("stream_error", "no_tokens", "malformed"):
+        return _of_refusal(plan, text) or (_use_https(plan) if TLS_WANTED.search(text) else None)
+    return OF_OUTCOME.get(outcome)
+
+
+OF_OUTCOME = {
+    "refused": "nothing listens there: is the server up, and --base-url right?",
+    "dns_failed": "check the host of --base-url",
+    "connect_timeout": "nobody answers there: check --base-url and the firewall, or give more time by --connect-timeout",
+    "first_token_timeout": "--first-token-timeout gives more time",
+    "stalled": "--stall-timeout gives more time",
+    "total_timeout": "--total-timeout gives more time",
+}
+
+
+def of_status(plan: Plan, status: int, text: str, *, others_completed: bool = False) -> str | None:
+    """The hint for an HTTP status and the words that came with it."""
+    if 300 <= status < 400:
+        return _of_redirect(plan, text)
+    if status in (401, 403):
+        return _of_key(plan)
+    if status in (404, 405):
+        return _of_missing(plan, text)
+    if status in REFUSING:
+        may_guess = SAYS_NOTHING.fullmatch(text.strip()) and not others_completed
+        return _of_refusal(plan, text) or (_of_what_is_sent(plan) if may_guess else None)
+    return OF_STATUS.get(status)
+
+
+def of_question(plan: Plan, url: str, status: int, text: str) -> str:
+    """The hint for a GET of url, like that of the models, that was answered with this status."""
+    asked = {**plan, "url": url}
+    is_twice = TWICE.search(urlsplit(url).path)
+    if status in (401, 403) or (status in (404, 405) and is_twice) or TLS_WANTED.search(text):
+        return of_status(asked, status, text) or GIVE_MODEL
+    if 300 <= status < 400 and (hint := _of_redirect(asked, text)) and "--base-url http" in hint:
+        return hint
+    return GIVE_MODEL
+
+
+GIVE_MODEL = "check --base-url, or give --model"
+
+OF_STATUS = {
+    407: "a proxy wants to know who asks: reach the server without it",
+    413: "the request is too large: a shorter --input-len",
+    429: "the server limits the load: lower --request-rate or --max-concurrency",
+    502: "a gateway does not reach the server behind it",
+    503: "the server, or the one behind a gateway, takes no more now: is it still loading, or overloaded?",
+    504: "a gateway gave up waiting for the server behind it",
+}
+
+
+def _of_key(plan: Plan) -> str:
+    if plan.get("authorized") or plan.get("api_key"):
+        return f"the server does not take the key: check {KEY}"
+    return f"the server wants a key: give {KEY}"
+
+
+# ---- addresses ----
+
+
+def _of_missing(plan: Plan, text: str) -> str:
+    base = str(plan.get("base_url") or "")
+    if TWICE.search(urlsplit(_url(plan)).path):
+        return f"the address has {TWICE.findall(_url(plan))[0]} twice: give --base-url {FROM_VERSION_ON.sub('', base)}"
+    endpoint = _endpoint(plan)
+    if endpoint and base.rstrip("/").endswith(endpoint):
+        return f"--base-url holds the path of the requests already: give {base.rstrip('/').removesuffix(endpoint)}"
+    if NO_MODEL.search(text):
+        return "the server does not serve this model: give --model a name of its /v1/models"
+    return "the server does not know this path: check --base-url, --endpoint and --backend (openai-chat for chats)"
+
+
+def _of_redirect(plan: Plan, text: str) -> str | None:
+    found = re.search(r"redirected to (\S+)", text)
+    if not found:
+        return "redirects are not followed: give --base-url the address that they lead to"
+    place, url, endpoint = urlsplit(found[1]), urlsplit(_url(plan)), _endpoint(plan)
+    base_path = urlsplit(str(plan.get("base_url") or "")).path.rstrip("/")
+    same_server = not place.netloc or (place.scheme, place.netloc) == (url.scheme, url.netloc)
+    if same_server and place.path.startswith(base_path + "/"):
+        return f"redirects are not followed: give --endpoint {place.path[len(base_path) :]}"
+    path = place.path.rstrip("/")
+    if not same_server and endpoint and path.endswith(endpoint):
+        return f"redirects are not followed: give --base-url {place.scheme}://{place.netloc}{path.removesuffix(endpoint)}"
+    return "redirects are not followed: give --base-url and --endpoint the address that they lead to"
+
+
+def _url(plan: Plan) -> str:
+    return str(plan.get("url") or plan.get("base_url") or "")
+
+
+def _endpoint(plan: Plan) -> str:
+    return _url(plan).removeprefix(str(plan.get("base_url") or "").rstrip("/"))
+
+
+def _use_https(plan: Plan) -> str | None:
+    base = str(plan.get("base_url") or "")
+    return (
+        f"that port speaks TLS: give --base-url {base.replace('http:', 'https:', 1)}"
+        if base[:5] == "http:"
+        else None
+    )
+
+
+def of_tls(text: str) -> str | None:
+    """The hint for a TLS connection that did not come about."""
+    if NO_TLS.search(text):
+        return "that port speaks no TLS: give --base-url http://…"
+    if CERTIFICATE.search(text):
+        return "nobody that this machine trusts signed that certificate: --cacert FILE trusts one, --insecure trusts any"
+    return None
+
+
+def of_local_fault(text: str) -> str | None:
+    """The hint for a failure on this side of the wire."""
+    words = text.lower()
+    if "open files" in words:
+        return "this machine gives the client too few file descriptors: raise ulimit -n, or lower --max-concurrency"
+    if "assign requested address" in words or "address already in use" in words:
+        return (
+            "this machine has no local port left: widen net.ipv4.ip_local_port_range, lower --max-concurrency, or leave "
+            "out --fresh-connections"
+        )
+    if "memory" in words or "buffer space" in words:
+        return "this machine has no memory left for connections: lower --max-concurrency"
+    return "the fault is on this machine, not the server's"
+
+
+# ---- bodies ----
+
+
+def _of_refusal(plan: Plan, text: str) -> str | None:
+    """The server named what it does not like."""
+    if TLS_WANTED.search(text):
+        return _use_https(plan)
+    if TOO_LONG.search(text):
+        return "prompt and answer are longer than the server's context: shorten --input-len or --output-len"
+    if STRING_WANTED.search(text) and (hint := _of_string(plan, text)):
+        return hint
+    fields = [name for name in sent_fields(plan) if re.search(rf"\b{name}\b", text)]
+    flags = [FIELD_FLAGS[name] for name in fields if name in FIELD_FLAGS]
+    if flags:
+        return flags[0]
+    if fields:
+        patch = json.dumps(dict.fromkeys(fields))
+        return f"--extra-body '{patch}' leaves {'them' if len(fields) > 1 else 'it'} out"
+    if NO_MODEL.search(text):
+        return "the server does not serve this model: give --model a name of its /v1/models"
+    return None
+
+
+def _of_string(plan: Plan, text: str) -> str | None:
+    if _sends_parts(plan) and not re.search(r"\bprompt\b", text):
+        return "the server takes only plain strings: --string-content sends content as one"
+    if _sends_ids(plan) and not re.search(r"\bmessages\b", text):
+        return "the server takes no token ids: --tokenizer DIR sends text, --text-prompts sends words without one"
+    return None
+
+
+def _of_what_is_sent(plan: Plan) -> str | None:
+    """It did not: what most often is the cause."""
+    if _sends_ids(plan):
+        return "if the server takes no token ids: --tokenizer DIR sends text, --text-prompts sends words without one"
+    if _sends_parts(plan):
+        return "if the server takes content only as a string: --string-content sends it so"
+    return None
+
+
+def _is_chat(plan: Plan) -> bool:
+    return plan.get("backend") == "openai-chat"
+
+
+def _sends_parts(plan: Plan) -> bool:
+    return _is_chat(plan) and not plan.get("string_content")
+
+
+def _sends_ids(plan: Plan) -> bool:
+    is_text = (
+        plan.get("tokenizer")
+        or plan.get("text_prompts")
+        or plan.get("dataset_name") in ("sharegpt", "sonnet")
+    )
+    return not _is_chat(plan) and not is_text
+
+
+def sent_fields(plan: Plan) -> Iterator[str]:
+    """Names of the fields of a request that it could do without."""
+    patch = plan.get("extra_body") or {}
+    usual = ["max_tokens" if not _is_chat(plan) or plan.get("chat_max_tokens") else "max_completion_tokens"]
+    usual += ["stream_options", "include_usage"] if plan.get("stream", True) else []
+    usual += ["ignore_eos"] if plan.get("ignore_eos") else []
+    usual += (
+        ["logprobs", "top_logprobs"]
+        if plan.get("logprobs") is not None or plan.get("backend") == "vllm"
+        else []
+    )
+    usual += ["repetition_penalty"] if plan.get("backend") == "vllm" else []
+    usual += ["n"] if (plan.get("n") or 1) > 1 else []
+    for name in dict.fromkeys([*usual, *(plan.get("sampling") or {}), *patch]):
+        if patch.get(name, "") is not None and name not in ("model", "prompt", "messages"):
+            yield name
