@@ -196,13 +196,10 @@ static void check_run(struct worker *w, int64_t now_ns) {
 }
 
 static void publish_histogram(struct worker *w, int which) {
-    struct hist *fresh = hist_new();
-    if (!fresh) return; /* nothing is lost, the next publication has it */
     pthread_mutex_lock(&w->lock);
     hist_merge(w->shared[which], w->live[which]);
     pthread_mutex_unlock(&w->lock);
-    hist_free(w->live[which]);
-    w->live[which] = fresh;
+    hist_clear(w->live[which]);
 }
 
 static void publish(struct worker *w) {

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,6 +95,12 @@ void hist_add(struct hist *h, int64_t value, uint64_t times) {
     uint128 square = (uint128)(uint64_t)value * (uint64_t)value;
     wide_add(&h->squares, times == 1 ? (struct wide){square, 0} : wide_product(square, times));
     h->bins[bin] += times;
+}
+
+void hist_clear(struct hist *h) {
+    if (h->count) memset(h->bins + h->low, 0, (h->high - h->low + 1) * sizeof *h->bins);
+    memset(h, 0, offsetof(struct hist, bins));
+    h->low = N_BINS;
 }
 
 void hist_merge(struct hist *into, const struct hist *from) {

@@ -16,6 +16,7 @@ struct hist *hist_new(void); /* NULL when out of memory */
 void hist_free(struct hist *hist);
 void hist_add(struct hist *hist, int64_t value, uint64_t times); /* negative values count as 0 */
 void hist_merge(struct hist *into, const struct hist *from);
+void hist_clear(struct hist *hist); /* as new */
 
 uint64_t hist_count(const struct hist *hist);
 int64_t hist_min(const struct hist *hist); /* exact; 0 when empty */

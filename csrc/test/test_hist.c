@@ -136,6 +136,10 @@ static void test_merge(void) {
     CHECK("an empty one adds nothing", same(a, all));
     hist_merge(empty, a);
     CHECK("merging into an empty one copies", same(empty, all));
+    hist_clear(a);
+    CHECK("a cleared one is as new", hist_count(a) == 0 && hist_max(a) == 0 && hist_mean(a) != hist_mean(a));
+    hist_merge(a, all);
+    CHECK("and can be filled again", same(a, all));
     hist_free(a);
     hist_free(b);
     hist_free(all);
