@@ -43,6 +43,7 @@ class Counters(TypedDict):
     silent_retries: int
     coalesced: int
     backlog: int
+    lost: int  # requests and results that there was no memory for: they are in no batch
     cpu_s: float
 
 class Engine:
@@ -57,7 +58,10 @@ class Engine:
 
     def __init__(self, config: dict[str, Any]) -> None: ...
     def feed(self, bodies: bytes, offsets: bytes, at_ns: bytes | None = None) -> None:
-        """Queue requests: body i is bodies[offsets[i]:offsets[i+1]], due at at_ns[i] ns after the start (both int64)."""
+        """Queue requests: body i is bodies[offsets[i]:offsets[i+1]], due at at_ns[i] ns after the start (both int64).
+
+        Everything is copied. Times need not ascend, neither within a feed nor from one to the next. ValueError for
+        offsets that do not rise within bodies, and for times more than 30 years from the start."""
     def feed_end(self) -> None:
         """No more requests will come: the run ends when those fed are finished."""
     def start(self) -> None: ...
@@ -92,7 +96,9 @@ class Histogram:
     @property
     def std(self) -> float: ...
 
-def quantile(values: NDArray[np.float64] | NDArray[np.float32], q: Sequence[float]) -> list[float]: ...
+def quantile(values: NDArray[np.float64] | NDArray[np.float32], q: Sequence[float]) -> list[float]:
+    """numpy.quantile(values.astype(numpy.float64), q), bit for bit, from a copy of the values."""
+
 def moments(values: NDArray[np.float64] | NDArray[np.float32]) -> tuple[float, float]:
     """Mean and population variance."""
 

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "engine/clock.h"
+#include "engine/cores.h"
 #include "engine/queue.h"
 #include "engine/worker.h"
 
@@ -36,9 +36,11 @@ struct engine {
      * one for all, so that whoever has a free slot takes the next request. */
     struct queue **queues;
     size_t n_queues;
+    pthread_mutex_t feeding; /* of the next two */
     int64_t n_fed;
     bool has_times;
     atomic_int stop;
+    atomic_llong lost;    /* results that were finished, and then had no room in the caller's batch */
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
     size_t n_ready, n_ended;
@@ -88,9 +90,9 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high) {
 }
 
 /* One thread carries some 100,000 events a second: more only for many streams, and never more than half the
- * cores. */
+ * cores that are ours. */
 static int64_t choose_threads(const struct engine_config *config) {
-    int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
+    int64_t cores = cores_usable();
     int64_t most = config->max_concurrency > 0 ? config->max_concurrency : INT64_MAX;
     if (config->threads > 0) return clamp(config->threads, 1, most);
     return clamp(config->max_in_flight_hint / STREAMS_PER_THREAD + 1, 1, clamp(cores / 2, 1, most));
@@ -146,6 +148,7 @@ static void init_lock(struct engine *e) {
     pthread_cond_init(&e->changed, &attributes);
     pthread_condattr_destroy(&attributes);
     pthread_mutex_init(&e->lock, NULL);
+    pthread_mutex_init(&e->feeding, NULL);
 }
 
 struct engine *engine_new(const struct engine_config *config, char *error, size_t error_len) {
@@ -170,6 +173,7 @@ void engine_free(struct engine *e) {
     free_config(&e->config);
     pthread_cond_destroy(&e->changed);
     pthread_mutex_destroy(&e->lock);
+    pthread_mutex_destroy(&e->feeding);
     free(e);
 }
 
@@ -180,18 +184,33 @@ static void wake_all(struct engine *e) {
         if (e->seats[i].worker) worker_wake(e->seats[i].worker);
 }
 
+/* Room in all queues first, so that a failure leaves each of them as it was. */
+static bool reserve(struct engine *e) {
+    for (size_t i = 0; i < e->n_queues; i++)
+        if (queue_reserve(e->queues[i]) != 0) return false;
+    return true;
+}
+
+static int enqueue(struct engine *e, size_t n, const int64_t *offsets, const int64_t *at_ns,
+                   const char *bodies) {
+    if (e->n_fed > 0 && e->has_times != (at_ns != NULL)) return -2;
+    struct block *block = block_new(e->n_fed, n, offsets, at_ns, bodies);
+    bool ok = block && reserve(e);
+    for (size_t i = 0; ok && i < e->n_queues; i++) queue_feed(e->queues[i], block);
+    block_drop(block);
+    if (!ok) return -1;
+    e->has_times = at_ns != NULL;
+    e->n_fed += (int64_t)n;
+    return 0;
+}
+
 int engine_feed(struct engine *e, size_t n, const int64_t *offsets, const int64_t *at_ns,
                 const char *bodies) {
     if (n == 0) return 0;
-    if (e->n_fed > 0 && e->has_times != (at_ns != NULL)) return -2;
-    struct block *block = block_new(e->n_fed, n, offsets, at_ns, bodies);
-    if (!block) return -1;
-    e->has_times = at_ns != NULL;
-    e->n_fed += (int64_t)n;
-    int status = 0;
-    for (size_t i = 0; i < e->n_queues && status == 0; i++) status = queue_feed(e->queues[i], block);
-    block_drop(block);
-    wake_all(e);
+    pthread_mutex_lock(&e->feeding);
+    int status = enqueue(e, n, offsets, at_ns, bodies);
+    pthread_mutex_unlock(&e->feeding);
+    if (status == 0) wake_all(e);
     return status;
 }
 
@@ -239,10 +258,17 @@ static int start_thread(struct seat *seat) {
     return error;
 }
 
+static bool is_first_start(struct engine *e) {
+    pthread_mutex_lock(&e->lock);
+    bool is_first = !e->started;
+    e->started = true;
+    pthread_mutex_unlock(&e->lock);
+    return is_first;
+}
+
 int engine_start(struct engine *e) {
     int error = 0;
-    if (e->started) return -1;
-    e->started = true;
+    if (!is_first_start(e)) return -1;
     for (size_t i = 0; i < e->n_seats; i++) {
         int failed = start_thread(&e->seats[i]);
         if (!failed) continue;
@@ -276,22 +302,24 @@ static bool wait_for_end(struct engine *e, int64_t timeout_ns) {
     return ended;
 }
 
-/* Move everything of `from` behind `into`. */
-static void join(struct batch *into, struct batch *from) {
+/* Move everything of `from` behind `into`. Gives how many there was no room for. */
+static int64_t join(struct batch *into, struct batch *from) {
     const struct record_gap *gaps = from->gaps;
     const struct record_stamp *stamps = from->stamps;
     const struct record_event *events = from->events;
     const char *bytes = from->bytes;
+    int64_t lost = 0;
     for (size_t i = 0; i < from->n_records; i++) {
         const struct record *record = &from->records[i];
         const char *error = bytes ? bytes + record->text_len : NULL;
-        if (batch_add(into, record, gaps, stamps, events, bytes, error) != 0) break;
+        lost += batch_add(into, record, gaps, stamps, events, bytes, error) != 0;
         gaps += record->n_gaps;
         stamps += record->n_chunk_stamps;
         if (events) events += record->events;
         bytes += record->text_len + record->error_len;
     }
     batch_free(from);
+    return lost;
 }
 
 bool engine_drain(struct engine *e, int64_t timeout_ns, struct batch *batch) {
@@ -300,7 +328,7 @@ bool engine_drain(struct engine *e, int64_t timeout_ns, struct batch *batch) {
     for (size_t i = 1; i < e->n_seats; i++) {
         struct batch more = {0};
         worker_collect(e->seats[i].worker, &more);
-        join(batch, &more);
+        atomic_fetch_add(&e->lost, join(batch, &more));
     }
     return !ended || batch->n_records > 0;
 }
@@ -329,10 +357,12 @@ void engine_counters(struct engine *e, struct engine_counters *sum) {
         sum->coalesced += get(&c->coalesced);
         sum->connections_opened += get(&c->connections_opened);
         sum->silent_retries += get(&c->silent_retries);
+        sum->lost += get(&c->lost);
         sum->cpu_ns += get(&c->cpu_ns);
         sending = sending || get(&c->sending);
     }
     for (size_t i = 0; i < e->n_queues; i++) sum->backlog += queue_length(e->queues[i]);
+    sum->lost += get(&e->lost);
     sum->threads = (int64_t)e->n_seats;
     sum->multis = (int64_t)e->n_multis;
     pthread_mutex_lock(&e->lock);

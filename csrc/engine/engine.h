@@ -2,8 +2,8 @@
  * requests and takes finished ones. Nothing here knows of Python.
  *
  * Life: engine_new, engine_feed as often as wanted, engine_start, engine_drain until it says that the run has
- * ended, engine_free. Feeding may go on while the run goes. One caller thread at a time; the engine's threads
- * are its own.
+ * ended, engine_free. Feeding may go on while the run goes. Any thread may call, also while another one is in
+ * here; only engine_free must be the last call of all.
  */
 #ifndef VLLMPERF_ENGINE_H
 #define VLLMPERF_ENGINE_H
@@ -56,6 +56,7 @@ struct engine_counters {
     enum engine_state state;
     int64_t start_mono_ns, start_real_ns; /* 0 before the start */
     int64_t sent, in_flight, done, completed, chunks, coalesced, connections_opened, silent_retries, backlog;
+    int64_t lost;   /* requests or results that there was no memory for: they are in no batch */
     int64_t cpu_ns; /* of the engine's threads */
     int64_t threads, multis;
 };
@@ -65,8 +66,10 @@ struct engine;
 /* Copies everything in config. NULL with a message in error on failure. */
 struct engine *engine_new(const struct engine_config *config, char *error, size_t error_len);
 
-/* Queue n requests: bodies and times are copied. at_ns is NULL in a closed loop (all feeds alike).
- * 0, -1 out of memory, -2 when this feed has times and an earlier one had none or the reverse. */
+/* Queue n requests: bodies and times are copied. at_ns is NULL in a closed loop (all feeds alike); its times
+ * need not ascend, neither within a feed nor from one to the next: each request leaves when it is due.
+ * 0, -1 out of memory (then nothing was queued), -2 when this feed has times and an earlier one had none or
+ * the reverse. */
 int engine_feed(struct engine *engine, size_t n, const int64_t *offsets, const int64_t *at_ns,
                 const char *bodies);
 void engine_feed_end(struct engine *engine);

@@ -1,6 +1,7 @@
 /* queue: requests that were fed and not yet sent. A block is one feed(): bodies and times in one piece of
- * memory that lives until its last request is finished. Any thread may call; each queue has a lock of its
- * own.
+ * memory that lives until its last request is finished. Requests leave in the order of their times, whatever
+ * the order in which they were fed; those of one time, and those without, in the order of their numbers. Any
+ * thread may call; each queue has a lock of its own.
  */
 #ifndef VLLMPERF_QUEUE_H
 #define VLLMPERF_QUEUE_H
@@ -17,6 +18,7 @@ struct block {
     size_t n;
     int64_t *offsets; /* n + 1 */
     int64_t *at_ns;   /* n, or NULL in a closed loop */
+    size_t *order;    /* n, the requests by time; NULL when at_ns ascends */
     char *bodies;
 };
 
@@ -29,7 +31,7 @@ void block_drop(struct block *block);
 /* One request taken from a queue. Whoever took it drops the block. */
 struct item {
     struct block *block;
-    size_t i;
+    size_t i; /* of the block's requests */
 };
 
 static inline int64_t item_index(const struct item *item) {
@@ -52,9 +54,12 @@ enum take {
 struct queue; /* opaque */
 
 /* A queue that takes every stride-th request of the blocks given to it, starting with request `first` of the
- * run. */
+ * run; of a block whose times do not ascend every stride-th by time. */
 struct queue *queue_new(int64_t first, int64_t stride);
 void queue_free(struct queue *queue);
+
+/* Room for one more block, so that the next queue_feed succeeds. 0, or -1 when out of memory. */
+int queue_reserve(struct queue *queue);
 
 /* 0, or -1 when out of memory. Holds the block while requests of it are left. */
 int queue_feed(struct queue *queue, struct block *block);

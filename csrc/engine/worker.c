@@ -61,7 +61,7 @@ static void on_end(void *context, struct slot *slot, enum outcome outcome) {
     add(&w->counters.coalesced, record->coalesced);
     add(&w->counters.silent_retries, record->retries);
     pthread_mutex_lock(&w->lock);
-    response_store(&slot->response, &w->batch);
+    add(&w->counters.lost, response_store(&slot->response, &w->batch) != 0);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -143,7 +143,10 @@ static void send_due(struct worker *w) {
         }
         struct item item;
         enum take taken = queue_take(w->setup.queue, now_ns, &item, &next_ns);
-        if (taken == TAKE_ITEM && !send_one(w, &item)) block_drop(item.block);
+        if (taken == TAKE_ITEM && !send_one(w, &item)) {
+            block_drop(item.block);
+            add(&w->counters.lost, 1);
+        }
         if (taken == TAKE_LATER) w->next_due_ns = next_ns;
         if (taken == TAKE_END) stop_sending(w, now_ns, false);
         if (taken != TAKE_ITEM) return;

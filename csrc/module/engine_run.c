@@ -1,13 +1,11 @@
 /* Owns the Python face of engine/: the Engine type.
  * Gives the GIL up wherever the engine may wait; the engine's own threads never take it. */
-#include "module/parts.h"
+#include "module/engine_parts.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "engine/engine.h"
 
 struct py_engine {
     PyObject_HEAD struct engine *engine;
@@ -35,146 +33,6 @@ static struct engine *engine_or_raise(PyObject *self) {
     return e->engine;
 }
 
-/* ---- configuration: one table of keys for each type ---- */
-
-struct number_key {
-    const char *name;
-    size_t offset;
-};
-
-#define NUMBER(name)                                                                                         \
-    { #name, offsetof(struct engine_config, name) }
-static const struct number_key number_keys[] = {
-    NUMBER(max_concurrency),
-    NUMBER(max_in_flight_hint),
-    NUMBER(threads),
-    NUMBER(multis),
-    NUMBER(warm_connections),
-    NUMBER(spin_ns),
-    NUMBER(connect_timeout_ns),
-    NUMBER(first_token_timeout_ns),
-    NUMBER(stall_timeout_ns),
-    NUMBER(total_timeout_ns),
-    NUMBER(duration_ns),
-    NUMBER(grace_ns),
-    NUMBER(max_event_bytes),
-};
-static const struct number_key flag_keys[] = {
-    NUMBER(kernel_stamps), NUMBER(keep_text),         NUMBER(keep_stamps),
-    NUMBER(insecure),      NUMBER(fresh_connections),
-};
-/* May be missing: false. */
-static const struct number_key optional_flag_keys[] = {
-    NUMBER(keep_events),      NUMBER(raw_bodies),        NUMBER(no_request_ids), NUMBER(uuid_request_ids),
-    NUMBER(follow_redirects), NUMBER(spare_connections), NUMBER(use_libcurl),
-};
-static const struct number_key text_keys[] = {
-    NUMBER(url),
-    NUMBER(request_id_prefix),
-    NUMBER(warm_url),
-    NUMBER(cacert),
-};
-#undef NUMBER
-#define COUNT(table) (sizeof(table) / sizeof(table)[0])
-enum { N_LISTS = 2 };
-
-static PyObject *get_key(PyObject *config, const char *name) {
-    PyObject *value = PyDict_GetItemString(config, name);
-    if (!value) PyErr_Format(PyExc_ValueError, "the engine's configuration lacks '%s'", name);
-    return value;
-}
-
-static bool get_numbers(PyObject *config, struct engine_config *to) {
-    for (size_t i = 0; i < COUNT(number_keys); i++) {
-        PyObject *value = get_key(config, number_keys[i].name);
-        if (!value) return false;
-        int64_t number = PyLong_AsLongLong(value);
-        if (number == -1 && PyErr_Occurred()) return false;
-        if (number < 0) {
-            PyErr_Format(PyExc_ValueError, "'%s' must not be negative", number_keys[i].name);
-            return false;
-        }
-        memcpy((char *)to + number_keys[i].offset, &number, sizeof number);
-    }
-    for (size_t i = 0; i < COUNT(flag_keys); i++) {
-        PyObject *value = get_key(config, flag_keys[i].name);
-        int truth = value ? PyObject_IsTrue(value) : -1;
-        if (truth < 0) return false;
-        bool flag = truth == 1;
-        memcpy((char *)to + flag_keys[i].offset, &flag, sizeof flag);
-    }
-    return true;
-}
-
-static bool get_optional_flags(PyObject *config, struct engine_config *to) {
-    for (size_t i = 0; i < COUNT(optional_flag_keys); i++) {
-        PyObject *value = PyDict_GetItemString(config, optional_flag_keys[i].name);
-        int truth = value ? PyObject_IsTrue(value) : 0;
-        if (truth < 0) return false;
-        bool flag = truth == 1;
-        memcpy((char *)to + optional_flag_keys[i].offset, &flag, sizeof flag);
-    }
-    return true;
-}
-
-static bool get_texts(PyObject *config, struct engine_config *to) {
-    for (size_t i = 0; i < COUNT(text_keys); i++) {
-        PyObject *value = get_key(config, text_keys[i].name);
-        const char *text = value ? PyUnicode_AsUTF8AndSize(value, NULL) : NULL;
-        if (!text) return false;
-        memcpy((char *)to + text_keys[i].offset, &text, sizeof text);
-    }
-    return true;
-}
-
-/* The strings of a list of str, borrowed from it. */
-static const char **get_list(PyObject *config, const char *name, size_t *n) {
-    PyObject *list = get_key(config, name);
-    if (!list) return NULL;
-    if (!PyList_Check(list)) {
-        PyErr_Format(PyExc_TypeError, "'%s' must be a list of str", name);
-        return NULL;
-    }
-    *n = (size_t)PyList_Size(list);
-    const char **texts = PyMem_Malloc((*n + 1) * sizeof *texts);
-    if (!texts) PyErr_NoMemory();
-    for (size_t i = 0; texts && i < *n; i++) {
-        texts[i] = PyUnicode_AsUTF8AndSize(PyList_GetItem(list, (Py_ssize_t)i), NULL);
-        if (texts[i]) continue;
-        PyMem_Free(texts);
-        return NULL;
-    }
-    return texts;
-}
-
-static bool has_only_known_keys(PyObject *config) {
-    Py_ssize_t known = (Py_ssize_t)(COUNT(number_keys) + COUNT(flag_keys) + COUNT(text_keys)) + N_LISTS;
-    for (size_t i = 0; i < COUNT(optional_flag_keys); i++)
-        known += PyDict_GetItemString(config, optional_flag_keys[i].name) != NULL;
-    if (PyDict_Size(config) == known) return true;
-    PyErr_Format(PyExc_ValueError, "the engine's configuration has %zd keys, %zd are known",
-                 PyDict_Size(config), known);
-    return false;
-}
-
-static struct engine *engine_from(PyObject *config) {
-    struct engine_config c = {0};
-    struct engine *engine = NULL;
-    char error[160];
-    if (!get_numbers(config, &c) || !get_optional_flags(config, &c) || !get_texts(config, &c)) return NULL;
-    const char **addresses = get_list(config, "addresses", &c.n_addresses);
-    const char **headers = addresses ? get_list(config, "headers", &c.n_headers) : NULL;
-    if (headers && has_only_known_keys(config)) {
-        c.addresses = addresses;
-        c.headers = headers;
-        engine = engine_new(&c, error, sizeof error);
-        if (!engine) PyErr_SetString(PyExc_OSError, error);
-    }
-    PyMem_Free(addresses);
-    PyMem_Free(headers);
-    return engine;
-}
-
 static PyObject *engine_type_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     PyObject *config;
     static char *names[] = {"config", NULL};
@@ -200,38 +58,93 @@ PyDoc_STRVAR(
     feed_doc,
     "feed($self, bodies, offsets, at_ns=None)\n--\n\n"
     "Queue requests: body i is bodies[offsets[i]:offsets[i + 1]], due at at_ns[i] ns after the start.\n\n"
-    "offsets, at_ns: int64 in C order (an array or its bytes). Everything is copied.");
+    "offsets, at_ns: int64 in C order (an array or its bytes). Everything is copied. Times need not\n"
+    "ascend, neither within a feed nor from one to the next: each request leaves when it is due.");
 
-static bool check_offsets(const Py_buffer *bodies, const Py_buffer *offsets, const Py_buffer *times) {
-    const int64_t *at = offsets->buf;
-    Py_ssize_t n = offsets->len / 8 - 1;
-    bool ok = offsets->len % 8 == 0 && n >= 0 && at[0] == 0 && at[n] <= bodies->len;
-    for (Py_ssize_t i = 0; ok && i < n; i++) ok = at[i] <= at[i + 1];
-    ok = ok && (!times->obj || times->len == n * 8);
-    if (!ok)
-        PyErr_SetString(PyExc_ValueError,
-                        "offsets must rise from 0 to at most len(bodies), at_ns must have one a body");
+/* Times beyond these 30 years would overflow when the engine adds to them. */
+#define FARTHEST_NS INT64_C(1000000000000000000)
+
+/* A copy of its own, since another thread may write into the caller's memory: what is checked is what is
+ * used. */
+struct int64s {
+    int64_t *at;
+    Py_ssize_t n;
+};
+
+/* Bytes, or int64 of this machine: floats read as int64 would be wild numbers. */
+static bool is_int64s(const Py_buffer *view) {
+    const char *format = view->format ? view->format : "B";
+    if (*format == '@' || *format == '=' || (*format == '<' && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__))
+        format++;
+    if (view->itemsize == 1) return view->len % 8 == 0;
+    return view->itemsize == 8 && (*format == 'q' || *format == 'l') && format[1] == '\0';
+}
+
+static bool get_int64s(PyObject *object, const char *name, struct int64s *to) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(object, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) return false;
+    bool ok = is_int64s(&view);
+    if (!ok) PyErr_Format(PyExc_ValueError, "%s must be int64, or the bytes of such an array", name);
+    if (ok) {
+        to->n = view.len / 8;
+        to->at = PyMem_Malloc((size_t)view.len + 1);
+        ok = to->at != NULL;
+        if (ok)
+            memcpy(to->at, view.buf, (size_t)view.len);
+        else
+            PyErr_NoMemory();
+    }
+    PyBuffer_Release(&view);
     return ok;
+}
+
+static bool check_offsets(struct int64s offsets, Py_ssize_t size) {
+    bool ok = offsets.n >= 1 && offsets.at[0] == 0 && offsets.at[offsets.n - 1] <= size;
+    for (Py_ssize_t i = 1; ok && i < offsets.n; i++) ok = offsets.at[i - 1] <= offsets.at[i];
+    if (!ok) PyErr_SetString(PyExc_ValueError, "offsets must rise from 0 to at most len(bodies)");
+    return ok;
+}
+
+static bool check_times(struct int64s times, Py_ssize_t n) {
+    if (times.n != n) {
+        PyErr_SetString(PyExc_ValueError, "offsets must be one more than at_ns");
+        return false;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (times.at[i] >= -FARTHEST_NS && times.at[i] <= FARTHEST_NS) continue;
+        PyErr_Format(PyExc_ValueError, "at_ns[%zd] is %lld: more than 30 years from the start", i,
+                     (long long)times.at[i]);
+        return false;
+    }
+    return true;
+}
+
+static PyObject *feed_checked(PyObject *self, const Py_buffer *bodies, struct int64s offsets,
+                              struct int64s times) {
+    if (!check_offsets(offsets, bodies->len) || (times.at && !check_times(times, offsets.n - 1))) return NULL;
+    struct engine *engine = engine_or_raise(self);
+    if (!engine) return NULL;
+    int status = engine_feed(engine, (size_t)(offsets.n - 1), offsets.at, times.at, bodies->buf);
+    if (status == 0) Py_RETURN_NONE;
+    if (status == -1) return PyErr_NoMemory();
+    PyErr_SetString(PyExc_ValueError, "either all feeds have at_ns or none has");
+    return NULL;
 }
 
 static PyObject *feed(PyObject *self, PyObject *args, PyObject *keywords) {
     static char *names[] = {"bodies", "offsets", "at_ns", NULL};
-    Py_buffer bodies, offsets, times = {0};
-    PyObject *at_ns = Py_None, *result = NULL;
-    struct engine *engine = engine_or_raise(self);
-    if (!engine) return NULL;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*y*|O:feed", names, &bodies, &offsets, &at_ns))
+    PyObject *bodies_object, *offsets_object, *at_ns = Py_None, *result = NULL;
+    Py_buffer bodies;
+    struct int64s offsets = {0}, times = {0};
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO|O:feed", names, &bodies_object, &offsets_object,
+                                     &at_ns))
         return NULL;
-    bool ok = at_ns == Py_None || PyObject_GetBuffer(at_ns, &times, PyBUF_C_CONTIGUOUS) == 0;
-    if (ok && check_offsets(&bodies, &offsets, &times)) {
-        int status = engine_feed(engine, (size_t)(offsets.len / 8 - 1), offsets.buf,
-                                 times.obj ? times.buf : NULL, bodies.buf);
-        if (status == 0) result = Py_NewRef(Py_None);
-        if (status == -1) PyErr_NoMemory();
-        if (status == -2) PyErr_SetString(PyExc_ValueError, "either all feeds have at_ns or none has");
-    }
-    if (times.obj) PyBuffer_Release(&times);
-    PyBuffer_Release(&offsets);
+    if (PyObject_GetBuffer(bodies_object, &bodies, PyBUF_SIMPLE) != 0) return NULL;
+    if (get_int64s(offsets_object, "offsets", &offsets) &&
+        (at_ns == Py_None || get_int64s(at_ns, "at_ns", &times)))
+        result = feed_checked(self, &bodies, offsets, times);
+    PyMem_Free(offsets.at);
+    PyMem_Free(times.at);
     PyBuffer_Release(&bodies);
     return result;
 }
@@ -311,23 +224,26 @@ static PyObject *counters(PyObject *self, PyObject *unused) {
     if (!engine) return NULL;
     struct engine_counters c;
     engine_counters(engine, &c);
-    return Py_BuildValue("{s:s,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:d,s:L,s:L}", "state",
+    return Py_BuildValue("{s:s,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:d,s:L,s:L}", "state",
                          states[c.state], "start_mono_ns", c.start_mono_ns, "start_real_ns", c.start_real_ns,
                          "sent", c.sent, "in_flight", c.in_flight, "done", c.done, "completed", c.completed,
                          "chunks", c.chunks, "connections_opened", c.connections_opened, "silent_retries",
-                         c.silent_retries, "coalesced", c.coalesced, "backlog", c.backlog, "cpu_s",
-                         (double)c.cpu_ns / 1e9, "threads", c.threads, "multis", c.multis);
+                         c.silent_retries, "coalesced", c.coalesced, "backlog", c.backlog, "lost", c.lost,
+                         "cpu_s", (double)c.cpu_ns / 1e9, "threads", c.threads, "multis", c.multis);
 }
 
+/* All of them first: making Python objects may run code that closes the engine. */
 static PyObject *histograms(PyObject *self, PyObject *unused) {
     (void)unused;
     static const char *const names[] = {"schedule_lag", "client_lag", "loop", "connect"};
     struct engine *engine = engine_or_raise(self);
-    PyObject *dict = engine ? PyDict_New() : NULL;
-    for (int i = 0; dict && i < HISTOGRAM_COUNT; i++) {
-        PyObject *histogram =
-            histogram_from(of(self)->module, engine_histogram(engine, (enum engine_histogram)i));
-        if (!histogram || PyDict_SetItemString(dict, names[i], histogram) != 0) Py_CLEAR(dict);
+    struct hist *sums[HISTOGRAM_COUNT];
+    if (!engine) return NULL;
+    for (int i = 0; i < HISTOGRAM_COUNT; i++) sums[i] = engine_histogram(engine, (enum engine_histogram)i);
+    PyObject *dict = PyDict_New();
+    for (int i = 0; i < HISTOGRAM_COUNT; i++) {
+        PyObject *histogram = histogram_from(of(self)->module, sums[i]); /* owns it, also when this fails */
+        if (!histogram || (dict && PyDict_SetItemString(dict, names[i], histogram) != 0)) Py_CLEAR(dict);
         Py_XDECREF(histogram);
     }
     return dict;

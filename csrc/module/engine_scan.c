@@ -41,17 +41,21 @@ static struct lines *lines_of(PyObject *list) {
     return lines;
 }
 
-static int scanner_init(PyObject *self, PyObject *args, PyObject *keywords) {
+/* In tp_new and not in tp_init, which could be called again while another thread is in find(). */
+static PyObject *scanner_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     static char *names[] = {"needles", NULL};
     PyObject *needles;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O:LineScanner", names, &needles)) return -1;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O:LineScanner", names, &needles)) return NULL;
     PyObject *list = PySequence_List(needles);
     struct lines *lines = list ? lines_of(list) : NULL;
     Py_XDECREF(list);
-    if (!lines) return -1;
-    lines_free(((struct scanner *)self)->lines);
-    ((struct scanner *)self)->lines = lines;
-    return 0;
+    if (!lines) return NULL;
+    PyObject *self = ((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (self)
+        ((struct scanner *)self)->lines = lines;
+    else
+        lines_free(lines);
+    return self;
 }
 
 static void scanner_dealloc(PyObject *self) {
@@ -94,10 +98,6 @@ PyDoc_STRVAR(
 static PyObject *scanner_find(PyObject *self, PyObject *block) {
     struct lines *lines = ((struct scanner *)self)->lines;
     Py_buffer view;
-    if (!lines) {
-        PyErr_SetString(PyExc_RuntimeError, "LineScanner was not initialized");
-        return NULL;
-    }
     if (PyObject_GetBuffer(block, &view, PyBUF_SIMPLE) != 0) return NULL;
     struct lines_cursor cursor = {0, 0};
     PyObject *list = PyList_New(0);
@@ -115,9 +115,11 @@ PyDoc_STRVAR(scanner_doc, "LineScanner(needles)\n--\n\n"
                           "needles: bytes, none empty or with a line feed in it. Raises ValueError.");
 
 static PyType_Slot scanner_slots[] = {
-    {Py_tp_doc, (void *)scanner_doc},         {Py_tp_init, (void *)scanner_init},
-    {Py_tp_dealloc, (void *)scanner_dealloc}, {Py_tp_methods, scanner_methods},
-    {Py_tp_new, (void *)PyType_GenericNew},   {0, NULL},
+    {Py_tp_doc, (void *)scanner_doc},
+    {Py_tp_new, (void *)scanner_new},
+    {Py_tp_dealloc, (void *)scanner_dealloc},
+    {Py_tp_methods, scanner_methods},
+    {0, NULL},
 };
 
 static PyType_Spec scanner_spec = {

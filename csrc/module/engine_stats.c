@@ -3,6 +3,7 @@
 #include "module/parts.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 #include "stats/quantile.h"
 
@@ -83,18 +84,26 @@ static PyObject *raise_status(enum quantile_status status) {
 
 PyDoc_STRVAR(quantile_doc,
              "quantile($module, values, q, /)\n--\n\n"
-             "Exact quantiles of a float32 or float64 array of any order, as numpy.quantile gives them.\n\n"
+             "Exact quantiles of a float32 or float64 array of any order.\n\n"
              "q: numbers within 0 and 1. Returns a list of float, NaN for an empty array or one with a NaN.\n"
+             "Arithmetic is float64, also for float32: the bits are those of\n"
+             "numpy.quantile(values.astype(numpy.float64), q).\n"
              "Raises ValueError for a q out of range, TypeError for another kind of array.");
 
+/* The values are counted in one pass and gathered in another. What another thread writes in between would
+ * not fit into what was counted, so the passes read a copy, made under the GIL. */
 static PyObject *quantiles_of(const Py_buffer *view, bool is_f64, const double *q, Py_ssize_t n_q) {
     double *out = PyMem_Malloc(((size_t)n_q + 1) * sizeof *out);
-    if (!out) return PyErr_NoMemory();
-    enum quantile_status status;
-    Py_BEGIN_ALLOW_THREADS status = is_f64 ? quantile_f64(view->buf, length(view), q, (size_t)n_q, out)
-                                           : quantile_f32(view->buf, length(view), q, (size_t)n_q, out);
-    Py_END_ALLOW_THREADS PyObject *result =
-        status == QUANTILE_OK ? float_list(out, n_q) : raise_status(status);
+    void *values = PyMem_Malloc((size_t)view->len + 1);
+    enum quantile_status status = QUANTILE_NO_MEMORY;
+    if (out && values) {
+        memcpy(values, view->buf, (size_t)view->len);
+        Py_BEGIN_ALLOW_THREADS status = is_f64 ? quantile_f64(values, length(view), q, (size_t)n_q, out)
+                                               : quantile_f32(values, length(view), q, (size_t)n_q, out);
+        Py_END_ALLOW_THREADS
+    }
+    PyObject *result = status == QUANTILE_OK ? float_list(out, n_q) : raise_status(status);
+    PyMem_Free(values);
     PyMem_Free(out);
     return result;
 }

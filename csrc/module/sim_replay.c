@@ -4,29 +4,25 @@
 #include <Python.h>
 
 #include <stdint.h>
+#include <string.h>
 
 #include "module/sim_parts.h"
 #include "sim/replay.h"
 
 enum { ARRAYS = 6 }; /* arrival_ns, prompt_tokens, output_tokens, prefix, prefix_tokens, priority */
 
+/* Copies: the replay checks them and then reads them again without the GIL, while another thread may write
+ * into the caller's. */
 struct arrays {
-    Py_buffer view[ARRAYS];
-    const int64_t *data[ARRAYS]; /* NULL = None */
+    int64_t *data[ARRAYS]; /* NULL = None */
     int64_t n;
 };
 
 static void release(struct arrays *arrays) {
-    for (int i = 0; i < ARRAYS; i++)
-        if (arrays->data[i]) PyBuffer_Release(&arrays->view[i]);
+    for (int i = 0; i < ARRAYS; i++) PyMem_Free(arrays->data[i]);
 }
 
-/* int64 of the same length each, or None. */
-static bool get_array(struct arrays *arrays, int i, PyObject *object) {
-    if (object == Py_None) return true;
-    Py_buffer *view = &arrays->view[i];
-    if (PyObject_GetBuffer(object, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) return false;
-    arrays->data[i] = view->buf;
+static bool copy_array(struct arrays *arrays, int i, const Py_buffer *view) {
     const char *format = view->format ? view->format : "B";
     if (view->itemsize != 8 || (*format != 'l' && *format != 'q')) {
         PyErr_SetString(PyExc_TypeError, "arrays of int64 are needed");
@@ -38,7 +34,22 @@ static bool get_array(struct arrays *arrays, int i, PyObject *object) {
         return false;
     }
     arrays->n = n;
-    return true;
+    arrays->data[i] = PyMem_Malloc((size_t)view->len + 1);
+    if (arrays->data[i])
+        memcpy(arrays->data[i], view->buf, (size_t)view->len);
+    else
+        PyErr_NoMemory();
+    return arrays->data[i] != NULL;
+}
+
+/* int64 of the same length each, or None. */
+static bool get_array(struct arrays *arrays, int i, PyObject *object) {
+    Py_buffer view;
+    if (object == Py_None) return true;
+    if (PyObject_GetBuffer(object, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) return false;
+    bool ok = copy_array(arrays, i, &view);
+    PyBuffer_Release(&view);
+    return ok;
 }
 
 static PyObject *failure(enum replay_result result, const struct replay *replay) {

@@ -43,9 +43,11 @@ struct server {
     struct sim_config config;
     struct sim_counters counters;
     _Atomic bool ready;
+    pthread_mutex_t lock; /* held while it is started or stopped */
     pthread_t thread;
-    bool running;
-    int listen_fd, stop_fd, port;
+    _Atomic bool running;
+    _Atomic int port;
+    int listen_fd, stop_fd;
     struct sockaddr_storage address; /* that we listen on, to listen on it again */
     socklen_t address_len;
     int64_t connection_number; /* of the latest connection, or of the refused one */
@@ -69,6 +71,7 @@ struct server *server_new(struct sim_config *config) {
         sim_config_free(config);
         return NULL;
     }
+    pthread_mutex_init(&server->lock, NULL);
     server->config = *config;
     server->ready = true;
     server->listen_fd = server->stop_fd = server->sim.epoll_fd = -1;
@@ -382,14 +385,20 @@ static int close_all(struct server *server) {
     return error;
 }
 
-int server_start(struct server *server, char *error, size_t error_size) {
+static void reset_counters(struct sim_counters *counters) {
+#define X(name) counter_set(&counters->name, 0);
+    SIM_COUNTERS(X)
+#undef X
+}
+
+static int start(struct server *server, char *error, size_t error_size) {
     if (server->running) {
         snprintf(error, error_size, "the simulated server is running already");
         return EALREADY;
     }
     server->sim = (struct sim){
         .config = &server->config, .counters = &server->counters, .ready = &server->ready, .epoll_fd = -1};
-    server->counters = (struct sim_counters){0};
+    reset_counters(&server->counters);
     server->connection_number = 0;
     server->listen_timer = (struct wheel_timer){0};
     raise_open_files();
@@ -407,13 +416,27 @@ int server_start(struct server *server, char *error, size_t error_size) {
     return number;
 }
 
-int server_stop(struct server *server) {
+int server_start(struct server *server, char *error, size_t error_size) {
+    pthread_mutex_lock(&server->lock);
+    int number = start(server, error, error_size);
+    pthread_mutex_unlock(&server->lock);
+    return number;
+}
+
+static int stop(struct server *server) {
     if (!server->running) return 0;
     uint64_t one = 1;
     if (write(server->stop_fd, &one, sizeof one) != sizeof one) return errno;
     pthread_join(server->thread, NULL);
     server->running = false;
     return close_all(server);
+}
+
+int server_stop(struct server *server) {
+    pthread_mutex_lock(&server->lock);
+    int number = stop(server);
+    pthread_mutex_unlock(&server->lock);
+    return number;
 }
 
 bool server_is_running(const struct server *server) {
@@ -424,6 +447,7 @@ void server_free(struct server *server) {
     if (server == NULL) return;
     server_stop(server);
     sim_config_free(&server->config);
+    pthread_mutex_destroy(&server->lock);
     free(server);
 }
 

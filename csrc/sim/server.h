@@ -1,5 +1,5 @@
 /* server: one simulated server: its thread, its listening socket, its event loop. Any thread may call; start
- * and stop are for one thread at a time.
+ * and stop wait for each other, and server_free must be the last call of all.
  */
 #ifndef VLLMPERF_SIM_SERVER_H
 #define VLLMPERF_SIM_SERVER_H

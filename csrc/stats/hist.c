@@ -158,6 +158,7 @@ static double value_at(const struct hist *h, uint64_t rank) {
 double hist_quantile(const struct hist *h, double q) {
     if (h->count == 0 || !(q >= 0 && q <= 1)) return NAN;
     double rank = (double)(h->count - 1) * q, below = floor(rank);
+    if (rank >= 0x1p63) return (double)h->max; /* a count that no run reaches, but a packed image may say */
     double a = value_at(h, (uint64_t)below), b = value_at(h, (uint64_t)ceil(rank));
     return a + (b - a) * (rank - below);
 }

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-static int t_run, t_failed;
+static _Atomic int t_run, t_failed; /* checks may be made by several threads */
 
 #define CHECK(sentence, condition)                                                                           \
     do {                                                                                                     \

@@ -1,5 +1,7 @@
 /* Owns the sentences about a whole run: two engine threads against the simulated server in the same process.
  * Does not measure; run it under TSan for the threads. */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -216,6 +218,61 @@ static void test_free_while_running(const struct server *slow) {
     CHECK("an engine may be freed in the middle of a run, and before it", 1);
 }
 
+/* ---- several callers at once ---- */
+
+struct caller {
+    struct engine *engine;
+    atomic_llong *drained;
+    pthread_t thread;
+};
+
+static void *feed_often(void *argument) {
+    struct caller *caller = argument;
+    for (int i = 0; i < 10; i++) feed(caller->engine, 4, 0, TOKENS);
+    return NULL;
+}
+
+static void *drain_to_the_end(void *argument) {
+    struct caller *caller = argument;
+    atomic_fetch_add(caller->drained, drain(caller->engine).records);
+    return NULL;
+}
+
+static void *look_often(void *argument) {
+    struct caller *caller = argument;
+    struct engine_counters counters;
+    for (int i = 0; i < 200; i++) {
+        engine_counters(caller->engine, &counters);
+        samples(caller->engine, HISTOGRAM_LOOP);
+    }
+    return NULL;
+}
+
+static void *start_too(void *argument) {
+    struct caller *caller = argument;
+    CHECK("only one start counts", engine_start(caller->engine) == -1);
+    return NULL;
+}
+
+static void test_many_callers(const struct server *server) {
+    static void *(*const jobs[])(void *) = {feed_often,       feed_often, drain_to_the_end,
+                                            drain_to_the_end, look_often, start_too};
+    enum { JOBS = sizeof jobs / sizeof *jobs, FEEDERS = 2, N = FEEDERS * 10 * 4 };
+    struct caller callers[JOBS];
+    atomic_llong drained = 0;
+    struct engine *engine = new_engine(server, 6);
+    CHECK("it starts", engine_start(engine) == 0);
+    for (int i = 0; i < JOBS; i++) {
+        callers[i] = (struct caller){.engine = engine, .drained = &drained};
+        if (pthread_create(&callers[i].thread, NULL, jobs[i], &callers[i]) != 0) abort();
+    }
+    for (int i = 0; i < FEEDERS; i++) pthread_join(callers[i].thread, NULL);
+    engine_feed_end(engine);
+    for (int i = FEEDERS; i < JOBS; i++) pthread_join(callers[i].thread, NULL);
+    CHECK("each request is drained once", drained == N);
+    engine_free(engine);
+}
+
 int main(void) {
     struct server *server = start_server("1"), *slow = start_server("10");
     test_closed_loop(server);
@@ -223,6 +280,7 @@ int main(void) {
     test_stop(slow, false);
     test_stop(slow, true);
     test_free_while_running(slow);
+    test_many_callers(server);
     server_free(server);
     server_free(slow);
     return t_done("test_engine");

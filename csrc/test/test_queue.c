@@ -89,10 +89,67 @@ static void test_strides(void) {
     queue_free(queue);
 }
 
+/* All numbers in the order in which they leave, as text. */
+static const char *order_of(struct queue *queue) {
+    static char text[200];
+    text[0] = '\0';
+    for (int64_t i; (i = take(queue, INT64_MAX)) >= 0;)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%lld ", (long long)i);
+    return text;
+}
+
+static void test_times_that_do_not_ascend(void) {
+    static const int64_t mixed[] = {30, 10, 20, 10}, early[] = {0, 5, 15, 40};
+    struct queue *queue = queue_new(0, 1);
+    feed(queue, 0, mixed);
+    CHECK("nothing is due before the earliest", take(queue, 9) == -1 - TAKE_LATER);
+    CHECK("the earliest leaves first, at one time the first fed",
+          take(queue, 10) == 1 && take(queue, 10) == 3);
+    CHECK("each with its own body", take(queue, 19) == -1 - TAKE_LATER && take(queue, 20) == 2);
+    feed(queue, 4, early);
+    CHECK("an earlier feed is not overtaken by a later one", strcmp(order_of(queue), "4 5 6 0 7 ") == 0);
+    for (int64_t i = 9; i >= 0; i--) feed(queue, 4 * i, i % 2 ? mixed : early);
+    CHECK("forty are there", queue_length(queue) == 40);
+    int64_t last_ns = -1, n = 0;
+    struct item item;
+    for (int64_t next_ns; queue_take(queue, INT64_MAX, &item, &next_ns) == TAKE_ITEM; n++) {
+        CHECK("times ascend", item.block->at_ns[item.i] >= last_ns);
+        last_ns = item.block->at_ns[item.i];
+        block_drop(item.block);
+    }
+    CHECK("and all left", n == 40 && queue_length(queue) == 0);
+    queue_free(queue);
+}
+
+static void test_strides_by_time(void) {
+    static const int64_t mixed[] = {30, 10, 20, 10};
+    struct queue *even = queue_new(0, 2), *odd = queue_new(1, 2);
+    struct block *block = block_new(0, 4, offsets, mixed, bodies);
+    CHECK("both get the block", block && queue_feed(even, block) == 0 && queue_feed(odd, block) == 0);
+    block_drop(block);
+    CHECK("every second by time", strcmp(order_of(even), "1 2 ") == 0);
+    CHECK("and the others", strcmp(order_of(odd), "3 0 ") == 0);
+    queue_free(even);
+    feed(odd, 4, mixed);
+    queue_free(odd); /* with requests left */
+}
+
+static void test_extreme_times(void) {
+    static const int64_t extreme[] = {INT64_MAX, INT64_MIN, 0, -1};
+    struct queue *queue = queue_new(0, 1);
+    feed(queue, 0, extreme);
+    CHECK("what was due long ago leaves", take(queue, 0) == 1 && take(queue, 0) == 3 && take(queue, 0) == 2);
+    CHECK("what is due in 292 years does not", take(queue, INT64_MAX - 1) == -1 - TAKE_LATER);
+    queue_free(queue);
+}
+
 int main(void) {
     test_bodies();
     test_closed();
     test_times();
     test_strides();
+    test_times_that_do_not_ascend();
+    test_strides_by_time();
+    test_extreme_times();
     return t_done("test_queue");
 }

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from vllmperf.cli import main
 from vllmperf.errors import UsageError
 from vllmperf.plan import Plan
 
@@ -48,3 +49,11 @@ def test_what_the_system_does_not_give_is_one_line_too():
         "vllmperf: error: cannot set up the engine: Too many open files; lower --threads"
     )
     assert done.stderr.count("\n") == 1
+
+
+def test_more_threads_than_any_machine_has_are_one_line(capsys):
+    words = "--sim --threads 5000 --num-prompts 4 --no-progress"
+    assert main(["bench", *words.split()]) == 2
+    assert capsys.readouterr().err.strip() == (
+        "vllmperf: error: 'threads' must be at most 1024; lower --threads or --max-concurrency"
+    )

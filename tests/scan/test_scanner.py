@@ -1,5 +1,8 @@
 """The line scanner finds what a plain search finds."""
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,6 +35,21 @@ def test_the_scanner_finds_what_its_slow_twin_finds(words: list[bytes], block: b
 def test_more_hits_than_one_call_holds_are_all_given() -> None:
     block = b"x\n" * 1000
     assert LineScanner([b"x"]).find(block) == twin([b"x"], block)
+
+
+def test_a_scanner_keeps_its_needles_when_it_is_initialized_again_under_a_search() -> None:
+    code = """if True:
+        import threading
+        from vllmperf._engine import LineScanner
+        scanner, block = LineScanner([b"needle%d" % i for i in range(400)]), (b"x" * 200 + b"\\n") * 200_000
+        found = []
+        thread = threading.Thread(target=lambda: found.extend(scanner.find(block)[1] for _ in range(8)))
+        thread.start()
+        while thread.is_alive(): scanner.__init__([b"x"])
+        print(found, scanner.find(b"needle7"))
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == f"{[200_000] * 8} ([(0, 0, 7)], 1)", done.stderr
 
 
 @pytest.mark.parametrize("bad", [[], [b""], [b"a\nb"], [b"x" * 70_000]])

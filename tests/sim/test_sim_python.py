@@ -184,3 +184,26 @@ def test_help_lists_the_faults() -> None:
     assert err == ""
     assert all(name in out for name, _, _, _ in FAULTS)
     assert all(setting.flag in out for setting in SETTINGS if setting.name != "faults")
+
+
+def test_threads_may_start_and_stop_it_at_once() -> None:
+    server = Core(checked({"port": 0, "ttft_ms": 1, "itl_ms": 1}))
+    told: list[str] = []
+
+    def use() -> None:
+        for _ in range(40):
+            try:
+                server.start()
+            except OSError as error:
+                told.append(str(error.strerror))
+            server.stats(), server.port, server.running
+            server.stop()
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert set(told) <= {"the simulated server is running already"}
+    assert not server.running

@@ -145,6 +145,41 @@ def test_quantile_refuses_what_it_cannot_read() -> None:
         _engine.quantile(np.ones(3), ["x"])  # type: ignore[list-item]
 
 
+def test_an_array_that_another_thread_writes_gives_some_number_and_harms_nothing() -> None:
+    code = """if True:
+        import threading, numpy as np
+        from vllmperf import _engine
+        even = np.linspace(0, 1, 1_000_000)
+        shared = {np.float64: even.copy(), np.float32: even.astype(np.float32)}
+        over = False
+        def write():
+            while not over:
+                for array in shared.values():
+                    array.fill(0.5)
+                    array[:] = even
+        thread = threading.Thread(target=write); thread.start()
+        for _ in range(40):
+            for array in shared.values():
+                found = _engine.quantile(array, [0.1, 0.5, 0.9, 0.99])
+                assert all(0 <= value <= 1 for value in found), found
+                _engine.moments(array)
+                _engine.Histogram().add(array)
+        over = True; thread.join(); print("survived")
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "survived", done.stderr
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_float32_is_taken_as_the_same_values_in_float64(dtype: type[np.floating[Any]]) -> None:
+    random = np.random.default_rng(8)
+    for n in (2, 7, 50, 3000):
+        values = (random.normal(size=n) * 10.0 ** random.integers(-5, 6)).astype(dtype)
+        for q in random.random(20):
+            expected = np.quantile(values.astype(np.float64), float(q))
+            assert bits(_engine.quantile(values, [float(q)])) == bits(expected)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_moments_are_those_of_exact_arithmetic(dtype: type[np.floating[Any]]) -> None:
     random = np.random.default_rng(4)

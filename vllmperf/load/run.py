@@ -141,7 +141,7 @@ def _limits_told() -> Iterator[None]:
     """UsageError when the system does not give the engine what it needs, as for very many threads."""
     try:
         yield
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise UsageError(f"{error}; lower --threads or --max-concurrency") from None
 
 

@@ -16,11 +16,11 @@ def percentile(values: ArrayLike, q: float) -> float: ...
 @overload
 def percentile(values: ArrayLike, q: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]: ...
 def percentile(values: ArrayLike, q: float | Sequence[float] | NDArray[Any]) -> float | NDArray[np.float64]:
-    """Percentiles by NumPy's default rule (linear between the two neighbours), without sorting or copying.
+    """Percentiles by NumPy's default rule (linear between the two neighbours), without sorting.
 
-    values: any array-like, flattened; float32 and float64 arrays in C order are read in place. q: a number or
-    several, within 0 and 100. Returns a float for a number, else a float64 array; NaN for no values or when one is
-    NaN (as numpy.percentile does). Several q cost little more than one.
+    values: any array-like, flattened, copied once. q: a number or several, within 0 and 100. Returns a float for a
+    number, else a float64 array; NaN for no values or when one is NaN (as numpy.percentile does). Several q cost
+    little more than one. Arithmetic is float64: the bits are those of numpy.percentile of the values in float64.
     Raises ValueError for a q outside 0 to 100.
     """
     import numpy as np
