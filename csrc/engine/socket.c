@@ -2,10 +2,11 @@
  * Does not know HTTP, does not close sockets. */
 #include "engine/socket.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,25 +14,18 @@
 #include "stats/record.h"
 
 bool socket_address(const char *text, int port, struct socket_address *to) {
-    struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)&to->address;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)&to->address;
-    char bare[INET6_ADDRSTRLEN + 2];
+    char bare[NI_MAXHOST], service[16];
     size_t n = strlen(text);
-    memset(to, 0, sizeof *to);
-    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons((uint16_t)port);
-        to->len = sizeof *v4;
-        return true;
-    }
-    if (n >= sizeof bare) return false;
     bool in_brackets = n > 2 && text[0] == '[' && text[n - 1] == ']';
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *found;
+    if (n >= sizeof bare) return false;
     memcpy(bare, text + in_brackets, n - 2 * in_brackets);
     bare[n - 2 * in_brackets] = 0;
-    if (inet_pton(AF_INET6, bare, &v6->sin6_addr) != 1) return false;
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons((uint16_t)port);
-    to->len = sizeof *v6;
+    snprintf(service, sizeof service, "%d", port);
+    if (getaddrinfo(bare, service, &hints, &found) != 0) return false;
+    memcpy(&to->address, found->ai_addr, found->ai_addrlen);
+    to->len = found->ai_addrlen;
+    freeaddrinfo(found);
     return true;
 }
 
