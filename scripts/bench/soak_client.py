@@ -46,7 +46,8 @@ def feed(engine: _engine.Engine, source: Iterator[bytes], times_ns: list[int]) -
 
 
 def soak(engine: _engine.Engine, writer: RunWriter, plan: Plan, streams: int) -> None:
-    out, source, watch = sys.stdout.buffer, bodies(plan, "sim"), Watch(None, plan.duration_s)
+    out, watch = sys.stdout.buffer, Watch(None, plan.duration_s)
+    source = (body.data for body in bodies(plan, "sim"))
     feed(engine, source, [round(i * 1e9 / plan.request_rate) for i in range(streams)])
     engine.start()
     size, checkpoint_at, is_told = np.dtype(_engine.RECORD_DTYPE).itemsize, 0.0, False
