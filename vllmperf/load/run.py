@@ -22,7 +22,7 @@ from vllmperf.load.schedule import Schedule, schedule
 from vllmperf.load.watch import Watch
 from vllmperf.plan import Plan
 
-DRAIN_S = 0.25
+DRAIN_S = 0.5
 CHECKPOINT_S = 1.0
 MAX_EVENT_BYTES = 16 << 20
 MOST_HINTED = 10_000
