@@ -115,7 +115,7 @@ class Plan:
     total_timeout_s: float = 3600.0
     grace_period_s: float = 30.0
     # engine
-    warm_connections: int = 0
+    warm_connections: int | None = None
     fresh_connections: bool = False
     threads: int = 0
     spin_us: float = 50.0

@@ -296,8 +296,16 @@ def test_warm_connections_are_opened_before_the_start_and_reused():
     assert set(run.recording.requests["connected_ns"].tolist()) == {_engine.NONE}
 
 
-def test_without_warm_ones_each_slot_opens_its_own_connection_once():
+def test_a_closed_loop_opens_all_its_connections_before_the_start():
     run = bench(n=40, concurrency=8)
+    client = run.summary["client"]
+    assert (client["connections_opened"], client["connections_ahead"], client["connect_ms"]["n"]) == (8, 8, 8)
+    assert (run.recording.requests["connected_ns"] == _engine.NONE).all()
+    assert run.recording.plan["warm_connections"] == 8
+
+
+def test_without_warm_ones_each_slot_opens_its_own_connection_once():
+    run = bench(n=40, concurrency=8, warm_connections=0)
     assert run.summary["client"]["connections_opened"] == 8
     opened = run.recording.requests["connected_ns"] != _engine.NONE
     assert opened.sum() == 8

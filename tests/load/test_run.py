@@ -280,6 +280,31 @@ def test_the_engine_is_sized_by_what_will_be_in_flight(settings, hint, connectio
     assert running.connections(plan, schedule(plan)) == connections
 
 
+@pytest.mark.parametrize(
+    ("settings", "warm", "spare"),
+    [
+        ({"max_concurrency": 7}, 7, False),
+        ({"max_concurrency": 7, "num_prompts": 5}, 5, False),
+        ({"max_concurrency": 7, "num_prompts": None, "duration_s": 1}, 7, False),
+        ({"num_prompts": 30}, 30, False),
+        ({"max_concurrency": 7, "warm_connections": 0}, 0, False),
+        ({"max_concurrency": 7, "fresh_connections": True}, 0, False),
+        ({"request_rate": 10}, 0, True),
+        ({"request_rate": 10, "max_concurrency": 7}, 0, True),
+        ({"request_rate": 10, "warm_connections": 3}, 3, False),
+        ({"request_rate": 10, "warm_connections": 0}, 0, False),
+        ({"request_rate": 10, "fresh_connections": True}, 0, False),
+    ],
+)
+def test_connections_are_opened_ahead_where_their_number_is_known_and_kept_spare_where_not(
+    settings, warm, spare
+):
+    plan = Plan(base_url="http://h", **settings)
+    when = schedule(plan)
+    assert running.warm_connections(plan, when) == warm
+    assert running.keeps_spare(plan, when) is spare
+
+
 def test_the_simulator_of_a_plan_is_its_target():
     plan = Plan(base_url=api.SIMULATED, simulator=FAST, num_prompts=2, output_len=2)
     assert outcomes(api.make_run(replace(plan, seed=4), None)) == {"completed": 2}

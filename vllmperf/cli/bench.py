@@ -115,9 +115,9 @@ def _url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _warm_connections(args: argparse.Namespace) -> int:
+def _warm_connections(args: argparse.Namespace) -> int | None:
     if args.warm_connections != AS_MANY_AS_IN_FLIGHT:
-        return int(args.warm_connections)
+        return None if args.warm_connections is None else int(args.warm_connections)
     if args.max_concurrency is None:
         raise UsageError("--warm-connections without a number needs --max-concurrency: give one of them")
     return int(args.max_concurrency)

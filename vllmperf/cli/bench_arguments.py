@@ -365,9 +365,9 @@ def add_engine(option: Any) -> None:
         type=int,
         nargs="?",
         const=AS_MANY_AS_IN_FLIGHT,
-        default=0,
         metavar="N",
-        help="connections opened before the start (without N: --max-concurrency)",
+        help="connections opened before the start, 0 = none (default: all that a closed loop will use; an open loop keeps "
+        "a few ahead of its need)",
     )
     option(
         "--fresh-connections",

@@ -66,10 +66,13 @@ def ready(plan: Plan, model: str) -> Iterator[Ready]:
     addresses = resolve.usable_addresses(plan.url)
     plan = replace(plan, request_id_prefix=request_id_prefix(plan))  # so that the run file holds it
     when = schedule(plan)
+    spare = keeps_spare(plan, when)
+    plan = replace(plan, warm_connections=warm_connections(plan, when))
     resolve.raise_file_limit(connections(plan, when))
     if plan.num_warmups:
         warm_up(plan, model, addresses)
-    with contextlib.closing(make_engine(engine_config(plan, addresses, when))) as engine:
+    config = {**engine_config(plan, addresses, when), "spare_connections": spare}
+    with contextlib.closing(make_engine(config)) as engine:
         feeder = Feeder(plan, model, when, engine)
         feeder.feed(0)
         yield Ready(plan, when.n, engine, feeder)
@@ -154,7 +157,22 @@ def make_engine(config: dict[str, Any]) -> _engine.Engine:
 def connections(plan: Plan, when: Schedule) -> int:
     """How many connections the run surely needs at once."""
     all_at_once = when.n or 0 if when.times is None else 0
-    return max(plan.max_concurrency or all_at_once, plan.warm_connections)
+    return max(plan.max_concurrency or all_at_once, plan.warm_connections or 0)
+
+
+def warm_connections(plan: Plan, when: Schedule) -> int:
+    """How many to open before the start: as asked for, else all of a closed loop. Connecting would be a part of TTFT, and
+    a thousand connections at once take a server tens of milliseconds."""
+    if plan.warm_connections is not None:
+        return plan.warm_connections
+    if plan.fresh_connections or when.times is not None:
+        return 0
+    return min(count for count in (plan.max_concurrency, when.n) if count is not None)
+
+
+def keeps_spare(plan: Plan, when: Schedule) -> bool:
+    """Nobody knows how many connections an open loop will need: the engine keeps some ahead."""
+    return when.times is not None and plan.warm_connections is None and not plan.fresh_connections
 
 
 def in_flight_hint(plan: Plan, when: Schedule) -> int:
@@ -187,7 +205,7 @@ def engine_config(plan: Plan, addresses: list[str], when: Schedule) -> dict[str,
         "max_in_flight_hint": in_flight_hint(plan, when),
         "threads": plan.threads,
         "multis": 0,
-        "warm_connections": plan.warm_connections,
+        "warm_connections": plan.warm_connections or 0,
         "spin_ns": round(plan.spin_us * 1e3),
         "connect_timeout_ns": round(plan.connect_timeout_s * NS),
         "first_token_timeout_ns": round(first_token_s * NS),

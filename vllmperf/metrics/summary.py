@@ -170,13 +170,16 @@ def _gaps(done: Completed) -> Part:
 def _client(recording: Recording, percentiles: Sequence[float]) -> Part:
     histograms, counters, requests = recording.histograms, recording.counters, recording.requests
     chunks = int(requests["chunks"].sum(dtype=np.int64))
-    opened = len(_happened(recording, "connected_ns"))
+    by_requests = len(_happened(recording, "connected_ns"))
+    opened = _counter(counters, "connections_opened", by_requests)
     return {
         "schedule_lag_ms": describe_histogram(histograms.get("schedule_lag"), percentiles),
         "client_lag_ms": describe_histogram(histograms.get("client_lag"), percentiles),
         "loop_ms": describe_histogram(histograms.get("loop"), percentiles),
         "coalesced_share": int(requests["coalesced"].sum(dtype=np.int64)) / chunks if chunks else None,
-        "connections_opened": _counter(counters, "connections_opened", opened),
+        "connect_ms": describe_histogram(histograms.get("connect"), percentiles),
+        "connections_opened": opened,
+        "connections_ahead": opened - by_requests,
         "silent_retries": _counter(counters, "silent_retries", int(requests["retries"].sum(dtype=np.int64))),
         "lost_results": counters.get("lost_results"),
         "cpu_s": counters.get("cpu_s"),

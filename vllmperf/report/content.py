@@ -9,7 +9,7 @@ from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import BY_NAME, Metric
 from vllmperf.metrics.failures import NO_FAILURES
 from vllmperf.metrics.statistics import percentile_key
-from vllmperf.report.numbers import NOTHING, clean, decimals, duration, fixed, number, plural, share
+from vllmperf.report.numbers import NOTHING, clean, decimals, duration, fixed, number, plural, rough, share
 from vllmperf.report.words import data_words, error_words, load_words, target_words, time_words
 
 Summary = Mapping[str, Any]
@@ -245,7 +245,7 @@ def _client_facts(summary: Summary) -> tuple[tuple[str, str], ...]:
     facts = (
         ("in flight", _in_flight_words(summary)),
         ("coalesced", _coalesced_words(client["coalesced_share"])),
-        ("connections", _connection_words(client)),
+        ("connections", _connection_words(summary)),
         ("CPU", _cpu_words(client["cpu_s"], summary["duration_s"])),
     )
     return tuple((label, value) for label, value in facts if value)
@@ -265,9 +265,18 @@ def _coalesced_words(part: float | None) -> str:
     return "" if part is None else f"{share(part)} of the chunks shared a read with another"
 
 
-def _connection_words(client: Mapping[str, Any]) -> str:
-    retries = plural(client["silent_retries"], "silent retry", "silent retries")
-    return f"{number(client['connections_opened'])} opened, {retries}"
+def _connection_words(summary: Summary) -> str:
+    """64 opened before the start, connect p50 0.2, max 5.0 ms, 0 silent retries"""
+    client = summary["client"]
+    opened, ahead = client["connections_opened"], client["connections_ahead"]
+    when = "ahead of their requests" if summary["open_loop"] else "before the start"
+    which = f" {when}" if ahead == opened else f", {number(ahead)} of them {when}" if ahead else ""
+    parts = [f"{number(opened)} opened{which}", *_connect_words(client["connect_ms"])]
+    return ", ".join([*parts, plural(client["silent_retries"], "silent retry", "silent retries")])
+
+
+def _connect_words(row: Mapping[str, Any] | None) -> list[str]:
+    return [f"connect p50 {rough(row['p50'])}, max {rough(row['max'])} ms"] if row else []
 
 
 def _cpu_words(cpu_s: float | None, duration_s: float | None) -> str:
