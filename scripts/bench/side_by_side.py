@@ -90,7 +90,7 @@ def show(text: str | None, columns: Sequence[str], extra: Callable[[dict[str, Fi
         return
     everything = {}
     print(f"client on core {client_core()}, server on core {server_core()}; "
-          f"median of {args.runs} runs (least to most)", flush=True)  # fmt: skip
+          f"median of {args.runs} runs (least to most); load average {os.getloadavg()[0]:.1f}", flush=True)  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         among = clients(args, Path(name))
         for load in (LOADS[key] for key in args.loads.split(",")):
