@@ -232,9 +232,27 @@ def test_the_key_comes_from_flag_file_or_environment(tmp_path, monkeypatch):
     assert plan().api_key == "from-environment"
     assert plan("--api-key", "from-flag").api_key == "from-flag"
     assert plan("--api-key-file", str(tmp_path / "key")).api_key == "from-file"
+    (tmp_path / "key").write_text("from-windows\r\n", encoding="utf-16", newline="")
+    assert plan("--api-key-file", str(tmp_path / "key")).api_key == "from-windows"
     (tmp_path / "key").write_text("\n")
     with pytest.raises(UsageError, match="is empty"):
         plan("--api-key-file", str(tmp_path / "key"))
+
+
+def test_flags_that_change_the_requests_reach_the_plan():
+    made = plan("--backend", "openai-chat", "--string-content", "--chat-max-tokens", "--fresh-connections")
+    assert (made.string_content, made.chat_max_tokens, made.fresh_connections) == (True, True, True)
+    assert made.warm_connections is None
+    assert plan("--text-prompts").text_prompts
+    assert plan("--warm-connections", "0").warm_connections == 0
+
+
+def test_the_help_names_content_and_max_tokens(capsys):
+    with pytest.raises(SystemExit):
+        main(["bench", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--string-content chat: send content as a plain string" in text
+    assert "--chat-max-tokens chat: send the limit as max_tokens" in text
 
 
 def test_warm_connections_without_a_number_are_as_many_as_in_flight():

@@ -40,6 +40,13 @@ def test_figures_that_both_have_stand_side_by_side_with_the_change(tmp_path, cap
     assert not any("P99" in line for line in out), "only one side has each of them"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_result_with_a_byte_order_mark_is_read(tmp_path, capsys, encoding):
+    (tmp_path / "a.json").write_text(json.dumps(FIRST), encoding=encoding)
+    assert main(["compare", str(tmp_path / "a.json"), written(tmp_path / "b.json", SECOND), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["figures"]["duration"]["b"] == 8.0
+
+
 def test_of_an_appended_file_the_last_result_counts(tmp_path, capsys):
     appended = written(tmp_path / "all.json", FIRST, SECOND)
     assert main(["compare", appended, written(tmp_path / "b.json", SECOND), "--json"]) == 0

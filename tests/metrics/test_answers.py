@@ -319,7 +319,7 @@ def test_a_usage_below_what_came_is_told(tmp_path: Path) -> None:
 
 
 def test_lost_results_are_told(tmp_path: Path) -> None:
-    found = finding(summary_of(tmp_path, steady(COUNT), counters={"lost_results": 7}), "lost_results")
+    found = finding(summary_of(tmp_path, steady(COUNT), counters={"lost": 7}), "lost_results")
     assert (found["level"], "7 requests" in found["reason"]) == ("untrusted", True)
 
 

@@ -203,7 +203,8 @@ def test_the_sizing_is_printed_with_the_published_model_beside(capsys):
     assert "replicas" in shown
 
 
-def test_size_answers_from_a_file_of_fit_with_the_published_model_beside(two, tmp_path, capsys):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_size_answers_from_a_file_of_fit_with_the_published_model_beside(two, tmp_path, capsys, encoding):
     parameters = {"alpha": (7.0, 0.05), "beta": (0.1, 0.002), "gamma": (9.0, 0.2), "delta": (0.01, 0.001)}
     file = tmp_path / "parameters.json"
     file.write_text(
@@ -214,7 +215,8 @@ def test_size_answers_from_a_file_of_fit_with_the_published_model_beside(two, tm
                     for name, (value, off) in parameters.items()
                 }
             }
-        )
+        ),
+        encoding=encoding,
     )
     words = ["size", str(file), "--max-num-seqs", "16", "--input-len", "64", "--output-len", "32"]
     assert main([*words, "--ttft", "200", "--itl", "20", "--rate", "100", "--json"]) == 0

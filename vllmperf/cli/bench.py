@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vllmperf import text_file
 from vllmperf.cli.bench_arguments import AS_MANY_AS_IN_FLIGHT, SAMPLING, Help, add_arguments
 from vllmperf.errors import UsageError
 from vllmperf.plan import Plan
@@ -135,8 +136,8 @@ def _api_key(args: argparse.Namespace) -> str | None:
     if args.api_key_file is None:
         return args.api_key or os.environ.get("OPENAI_API_KEY") or None
     try:
-        key = str(args.api_key_file.read_text(encoding="utf-8")).strip()
-    except (OSError, UnicodeDecodeError) as error:
+        key = text_file.read(args.api_key_file).strip()
+    except (OSError, text_file.NoTextError) as error:
         raise UsageError(f"--api-key-file {args.api_key_file} cannot be read: {error}") from None
     if not key:
         raise UsageError(f"--api-key-file {args.api_key_file} is empty")

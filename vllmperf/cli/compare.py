@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vllmperf import text_file
 from vllmperf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def figures(path: Path, name: str) -> "Figures":
 def _last_object(path: Path) -> dict[str, Any]:
     """The object of a result file, the last one when results were appended to it."""
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = text_file.read(path).strip()
         try:
             found = json.loads(text)
         except ValueError:

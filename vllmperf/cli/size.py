@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vllmperf import text_file
 from vllmperf.cli.bench_arguments import Help
 from vllmperf.errors import UsageError
 from vllmperf.model.parameters import MEANINGS
@@ -157,7 +158,7 @@ class Given:
 
 def _from_file(path: Path) -> Given:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(text_file.read(path))
         found = {name: _value(one) for name, one in data["parameters"].items() if one["value"] is not None}
         three = {
             name: float(one["value"])

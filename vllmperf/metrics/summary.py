@@ -181,7 +181,7 @@ def _client(recording: Recording, percentiles: Sequence[float]) -> Part:
         "connections_opened": opened,
         "connections_ahead": opened - by_requests,
         "silent_retries": _counter(counters, "silent_retries", int(requests["retries"].sum(dtype=np.int64))),
-        "lost_results": counters.get("lost_results"),
+        "lost_results": counters.get("lost"),
         "cpu_s": counters.get("cpu_s"),
     }
 

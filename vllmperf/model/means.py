@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vllmperf import text_file
 from vllmperf.errors import UsageError
 from vllmperf.model.parameters import UNKNOWN, FitResult, Parameter, Point, Quality
 from vllmperf.model.regression import fit
@@ -58,7 +59,7 @@ def _checked(path: Path, mean: Mean) -> Mean:
 
 def _read(path: Path, batch: float | None, label: str) -> list[Mean]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(text_file.read(path))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} is no run file and no JSON: {error}") from None
     if isinstance(data, dict) and isinstance(data.get("benchmarks"), list):

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from vllmperf import text_file
 from vllmperf.errors import UsageError
 from vllmperf.paths import shortest_name
 from vllmperf.report.startup.json import SCHEMA
@@ -70,7 +71,7 @@ def read_json(path: Path) -> list[Start]:
     Raises UsageError when it cannot be read or is something else.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(text_file.read(path))
         if found["schema"] != SCHEMA:
             raise UsageError(
                 f"{path} has schema {found['schema']!r}, this vllmperf reads {SCHEMA}: measure again"
