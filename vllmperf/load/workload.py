@@ -8,16 +8,17 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vllmperf.errors import UsageError
 from vllmperf.load import rows
-from vllmperf.load.datasets import fitted, random_text
-from vllmperf.load.datasets.circle import Circle, Run
 from vllmperf.load.datasets.sample import spread
-from vllmperf.load.datasets.tokens import Tokens
 from vllmperf.plan import Plan
+
+if TYPE_CHECKING:
+    from vllmperf.load.datasets.tokens import Tokens
 
 SAFE_IDS = range(256, 4000)
 """Token ids that every vocabulary of today has and that are no special tokens in any that we know of."""
@@ -59,6 +60,14 @@ def prompts(plan: Plan) -> Iterator[Prompt]:
         "custom": _custom,
     }
     return itertools.islice(sources[plan.dataset_name](plan), plan.num_prompts)
+
+
+def _tokens(plan: Plan) -> Tokens | None:
+    if not plan.tokenizer:
+        return None
+    from vllmperf.load.datasets.tokens import Tokens
+
+    return Tokens(plan.tokenizer)
 
 
 def _text(text: str, output_len: int | None, input_len: int | None = None) -> Prompt:
@@ -104,6 +113,10 @@ def _random_ids(plan: Plan, generator: np.random.Generator) -> Iterator[Prompt]:
 
 def _random_texts(plan: Plan, generator: np.random.Generator) -> Iterator[Prompt]:
     """vLLM's rule to the letter: ids[(offset + number + k) mod n] behind the prefix, as a text of so many tokens."""
+    from vllmperf.load.datasets import fitted, random_text
+    from vllmperf.load.datasets.circle import Circle, Run
+    from vllmperf.load.datasets.tokens import Tokens
+
     tokens = Tokens(plan.tokenizer or "")
     ring = tokens.plain_ids.tolist()
     more = random_text.filler(generator, tokens)
@@ -191,7 +204,7 @@ def _count(content: str | list[int]) -> int:
 
 def _sharegpt(plan: Plan) -> Iterator[Prompt]:
     """First question and first answer of shuffled conversations, pruned as vLLM does."""
-    tokenizer = Tokens(plan.tokenizer) if plan.tokenizer else None
+    tokenizer = _tokens(plan)
     pairs = list(rows.sharegpt(Path(plan.dataset_path or "")))
     random.Random(plan.seed).shuffle(pairs)
     found = (_sharegpt_prompt(plan, tokenizer, question, answer) for question, answer in pairs)
@@ -219,7 +232,7 @@ def _estimate(text: str) -> int:
 def _sonnet(plan: Plan) -> Iterator[Prompt]:
     """Lines of a poem: the first ones as a common prefix, the rest drawn, up to the asked length."""
     poem = rows.lines(Path(plan.dataset_path or ""))
-    tokenizer = Tokens(plan.tokenizer) if plan.tokenizer else None
+    tokenizer = _tokens(plan)
     lengths = plan.lengths
     count = _line_counter(tokenizer)
     average, begin = sum(map(count, poem)) / len(poem), count(SONNET_BEGIN)
