@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Iterable
@@ -36,6 +35,8 @@ def _one_line(text: str) -> str:
 
 def _of_page(text: str) -> str:
     """The words of an HTML page, its title first."""
+    import html
+
     title = TITLE.search(text)
     words = html.unescape(NOT_TEXT.sub(" ", TITLE.sub(" ", text)))
     return f"{html.unescape(title[1])}: {words}" if title and words.strip() else title[1] if title else words

@@ -63,6 +63,7 @@ def test_a_run_imports_no_client_no_display_and_no_cluster():
         "kubernetes",
         "pandas",
         "numpy.ma",
+        "html.entities",
         "vllmperf.report.html",
     )
     code = "import sys; from vllmperf.cli import main; main(sys.argv[1:]); "
