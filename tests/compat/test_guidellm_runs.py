@@ -198,6 +198,31 @@ def test_the_suffix_says_what_is_written(tmp_path, name):
     )
 
 
+@pytest.mark.parametrize("name", ["a.json", "b.yaml", "c.csv", "d.html"])
+def test_half_a_surrogate_pair_in_a_prompt_does_not_cost_the_report(tmp_path, name):
+    (tmp_path / "p.jsonl").write_text('{"prompt": "a \\ud800 b", "output_tokens": 2}\n')
+    more = ["--rate-type", "synchronous", "--max-requests", "1", "--data", str(tmp_path / "p.jsonl")]
+    with Server(**FAST) as server:
+        assert (
+            vllmperf(
+                [
+                    "guidellm",
+                    "benchmark",
+                    "--target",
+                    server.url,
+                    *more,
+                    "--output-path",
+                    str(tmp_path / name),
+                ]
+            )
+            == 0
+        )
+    assert (tmp_path / name).stat().st_size > 0
+    if name == "a.json":
+        (row,) = only(guidellm_file.load(tmp_path / name))["requests"]["successful"]
+        assert row["prompt"] == "a \ud800 b"
+
+
 def test_a_folder_gets_benchmarks_json(tmp_path):
     run(tmp_path, "--rate-type synchronous --max-requests 2 --disable-progress", ".")
     assert (tmp_path / "benchmarks.json").is_file()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from vllmperf.errors import VllmperfError
+from vllmperf.outlet import outlets
 
 FOLDER = "vllm-log-dir"
 GENERATIONS = ("A", "B", "C", "D", "E")
@@ -36,6 +37,12 @@ def offline_layout(generation: str) -> str:
 
 
 def run(prog: str, work: Callable[[], int]) -> int:
+    """The script's exit code. A stdout that is closed or full loses its words alone (see outlet.py)."""
+    with outlets() as out:
+        return out.told(_coded(prog, work))
+
+
+def _coded(prog: str, work: Callable[[], int]) -> int:
     try:
         return work()
     except VllmperfError as error:

@@ -73,7 +73,8 @@ def to_yaml(report: Report) -> str:
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(yaml.dump(json.loads(json.dumps(report)), Dumper=dumper))
+    plain = to_json(report).encode("utf-8", "replace")  # YAML has no form for half a surrogate pair
+    return str(yaml.dump(json.loads(plain), Dumper=dumper))
 
 
 def _yaml_load(text: str) -> Any:
@@ -88,7 +89,7 @@ def _yaml_load(text: str) -> Any:
 def write_csv(report: Report, path: Path) -> None:
     """One row a benchmark; lists of percentiles are one cell each."""
     rows = [_csv_row(found) for found in report["benchmarks"]]
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow([name for name, _ in rows[0]])
         writer.writerows([value for _, value in row] for row in rows)

@@ -17,7 +17,7 @@ from vllmperf.compat.benchmark_serving.metrics import calculate
 from vllmperf.compat.benchmark_serving.prepare import Job, check, goodput, percentiles, prepared
 from vllmperf.compat.benchmark_serving.probe import Prober
 from vllmperf.compat.benchmark_serving.results import Outcome
-from vllmperf.errors import TargetError
+from vllmperf.errors import TargetError, UsageError
 from vllmperf.load.datasets.sample import Sample
 
 INTERRUPTED = 130
@@ -66,24 +66,34 @@ def _run(job: Job) -> int:
     planned = _arrivals(job)
     with both.recorded(job.args, job.target.plan, job.backend_name, len(job.samples)) as record:
         outcome, replies = _measured(job, models, planned, test, record.writer)
-        for line in console.report(job.profile, job.args, outcome):
-            console.say(line)
-        if job.args.both:
-            lens = outcome.metrics.output_lens if outcome.has_tokenizer else None
-            result = results.result(job.profile, job.args, outcome, "")
-            for line in record.beside(result, lens, job.profile):
-                console.say(line)
+        try:  # whatever becomes of the one, the other is not lost
+            _write(job, outcome)
+        finally:
+            _report(job, outcome, record)
     if job.version == "2026" and job.args.profile:
         _profiler(job, "stop", test)
-    _written(job, outcome)
     return INTERRUPTED if replies.interrupted else 0
 
 
-def _written(job: Job, outcome: Outcome) -> None:
+def _write(job: Job, outcome: Outcome) -> None:
+    """The files that are asked for. UsageError when one cannot be written."""
     date = datetime.now().strftime("%Y%m%d-%H%M%S")
-    results.save(job.profile, job.args, outcome, date)
-    if job.version == "2026":
-        plots.save(job.args, outcome, results.path_of(job.profile, job.args, job.model_id, date))
+    try:
+        results.save(job.profile, job.args, outcome, date)
+        if job.version == "2026":
+            plots.save(job.args, outcome, results.path_of(job.profile, job.args, job.model_id, date))
+    except OSError as error:
+        raise UsageError(f"cannot write {error.filename}: {error.strerror or error}") from None
+
+
+def _report(job: Job, outcome: Outcome, record: both.Record) -> None:
+    for line in console.report(job.profile, job.args, outcome):
+        console.say(line)
+    if job.args.both:
+        lens = outcome.metrics.output_lens if outcome.has_tokenizer else None
+        result = results.result(job.profile, job.args, outcome, "")
+        for line in record.beside(result, lens, job.profile):
+            console.say(line)
 
 
 def _asked(job: Job, samples: Sequence[Sample], progress: console.Bar | None = None) -> list[Answer]:

@@ -31,6 +31,8 @@ from vllmperf.formats.guidellm_report import benchmark, sampled
 from vllmperf.load.progress import Snapshot
 
 INTERRUPTED = 130
+LONE = "backslashreplace"
+"""What becomes of half a surrogate pair in a prompt: the escape that JSON has for it."""
 USAGE = """\
 usage: {prog} COMMAND …
 
@@ -122,7 +124,7 @@ def save(report: Mapping[str, Any], path: Path, kind: str) -> None:
         if kind == "csv":
             guidellm_file.write_csv(report, path)
         else:
-            path.write_text(_rendered(report, kind), encoding="utf-8")
+            path.write_text(_rendered(report, kind), encoding="utf-8", errors=LONE)
     except OSError as error:
         raise CheckError(f"cannot write {path}: {error.strerror or error}") from None
 

@@ -6,7 +6,6 @@ In a terminal it is as wide as that, elsewhere wide enough for a whole row of a 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
@@ -23,22 +22,14 @@ INDENT = 4
 Benchmarks = Sequence[Mapping[str, Any]]
 
 
-class Rich(RichConsole):
-    """Goes on in silence when the reader of our output has gone away: the report is still to be written."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 class Console:
     """Prints to stdout, or to `file`. width: columns; None for the terminal's, or enough."""
 
     def __init__(self, file: IO[str] | None = None, width: int | None = None) -> None:
-        self.rich = Rich(file=file, width=width, soft_wrap=False)
+        self.rich = RichConsole(file=file, width=width, soft_wrap=False)
         self._is_free = width is None and not self.rich.is_terminal and not os.environ.get("COLUMNS")
         if self._is_free:
-            self.rich = Rich(file=file, width=WIDE)
+            self.rich = RichConsole(file=file, width=WIDE)
 
     def line(self, text: str) -> None:
         """One line, or several with line feeds between."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 from vllmperf.compat.llm_bench.arguments import parse
 from vllmperf.compat.llm_bench.session import run
 from vllmperf.errors import VllmperfError
+from vllmperf.outlet import outlets
 
 INTERRUPTED = 130
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run llm_bench with these words, else those of the process."""
+    """Run llm_bench with these words, else those of the process. A stdout that is closed or full loses its words
+    alone (see outlet.py)."""
+    with outlets() as out:
+        return out.told(_coded(words))
+
+
+def _coded(words: Sequence[str] | None) -> int:
     try:
         return run(parse(sys.argv[1:] if words is None else words))
     except VllmperfError as error:
@@ -23,6 +29,3 @@ def main(words: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away: nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0

@@ -154,10 +154,16 @@ class Session:
         self._log("vllmperf", f"Shutting down (exit code {code})")
         self._log_tables()
         if figures is not None:
-            print(summary.block(figures), flush=True)
-            if options.summary_file:
-                append(Path(options.summary_file), figures)
+            self._publish(figures)
         return code
+
+    def _publish(self, figures: summary.Figures) -> None:
+        """The file first; the block even when that cannot be written."""
+        try:
+            if self._options.summary_file:
+                append(Path(self._options.summary_file), figures)
+        finally:
+            print(summary.block(figures), flush=True)
 
     def _is_good(self) -> bool:
         """Nothing failed, something came. An exception of 2024-10 is no failure, but an exit code."""
