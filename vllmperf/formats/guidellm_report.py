@@ -12,7 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vllmperf.formats.guidellm_statistics import concurrency, distribution, request_rate, token_rate
+from vllmperf.formats.guidellm_statistics import (
+    concurrency,
+    distribution,
+    request_rate,
+    token_rate,
+    unmeasured,
+)
 
 STATUSES = ("successful", "errored", "incomplete")
 ALL = (*STATUSES, "total")
@@ -61,7 +67,7 @@ class Request:
         if self.first is None or self.last is None:
             return None
         gaps = self.output_tokens - 1
-        return 1000 * (self.last - self.first) / gaps if gaps > 0 else 0.0
+        return 1000 * (self.last - self.first) / gaps if gaps > 0 else None
 
     def per_second(self, tokens: int) -> float:
         return tokens / self.latency_s if self.latency_s > 0 else 0.0
@@ -132,7 +138,16 @@ def metrics(requests: Sequence[Request]) -> dict[str, Any]:
     """All metric blocks, each by status."""
     by_status = {status: [item for item in requests if item.status == status] for status in STATUSES}
     by_status["total"] = [*by_status["successful"], *by_status["incomplete"], *by_status["errored"]]
-    return {name: {status: summed(by_status[status]) for status in ALL} for name, summed in METRICS.items()}
+    return {
+        name: {status: _block(summed(by_status[status]), name, status) for status in ALL}
+        for name, summed in METRICS.items()
+    }
+
+
+def _block(found: dict[str, Any], name: str, status: str) -> dict[str, Any]:
+    """null for what was not measured. Without errored or incomplete requests their blocks keep guidellm's zeros: it
+    loads no file with nulls, and every run has such blocks."""
+    return unmeasured() if not found["count"] and name in OF_REQUESTS and status in REPORTED else found
 
 
 def _values(value: Callable[[Request], float | None], least: int = 0) -> Summed:
@@ -187,6 +202,17 @@ METRICS: dict[str, Summed] = {
     "tokens_per_second": _tokens_per_second(lambda item: item.prompt_tokens + 1),
 }
 """Every metric of a benchmark, in the order of the file."""
+OF_REQUESTS = (
+    "request_latency",
+    "prompt_token_count",
+    "output_token_count",
+    "time_to_first_token_ms",
+    "time_per_output_token_ms",
+    "inter_token_latency_ms",
+)
+"""Metrics of which there is no value without a request that has one; the others are rates over time, which may be 0."""
+REPORTED = ("successful", "total")
+"""Statuses whose figures people read."""
 
 
 # ---- rows ----

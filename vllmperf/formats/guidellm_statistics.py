@@ -66,15 +66,20 @@ def distribution(values: ArrayLike, weights: ArrayLike | None = None) -> dict[st
     }
 
 
-def _nothing() -> dict[str, Any]:
+def _nothing(value: float | None = 0.0) -> dict[str, Any]:
     names = ("mean", "median", "mode", "variance", "std_dev", "min", "max")
     return {
-        **dict.fromkeys(names, 0.0),
+        **dict.fromkeys(names, value),
         "count": 0,
         "total_sum": 0.0,
-        "percentiles": dict.fromkeys(PERCENTILES, 0.0),
+        "percentiles": dict.fromkeys(PERCENTILES, value),
         "cumulative_distribution_function": None,
     }
+
+
+def unmeasured() -> dict[str, Any]:
+    """The summary of what nobody measured: null where guidellm writes 0."""
+    return _nothing(None)
 
 
 def concurrency(starts: ArrayLike, ends: ArrayLike) -> dict[str, Any]:

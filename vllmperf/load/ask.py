@@ -15,6 +15,7 @@ from vllmperf import hints
 from vllmperf.errors import TargetError, UsageError
 from vllmperf.load.encoding import EncodingError, decoded
 from vllmperf.load.headers import headers
+from vllmperf.load.redirects import Redirects
 from vllmperf.plan import Plan
 from vllmperf.server_words import said
 
@@ -42,18 +43,19 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _opener(plan: Plan) -> urllib.request.OpenerDirector:
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), NoRedirect()]
+def _opener(plan: Plan, follow: bool) -> urllib.request.OpenerDirector:
+    redirects = Redirects() if follow else NoRedirect()
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), redirects]
     if urlsplit(plan.base_url).scheme == "https":  # reading the system's certificates takes 40 ms
         handlers.append(urllib.request.HTTPSHandler(context=tls(plan)))
     return urllib.request.build_opener(*handlers)
 
 
-def get(plan: Plan, path: str) -> bytes:
-    """The body of a GET, decompressed. Raises TargetError with one line when there is none."""
+def get(plan: Plan, path: str, *, follow: bool = False) -> bytes:
+    """The body of a GET, decompressed. Raises TargetError with one line when there is none. follow: redirects."""
     url = plan.base_url.rstrip("/") + path
     try:
-        with _opener(plan).open(
+        with _opener(plan, follow).open(
             urllib.request.Request(url, headers=headers(plan)), timeout=ANSWER_S
         ) as answer:
             return decoded(answer.read(), answer.headers.get("Content-Encoding"))

@@ -39,7 +39,10 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where requests go. headers: as they are sent, in order. id_prefix: of x-request-id, None for none."""
+    """Where requests go. headers: as they are sent, in order. id_prefix: of x-request-id, None for none.
+
+    keeps_connections: requests share them; else each opens its own.
+    """
 
     plan: Plan
     url: str
@@ -47,6 +50,7 @@ class Target:
     headers: Sequence[tuple[str, str]]
     is_raw: bool
     id_prefix: str | None = None
+    keeps_connections: bool = True
 
     def without_ids(self) -> Target:
         return replace(self, id_prefix=None)
@@ -134,6 +138,8 @@ def _config(plan: Plan, target: Target, n: int, is_timed: bool) -> dict[str, Any
         "keep_text": True,
         "keep_events": True,
         "raw_bodies": target.is_raw,
+        "follow_redirects": True,
+        "fresh_connections": not target.keeps_connections,
         "no_request_ids": target.id_prefix is None,
         "uuid_request_ids": False,  # the original appends a plain number to whatever prefix
     }

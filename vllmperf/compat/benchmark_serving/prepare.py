@@ -163,6 +163,7 @@ def prepared(profile: Profile, args: argparse.Namespace) -> Job:
         headers=headers,
         is_raw=not backend.is_openai,
         id_prefix=args.request_id_prefix if has_ids else None,
+        keeps_connections=profile.keeps_connections,
     )
     return Job(
         profile,

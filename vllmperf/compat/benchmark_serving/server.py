@@ -14,6 +14,8 @@ from typing import Any
 
 from vllmperf.errors import TargetError
 from vllmperf.load import ask
+from vllmperf.load.encoding import decoded
+from vllmperf.load.redirects import Redirects
 from vllmperf.plan import Plan
 
 ANSWER_S = 60.0
@@ -45,12 +47,12 @@ class Server:
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}),
             urllib.request.HTTPSHandler(context=ask.tls(self.plan)),
-            ask.NoRedirect(),
+            Redirects(),
         )
         asked = urllib.request.Request(self.base_url + path, data=body, headers={**self.headers, **more})
         try:
             with opener.open(asked, timeout=ANSWER_S) as answer:
-                return bytes(answer.read())
+                return decoded(answer.read(), answer.headers.get("Content-Encoding"))
         except urllib.error.HTTPError as error:
             error.close()
             raise RefusedError(error.code, str(error.reason)) from None

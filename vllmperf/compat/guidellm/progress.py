@@ -27,6 +27,7 @@ from rich.progress import (
 from vllmperf import _engine
 from vllmperf.compat.guidellm.console import INFO, PROGRESS, SUCCESS, Console
 from vllmperf.compat.guidellm.profiles import Profile, Strategy
+from vllmperf.compat.guidellm.tables import figure
 from vllmperf.formats.guidellm_file import placeholder_name, strategy_name
 from vllmperf.load.progress import Snapshot
 
@@ -44,25 +45,25 @@ class Figures:
     """What a benchmark shows of itself. Rates are per second."""
 
     requests: float = 0.0
-    latency_s: float = 0.0
+    latency_s: float | None = None
     concurrency: float = 0.0
     completed: float = 0.0
     incomplete: float = 0.0
     errored: float = 0.0
     output_rate: float = 0.0
     total_rate: float = 0.0
-    ttft_ms: float = 0.0
-    itl_ms: float = 0.0
-    prompt_tokens: float = 0.0
-    output_tokens: float = 0.0
+    ttft_ms: float | None = None
+    itl_ms: float | None = None
+    prompt_tokens: float | None = None
+    output_tokens: float | None = None
     late_ms: float = 0.0
 
     @staticmethod
     def of(found: Mapping[str, Any]) -> Figures:
         """Those of a finished benchmark."""
 
-        def mean(name: str) -> float:
-            return float(found["metrics"][name]["successful"]["mean"])
+        def mean(name: str) -> Any:
+            return found["metrics"][name]["successful"]["mean"]
 
         counts = found["request_totals"]
         return Figures(
@@ -110,9 +111,9 @@ class Figures:
         return "\n".join(shown)
 
 
-def _figure(value: float, places: int, unit: str, label: str, width: int = WIDTH) -> str:
-    bare = len(f"{value:>4.{places}f}{unit} {label}")
-    return " " * (width - bare) + f"{value:>4.{places}f}{unit} [{INFO}]{label}[/{INFO}]"
+def _figure(value: float | None, places: int, unit: str, label: str, width: int = WIDTH) -> str:
+    shown = f"{figure(value, places):>4}{unit if value is not None else ' ' * len(unit)}"
+    return " " * (width - len(f"{shown} {label}")) + f"{shown} [{INFO}]{label}[/{INFO}]"
 
 
 def _line(label: str, *figures: str) -> str:
@@ -158,21 +159,25 @@ class Running:
 
     def figures(self, elapsed_s: float) -> Figures:
         """As things stand."""
-        sums, n = self._sums, max(self._sums["n"], 1.0)
+        sums = self._sums
         elapsed_s = max(elapsed_s, 1e-9)
+
+        def mean(name: str, unit: float = 1.0, over: str = "n") -> float | None:
+            return sums[name] / sums[over] / unit if sums[over] else None
+
         return Figures(
             requests=sums["n"] / elapsed_s,
-            latency_s=sums["latency"] / n / 1e9,
+            latency_s=mean("latency", 1e9),
             concurrency=self.in_flight,
             completed=sums["n"],
             errored=self._failed,
             output_rate=sums["output"] / elapsed_s,
             total_rate=(sums["prompt"] + sums["output"]) / elapsed_s,
-            ttft_ms=sums["ttft"] / n / 1e6,
-            itl_ms=sums["span"] / max(sums["gaps"], 1.0) / 1e6,
-            prompt_tokens=sums["prompt"] / n,
-            output_tokens=sums["output"] / n,
-            late_ms=sums["late"] / n / 1e6,
+            ttft_ms=mean("ttft", 1e6),
+            itl_ms=mean("span", 1e6, over="gaps"),
+            prompt_tokens=mean("prompt"),
+            output_tokens=mean("output"),
+            late_ms=mean("late", 1e6) or 0.0,
         )
 
 

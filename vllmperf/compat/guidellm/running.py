@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from vllmperf.record.writer import RunWriter
 
 NS = 1e9
 NONE = _engine.NONE
+NO_STREAM = "no_stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,9 @@ def _record(
     resolve.raise_file_limit(plan.max_concurrency or 1)
     bodies = (target.body(source.item(number % source.count)) for number in itertools.count())
     written: dict[str, Any] = {**plan.to_dict(), "strategy": strategy.to_dict(0.0)}
+    config = {**engine_config(plan, addresses, when), "follow_redirects": target.follows_redirects}
     with (
-        contextlib.closing(make_engine(engine_config(plan, addresses, when))) as engine,
+        contextlib.closing(make_engine(config)) as engine,
         RunWriter(path, written, environment(), secrets=plan.secrets) as writer,
     ):
         feeder = Feeder(plan, target.model, when, engine, source=bodies)
@@ -125,12 +127,12 @@ def _request(
     def at(name: str) -> float | None:
         return None if record[name] == NONE else (start_ns + record[name]) / NS
 
-    outcome = _engine.OUTCOMES[record["outcome"]]
+    outcome = _outcome(record)
     status = {"completed": "successful", "incomplete": "incomplete"}.get(outcome, "errored")
     usage = (_known(record["prompt_tokens"]), _known(record["output_tokens"]))
-    asked_output = (
-        asked[2] if status == "successful" else None
-    )  # what was cut off did not bring what was asked
+    # what was cut off did not bring what was asked, and tokens without a time are in no figure
+    asked_output = asked[2] if status == "successful" else None
+    is_timed = record["first_token_ns"] != NONE
     sent_ns, slot_ns = record["sent_ns"], record["slot_wait_ns"]
     due_ns = record["scheduled_ns"] if record["scheduled_ns"] != NONE else sent_ns - max(slot_ns, 0)
     return Request(
@@ -140,7 +142,7 @@ def _request(
         prompt=asked[0],
         output=text or "",
         prompt_tokens=_count(counting.prompt, asked[1], usage[0]),
-        output_tokens=_count(counting.output, asked_output, usage[1]),
+        output_tokens=_count(counting.output, asked_output, usage[1]) if is_timed else 0,
         targeted=(start_ns + due_ns) / NS,
         start=(start_ns + sent_ns) / NS,
         end=at("end_ns") or (start_ns + sent_ns) / NS,
@@ -161,10 +163,18 @@ def _count(preferred: str, asked: int | None, answered: int | None) -> int:
     return first or second or 0
 
 
+def _outcome(record: Mapping[str, int]) -> str:
+    """The engine's, but an answer without a stream has not brought what was asked for: it has no times of tokens."""
+    outcome = _engine.OUTCOMES[record["outcome"]]
+    return NO_STREAM if outcome == "completed" and record["first_token_ns"] == NONE else outcome
+
+
 def _error(outcome: str, status: int, text: str | None) -> str | None:
     if outcome == "completed":
         return None
     if outcome == "incomplete":
         return CUT
+    if outcome == NO_STREAM:
+        return f"{NO_STREAM}: the server did not stream, its answer came as one piece of JSON"
     answered = f" {status}" if outcome == "http_error" else ""
     return f"{outcome}{answered}: {text}" if text else outcome + answered

@@ -27,6 +27,7 @@ class Settings:
 
     max_concurrency: int = 512
     request_timeout: float = 300
+    request_follow_redirects: bool = True
     default_sweep_number: int = 10
     preferred_route: str = "text_completions"
     preferred_prompt_tokens_source: str = "response"
@@ -175,6 +176,7 @@ def _limits(text: str) -> dict[str, str]:
 READERS: dict[str, Callable[[str], Any]] = {
     "max_concurrency": _whole,
     "request_timeout": _seconds,
+    "request_follow_redirects": _flag,
     "default_sweep_number": _whole,
     "preferred_route": _one_of(tuple(ROUTES)),
     "preferred_prompt_tokens_source": _one_of(SOURCES),

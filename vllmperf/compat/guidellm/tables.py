@@ -17,6 +17,7 @@ BAR = "|"
 COUNTED = ("Comp", "Inc", "Err")
 COUNTED_STATUSES = ("successful", "incomplete", "errored")
 LATENCIES = ("mean", "median", "p99")
+UNMEASURED = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def _info_row(found: Mapping[str, Any]) -> list[str]:
         *clock,
         f"{found['end_time'] - found['start_time']:.1f}",
         *[f"{found['request_totals'][status]:.0f}" for status in COUNTED_STATUSES],
-        *[f"{block[status]['mean']:.1f}" for block in tokens for status in COUNTED_STATUSES],
+        *[figure(block[status]["mean"], 1) for block in tokens for status in COUNTED_STATUSES],
         *[f"{block[status]['total_sum']:.0f}" for block in tokens for status in COUNTED_STATUSES],
     ]
 
@@ -131,9 +132,14 @@ SPREAD = (
 def _stats_row(found: Mapping[str, Any]) -> list[str]:
     row = [strategy_name(found["args"]["strategy"])]
     for name, places in MEANS:
-        row.append(f"{found['metrics'][name]['successful']['mean']:.{places}f}")
+        row.append(figure(found["metrics"][name]["successful"]["mean"], places))
     for name, places in SPREAD:
         block = found["metrics"][name]["successful"]
         values = (block["mean"], block["median"], block["percentiles"]["p99"])
-        row += [f"{value:.{places}f}" for value in values]
+        row += [figure(value, places) for value in values]
     return row
+
+
+def figure(value: float | None, places: int) -> str:
+    """The figure as guidellm prints it; a dash for what was not measured."""
+    return UNMEASURED if value is None else f"{value:.{places}f}"

@@ -28,7 +28,7 @@ ARGUMENTS = (
     "headers",
     "verify",
 )
-"""What --backend-args may say. http2 and follow_redirects change nothing: the engine does neither."""
+"""What --backend-args may say. http2 changes nothing: the engine speaks HTTP/1.1."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Target:
     limit_key: str
     max_output_tokens: int
     timeout_s: float
+    follows_redirects: bool
     extra_body: Mapping[str, Any]
     remove_from_body: tuple[str, ...] = ()
 
@@ -81,7 +82,7 @@ class Target:
                 "max_output_tokens": self.max_output_tokens,
                 "timeout": self.timeout_s,
                 "http2": False,
-                "follow_redirects": False,
+                "follow_redirects": self.follows_redirects,
                 "headers": {
                     name: "***" if is_secret(name) else text for name, text in self.plan.headers.items()
                 },
@@ -106,9 +107,7 @@ def find(options: Options) -> Target:
         base_url=_base_url(options.target),
         backend="openai-chat" if options.is_chat else "openai",
         headers=_headers(options),
-        insecure=not (
-            arguments["verify"] if arguments.get("verify") is not None else settings.openai__verify
-        ),
+        insecure=not _flag(arguments, "verify", settings.openai__verify),
         num_prompts=1,
         ignore_eos=True,
         keep_text=True,
@@ -128,6 +127,7 @@ def find(options: Options) -> Target:
         limit_key=settings.openai__max_output_key[settings.preferred_route],
         max_output_tokens=int(_number(arguments, "max_output_tokens", settings.openai__max_output_tokens)),
         timeout_s=timeout_s,
+        follows_redirects=_flag(arguments, "follow_redirects", settings.request_follow_redirects),
         extra_body=extra_body,
         remove_from_body=tuple(map(str, arguments.get("remove_from_body") or ())),
     )
@@ -147,6 +147,11 @@ def _number(arguments: Mapping[str, Any], name: str, usual: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
         raise UsageError(f"--backend-args: {name} is {value!r}; give a number above 0")
     return value
+
+
+def _flag(arguments: Mapping[str, Any], name: str, usual: bool) -> bool:
+    value = arguments.get(name)
+    return usual if value is None else bool(value)
 
 
 def _headers(options: Options) -> dict[str, str]:

@@ -54,6 +54,7 @@ def _config(options: Options, found: target.Target) -> dict[str, object]:
     return {
         **engine_config(plan, addresses, Schedule(None, iter(()))),
         "no_request_ids": True,
+        "follow_redirects": True,
         "raw_bodies": is_raw,
         "keep_stamps": is_raw and options.streams,
     }
