@@ -70,7 +70,7 @@ def get(plan: Plan, path: str, *, follow: bool = False) -> bytes:
 
 def _refusal(plan: Plan, url: str, error: urllib.error.HTTPError) -> str:
     """Status, what the server said, and what to do."""
-    words = _words(error)
+    words = words_of(error)
     place = error.headers.get("Location")
     if place and 300 <= error.code < 400:
         words = f"redirected to {place}"
@@ -78,7 +78,8 @@ def _refusal(plan: Plan, url: str, error: urllib.error.HTTPError) -> str:
     return f"GET {url} was answered with {error.code} {error.reason}{f': {words}' if words else ''}; {hint}"
 
 
-def _words(error: urllib.error.HTTPError) -> str:
+def words_of(error: urllib.error.HTTPError) -> str:
+    """What the server said beside the reason of its status; "" for nothing."""
     try:
         body = decoded(error.read(MOST_WORDS_BYTES), error.headers.get("Content-Encoding"))
     except (OSError, http.client.HTTPException, EncodingError):

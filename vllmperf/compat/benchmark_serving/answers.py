@@ -20,6 +20,7 @@ from vllmperf.compat.benchmark_serving.backends import Backend
 from vllmperf.compat.benchmark_serving.engine import Replies, Reply
 from vllmperf.compat.benchmark_serving.profiles import Profile
 from vllmperf.load.datasets.sample import Sample
+from vllmperf.server_words import said
 
 NO_DONE = "The stream ended without [DONE]."
 NO_TEXT = "Unexpected response format: neither 'choices' nor 'text' found"
@@ -31,7 +32,10 @@ SOUND = tuple(_engine.OUTCOMES.index(name) for name in ("completed", "stream_err
 
 @dataclass(slots=True)
 class Answer:
-    """One request as the version's client saw it. Times in s; 0 where nothing was measured, as there."""
+    """One request as the version's client saw it. Times in s; 0 where nothing was measured, as there.
+
+    words: what the server said of a failure, where error, as there, leaves it out.
+    """
 
     prompt_len: int
     success: bool = False
@@ -46,6 +50,12 @@ class Answer:
     sequences: int = 1
     server_queue_ms: float | None = None
     server_ttft_ms: float | None = None
+    words: str = ""
+
+    @property
+    def why(self) -> str:
+        """The error with the server's own words."""
+        return f"{self.error}: {self.words}" if self.words else self.error
 
 
 def answers(
@@ -88,6 +98,7 @@ def _read(
     answer.queue_s = max(0, sent_ns - due_ns) / 1e9
     if record["status"] != 200:
         answer.error = _why(reply)
+        answer.words = _words(reply, answer.error)
         return
     if backend.is_openai:
         _read_openai(answer, profile, reply, is_chat=backend.answer == "chat")
@@ -97,6 +108,11 @@ def _read(
         answer.output_tokens = sample.output_len
     if record["outcome"] not in SOUND:
         answer.success, answer.error = False, _why(reply)
+
+
+def _words(reply: Reply, error: str) -> str:
+    words = said(reply.error)
+    return "" if words in error else words
 
 
 def _why(reply: Reply) -> str:

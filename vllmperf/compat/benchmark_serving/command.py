@@ -56,7 +56,7 @@ def _run(job: Job) -> int:
     else:
         answer = _asked(job, [test])[0]
         if not answer.success:
-            raise TargetError(TEST_FAILED + answer.error)
+            raise TargetError(TEST_FAILED + answer.why)
         console.say("Initial test run completed. Starting main benchmark run...")
     models = _models(job)
     if job.args.profile:
@@ -87,6 +87,8 @@ def _write(job: Job, outcome: Outcome) -> None:
 
 
 def _report(job: Job, outcome: Outcome, record: both.Record) -> None:
+    for line in console.failures(job.profile, outcome):  # not below the table: the guides cut that by tail
+        data.note(line)
     for line in console.report(job.profile, job.args, outcome):
         console.say(line)
     if job.args.both:
@@ -119,10 +121,10 @@ def _ready_check(job: Job, test: Sample) -> None:
     while not (answer := _asked(job, [test])[0]).success:
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
-            raise TargetError(TEST_FAILED + answer.error)
+            raise TargetError(TEST_FAILED + answer.why)
         time.sleep(min(RETRY_S, left_s))
         if time.monotonic() >= deadline_s:
-            raise TargetError(TEST_FAILED + answer.error)
+            raise TargetError(TEST_FAILED + answer.why)
     console.say("Initial test run completed.")
 
 

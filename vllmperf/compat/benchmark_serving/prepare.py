@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vllmperf.compat import own_words
 from vllmperf.compat.benchmark_serving import align, console, data, plots, results, server
 from vllmperf.compat.benchmark_serving.backends import TABLE, Backend, Common, rendered
 from vllmperf.compat.benchmark_serving.engine import CONNECT_S, LONGEST_S, Target
@@ -139,7 +140,7 @@ def prepared(profile: Profile, args: argparse.Namespace) -> Job:
     backend = TABLE[profile.version][args.backend]
     headers = _headers(profile, args, backend)
     plan = _plan(profile, args, base_url, dict(headers))
-    asked = server.Server(base_url, plan, dict(_own_headers(args)))
+    asked = server.Server(base_url, plan, _question_headers(args))
     model_id, model_name = _model(args, asked)
     tokenizer_id = None if getattr(args, "skip_tokenizer_init", False) else args.tokenizer or model_id
     tokens = None if tokenizer_id is None else _tokens(tokenizer_id, profile)
@@ -213,6 +214,12 @@ def _own_headers(args: argparse.Namespace) -> list[tuple[str, str]]:
     return found
 
 
+def _question_headers(args: argparse.Namespace) -> dict[str, str]:
+    """Of small questions. The original leaves its key out of them, and then cannot ask a server that wants one."""
+    key = os.environ.get("OPENAI_API_KEY")
+    return {**({"Authorization": f"Bearer {key}"} if key else {}), **dict(_own_headers(args))}
+
+
 def _headers(profile: Profile, args: argparse.Namespace, backend: Backend) -> list[tuple[str, str]]:
     """In the original's order. Before 2026 it sends `Bearer None` when there is no key."""
     key = os.environ.get("OPENAI_API_KEY")
@@ -230,6 +237,7 @@ def _plan(profile: Profile, args: argparse.Namespace, base_url: str, headers: Ma
         endpoint=args.endpoint,
         headers=headers,
         insecure=bool(getattr(args, "insecure", False)),
+        cacert=own_words.bundle(own_words.OPENSSL_BUNDLE, base_url),
         request_rate=args.request_rate,
         burstiness=1.0 if args.request_rate == float("inf") else args.burstiness,
         max_concurrency=args.max_concurrency or None,

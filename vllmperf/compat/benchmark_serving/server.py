@@ -12,21 +12,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vllmperf import hints
 from vllmperf.errors import TargetError
 from vllmperf.load import ask
 from vllmperf.load.encoding import decoded
 from vllmperf.load.redirects import Redirects
 from vllmperf.plan import Plan
+from vllmperf.server_words import said
 
 ANSWER_S = 60.0
+MOST_WORDS = 500
+"""Of an answer that is no list of models, in characters."""
 
 
 class RefusedError(Exception):
-    """An answer that is none: its status (0 when there was no answer at all) and reason."""
+    """An answer that is none: its status (0 when there was no answer at all), its reason, what the server said."""
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, words: str = "") -> None:
         super().__init__(f"{status} {reason}" if status else reason)
-        self.status = status
+        self.status, self.words = status, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +58,33 @@ class Server:
             with opener.open(asked, timeout=ANSWER_S) as answer:
                 return decoded(answer.read(), answer.headers.get("Content-Encoding"))
         except urllib.error.HTTPError as error:
-            error.close()
-            raise RefusedError(error.code, str(error.reason)) from None
+            with error:
+                raise RefusedError(error.code, str(error.reason), ask.words_of(error)) from None
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise RefusedError(0, str(getattr(error, "reason", None) or error)) from None
 
 
 def first_model(server: Server) -> tuple[str, str]:
     """(id, root) of the first model that the server lists. Raises TargetError."""
+    url = server.base_url + "/v1/models"
     try:
-        first = json.loads(server.get("/v1/models"))["data"][0]
-        return str(first["id"]), str(first["root"])
+        listed = server.get("/v1/models")
     except RefusedError as refused:
-        raise TargetError(
-            f"cannot fetch models from {server.base_url}/v1/models: {refused}; give --model"
-        ) from None
-    except (ValueError, KeyError, IndexError, TypeError):
-        raise TargetError(f"{server.base_url}/v1/models names no model; give --model") from None
+        words = f"{refused}: {refused.words}" if refused.words else str(refused)
+        raise TargetError(f"cannot fetch models from {url}: {words}; {_hint(server, url, refused)}") from None
+    try:
+        first = json.loads(listed)["data"][0]
+        return str(first["id"]), str(first.get("root") or first["id"])
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        words = said(listed.decode(errors="replace")) or "its answer is empty"
+        raise TargetError(f"{url} names no model ({words[:MOST_WORDS]}); give --model") from None
+
+
+def _hint(server: Server, url: str, refused: RefusedError) -> str:
+    if not refused.status:
+        return hints.of_tls(str(refused)) or "is the server up and --base-url right? Or give --model"
+    plan = {**server.plan.to_dict(), "authorized": "Authorization" in server.headers}
+    return hints.of_question(plan, url, refused.status, refused.words)
 
 
 def profiler(server: Server, path: str, body: bytes) -> bool:

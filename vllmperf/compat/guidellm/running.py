@@ -22,6 +22,7 @@ from vllmperf.load.request_id import request_id
 from vllmperf.load.run import Enough, Progress, Ready, engine_config, execute, make_engine
 from vllmperf.record.reader import Recording, read
 from vllmperf.record.writer import RunWriter
+from vllmperf.server_words import said
 
 NS = 1e9
 NONE = _engine.NONE
@@ -177,4 +178,4 @@ def _error(outcome: str, status: int, text: str | None) -> str | None:
     if outcome == NO_STREAM:
         return f"{NO_STREAM}: the server did not stream, its answer came as one piece of JSON"
     answered = f" {status}" if outcome == "http_error" else ""
-    return f"{outcome}{answered}: {text}" if text else outcome + answered
+    return f"{outcome}{answered}: {said(text)}" if text else outcome + answered

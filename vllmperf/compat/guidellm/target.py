@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vllmperf.compat import own_words
 from vllmperf.compat.guidellm.options import Options
 from vllmperf.compat.guidellm.settings import ROUTES
 from vllmperf.compat.guidellm.source import Item
@@ -108,6 +109,7 @@ def find(options: Options) -> Target:
         backend="openai-chat" if options.is_chat else "openai",
         headers=_headers(options),
         insecure=not _flag(arguments, "verify", settings.openai__verify),
+        cacert=own_words.bundle(own_words.OPENSSL_BUNDLE, options.target),
         num_prompts=1,
         ignore_eos=True,
         keep_text=True,
@@ -119,7 +121,8 @@ def find(options: Options) -> Target:
         request_id_prefix=uuid_prefix(),
     )
     extra_body = _extra_body(arguments, settings.preferred_route)
-    model = _model(plan, options.model)
+    follows = _flag(arguments, "follow_redirects", settings.request_follow_redirects)
+    model = _model(plan, options.model, follows)
     return Target(
         plan=replace(plan, model=model),
         route=settings.preferred_route,
@@ -127,7 +130,7 @@ def find(options: Options) -> Target:
         limit_key=settings.openai__max_output_key[settings.preferred_route],
         max_output_tokens=int(_number(arguments, "max_output_tokens", settings.openai__max_output_tokens)),
         timeout_s=timeout_s,
-        follows_redirects=_flag(arguments, "follow_redirects", settings.request_follow_redirects),
+        follows_redirects=follows,
         extra_body=extra_body,
         remove_from_body=tuple(map(str, arguments.get("remove_from_body") or ())),
     )
@@ -180,27 +183,16 @@ def _extra_body(arguments: Mapping[str, Any], route: str) -> dict[str, Any]:
     return dict(found)
 
 
-OWN_NAMES = {
-    "is the server up and --base-url right?": "is the server up and --target right?",
-    "give --api-key": 'give GUIDELLM__OPENAI__API_KEY, or --backend-args \'{"api_key": "…"}\'',
-    "give --model": "is --target the address of an OpenAI server?",
-}
-"""What a bad answer advises, in guidellm's names."""
-
-
-def _listed(plan: Plan) -> bytes:
+def _listed(plan: Plan, follow: bool) -> bytes:
     try:
-        return ask.get(plan, "/v1/models")
+        return ask.get(plan, "/v1/models", follow=follow)
     except TargetError as error:
-        text = str(error)
-        for ours, own in OWN_NAMES.items():
-            text = text.replace(ours, own)
-        raise TargetError(text) from None
+        raise TargetError(own_words.told(str(error), own_words.GUIDELLM)) from None
 
 
-def _model(plan: Plan, asked: str | None) -> str:
-    """The model asked for, which the server must have, or its first one."""
-    listed = _listed(plan)
+def _model(plan: Plan, asked: str | None, follow: bool) -> str:
+    """The model asked for, which the server must have, or its first one. follow: redirects."""
+    listed = _listed(plan, follow)
     try:
         models = [str(entry["id"]) for entry in json.loads(listed)["data"]]
     except (ValueError, KeyError, TypeError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from vllmperf.compat import own_words
 from vllmperf.compat.llm_bench.arguments import parse
 from vllmperf.compat.llm_bench.session import run
 from vllmperf.errors import VllmperfError
@@ -24,7 +25,7 @@ def _coded(words: Sequence[str] | None) -> int:
     try:
         return run(parse(sys.argv[1:] if words is None else words))
     except VllmperfError as error:
-        line = " ".join(str(error).replace("--base-url", "-H").split())
+        line = " ".join(own_words.told(str(error), own_words.LLM_BENCH).split())
         print(f"llm_bench: error: {line}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from vllmperf.compat import own_words
 from vllmperf.compat.llm_bench import providers
 from vllmperf.compat.llm_bench.options import Options
 from vllmperf.errors import TargetError
@@ -57,6 +58,7 @@ def plan(options: Options, path: str, chat: bool) -> Plan:
         endpoint=path,
         headers=options.headers,
         api_key=options.api_key,
+        cacert=own_words.bundle(own_words.REQUESTS_BUNDLE, options.host),
         max_concurrency=options.users,
         num_prompts=None,
         duration_s=MOST,
@@ -72,7 +74,7 @@ def plan(options: Options, path: str, chat: bool) -> Plan:
 
 def _models(question: Plan) -> list[dict[str, Any]]:
     try:
-        answer: Any = json.loads(ask.get(question, "/v1/models"))
+        answer: Any = json.loads(ask.get(question, "/v1/models", follow=True))
         listed = [entry for entry in answer["data"] if isinstance(entry, dict)]
     except (ValueError, KeyError, TypeError):
         listed = []
