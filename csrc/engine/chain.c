@@ -2,17 +2,25 @@
 #include "engine/chain.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void chain_begin(struct chain *c) {
-    c->n_gaps = c->open = 0;
-    c->started = c->has_tail = false;
-    c->read = 0;
+    struct chain kept = *c;
+    *c = (struct chain){.gaps = kept.gaps, .cap_gaps = kept.cap_gaps, .text = kept.text};
     c->text.len = 0;
 }
 
 void chain_free(struct chain *c) {
     free(c->gaps);
     free(c->text.bytes);
+}
+
+void chain_trim(struct chain *c, size_t max_bytes) {
+    text_trim(&c->text, max_bytes);
+    if (c->cap_gaps * sizeof *c->gaps <= max_bytes) return;
+    free(c->gaps);
+    c->gaps = NULL;
+    c->cap_gaps = c->n_gaps = 0;
 }
 
 /* Give the open gaps their length: an even share of the time since the stamp before them. Chunks of the very
@@ -30,20 +38,39 @@ void chain_settle(struct chain *c) {
     c->open_since_ns = c->last_ns;
 }
 
+static bool grow(struct chain *c, size_t need) {
+    void *array = c->gaps;
+    bool ok = buffer_grow(&array, &c->cap_gaps, need, sizeof *c->gaps);
+    c->gaps = array;
+    return ok;
+}
+
 bool chain_add(struct chain *c, int64_t arrived_ns, uint64_t read, uint16_t tokens) {
     if (!c->started) {
         c->started = true;
         c->open_since_ns = c->last_ns = arrived_ns;
         c->read = read;
+        c->first_tokens = tokens;
         return true;
     }
-    if (read != c->read) chain_settle(c);
-    void *array = c->gaps;
-    bool ok = buffer_grow(&array, &c->cap_gaps, c->n_gaps + 1, sizeof *c->gaps);
-    c->gaps = array;
-    if (!ok) return false;
+    bool same_read = read == c->read;
+    if (same_read) c->coalesced += c->read_is_shared ? 1 : 2;
+    c->read_is_shared = same_read;
+    if (!same_read) chain_settle(c);
+    if (!grow(c, c->n_gaps + 1)) return false;
     c->gaps[c->n_gaps++] = (struct record_gap){.ns = 0, .tokens = tokens, .shared = 0};
     c->last_ns = arrived_ns;
     c->read = read;
+    return true;
+}
+
+bool chain_copy(struct chain *to, const struct chain *from) {
+    struct chain kept = *to;
+    if (!grow(&kept, from->n_gaps)) return false;
+    *to = *from;
+    to->gaps = kept.gaps;
+    to->cap_gaps = kept.cap_gaps;
+    to->text = kept.text;
+    if (from->n_gaps) memcpy(to->gaps, from->gaps, from->n_gaps * sizeof *to->gaps);
     return true;
 }

@@ -15,8 +15,13 @@ struct chain {
     size_t n_gaps, cap_gaps, open;
     int64_t open_since_ns, last_ns; /* stamp before the open gaps, stamp of the newest chunk */
     uint64_t read;                  /* the read that brought the newest chunk */
-    bool started, has_tail, read_is_shared;
-    int64_t tail_arrived_ns, tail_seen_ns; /* a last event without text, see response_finish() */
+    int32_t coalesced;              /* chunks that shared their read with another one */
+    uint16_t first_tokens;          /* of the first chunk, 0 when not known */
+    bool started, read_is_shared;
+    bool finished,
+        finish_is_noise; /* the newest event has a finish reason; output came after an earlier one */
+    bool has_tail;       /* a last event without text, see response_finish() */
+    int64_t tail_arrived_ns, tail_seen_ns;
     uint64_t tail_read;
     struct text text;
 };
@@ -25,9 +30,15 @@ struct chain {
 void chain_begin(struct chain *c);
 void chain_free(struct chain *c);
 
+/* Free buffers beyond max_bytes, with what is in them. */
+void chain_trim(struct chain *c, size_t max_bytes);
+
 /* One more chunk, that arrived with the read of that number; `tokens` is 0 when not known. False when out of
  * memory. */
 bool chain_add(struct chain *c, int64_t arrived_ns, uint64_t read, uint16_t tokens);
+
+/* The chunks of another chain, without its text. False when out of memory. */
+bool chain_copy(struct chain *to, const struct chain *from);
 
 /* Give open gaps their length, as far as the newest stamp tells it. */
 void chain_settle(struct chain *c);

@@ -1,12 +1,12 @@
-/* Owns the meaning of one answer: events to token chunks, chunks to gaps, flags to an outcome.
- * Does not read sockets or clocks, does not parse JSON or SSE itself (see stream/). */
+/* Owns the life of an answer: what kind of body it is, how it ended, its token counts, its record.
+ * What events say is in response_events.c, how they become chunks in time in response_chunks.c. */
 #include "engine/response.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "stream/delta.h"
+#include "engine/response_parts.h"
 
 /* ---- life ---- */
 
@@ -22,13 +22,19 @@ int response_init(struct response *r, size_t max_event_bytes, bool keep_text, bo
     return -1;
 }
 
+static void free_chains(struct response *r, size_t from) {
+    for (size_t i = from; r->chains && i < r->n_chains; i++) chain_free(&r->chains[i]);
+}
+
 void response_free(struct response *r) {
-    for (size_t i = 0; r->chains && i < r->n_chains; i++) chain_free(&r->chains[i]);
+    free_chains(r, 0);
     free(r->chains);
+    chain_free(&r->with_unknown);
     free(r->stamps);
     free(r->events);
     free(r->last_words.bytes);
     free(r->json.bytes);
+    free(r->head.bytes);
     free(r->error.bytes);
     sse_free(r->sse);
     memset(r, 0, sizeof *r);
@@ -46,248 +52,74 @@ static void record_begin(struct record *record) {
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) *unknown[i] = RECORD_NONE;
 }
 
+/* One large answer must not keep its memory for the rest of the run, times the number of slots. */
+static void trim(struct response *r) {
+    if (r->n_chains * sizeof *r->chains > RESPONSE_KEPT_BYTES) {
+        free_chains(r, 1);
+        r->n_chains = 1;
+    }
+    for (size_t i = 0; i < r->n_chains; i++) chain_trim(&r->chains[i], RESPONSE_KEPT_BYTES);
+    chain_trim(&r->with_unknown, RESPONSE_KEPT_BYTES);
+    struct text *texts[] = {&r->json, &r->head, &r->error, &r->last_words};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) text_trim(texts[i], RESPONSE_KEPT_BYTES);
+    if (r->cap_stamps * sizeof *r->stamps > RESPONSE_KEPT_BYTES) {
+        free(r->stamps);
+        r->stamps = NULL;
+        r->cap_stamps = 0;
+    }
+    if (r->cap_events * sizeof *r->events > RESPONSE_KEPT_BYTES) {
+        free(r->events);
+        r->events = NULL;
+        r->cap_events = 0;
+    }
+    sse_trim(r->sse, RESPONSE_KEPT_BYTES);
+}
+
 void response_begin(struct response *r) {
     record_begin(&r->record);
-    r->kind = BODY_NONE;
-    r->done = r->finished = r->failed = r->malformed = r->too_long = r->no_memory = false;
+    r->kind = r->type_says = BODY_NONE;
+    r->done = r->failed = r->complained = r->cut_in_event = false;
+    r->malformed = r->too_long = r->no_memory = false;
     r->last_event_ns = RECORD_NONE;
-    r->ids = r->usage_tokens = -1;
-    r->newest_read = 0;
-    for (size_t i = 0; i < r->n_chains; i++) chain_begin(&r->chains[i]);
-    r->n_stamps = r->n_events = 0;
-    r->json.len = r->error.len = r->last_words.len = 0;
+    r->ids = r->usage_tokens = r->usage_total = -1;
+    chunks_begin(r);
+    r->n_events = 0;
+    r->json.len = r->head.len = r->error.len = r->last_words.len = 0;
+    r->error_source = ERROR_NONE;
     sse_reset(r->sse);
+    r->lines = sse_lines(r->sse);
 }
 
-/* ---- chunks ---- */
+/* ---- errors ---- */
 
-static struct chain *chain_of(struct response *r, int64_t index) {
-    if (index < 0 || index >= RESPONSE_MAX_CHAINS) index = 0;
-    size_t need = (size_t)index + 1;
-    if (need > r->n_chains) {
-        struct chain *more = realloc(r->chains, need * sizeof *more);
-        if (!more) {
-            r->no_memory = true;
-            return &r->chains[0];
-        }
-        memset(more + r->n_chains, 0, (need - r->n_chains) * sizeof *more);
-        r->chains = more;
-        r->n_chains = need;
-    }
-    return &r->chains[index];
+static void set_error(struct response *r, const char *text, size_t len, enum error_source source) {
+    if (len == 0) return;
+    if (source != ERROR_BODY || r->error_source != ERROR_BODY) r->error.len = 0;
+    r->error_source = source;
+    size_t room = RESPONSE_ERROR_BYTES - r->error.len;
+    if (!text_add(&r->error, text, len < room ? len : room)) r->no_memory = true;
 }
 
-static void keep_stamp(struct response *r, const struct read_stamp *stamp) {
-    void *array = r->stamps;
-    bool ok = buffer_grow(&array, &r->cap_stamps, r->n_stamps + 1, sizeof *r->stamps);
-    r->stamps = array;
-    if (ok)
-        r->stamps[r->n_stamps++] = (struct record_stamp){stamp->arrived_ns, stamp->seen_ns};
+void response_guess(struct response *r, const char *text, size_t len) {
+    if (r->error_source == ERROR_NONE) set_error(r, text, len, ERROR_GUESS);
+}
+
+void response_error(struct response *r, const char *message, size_t len) {
+    if (r->error_source <= ERROR_GUESS) set_error(r, message, len, ERROR_MESSAGE);
+}
+
+static void guess(struct response *r, const char *why) {
+    response_guess(r, why, strlen(why));
+}
+
+/* The body is the error; its beginning is kept. Who compresses without saying so is named, not shown. */
+static void keep_body(struct response *r, const char *bytes, size_t len) {
+    static const char gzip[] = "the body is gzip, and no Content-Encoding says so";
+    if (r->error_source == ERROR_MESSAGE) return;
+    if (r->error_source != ERROR_BODY && len > 1 && memcmp(bytes, "\x1f\x8b", 2) == 0)
+        response_error(r, gzip, sizeof gzip - 1);
     else
-        r->no_memory = true;
-}
-
-/* Opens the entry of the event that is being read; what it says is filled in as it turns up. */
-static void keep_event(struct response *r) {
-    if (!r->keep_events) return;
-    void *array = r->events;
-    bool ok = buffer_grow(&array, &r->cap_events, r->n_events + 1, sizeof *r->events);
-    r->events = array;
-    if (ok)
-        r->events[r->n_events++] = (struct record_event){r->now.arrived_ns, r->now.seen_ns, 0, 0};
-    else
-        r->no_memory = true;
-}
-
-static void mark_event(struct response *r, uint32_t flags) {
-    if (r->n_events) r->events[r->n_events - 1].flags |= flags;
-}
-
-static void count_read(struct response *r, uint64_t number) {
-    if (number <= r->newest_read) return;
-    r->newest_read = number;
-    r->record.reads++;
-}
-
-/* One token chunk of one choice. `tokens` is 0 when not known. */
-static void count_chunk(struct response *r, struct chain *c, const struct read_stamp *stamp,
-                        uint16_t tokens) {
-    struct record *record = &r->record;
-    count_read(r, stamp->number);
-    if (record->reads == 1) record->first_read_chunks++;
-    bool same_read = c->started && c->read == stamp->number;
-    if (!c->started) record->choices++;
-    if (same_read) record->coalesced += c->read_is_shared ? 1 : 2;
-    c->read_is_shared = same_read;
-    r->newest = (size_t)(c - r->chains);
-    if (!chain_add(c, stamp->arrived_ns, stamp->number, tokens)) r->no_memory = true;
-    if (record->first_token_ns == RECORD_NONE) {
-        record->first_token_ns = stamp->arrived_ns;
-        record->first_token_seen_ns = stamp->seen_ns;
-    }
-    record->last_token_ns = stamp->arrived_ns;
-    record->last_token_seen_ns = stamp->seen_ns;
-    record->chunks++;
-    if (r->keep_stamps) keep_stamp(r, stamp);
-}
-
-/* ---- events ---- */
-
-static enum finish_reason finish_reason_of(const char *name, size_t len) {
-    static const char *const names[] = {
-#define X(name) #name,
-        FINISH_REASONS(X)
-#undef X
-    };
-    for (int i = FINISH_stop; i < FINISH_other; i++)
-        if (strlen(names[i]) == len && memcmp(names[i], name, len) == 0) return (enum finish_reason)i;
-    return FINISH_other;
-}
-
-static void keep_choice_text(struct response *r, struct chain *c, const struct delta_choice *choice) {
-    if (r->keep_text && choice->content &&
-        !text_add_unescaped(&c->text, choice->content, choice->content_len))
-        r->no_memory = true;
-}
-
-static uint32_t flags_of(const struct delta_choice *choice) {
-    uint32_t flags = EVENT_choices;
-    if (choice->content) flags |= EVENT_content;
-    if (choice->content_len) flags |= EVENT_text;
-    if (choice->reasoning_len) flags |= EVENT_reasoning;
-    if (choice->has_role) flags |= EVENT_role;
-    if (choice->has_tool_calls) flags |= EVENT_tool_calls;
-    if (choice->token_ids > 0) flags |= EVENT_token_ids;
-    if (choice->finish_reason) flags |= EVENT_finish;
-    return flags;
-}
-
-static bool is_empty_end(const struct delta_choice *choice) {
-    return choice->finish_reason && choice->content_len == 0 && choice->reasoning_len == 0 &&
-           !choice->has_tool_calls && choice->token_ids < 0;
-}
-
-static void on_choice(void *context, const struct delta_choice *choice) {
-    struct response *r = context;
-    struct chain *c = chain_of(r, choice->index);
-    mark_event(r, flags_of(choice));
-    if (r->n_events) r->events[r->n_events - 1].text_bytes += (uint32_t)choice->content_len;
-    if (choice->finish_reason) {
-        r->finished = true;
-        r->record.finish_reason = (int32_t)finish_reason_of(choice->finish_reason, choice->finish_reason_len);
-    }
-    if (!delta_choice_is_output(choice)) return;
-    keep_choice_text(r, c, choice);
-    if (choice->token_ids > 0) r->ids = (r->ids < 0 ? 0 : r->ids) + choice->token_ids;
-    r->record.output_bytes += (int64_t)(choice->content_len + choice->reasoning_len);
-    if (r->kind != BODY_STREAM) {
-        r->record.choices++;
-        return;
-    }
-    if (is_empty_end(choice)) {
-        c->has_tail = true;
-        c->tail_arrived_ns = r->now.arrived_ns;
-        c->tail_seen_ns = r->now.seen_ns;
-        c->tail_read = r->now.number;
-        return;
-    }
-    if (r->record.first_text_ns == RECORD_NONE && (choice->content_len || choice->has_tool_calls))
-        r->record.first_text_ns = r->now.arrived_ns;
-    if (r->record.first_chunk_bytes == RECORD_NONE)
-        r->record.first_chunk_bytes = (int64_t)(choice->content_len + choice->reasoning_len);
-    uint16_t tokens = choice->token_ids > 0 ? (uint16_t)(choice->token_ids & 0xffff) : 0;
-    count_chunk(r, c, &r->now, tokens);
-}
-
-/* Usage in a chunk that also brought output tells how many tokens it carried. */
-static void take_usage(struct response *r, const struct delta *delta, int32_t chunks_before) {
-    if (delta->prompt_tokens >= 0) r->record.prompt_tokens = delta->prompt_tokens;
-    if (delta->cached_tokens >= 0) r->record.cached_tokens = delta->cached_tokens;
-    if (delta->completion_tokens < 0) return;
-    int64_t more = delta->completion_tokens - (r->usage_tokens < 0 ? 0 : r->usage_tokens);
-    r->usage_tokens = delta->completion_tokens;
-    /* With several choices it is not said whose tokens the count adds up. */
-    bool is_one_chunk = r->record.choices == 1 && r->record.chunks == chunks_before + 1;
-    if (!is_one_chunk || more <= 0 || more > UINT16_MAX) return;
-    struct chain *c = &r->chains[r->newest];
-    if (c->n_gaps) c->gaps[c->n_gaps - 1].tokens = (uint16_t)more;
-}
-
-static void keep_last_words(struct response *r, const struct delta *delta, const char *json, size_t len) {
-    if (!r->keep_events || delta->n_choices > 0) return;
-    r->last_words.len = 0;
-    if (!text_add(&r->last_words, json, len)) r->no_memory = true;
-}
-
-static void mark_object(struct response *r, const struct delta *delta, enum delta_status status) {
-    if (status == DELTA_DONE) mark_event(r, EVENT_done);
-    if (status == DELTA_MALFORMED) mark_event(r, EVENT_malformed);
-    if (status != DELTA_OK) return;
-    if (delta->error) mark_event(r, EVENT_error);
-    if (delta->prompt_tokens >= 0 || delta->completion_tokens >= 0) mark_event(r, EVENT_usage);
-}
-
-/* `cut`: the connection ended within it, so that what is no JSON is only half of it. */
-static void take_object(struct response *r, const char *json, size_t len, bool cut) {
-    struct delta delta;
-    int32_t chunks_before = r->record.chunks;
-    enum delta_status status = delta_scan(json, len, &delta, on_choice, r);
-    mark_object(r, &delta, status);
-    if (status == DELTA_DONE) {
-        r->done = true;
-    } else if (status == DELTA_MALFORMED) {
-        if (cut) return;
-        r->malformed = true;
-        response_error(r, json, len);
-    } else if (delta.error) {
-        r->failed = true;
-        response_error(r, delta.error, delta.error_len);
-    } else {
-        take_usage(r, &delta, chunks_before);
-        keep_last_words(r, &delta, json, len);
-    }
-}
-
-/* Of another format nothing is known but that its data has come. */
-static void take_raw(struct response *r, const char *data, size_t len) {
-    struct chain *c = &r->chains[0];
-    if (r->kind == BODY_STREAM) count_chunk(r, c, &r->now, 0);
-    if (r->kind != BODY_STREAM) r->record.choices++;
-    if (r->keep_text && !(text_add(&c->text, data, len) && text_add(&c->text, "\n", 1))) r->no_memory = true;
-}
-
-/* Gateways keep streams alive with empty data, or with a comment that they wrapped into data by mistake. */
-static bool is_keep_alive(const struct sse_event *event) {
-    return event->data_len == 0 || event->data[0] == ':';
-}
-
-static void take_event(struct response *r, const struct sse_event *event) {
-    if (is_keep_alive(event)) return;
-    r->record.events++;
-    r->last_event_ns = r->now.seen_ns;
-    keep_event(r);
-    if (r->raw) {
-        take_raw(r, event->data, event->data_len);
-        return;
-    }
-    take_object(r, event->data, event->data_len, event->cut);
-    static const char error_type[] = "error";
-    if (event->type_len == sizeof error_type - 1 && memcmp(event->type, error_type, event->type_len) == 0) {
-        r->failed = true;
-        response_error(r, event->data, event->data_len);
-    }
-}
-
-static void take_events(struct response *r) {
-    struct sse_event event;
-    enum sse_status status;
-    while ((status = sse_next(r->sse, &event)) == SSE_EVENT) take_event(r, &event);
-    if (status == SSE_TOO_LONG) {
-        static const char message[] = "an event of the stream is longer than the limit";
-        r->malformed = r->too_long = true;
-        response_error(r, message, sizeof message - 1);
-    }
-    if (status == SSE_NO_MEMORY) r->no_memory = true;
+        set_error(r, bytes, len, ERROR_BODY);
 }
 
 /* ---- the body ---- */
@@ -298,25 +130,26 @@ static bool starts_with(const char *text, const char *prefix) {
 
 void response_head(struct response *r, long status, const char *content_type) {
     r->record.status = (int32_t)status;
-    if (status < 200 || status > 299)
-        r->kind = BODY_ERROR;
-    else if (starts_with(content_type, "text/event-stream"))
-        r->kind = BODY_STREAM;
-    else if (starts_with(content_type, "application/json"))
-        r->kind = BODY_JSON;
-    else
-        r->kind = BODY_NONE;
+    if (status < 200 || status > 299) r->kind = BODY_ERROR;
+    if (starts_with(content_type, "text/event-stream")) r->type_says = BODY_STREAM;
+    if (starts_with(content_type, "application/json")) r->type_says = BODY_JSON;
 }
 
-/* No telling content type: the first byte that is no blank decides. */
-static enum body_kind kind_by_first_byte(const char *bytes, size_t len) {
-    for (size_t i = 0; i < len; i++) {
-        char b = bytes[i];
-        if (b == ' ' || b == '\t' || b == '\r' || b == '\n') continue;
-        if (b == '{' || b == '[') return BODY_JSON;
-        return b == '<' ? BODY_OTHER : BODY_STREAM;
-    }
-    return BODY_NONE;
+/* Servers and gateways mix the types up: a first byte that cannot begin what the type says decides. A stream
+ * begins with a field (data, event, id, retry), or a comment. */
+static enum body_kind kind_of(const struct response *r, char first) {
+    if (first == '{' || first == '[') return BODY_JSON;
+    if (first == '<' || first == '\x1f') return BODY_OTHER;
+    if (r->type_says == BODY_JSON && !memchr("deir:", first, 5)) return BODY_JSON;
+    return BODY_STREAM;
+}
+
+/* Past blanks and a byte order mark before anything else. */
+static size_t leading_blanks(const char *bytes, size_t len) {
+    static const char skipped[] = " \t\r\n\xef\xbb\xbf";
+    size_t i = 0;
+    while (i < len && memchr(skipped, bytes[i], sizeof skipped - 1)) i++;
+    return i;
 }
 
 static void take_json(struct response *r, const char *bytes, size_t len) {
@@ -326,75 +159,118 @@ static void take_json(struct response *r, const char *bytes, size_t len) {
         r->no_memory = true;
 }
 
+static void take_events(struct response *r) {
+    struct sse_event event;
+    enum sse_status status;
+    while ((status = sse_next(r->sse, &event)) == SSE_EVENT) events_take(r, &event);
+    if (status == SSE_TOO_LONG) {
+        static const char message[] = "an event of the stream is longer than the limit";
+        r->malformed = r->too_long = true;
+        response_error(r, message, sizeof message - 1);
+    }
+    if (status == SSE_NO_MEMORY) r->no_memory = true;
+}
+
+static void take_stream(struct response *r, const char *bytes, size_t len) {
+    if (r->record.events == 0 && r->head.len + len <= RESPONSE_ERROR_BYTES && !text_add(&r->head, bytes, len))
+        r->no_memory = true;
+    sse_feed(r->sse, bytes, len);
+    take_events(r);
+    if (r->lines == sse_lines(r->sse)) return;
+    r->lines = sse_lines(r->sse);
+    r->line_at = r->now;
+}
+
 void response_body(struct response *r, const char *bytes, size_t len, const struct read_stamp *stamp) {
     r->now = *stamp;
     r->record.bytes_received += (int64_t)len;
-    if (r->kind == BODY_NONE) r->kind = kind_by_first_byte(bytes, len);
+    if (r->kind == BODY_NONE) {
+        size_t blanks = leading_blanks(bytes, len);
+        bytes += blanks;
+        len -= blanks;
+        if (len > 0) r->kind = kind_of(r, *bytes);
+    }
+    if (len == 0) return;
     switch (r->kind) {
     case BODY_STREAM:
-        sse_feed(r->sse, bytes, len);
-        take_events(r);
+        take_stream(r, bytes, len);
         break;
     case BODY_JSON:
         take_json(r, bytes, len);
         break;
-    case BODY_ERROR:
-    case BODY_OTHER:
-        response_error(r, bytes, len);
-        break;
-    case BODY_NONE:
-        break;
+    default:
+        keep_body(r, bytes, len);
     }
 }
 
+/* ---- how it ended ---- */
+
+/* Each choice that brought output has its finish reason, and nothing came after it. */
+static bool is_finished(const struct response *r) {
+    bool any = false;
+    for (size_t i = 0; i < r->n_chains; i++) {
+        const struct chain *c = &r->chains[i];
+        if (c->finish_is_noise || (c->started && !c->finished)) return false;
+        any |= c->finished;
+    }
+    return any;
+}
+
 bool response_is_whole(const struct response *r) {
-    return r->done || r->finished;
+    return r->done || is_finished(r);
 }
 
-void response_error(struct response *r, const char *message, size_t len) {
-    bool is_body = r->kind == BODY_ERROR || r->kind == BODY_OTHER;
-    if (r->error.len && !is_body) return;
-    size_t room = RESPONSE_ERROR_BYTES - r->error.len;
-    if (!text_add(&r->error, message, len < room ? len : room)) r->no_memory = true;
+/* Text that is no stream at all, under its content type or under none. */
+static bool is_no_stream(const struct response *r) {
+    static const char *const fields[] = {"data", "event", "id", "retry", ""};
+    const char *head = r->head.bytes;
+    if (r->record.events > 0 || r->head.len == 0) return false;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        size_t len = strlen(fields[i]);
+        bool is_named = r->head.len >= len && memcmp(head, fields[i], len) == 0;
+        if (is_named && (r->head.len == len || memchr(":\r\n", head[len], 3))) return false;
+    }
+    return true;
 }
-
-/* ---- the end ---- */
 
 static void finish_stream(struct response *r) {
     sse_end(r->sse);
     take_events(r);
-    int64_t tails = 0;
-    for (size_t i = 0; i < r->n_chains; i++) tails += r->chains[i].has_tail;
-    /* A last event without text is the end-of-sequence token (vLLM counts it in usage) or only a closing
-     * bracket (llama.cpp, OpenAI). When usage shows that there are not that many tokens it was the latter. */
-    bool are_tokens = r->usage_tokens < 0 || r->record.chunks + tails <= r->usage_tokens;
-    for (size_t i = 0; i < r->n_chains; i++) {
-        struct chain *c = &r->chains[i];
-        struct read_stamp tail = {c->tail_arrived_ns, c->tail_seen_ns, c->tail_read};
-        if (c->has_tail && are_tokens) count_chunk(r, c, &tail, 0);
-        chain_settle(c);
-        c->n_gaps =
-            c->open; /* what is still open came in one read with the first chunk: its spacing is unknown */
-    }
+    chunks_settle(r);
+    if (r->raw || r->too_long || !is_no_stream(r)) return;
+    r->kind = BODY_OTHER;
+    keep_body(r, r->head.bytes, r->head.len);
 }
 
 static void finish_json(struct response *r) {
     if (r->json.len == 0) return;
-    if (r->raw)
-        take_raw(r, r->json.bytes, r->json.len);
-    else
-        take_object(r, r->json.bytes, r->json.len, false);
+    events_take_body(r, r->json.bytes, r->json.len);
     r->record.last_token_ns = r->now.arrived_ns;
     r->record.last_token_seen_ns = r->now.seen_ns;
 }
 
+/* ---- tokens ---- */
+
+/* What usage says, unless the answer shows that it cannot be: zero, or the reasoning left out. The total may
+ * hold what is missing. -1 when there is nothing to believe. */
+static int64_t believable_usage(const struct response *r) {
+    const struct record *record = &r->record;
+    int64_t least = r->certain > r->ids ? r->certain : r->ids;
+    if (r->kind == BODY_JSON && record->choices > least) least = record->choices;
+    if (r->usage_tokens < 0 || r->usage_tokens >= least) return r->usage_tokens;
+    if (r->usage_total < 0 || record->prompt_tokens == RECORD_NONE) return -1;
+    int64_t rest = r->usage_total - record->prompt_tokens;
+    return rest >= least ? rest : -1;
+}
+
 static void settle_tokens(struct response *r) {
     struct record *record = &r->record;
+    int64_t usage = believable_usage(r);
     if (r->usage_tokens >= 0) record->usage_tokens = r->usage_tokens;
-    if (r->usage_tokens >= 0) {
-        record->output_tokens = r->usage_tokens;
+    if (usage >= 0) {
+        record->output_tokens = usage;
         record->tokens_source = TOKENS_USAGE;
-    } else if (r->ids >= 0) {
+    } else if (r->ids >= 0 && r->ids >= r->certain) {
         record->output_tokens = r->ids;
         record->tokens_source = TOKENS_IDS;
     } else if (record->chunks > 0) {
@@ -403,8 +279,48 @@ static void settle_tokens(struct response *r) {
     }
 }
 
+/* ---- the outcome ---- */
+
 static bool has_output(const struct response *r) {
-    return r->kind == BODY_JSON ? r->record.choices > 0 : r->record.chunks > 0;
+    if (r->kind == BODY_JSON) return r->record.choices > 0 || r->record.unknown_output > 0;
+    return r->record.chunks > 0;
+}
+
+static enum outcome outcome_of(const struct response *r) {
+    if (r->record.status && (r->record.status < 200 || r->record.status > 299)) return OUTCOME_http_error;
+    if (r->no_memory) return OUTCOME_local_fault;
+    if (r->failed) return OUTCOME_stream_error;
+    if (r->malformed || r->kind == BODY_OTHER) return OUTCOME_malformed;
+    bool is_broken_off = r->kind == BODY_STREAM && !r->raw && !response_is_whole(r);
+    if (has_output(r) && !is_broken_off) return OUTCOME_completed;
+    if (r->complained) return OUTCOME_stream_error;
+    return has_output(r) ? OUTCOME_truncated : OUTCOME_no_tokens;
+}
+
+static const char *why_truncated(const struct response *r) {
+    if (r->cut_in_event) return "the stream ended within an event, before [DONE] or a finish reason";
+    for (size_t i = 0; i < r->n_chains; i++) {
+        if (r->chains[i].finish_is_noise)
+            return "the stream ended without [DONE], and its finish reasons came before the end";
+        if (r->chains[i].finished) return "the stream ended before each choice had a finish reason";
+    }
+    return "the stream ended without [DONE] or a finish reason";
+}
+
+static const char *why_no_tokens(const struct response *r) {
+    if (r->record.bytes_received == 0) return "the body is empty";
+    if (r->kind == BODY_NONE) return "the body is blank";
+    if (r->cut_in_event) return "the stream ended within its first events";
+    if (r->kind == BODY_STREAM && r->record.events == 0) return "the stream holds no event";
+    return response_is_whole(r) || r->kind == BODY_JSON ? "the answer holds no output"
+                                                        : "the stream ended before any output";
+}
+
+static void explain(struct response *r, enum outcome outcome) {
+    if (outcome == OUTCOME_truncated) guess(r, why_truncated(r));
+    if (outcome == OUTCOME_no_tokens) guess(r, why_no_tokens(r));
+    if (outcome == OUTCOME_local_fault) guess(r, "out of memory");
+    if (outcome == OUTCOME_http_error && r->record.bytes_received == 0) guess(r, "the body is empty");
 }
 
 enum outcome response_finish(struct response *r) {
@@ -412,29 +328,37 @@ enum outcome response_finish(struct response *r) {
     if (r->kind == BODY_JSON) finish_json(r);
     settle_tokens(r);
     r->record.body_kind = r->record.bytes_received > 0 ? (int64_t)r->kind : BODY_NONE;
-    if (r->kind == BODY_ERROR || (r->record.status && (r->record.status < 200 || r->record.status > 299)))
-        return OUTCOME_http_error;
-    if (r->failed) return OUTCOME_stream_error;
-    if (r->malformed || r->no_memory || r->kind == BODY_OTHER) return OUTCOME_malformed;
-    if (r->kind == BODY_STREAM && !r->raw && !response_is_whole(r))
-        return has_output(r) ? OUTCOME_truncated : OUTCOME_no_tokens;
-    return has_output(r) ? OUTCOME_completed : OUTCOME_no_tokens;
+    enum outcome outcome = outcome_of(r);
+    explain(r, outcome);
+    return outcome;
+}
+
+/* ---- the record ---- */
+
+/* Chains of earlier requests may stand empty at the end; a lone choice is a lone text, whatever its index. */
+static void text_chains(const struct response *r, size_t *first, size_t *end) {
+    size_t started = 0;
+    *first = 0;
+    *end = r->n_chains;
+    while (*end > 0 && r->chains[*end - 1].text.len == 0) --*end;
+    for (size_t i = 0; i < r->n_chains; i++) started += r->chains[i].text.len > 0;
+    if (started == 1) *first = *end - 1;
 }
 
 /* The chains' gaps and texts one behind the other; texts are separated by a NUL. */
 static bool join_chains(const struct response *r, struct record_gap **gaps, size_t *n_gaps,
                         struct text *text) {
+    size_t at = 0, first, end;
     *n_gaps = 0;
     for (size_t i = 0; i < r->n_chains; i++) *n_gaps += r->chains[i].n_gaps;
     *gaps = malloc((*n_gaps ? *n_gaps : 1) * sizeof **gaps);
     if (!*gaps) return false;
-    size_t at = 0, n_texts = r->n_chains; /* chains of earlier requests may stand empty at the end */
-    while (n_texts > 0 && r->chains[n_texts - 1].text.len == 0) n_texts--;
+    text_chains(r, &first, &end);
     for (size_t i = 0; i < r->n_chains; i++) {
         const struct chain *c = &r->chains[i];
         if (c->n_gaps) memcpy(*gaps + at, c->gaps, c->n_gaps * sizeof **gaps);
         at += c->n_gaps;
-        if (i > 0 && i < n_texts && !text_add(text, "", 1)) return false;
+        if (i > first && i < end && !text_add(text, "", 1)) return false;
         if (c->text.len && !text_add(text, c->text.bytes, c->text.len)) return false;
     }
     return true;
@@ -445,7 +369,7 @@ static bool join_last_words(const struct response *r, struct text *text) {
            (text_add(text, "", 1) && text_add(text, r->last_words.bytes, r->last_words.len));
 }
 
-int response_store(const struct response *r, struct batch *batch) {
+int response_store(struct response *r, struct batch *batch) {
     struct record record = r->record;
     struct record_gap *gaps = r->chains[0].gaps;
     size_t n_gaps = r->chains[0].n_gaps;
@@ -463,10 +387,12 @@ int response_store(const struct response *r, struct batch *batch) {
     record.n_chunk_stamps = (uint32_t)r->n_stamps;
     record.text_len = (uint32_t)text_len;
     record.error_len = (uint32_t)r->error.len;
+    if (r->keep_events) record.events = (int32_t)r->n_events; /* without memory not all are there */
     int status = ok ? batch_add(batch, &record, gaps, r->stamps, r->events, bytes, r->error.bytes) : -1;
     if (joined) {
         free(gaps);
         free(text.bytes);
     }
+    trim(r);
     return status;
 }

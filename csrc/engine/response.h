@@ -1,6 +1,8 @@
 /* response: what one answer's bytes and stamps mean. Turns body pieces into token chunks, gaps, counts, text
- * and a record. Knows neither sockets nor clocks nor libcurl: every time comes in from outside. Owns its
- * buffers, which are kept from one request to the next. One thread at a time.
+ * and a record. Knows neither sockets nor clocks nor a transport: every time comes in from outside. Owns its
+ * buffers, which are kept from one request to the next unless they are large. One thread at a time.
+ *
+ * docs/endings.md says which outcome a body has, docs/token_chunks.md what a token chunk is.
  */
 #ifndef VLLMPERF_RESPONSE_H
 #define VLLMPERF_RESPONSE_H
@@ -16,6 +18,7 @@
 enum { RESPONSE_ERROR_BYTES = 2048 };            /* of an error body or message that are kept */
 enum { RESPONSE_JSON_BYTES = 64 * 1024 * 1024 }; /* a plain JSON body beyond this is malformed */
 enum { RESPONSE_MAX_CHAINS = 1024 };             /* choices beyond this are timed as if they were choice 0 */
+enum { RESPONSE_KEPT_BYTES = 64 * 1024 };        /* larger buffers are freed after each request */
 
 /* One readiness event of the socket: everything read in it has the same stamps. */
 struct read_stamp {
@@ -23,27 +26,54 @@ struct read_stamp {
     uint64_t number; /* counts reads, from 1, so that equal stamps are still told apart */
 };
 
+/* What token chunks add up to. */
+struct chunk_tally {
+    int64_t first_ns, first_seen_ns, last_ns, last_seen_ns; /* set when there are chunks */
+    int64_t reads, first_read_chunks;
+    uint64_t newest_read; /* number of the newest read that brought one, 0 before */
+    int32_t chunks;
+};
+
+/* Where an error text came from. What comes later replaces a guess and nothing else. */
+enum error_source { ERROR_NONE, ERROR_GUESS, ERROR_BODY, ERROR_MESSAGE };
+
 struct response {
     struct record record;
-    enum body_kind kind;
+    enum body_kind kind;      /* BODY_NONE until the first byte that is no blank */
+    enum body_kind type_says; /* what the content type announced, BODY_NONE when it says nothing */
     bool keep_text, keep_stamps;
     /* Set after response_init: events are kept, and behind the text, after a NUL, the newest event without
      * choices; raw: bodies of another format, all of whose data is the text, a line an event. */
     bool keep_events, raw;
-    bool done, finished, failed; /* [DONE], finish_reason, error object */
+    bool done, failed, complained; /* [DONE], an error, a message in the place of choices */
+    bool cut_in_event;             /* the stream ended within an event */
     bool malformed, too_long, no_memory;
-    int64_t last_event_ns;     /* newest event with data, as seen; NONE before */
-    int64_t ids, usage_tokens; /* output tokens by token ids, by the newest usage */
+    int64_t last_event_ns;                  /* newest event with data, as seen; NONE before */
+    int64_t ids, usage_tokens, usage_total; /* output tokens by token ids; the newest usage; -1 unknown */
     struct chain *chains;
     size_t n_chains, newest; /* newest: the chain of the newest chunk */
+    struct chunk_tally tally;
+    int32_t certain; /* chunks that hold output for sure, not just an empty text */
+    /* Indices that count tokens, not choices: see response_chunks.c. */
+    bool is_rising, is_counter;
+    int64_t newest_index;
+    int32_t event_choices; /* choices so far in the event being read */
+    /* The chunks once more, with the events whose output is in unknown fields: which of the two is right is
+     * known at the end. unknown_chain: of the event being read, -1 when it has none. */
+    int64_t unknown_chain;
+    int32_t n_unknown;
+    struct chunk_tally unknown_tally;
+    struct chain with_unknown;
     struct record_stamp *stamps;
     size_t n_stamps, cap_stamps;
     struct record_event *events;
     size_t n_events, cap_events;
-    struct text json, error, last_words; /* last_words: see keep_events */
-    uint64_t newest_read;                /* number of the newest read that brought a token chunk, 0 before */
+    struct text json, head, error, last_words; /* head: of a stream's body until its first event */
+    enum error_source error_source;
     struct sse *sse;
-    struct read_stamp now; /* of the piece being read */
+    struct read_stamp now, at,
+        line_at;    /* of the piece and of the event being read, of the newest data line */
+    uint64_t lines; /* data lines when the piece before was used up */
 };
 
 /* 0, or -1 when out of memory. */
@@ -53,23 +83,26 @@ void response_free(struct response *r);
 /* Ready for the next request: all fields of the record NONE or 0. */
 void response_begin(struct response *r);
 
-/* The status line and content type are known (content_type may be NULL). */
+/* The status line and content type are known (content_type may be NULL). The type is only believed where the
+ * body's first byte does not show better. */
 void response_head(struct response *r, long status, const char *content_type);
 
 /* The next piece of the body. Call with the same stamp for all pieces of one read. */
 void response_body(struct response *r, const char *bytes, size_t len, const struct read_stamp *stamp);
 
-/* True when the answer said that it is whole: [DONE], or a finish reason. */
+/* After response_finish(): the answer said that it is whole, by [DONE] or a finish reason for each choice. */
 bool response_is_whole(const struct response *r);
 
-/* Remember why (first message wins); cut to RESPONSE_ERROR_BYTES. */
+/* Remember why. The first message wins over later ones and over our own guesses; cut to RESPONSE_ERROR_BYTES.
+ */
 void response_error(struct response *r, const char *message, size_t len);
 
 /* The transfer is over: settle open gaps and tails, fill the token counts of the record, and give the outcome
  * that the body speaks for, if the transfer itself went well. */
 enum outcome response_finish(struct response *r);
 
-/* Append record, gaps, stamps, text and error to a batch. 0, or -1 when out of memory. */
-int response_store(const struct response *r, struct batch *batch);
+/* Append record, gaps, stamps, text and error to a batch, once, and free what is large. 0, or -1 when out of
+ * memory. */
+int response_store(struct response *r, struct batch *batch);
 
 #endif

@@ -142,6 +142,7 @@ static bool body_decides(const struct response *r, enum outcome body) {
     bool is_half = r->kind == BODY_JSON && body == OUTCOME_malformed && !r->too_long;
     if (body == OUTCOME_stream_error || (body == OUTCOME_malformed && !is_half)) return true;
     if (body == OUTCOME_http_error && r->record.status) return true;
+    if (body == OUTCOME_local_fault) return true;
     return body == OUTCOME_completed && response_is_whole(r);
 }
 

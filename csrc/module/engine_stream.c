@@ -6,6 +6,7 @@
 
 #include "stream/delta.h"
 #include "stream/sse.h"
+#include "stream/unescape.h"
 
 enum { DEFAULT_MAX_BYTES = 16 * 1024 * 1024 };
 
@@ -83,8 +84,22 @@ static PyObject *text_or_none(const char *raw, size_t len) {
     if (!raw) Py_RETURN_NONE;
     char *text = PyMem_Malloc(len + 1);
     if (!text) return PyErr_NoMemory();
-    size_t n = delta_unescape(text, raw, len);
+    size_t n = unescape(text, raw, len);
     PyObject *result = PyUnicode_DecodeUTF8(text, (Py_ssize_t)n, "replace");
+    PyMem_Free(text);
+    return result;
+}
+
+static PyObject *view_or_none(struct view text) {
+    return text_or_none(text.at, text.len);
+}
+
+/* The content, be it a string or a list of parts. */
+static PyObject *content_or_none(const struct delta_choice *choice) {
+    if (!choice->parts.len) return text_or_none(choice->content, choice->content_len);
+    char *text = PyMem_Malloc(choice->parts.len);
+    if (!text) return PyErr_NoMemory();
+    PyObject *result = PyUnicode_DecodeUTF8(text, (Py_ssize_t)said_text(text, choice->parts), "replace");
     PyMem_Free(text);
     return result;
 }
@@ -92,12 +107,17 @@ static PyObject *text_or_none(const char *raw, size_t len) {
 static PyObject *choice_dict(const struct delta_choice *choice) {
     PyObject *dict = PyDict_New();
     bool ok = dict && set(dict, "index", PyLong_FromLongLong(choice->index)) &&
-              set(dict, "content", text_or_none(choice->content, choice->content_len)) &&
+              set(dict, "content", content_or_none(choice)) &&
               set(dict, "reasoning", text_or_none(choice->reasoning, choice->reasoning_len)) &&
+              set(dict, "text_bytes", PyLong_FromSize_t(choice->text_bytes)) &&
+              set(dict, "thought_bytes", PyLong_FromSize_t(choice->thought_bytes)) &&
+              set(dict, "tool_bytes", PyLong_FromSize_t(choice->tool_bytes)) &&
+              set(dict, "has_content", PyBool_FromLong(choice->has_content)) &&
               set(dict, "has_tool_calls", PyBool_FromLong(choice->has_tool_calls)) &&
+              set(dict, "has_unknown", PyBool_FromLong(choice->has_unknown)) &&
               set(dict, "has_role", PyBool_FromLong(choice->has_role)) &&
               set(dict, "token_ids", count_or_none(choice->token_ids)) &&
-              set(dict, "finish_reason", text_or_none(choice->finish_reason, choice->finish_reason_len)) &&
+              set(dict, "finish_reason", view_or_none(choice->finish_reason)) &&
               set(dict, "is_output", PyBool_FromLong(delta_choice_is_output(choice)));
     if (!ok) Py_CLEAR(dict);
     return dict;
@@ -113,7 +133,10 @@ static PyObject *delta_dict(const struct delta *delta, PyObject *choices) {
     bool ok = dict && set(dict, "choices", Py_NewRef(choices)) &&
               set(dict, "prompt_tokens", count_or_none(delta->prompt_tokens)) &&
               set(dict, "completion_tokens", count_or_none(delta->completion_tokens)) &&
+              set(dict, "total_tokens", count_or_none(delta->total_tokens)) &&
               set(dict, "cached_tokens", count_or_none(delta->cached_tokens)) &&
+              set(dict, "has_complaint", PyBool_FromLong(delta->has_complaint)) &&
+              set(dict, "has_foreign_output", PyBool_FromLong(delta->has_foreign_output)) &&
               set(dict, "error",
                   delta->error ? PyBytes_FromStringAndSize(delta->error, (Py_ssize_t)delta->error_len)
                                : Py_NewRef(Py_None));
@@ -124,7 +147,7 @@ static PyObject *delta_dict(const struct delta *delta, PyObject *choices) {
 PyDoc_STRVAR(delta_doc,
              "delta_scan($module, data, /)\n--\n\n"
              "What the engine reads of one completions or chat object: a dict with choices, prompt_tokens,\n"
-             "completion_tokens, cached_tokens, error (raw JSON bytes); None for [DONE].\n"
+             "completion_tokens, total_tokens, cached_tokens, error (raw JSON bytes); None for [DONE].\n"
              "Raises ValueError when the bytes are no JSON object.");
 
 static PyObject *scan(PyObject *module, PyObject *data) {

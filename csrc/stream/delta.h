@@ -1,12 +1,14 @@
 /* delta: reads what matters of one completions or chat JSON object (a stream's chunk or a whole response
- * body). One pass over the bytes, no tree, no allocation; a full check of the JSON grammar (what is not JSON
- * is refused). Sans I/O. Knows choices[].text, .delta/.message {role, content, reasoning, reasoning_content,
- * tool_calls, refusal}, .token_ids, .finish_reason, usage, error. Anything else is skipped.
- * Brackets may be 128 deep.
+ * body). One pass over the bytes, no tree, no allocation; a full check of the JSON grammar (see json.h: what
+ * is not JSON is refused, NaN and Infinity are not). Sans I/O.
  *
- * Leniences: bytes from 0x80 on are passed as they are, valid UTF-8 or not (a server may cut a character in
- * two); a key written with escapes is not recognized; of two equal keys the last one counts, but an empty
- * text does not replace another.
+ * Knows choices[].text, .delta/.message {role, content, refusal, reasoning, reasoning_content, tool_calls,
+ * function_call}, .token_ids, .finish_reason, usage, error. Each may have any shape: content is a string or a
+ * list of parts, see said.h. Other members of a delta are output when their name says so (reasoning_details,
+ * thinking, audio …), and unknown when they only hold text. Anything else is skipped.
+ *
+ * Of two equal keys the last one counts, as in Python's json module. A choice that has a delta says nothing
+ * by its message: servers repeat the whole answer so far in it.
  */
 #ifndef VLLMPERF_DELTA_H
 #define VLLMPERF_DELTA_H
@@ -15,50 +17,61 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "stream/said.h"
+
 enum delta_status {
     DELTA_OK = 0,
     DELTA_DONE = 1,       /* the input was "[DONE]" (blanks around it allowed) */
     DELTA_MALFORMED = -1, /* not a JSON object */
 };
 
-/* What one choice of one chunk carries. Strings are views of the raw JSON string: escapes are still in it. */
+/* What one choice of one chunk carries. Views are of the raw JSON: escapes are still in it; sizes are theirs.
+ */
 struct delta_choice {
     int64_t index;
-    const char *content; /* text or content; NULL when absent or null, length 0 when "" */
+    const char *content; /* text, content or refusal, the first that is not empty; NULL when there is none */
     size_t content_len;
-    const char *reasoning; /* reasoning or reasoning_content, likewise */
+    struct view parts;     /* the same when it is a list or an object: see said_text() */
+    const char *reasoning; /* reasoning or reasoning_content, likewise; NULL when it is no string */
     size_t reasoning_len;
-    bool has_tool_calls; /* a non-empty tool_calls array (or function_call object) */
+    size_t text_bytes, thought_bytes; /* of these, and of others whose names say that they are output */
+    size_t tool_bytes;                /* of the names and arguments of tool calls */
+    int64_t token_ids;                /* how many ids the chunk brings, -1 when absent or null */
+    struct view finish_reason;        /* at NULL when there is none: absent, null, "", "null", or no string */
+    bool has_content;                 /* there is a content, maybe an empty one */
+    bool has_tool_calls;              /* tool_calls or function_call that are not empty */
+    bool has_unknown;                 /* members of the delta that we do not know hold text */
     bool has_role;
-    int64_t token_ids;         /* how many ids the chunk brings, -1 when absent or null */
-    const char *finish_reason; /* NULL when absent or null */
-    size_t finish_reason_len;
 };
 
-/* True when this choice carries output: non-empty text, reasoning, tool calls or token ids; or a text key
- * with "" that is not the role-only first delta of a chat (vLLM sends such an event for a token that is part
- * of a character, and for the end-of-sequence token). */
+/* Bytes of all output, as written in the JSON. */
+size_t delta_choice_bytes(const struct delta_choice *choice);
+
+/* True when this choice carries output: text, reasoning, tool calls or token ids; or a text key with "" that
+ * is not the role-only first delta of a chat and has no empty list of token ids (vLLM sends such an event for
+ * a token that is part of a character, and for the end-of-sequence token). */
 bool delta_choice_is_output(const struct delta_choice *choice);
 
 struct delta {
     int64_t n_choices;
-    int64_t prompt_tokens, completion_tokens; /* of usage, -1 when absent or null */
-    int64_t cached_tokens; /* usage.prompt_tokens_details.cached_tokens, -1 when absent or null */
-    const char *error;     /* the raw JSON value of a top-level "error" that is not null, else NULL */
-    size_t error_len;
+    int64_t prompt_tokens, completion_tokens, total_tokens; /* of usage, -1 when absent or no count */
+    int64_t cached_tokens;   /* usage.prompt_tokens_details.cached_tokens, likewise */
+    const char *error;       /* the raw JSON value of a top-level "error" that says something, else NULL */
+    size_t error_len;        /* (null, false, 0, "", {} and {"code": 0} say nothing) */
+    bool has_choices;        /* there is an array of choices, empty or not */
+    bool has_complaint;      /* no choices, but a message, a detail or errors */
+    bool has_foreign_output; /* no choices, but text where other APIs have their output */
 };
 
-/* Called once for each choice, in order; also for those before the place where an object turns out to be
- * malformed. */
+/* Called once for each choice, in order, when the whole object has been found well-formed. */
 typedef void delta_on_choice(void *context, const struct delta_choice *choice);
 
 /* Read one object. on_choice may be NULL. *out is always filled (counts -1 and NULL where absent). An object
- * with "object":"error" at the top level (older vLLM) is an error too. */
+ * with "object":"error" at the top level (older vLLM) is an error too. A byte order mark is skipped. */
 enum delta_status delta_scan(const char *json, size_t len, struct delta *out, delta_on_choice *on_choice,
                              void *context);
 
-/* Decode the inside of a JSON string into UTF-8. dst must hold len bytes (the result is never longer).
- * Lone surrogates and NUL become U+FFFD. Returns the number of bytes written. */
-size_t delta_unescape(char *dst, const char *src, size_t len);
+/* Whether this is [DONE] or a whole JSON object. */
+bool delta_is_whole(const char *json, size_t len);
 
 #endif

@@ -1,10 +1,11 @@
 /* Owns the state of one event stream: the unfinished line and the unfinished event.
- * Does not read sockets and does not look into the data. */
+ * Does not read sockets; looks into the data only to tell two events that no blank line parts. */
 #include "stream/sse.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "stream/delta.h"
 
 struct bytes {
     char *at;
@@ -18,10 +19,13 @@ struct sse {
         *next_cr; /* in the piece at or after its start, its end when there is none; NULL = not looked for */
     struct bytes line;       /* start of a line whose end has not come yet */
     struct bytes data, type; /* of the event being built, when it had to be copied */
+    struct bytes next_type;  /* an event field that came after data: of this event, or of one that follows */
+    struct bytes given;      /* data of the event given out, while the next one is being built already */
     const char *data_view;   /* the only data line so far, still in the piece */
     size_t data_view_len;
-    int bom; /* bytes of a leading byte order mark seen so far; -1 = past it */
-    bool has_data, skip_lf, ended, end_done;
+    uint64_t lines; /* data lines read */
+    int bom;        /* bytes of a leading byte order mark seen so far; -1 = past it */
+    bool has_data, is_one_line, has_next_type, skip_lf, ended, end_done;
     enum sse_status broken; /* SSE_TOO_LONG or SSE_NO_MEMORY, for good */
 };
 
@@ -36,13 +40,15 @@ void sse_free(struct sse *s) {
     free(s->line.at);
     free(s->data.at);
     free(s->type.at);
+    free(s->next_type.at);
+    free(s->given.at);
     free(s);
 }
 
 static void drop_event(struct sse *s) {
-    s->data.len = s->type.len = 0;
+    s->data.len = s->type.len = s->next_type.len = 0;
     s->data_view = NULL;
-    s->has_data = false;
+    s->has_data = s->has_next_type = false;
 }
 
 void sse_reset(struct sse *s) {
@@ -52,6 +58,21 @@ void sse_reset(struct sse *s) {
     s->skip_lf = s->ended = s->end_done = false;
     s->broken = SSE_MORE;
     drop_event(s);
+}
+
+static void trim(struct bytes *bytes, size_t max_bytes) {
+    if (bytes->cap <= max_bytes) return;
+    free(bytes->at);
+    *bytes = (struct bytes){0};
+}
+
+void sse_trim(struct sse *s, size_t max_bytes) {
+    struct bytes *all[] = {&s->line, &s->data, &s->type, &s->next_type, &s->given};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) trim(all[i], max_bytes);
+}
+
+uint64_t sse_lines(const struct sse *s) {
+    return s->lines;
 }
 
 void sse_feed(struct sse *s, const char *bytes, size_t len) {
@@ -109,53 +130,97 @@ static bool keep_view(struct sse *s) {
     return add(s, &s->data, view, s->data_view_len);
 }
 
-static bool take_data(struct sse *s, const char *value, size_t len) {
-    if (len > s->max_bytes) {
-        s->broken = SSE_TOO_LONG;
-        return false;
-    }
+static void swap(struct bytes *a, struct bytes *b) {
+    struct bytes kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+static struct view data_so_far(const struct sse *s) {
+    struct view data = {s->data_view ? s->data_view : s->data.at,
+                        s->data_view ? s->data_view_len : s->data.len};
+    if (!data.at) data.at = "";
+    return data;
+}
+
+static void fill(const struct sse *s, struct sse_event *event) {
+    struct view data = data_so_far(s);
+    *event = (struct sse_event){.data = data.at,
+                                .data_len = data.len,
+                                .type = s->type.at ? s->type.at : "",
+                                .type_len = s->type.len,
+                                .line = s->lines};
+}
+
+/* Another data line follows: give out the one before if it is an event by itself. An event field between the
+ * two belongs to the second. */
+static bool split(struct sse *s, struct sse_event *event) {
+    struct view data = data_so_far(s);
+    if (!s->has_data || !s->is_one_line || !delta_is_whole(data.at, data.len)) return false;
+    fill(s, event);
+    event->split = true;
+    swap(&s->data, &s->given);
+    swap(&s->type, &s->next_type);
+    s->data.len = s->next_type.len = 0;
+    s->data_view = NULL;
+    s->has_data = s->has_next_type = false;
+    return true;
+}
+
+static void join(struct sse *s, const char *value, size_t len) {
+    s->is_one_line = !s->has_data;
     if (!s->has_data) {
         s->has_data = true;
         s->data_view = value;
         s->data_view_len = len;
-        return true;
+        return;
     }
-    return keep_view(s) && add(s, &s->data, "\n", 1) && add(s, &s->data, value, len);
+    if (keep_view(s) && add(s, &s->data, "\n", 1)) add(s, &s->data, value, len);
+}
+
+/* True when the line before was an event. */
+static bool take_data(struct sse *s, const char *value, size_t len, struct sse_event *event) {
+    if (len > s->max_bytes) {
+        s->broken = SSE_TOO_LONG;
+        return false;
+    }
+    bool got = split(s, event);
+    s->lines++;
+    join(s, value, len);
+    return got;
+}
+
+static void take_type(struct sse *s, const char *value, size_t len) {
+    struct bytes *type = s->has_data ? &s->next_type : &s->type;
+    s->has_next_type = s->has_data;
+    type->len = 0;
+    add(s, type, value, len);
 }
 
 static bool is_field(const char *line, size_t name_len, const char *name) {
     return strlen(name) == name_len && memcmp(line, name, name_len) == 0;
 }
 
-/* id and retry have no meaning without reconnecting; they and unknown fields are skipped. */
-static bool take_line(struct sse *s, const char *line, size_t len) {
+/* id and retry have no meaning without reconnecting; they and unknown fields are skipped. True when the line
+ * shows that the one before was an event. */
+static bool take_line(struct sse *s, const char *line, size_t len, struct sse_event *event) {
     const char *colon = memchr(line, ':', len);
     size_t name_len = colon ? (size_t)(colon - line) : len;
     const char *value = colon ? colon + 1 : line + len;
     size_t value_len = (size_t)(line + len - value);
     if (value_len && *value == ' ') value++, value_len--;
-    if (is_field(line, name_len, "data")) return take_data(s, value, value_len);
-    if (!is_field(line, name_len, "event")) return true;
-    s->type.len = 0;
-    return add(s, &s->type, value, value_len);
+    if (is_field(line, name_len, "data")) return take_data(s, value, value_len, event);
+    if (is_field(line, name_len, "event")) take_type(s, value, value_len);
+    return false;
 }
 
 /* A blank line: true when there is an event to give out. */
 static bool dispatch(struct sse *s, struct sse_event *event) {
-    if (!s->has_data) {
-        drop_event(s);
-        return false;
-    }
-    bool is_view = s->data_view != NULL;
-    *event = (struct sse_event){.data = is_view ? s->data_view : s->data.at,
-                                .data_len = is_view ? s->data_view_len : s->data.len,
-                                .type = s->type.at,
-                                .type_len = s->type.len,
-                                .cut = s->end_done};
-    if (!event->data) event->data = "";
-    if (!event->type) event->type = "";
+    bool got = s->has_data;
+    if (s->has_next_type) swap(&s->type, &s->next_type);
+    if (got) fill(s, event);
     drop_event(s);
-    return true;
+    return got;
 }
 
 /* Skip a byte order mark at the very start, even when it is split; true when the start has been dealt with.
@@ -199,35 +264,54 @@ static int next_line(struct sse *s, const char **line, size_t *len) {
     return 1;
 }
 
-/* One line; true when it completed an event. The line buffer is used up, so a view into it is copied. */
+/* One line; true when it gave an event. The line buffer is used up, so a view into it is copied. */
 static bool one_line(struct sse *s, const char *line, size_t len, struct sse_event *event) {
     if (len == 0) return dispatch(s, event);
-    bool buffered = s->line.len > 0;
+    bool buffered = s->line.len > 0, got = false;
     if (len > s->max_bytes)
         s->broken = SSE_TOO_LONG;
-    else if (line[0] != ':' && take_line(s, line, len) && buffered && s->data_view)
-        keep_view(s);
+    else if (line[0] != ':')
+        got = take_line(s, line, len, event);
+    if (buffered && s->data_view) keep_view(s);
     s->line.len = 0;
-    return false;
+    return got;
 }
 
 /* The input is over: an unfinished line counts as a line, an unfinished event as an event. */
 static enum sse_status last_event(struct sse *s, struct sse_event *event) {
     if (!s->ended || s->end_done) return SSE_MORE;
+    if (s->line.len && one_line(s, s->line.at, s->line.len, event) && !s->broken) return SSE_EVENT;
     s->end_done = true;
-    if (s->line.len) one_line(s, s->line.at, s->line.len, event);
     if (s->broken) return s->broken;
-    return dispatch(s, event) ? SSE_EVENT : SSE_MORE;
+    if (!dispatch(s, event)) return SSE_MORE;
+    event->cut = true;
+    return SSE_EVENT;
+}
+
+/* What nearly all events are: one data line, with its blank line in the same piece, between line feeds. */
+static bool plain_event(struct sse *s, struct sse_event *event) {
+    bool is_start = !s->has_data && !s->skip_lf && s->bom < 0 && s->line.len == 0 && s->type.len == 0;
+    if (!is_start || s->left < sizeof "data:\n" || memcmp(s->piece, "data:", 5) != 0) return false;
+    const char *lf = next_of(s, &s->next_lf, '\n'), *cr = next_of(s, &s->next_cr, '\r');
+    const char *end = s->piece + s->left, *value = s->piece + 5;
+    if (cr < lf || end - lf < 2 || lf[1] != '\n' || (size_t)(lf - s->piece) > s->max_bytes) return false;
+    value += value < lf && *value == ' ';
+    *event =
+        (struct sse_event){.data = value, .data_len = (size_t)(lf - value), .type = "", .line = ++s->lines};
+    s->piece = lf + 2;
+    s->left = (size_t)(end - s->piece);
+    return true;
 }
 
 enum sse_status sse_next(struct sse *s, struct sse_event *event) {
     const char *line;
     size_t len;
+    if (!s->broken && plain_event(s, event)) return SSE_EVENT;
     while (!s->broken && past_bom(s)) {
         int got = next_line(s, &line, &len);
         if (got < 0) break;
         if (got == 0) return last_event(s, event);
-        if (one_line(s, line, len, event)) return SSE_EVENT;
+        if (one_line(s, line, len, event) && !s->broken) return SSE_EVENT;
     }
     if (s->broken) s->left = 0;
     return s->broken ? s->broken : last_event(s, event);

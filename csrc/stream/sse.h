@@ -1,6 +1,10 @@
 /* sse: an incremental parser of text/event-stream, after the WHATWG HTML rules.
  * Owns one line/event buffer. Does no I/O, reads no clock, allocates only when an event is split over feeds.
  *
+ * One departure: servers exist that put one line feed between events, where the rules join the lines into
+ * one. A data line that is a whole JSON object (or [DONE]) and is followed by another data line is an event
+ * of its own: joined they would be no JSON.
+ *
  * Use: sse_feed() lends a piece of input, sse_next() returns the events in it until SSE_MORE; the piece must
  * stay alive until then. An event that lies whole in one piece is returned as a view into that piece (no
  * copy). One parser belongs to one thread at a time.
@@ -10,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum sse_status {
     SSE_MORE = 0,  /* the piece is used up, nothing is lost */
@@ -24,7 +29,9 @@ struct sse_event {
     size_t data_len;
     const char *type; /* the event field's value, length 0 when there was none */
     size_t type_len;
-    bool cut; /* the input ended before the blank line: the event may be only the beginning of one */
+    bool split;    /* not a blank line ended it, but another data line */
+    bool cut;      /* the input ended before the blank line: the event may be only the beginning of one */
+    uint64_t line; /* number of its last data line, see sse_lines() */
 };
 
 struct sse; /* opaque */
@@ -46,5 +53,11 @@ void sse_feed(struct sse *sse, const char *bytes, size_t len);
 void sse_end(struct sse *sse);
 
 enum sse_status sse_next(struct sse *sse, struct sse_event *event);
+
+/* Data lines read since sse_new(), so that a caller can tell with which piece the line of an event came. */
+uint64_t sse_lines(const struct sse *sse);
+
+/* Free buffers beyond max_bytes; only between sse_reset() and the first sse_feed(). */
+void sse_trim(struct sse *sse, size_t max_bytes);
 
 #endif

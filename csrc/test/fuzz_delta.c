@@ -1,6 +1,6 @@
 /* Owns the fuzzing of stream/delta: any bytes are read within their bounds, what lies around them changes
- * nothing, and what is JSON is decided as a slow reference decides it. Does not know what values are right
- * (tests/stream does). */
+ * nothing, and what is JSON, how many choices it has and what its usage counts is decided as a slow reference
+ * decides it. Does not know what choices say (tests/stream does). */
 #include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "stream/delta.h"
+#include "stream/unescape.h"
 
 /* ---- the reference: a recursive descent, each function returning where its value ends, or NULL ---- */
 
@@ -47,6 +48,7 @@ static const char *digits(const char *at, const char *end) {
 
 static const char *number(const char *at, const char *end) {
     if (is_in(at, end, "-")) at++;
+    if (is_in(at, end, "I")) return word(at, end, "Infinity");
     at = is_in(at, end, "0") ? at + 1 : digits(at, end);
     if (at && is_in(at, end, ".")) at = digits(at + 1, end);
     if (at && is_in(at, end, "eE")) {
@@ -85,14 +87,71 @@ static const char *value(const char *at, const char *end, int depth) {
     if (is_in(at, end, "-0123456789")) return number(at, end);
     const char *after = word(at, end, "null");
     if (!after) after = word(at, end, "true");
+    if (!after) after = word(at, end, "NaN");
+    if (!after) after = word(at, end, "Infinity");
     return after ? after : word(at, end, "false");
 }
 
-static enum delta_status reference(const char *json, size_t len) {
-    const char *end = json + len, *at = blanks(json, end), *done = word(at, end, "[DONE]");
-    if (done) return blanks(done, end) == end ? DELTA_DONE : DELTA_MALFORMED;
+/* The value of the last member of that name in the object at `at`, NULL when there is none. */
+static const char *last_member(const char *at, const char *end, const char *name) {
+    const char *found = NULL;
+    at = blanks(at + 1, end);
+    while (*at != '}') {
+        const char *behind = string(at, end);
+        char *key = malloc((size_t)(behind - at));
+        assert(key);
+        size_t len = unescape(key, at + 1, (size_t)(behind - at) - 2);
+        bool is_it = len == strlen(name) && memcmp(key, name, len) == 0;
+        free(key);
+        const char *its = blanks(blanks(behind, end) + 1, end);
+        if (is_it) found = its;
+        at = blanks(value(its, end, 0), end);
+        if (*at == ',') at = blanks(at + 1, end);
+    }
+    return found;
+}
+
+static int64_t elements(const char *at, const char *end) {
+    if (!at || *at != '[') return 0;
+    int64_t n = 0;
+    at = blanks(at + 1, end);
+    while (*at != ']') {
+        n++;
+        at = blanks(value(at, end, 0), end);
+        if (*at == ',') at = blanks(at + 1, end);
+    }
+    return n;
+}
+
+/* A small whole number; -1 for others, -2 where a double would not do to tell. */
+static int64_t count(const char *at, const char *end) {
+    char text[32] = "";
+    if (!at || !is_in(at, end, "-0123456789") || is_in(at + 1, end, "I")) return -1;
+    size_t len = (size_t)(number(at, end) - at);
+    if (len > 15) return -2;
+    memcpy(text, at, len);
+    double said = strtod(text, NULL);
+    if (said > 1e15) return -2;
+    return said >= 0 && said == (double)(int64_t)said ? (int64_t)said : -1;
+}
+
+struct right {
+    enum delta_status status;
+    int64_t n_choices, completion;
+};
+
+static struct right reference(const char *json, size_t len) {
+    const char *end = json + len, *at = json;
+    if (len >= 3 && memcmp(json, "\xef\xbb\xbf", 3) == 0) at += 3;
+    at = blanks(at, end);
+    const char *done = word(at, end, "[DONE]");
+    if (done) return (struct right){blanks(done, end) == end ? DELTA_DONE : DELTA_MALFORMED, 0, -1};
     const char *after = is_in(at, end, "{") ? value(at, end, 0) : NULL;
-    return after && blanks(after, end) == end ? DELTA_OK : DELTA_MALFORMED;
+    if (!after || blanks(after, end) != end) return (struct right){DELTA_MALFORMED, 0, -1};
+    const char *usage = last_member(at, end, "usage");
+    bool counts = usage && *usage == '{';
+    return (struct right){DELTA_OK, elements(last_member(at, end, "choices"), end),
+                          counts ? count(last_member(usage, end, "completion_tokens"), end) : -1};
 }
 
 /* ---- the scanner ---- */
@@ -118,8 +177,20 @@ static void take_view(struct result *r, const char *at, size_t len) {
     assert(at >= r->start && len <= (size_t)(r->end - at));
     char *text = malloc(len ? len : 1);
     assert(text);
-    size_t n = delta_unescape(text, at, len);
+    size_t n = unescape(text, at, len);
     assert(n <= len);
+    for (size_t i = 0; i < n; i++) mix(r, (unsigned char)text[i]);
+    free(text);
+}
+
+static void take_parts(struct result *r, struct view parts) {
+    mix(r, parts.len);
+    if (!parts.len) return;
+    assert(parts.at >= r->start && parts.len <= (size_t)(r->end - parts.at));
+    char *text = malloc(parts.len);
+    assert(text);
+    size_t n = said_text(text, parts);
+    assert(n <= parts.len);
     for (size_t i = 0; i < n; i++) mix(r, (unsigned char)text[i]);
     free(text);
 }
@@ -129,7 +200,12 @@ static void on_choice(void *context, const struct delta_choice *choice) {
     r->called++;
     take_view(r, choice->content, choice->content_len);
     take_view(r, choice->reasoning, choice->reasoning_len);
-    take_view(r, choice->finish_reason, choice->finish_reason_len);
+    take_view(r, choice->finish_reason.at, choice->finish_reason.len);
+    take_parts(r, choice->parts);
+    assert(choice->content_len <= choice->text_bytes && choice->reasoning_len <= choice->thought_bytes);
+    assert(delta_choice_bytes(choice) <= (size_t)(r->end - r->start));
+    mix(r, choice->text_bytes * 31 + choice->thought_bytes * 17 + choice->tool_bytes);
+    mix(r, choice->has_unknown);
     assert(choice->index >= 0 && choice->token_ids >= -1);
     mix(r, (uint64_t)choice->index);
     mix(r, (uint64_t)choice->token_ids);
@@ -150,7 +226,7 @@ static struct result scan(const char *json, size_t len) {
         r.error_at = (size_t)(delta.error - json) + 1;
         r.error_len = delta.error_len;
     }
-    if (r.status == DELTA_OK) assert(r.called == (size_t)r.n_choices && len >= 2);
+    assert(r.called == (size_t)r.n_choices && (r.called == 0 || r.status == DELTA_OK));
     return r;
 }
 
@@ -159,6 +235,10 @@ static void same(const struct result *a, const struct result *b) {
            a->hash == b->hash);
     assert(a->prompt == b->prompt && a->completion == b->completion && a->cached == b->cached);
     assert(a->error_at == b->error_at && a->error_len == b->error_len);
+}
+
+static bool has_mark(const char *json, size_t len) {
+    return len >= 3 && memcmp(json, "\xef\xbb\xbf", 3) == 0;
 }
 
 /* Between digits, quotes and brackets that would go on with an unfinished text. */
@@ -178,7 +258,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!exact) return 0;
     if (size) memcpy(exact, data, size);
     struct result alone = scan(exact, size);
-    assert(alone.status == reference(exact, size));
+    struct right right = reference(exact, size);
+    assert(alone.status == right.status && alone.n_choices == right.n_choices);
+    assert(right.completion == -2 || alone.completion == right.completion);
+    assert(delta_is_whole(exact, size) == (right.status >= 0 && !has_mark(exact, size)));
     free(exact);
     for (size_t i = 0; i < sizeof around; i++) {
         struct result other = scan_within(data, size, around[i], i);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "stream/delta.h"
 #include "stream/sse.h"
 
 enum { MAX_BYTES = 200 };
@@ -29,7 +30,7 @@ static void log_add(struct log *log, const char *bytes, size_t len) {
 }
 
 static void log_event(struct log *log, const struct sse_event *event) {
-    char cut = (char)event->cut;
+    char cut = (char)(event->cut + 2 * event->split);
     log_add(log, event->type, event->type_len);
     log_add(log, event->data, event->data_len);
     log_add(log, &cut, 1);
@@ -74,24 +75,59 @@ static struct log parse(struct sse *sse, const uint8_t *data, size_t size, size_
 
 struct reference {
     char data[MAX_BYTES + 1], type[MAX_BYTES + 1]; /* one byte more, for the LF after the last data line */
-    size_t data_len, type_len;
-    bool has_data;
+    char next_type[MAX_BYTES + 1];                 /* of an event field behind data */
+    size_t data_len, type_len, next_type_len;
+    int data_lines;
+    bool has_next_type;
     struct log log;
 };
 
+static void take_next_type(struct reference *r) {
+    memcpy(r->type, r->next_type, r->next_type_len);
+    r->type_len = r->next_type_len;
+    r->has_next_type = false;
+    r->next_type_len = 0;
+}
+
 static void reference_blank(struct reference *r, bool cut) {
-    struct sse_event event = {r->data, r->data_len ? r->data_len - 1 : 0, r->type, r->type_len, cut};
-    if (r->has_data) log_event(&r->log, &event);
-    r->has_data = false;
+    if (r->has_next_type) take_next_type(r);
+    struct sse_event event = {.data = r->data,
+                              .data_len = r->data_len ? r->data_len - 1 : 0,
+                              .type = r->type,
+                              .type_len = r->type_len,
+                              .cut = cut};
+    if (r->data_lines) log_event(&r->log, &event);
+    r->data_lines = 0;
     r->data_len = r->type_len = 0;
 }
 
+/* One data line that is a whole object, and another one follows. */
+static void reference_split(struct reference *r) {
+    if (r->data_lines != 1 || !delta_is_whole(r->data, r->data_len - 1)) return;
+    struct sse_event event = {.data = r->data,
+                              .data_len = r->data_len - 1,
+                              .type = r->type,
+                              .type_len = r->type_len,
+                              .split = true};
+    log_event(&r->log, &event);
+    take_next_type(r);
+    r->data_lines = 0;
+    r->data_len = 0;
+}
+
 static bool reference_data(struct reference *r, const char *value, size_t len) {
+    reference_split(r);
     if (r->data_len + len > MAX_BYTES) return false;
     for (size_t i = 0; i < len; i++) r->data[r->data_len++] = value[i];
     r->data[r->data_len++] = '\n';
-    r->has_data = true;
+    r->data_lines++;
     return true;
+}
+
+static void reference_type(struct reference *r, const char *value, size_t len) {
+    memcpy(r->data_lines ? r->next_type : r->type, value, len);
+    *(r->data_lines ? &r->next_type_len : &r->type_len) = len;
+    r->has_next_type = r->data_lines > 0;
 }
 
 /* False when the line is too long or makes the event too long. */
@@ -103,9 +139,7 @@ static bool reference_line(struct reference *r, const char *line, size_t len) {
     size_t value = name < len ? name + 1 : len;
     if (value < len && line[value] == ' ') value++;
     if (name == 4 && memcmp(line, "data", 4) == 0) return reference_data(r, line + value, len - value);
-    if (name != 5 || memcmp(line, "event", 5) != 0) return true;
-    r->type_len = len - value;
-    memcpy(r->type, line + value, len - value);
+    if (name == 5 && memcmp(line, "event", 5) == 0) reference_type(r, line + value, len - value);
     return true;
 }
 

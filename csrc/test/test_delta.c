@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "stream/delta.h"
+#include "stream/unescape.h"
 #include "test/t.h"
 
 enum { MAX_CHOICES = 4 };
@@ -52,7 +53,7 @@ static void test_completions(void) {
     CHECK("a completions chunk is read", s.status == DELTA_OK && s.n == 1 && s.delta.n_choices == 1);
     CHECK("with index", c->index == 2);
     CHECK("text, escapes still in it", is(c->content, c->content_len, " a\\n"));
-    CHECK("finish reason", is(c->finish_reason, c->finish_reason_len, "length"));
+    CHECK("finish reason", is(c->finish_reason.at, c->finish_reason.len, "length"));
     CHECK("and number of token ids", c->token_ids == 3 && delta_choice_is_output(c));
     CHECK("null usage is no usage", s.delta.prompt_tokens == -1 && s.delta.completion_tokens == -1);
     free(s.copy);
@@ -107,6 +108,170 @@ static void test_output(void) {
     CHECK("a choice of another type is none", output_of("[1,2]") == 0);
 }
 
+static const char *const outputs[] = {
+    "{\"delta\":{\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}}",
+    "{\"delta\":{\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"a\"}]}]}}",
+    "{\"delta\":{\"content\":{\"parts\":[\"a\"]}}}",
+    "{\"delta\":{\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\"a\"}]}}",
+    "{\"delta\":{\"reasoning_details\":[{\"type\":\"reasoning.summary\",\"summary\":\"a\"}]}}",
+    "{\"delta\":{\"thinking\":\"a\"}}",
+    "{\"delta\":{\"thinking_blocks\":[{\"type\":\"thinking\",\"thinking\":\"a\",\"signature\":\"\"}]}}",
+    "{\"delta\":{\"reasoning\":{\"text\":\"a\"}}}",
+    "{\"delta\":{\"audio\":{\"id\":\"x\",\"transcript\":\"a\"}}}",
+    "{\"delta\":{\"audio\":{\"id\":\"x\",\"data\":\"UklG\"}}}",
+    "{\"delta\":{\"tool_calls\":{\"name\":\"f\"}}}",
+    "{\"delta\":{\"tool_calls\":\"f()\"}}",
+    "{\"delta\":{\"tool_call\":{\"name\":\"f\"}}}",
+    "{\"delta\":{\"function_call\":{\"arguments\":\"{\"}}}",
+    "{\"delta\":\"a\"}",
+    "{\"message\":{\"content\":\"a\"}}",
+    "{\"reasoning_content\":\"a\",\"delta\":{}}",
+    "{\"delta\":{\"c\\u006fntent\":\"a\"}}",
+    "{\"delta\":{\"role\":\"assistant\"},\"text\":\"a\"}",
+};
+static const char *const no_outputs[] = {
+    "{\"delta\":{\"role\":\"assistant\",\"content\":[]}}",
+    "{\"delta\":{\"content\":[]}}",
+    "{\"delta\":{\"function_call\":{}}}",
+    "{\"delta\":{\"tool_calls\":{}}}",
+    "{\"delta\":{},\"message\":{\"content\":\"all so far\"}}",
+    "{\"message\":{\"content\":\"all so far\"},\"delta\":{}}",
+    "{\"delta\":{\"audio\":{\"id\":\"x\",\"expires_at\":5}}}",
+    "{\"delta\":{\"reasoning_signature\":\"x\"}}",
+    "{\"delta\":{\"content_filter_results\":{\"hate\":{\"severity\":\"safe\"}}}}",
+    "{\"delta\":{},\"stop_reason\":\"</s>\",\"matched_stop\":\"</s>\"}",
+    "{\"text\":\"\",\"token_ids\":[]}",
+    "{\"text\":\"a\",\"text\":null}",
+};
+
+static void test_shapes(void) {
+    for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
+        CHECK(outputs[i], output_of(outputs[i]) == 1);
+    for (size_t i = 0; i < sizeof no_outputs / sizeof *no_outputs; i++)
+        CHECK(no_outputs[i], output_of(no_outputs[i]) == 0);
+}
+
+static void test_bytes(void) {
+    struct seen s = scan("{\"choices\":[{\"delta\":{\"content\":[{\"type\":\"text\",\"text\":\"ab\"},{"
+                         "\"type\":\"thinking\",\"text\":\"c\"}],"
+                         "\"reasoning\":\"def\",\"tool_calls\":[{\"id\":\"x\",\"function\":{\"name\":\"f\","
+                         "\"arguments\":\"{}\"}}]}}]}");
+    const struct delta_choice *c = s.choices;
+    char text[64];
+    CHECK("text, thoughts and tool calls are counted apart",
+          c->text_bytes == 2 && c->thought_bytes == 4 && c->tool_bytes == 3);
+    CHECK("all of it", delta_choice_bytes(c) == 9);
+    CHECK("the text of parts is had without the thoughts",
+          c->parts.len > 0 && said_text(text, c->parts) == 2 && memcmp(text, "ab", 2) == 0);
+    free(s.copy);
+    s = scan("{\"choices\":[{\"delta\":{\"role\":\"assistant\",\"mood\":\"good\"}}]}");
+    CHECK("text under a name that says nothing is told",
+          s.choices->has_unknown && !delta_choice_is_output(s.choices));
+    free(s.copy);
+    s = scan(
+        "{\"choices\":[{\"delta\":{\"role\":\"assistant\",\"id\":\"x\",\"n\":5,\"mood\":null,\"x\":[]}}]}");
+    CHECK("an id, a number and nothing are not", !s.choices->has_unknown);
+    free(s.copy);
+}
+
+/* Whether the only choice has a finish reason. */
+static int finishes(const char *reason) {
+    char json[128];
+    snprintf(json, sizeof json, "{\"choices\":[{\"finish_reason\":%s}]}", reason);
+    struct seen s = scan(json);
+    int found = s.n == 1 && s.choices->finish_reason.at != NULL;
+    free(s.copy);
+    return found;
+}
+
+static void test_finish_reasons(void) {
+    CHECK("a finish reason", finishes("\"stop\"") && finishes("\"anything\""));
+    CHECK("null, an empty one and no string are none",
+          !finishes("null") && !finishes("\"\"") && !finishes("{\"type\":\"stop\"}") && !finishes("1"));
+    CHECK("nor are the words for null", !finishes("\"null\"") && !finishes("\"None\""));
+    CHECK("of two the last one counts", !finishes("\"stop\",\"finish_reason\":null"));
+}
+
+static int64_t counted(const char *number) {
+    char json[256];
+    snprintf(json, sizeof json, "{\"usage\":{\"completion_tokens\":%s}}", number);
+    struct seen s = scan(json);
+    int64_t count = s.status == DELTA_OK ? s.delta.completion_tokens : -2;
+    free(s.copy);
+    return count;
+}
+
+static void test_counts(void) {
+    CHECK("whole numbers, however they are written", counted("5") == 5 && counted("5.0") == 5 &&
+                                                         counted("5e0") == 5 && counted("0.5E+1") == 5 &&
+                                                         counted("120e-1") == 12 && counted("1.25e2") == 125);
+    CHECK("nothing, with or without a sign",
+          counted("0") == 0 && counted("-0.0") == 0 && counted("0e99999999") == 0);
+    CHECK("no fractions, none below nothing, none beyond 18 digits",
+          counted("5.5") == -1 && counted("1e-1") == -1 && counted("-5") == -1 && counted("1e18") == -1 &&
+              counted("9e999999999999999999999") == -1 && counted("1e-99999999999999999999") == -1);
+    CHECK("no texts", counted("\"5\"") == -1 && counted("[5]") == -1 && counted("NaN") == -1);
+    CHECK("of two the last one counts", counted("5,\"completion_tokens\":null") == -1);
+}
+
+static void test_equal_keys(void) {
+    struct seen s = scan("{\"choices\":[{\"text\":\"a\"}],\"choices\":[{\"text\":\"b\",\"text\":\"c\"}]}");
+    CHECK("choices that come twice count once", s.n == 1 && s.delta.n_choices == 1);
+    CHECK("and are the last ones", is(s.choices->content, s.choices->content_len, "c"));
+    free(s.copy);
+    s = scan("{\"usage\":{\"prompt_tokens\":3},\"usage\":{\"completion_tokens\":4}}");
+    CHECK("usage too", s.delta.prompt_tokens == -1 && s.delta.completion_tokens == 4);
+    free(s.copy);
+    s = scan("{\"error\":\"no\",\"error\":null}");
+    CHECK("and errors", !s.delta.error);
+    free(s.copy);
+}
+
+static void test_many_choices(void) {
+    struct seen s =
+        scan("{\"choices\":[{\"index\":0},{\"index\":1},{\"index\":2},{\"index\":3},{\"index\":4},5]}");
+    CHECK("any number of choices is given", s.delta.n_choices == 6 && s.n == MAX_CHOICES);
+    CHECK("in their order", s.choices[3].index == 3);
+    free(s.copy);
+    s = scan("{\"choices\":[{\"text\":\"a\"}],\"x\":}");
+    CHECK("none of what is malformed", s.status == DELTA_MALFORMED && s.n == 0);
+    free(s.copy);
+}
+
+static int complains(const char *json) {
+    struct seen s = scan(json);
+    int found = s.delta.has_complaint;
+    free(s.copy);
+    return found;
+}
+
+static void test_without_choices(void) {
+    CHECK("a message without choices is a complaint",
+          complains("{\"code\":\"Throttling\",\"message\":\"slow\"}") && complains("{\"detail\":\"no\"}") &&
+              complains("{\"errors\":[{\"title\":\"no\"}]}") && complains("{\"error_msg\":\"no\"}"));
+    CHECK("an empty one is none, nor is one beside choices",
+          !complains("{\"message\":\"\"}") && !complains("{\"message\":\"x\",\"choices\":[]}") &&
+              !complains("{\"type\":\"ping\"}"));
+    struct seen s = scan("{\"type\":\"content_block_delta\",\"delta\":{\"text\":\"a\"}}");
+    CHECK("another API's output is told", s.delta.has_foreign_output && !s.delta.has_complaint);
+    free(s.copy);
+    s = scan("{\"message\":{\"role\":\"assistant\",\"content\":\"a\"}}");
+    CHECK("also as a message", s.delta.has_foreign_output && !s.delta.has_complaint);
+    free(s.copy);
+    s = scan("{\"id\":\"x\",\"choices\":[],\"text\":\"a\"}");
+    CHECK("not beside choices", !s.delta.has_foreign_output);
+    free(s.copy);
+}
+
+static int is_whole(const char *json) {
+    return delta_is_whole(json, strlen(json));
+}
+
+static void test_whole(void) {
+    CHECK("whole objects and [DONE]", is_whole("{\"a\":[{}]}") && is_whole(" {} ") && is_whole("[DONE]"));
+    CHECK("nothing else", !is_whole("") && !is_whole("{\"a\":1") && !is_whole("[1]") && !is_whole("{}x"));
+}
+
 static void test_twice(void) {
     struct seen s = scan("{\"choices\":[{\"message\":{\"content\":\"a\",\"refusal\":\"\",\"reasoning\":\"r\","
                          "\"reasoning_content\":\"\"}}]}");
@@ -120,8 +285,17 @@ static void test_errors(void) {
     struct seen s = scan("{\"error\": {\"message\":\"no\",\"code\":400} }");
     CHECK("an error is given raw", is(s.delta.error, s.delta.error_len, "{\"message\":\"no\",\"code\":400}"));
     free(s.copy);
-    s = scan("{\"error\":null,\"choices\":[]}");
-    CHECK("a null error is none", s.status == DELTA_OK && !s.delta.error);
+    static const char *const nothing[] = {
+        "null", "false", "\"\"", "0", "{}", "[]", "{\"code\":0,\"message\":\"\"}", "[[null,0.0e5]]"};
+    for (size_t i = 0; i < sizeof nothing / sizeof *nothing; i++) {
+        char json[128];
+        snprintf(json, sizeof json, "{\"error\":%s,\"choices\":[]}", nothing[i]);
+        s = scan(json);
+        CHECK("an error that says nothing is none", s.status == DELTA_OK && !s.delta.error);
+        free(s.copy);
+    }
+    s = scan("{\"error\":{\"code\":0,\"message\":\"x\"}}");
+    CHECK("one that says something is one", s.delta.error != NULL);
     free(s.copy);
     s = scan("{\"object\":\"error\",\"message\":\"no\"}");
     CHECK("older vLLM's error object is one",
@@ -162,6 +336,10 @@ static const char *const malformed[] = {
     "{\"a\":1e}",
     "{\"a\":nul}",
     "{\"a\":True}",
+    "{\"a\":nan}",
+    "{\"a\":Inf}",
+    "{\"a\":+Infinity}",
+    "{\"a\":-NaN}",
     "{\"a\":\"\\x\"}",
     "{\"a\":\"\\u12g4\"}",
     "{\"a\":\"\\u12\"}",
@@ -187,6 +365,8 @@ static const char *const well_formed[] = {
     "{\"a\":1E-2}",
     "{\"a\":[[],{},[{}],\"\"]}",
     "{\"a\":true,\"b\":false}",
+    "{\"a\":[NaN,Infinity,-Infinity]}",
+    "\xef\xbb\xbf{}",
     "{\"a\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e4\"}",
     "{\"a\":\"\xc3\xa4\x7f\"}",
     "{\"\":{\"\":[null]}}",
@@ -245,7 +425,7 @@ static int unescapes(const char *raw, const char *text) {
     char *dst = malloc(len + 1), *src = malloc(len + 1);
     if (!dst || !src) abort();
     memcpy(src, raw, len);
-    int same = is(dst, delta_unescape(dst, src, len), text);
+    int same = is(dst, unescape(dst, src, len), text);
     free(dst);
     free(src);
     return same;
@@ -270,6 +450,14 @@ int main(void) {
     test_completions();
     test_usage();
     test_output();
+    test_shapes();
+    test_bytes();
+    test_finish_reasons();
+    test_counts();
+    test_equal_keys();
+    test_many_choices();
+    test_without_choices();
+    test_whole();
     test_twice();
     test_errors();
     test_done();

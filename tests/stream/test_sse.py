@@ -36,6 +36,12 @@ STREAMS = [
     b"data: a\n\nevent: x",
     b"\n\n\n\r\r\r\n\r\n",
     b'data: {"choices":[{"text":" a"}]}\n\ndata: [DONE]\n\n',
+    b'data: {"a":1}\ndata: {"b":2}\ndata: [DONE]\n',
+    b'data: {"a":1}\rdata: {"b":\rdata: 2}\r\rdata: [DONE]',
+    b'event: x\ndata: {"a":1}\nevent: y\ndata: {"b":2}\nevent: z\n\ndata: c\n\n',
+    b'data: {"a":1}\nevent: y\n\ndata: {"b":2}\n\n',
+    b'data: {"a":1}\ndata:\n\ndata: {"b"\ndata: :1}\ndata: {"c":2}\n\n',
+    b'data: {"a":1} \n: ping\nid: 5\ndata:  {"b":{}}\ndata: {"c":1}x\ndata: {"d":1}\n\n',
 ]
 
 
@@ -71,6 +77,10 @@ def test_random_lines_are_read_as_the_twin_reads_them(seed: int) -> None:
         b"x",
         b"\0",
         twin.BOM,
+        b'data: {"a":[]}',
+        b'data: {"b":1}\n',
+        b"data: [DONE]\n",
+        b"event: e\n",
     ]
     for _ in range(400):
         stream = b"".join(rng.choices(parts, k=rng.randrange(30)))
@@ -84,6 +94,17 @@ def test_the_example_of_the_standard_gives_its_three_events() -> None:
     stream = b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n"
     assert sse_parse([stream]) == [(b"", b"first event"), (b"", b"second event"), (b"", b" third event")]
     assert len(sse_parse([stream], end=False)) == 2
+
+
+def test_events_with_one_line_feed_between_them_are_events_of_their_own() -> None:
+    events = [(b"", b'{"n":%d}' % n) for n in range(5)] + [(b"", b"[DONE]")]
+    stream = b"".join(b"data: " + data + b"\n" for _, data in events)
+    assert sse_parse([stream]) == events
+    assert sse_parse([stream], end=False) == events[:-1]
+
+
+def test_one_object_over_several_data_lines_stays_one_event() -> None:
+    assert sse_parse([b'data: {"a":\ndata: {"b":1}\ndata: }\n\n']) == [(b"", b'{"a":\n{"b":1}\n}')]
 
 
 def test_a_stream_that_goes_on_keeps_its_last_event_back() -> None:

@@ -1,16 +1,35 @@
 """What one completions or chat object says, slow and obvious: by the json module, from a tree."""
 
 import json
-from typing import Any, NoReturn
+import json.decoder
+import json.scanner
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from twins.said import (
+    Object,
+    Text,
+    clean,
+    is_array,
+    is_description,
+    is_output_name,
+    is_text,
+    is_thought_name,
+    is_tree,
+    said,
+    words,
+)
 
 MAX_DEPTH = 128
-
-
-class Object(list[tuple[str, Any]]):
-    """The members in their order, equal keys too."""
-
-    def every(self, *names: str) -> list[Any]:
-        return [value for name, value in self if name in names]
+BOM = b"\xef\xbb\xbf"
+TEXTS = ("content", "text", "refusal")
+REASONINGS = ("reasoning", "reasoning_content")
+CALLS = ("tool_calls", "function_call")
+KNOWN = (*TEXTS, *REASONINGS, *CALLS)
+OWN = (*KNOWN, "index", "delta", "message", "finish_reason", "token_ids")
+COMPLAINTS = ("message", "detail", "details", "errors", "error_msg", "error_message", "errmsg", "msg")
+FOREIGN = ("delta", "token", "response")
+NO_REASONS = (b"", b"null", b"none", b"undefined")
 
 
 class Number(str):
@@ -19,113 +38,158 @@ class Number(str):
 
 def scan(data: bytes) -> dict[str, Any] | None:
     """As vllmperf._engine.delta_scan, but the error is a tree. ValueError for what is malformed."""
-    text = data.decode("utf-8", "replace")
-    if text.strip(" \t\r\n") == "[DONE]":
+    data = data.removeprefix(BOM)
+    if data.strip(b" \t\r\n") == b"[DONE]":
         return None
-    top = read(text)
+    top = read(data)
     if not isinstance(top, Object):
         raise ValueError("no object")
-    usages = [usage for usage in top.every("usage") if isinstance(usage, Object)]
-    details = [each for usage in usages for each in usage.every("prompt_tokens_details")]
+    choices, usage = top.last("choices"), top.last("usage")
+    details = usage.last("prompt_tokens_details") if isinstance(usage, Object) else None
     return {
-        "choices": [choice(each) for value in top.every("choices") if is_array(value) for each in value],
-        "prompt_tokens": count(usages, "prompt_tokens"),
-        "completion_tokens": count(usages, "completion_tokens"),
+        "choices": [choice(each) for each in choices] if is_array(choices) else [],
+        "prompt_tokens": count(usage, "prompt_tokens"),
+        "completion_tokens": count(usage, "completion_tokens"),
+        "total_tokens": count(usage, "total_tokens"),
         "cached_tokens": count(details, "cached_tokens"),
         "error": error(top),
+        **without_choices(Object() if is_array(choices) else top),
     }
+
+
+def without_choices(top: Object) -> dict[str, bool]:
+    """Of an object without choices: does it complain, does it hold another API's output?"""
+    foreign = complaint = False
+    for name, value in top:
+        is_own = name in FOREIGN or is_output_name(name) or (name == "message" and is_tree(value))
+        foreign |= is_own and sum(said(value)) > 0
+        complaint |= not is_own and name in COMPLAINTS and says_something(value)
+    return {"has_foreign_output": foreign, "has_complaint": complaint}
+
+
+# ---- a choice ----
 
 
 def choice(value: Any) -> dict[str, Any]:
-    this = value if isinstance(value, Object) else Object()
-    deltas = [each for each in this.every("delta", "message") if isinstance(each, Object)]
-    said = [pair for name, each in this for pair in said_by(name, each)]
-    content = last_text([text for kind, text in said if kind == "content"])
-    reasoning = last_text([text for kind, text in said if kind == "reasoning"])
-    calls = [call for delta in deltas for call in delta.every("tool_calls")]
-    functions = [call for delta in deltas for call in delta.every("function_call")]
-    has_tool_calls = any(is_array(call) and call for call in calls) or any(
-        isinstance(call, Object) for call in functions
-    )
-    has_role = any(is_text(role) for delta in deltas for role in delta.every("role"))
-    token_ids = [len(ids) if is_array(ids) else None for ids in this.every("token_ids")]
-    n_ids = token_ids[-1] if token_ids else None
+    own = value if isinstance(value, Object) else Object()
+    part = part_of(own)
+    content = first_said([where.last(name) for where in (part, own) for name in TEXTS])
+    reasoning = first_said([where.last(name) for where in (part, own) for name in REASONINGS])
+    calls = [where.last(name) for where in (part, own) for name in CALLS]
+    others = [other(name, each) for name, each in own if name not in OWN and is_output_name(name)]
+    others += [
+        other(name, each) for name, each in part if name not in (*KNOWN, "role") and is_output_name(name)
+    ]
+    text_bytes, thought_bytes = map(sum, zip(said(content), (0, sum(said(reasoning))), *others, strict=True))
+    tool_bytes = sum(sum(said(call)) for call in calls)
+    has_tool_calls = any(bool(call) and (is_text(call) or is_tree(call)) for call in calls)
+    ids = own.last("token_ids")
+    n_ids = len(ids) if is_array(ids) else None
+    has_role = is_text(part.last("role"))
+    is_certain = bool(text_bytes or thought_bytes or tool_bytes or has_tool_calls or n_ids)
     return {
-        "index": count([this], "index") or 0,
-        "content": content,
-        "reasoning": reasoning,
+        "index": count(own, "index") or 0,
+        "content": None if content is None else clean(content) if is_text(content) else words(content),
+        "reasoning": clean(reasoning) if is_text(reasoning) else None,
+        "text_bytes": text_bytes,
+        "thought_bytes": thought_bytes,
+        "tool_bytes": tool_bytes,
+        "has_content": content is not None,
         "has_tool_calls": has_tool_calls,
+        "has_unknown": any(is_unknown(name) and sum(said(each)) > 0 for name, each in part),
         "has_role": has_role,
         "token_ids": n_ids,
-        "finish_reason": last_text(this.every("finish_reason")),
-        "is_output": bool(content or reasoning or has_tool_calls or n_ids)
-        or (content == "" and not has_role),
+        "finish_reason": finish_reason(own.last("finish_reason")),
+        "is_output": is_certain or (content is not None and not has_role and n_ids is None),
     }
 
 
-def said_by(name: str, value: Any) -> list[tuple[str, Any]]:
-    """The texts of one member of a choice, each with what it is."""
-    if name == "text":
-        return [("content", value)]
-    if name not in ("delta", "message") or not isinstance(value, Object):
-        return []
-    kinds = {
-        "content": "content",
-        "refusal": "content",
-        "reasoning": "reasoning",
-        "reasoning_content": "reasoning",
-    }
-    return [(kinds[key], text) for key, text in value if key in kinds]
+def part_of(own: Object) -> Object:
+    """The delta; the message only where there is no delta."""
+    for name in ("delta", "message"):
+        value = own.last(name)
+        if isinstance(value, Object):
+            return value
+        if is_text(value):
+            return Object([("content", value)])
+    return Object()
 
 
-def last_text(values: list[Any]) -> str | None:
-    """The last one that is not empty, else "" when there is an empty one, else None."""
-    texts = [clean(value) for value in values if is_text(value)]
-    return next((text for text in reversed(texts) if text), "" if texts else None)
+def first_said(values: list[Any]) -> Any:
+    """The first that says something, else the first that could, else None."""
+    able = [value for value in values if is_text(value) or (is_tree(value) and value)]
+    return next((value for value in able if sum(said(value))), able[0] if able else None)
 
 
-def clean(text: str) -> str:
-    """No NUL and no half of a surrogate pair."""
-    return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
+def other(name: str, value: Any) -> tuple[int, int]:
+    text_bytes, thought_bytes = said(value)
+    return (0, text_bytes + thought_bytes) if is_thought_name(name) else (text_bytes, thought_bytes)
 
 
-def count(objects: list[Any], name: str) -> int | None:
-    """The last whole number of at most 18 digits."""
-    values = [value for each in objects if isinstance(each, Object) for value in each.every(name)]
-    numbers = [int(v) for v in values if isinstance(v, Number) and v.isdigit() and len(v) <= 18]
-    return numbers[-1] if numbers else None
+def is_unknown(name: str) -> bool:
+    is_known = name in KNOWN or name == "role"
+    return not is_known and not is_output_name(name) and not is_description(name)
+
+
+def finish_reason(value: Any) -> str | None:
+    return clean(value) if isinstance(value, Text) and value.raw.lower() not in NO_REASONS else None
+
+
+# ---- the rest ----
+
+
+def count(where: Any, name: str) -> int | None:
+    """A whole number of at most 18 digits, however it is written."""
+    value = where.last(name) if isinstance(where, Object) else None
+    if not isinstance(value, Number):
+        return None
+    if not any(digit in "123456789" for digit in value.lower().partition("e")[0]):
+        return 0
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return None
+    return int(number) if 0 <= number < 10**18 and number == number.to_integral_value() else None
 
 
 def error(top: Object) -> Any:
-    errors = [value for value in top.every("error") if value is not None]
-    if errors:
-        return errors[-1]
-    kinds = top.every("object")
-    return top if kinds and is_text(kinds[-1]) and kinds[-1] == "error" else None
+    value, kind = top.last("error"), top.last("object")
+    if says_something(value):
+        return value
+    return top if isinstance(kind, Text) and kind.raw == b"error" else None
 
 
-def read(text: str) -> Any:
-    value = json.loads(
-        text, object_pairs_hook=Object, parse_int=Number, parse_float=Number, parse_constant=refuse
-    )
+def says_something(value: Any) -> bool:
+    """Not only null, false, 0 and what is empty."""
+    if isinstance(value, Object):
+        return any(says_something(each) for _, each in value)
+    if is_array(value):
+        return any(says_something(each) for each in value)
+    if isinstance(value, Number):
+        return any(digit in "123456789" for digit in value.lower().partition("e")[0])
+    return bool(value)
+
+
+def read(data: bytes) -> Any:
+    """The bytes stand as Latin-1, so that each string can be had as it is written."""
+    decoder = json.JSONDecoder(object_pairs_hook=Object, parse_int=Number, parse_float=Number)
+    decoder.parse_string = parse_string
+    decoder.scan_once = json.scanner.py_make_scanner(decoder)
+    value = decoder.decode(data.decode("latin-1"))
     if depth(value) > MAX_DEPTH:
         raise ValueError("too deep")
     return value
 
 
-def refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+def parse_string(text: str, start: int, strict: bool) -> tuple[Text, int]:
+    _, end = json.decoder.scanstring(text, start, strict)
+    raw = text[start : end - 1].encode("latin-1")
+    value = Text(json.loads(b'"' + raw.decode("utf-8", "replace").encode() + b'"'))
+    value.raw = raw
+    return value, end
 
 
 def depth(value: Any) -> int:
     if isinstance(value, Object):
         return 1 + max((depth(each) for _, each in value), default=0)
     return 1 + max(map(depth, value), default=0) if is_array(value) else 0
-
-
-def is_array(value: Any) -> bool:
-    return isinstance(value, list) and not isinstance(value, Object)
-
-
-def is_text(value: Any) -> bool:
-    return isinstance(value, str) and not isinstance(value, Number)

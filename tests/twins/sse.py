@@ -2,26 +2,44 @@
 
 import re
 
+from twins import delta
+
 BOM = b"\xef\xbb\xbf"
 
 
 def parse(stream: bytes) -> list[tuple[bytes, bytes]]:
-    """The (type, data) events. One departure: an event whose blank line is missing at the end still counts."""
+    """The (type, data) events.
+
+    Two departures: an event whose blank line is missing at the end still counts, and a data line that is a
+    whole JSON object is an event of its own when another data line follows.
+    """
     events: list[tuple[bytes, bytes]] = []
-    kind, data = b"", []
+    kind, next_kind, data = b"", None, []
     for line in [*lines(stream.removeprefix(BOM)), b""]:
-        if line == b"":
-            if data:
-                events.append((kind, b"\n".join(data)))
-            kind, data = b"", []
-            continue
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
-        if name == b"data":
+        if line == b"":
+            if data:
+                events.append((kind if next_kind is None else next_kind, b"\n".join(data)))
+            kind, next_kind, data = b"", None, []
+        elif name == b"data":
+            if len(data) == 1 and is_whole(data[0]):
+                events.append((kind, data[0]))
+                kind, next_kind, data = next_kind or b"", None, []
             data.append(value)
+        elif name == b"event" and data:
+            next_kind = value
         elif name == b"event":
             kind = value
     return events
+
+
+def is_whole(data: bytes) -> bool:
+    """[DONE] or a JSON object, after which nothing can follow."""
+    try:
+        return data.strip(b" \t\r\n") == b"[DONE]" or isinstance(delta.read(data), delta.Object)
+    except ValueError:
+        return False
 
 
 def lines(stream: bytes) -> list[bytes]:

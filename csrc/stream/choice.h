@@ -1,0 +1,12 @@
+/* choice: reads one choice of a completions or chat object. Any thread may call.
+ */
+#ifndef VLLMPERF_STREAM_CHOICE_H
+#define VLLMPERF_STREAM_CHOICE_H
+
+#include "stream/delta.h"
+
+/* Read the element of "choices" at `at`; *choice is filled whatever it is. Returns the place behind it, or
+ * NULL when it is no JSON. */
+const char *choice_read(const char *at, const char *end, struct delta_choice *choice);
+
+#endif
