@@ -1,10 +1,9 @@
-/* The floor for scripts/bench/accuracy and engine: an epoll loop that sends requests, reads and stamps each read.
- * It does not parse: it counts events by their first bytes, and knows the end of an answer by the last chunk.
- * Not a part of vllmperf.
- *   bare_reader PORT closed STREAMS REQUESTS TOKENS REQUEST_FILE STAMPS_FILE
+/* The floor for scripts/bench/accuracy and engine: an epoll loop that sends requests, reads and stamps each
+ * read. It does not parse: it counts events by their first bytes, and knows the end of an answer by the last
+ * chunk. Not a part of vllmperf. bare_reader PORT closed STREAMS REQUESTS TOKENS REQUEST_FILE STAMPS_FILE
  *   bare_reader PORT open REQUESTS_PER_S REQUESTS TOKENS REQUEST_FILE STAMPS_FILE
- * STAMPS_FILE: for each request 1 + TOKENS int64 of CLOCK_MONOTONIC ns: sent, then each event (0: did not come).
- * Prints how many events shared their read with another one. */
+ * STAMPS_FILE: for each request 1 + TOKENS int64 of CLOCK_MONOTONIC ns: sent, then each event (0: did not
+ * come). Prints how many events shared their read with another one. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
@@ -20,6 +19,7 @@
 #include <unistd.h>
 
 enum { MAX_FDS = 65536 };
+#define NS_PER_S INT64_C(1000000000)
 
 struct load {
     bool is_open;
@@ -34,14 +34,14 @@ static struct {
     int64_t *next;
     int left;
 } request[MAX_FDS];
-static int64_t *table;
+static int64_t *table, idle_since_ns[MAX_FDS];
 static int idle[MAX_FDS], n_idle, sent, done, loop;
 static long shared;
 
 static int64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
 }
 
 static int dial(int port) {
@@ -62,15 +62,36 @@ static void send_on(int fd, const struct load *load) {
     if (write(fd, load->body, load->body_len) != (ssize_t)load->body_len) exit(1);
 }
 
+/* The last one used, unless the server may be about to close it: it keeps an idle connection for 5 s. */
 static void send_next(const struct load *load) {
-    send_on(n_idle > 0 ? idle[--n_idle] : dial(load->port), load);
+    bool is_fresh = n_idle > 0 && now_ns() - idle_since_ns[idle[n_idle - 1]] < 4 * NS_PER_S;
+    send_on(is_fresh ? idle[--n_idle] : dial(load->port), load);
+}
+
+static void put_away(int fd) {
+    idle_since_ns[fd] = now_ns();
+    idle[n_idle++] = fd;
+}
+
+/* The server has closed an idle connection. */
+static void forget(int fd) {
+    for (int i = 0; i < n_idle; i++) {
+        if (idle[i] != fd) continue;
+        idle[i] = idle[--n_idle];
+        close(fd);
+        return;
+    }
+    exit(1);
 }
 
 static void read_from(int fd, const struct load *load) {
     static char buffer[65536];
     ssize_t got = recv(fd, buffer, sizeof buffer, 0);
     int64_t at_ns = now_ns();
-    if (got <= 0) exit(1);
+    if (got <= 0) {
+        forget(fd);
+        return;
+    }
     long events = 0;
     char *end = buffer + got;
     for (char *at = buffer; (at = memmem(at, (size_t)(end - at), "\"text\":", 7)); at += 7, events++)
@@ -78,20 +99,21 @@ static void read_from(int fd, const struct load *load) {
     if (events > 1) shared += events;
     if (!memmem(buffer, (size_t)got, "\r\n0\r\n\r\n", 7)) return;
     done++;
-    idle[n_idle++] = fd;
+    put_away(fd);
     if (!load->is_open && sent < load->requests) send_next(load);
 }
 
 static struct timespec until_next(const struct load *load) {
     if (!load->is_open || sent == load->requests) return (struct timespec){.tv_sec = 5};
     int64_t left_ns = load->start_ns + sent * load->gap_ns - now_ns();
-    return (struct timespec){.tv_nsec = left_ns > 0 ? left_ns % 1000000000 : 0, .tv_sec = left_ns > 0 ? left_ns / 1000000000 : 0};
+    if (left_ns < 0) left_ns = 0;
+    return (struct timespec){.tv_sec = left_ns / NS_PER_S, .tv_nsec = left_ns % NS_PER_S};
 }
 
 static void run(struct load *load) {
     struct epoll_event ready[256];
     if (!load->is_open)
-        for (int i = 0; i < load->streams; i++) idle[n_idle++] = dial(load->port);
+        for (int i = 0; i < load->streams; i++) put_away(dial(load->port));
     load->start_ns = now_ns();
     while (!load->is_open && sent < load->streams && sent < load->requests) send_next(load);
     while (done < load->requests) {

@@ -79,6 +79,7 @@ class Bare:
     """An epoll loop in C that reads and stamps: the floor."""
 
     name = "bare reader"
+    fine = (0,)
 
     def __init__(self, folder: Path) -> None:
         self._binary = folder / "bare_reader"
@@ -110,6 +111,7 @@ class VllmRs:
     """vLLM's own compiled client. It keeps every gap, as ours does, and sends token ids, as ours does."""
 
     name = "vllm-rs"
+    fine = (0,)
 
     def __init__(self, folder: Path, binary: Path) -> None:
         self._binary = binary
@@ -160,6 +162,7 @@ class Ours:
     """`vllmperf bench` with its own profile and no flag but those of the load; the run file is kept."""
 
     name = "vllmperf"
+    fine = (0, 1)  # 1: it does not trust its own figures
 
     def __init__(self) -> None:
         compileall.compile_dir(str(Path(vllmperf.__file__).parent), quiet=1)  # as pip does when it installs
@@ -183,8 +186,8 @@ def measure(client: Client, load: Load, folder: Path) -> Seen:
     folder.mkdir()
     with simulator(folder / "truth", load.ttft_ms, load.itl_ms) as url:
         process = Watched(client.command(load, url, folder), folder / "log")
-    if not (folder / "truth").stat().st_size:
-        sys.exit(f"{client.name} sent nothing: {(folder / 'log').read_text()[-2000:]}")
+    if process.exit_code not in client.fine:
+        sys.exit(f"{client.name} failed ({process.exit_code}): {(folder / 'log').read_text()[-2000:]}")
     truth = truth_of(folder / "truth")
     is_whole = truth.events == load.requests * load.tokens
     return Seen(client.read(load, folder), truth, process.use(truth), is_whole)
