@@ -234,7 +234,16 @@ static void abort_slot(struct slot *slot) {
 
 /* ---- what the loop brings ---- */
 
+/* Under a load that never lets the queue run empty, what was worked on must not be kept. */
+static void drop_worked_on(struct plain *p) {
+    if (p->n_pieces < p->cap_pieces || p->first_piece < p->n_pieces / 2) return;
+    p->n_pieces -= p->first_piece;
+    memmove(p->pieces, p->pieces + p->first_piece, p->n_pieces * sizeof *p->pieces);
+    p->first_piece = 0;
+}
+
 static bool push_piece(struct plain *p, const struct piece *piece) {
+    if (p->first_piece > 0) drop_worked_on(p);
     void *array = p->pieces;
     bool ok = buffer_grow(&array, &p->cap_pieces, p->n_pieces + 1, sizeof *p->pieces);
     p->pieces = array;
@@ -262,20 +271,26 @@ static bool read_piece(struct connection *c, char *to, struct piece *piece) {
     return true;
 }
 
+static void push_unread(struct connection *c) {
+    struct piece piece = {.connection = c, .unread = true};
+    c->unread = push_piece(c->plain, &piece);
+}
+
 /* Read what is there. A read that fills its room was cut: what follows waited with it, so it belongs to the
  * same read; and behind an end that the loop has seen nothing new will be told, so it is read up to it. */
-static void receive(struct connection *c, bool to_the_end) {
+static void receive(struct connection *c) {
     struct plain *p = c->plain;
     struct piece piece;
+    if (c->unread) return; /* what came first is read first */
     do {
         if (p->arena_used + READ_BYTES > ARENA_BYTES) {
-            piece = (struct piece){.connection = c, .unread = true};
-            push_piece(p, &piece);
+            push_unread(c);
             return;
         }
         if (!read_piece(c, p->arena + p->arena_used, &piece) || !push_piece(p, &piece)) return;
         p->arena_used += piece.len;
-    } while (piece.len && (c->read_is_cut || to_the_end));
+        p->n_in_arena++;
+    } while (piece.len && (c->read_is_cut || c->ends));
 }
 
 static void connection_is_up(struct connection *c) {
@@ -316,7 +331,8 @@ static void ready(void *own, const struct loop_event *event) {
     } else if (event->what & LOOP_WRITE && c->slot) {
         send_rest(c);
     }
-    if (event->what & ~LOOP_WRITE) receive(c, event->what & (LOOP_END | LOOP_ERROR));
+    if (event->what & (LOOP_END | LOOP_ERROR)) c->ends = true;
+    if (event->what & ~LOOP_WRITE) receive(c);
 }
 
 /* ---- the work that waits ---- */
@@ -326,14 +342,14 @@ static bool has_work(const void *own) {
     return p->first_piece < p->n_pieces;
 }
 
-/* A piece that found no room: it is read now, and worked on at once. */
+/* A piece that found no room: it is read now, and worked on at once. What it leaves waits behind the others'
+ * pieces, so that a server that never stops sending holds up nobody. */
 static void take_unread(struct connection *c) {
-    char *to = c->plain->arena + ARENA_BYTES;
     struct piece piece;
-    do {
-        if (c->fd < 0 || !read_piece(c, to, &piece)) return;
-        plain_take_piece(&piece);
-    } while (piece.len);
+    c->unread = false;
+    if (!read_piece(c, c->plain->arena + ARENA_BYTES, &piece)) return;
+    plain_take_piece(&piece);
+    if (c->fd >= 0 && piece.len && (c->read_is_cut || c->ends)) push_unread(c);
 }
 
 static bool work(void *own) {
@@ -347,7 +363,8 @@ static bool work(void *own) {
         plain_take_piece(&piece);
     c->pieces--;
     if (c->fd < 0 && c->pieces == 0) connection_free(c);
-    if (!has_work(p)) p->first_piece = p->n_pieces = p->arena_used = 0;
+    if (!piece.unread && --p->n_in_arena == 0) p->arena_used = 0;
+    if (!has_work(p)) p->first_piece = p->n_pieces = 0;
     return true;
 }
 

@@ -22,6 +22,8 @@ struct connection {
     bool up, reused, pooled;
     bool got_bytes;   /* of this answer */
     bool read_is_cut; /* the newest read left something: the next one goes on with it */
+    bool unread;      /* a piece of the queue says that it waits to be read */
+    bool ends;        /* the loop has seen an end: it is read up to it */
     bool skips_body;  /* of an answer that is not the one: a redirect, or a coding that we cannot read */
     bool undecodable;
     int64_t began_ns, idle_since_ns, last_arrived_ns;
@@ -60,7 +62,7 @@ struct plain {
     struct piece *pieces; /* [first_piece, n_pieces) are to be worked on */
     size_t first_piece, n_pieces, cap_pieces;
     char *arena; /* of the pieces; behind it is room for one read more */
-    size_t arena_used;
+    size_t arena_used, n_in_arena;
 };
 
 /* ---- plain.c ---- */

@@ -335,6 +335,25 @@ def test_no_request_leaves_after_the_duration():
     assert records["sent_ns"].max() <= 50_000_000
 
 
+# ---- servers that never stop ----
+
+
+def floods(connection, _request, _number):
+    one = events(1).split(b"\n\n")[0].replace(b'"length"', b"null") + b"\n\n"
+    connection.sendall(EVENT_STREAM + b"Connection: close\r\n\r\n")
+    until = time.monotonic() + 4
+    while time.monotonic() < until:
+        connection.sendall(one * 10_000)
+    raise ConnectionAbortedError
+
+
+def test_a_server_that_never_stops_sending_holds_up_no_timeout():
+    with RawServer(floods) as server:
+        records, _ = run_engine(settings(server, total_timeout_ns=500_000_000), 1, BODY)
+    assert names(records) == ["total_timeout"]
+    assert records["end_ns"].max() < 2_500_000_000
+
+
 # ---- stamps ----
 
 
