@@ -246,8 +246,8 @@ static void note_oversleep(struct worker *w, int64_t now_ns) {
     w->oversleep_ns += (late_ns - w->oversleep_ns) / 16;
 }
 
-/* Take what the sockets have, with its stamps. A wake-up may mean that more was fed or that the run was
- * stopped. */
+/* Take what the sockets have, with its stamps, until something else is due: so many may be ready all the time
+ * that there is no end to it. A wake-up may mean that more was fed or that the run was stopped. */
 static int look(struct worker *w, int64_t timeout_ns) {
     struct loop_event events[LOOP_BATCH];
     int n, total = 0;
@@ -258,10 +258,10 @@ static int look(struct worker *w, int64_t timeout_ns) {
         for (int i = 0; i < n; i++) transport_ready(w->transport, &events[i]);
         total += n;
         timeout_ns = 0;
-    } while (n == LOOP_BATCH);
+        w->looked_ns = transport_now_ns(w->transport);
+    } while (n == LOOP_BATCH && w->looked_ns < least(w->next_due_ns, w->next_tick_ns));
     if (woken) w->next_tick_ns = 0;
     if (woken && w->sending) w->next_due_ns = 0;
-    w->looked_ns = transport_now_ns(w->transport);
     return total;
 }
 
