@@ -130,7 +130,8 @@ static size_t opening(const void *own) {
 
 /* Of an open loop nobody knows how many connections it will need: some are kept ready beyond those in use. */
 static void keep_spare(struct plain *p) {
-    if (p->t->config->spare_connections && p->n_idle + opening(p) < 4 + p->t->n_busy / 8) warm(p, 1);
+    bool wants = p->t->config->spare_connections && p->n_addresses > 0;
+    if (wants && p->n_idle + opening(p) < 4 + p->t->n_busy / 8) warm(p, 1);
 }
 
 static void tend(void *own, int64_t now_ns) {

@@ -272,6 +272,11 @@ def test_an_open_loop_keeps_connections_spare_when_asked_for():
     assert run(spare=False) >= 1
 
 
+def test_spare_connections_to_a_name_without_address_are_none():
+    records, _ = run_engine(config(addresses=(), max_concurrency=0, spare_connections=True), 3, BODY)
+    assert names(records) == ["dns_failed"] * 3
+
+
 def test_an_answer_in_front_of_a_request_closes_the_connection():
     """Bytes that nobody asked for would be read as the next answer."""
 
