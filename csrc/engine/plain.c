@@ -259,7 +259,10 @@ static bool read_piece(struct connection *c, char *to, struct piece *piece) {
     struct transport *t = c->plain->t;
     int64_t stamp_ns;
     ssize_t got = socket_receive(c->fd, to, READ_BYTES, &stamp_ns);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return false;
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+        c->read_is_cut = false; /* nothing waited behind the newest read */
+        return false;
+    }
     *piece = (struct piece){.connection = c, .bytes = to, .len = got > 0 ? (size_t)got : 0};
     if (got < 0) piece->error = errno;
     piece->seen_ns = transport_now_ns(t);

@@ -374,6 +374,22 @@ def burst_of(n: int, frame):
     return answer
 
 
+def test_a_burst_that_fills_a_read_to_the_byte_does_not_share_the_next_ones_stamp():
+    def answer(connection, _request, _number):
+        one = events(1).split(b"\n\n")[0].replace(b'"length"', b"null") + b"\n\n"
+        connection.sendall(EVENT_STREAM + b"Connection: close\r\n\r\n" + one)
+        time.sleep(0.1)
+        connection.sendall(one.rjust(65536, b"\n"))
+        time.sleep(0.1)
+        connection.sendall(events(1))
+        raise ConnectionAbortedError
+
+    with RawServer(answer) as server:
+        records, _ = run_engine(settings(server), 1, BODY)
+    assert records["chunks"].tolist() == [3]
+    assert records["coalesced"].tolist() == [0]
+
+
 @pytest.mark.parametrize("n", [100, 5000])
 def test_chunks_written_at_once_share_their_stamp_however_many_reads_they_take(n, use_libcurl):
     with (
