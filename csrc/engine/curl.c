@@ -131,6 +131,7 @@ static int on_connected(void *context, char *remote, char *local, int remote_por
     struct easy *easy = context;
     struct slot *slot = easy->slot;
     slot->connected = true;
+    easy->was_reset = false; /* a reset before this is that of the dead connection */
     if (easy->sockets_opened) transport_note_connection(slot->transport, easy->began_ns);
     if (easy->warming) return CURL_PREREQFUNC_OK;
     if (easy->sends++ > 0) slot->response.record.retries++;

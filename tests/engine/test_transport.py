@@ -84,6 +84,26 @@ def test_a_reset_in_a_stream_that_ends_with_its_connection_is_a_reset(use_libcur
     assert records["chunks"].tolist() == [1] * 3
 
 
+def test_a_kept_connection_that_is_reset_is_replaced_and_leaves_no_trace_but_the_retry(use_libcurl):
+    import socket
+    import struct
+
+    def resets_the_second(connection, request, number):
+        if number == 1:
+            good(connection, request, number)
+            return
+        time.sleep(0.05)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise ConnectionAbortedError
+
+    with RawServer(resets_the_second) as server:
+        one_by_one = settings(server, max_concurrency=1, use_libcurl=use_libcurl, raw_bodies=True)
+        records, _ = run_engine(one_by_one, 3, BODY)
+    assert names(records) == ["completed"] * 3
+    assert records["clean_end"].tolist() == [1] * 3
+    assert records["retries"].tolist() == [0, 1, 1]
+
+
 # ---- compression that nobody asked for ----
 
 
