@@ -368,7 +368,10 @@ static void stamp(struct curl *curl, struct easy *easy, int fd) {
     if (t->config->kernel_stamps) waiting = socket_peek(fd, curl->scratch, PEEK_BYTES, &stamp_ns);
     easy->was_reset |= waiting < 0 && errno == ECONNRESET; /* told once: libcurl will only see an end */
     easy->covered_bytes = waiting > 0 ? waiting : 0;
-    easy->slot->read = (struct read_stamp){transport_arrived_ns(t, stamp_ns, now_ns), now_ns, ++t->reads};
+    int64_t arrived_ns = transport_arrived_ns(t, stamp_ns, now_ns);
+    /* What came before it may bear the time of its reading: no stream goes back in time. */
+    if (arrived_ns < easy->slot->read.arrived_ns) arrived_ns = easy->slot->read.arrived_ns;
+    easy->slot->read = (struct read_stamp){arrived_ns, now_ns, ++t->reads};
 }
 
 static void ready(void *own, const struct loop_event *event) {

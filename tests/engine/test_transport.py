@@ -428,3 +428,38 @@ def test_chunks_written_at_once_share_their_stamp_however_many_reads_they_take(n
     own = gaps["ns"][gaps["shared"] == 0]
     assert not np.any(own < 2_000), "a gap that never was"
     assert records["coalesced"][0] >= n * 0.9
+
+
+def test_a_stream_over_tls_does_not_go_back_in_time(tmp_path):
+    """What libcurl reads beyond its stamp gets the time of its reading; what it reads next may have an older stamp."""
+    import ssl
+
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    openssl = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout"
+    subprocess.run([*openssl.split(), key, "-out", certificate], check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+
+    def answer(connection, _request, _number):
+        one = events(1).split(b"\n\n")[0].replace(b'"length"', b"null") + b"\n\n"
+        connection.sendall(EVENT_STREAM + b"Connection: close\r\n\r\n")
+        for i in range(1500):
+            connection.sendall(one * (400 if i % 50 == 0 else 1 + i % 3))
+        connection.sendall(events(1))
+        raise ConnectionAbortedError
+
+    with RawServer(answer, tls=tls) as server:
+        wanted = settings(
+            server, keep_stamps=True, keep_text=False, max_concurrency=8, threads=1, insecure=True
+        )
+        with contextlib.closing(_engine.Engine(wanted)) as engine:
+            feed(engine, 24, BODY)
+            engine.feed_end()
+            engine.start()
+            batches = drain(engine)
+    assert set(names(records_of(batches))) == {"completed"}
+    stamps = np.frombuffer(b"".join(b["stamps"] for b in batches), np.int64).reshape(-1, 2)
+    ends = np.cumsum(records_of(batches)["chunks"])
+    for one in np.split(stamps, ends[:-1]):
+        assert np.all(np.diff(one[:, 0]) >= 0)
+        assert np.all(one[:, 0] <= one[:, 1])
