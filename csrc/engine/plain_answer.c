@@ -33,18 +33,6 @@ static void input_failed(struct connection *c, int error) {
     if (!try_again(c)) end(c, false, OUTCOME_reset, strerror(error));
 }
 
-static void input_ended(struct connection *c) {
-    if (try_again(c)) return;
-    if (!c->got_bytes)
-        end(c, false, OUTCOME_reset, "the server closed the connection without an answer");
-    else if (framing_end_of_input(&c->framing) == FRAMING_END)
-        end(c, false, c->undecodable ? OUTCOME_malformed : OUTCOME_completed, "");
-    else if (c->framing.status == 0)
-        end(c, false, OUTCOME_malformed, "the answer is no HTTP/1.1");
-    else
-        end(c, false, OUTCOME_truncated, "the server closed the connection before the end of the answer");
-}
-
 /* ---- redirects ---- */
 
 enum {
@@ -107,6 +95,31 @@ static void follow(struct connection *c, bool keep) {
     plain_send(p, slot, url, false);
 }
 
+/* ---- whole or cut ---- */
+
+static void complete(struct connection *c) {
+    const struct plain *p = c->plain;
+    bool keep = c->framing.keeps_connection && !p->t->config->fresh_connections &&
+                !request_is_elsewhere(&p->request, c->url) && c->sent == c->head_len + c->body_len &&
+                framing_left_over(&c->framing) == 0;
+    if (c->next_url)
+        follow(c, keep);
+    else
+        end(c, keep, c->undecodable ? OUTCOME_malformed : OUTCOME_completed, "");
+}
+
+static void input_ended(struct connection *c) {
+    if (try_again(c)) return;
+    if (!c->got_bytes)
+        end(c, false, OUTCOME_reset, "the server closed the connection without an answer");
+    else if (framing_end_of_input(&c->framing) == FRAMING_END)
+        complete(c);
+    else if (c->framing.status == 0)
+        end(c, false, OUTCOME_malformed, "the answer is no HTTP/1.1");
+    else
+        end(c, false, OUTCOME_truncated, "the server closed the connection before the end of the answer");
+}
+
 /* ---- the answer ---- */
 
 static void take_coding(struct connection *c) {
@@ -158,17 +171,6 @@ static bool take_body(struct connection *c, const char *bytes, size_t len) {
     if (!slot->response.no_memory && !slot->response.too_long) return true;
     end(c, false, OUTCOME_malformed, "");
     return false;
-}
-
-static void complete(struct connection *c) {
-    const struct plain *p = c->plain;
-    bool keep = c->framing.keeps_connection && !p->t->config->fresh_connections &&
-                !request_is_elsewhere(&p->request, c->url) && c->sent == c->head_len + c->body_len &&
-                framing_left_over(&c->framing) == 0;
-    if (c->next_url)
-        follow(c, keep);
-    else
-        end(c, keep, c->undecodable ? OUTCOME_malformed : OUTCOME_completed, "");
 }
 
 static void take_bytes(struct connection *c, const char *bytes, size_t len) {

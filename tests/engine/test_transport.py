@@ -186,6 +186,20 @@ def test_a_redirect_is_followed_with_the_body_when_asked_for(status, location):
     assert counters["silent_retries"] == 0
 
 
+def test_a_redirect_that_ends_with_its_connection_is_followed_too():
+    def answer(connection, request, number):
+        if b" /there" in request.split(b"\r\n")[0]:
+            good(connection, request, number)
+            return
+        connection.sendall(b"HTTP/1.1 307 X\r\nLocation: /there\r\nConnection: close\r\n\r\nmoved")
+        raise ConnectionAbortedError
+
+    with RawServer(answer) as server:
+        records, _ = run_engine(settings(server, follow_redirects=True), 2, BODY)
+    assert names(records) == ["completed"] * 2
+    assert records["redirects"].tolist() == [1] * 2
+
+
 @pytest.mark.parametrize("status", [b"301", b"302", b"303"])
 def test_the_older_redirects_make_a_get_without_a_body(status):
     with RawServer(sends_on(status, b"/there")) as server:
