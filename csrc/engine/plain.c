@@ -193,9 +193,13 @@ static struct connection *connection_elsewhere(struct plain *p, const char *url)
                                                                                    : NULL;
 }
 
+static bool has_news(const struct connection *c) {
+    return c->pieces > (c == c->plain->at_work);
+}
+
 static struct connection *connection_for(struct plain *p, const char *url, bool fresh) {
     if (request_is_elsewhere(&p->request, url)) return connection_elsewhere(p, url);
-    while (p->newest_idle && p->newest_idle->pieces)
+    while (p->newest_idle && has_news(p->newest_idle))
         plain_close(p->newest_idle); /* what it has to say is its end */
     if (fresh || !p->newest_idle) return open_connection(p, next_address(p));
     struct connection *c = p->newest_idle;
@@ -361,10 +365,12 @@ static bool work(void *own) {
     if (!has_work(p)) return false;
     struct piece piece = p->pieces[p->first_piece++];
     struct connection *c = piece.connection;
+    p->at_work = c;
     if (c->fd >= 0 && piece.unread)
         take_unread(c);
     else if (c->fd >= 0)
         plain_take_piece(&piece);
+    p->at_work = NULL;
     c->pieces--;
     if (c->fd < 0 && c->pieces == 0) connection_free(c);
     if (!piece.unread && --p->n_in_arena == 0) p->arena_used = 0;

@@ -61,7 +61,8 @@ struct plain {
     int64_t to_open;      /* connections for nobody that are still to be begun */
     struct piece *pieces; /* [first_piece, n_pieces) are to be worked on */
     size_t first_piece, n_pieces, cap_pieces;
-    char *arena; /* of the pieces; behind it is room for one read more */
+    const struct connection *at_work; /* whose piece is worked on; it counts among its pieces */
+    char *arena;                      /* of the pieces; behind it is room for one read more */
     size_t arena_used, n_in_arena;
 };
 

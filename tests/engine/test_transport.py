@@ -186,6 +186,13 @@ def test_a_redirect_is_followed_with_the_body_when_asked_for(status, location):
     assert counters["silent_retries"] == 0
 
 
+def test_a_redirect_is_followed_on_the_connection_that_brought_it():
+    with RawServer(sends_on(b"307", b"/there")) as server:
+        records, _ = run_engine(settings(server, follow_redirects=True, max_concurrency=1), 5, BODY)
+        assert server.connections == 1
+    assert names(records) == ["completed"] * 5
+
+
 def test_a_redirect_that_ends_with_its_connection_is_followed_too():
     def answer(connection, request, number):
         if b" /there" in request.split(b"\r\n")[0]:
