@@ -87,8 +87,9 @@ static bool is_blank(char c) {
 static enum framing_status take_status(struct framing *f, const struct line *line) {
     const char *t = line->text;
     bool is_one = line->len >= 12 && memcmp(t, "HTTP/1.", 7) == 0 && is_digit(t[7]) && t[8] == ' ';
-    if (!is_one || !is_digit(t[9]) || !is_digit(t[10]) || !is_digit(t[11]))
-        return bad(f, "the answer is no HTTP/1.1, it begins with", t, line->len);
+    bool is_status = is_one && t[9] >= '1' && t[9] <= '9' && is_digit(t[10]) && is_digit(t[11]) &&
+                     (line->len == 12 || t[12] == ' ');
+    if (!is_status) return bad(f, "the answer is no HTTP/1.1, it begins with", t, line->len);
     f->minor_version = t[7] - '0';
     f->status = (t[9] - '0') * 100 + (t[10] - '0') * 10 + t[11] - '0';
     f->keeps_connection = f->minor_version >= 1;
@@ -114,6 +115,10 @@ static bool lists(const struct line *value, const char *word) {
     return false;
 }
 
+static bool is_word(const struct line *value, const char *word) {
+    return value->len == strlen(word) && strncasecmp(value->text, word, value->len) == 0;
+}
+
 static enum framing_status take_length(struct framing *f, const struct line *value) {
     int64_t length = 0;
     size_t i = 0;
@@ -126,8 +131,9 @@ static enum framing_status take_length(struct framing *f, const struct line *val
 }
 
 static enum framing_status take_transfer_encoding(struct framing *f, const struct line *value) {
-    f->chunked = f->chunked || lists(value, "chunked");
-    if (f->chunked || lists(value, "identity")) return FRAMING_MORE;
+    if (is_word(value, "identity")) return FRAMING_MORE;
+    f->chunked = is_word(value, "chunked"); /* with another coding besides: nobody here could decode it */
+    if (f->chunked) return FRAMING_MORE;
     return bad(f, "unknown Transfer-Encoding", value->text, value->len);
 }
 
@@ -141,6 +147,7 @@ static enum framing_status take_header(struct framing *f, const struct line *lin
     if (!colon) return FRAMING_MORE; /* a folded line, or noise: no header that we need */
     size_t name_len = (size_t)(colon - line->text);
     struct line value = {colon + 1, line->len - name_len - 1};
+    while (name_len && is_blank(line->text[name_len - 1])) name_len--;
     while (value.len && is_blank(value.text[0])) value.text++, value.len--;
     while (value.len && is_blank(value.text[value.len - 1])) value.len--;
 #define IS(name) (name_len == sizeof(name) - 1 && strncasecmp(line->text, name, name_len) == 0)
@@ -166,6 +173,7 @@ static enum framing_status end_head(struct framing *f) {
         return FRAMING_MORE;
     }
     f->head_bytes = 0;
+    if (f->status == 101) f->keeps_connection = false; /* what comes next on it is another protocol */
     if (f->no_body || f->status == 204 || f->status == 304 || f->status == 101)
         f->left = 0, f->state = FRAMING_IN_LENGTH;
     else if (f->chunked)

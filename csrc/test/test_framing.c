@@ -92,6 +92,9 @@ static const struct {
      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
      "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
      "a", 200, true},
+    {"blanks in front of a colon", "HTTP/1.1 200 OK\r\nContent-Length \t: 1\r\n\r\na", "a", 200, true},
+    {"another protocol from here on", "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\n\r\n", "", 101,
+     false},
     {"no content", "HTTP/1.1 204 No Content\r\n\r\n", "", 204, true},
     {"a status without a reason", "HTTP/1.1 404\r\nContent-Length: 1\r\n\r\nx", "x", 404, true},
 };
@@ -112,6 +115,10 @@ static const struct {
     {"no HTTP at all", "SSH-2.0-OpenSSH_9.6\r\n", "no HTTP/1.1"},
     {"another version", "HTTP/2 200\r\n\r\n", "no HTTP/1.1"},
     {"a status that is no number", "HTTP/1.1 2xx OK\r\n\r\n", "no HTTP/1.1"},
+    {"a status of four digits", "HTTP/1.1 2000 OK\r\n\r\n", "no HTTP/1.1"},
+    {"a status below 100", "HTTP/1.1 099 OK\r\n\r\n", "no HTTP/1.1"},
+    {"chunks of something else", "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+     "Transfer-Encoding: 'gzip, chunked'"},
     {"a chunk size that is no number", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
      "bad chunk size: 'zz'"},
     {"an empty chunk size", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\n", "bad chunk size"},
