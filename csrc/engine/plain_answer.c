@@ -43,23 +43,44 @@ static bool is_redirect(int status) {
     return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-/* The absolute address that a Location means, allocated; NULL when it is none of http. */
+/* Could this stand in a request line? A Location as long as its array was cut. */
+static bool is_sound(const struct framing *f) {
+    size_t n = 0;
+    for (const char *at = f->location; *at; at++, n++)
+        if ((unsigned char)*at <= ' ' || *at == 127) return false;
+    return n > 0 && n < sizeof f->location - 1;
+}
+
+static bool has_scheme(const char *location) {
+    size_t n = strcspn(location, ":/?#");
+    return n > 0 && location[n] == ':';
+}
+
+/* How much of the base's path stays in front of a relative location. */
+static size_t kept_of(const char *path, const char *location) {
+    size_t n = strcspn(path, "?#");
+    if (location[0] == '/') return 0;
+    if (location[0] == '?' || location[0] == '#') return n;
+    while (n > 0 && path[n - 1] != '/') n--;
+    return n;
+}
+
+/* The absolute address that a Location means, without a fragment, allocated; NULL when it is none of http. */
 static char *resolve(const struct connection *c, const char *location) {
     struct request_url parts;
-    const char *base = c->plain->t->config->url;
-    if (c->url) base = c->url;
-    if (request_url(location, &parts)) return strdup(location);
-    if (strstr(location, "://") || !request_url(base, &parts)) return NULL;
-    bool is_host = strncmp(location, "//", 2) == 0, is_absolute = location[0] == '/';
-    const char *slash = strrchr(parts.path, '/');
-    size_t folder = is_absolute || !slash ? 0 : (size_t)(slash - parts.path) + 1;
+    const char *base = c->url ? c->url : c->plain->t->config->url;
+    bool is_whole = has_scheme(location), is_host = strncmp(location, "//", 2) == 0;
+    if (!request_url(is_whole ? location : base, &parts)) return NULL;
     size_t size = strlen(base) + strlen(location) + 16;
     char *url = malloc(size);
     if (!url) return NULL;
-    if (is_host)
-        snprintf(url, size, "http:%s", location);
+    int kept = (int)kept_of(parts.path, location);
+    if (is_whole || is_host)
+        snprintf(url, size, "%s%s", is_host ? "http:" : "", location);
     else
-        snprintf(url, size, "http://%s%.*s%s", parts.authority, (int)folder, parts.path, location);
+        snprintf(url, size, "http://%s%.*s%s%s", parts.authority, kept, parts.path,
+                 kept == 0 && location[0] != '/' ? "/" : "", location);
+    url[strcspn(url, "#")] = 0;
     return url;
 }
 
@@ -75,7 +96,7 @@ static bool can_reach(const struct connection *c, const char *url) {
 static char *next_url(const struct connection *c) {
     bool may_follow =
         c->plain->t->config->follow_redirects && c->slot->response.record.redirects < MOST_REDIRECTS;
-    if (!may_follow || !is_redirect(c->framing.status) || !c->framing.location[0]) return NULL;
+    if (!may_follow || !is_redirect(c->framing.status) || !is_sound(&c->framing)) return NULL;
     char *url = resolve(c, c->framing.location);
     if (url && can_reach(c, url)) return url;
     free(url);

@@ -48,6 +48,10 @@ static bool add(struct text *text, const char *more) {
     return text_add(text, more, strlen(more));
 }
 
+static bool add_line(struct text *text, const char *name, const char *value, const char *more) {
+    return add(text, name) && add(text, value) && add(text, more) && add(text, "\r\n");
+}
+
 /* Is this "Name: value" or "Name;" of that name? */
 static bool is_header(const char *line, const char *name) {
     size_t n = strlen(name);
@@ -76,13 +80,10 @@ static char *end_of(struct text *text, bool ok) {
 }
 
 /* Host stands first, also one that is given. */
-static char *first_lines(const struct engine_config *config, bool *own_host) {
+static char *host_line(const struct engine_config *config, const char *authority) {
     struct text text = {0};
-    const char *host = header_named(config, "host");
-    *own_host = host != NULL;
-    bool ok = (!host || add_header(&text, host)) &&
-              (header_named(config, "accept") || add(&text, "Accept: */*\r\n"));
-    return end_of(&text, ok);
+    const char *given = header_named(config, "host");
+    return end_of(&text, given ? add_header(&text, given) : add_line(&text, "Host: ", authority, ""));
 }
 
 static char *more_lines(const struct engine_config *config, bool elsewhere) {
@@ -98,20 +99,19 @@ static char *more_lines(const struct engine_config *config, bool elsewhere) {
 
 bool request_init(struct request *request, const struct engine_config *config) {
     struct request_url parts;
-    bool own_host = false;
     memset(request, 0, sizeof *request);
     if (!request_url(config->url, &parts)) return false;
     size_t path_len = strcspn(parts.path, "#");
     request->port = parts.port;
     request->host = strdup(parts.host);
     request->path = malloc(path_len + 2);
-    request->headers = first_lines(config, &own_host);
+    request->headers = header_named(config, "accept") ? "" : "Accept: */*\r\n";
     request->more = more_lines(config, false);
     request->more_elsewhere = more_lines(config, true);
-    request->authority = strdup(own_host ? "" : parts.authority);
+    request->host_line = host_line(config, parts.authority);
     request->config = config;
-    bool ok = request->host && request->path && request->headers && request->more &&
-              request->more_elsewhere && request->authority;
+    bool ok =
+        request->host && request->path && request->more && request->more_elsewhere && request->host_line;
     if (ok)
         snprintf(request->path, path_len + 2, "%s%.*s", parts.path[0] == '/' ? "" : "/", (int)path_len,
                  parts.path);
@@ -119,10 +119,9 @@ bool request_init(struct request *request, const struct engine_config *config) {
 }
 
 void request_free(struct request *request) {
-    free(request->authority);
+    free(request->host_line);
     free(request->host);
     free(request->path);
-    free(request->headers);
     free(request->more);
     free(request->more_elsewhere);
     memset(request, 0, sizeof *request);
@@ -138,10 +137,6 @@ bool request_is_elsewhere(const struct request *request, const char *url) {
     return strcasecmp(there.host, here.host) != 0 || there.port != here.port;
 }
 
-static bool add_line(struct text *text, const char *name, const char *value, const char *more) {
-    return add(text, name) && add(text, value) && add(text, more) && add(text, "\r\n");
-}
-
 static bool add_length(struct text *text, int64_t body_len) {
     char length[32];
     snprintf(length, sizeof length, "%lld", (long long)body_len);
@@ -154,11 +149,11 @@ size_t request_head(const struct request *request, const char *url, int64_t inde
     struct request_url parts;
     struct text text = {*head, 0, *cap};
     bool moved = url && request_url(url, &parts), elsewhere = request_is_elsewhere(request, url);
-    const char *path = moved ? (parts.path[0] ? parts.path : "/") : request->path;
-    const char *authority = moved ? parts.authority : request->authority;
+    const char *path = moved ? parts.path : request->path;
     request_id(request->config, index, id);
-    bool ok = add_line(&text, body_len < 0 ? "GET " : "POST ", path, " HTTP/1.1");
-    if (ok && authority[0]) ok = add_line(&text, "Host: ", authority, "");
+    bool ok = add(&text, body_len < 0 ? "GET " : "POST ") &&
+              add_line(&text, path[0] == '/' ? "" : "/", path, " HTTP/1.1") &&
+              (elsewhere ? add_line(&text, "Host: ", parts.authority, "") : add(&text, request->host_line));
     ok = ok && add(&text, request->headers);
     if (ok && !request->config->no_request_ids)
         ok = add_line(&text, "x-request-id: ", request->config->request_id_prefix, id);

@@ -13,10 +13,10 @@
 enum { REQUEST_ID_BYTES = 24 }; /* at most, of the number behind the prefix */
 
 struct request {
-    char *authority;      /* of the Host header: host, and port unless it is the scheme's */
+    char *host_line;      /* "Host: " and host, with the port unless it is the scheme's; or as given */
     char *host;           /* without port and brackets */
     char *path;           /* with the query, as it goes into the request line */
-    char *headers;        /* lines after the request line and before the id */
+    const char *headers;  /* lines after the host and before the id */
     char *more;           /* lines after the id */
     char *more_elsewhere; /* the same for another host, which must not see our key */
     const struct engine_config *config;

@@ -186,6 +186,42 @@ def test_a_redirect_is_followed_with_the_body_when_asked_for(status, location):
     assert counters["silent_retries"] == 0
 
 
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        (b"/there#part", b"/there"),
+        (b"/there?next=http://a/b", b"/there?next=http://a/b"),
+        (b"there", b"/v1/there"),
+        (b"?there", b"/v1/completions?there"),
+        (b"http://127.0.0.1:%d?there", b"/?there"),
+        (b"//127.0.0.1:%d/there", b"/there"),
+    ],
+)
+def test_where_a_redirect_leads(location, target):
+    def answer(connection, request, number):
+        if b"there" in request.split(b"\r\n")[0]:
+            good(connection, request, number)
+            return
+        to = location % server.port if b"%d" in location else location
+        connection.sendall(b"HTTP/1.1 307 X\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % to)
+
+    with RawServer(answer) as server:
+        wanted = settings(server, follow_redirects=True, headers=["Host: a.b"])
+        records, _ = run_engine(wanted, 1, BODY)
+        lines = server.requests[-1].split(b"\r\n")
+    assert names(records) == ["completed"]
+    assert lines[0] == b"POST %s HTTP/1.1" % target
+    assert [line for line in lines if line.startswith(b"Host:")] == [b"Host: a.b"]
+
+
+@pytest.mark.parametrize("location", [b"/there " + b"a", b"/there\ra", b"/there?" + b"a" * 600])
+def test_a_redirect_that_no_request_line_can_hold_is_not_followed(location):
+    with RawServer(sends_on(b"307", location)) as server:
+        records, _ = run_engine(settings(server, follow_redirects=True), 1, BODY)
+        assert len(server.requests) == 1
+    assert names(records) == ["http_error"]
+
+
 def test_a_redirect_is_followed_on_the_connection_that_brought_it():
     with RawServer(sends_on(b"307", b"/there")) as server:
         records, _ = run_engine(settings(server, follow_redirects=True, max_concurrency=1), 5, BODY)
