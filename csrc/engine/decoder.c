@@ -13,6 +13,7 @@ enum { OUTPUT_BYTES = 32 * 1024, ANY_WRAPPER = 32 + MAX_WBITS, NO_WRAPPER = -MAX
 struct decoder {
     z_stream stream;
     bool begun, ended;
+    bool is_gzip; /* may have several members, one behind the other */
     char output[OUTPUT_BYTES];
 };
 
@@ -39,16 +40,23 @@ void decoder_free(struct decoder *decoder) {
 
 void decoder_begin(struct decoder *decoder) {
     inflateReset2(&decoder->stream, ANY_WRAPPER);
-    decoder->begun = decoder->ended = false;
+    decoder->begun = decoder->ended = decoder->is_gzip = false;
 }
 
 /* "deflate" is zlib's wrapper by the standard and none at all by many servers: a first byte that begins
  * neither wrapper decides. */
 static void choose_wrapper(struct decoder *decoder, const char *bytes) {
     unsigned char first = (unsigned char)bytes[0];
-    bool is_wrapped = first == 0x1f || (first & 0x0f) == 8;
+    decoder->is_gzip = first == 0x1f;
+    bool is_wrapped = decoder->is_gzip || (first & 0x0f) == 8;
     if (!is_wrapped) inflateReset2(&decoder->stream, NO_WRAPPER);
     decoder->begun = true;
+}
+
+/* Behind a member of gzip stands another one, or padding that says nothing. */
+static bool begins_another(const struct decoder *decoder) {
+    const z_stream *stream = &decoder->stream;
+    return decoder->ended && decoder->is_gzip && stream->avail_in && stream->next_in[0] == 0x1f;
 }
 
 bool decoder_feed(struct decoder *decoder, const char *bytes, size_t len, decoder_take *take, void *context) {
@@ -56,6 +64,7 @@ bool decoder_feed(struct decoder *decoder, const char *bytes, size_t len, decode
     if (len && !decoder->begun) choose_wrapper(decoder, bytes);
     stream->next_in = (Bytef *)(uintptr_t)bytes;
     stream->avail_in = (uInt)len;
+    if (begins_another(decoder)) inflateReset(stream), decoder->ended = false;
     while (!decoder->ended && (stream->avail_in || !stream->avail_out)) {
         stream->next_out = (Bytef *)decoder->output;
         stream->avail_out = OUTPUT_BYTES;
@@ -64,6 +73,7 @@ bool decoder_feed(struct decoder *decoder, const char *bytes, size_t len, decode
         size_t made = OUTPUT_BYTES - stream->avail_out;
         if (made) take(context, decoder->output, made);
         decoder->ended = status == Z_STREAM_END;
+        if (begins_another(decoder)) inflateReset(stream), decoder->ended = false;
         if (status == Z_BUF_ERROR) break;
     }
     stream->avail_out = OUTPUT_BYTES; /* nothing waits in zlib */

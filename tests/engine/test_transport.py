@@ -126,6 +126,19 @@ def test_compressed_answers_are_read(coding, pack, cut):
     assert records["chunks"].tolist() == [4] * 2
 
 
+@pytest.mark.parametrize("cut", [1, 7, 4096])
+@pytest.mark.parametrize("behind", [b"", bytes(9)])
+def test_each_member_of_gzip_is_read_and_padding_is_not(cut, behind):
+    members = [gzip.compress(one + b"\n\n") for one in events(4).split(b"\n\n") if one]
+    body = b"".join(members) + behind
+    pieces = b"".join(chunk(body[at : at + cut]) for at in range(0, len(body), cut))
+    head = CHUNKED.removesuffix(b"\r\n") + b"Content-Encoding: gzip\r\n\r\n"
+    with RawServer(says(head + pieces + b"0\r\n\r\n")) as server:
+        records, _ = run_engine(settings(server), 2, BODY)
+    assert names(records) == ["completed"] * 2
+    assert records["chunks"].tolist() == [4] * 2
+
+
 def test_compressed_answers_are_read_by_libcurl_without_asking_for_them():
     body = gzip.compress(events(4))
     head = EVENT_STREAM + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
