@@ -421,6 +421,14 @@ static void tend(void *own, int64_t now_ns) {
     (void)own, (void)now_ns;
 }
 
+static void shift(void *own, int64_t by_ns) {
+    struct curl *curl = own;
+    for (size_t i = 0; i < curl->n_multis; i++)
+        if (curl->multis[i].timer_ns != INT64_MAX) curl->multis[i].timer_ns += by_ns;
+    for (size_t i = 0; i < transport_n_slots(curl->t); i++)
+        ((struct easy *)transport_slot_at(curl->t, i)->carrier)->began_ns += by_ns;
+}
+
 /* ---- life ---- */
 
 static bool add_header(struct curl *curl, const char *line) {
@@ -502,4 +510,5 @@ const struct transport_kind transport_curl = {
     .next_timer_ns = next_timer_ns,
     .run_timers = run_timers,
     .tend = tend,
+    .shift = shift,
 };

@@ -142,6 +142,17 @@ static void tend(void *own, int64_t now_ns) {
     open_more(p);
 }
 
+static void shift(void *own, int64_t by_ns) {
+    struct plain *p = own;
+    for (size_t i = 0; i < p->n_fds; i++) {
+        struct connection *c = p->by_fd[i];
+        if (!c) continue;
+        c->began_ns += by_ns;
+        c->idle_since_ns += by_ns;
+        if (c->last_arrived_ns) c->last_arrived_ns += by_ns;
+    }
+}
+
 /* ---- sending ---- */
 
 static void connect_failed(struct slot *slot, int error) {
@@ -449,4 +460,5 @@ const struct transport_kind transport_plain = {
     .next_timer_ns = next_timer_ns,
     .run_timers = run_timers,
     .tend = tend,
+    .shift = shift,
 };

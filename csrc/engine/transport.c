@@ -20,7 +20,9 @@ void transport_sync_clocks(struct transport *t) {
 }
 
 void transport_set_start(struct transport *t, int64_t start_mono_ns) {
-    t->real_to_run_ns += t->start_ns - start_mono_ns;
+    int64_t by_ns = t->start_ns - start_mono_ns;
+    t->real_to_run_ns += by_ns;
+    if (t->own) t->kind->shift(t->own, by_ns);
     t->start_ns = start_mono_ns;
 }
 

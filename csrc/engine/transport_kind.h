@@ -22,6 +22,7 @@ struct transport_kind {
     int64_t (*next_timer_ns)(const void *own);
     void (*run_timers)(void *own, int64_t now_ns);
     void (*tend)(void *own, int64_t now_ns);
+    void (*shift)(void *own, int64_t by_ns); /* the clock was set: add this to every time that is kept */
 };
 
 extern const struct transport_kind transport_plain, transport_curl;

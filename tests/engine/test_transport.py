@@ -338,6 +338,20 @@ def test_warm_connections_send_nothing_before_the_start():
     assert outcomes(run) == {"completed": 6}
 
 
+def test_how_long_a_warm_connection_is_idle_does_not_depend_on_the_time_of_the_start():
+    with (
+        RawServer() as server,
+        contextlib.closing(_engine.Engine(settings(server, max_concurrency=0, warm_connections=1))) as engine,
+    ):
+        feed(engine, 1, BODY, at_ns=[4_500_000_000])
+        engine.feed_end()
+        time.sleep(1)
+        engine.start()
+        records = records_of(drain(engine))
+    assert names(records) == ["completed"]
+    assert records["connected_ns"][0] != _engine.NONE
+
+
 def test_what_opening_a_connection_took_is_counted():
     with RawServer() as server, contextlib.closing(_engine.Engine(settings(server))) as engine:
         feed(engine, 8, BODY)
