@@ -128,16 +128,28 @@ def test_a_proxy_that_fills_a_buffer_first_is_found_and_what_it_costs_is_said(tm
     summary = summary_of(tmp_path, held, ONE_BY_ONE)
     found = finding(summary, "held_back")
     assert found["level"] == "untrusted"
-    assert found["value"] == pytest.approx(69 / 199)
-    assert "first 70 of 200 chunks" in found["reason"]
+    assert summary["answers"]["held_back"]["gap_share"] == pytest.approx(69 / 199)
+    assert (
+        "200 of 200 answers (100 %) began with several chunks at once (70 of 200, medians)" in found["reason"]
+    )
     assert "by about 690 ms" in found["reason"]
+    assert "by 34.7 %" in found["reason"]
     assert not any("the mean of ITL is exact" in reason for reason in summary["verdict"]["reasons"])
 
 
 def test_a_first_burst_over_several_reads_counts_as_one(tmp_path: Path) -> None:
     held = stream([0.01] * 39 + [10.0] * 60, first_read_chunks=13)
-    found = finding(summary_of(tmp_path, held, ONE_BY_ONE), "held_back")
-    assert found["value"] == pytest.approx(39 / 99)
+    summary = summary_of(tmp_path, held, ONE_BY_ONE)
+    assert summary["answers"]["held_back"]["gap_share"] == pytest.approx(39 / 99)
+
+
+def test_a_ttft_that_holds_the_first_tokens_of_a_long_answer_is_found(tmp_path: Path) -> None:
+    long = stream([1.0] * 14 + [10.0] * 1000, 2, first_read_chunks=15)
+    for request in long:
+        request.ttft = 200
+    found = finding(summary_of(tmp_path, long, ONE_BY_ONE), "held_back")
+    assert found["level"] == "untrusted"
+    assert found["value"] == pytest.approx(140 / 200, rel=0.01)
 
 
 def test_chunks_that_share_a_read_later_on_hold_nothing_back(tmp_path: Path) -> None:

@@ -45,15 +45,16 @@ def say_one_piece(summary: Summary, _: float) -> str:
 
 def held_back(summary: Summary) -> float | None:
     fact = _fact(summary, "held_back")
-    return None if fact is None else float(fact["share"])
+    return None if fact is None else max(float(fact["gap_share"]), float(fact["ttft_share"]))
 
 
-def say_held_back(summary: Summary, share: float) -> str:
+def say_held_back(summary: Summary, _: float) -> str:
     fact = summary["answers"]["held_back"]
     return (
-        f"the first {_count(fact['burst_chunks'])} of {_count(fact['of_chunks'])} chunks (medians) came at once: TTFT "
-        f"is too long, by about {_ms(fact['ttft_late_ms'])}, and the means of TPOT and ITL are too short, by "
-        f"{_percent(share)}; something holds the stream back: turn buffering off in the proxy (nginx: proxy_buffering off)"
+        f"{_answers(summary, 'held_back')} began with several chunks at once ({_count(fact['burst_chunks'])} of "
+        f"{_count(fact['of_chunks'])}, medians): their TTFT is too long by about {_ms(fact['ttft_late_ms'])}, and the means "
+        f"of TPOT and ITL are too short by {_percent(fact['gap_share'])}; something holds the stream back: turn buffering "
+        "off in the proxy (nginx: proxy_buffering off)"
     )
 
 

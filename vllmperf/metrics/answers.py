@@ -89,23 +89,27 @@ def _one_piece(done: Completed) -> Part | None:
 
 
 def _held_back(done: Completed) -> Part | None:
-    """Answers that began with several chunks at once. share: of the gaps, on average, that have no time of their own; at
-    least, where is_lower_bound says that the chunks of the first read were not counted."""
+    """Answers that began with several chunks at once.
+
+    gap_share: of the gaps, on average, that have no time of their own. ttft_share: of TTFT, that is the time of these gaps.
+    Both are lower bounds where is_lower_bound says that the chunks of the first read were not counted.
+    """
     rows = _single(done) & (done.requests["chunks"] >= 2) & ~_came_in_one_piece(done)
     if not rows.any():
         return None
     chunks, burst = _chunks(done)[rows], np.minimum(_leading_burst(done), _chunks(done) - 1)[rows]
-    share = (burst - 1) / (chunks - 1)
     gap_ns = done.between("first_token_ns", "last_token_ns")[rows] / (chunks - burst)
-    late = burst > 1
+    late_ns, is_late = (burst - 1) * gap_ns, burst > 1
+    ttft_ns = np.maximum(done.between("sent_ns", "first_token_ns")[rows], 1)
     return {
-        "requests": int(late.sum()),
-        "of": len(share),
-        "share": float(share.mean()),
+        "requests": int(is_late.sum()),
+        "of": len(chunks),
+        "gap_share": float(((burst - 1) / (chunks - 1)).mean()),
+        "ttft_share": min(float(late_ns.sum() / ttft_ns.sum()), 1.0),
         "is_lower_bound": bool(np.isnan(done.field("first_read_chunks")[rows]).any()),
-        "burst_chunks": _median(burst[late]),
-        "of_chunks": _median(chunks[late]),
-        "ttft_late_ms": _mean_ms((burst - 1)[late] * gap_ns[late]),
+        "burst_chunks": _median(burst[is_late]),
+        "of_chunks": _median(chunks[is_late]),
+        "ttft_late_ms": _mean_ms(late_ns[is_late]),
     }
 
 

@@ -254,7 +254,7 @@ def say_shared_gaps(summary: Summary, share: float) -> str:
     held_back = summary["answers"]["held_back"]
     # chunks of the first read borrow their time from those behind them
     is_known = held_back is not None and not held_back["is_lower_bound"]
-    is_exact = is_known and held_back["share"] <= EXACT_MEAN_UP_TO
+    is_exact = is_known and held_back["gap_share"] <= EXACT_MEAN_UP_TO
     mean = (
         "the mean of ITL is exact, its percentiles are not" if is_exact else "ITL's percentiles are not exact"
     )
