@@ -62,10 +62,14 @@ def of_failure(
         return of_tls(text)
     if outcome == "local_fault":
         return of_local_fault(text)
+    if outcome == "reset" and not others_completed and not was_kept:
+        return "nothing was answered: does that port speak HTTP, and not TLS (https://)?"
     if outcome == "reset" and was_kept and not plan.get("fresh_connections"):
         return "the server closed a connection that it had kept open: --fresh-connections opens one for each request"
-    if outcome in ("stream_error", "no_tokens", "malformed"):
-        return _of_refusal(plan, text) or (_use_https(plan) if TLS_WANTED.search(text) else None)
+    if outcome in ("stream_error", "no_tokens"):
+        return _of_refusal(plan, text)
+    if outcome == "malformed":
+        return _use_https(plan) if TLS_WANTED.search(text) else None
     return OF_OUTCOME.get(outcome)
 
 
@@ -169,13 +173,13 @@ def _use_https(plan: Plan) -> str | None:
     )
 
 
-def of_tls(text: str) -> str | None:
+def of_tls(text: str) -> str:
     """The hint for a TLS connection that did not come about."""
     if NO_TLS.search(text):
         return "that port speaks no TLS: give --base-url http://…"
     if CERTIFICATE.search(text):
         return "nobody that this machine trusts signed that certificate: --cacert FILE trusts one, --insecure trusts any"
-    return None
+    return "does that port speak TLS? If not, give --base-url http://…"
 
 
 def of_local_fault(text: str) -> str | None:

@@ -87,6 +87,8 @@ def test_a_certificate_that_nobody_signed_is_told_with_both_ways_out(text):
 
 
 def test_a_port_of_the_other_protocol_is_told():
+    assert "http://" in hint("tls_failed", 0, "SSL_ERROR_SYSCALL in connection", base_url="https://h:1")
+    assert "https://" in hint("reset", 0, "the server closed the connection without an answer")
     assert "http://" in hint(
         "tls_failed", 0, "error:0A00010B:SSL routines::wrong version number", base_url="https://h:1"
     )
@@ -183,7 +185,7 @@ def test_a_prompt_beyond_the_context_is_told_as_such():
 
 def test_a_kept_connection_that_was_closed_is_told_with_the_switch():
     assert "--fresh-connections" in hint("reset", 0, "Connection reset by peer", was_kept=True)
-    assert hint("reset", 0, "Connection reset by peer") == ""
+    assert hint("reset", 0, "Connection reset by peer", others_completed=True) == ""
     assert hint("reset", 0, "Connection reset by peer", was_kept=True, fresh_connections=True) == ""
 
 

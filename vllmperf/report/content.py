@@ -271,7 +271,7 @@ def _connection_words(summary: Summary) -> str:
     client = summary["client"]
     opened, ahead = client["connections_opened"], client["connections_ahead"]
     when = "ahead of their requests" if summary["open_loop"] else "before the start"
-    which = f" {when}" if ahead == opened else f", {number(ahead)} of them {when}" if ahead else ""
+    which = f" {when}" if 0 < ahead == opened else f", {number(ahead)} of them {when}" if ahead else ""
     parts = [f"{number(opened)} opened{which}", *_connect_words(client["connect_ms"])]
     return ", ".join([*parts, plural(client["silent_retries"], "silent retry", "silent retries")])
 
