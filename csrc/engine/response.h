@@ -15,7 +15,7 @@
 #include "stats/record.h"
 #include "stream/sse.h"
 
-enum { RESPONSE_ERROR_BYTES = 2048 };            /* of an error body or message that are kept */
+enum { RESPONSE_ERROR_BYTES = 16384 };           /* of an error body or message that are kept */
 enum { RESPONSE_JSON_BYTES = 64 * 1024 * 1024 }; /* a plain JSON body beyond this is malformed */
 enum { RESPONSE_MAX_CHAINS = 1024 };             /* choices beyond this are timed as if they were choice 0 */
 enum { RESPONSE_KEPT_BYTES = 64 * 1024 };        /* larger buffers are freed after each request */

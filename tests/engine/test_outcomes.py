@@ -197,14 +197,14 @@ def test_http_error_keeps_status_and_body():
     assert all("error" in text for text in errors(run))
 
 
-def test_of_a_long_error_body_the_first_2_kb_are_kept():
-    body = b"<" + b"x" * 5000 + b">"
+def test_of_a_long_error_body_the_first_16_kb_are_kept():
+    body = b"<" + b"x" * 20_000 + b">"
     with RawServer(
         says(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
     ) as server:
         run = bench(server.url)
     assert outcomes(run) == {"http_error": 6}
-    assert {text.encode() for text in errors(run)} == {body[:2048]}
+    assert {text.encode() for text in errors(run)} == {body[:16384]}
 
 
 def test_an_error_without_a_body_is_an_http_error():

@@ -328,6 +328,7 @@ def test_a_usage_below_what_came_is_told(tmp_path: Path) -> None:
     found = finding(summary, "usage")
     assert (found["level"], found["value"]) == ("caution", 1.0)
     assert "0 tokens where 4 came" in found["reason"]
+    assert names(summary) == ["usage"]
 
 
 def test_lost_results_are_told(tmp_path: Path) -> None:

@@ -287,8 +287,10 @@ def say_silent_retries(summary: Summary, _: float) -> str:
 
 
 def counted_by_chunks(summary: Summary) -> float:
+    """Those without usage; what a usage was worth that was there is another rule's."""
     sources: Mapping[str, int] = summary["tokens"]["sources"]
-    return sources.get("chunks", 0) / max(sum(sources.values()), 1)
+    unused = (summary["answers"]["usage"] or {}).get("requests", 0)
+    return max(sources.get("chunks", 0) - unused, 0) / max(sum(sources.values()), 1)
 
 
 def say_counted_by_chunks(_summary: Summary, share: float) -> str:
