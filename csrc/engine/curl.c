@@ -417,8 +417,8 @@ static void run_timers(void *own, int64_t now_ns) {
     }
 }
 
-static void tend(void *own, int64_t now_ns) {
-    (void)own, (void)now_ns;
+static void tend(void *own, int64_t now_ns, bool sending) {
+    (void)own, (void)now_ns, (void)sending;
 }
 
 static void shift(void *own, int64_t by_ns) {

@@ -67,7 +67,7 @@ int loop_watch(struct loop *loop, int fd, int what) {
 }
 
 void loop_forget(struct loop *loop, int fd) {
-    if (fd >= 0 && (size_t)fd < loop->n_watched) loop->watched[fd] = 0;
+    if (fd >= 0 && (size_t)fd < loop->n_watched && loop->watched[fd]) loop_watch(loop, fd, 0);
 }
 
 /* Where there is no epoll_pwait2: ppoll waits to the ns, epoll then only looks. */

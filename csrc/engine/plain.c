@@ -131,19 +131,21 @@ static size_t opening(const void *own) {
 /* Of an open loop nobody knows how many connections it will need: some are kept ready beyond those in use. */
 static void keep_spare(struct plain *p) {
     bool wants = p->t->config->spare_connections && p->n_addresses > 0;
+    if (transport_now_ns(p->t) < p->no_spare_until_ns) return;
     if (wants && p->n_idle + opening(p) < 4 + p->t->n_busy / 8) warm(p, 1);
 }
 
-static void tend(void *own, int64_t now_ns) {
+static void tend(void *own, int64_t now_ns, bool sending) {
     struct plain *p = own;
     while (p->oldest_idle && now_ns - p->oldest_idle->idle_since_ns > MAX_IDLE_NS)
         plain_close(p->oldest_idle);
-    keep_spare(p);
+    if (sending) keep_spare(p);
     open_more(p);
 }
 
 static void shift(void *own, int64_t by_ns) {
     struct plain *p = own;
+    p->no_spare_until_ns += by_ns;
     for (size_t i = 0; i < p->n_fds; i++) {
         struct connection *c = p->by_fd[i];
         if (!c) continue;
@@ -153,6 +155,27 @@ static void shift(void *own, int64_t by_ns) {
     }
 }
 
+/* ---- the queue of pieces ---- */
+
+/* Under a load that never lets the queue run empty, what was worked on must not be kept. */
+static void drop_worked_on(struct plain *p) {
+    if (p->n_pieces < p->cap_pieces || p->first_piece < p->n_pieces / 2) return;
+    p->n_pieces -= p->first_piece;
+    memmove(p->pieces, p->pieces + p->first_piece, p->n_pieces * sizeof *p->pieces);
+    p->first_piece = 0;
+}
+
+static bool push_piece(struct plain *p, const struct piece *piece) {
+    if (p->first_piece > 0) drop_worked_on(p);
+    void *array = p->pieces;
+    bool ok = buffer_grow(&array, &p->cap_pieces, p->n_pieces + 1, sizeof *p->pieces);
+    p->pieces = array;
+    if (!ok) return false;
+    p->pieces[p->n_pieces++] = *piece;
+    piece->connection->pieces++;
+    return true;
+}
+
 /* ---- sending ---- */
 
 static void connect_failed(struct slot *slot, int error) {
@@ -160,6 +183,15 @@ static void connect_failed(struct slot *slot, int error) {
                            : error == ETIMEDOUT         ? OUTCOME_connect_timeout
                                                         : OUTCOME_refused;
     transport_end(slot, outcome, strerror(error));
+}
+
+/* A failure that no event of the socket will tell becomes a piece of its own, so that it ends the transfer in
+ * turn. */
+static void note_send_error(struct connection *c, int error) {
+    struct piece piece = {.connection = c, .error = error, .seen_ns = transport_now_ns(c->plain->t)};
+    piece.arrived_ns = piece.seen_ns;
+    piece.number = ++c->plain->t->reads;
+    if (error != EPIPE && error != ECONNRESET && push_piece(c->plain, &piece)) c->plain->n_in_arena++;
 }
 
 /* What cannot go out now goes when the socket says so. A connection that is broken says so when it is read.
@@ -172,6 +204,7 @@ static void send_rest(struct connection *c) {
             {(char *)(uintptr_t)c->body + of_body, c->body_len - of_body},
         };
         ssize_t sent = socket_send(c->fd, pieces);
+        if (sent < 0) note_send_error(c, errno);
         if (sent <= 0) return;
         c->sent += (size_t)sent;
     }
@@ -231,6 +264,8 @@ void plain_send(struct plain *p, struct slot *slot, char *url, bool fresh) {
     c->url = url;
     c->slot = slot;
     slot->carrier = c;
+    slot->connected = c->up;
+    slot->connecting_ns = transport_now_ns(p->t);
     if (!make_head(c)) {
         plain_release(c, false);
         transport_end(slot, OUTCOME_local_fault, "out of memory");
@@ -249,25 +284,6 @@ static void abort_slot(struct slot *slot) {
 }
 
 /* ---- what the loop brings ---- */
-
-/* Under a load that never lets the queue run empty, what was worked on must not be kept. */
-static void drop_worked_on(struct plain *p) {
-    if (p->n_pieces < p->cap_pieces || p->first_piece < p->n_pieces / 2) return;
-    p->n_pieces -= p->first_piece;
-    memmove(p->pieces, p->pieces + p->first_piece, p->n_pieces * sizeof *p->pieces);
-    p->first_piece = 0;
-}
-
-static bool push_piece(struct plain *p, const struct piece *piece) {
-    if (p->first_piece > 0) drop_worked_on(p);
-    void *array = p->pieces;
-    bool ok = buffer_grow(&array, &p->cap_pieces, p->n_pieces + 1, sizeof *p->pieces);
-    p->pieces = array;
-    if (!ok) return false;
-    p->pieces[p->n_pieces++] = *piece;
-    piece->connection->pieces++;
-    return true;
-}
 
 /* One read into `to`. False when nothing was there. */
 static bool read_piece(struct connection *c, char *to, struct piece *piece) {
@@ -334,6 +350,7 @@ static void connection_failed(struct connection *c, int error) {
         connect_failed(slot, error);
     else
         p->to_open = 0; /* the others would fail as well; requests will say why */
+    p->no_spare_until_ns = transport_now_ns(p->t) + NS_PER_S;
 }
 
 static void ready(void *own, const struct loop_event *event) {

@@ -58,8 +58,9 @@ struct plain {
     size_t n_fds;
     struct connection *newest_idle, *oldest_idle;
     size_t n_idle, n_opening;
-    int64_t to_open;      /* connections for nobody that are still to be begun */
-    struct piece *pieces; /* [first_piece, n_pieces) are to be worked on */
+    int64_t no_spare_until_ns; /* after a connection that failed */
+    int64_t to_open;           /* connections for nobody that are still to be begun */
+    struct piece *pieces;      /* [first_piece, n_pieces) are to be worked on */
     size_t first_piece, n_pieces, cap_pieces;
     const struct connection *at_work; /* whose piece is worked on; it counts among its pieces */
     char *arena;                      /* of the pieces; behind it is room for one read more */

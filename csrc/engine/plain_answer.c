@@ -30,7 +30,8 @@ static bool try_again(struct connection *c) {
 }
 
 static void input_failed(struct connection *c, int error) {
-    if (!try_again(c)) end(c, false, OUTCOME_reset, strerror(error));
+    enum outcome outcome = socket_is_local_fault(error) ? OUTCOME_local_fault : OUTCOME_reset;
+    if (!try_again(c)) end(c, false, outcome, strerror(error));
 }
 
 /* ---- redirects ---- */

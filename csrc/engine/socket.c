@@ -82,7 +82,8 @@ ssize_t socket_send(int fd, const struct iovec pieces[2]) {
 }
 
 bool socket_is_local_fault(int error) {
-    static const int local[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL, EADDRINUSE, EACCES, EPERM};
+    static const int local[] = {EMFILE,     ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL,
+                                EADDRINUSE, EACCES, EPERM,   ENOSPC};
     for (size_t i = 0; i < sizeof local / sizeof *local; i++)
         if (error == local[i]) return true;
     return false;

@@ -103,7 +103,7 @@ void transport_prepare(struct slot *slot) {
     slot->is_get = false;
     slot->done_seen_ns = 0;
     response_begin(&slot->response);
-    record->sent_ns = slot->sent_ns = transport_now_ns(t);
+    record->sent_ns = slot->sent_ns = slot->connecting_ns = transport_now_ns(t);
     record->index = item_index(&slot->item);
     record->bytes_sent = item_body_len(&slot->item);
     slot->read = (struct read_stamp){slot->sent_ns, slot->sent_ns, ++t->reads};
@@ -206,8 +206,8 @@ void transport_run_timers(struct transport *t, int64_t now_ns) {
     t->kind->run_timers(t->own, now_ns);
 }
 
-void transport_tend(struct transport *t, int64_t now_ns) {
-    t->kind->tend(t->own, now_ns);
+void transport_tend(struct transport *t, int64_t now_ns, bool sending) {
+    t->kind->tend(t->own, now_ns, sending);
 }
 
 int64_t transport_connections_opened(const struct transport *t) {

@@ -20,7 +20,8 @@ struct slot {
     struct item item;
     void *carrier; /* what the kind of transport keeps for it; NULL when it has none */
     int64_t sent_ns, done_seen_ns;
-    bool is_get; /* a redirect made it a GET without a body */
+    int64_t connecting_ns; /* since when it waits for a connection */
+    bool is_get;           /* a redirect made it a GET without a body */
     bool busy, connected;
 };
 
@@ -70,8 +71,9 @@ bool transport_has_work(const struct transport *transport);
 int64_t transport_next_timer_ns(const struct transport *transport);
 void transport_run_timers(struct transport *transport, int64_t now_ns);
 
-/* Close connections that have been idle for too long, and open spare ones. Now and then. */
-void transport_tend(struct transport *transport, int64_t now_ns);
+/* Close connections that have been idle for too long, and open spare ones while requests are still sent. Now
+ * and then. */
+void transport_tend(struct transport *transport, int64_t now_ns, bool sending);
 
 /* End a transfer that is in flight, with this outcome unless the answer was whole already. */
 void transport_cut(struct slot *slot, enum outcome outcome, const char *why);

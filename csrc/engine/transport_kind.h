@@ -21,7 +21,7 @@ struct transport_kind {
     bool (*has_work)(const void *own);
     int64_t (*next_timer_ns)(const void *own);
     void (*run_timers)(void *own, int64_t now_ns);
-    void (*tend)(void *own, int64_t now_ns);
+    void (*tend)(void *own, int64_t now_ns, bool sending);
     void (*shift)(void *own, int64_t by_ns); /* the clock was set: add this to every time that is kept */
 };
 

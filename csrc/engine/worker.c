@@ -167,7 +167,7 @@ static void check_slot(struct worker *w, struct slot *slot, int64_t now_ns) {
         transport_cut(slot, OUTCOME_truncated, "the transfer did not end after [DONE]");
     else if (over(slot->sent_ns, config->total_timeout_ns, now_ns))
         transport_cut(slot, OUTCOME_total_timeout, "the request took longer than --total-timeout");
-    else if (!slot->connected && over(slot->sent_ns, config->connect_timeout_ns, now_ns))
+    else if (!slot->connected && over(slot->connecting_ns, config->connect_timeout_ns, now_ns))
         transport_cut(slot, OUTCOME_connect_timeout, "no connection within --connect-timeout");
     else if (!has_token && over(slot->sent_ns, config->first_token_timeout_ns, now_ns))
         transport_cut(slot, OUTCOME_first_token_timeout, "no token within --first-token-timeout");
@@ -217,7 +217,7 @@ static void tick(struct worker *w, int64_t now_ns) {
     w->next_tick_ns = now_ns + TICK_NS;
     check_slots(w, now_ns);
     check_run(w, now_ns);
-    transport_tend(w->transport, now_ns);
+    transport_tend(w->transport, now_ns, w->sending);
     if (now_ns < w->next_publish_ns) return;
     w->next_publish_ns = now_ns + PUBLISH_NS;
     publish(w);
