@@ -36,8 +36,8 @@ TLS_WANTED = re.compile(
     r"http request (was )?(sent )?to (an? )?https|plain http|https (port|server)", re.IGNORECASE
 )
 SAYS_NOTHING = re.compile(
-    r"((\d{3} )?(internal server error|bad request|unprocessable (entity|content)|(internal |invalid |unknown )?"
-    r"(error|request)|not implemented|unsupported media type)\W*)*",
+    r"((\d{3} )?(the body is empty|internal server error|bad request|unprocessable (entity|content)|"
+    r"(internal |invalid |unknown )?(error|request)|not implemented|unsupported media type)\W*)*",
     re.IGNORECASE,
 )
 FIELD_FLAGS = {

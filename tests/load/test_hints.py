@@ -162,7 +162,9 @@ def test_a_chat_server_that_takes_only_strings_is_offered_them(text):
     assert "--string-content" not in http(400, text, string_content=True, **CHAT)
 
 
-@pytest.mark.parametrize("text", ["", "Internal Server Error", '{"error": "Bad Request"}', "400 Bad Request"])
+@pytest.mark.parametrize(
+    "text", ["", "the body is empty", "Internal Server Error", '{"error": "Bad Request"}', "400 Bad Request"]
+)
 def test_a_server_that_says_nothing_gets_a_guess_unless_others_completed(text):
     assert "--text-prompts" in http(500, text)
     assert "--string-content" in http(400, text, **CHAT)

@@ -104,7 +104,7 @@ def test_a_few_answers_in_one_read_are_a_caution_with_their_share(tmp_path: Path
 
 
 def test_a_long_answer_that_comes_in_many_reads_at_its_end_is_one_piece_too(tmp_path: Path) -> None:
-    late = stream([0.004] * 500, 3, first_read_chunks=20, reads=25)
+    late = stream([0.004, 0.004, 0.2, 0.004, 0.004] * 100, 3, first_read_chunks=1, reads=250)
     for request in late:
         request.ttft = 5000
     assert finding(summary_of(tmp_path, late), "one_piece")["level"] == "untrusted"
@@ -138,7 +138,7 @@ def test_a_proxy_that_fills_a_buffer_first_is_found_and_what_it_costs_is_said(tm
 
 
 def test_a_first_burst_over_several_reads_counts_as_one(tmp_path: Path) -> None:
-    held = stream([0.01] * 39 + [10.0] * 60, first_read_chunks=13)
+    held = stream([0.01] * 20 + [0.15] + [0.01] * 18 + [10.0] * 60, first_read_chunks=13)
     summary = summary_of(tmp_path, held, ONE_BY_ONE)
     assert summary["answers"]["held_back"]["gap_share"] == pytest.approx(39 / 99)
 

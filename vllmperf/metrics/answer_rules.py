@@ -37,8 +37,8 @@ def one_piece(summary: Summary) -> float | None:
 
 def say_one_piece(summary: Summary, _: float) -> str:
     return (
-        f"{_answers(summary, 'one_piece')} came in one piece: their TTFT is the time of the whole answer, and they "
-        "have no TPOT and no ITL; something holds the stream back: turn buffering off in the proxy (nginx: "
+        f"{_answers(summary, 'one_piece')} came in one piece: their TTFT is the time of the whole answer, and "
+        "nothing is known of their TPOT and ITL; something holds the stream back: turn buffering off in the proxy (nginx: "
         "proxy_buffering off), or ask the server itself"
     )
 

@@ -16,8 +16,10 @@ from vllmperf.plan import BACKENDS
 
 Part = dict[str, Any]
 
-BURST_NS = 50_000.0
-"""Token chunks closer than this came in one burst: no engine gives one stream 20,000 tokens a second."""
+BURST_NS = 100_000.0
+"""Token chunks that are on average closer than this came in one burst: no engine gives a stream 10,000 a second."""
+MAY_BE_BURST_NS = 10 * BURST_NS
+"""An answer whose first gap is longer did not begin with a burst: its other gaps need not be looked at."""
 
 FAR = 0.02
 """A count that is off by more than this share, and by more than one token, is another count."""
@@ -59,14 +61,35 @@ def _is_stream(done: Completed) -> Flags:
 
 def _leading_burst(done: Completed) -> Floats:
     """Token chunks of each answer that came in its first burst, at least 1."""
-    lengths = done.requests["n_gaps"].astype(np.int64)
-    ends = np.cumsum(lengths)
-    starts = ends - lengths
-    real = np.append(np.flatnonzero(done.gaps_ns >= BURST_NS), len(done.gaps_ns))
-    first_real = np.minimum(real[np.searchsorted(real, starts)], ends)
-    burst: Floats = (first_real - starts + 1).astype(np.float64)
+    burst = _burst_by_gaps(done) + 1
     in_one_read = done.field("first_read_chunks")
     return np.fmax(burst, np.where(_single(done), in_one_read, np.nan))
+
+
+def _burst_by_gaps(done: Completed) -> Floats:
+    """Gaps of each answer up to the last one before which they are shorter than BURST_NS on average."""
+    lengths = done.requests["n_gaps"].astype(np.int64)
+    starts = np.cumsum(lengths) - lengths
+    found = np.zeros(len(lengths))
+    rows = np.flatnonzero(lengths > 0)
+    rows = rows[done.gaps_ns[starts[rows]] < MAY_BE_BURST_NS]
+    if len(rows) == 0:
+        return found
+    number, place = _numbers_and_places(lengths[rows], starts[rows])
+    times = np.cumsum(done.gaps_ns[place], dtype=np.float64)
+    first = np.flatnonzero(number == 1)
+    times -= np.repeat(times[first] - done.gaps_ns[place[first]], lengths[rows])
+    found[rows] = np.maximum.reduceat(np.where(times < number * BURST_NS, number, 0), first)
+    return found
+
+
+def _numbers_and_places(
+    lengths: NDArray[np.int64], starts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of pieces one after another: the number of each element in its piece, from 1, and its place in the whole."""
+    before = np.cumsum(lengths) - lengths
+    number = np.arange(1, int(lengths.sum()) + 1) - np.repeat(before, lengths)
+    return number, np.repeat(starts, lengths) + number - 1
 
 
 def _has_several_tokens(done: Completed) -> Flags:

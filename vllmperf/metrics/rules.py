@@ -8,6 +8,9 @@ from typing import Any
 
 Summary = Mapping[str, Any]
 
+MANY_TIMES = 10
+"""From here on a share is told as so many times."""
+
 EXACT_MEAN_UP_TO = 0.001
 """The mean of ITL is called exact when its gaps miss no more of their time than this share."""
 
@@ -69,7 +72,8 @@ def _p99(part: Mapping[str, Any], key: str) -> str:
 def _of_typical_gap(summary: Summary, share: float) -> str:
     names = {"itl_ms": "gap between tokens", "ttft_ms": "TTFT"}
     name = next((name for key, name in names.items() if summary["metrics"].get(key)), "latency")
-    return f"{_percent(share)} of the typical {name} ({_ms(_typical_gap(summary))})"
+    part = f"{share:,.0f} times" if share >= MANY_TIMES else f"{_percent(share)} of"
+    return f"{part} the typical {name} ({_ms(_typical_gap(summary))})"
 
 
 def _requests(count: int) -> str:
@@ -232,6 +236,8 @@ def missing_in_flight(summary: Summary) -> float | None:
     in_flight = summary["in_flight"]
     if not in_flight["asked"] or in_flight["mean_sending"] is None or summary["open_loop"]:
         return None
+    if not summary["requests"]["completed"]:  # what refuses at once is never in flight
+        return None
     if summary["requests"]["sent"] <= in_flight["asked"]:  # all leave at once: there is no level to hold
         return None
     return 1 - float(in_flight["mean_sending"]) / float(in_flight["asked"])
@@ -251,10 +257,11 @@ def shared_gaps(summary: Summary) -> float | None:
 
 
 def say_shared_gaps(summary: Summary, share: float) -> str:
-    held_back = summary["answers"]["held_back"]
+    held_back, pieces = summary["answers"]["held_back"], summary["answers"]["one_piece"]
+    one_piece = pieces["requests"] / pieces["of"] if pieces else 0.0
     # chunks of the first read borrow their time from those behind them
     is_known = held_back is not None and not held_back["is_lower_bound"]
-    is_exact = is_known and held_back["gap_share"] <= EXACT_MEAN_UP_TO
+    is_exact = is_known and max(held_back["gap_share"], one_piece) <= EXACT_MEAN_UP_TO
     mean = (
         "the mean of ITL is exact, its percentiles are not" if is_exact else "ITL's percentiles are not exact"
     )
@@ -289,7 +296,7 @@ def say_silent_retries(summary: Summary, _: float) -> str:
 def counted_by_chunks(summary: Summary) -> float:
     """Those without usage; what a usage was worth that was there is another rule's."""
     sources: Mapping[str, int] = summary["tokens"]["sources"]
-    unused = (summary["answers"]["usage"] or {}).get("requests", 0)
+    unused: int = (summary["answers"]["usage"] or {}).get("requests", 0)
     return max(sources.get("chunks", 0) - unused, 0) / max(sum(sources.values()), 1)
 
 
