@@ -8,6 +8,12 @@ from typing import Any
 from vllmperf.metrics.rules import Summary, _ms, _percent
 
 
+HOLDS_BACK = (
+    "a proxy holds the stream back (turn its buffering off, in nginx: proxy_buffering off), or the server sends many tokens "
+    "at once"
+)
+
+
 def _fact(summary: Summary, name: str) -> dict[str, Any] | None:
     fact: dict[str, Any] | None = summary["answers"].get(name)
     return fact
@@ -38,8 +44,7 @@ def one_piece(summary: Summary) -> float | None:
 def say_one_piece(summary: Summary, _: float) -> str:
     return (
         f"{_answers(summary, 'one_piece')} came in one piece: their TTFT is the time of the whole answer, and "
-        "nothing is known of their TPOT and ITL; something holds the stream back: turn buffering off in the proxy (nginx: "
-        "proxy_buffering off), or ask the server itself"
+        f"nothing is known of their TPOT and ITL; {HOLDS_BACK}"
     )
 
 
@@ -53,8 +58,7 @@ def say_held_back(summary: Summary, _: float) -> str:
     return (
         f"{_answers(summary, 'held_back')} began with several chunks at once ({_count(fact['burst_chunks'])} of "
         f"{_count(fact['of_chunks'])}, medians): their TTFT is too long by about {_ms(fact['ttft_late_ms'])}, and the means "
-        f"of TPOT and ITL are too short by {_percent(fact['gap_share'])}; something holds the stream back: turn buffering "
-        "off in the proxy (nginx: proxy_buffering off)"
+        f"of TPOT and ITL are too short by {_percent(fact['gap_share'])}; {HOLDS_BACK}"
     )
 
 
