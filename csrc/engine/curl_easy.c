@@ -1,0 +1,205 @@
+/* Owns one transfer of libcurl: its handle, what libcurl tells while it connects and reads, how it ends.
+ * Does not know multis or the loop (curl.c does), nor what an answer means.
+ *
+ * libcurl reads by itself and does not say how many bytes of the wire a piece of the body took. So a look at
+ * the socket just before gives a stamp and how many bytes it covers; what comes beyond them, or when libcurl
+ * reads by a timer of its own, has no stamp of its own and counts as part of the same read. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/curl_parts.h"
+#include "engine/request.h"
+#include "engine/socket.h"
+#include "engine/transfer_options.h"
+#include "engine/transfer_outcome.h"
+
+/* The least that the wire adds to a piece of a body: a TLS 1.2 record with ChaCha20 has 21 bytes more. */
+enum { TLS_BYTES = 21 };
+
+/* ---- what libcurl tells ---- */
+
+struct easy *easy_of(CURL *handle) {
+    char *private = NULL;
+    curl_easy_getinfo(handle, CURLINFO_PRIVATE, &private);
+    return (struct easy *)(void *)private;
+}
+
+static curl_socket_t on_socket_open(void *context, curlsocktype purpose, struct curl_sockaddr *address) {
+    (void)purpose;
+    struct easy *easy = context;
+    struct transport *t = easy->slot->transport;
+    int on = 1, fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd < 0) {
+        easy->local_error = errno;
+        return CURL_SOCKET_BAD;
+    }
+    easy->sockets_opened++;
+    easy->began_ns = transport_now_ns(t);
+    if (t->config->kernel_stamps) setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
+    return fd;
+}
+
+static int on_socket_close(void *context, curl_socket_t fd) {
+    struct curl *curl = context;
+    loop_watch(curl->t->loop, fd, 0);
+    if ((size_t)fd < curl->n_fds) curl->by_fd[fd] = NULL;
+    return close(fd);
+}
+
+/* The connection stands and the request goes out next. A second time in one request means that libcurl found
+ * the reused connection dead and tries again on a new one without a word. */
+static int on_connected(void *context, char *remote, char *local, int remote_port, int local_port) {
+    (void)remote, (void)local, (void)remote_port, (void)local_port;
+    struct easy *easy = context;
+    struct slot *slot = easy->slot;
+    slot->connected = true;
+    easy->was_reset = false; /* a reset before this is that of the dead connection */
+    if (easy->sockets_opened) transport_note_connection(slot->transport, easy->began_ns);
+    if (easy->warming) return CURL_PREREQFUNC_OK;
+    if (easy->sends++ > 0) slot->response.record.retries++;
+    if (easy->sockets_opened) slot->response.record.connected_ns = transport_now_ns(slot->transport);
+    return CURL_PREREQFUNC_OK;
+}
+
+/* libcurl has read this much more. Where the stamp does not cover it, it came later than the stamp says, and
+ * before now: it keeps the number of its read, so that it counts as sharing it. */
+static void note_read(struct easy *easy, size_t len) {
+    struct slot *slot = easy->slot;
+    bool is_covered = slot->transport->config->kernel_stamps && easy->covered_bytes > 0;
+    if (!is_covered || ((struct curl *)slot->transport->own)->reading != easy)
+        slot->read.arrived_ns = slot->read.seen_ns = transport_now_ns(slot->transport);
+    easy->covered_bytes -= (int64_t)len + TLS_BYTES;
+}
+
+static size_t on_header(char *line, size_t size, size_t n, void *context) {
+    (void)line;
+    struct easy *easy = context;
+    if (easy->warming) return size * n;
+    struct record *record = &easy->slot->response.record;
+    note_read(easy, size * n);
+    easy->covered_bytes += TLS_BYTES; /* several lines come in one record */
+    if (record->first_byte_ns == RECORD_NONE) record->first_byte_ns = easy->slot->read.arrived_ns;
+    return size * n;
+}
+
+void easy_read_head(struct easy *easy) {
+    long status = 0;
+    char *content_type = NULL, *location = NULL;
+    struct response *r = &easy->slot->response;
+    char message[600];
+    curl_easy_getinfo(easy->handle, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(easy->handle, CURLINFO_CONTENT_TYPE, &content_type);
+    curl_easy_getinfo(easy->handle, CURLINFO_REDIRECT_URL, &location);
+    response_head(r, status, content_type);
+    if (!location) return;
+    int n = snprintf(message, sizeof message, "redirected to %.500s", location);
+    response_error(r, message, (size_t)n);
+}
+
+static size_t on_body(char *bytes, size_t size, size_t n, void *context) {
+    struct easy *easy = context;
+    struct response *r = &easy->slot->response;
+    if (easy->warming) return size * n;
+    note_read(easy, size * n);
+    if (r->record.status == 0) easy_read_head(easy);
+    transport_take_body(easy->slot, bytes, size * n);
+    /* libcurl goes on as long as there is something to read, so that the engine may never get to look at its
+     * clock */
+    int64_t limit_ns = easy->slot->transport->config->total_timeout_ns;
+    easy->is_late = easy->slot->read.seen_ns - easy->slot->sent_ns > limit_ns;
+    return r->no_memory || r->too_long || easy->is_late ? 0
+                                                        : size * n; /* 0 makes libcurl give the transfer up */
+}
+
+/* ---- handles ---- */
+
+static void set_callbacks(struct easy *easy, struct curl *curl) {
+    CURL *handle = easy->handle;
+    curl_easy_setopt(handle, CURLOPT_PRIVATE, easy);
+    curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, easy->error);
+    curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, on_socket_open);
+    curl_easy_setopt(handle, CURLOPT_OPENSOCKETDATA, easy);
+    curl_easy_setopt(handle, CURLOPT_CLOSESOCKETFUNCTION, on_socket_close);
+    curl_easy_setopt(handle, CURLOPT_CLOSESOCKETDATA, curl);
+    curl_easy_setopt(handle, CURLOPT_PREREQFUNCTION, on_connected);
+    curl_easy_setopt(handle, CURLOPT_PREREQDATA, easy);
+    curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(handle, CURLOPT_HEADERDATA, easy);
+    curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(handle, CURLOPT_WRITEDATA, easy);
+}
+
+/* Each handle is pinned to one address of the name; an empty host and port in "::" match any. */
+static bool pin_address(struct easy *easy, size_t number) {
+    const struct engine_config *config = easy->slot->transport->config;
+    if (config->n_addresses == 0) return true;
+    const char *address = config->addresses[number % config->n_addresses];
+    char entry[128];
+    snprintf(entry, sizeof entry, "::%s:", address);
+    easy->connect_to = curl_slist_append(NULL, entry);
+    return easy->connect_to != NULL;
+}
+
+static size_t id_text_size(const struct engine_config *config) {
+    return strlen(config->request_id_prefix) + sizeof "x-request-id: " + REQUEST_ID_BYTES;
+}
+
+void easy_free(struct slot *slot) {
+    struct easy *easy = slot->carrier;
+    if (!easy) return;
+    if (easy->in_transfer) curl_multi_remove_handle(easy->multi->handle, easy->handle);
+    if (easy->handle) curl_easy_cleanup(easy->handle);
+    curl_slist_free_all(easy->connect_to);
+    free(easy->id_text);
+    free(easy);
+    slot->carrier = NULL;
+}
+
+bool easy_init(struct slot *slot) {
+    struct transport *t = slot->transport;
+    struct curl *curl = t->own;
+    struct easy *easy = calloc(1, sizeof *easy);
+    slot->carrier = easy;
+    if (!easy) return false;
+    easy->slot = slot;
+    easy->multi = &curl->multis[t->n_slots % curl->n_multis];
+    easy->handle = curl_easy_init();
+    easy->id_text = calloc(1, id_text_size(t->config));
+    easy->id_header = (struct curl_slist){easy->id_text, curl->headers};
+    if (!easy->handle || !easy->id_text || !pin_address(easy, t->n_slots)) return false;
+    set_callbacks(easy, curl);
+    transfer_options(easy->handle, t->config, curl->share);
+    curl_easy_setopt(easy->handle, CURLOPT_CONNECT_TO, easy->connect_to);
+    curl_easy_setopt(easy->handle, CURLOPT_HTTPHEADER,
+                     t->config->no_request_ids ? curl->headers : &easy->id_header);
+    return true;
+}
+
+/* ---- the id ---- */
+
+void easy_write_id(struct easy *easy, const char *id) {
+    const struct engine_config *config = easy->slot->transport->config;
+    snprintf(easy->id_text, id_text_size(config), "x-request-id: %s%s", config->request_id_prefix, id);
+}
+
+/* ---- the end ---- */
+
+void easy_end(struct easy *easy, CURLcode code) {
+    struct slot *slot = easy->slot;
+    long error = easy->local_error;
+    if (slot->response.record.status == 0) easy_read_head(easy);
+    if (!error) curl_easy_getinfo(easy->handle, CURLINFO_OS_ERRNO, &error);
+    enum outcome outcome =
+        code == CURLE_OK ? OUTCOME_completed : transfer_outcome(code, (int)error, slot->connected);
+    const char *why = easy->error[0] ? easy->error : curl_easy_strerror(code);
+    /* after the peek that saw the reset, libcurl saw an orderly end */
+    if (easy->was_reset) outcome = OUTCOME_reset, why = strerror(ECONNRESET);
+    /* libcurl has no code of its own for a broken chunk */
+    if (code == CURLE_RECV_ERROR && strstr(easy->error, "chunked-encoding")) outcome = OUTCOME_malformed;
+    if (easy->is_late) outcome = OUTCOME_total_timeout, why = "the request took longer than --total-timeout";
+    if (outcome == OUTCOME_local_fault) why = strerror((int)error);
+    transport_end(slot, outcome, why);
+}

@@ -1,0 +1,64 @@
+/* curl_parts: https on libcurl, in two files. curl_easy.c has what belongs to one transfer: its handle, what
+ * libcurl tells while it connects and reads, how it ends. curl.c has the multis and the loop. Only these two
+ * include this.
+ */
+#ifndef VLLMPERF_CURL_PARTS_H
+#define VLLMPERF_CURL_PARTS_H
+
+#include <curl/curl.h>
+
+#include "engine/transport_kind.h"
+
+struct curl;
+
+struct multi {
+    CURLM *handle;
+    struct curl *curl;
+    int64_t timer_ns; /* INT64_MAX = none */
+    int running;
+};
+
+struct easy { /* a slot's handle */
+    CURL *handle;
+    struct slot *slot;
+    struct multi *multi;
+    struct curl_slist id_header; /* its text is ours, its tail is the common list */
+    struct curl_slist *connect_to;
+    char *id_text;
+    int64_t began_ns;          /* of the connection that is being made */
+    int64_t covered_bytes;     /* of what is read now: bytes that the stamp is known to cover */
+    int sockets_opened, sends; /* in this request */
+    int local_error;           /* errno when we could not make a socket */
+    bool warming, was_reset, in_transfer;
+    bool is_late; /* given up while libcurl was reading */
+    char error[CURL_ERROR_SIZE];
+};
+
+struct curl {
+    struct transport *t;
+    struct multi *multis;
+    size_t n_multis;
+    struct easy **by_fd;
+    size_t n_fds, n_warming;
+    struct easy *reading; /* whose socket is ready, with a stamp of its own */
+    CURLSH *share;        /* TLS sessions, so that the multis need one full handshake together */
+    struct curl_slist *headers;
+    char *scratch; /* for peeks */
+};
+
+/* ---- curl_easy.c ---- */
+
+struct easy *easy_of(CURL *handle);
+bool easy_init(struct slot *slot);
+void easy_free(struct slot *slot);
+
+/* The id that the next request carries, behind the run's prefix. */
+void easy_write_id(struct easy *easy, const char *id);
+
+/* What the answer's head says, once. */
+void easy_read_head(struct easy *easy);
+
+/* The transfer is over. */
+void easy_end(struct easy *easy, CURLcode code);
+
+#endif
