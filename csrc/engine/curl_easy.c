@@ -31,7 +31,7 @@ static curl_socket_t on_socket_open(void *context, curlsocktype purpose, struct 
     (void)purpose;
     struct easy *easy = context;
     struct transport *t = easy->slot->transport;
-    int on = 1, fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    int on = 1, fd = socket_new(address->family, address->socktype, address->protocol);
     if (fd < 0) {
         easy->local_error = errno;
         return CURL_SOCKET_BAD;

@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "engine/clock.h"
@@ -29,8 +30,26 @@ bool socket_address(const char *text, int port, struct socket_address *to) {
     return true;
 }
 
+enum { KEPT_FILES = 16 };
+
+/* The lowest number that is free is given, so a high one means that few are left. */
+static bool is_kept_for_others(int fd) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return false;
+    rlim_t kept = limit.rlim_cur / 8 < KEPT_FILES ? limit.rlim_cur / 8 : KEPT_FILES;
+    return (rlim_t)fd >= limit.rlim_cur - kept;
+}
+
+int socket_new(int family, int type, int protocol) {
+    int fd = socket(family, type | SOCK_CLOEXEC, protocol);
+    if (fd < 0 || !is_kept_for_others(fd)) return fd;
+    close(fd);
+    errno = EMFILE;
+    return -1;
+}
+
 int socket_connect(const struct socket_address *to, bool stamps) {
-    int on = 1, fd = socket(to->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1, fd = socket_new(to->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (fd < 0) return -1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (stamps) setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);

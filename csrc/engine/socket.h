@@ -18,6 +18,10 @@ struct socket_address {
 /* From a numeric address and a port. False when it is none. */
 bool socket_address(const char *text, int port, struct socket_address *to);
 
+/* socket(2), close-on-exec. The last descriptors below the limit are not for connections: EMFILE, as if there
+ * were none, so that the rest of the process (the run file at each commit) still gets some. */
+int socket_new(int family, int type, int protocol);
+
 /* A new socket on its way to the address (connected when it becomes writable), -1 with errno set. */
 int socket_connect(const struct socket_address *to, bool stamps);
 

@@ -37,6 +37,10 @@ enum { TIMERS_PER_TURN = 512, EVENTS_PER_TURN = 256, ACCEPTS_PER_TURN = 256, BAC
 #define WAKE_NS       (80 * 1000)
 #define LONG_SLEEP_NS (1 * NS_PER_MS)
 #define CPU_CLOCK_NS  (100 * NS_PER_MS) /* how often the thread's CPU time is published */
+/* The last descriptors are for the rest of the process. Without one for the next connection it waits in the
+ * backlog, and the listener, which would stay readable, is looked at again after a while. */
+#define CROWDED_NS (10 * NS_PER_MS)
+enum { KEPT_FILES = 16, NEAR_FILES = 64 };
 
 struct server {
     struct sim sim;
@@ -47,7 +51,8 @@ struct server {
     pthread_t thread;
     _Atomic bool running;
     _Atomic int port;
-    int listen_fd, stop_fd;
+    int listen_fd, stop_fd, highest_fd; /* the latter: of the connections so far */
+    int64_t most_files;
     struct sockaddr_storage address; /* that we listen on, to listen on it again */
     socklen_t address_len;
     int64_t connection_number; /* of the latest connection, or of the refused one */
@@ -154,8 +159,9 @@ static void maybe_stop_listening(struct server *server) {
     wheel_set(server->sim.wheel, &server->listen_timer, clock_mono_ns() + refuse->value[0] * NS_PER_MS);
 }
 
+/* On a listener that was closed, or only not watched for a while. */
 static void listen_again(struct server *server) {
-    server->listen_fd = bind_and_listen(server);
+    if (server->listen_fd < 0) server->listen_fd = bind_and_listen(server);
     if (server->listen_fd >= 0)
         watch_listener(server);
     else
@@ -181,13 +187,32 @@ static void take_connection(struct server *server, int fd) {
     if (server->config.n_faults) maybe_stop_listening(server);
 }
 
+/* A descriptor has the lowest number that is free; which one a connection would get is only asked when the
+ * limit is near. */
+static bool has_room(const struct server *server) {
+    if (server->highest_fd + NEAR_FILES < server->most_files) return true;
+    int fd = dup(server->listen_fd);
+    if (fd >= 0) close(fd);
+    errno = EMFILE;
+    return fd >= 0 && fd < server->most_files;
+}
+
+static void pause_accepting(struct server *server) {
+    epoll_ctl(server->sim.epoll_fd, EPOLL_CTL_DEL, server->listen_fd, NULL);
+    server->listen_timer.kind = TIMER_LISTEN;
+    wheel_set(server->sim.wheel, &server->listen_timer, clock_mono_ns() + CROWDED_NS);
+}
+
 static void accept_some(struct server *server) {
     for (int i = 0; i < ACCEPTS_PER_TURN && server->listen_fd >= 0; i++) {
-        int fd = accept4(server->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0)
+        int fd = has_room(server) ? accept4(server->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
+        if (fd > server->highest_fd) server->highest_fd = fd;
+        if (fd >= 0) {
             take_connection(server, fd);
-        else if (errno != EINTR && errno != ECONNABORTED)
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            if (errno != EAGAIN) pause_accepting(server);
             return;
+        }
     }
 }
 
@@ -297,11 +322,14 @@ static void *run(void *argument) {
 
 /* ---- start and stop ---- */
 
-static void raise_open_files(void) {
+static int64_t raise_open_files(void) {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return INT64_MAX;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_max == RLIM_INFINITY || limit.rlim_max > INT32_MAX) return INT64_MAX;
+    int64_t most = (int64_t)limit.rlim_max, kept = most / 8 < KEPT_FILES ? most / 8 : KEPT_FILES;
+    return most - kept;
 }
 
 static int open_truth(struct server *server, char *error, size_t error_size) {
@@ -401,7 +429,8 @@ static int start(struct server *server, char *error, size_t error_size) {
     reset_counters(&server->counters);
     server->connection_number = 0;
     server->listen_timer = (struct wheel_timer){0};
-    raise_open_files();
+    server->most_files = raise_open_files();
+    server->highest_fd = 0;
     int number = open_loop(server, error, error_size);
     if (number == 0) number = open_engine(server, error, error_size);
     if (number == 0) number = open_listener(server, error, error_size);

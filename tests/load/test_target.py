@@ -3,7 +3,6 @@
 import codecs
 import gzip
 import http.server
-import resource
 import socket
 import threading
 import zlib
@@ -226,13 +225,3 @@ def test_addresses_on_which_nobody_listens_are_left_out(monkeypatch, server):
 def test_all_addresses_stay_when_nobody_listens_anywhere(monkeypatch):
     resolves_to(monkeypatch, "127.0.0.9", "127.0.0.8", "127.0.0.9")
     assert resolve.usable_addresses(f"http://h:{free_port()}") == ["127.0.0.9", "127.0.0.8"]
-
-
-def test_too_few_file_descriptors_are_said_before_the_run(monkeypatch):
-    set_to = []
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (100, 200))
-    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: set_to.append(limits))
-    resolve.raise_file_limit(100)
-    assert set_to == [(200, 200)]
-    with pytest.raises(UsageError, match="--max-concurrency"):
-        resolve.raise_file_limit(150)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -194,3 +196,47 @@ def test_many_connections_are_held_at_once(fast: Server) -> None:
     finally:
         for wire in wires:
             wire.socket.close()
+
+
+FEW_FILES = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (60, 60))
+from vllmperf.sim import Server
+with Server(ttft_ms=1, itl_ms=0.1) as server:
+    print(server.port, flush=True)
+    for line in sys.stdin:
+        with open("/dev/null"): pass  # the rest of the process still gets one
+        print(server.stats["open_connections"], server.stats["cpu_ns"], flush=True)
+"""
+
+
+def test_without_descriptors_connections_wait_their_turn_and_cost_nothing() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", FEW_FILES], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin
+    assert process.stdout
+    with process:
+        port = int(process.stdout.readline())
+
+        def stats() -> list[int]:
+            assert process.stdin
+            assert process.stdout
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return [int(word) for word in process.stdout.readline().split()]
+
+        wires = [Wire(port) for _ in range(100)]
+        while stats()[0] < 20:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        taken, cpu_ns = stats()
+        time.sleep(0.6)
+        assert stats()[0] == taken < 60
+        assert stats()[1] - cpu_ns < 300_000_000  # it does not spin
+        for wire in wires:  # those that wait come in when others have gone
+            with wire:
+                wire.send(request("GET", "/version"))
+                assert wire.reply().status == 200
+        process.stdin.close()
+        assert process.wait(10) == 0

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import resource
 import socket
 from urllib.parse import urlsplit
 
-from vllmperf.errors import TargetError, UsageError
-
-SPARE_FILES = 64
-"""Descriptors that the process needs beside its connections."""
+from vllmperf.errors import TargetError
 
 
 def addresses(url: str) -> list[str]:
@@ -44,15 +40,3 @@ def _listens(address: str, port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def raise_file_limit(connections: int) -> None:
-    """Allow as many descriptors as the system lets us. UsageError when that is too few for the run."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard not in (resource.RLIM_INFINITY, -1) and connections + SPARE_FILES > hard:
-        raise UsageError(
-            f"{connections} connections need {connections + SPARE_FILES} open files, the limit is {hard}: "
-            "lower --max-concurrency or raise it (ulimit -Hn, LimitNOFILE)"
-        )

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from vllmperf import _engine
 from vllmperf.errors import UsageError
-from vllmperf.load import resolve
+from vllmperf.load import limits, resolve
 from vllmperf.load.feed import Feeder
 from vllmperf.load.headers import headers
 from vllmperf.load.interrupt import interruptible
@@ -68,7 +68,7 @@ def ready(plan: Plan, model: str) -> Iterator[Ready]:
     when = schedule(plan)
     spare = keeps_spare(plan, when)
     plan = replace(plan, warm_connections=warm_connections(plan, when))
-    resolve.raise_file_limit(connections(plan, when))
+    limits.make_room(connections(plan, when), max(len(addresses), 1), plan.simulator is not None)
     if plan.num_warmups:
         warm_up(plan, model, addresses)
     config = {**engine_config(plan, addresses, when), "spare_connections": spare}
@@ -157,7 +157,10 @@ def make_engine(config: dict[str, Any]) -> _engine.Engine:
 def connections(plan: Plan, when: Schedule) -> int:
     """How many connections the run surely needs at once."""
     all_at_once = when.n or 0 if when.times is None else 0
-    return max(plan.max_concurrency or all_at_once, plan.warm_connections or 0)
+    at_once = plan.max_concurrency or all_at_once
+    if when.n is not None:
+        at_once = min(at_once, when.n)
+    return max(at_once, plan.warm_connections or 0)
 
 
 def warm_connections(plan: Plan, when: Schedule) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vllmperf import _engine
 from vllmperf.errors import UsageError
-from vllmperf.load import resolve
+from vllmperf.load import limits
 from vllmperf.load.interrupt import interruptible
 from vllmperf.load.run import engine_config, make_engine
 from vllmperf.load.schedule import Schedule
@@ -93,7 +93,8 @@ def run(
 ) -> Replies:
     """Send all bodies (at their times, or as soon as there is a slot) and wait for the last answer."""
     n = len(bodies)
-    resolve.raise_file_limit(max_concurrency or n)
+    at_once = n if times_ns is None else 0  # with times nobody knows
+    limits.make_room(min(max_concurrency or at_once, n), max(len(target.addresses), 1))
     plan = replace(target.plan, max_concurrency=max_concurrency, num_prompts=n)
     found = Replies([None] * n)
     with contextlib.closing(make_engine(_config(plan, target, n, times_ns is not None))) as engine:

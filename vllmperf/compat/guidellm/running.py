@@ -18,6 +18,7 @@ from vllmperf.formats.guidellm_report import CUT, Request
 from vllmperf.load import resolve
 from vllmperf.load.environment import environment
 from vllmperf.load.feed import Feeder
+from vllmperf.load.limits import make_room
 from vllmperf.load.request_id import request_id
 from vllmperf.load.run import Enough, Progress, Ready, engine_config, execute, make_engine
 from vllmperf.record.reader import Recording, read
@@ -91,7 +92,7 @@ def _record(
     )
     when = strategy.schedule(limits.max_requests, limits.max_seconds)
     addresses = resolve.usable_addresses(plan.url)
-    resolve.raise_file_limit(plan.max_concurrency or 1)
+    make_room(plan.max_concurrency or 1, max(len(addresses), 1))
     bodies = (target.body(source.item(number % source.count)) for number in itertools.count())
     written: dict[str, Any] = {**plan.to_dict(), "strategy": strategy.to_dict(0.0)}
     config = {**engine_config(plan, addresses, when), "follow_redirects": target.follows_redirects}

@@ -18,7 +18,7 @@ from vllmperf.compat.llm_bench.options import Options
 from vllmperf.compat.llm_bench.pacing import pacing, spawn_times_s
 from vllmperf.compat.llm_bench.sending import Sender
 from vllmperf.formats.llm_bench_csv import append
-from vllmperf.load import resolve
+from vllmperf.load import limits, resolve
 from vllmperf.load.interrupt import interruptible
 from vllmperf.load.run import engine_config, make_engine
 from vllmperf.load.schedule import Schedule
@@ -48,7 +48,7 @@ def run(options: Options) -> int:
 
 def _config(options: Options, found: target.Target) -> dict[str, object]:
     addresses = resolve.usable_addresses(found.plan.url)
-    resolve.raise_file_limit(options.users)
+    limits.make_room(options.users, max(len(addresses), 1))
     plan = replace(found.plan, duration_s=_end_s(options) or MOST)
     is_raw = providers.is_raw(found.provider, options)
     return {
