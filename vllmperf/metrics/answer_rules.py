@@ -7,7 +7,6 @@ from typing import Any
 
 from vllmperf.metrics.rules import Summary, _ms, _percent
 
-
 HOLDS_BACK = (
     "a proxy holds the stream back (turn its buffering off, in nginx: proxy_buffering off), or the server sends many tokens "
     "at once"

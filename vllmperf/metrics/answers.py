@@ -162,8 +162,8 @@ def _tokens_of_first_chunk(done: Completed) -> Floats:
     output only after tokens without any (a parser that holds them back) counts them too. NaN: not known."""
     n, chunks = done.field("output_tokens"), _chunks(done)
     lengths = done.requests["n_gaps"].astype(np.int64)
-    known = _sums((done.gap_tokens > 0).astype(np.float64), lengths) == lengths
-    exact = np.where(known & (lengths > 0), n - _sums(done.gap_tokens.astype(np.float64), lengths), np.nan)
+    is_known = _sums(done.gap_tokens > 0, lengths) == np.maximum(lengths, 1)
+    exact = np.where(is_known, n - _sums(done.gap_tokens, lengths), np.nan)
     total = done.field("output_bytes")
     with np.errstate(divide="ignore", invalid="ignore"):
         by_bytes = np.where((total > 0) & (n > chunks), n * done.field("first_chunk_bytes") / total, np.nan)
@@ -173,11 +173,12 @@ def _tokens_of_first_chunk(done: Completed) -> Floats:
     return np.where(np.isnan(exact), estimate, exact)
 
 
-def _sums(values: Floats, lengths: NDArray[np.int64]) -> Floats:
+def _sums(values: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Sum of each piece of these lengths."""
-    ends = np.cumsum(lengths)
-    total = np.concatenate([[0.0], np.cumsum(values)])
-    sums: Floats = total[ends] - total[ends - lengths]
+    sums = np.zeros(len(lengths), dtype=np.int64)
+    if len(values):
+        starts = (np.cumsum(lengths) - lengths)[lengths > 0]  # reduceat misreads empty pieces
+        sums[lengths > 0] = np.add.reduceat(values, starts, dtype=np.int64)
     return sums
 
 
