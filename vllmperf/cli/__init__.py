@@ -84,7 +84,7 @@ def _run(words: Sequence[str]) -> int:
         from vllmperf.compat.benchmark_serving.command import main as drop_in
 
         return drop_in(words[1:], default="vllm-2026")
-    top = parser(next((word for word in words if word in COMMANDS), None))
+    top = parser(words[0] if words and words[0] in COMMANDS else None)
     args = top.parse_args(words)
     if args.command is None:
         top.print_help(sys.stderr)
@@ -113,7 +113,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser(command: str | None) -> argparse.ArgumentParser:
-    """The parser, with the arguments of one command: building all of them would cost at every start."""
+    """The parser of one command, or one that names them all: building everything would cost at every start."""
     top = Parser(
         prog="vllmperf",
         description="How fast a vLLM server serves, and how sure each number is.",
@@ -125,7 +125,7 @@ def parser(command: str | None) -> argparse.ArgumentParser:
     for name, text in COMMANDS.items():
         if name == command:
             importlib.import_module(f"vllmperf.cli.{name.replace('-', '_')}").add(commands)
-        else:
+        elif command is None:
             commands.add_parser(name, help=text, add_help=False)
     return top
 

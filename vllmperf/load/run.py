@@ -23,7 +23,7 @@ from vllmperf.load.watch import Watch
 from vllmperf.plan import Plan
 
 DRAIN_S = 0.5
-CHECKPOINT_S = 1.0
+CHECKPOINT_S = 2.0
 MAX_EVENT_BYTES = 16 << 20
 MOST_HINTED = 10_000
 NS = 1_000_000_000

@@ -15,6 +15,7 @@ import numpy as np
 from vllmperf.errors import UsageError
 from vllmperf.load import rows
 from vllmperf.load.datasets.sample import spread
+from vllmperf.load.draws import Draws, Integers
 from vllmperf.plan import Plan
 
 if TYPE_CHECKING:
@@ -79,12 +80,14 @@ def _text(text: str, output_len: int | None, input_len: int | None = None) -> Pr
 
 def _random(plan: Plan) -> Iterator[Prompt]:
     """Neighbouring ids from a drawn place on."""
-    generator = np.random.default_rng(plan.seed)
-    return _random_texts(plan, generator) if plan.tokenizer else _random_ids(plan, generator)
+    if plan.tokenizer:
+        return _random_texts(plan, np.random.default_rng(plan.seed))
+    # vLLM draws no ids without a tokenizer, so only lengths can be those that it draws
+    return _random_ids(plan, np.random.default_rng(plan.seed) if plan.random_range_ratio else Draws(plan.seed))
 
 
 def _draws(
-    plan: Plan, generator: np.random.Generator, around: int, n_ids: int
+    plan: Plan, generator: Integers, around: int, n_ids: int
 ) -> Iterator[tuple[int, int, int]]:
     """(input length, output length, offset) of each prompt, in vLLM's order of draws. around: tokens around a prompt."""
     lengths = plan.lengths
@@ -96,7 +99,7 @@ def _draws(
         yield from zip(inputs, outputs, offsets.tolist(), strict=True)
 
 
-def _random_ids(plan: Plan, generator: np.random.Generator) -> Iterator[Prompt]:
+def _random_ids(plan: Plan, generator: Integers) -> Iterator[Prompt]:
     """Without a tokenizer: ids as they are, or where no ids are taken common words, about a token each."""
     ids, words = np.asarray(SAFE_IDS), plan.sends_words
     draws = _draws(plan, generator, 0, len(ids))

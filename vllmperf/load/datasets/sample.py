@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vllmperf.errors import UsageError
+from vllmperf.load.draws import Integers
 
 Version = Literal["0.6", "0.8", "2026"]
 """Whose rules: vLLM 0.6.4, 0.8.5 (both benchmarks/benchmark_serving.py), 0.33 (`vllm bench serve`)."""
@@ -86,7 +87,7 @@ def filled_up(
     return found + [replace(sample, number=number) for number, sample in enumerate(drawn, len(found))]
 
 
-def spread(draw: np.random.Generator, length: int, ratio: float, n: int, least: int = 0) -> Sequence[int]:
+def spread(draw: Integers, length: int, ratio: float, n: int, least: int = 0) -> Sequence[int]:
     """n lengths, uniform within length × (1 ± ratio), both ends included (0.33)."""
     low, high = int(np.floor(length * (1 - ratio))), int(np.ceil(length * (1 + ratio)))
     drawn: list[int] = draw.integers(max(low, least), max(high, least) + 1, size=n).tolist()
