@@ -83,12 +83,12 @@ def _random(plan: Plan) -> Iterator[Prompt]:
     if plan.tokenizer:
         return _random_texts(plan, np.random.default_rng(plan.seed))
     # vLLM draws no ids without a tokenizer, so only lengths can be those that it draws
-    return _random_ids(plan, np.random.default_rng(plan.seed) if plan.random_range_ratio else Draws(plan.seed))
+    return _random_ids(
+        plan, np.random.default_rng(plan.seed) if plan.random_range_ratio else Draws(plan.seed)
+    )
 
 
-def _draws(
-    plan: Plan, generator: Integers, around: int, n_ids: int
-) -> Iterator[tuple[int, int, int]]:
+def _draws(plan: Plan, generator: Integers, around: int, n_ids: int) -> Iterator[tuple[int, int, int]]:
     """(input length, output length, offset) of each prompt, in vLLM's order of draws. around: tokens around a prompt."""
     lengths = plan.lengths
     n = min(plan.num_prompts or DRAWN_WITHOUT_END, DRAWN_AT_ONCE)
