@@ -186,14 +186,14 @@ def of_local_fault(text: str) -> str | None:
     """The hint for a failure on this side of the wire."""
     words = text.lower()
     if "open files" in words:
-        return "this machine gives the client too few file descriptors: raise ulimit -n, or lower --max-concurrency"
+        return "this machine gives the client too few file descriptors: raise ulimit -n, or allow fewer with --max-concurrency"
     if "assign requested address" in words or "address already in use" in words:
         return (
             "this machine has no local port left: widen net.ipv4.ip_local_port_range, lower --max-concurrency, or leave "
             "out --fresh-connections"
         )
     if "memory" in words or "buffer space" in words:
-        return "this machine has no memory left for connections: lower --max-concurrency"
+        return "this machine has no memory left for connections: allow fewer with --max-concurrency"
     return "the fault is on this machine, not the server's"
 
 
