@@ -36,10 +36,10 @@ def test_what_no_request_can_carry_is_refused(settings, says):
 
 
 def test_what_the_system_does_not_give_is_one_line_too():
-    words = "--sim --threads 400 --max-concurrency 400 --num-prompts 400 --no-progress"
+    words = "--sim --threads 400 --request-rate 100 --num-prompts 4 --no-progress"
     code = (
         "import resource; from vllmperf.cli import main\n"
-        "resource.setrlimit(resource.RLIMIT_NOFILE, (500, 500))\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))\n"
         f"raise SystemExit(main(['bench', *{words!r}.split()]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
