@@ -58,13 +58,14 @@ def soak(engine: _engine.Engine, writer: RunWriter, plan: Plan, streams: int) ->
             out.write(f"{plan.request_id_prefix} {counters['start_mono_ns']}\n".encode())
         if n := len(batch["records"]) // size:
             feed(engine, source, [elapsed_ns(counters)] * n)
+        fed_ns = elapsed_ns(counters)  # this thread, too, can lose its core between the two
         writer.append(batch)
         watch.take(batch)
         if time.monotonic() >= checkpoint_at:
             writer.checkpoint(counters, engine.histograms())
             checkpoint_at = time.monotonic() + CHECKPOINT_S
         if n:
-            lengths = struct.pack("qq", len(batch["records"]), len(batch["stamps"]))
+            lengths = struct.pack("qqqq", len(batch["records"]), len(batch["stamps"]), n, fed_ns)
             out.write(lengths + batch["records"] + batch["stamps"])
             out.flush()
     writer.finish("finished", engine.counters(), engine.histograms())
