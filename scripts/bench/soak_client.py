@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from vllmperf import _engine
-from vllmperf.load import resolve
+from vllmperf.load import limits, resolve
 from vllmperf.load.bodies import bodies
 from vllmperf.load.environment import environment
 from vllmperf.load.run import CHECKPOINT_S, elapsed_ns, engine_config, make_engine, request_id_prefix
@@ -74,7 +74,7 @@ def soak(engine: _engine.Engine, writer: RunWriter, plan: Plan, streams: int) ->
 def main() -> None:
     url, streams, tokens, rate, seconds, folder = sys.argv[1:]
     plan = plan_of(url, int(tokens), float(rate), float(seconds))
-    resolve.raise_file_limit(int(streams))
+    limits.make_room(int(streams))
     config = engine_config(plan, resolve.usable_addresses(plan.url), schedule(plan))
     with (
         contextlib.closing(make_engine(config)) as engine,
