@@ -30,6 +30,7 @@ bool text_add(struct text *text, const char *bytes, size_t len) {
 
 bool text_add_unescaped(struct text *text, const char *raw, size_t len) {
     void *array = text->bytes;
+    if (len == 0) return true;
     bool ok = buffer_grow(&array, &text->cap, text->len + len, 1);
     text->bytes = array;
     if (ok) text->len += unescape(text->bytes + text->len, raw, len);

@@ -78,7 +78,7 @@ static void trim(struct response *r) {
 void response_begin(struct response *r) {
     record_begin(&r->record);
     r->kind = r->type_says = BODY_NONE;
-    r->done = r->failed = r->complained = r->cut_in_event = false;
+    r->done = r->failed = r->complained = r->has_choices = r->cut_in_event = false;
     r->malformed = r->too_long = r->no_memory = false;
     r->last_event_ns = RECORD_NONE;
     r->ids = r->usage_tokens = r->usage_total = -1;
@@ -112,14 +112,20 @@ static void guess(struct response *r, const char *why) {
     response_guess(r, why, strlen(why));
 }
 
-/* The body is the error; its beginning is kept. Who compresses without saying so is named, not shown. */
+/* The body is the error; its beginning is kept. */
 static void keep_body(struct response *r, const char *bytes, size_t len) {
-    static const char gzip[] = "the body is gzip, and no Content-Encoding says so";
-    if (r->error_source == ERROR_MESSAGE) return;
-    if (r->error_source != ERROR_BODY && len > 1 && memcmp(bytes, "\x1f\x8b", 2) == 0)
-        response_error(r, gzip, sizeof gzip - 1);
-    else
-        set_error(r, bytes, len, ERROR_BODY);
+    if (r->error_source != ERROR_MESSAGE) set_error(r, bytes, len, ERROR_BODY);
+}
+
+/* A body that is no text is named, not shown. */
+static void name_binary(struct response *r) {
+    static const char gzip[] = "the body is gzip, and no Content-Encoding says so",
+                      other[] = "the body is binary";
+    if (r->error_source != ERROR_BODY) return;
+    if (r->error.len > 1 && memcmp(r->error.bytes, "\x1f\x8b", 2) == 0)
+        set_error(r, gzip, sizeof gzip - 1, ERROR_MESSAGE);
+    else if (memchr(r->error.bytes, '\0', r->error.len))
+        set_error(r, other, sizeof other - 1, ERROR_MESSAGE);
 }
 
 /* ---- the body ---- */
@@ -171,9 +177,13 @@ static void take_events(struct response *r) {
     if (status == SSE_NO_MEMORY) r->no_memory = true;
 }
 
+static void keep_head(struct response *r, const char *bytes, size_t len) {
+    size_t room = RESPONSE_ERROR_BYTES - r->head.len;
+    if (!text_add(&r->head, bytes, len < room ? len : room)) r->no_memory = true;
+}
+
 static void take_stream(struct response *r, const char *bytes, size_t len) {
-    if (r->record.events == 0 && r->head.len + len <= RESPONSE_ERROR_BYTES && !text_add(&r->head, bytes, len))
-        r->no_memory = true;
+    if (r->record.events == 0) keep_head(r, bytes, len);
     sse_feed(r->sse, bytes, len);
     take_events(r);
     if (r->lines == sse_lines(r->sse)) return;
@@ -328,6 +338,7 @@ enum outcome response_finish(struct response *r) {
     if (r->kind == BODY_JSON) finish_json(r);
     settle_tokens(r);
     r->record.body_kind = r->record.bytes_received > 0 ? (int64_t)r->kind : BODY_NONE;
+    name_binary(r);
     enum outcome outcome = outcome_of(r);
     explain(r, outcome);
     return outcome;

@@ -46,6 +46,7 @@ struct response {
      * choices; raw: bodies of another format, all of whose data is the text, a line an event. */
     bool keep_events, raw;
     bool done, failed, complained; /* [DONE], an error, a message in the place of choices */
+    bool has_choices;              /* an event with choices came */
     bool cut_in_event;             /* the stream ended within an event */
     bool malformed, too_long, no_memory;
     int64_t last_event_ns;                  /* newest event with data, as seen; NONE before */

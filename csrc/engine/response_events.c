@@ -106,6 +106,7 @@ static void on_choice(void *context, const struct delta_choice *choice) {
     bool is_certain = delta_choice_bytes(choice) || choice->has_tool_calls || choice->token_ids > 0;
     bool was_finished = c->finished;
     r->event_choices++;
+    r->has_choices = true;
     mark_event(r, flags_of(choice), choice->content_len);
     take_finish(r, c, choice, is_certain);
     if (!delta_choice_is_output(choice)) {
@@ -135,8 +136,10 @@ static void note_chunk_tokens(struct response *r, int64_t tokens, int32_t chunks
 }
 
 /* An event whose output is in fields that we do not know is a token chunk when its usage counts more tokens;
- * else it may be one. */
-static void take_unknown(struct response *r, bool has_tokens) {
+ * else it may be one. Whole answers of another API are none. */
+static void take_unknown(struct response *r, bool is_foreign, bool has_tokens) {
+    if (is_foreign && !r->has_choices) r->record.unknown_output++;
+    if (is_foreign && r->has_choices) r->unknown_chain = (int64_t)r->newest;
     if (r->unknown_chain < 0) return;
     struct chain *c = &r->chains[r->unknown_chain];
     r->record.unknown_output += !has_tokens;
@@ -153,7 +156,7 @@ static void take_usage(struct response *r, const struct delta *delta, int32_t ch
     if (delta->cached_tokens >= 0) r->record.cached_tokens = delta->cached_tokens;
     if (delta->total_tokens >= 0) r->usage_total = delta->total_tokens;
     if (said >= 0) r->usage_tokens = said;
-    take_unknown(r, said > before && r->record.chunks == chunks_before);
+    take_unknown(r, delta->has_foreign_output, said > before && r->record.chunks == chunks_before);
     if (said >= 0) note_chunk_tokens(r, said - before, chunks_before);
 }
 
@@ -164,7 +167,6 @@ static void take_rest(struct response *r, const struct delta *delta, const char 
         r->last_words.len = 0;
         if (!text_add(&r->last_words, json, len)) r->no_memory = true;
     }
-    if (delta->has_foreign_output) r->record.unknown_output++;
     r->complained |= delta->has_complaint;
     if (delta->has_complaint || delta->has_foreign_output) response_guess(r, json, len);
 }

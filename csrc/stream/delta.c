@@ -46,6 +46,13 @@ static void give_choices(const struct reading *r, const char *end, delta_on_choi
     }
 }
 
+static bool choices_say_nothing(const struct reading *r) {
+    if (r->out->n_choices > HELD) return false;
+    for (int64_t i = 0; i < r->out->n_choices; i++)
+        if (r->held[i].has_unknown || delta_choice_is_output(&r->held[i])) return false;
+    return true;
+}
+
 static const char *read_details(const char *at, const char *end, struct delta *out) {
     char decoded[JSON_KEY_BYTES];
     struct view key;
@@ -149,7 +156,8 @@ static inline const char *object_member(const char *at, const char *end, struct 
     return json_skip(at, end, IN_OBJECT);
 }
 
-/* Without choices: is it a complaint, or an answer of another API? Read a second time, for it is rare. */
+/* Without output in choices: is it a complaint, or does it hold text where other APIs have their output? Read
+ * a second time, for it is rare. */
 static void read_foreign(const char *at, const char *end, struct delta *out) {
     char decoded[JSON_KEY_BYTES];
     struct view key;
@@ -162,7 +170,8 @@ static void read_foreign(const char *at, const char *end, struct delta *out) {
         bool is_own = view_is(key, "delta") || view_is(key, "token") || view_is(key, "response") ||
                       (view_is(key, "message") && said.shape == SAID_TREE) || said_is_output(key);
         out->has_foreign_output |= is_own && said.text_bytes + said.thought_bytes > 0;
-        out->has_complaint |= is_complaint(key) && !is_own && says_something(start, at);
+        bool may_complain = !out->has_choices && !is_own && is_complaint(key);
+        out->has_complaint |= may_complain && says_something(start, at);
     }
 }
 
@@ -207,7 +216,7 @@ enum delta_status delta_scan(const char *json, size_t len, struct delta *out, de
         *out = empty;
         return DELTA_MALFORMED;
     }
-    if (!out->has_choices) read_foreign(start, end, out);
+    if (choices_say_nothing(&r)) read_foreign(start, end, out);
     if (on_choice) give_choices(&r, end, on_choice, context);
     return DELTA_OK;
 }

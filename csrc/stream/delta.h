@@ -60,7 +60,7 @@ struct delta {
     size_t error_len;        /* (null, false, 0, "", {} and {"code": 0} say nothing) */
     bool has_choices;        /* there is an array of choices, empty or not */
     bool has_complaint;      /* no choices, but a message, a detail or errors */
-    bool has_foreign_output; /* no choices, but text where other APIs have their output */
+    bool has_foreign_output; /* text where other APIs have their output, and none in choices */
 };
 
 /* Called once for each choice, in order, when the whole object has been found well-formed. */

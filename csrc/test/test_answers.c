@@ -48,6 +48,10 @@ static void test_ends(void) {
     CHECK("then the stream is whole", STREAM(&r, {1, AT(0, "a", "null") AT(1, "A", "\"stop\"")},
                                              {2, AT(0, "b", "\"stop\"")}) == OUTCOME_completed);
     response_free(&r);
+    STREAM(&r, {10, CHUNK("a")}, {20, TAIL}, {30, CHUNK("b")}, {40, USAGE(5) DONE});
+    CHECK("an end without text that more text follows is no token",
+          r.record.chunks == 2 && r.record.last_token_ns == 30);
+    response_free(&r);
     CHECK("an empty text behind the end is no token",
           STREAM(&r, {1, AT(0, "a", "\"stop\"") AT(0, "", "null") DONE}) == OUTCOME_completed &&
               r.record.chunks == 1 && response_is_whole(&r));
@@ -111,6 +115,12 @@ static void test_types(void) {
     CHECK("also in the body of an HTTP error",
           BODY(&r, 500, NULL, "\x1f\x8b\x08rest") == OUTCOME_http_error &&
               error_is(&r, "the body is gzip, and no Content-Encoding says so"));
+    response_free(&r);
+    begin(&r);
+    response_head(&r, 200, NULL);
+    response_body(&r, "\x28\xb5\x2f\xfd\0rest", 9, &(struct read_stamp){1, 1, 1});
+    CHECK("so are other bytes that are no text",
+          response_finish(&r) == OUTCOME_malformed && error_is(&r, "the body is binary"));
     response_free(&r);
     CHECK("words that begin as a field may",
           BODY(&r, 200, NULL, "database is down") == OUTCOME_malformed && error_is(&r, "database is down"));
@@ -181,12 +191,30 @@ static void test_unknown(void) {
         &r,
         {10, "data: {\"choices\":[{\"delta\":{\"mood\":\"a\"}}],\"usage\":{\"completion_tokens\":1}}\n\n"},
         {20, "data: {\"choices\":[{\"delta\":{\"mood\":\"b\"}}],\"usage\":{\"completion_tokens\":2}}\n\n"});
-    CHECK("usage that rises in the event tells it at once",
-          r.record.chunks == 2 && r.record.unknown_output == 0);
+    CHECK("usage that rises in the event tells it", r.record.chunks == 2 && r.record.unknown_output == 0);
+    response_free(&r);
+    begin(&r);
+    response_head(&r, 200, STREAM_TYPE);
+    read_all(
+        &r,
+        &(struct read){
+            10, "data: {\"choices\":[{\"delta\":{\"mood\":\"a\"}}],\"usage\":{\"completion_tokens\":1}}\n\n"},
+        1);
+    CHECK("at once", r.record.chunks == 1 && r.record.first_token_ns == 10);
     response_free(&r);
     STREAM(&r, {10, "data: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"a\"}}\n\n"});
-    CHECK("another API's events are shown",
+    CHECK("another API's events are shown and no chunks",
           r.record.unknown_output == 1 && r.record.chunks == 0 && r.error.len > 10);
+    response_free(&r);
+}
+
+static void test_beside_choices(void) {
+    struct response r;
+    STREAM(&r, {10, "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n"},
+           {20, "data: {\"choices\":[{\"delta\":{}}],\"thinking\":\"t\"}\n\n"},
+           {30, "data: {\"type\":\"thought\",\"text\":\"t\"}\n\n"}, {40, LAST("a") USAGE(3) DONE});
+    CHECK("thoughts beside the choices are told by usage",
+          r.record.chunks == 3 && r.record.first_token_ns == 20 && r.record.unknown_output == 0);
     response_free(&r);
 }
 
@@ -402,6 +430,7 @@ int main(void) {
     test_types();
     test_places();
     test_unknown();
+    test_beside_choices();
     test_usage();
     test_indices();
     test_long_index();

@@ -258,8 +258,14 @@ static void test_without_choices(void) {
     s = scan("{\"message\":{\"role\":\"assistant\",\"content\":\"a\"}}");
     CHECK("also as a message", s.delta.has_foreign_output && !s.delta.has_complaint);
     free(s.copy);
-    s = scan("{\"id\":\"x\",\"choices\":[],\"text\":\"a\"}");
-    CHECK("not beside choices", !s.delta.has_foreign_output);
+    s = scan("{\"choices\":[{\"text\":\"a\"}],\"text\":\"a\"}");
+    CHECK("not beside output in choices", !s.delta.has_foreign_output);
+    free(s.copy);
+    s = scan("{\"provider\":\"x\",\"choices\":[{\"delta\":{\"role\":\"a\"}}],\"thinking\":\"b\"}");
+    CHECK("but beside choices that say nothing", s.delta.has_foreign_output);
+    free(s.copy);
+    s = scan("{\"provider\":\"x\",\"choices\":[],\"usage\":{\"text\":\"x\"},\"object\":\"text_completion\"}");
+    CHECK("a provider or a kind is no output", !s.delta.has_foreign_output);
     free(s.copy);
 }
 

@@ -107,6 +107,15 @@ static const struct {
     {"the last line may lack its end", "data: a\ndata: b", "|a\nb;"},
     {"a last CR ends the line", "data: a\r", "|a;"},
     {"blank lines alone are nothing", "\n\r\n\r\n\n", ""},
+    {"whole objects and [DONE] in lines of their own are events",
+     "data: {\"a\":1}\ndata: {\"b\":[]}\ndata: [DONE]\n", "|{\"a\":1};|{\"b\":[]};|[DONE];"},
+    {"also with CRLF, comments and other fields between them",
+     "data: {\"a\":1}\r\n: ping\r\nid: 5\r\ndata: {}", "|{\"a\":1};|{};"},
+    {"an event field between two belongs to the second",
+     "event: x\ndata: {}\nevent: y\ndata: {}\n\ndata: c\n\n", "x|{};y|{};|c;"},
+    {"one behind the last data line belongs to it", "data: {}\nevent: y\n\ndata: {}\n\n", "y|{};|{};"},
+    {"an object over several lines is one event", "data: {\"a\":\ndata: {}\ndata: }\n\n", "|{\"a\":\n{}\n};"},
+    {"so is what only ends in an object", "data: {\"a\":\ndata: 1}\ndata: {}\n\n", "|{\"a\":\n1}\n{};"},
 };
 
 static void test_cases(void) {

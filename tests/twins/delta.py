@@ -46,24 +46,26 @@ def scan(data: bytes) -> dict[str, Any] | None:
         raise ValueError("no object")
     choices, usage = top.last("choices"), top.last("usage")
     details = usage.last("prompt_tokens_details") if isinstance(usage, Object) else None
+    said_by = [choice(each) for each in choices] if is_array(choices) else []
+    say_nothing = len(said_by) <= 4 and not any(each["is_output"] or each["has_unknown"] for each in said_by)
     return {
-        "choices": [choice(each) for each in choices] if is_array(choices) else [],
+        "choices": said_by,
         "prompt_tokens": count(usage, "prompt_tokens"),
         "completion_tokens": count(usage, "completion_tokens"),
         "total_tokens": count(usage, "total_tokens"),
         "cached_tokens": count(details, "cached_tokens"),
         "error": error(top),
-        **without_choices(Object() if is_array(choices) else top),
+        **without_output(top if say_nothing else Object(), is_array(choices)),
     }
 
 
-def without_choices(top: Object) -> dict[str, bool]:
-    """Of an object without choices: does it complain, does it hold another API's output?"""
+def without_output(top: Object, has_choices: bool) -> dict[str, bool]:
+    """Of an object without output in choices: does it complain, does it hold another API's output?"""
     foreign = complaint = False
     for name, value in top:
         is_own = name in FOREIGN or is_output_name(name) or (name == "message" and is_tree(value))
         foreign |= is_own and sum(said(value)) > 0
-        complaint |= not is_own and name in COMPLAINTS and says_something(value)
+        complaint |= not has_choices and not is_own and name in COMPLAINTS and says_something(value)
     return {"has_foreign_output": foreign, "has_complaint": complaint}
 
 
