@@ -153,7 +153,7 @@ static bool get_batching(PyObject *config, struct sim_config *out) {
 
 bool sim_get_config(PyObject *config, struct sim_config *out) {
     int64_t port = 0, seed = 0, head_bytes = 0, body_bytes = 0;
-    double keep_alive_s = 0, sleep_ms = 0, wake_ms = 0;
+    double keep_alive_s = 0, sleep_ms = 0, wake_ms = 0, head_ms = 0;
     bool ok = get_text(config, "host", &out->host) && get_int(config, "port", &port) &&
               get_text(config, "model", &out->model) && get_text(config, "version", &out->version) &&
               get_text(config, "truth", &out->truth_path) && get_dist(config, "ttft_ms", &out->ttft) &&
@@ -163,7 +163,7 @@ bool sim_get_config(PyObject *config, struct sim_config *out) {
               get_double(config, "eos_mean", &out->eos_mean) && get_int(config, "seed", &seed) &&
               get_int(config, "max_model_len", &out->max_model_len) &&
               get_int(config, "vocab_size", &out->vocab_size) &&
-              get_double(config, "keep_alive_s", &keep_alive_s) &&
+              get_double(config, "keep_alive_s", &keep_alive_s) && get_double(config, "head_ms", &head_ms) &&
               get_double(config, "sleep_ms", &sleep_ms) && get_double(config, "wake_ms", &wake_ms) &&
               get_bool(config, "close_connections", &out->close_connections) &&
               get_int(config, "max_header_bytes", &head_bytes) &&
@@ -172,6 +172,7 @@ bool sim_get_config(PyObject *config, struct sim_config *out) {
     out->port = (int)port;
     out->seed = (uint64_t)seed;
     out->keep_alive_ns = (int64_t)(keep_alive_s * 1e9);
+    out->head_ns = (int64_t)(head_ms * 1e6);
     out->sleep_ns = (int64_t)(sleep_ms * 1e6);
     out->wake_ns = (int64_t)(wake_ms * 1e6);
     out->limits = (struct http_limits){(size_t)head_bytes, (size_t)body_bytes};

@@ -105,13 +105,23 @@ static bool prepare(struct answer *answer) {
     return plan_chunks(answer);
 }
 
-static void send_stream_head(struct answer *answer) {
+/* false when the answer is over. */
+static bool send_stream_head(struct answer *answer) {
+    struct conn *conn = answer->conn;
     struct head head = {.status = 200,
                         .type = HEAD_EVENT_STREAM,
                         .request_id = answer->arrival.request_id,
                         .length = -1,
                         .chunked = answer->chunked};
-    head_send(answer->conn, head, &answer->faults);
+    answer->head_at_ns = 0;
+    head_send(conn, head, &answer->faults);
+    return conn->answer == answer;
+}
+
+/* The head may be due before the first step is. */
+static void set_first_timer(struct answer *answer) {
+    bool head_first = answer->head_at_ns && answer->head_at_ns < answer->plan_ns;
+    wheel_set(answer->sim->wheel, &answer->timer, head_first ? answer->head_at_ns : answer->plan_ns);
 }
 
 void answer_start(struct conn *conn, struct ask *ask, const struct fault_set *faults,
@@ -145,8 +155,9 @@ void answer_start(struct conn *conn, struct ask *ask, const struct fault_set *fa
         if (pause_ns) wheel_set(sim->wheel, &answer->timer, arrival->read_mono_ns + pause_ns);
         return;
     }
-    if (ask->stream) send_stream_head(answer);
-    if (conn->answer == answer) wheel_set(sim->wheel, &answer->timer, answer->plan_ns);
+    if (ask->stream) answer->head_at_ns = arrival->read_mono_ns + sim->config->head_ns;
+    if (ask->stream && sim->config->head_ns == 0 && !send_stream_head(answer)) return;
+    set_first_timer(answer);
 }
 
 /* ---- faults in time ---- */
@@ -245,6 +256,7 @@ static bool send_chunk(struct answer *answer, int choice, int64_t from) {
     if (left > answer->tokens_per_chunk) piece.n = answer->tokens_per_chunk, piece.last = false;
     piece.empty = is_empty_text(answer);
     bool malformed = is_due(answer, FAULT_MALFORMED), huge = is_due(answer, FAULT_HUGE_LINE);
+    answer->bad_chunk = is_due(answer, FAULT_BAD_CHUNK);
     int32_t index = answer->sent++;
     piece.last_of_all = answer->sent == answer->n_chunks;
     answer->tokens += piece.n;
@@ -326,7 +338,7 @@ static void send_body(struct answer *answer) {
     struct head head = {.status = 200,
                         .type = HEAD_JSON,
                         .request_id = answer->arrival.request_id,
-                        .length = (long long)body->len};
+                        .length = has(answer, FAULT_UNTIL_CLOSE) ? -1 : (long long)body->len};
     if (!answer->stalled) head_send(conn, head, &answer->faults);
     if (conn->answer != answer) return;
     if (cut) {
@@ -337,7 +349,7 @@ static void send_body(struct answer *answer) {
     size_t from = answer->stalled ? half : 0;
     answer->sent = 1;
     conn_send(conn, body->data + from, body->len - from, 0, 0);
-    if (conn->answer == answer) conn_send(conn, "", 0, 0, MARK_END);
+    if (conn->answer == answer) conn_send(conn, "", 0, 0, answer_end_mark(answer));
 }
 
 /* ---- with a batching engine ---- */
@@ -352,6 +364,8 @@ static void note_chunk(struct answer *answer, int index, int64_t at_ns, int64_t 
 /* Send what the engine has given. A stall holds it up, the engine goes on. */
 static void deliver(struct answer *answer) {
     if (answer->sent == answer->due || (answer->stalled && answer->outcome)) return;
+    if (answer->head_at_ns) wheel_cancel(answer->sim->wheel, &answer->timer);
+    if (answer->head_at_ns && !send_stream_head(answer)) return;
     if (answer->sent == 0 && !answer->stalled && !send_roles(answer)) return;
     while (answer->sent < answer->due) {
         struct choice *choice = &answer->choices[answer->chunk_choice[answer->sent]];
@@ -382,6 +396,7 @@ static void batch_turn(struct answer *answer) {
     if (!answer->submitted) {
         answer->submitted = true;
         batching_submit(answer->sim->batch, answer, answer->plan_ns);
+        if (answer->head_at_ns) wheel_set(answer->sim->wheel, &answer->timer, answer->head_at_ns);
     } else if (answer->ask.stream) {
         deliver(answer);
     } else if (answer->unfinished == 0) {
@@ -395,12 +410,24 @@ static void leave_silence(struct answer *answer) {
     answer->silent = false;
     answer->outcome = NULL;
     if (answer->sim->batch) answer->plan_ns = clock_mono_ns();
-    if (answer->ask.stream) send_stream_head(answer);
+    if (answer->ask.stream) answer->head_at_ns = 1; /* long ago */
+}
+
+/* Send the head if it is due, or needed now by the first step. false when there is nothing else to do yet, or
+ * ever. */
+static bool is_past_head(struct answer *answer) {
+    int64_t now = clock_mono_ns();
+    bool step_is_due = answer->plan_ns <= now;
+    bool needed = answer->head_at_ns <= now || (step_is_due && answer->sim->batch == NULL);
+    if (needed && !send_stream_head(answer)) return false;
+    if (!step_is_due) set_first_timer(answer);
+    return step_is_due;
 }
 
 void answer_on_timer(struct answer *answer) {
     struct conn *conn = answer->conn;
     if (answer->silent) leave_silence(answer);
+    if (answer->head_at_ns && !is_past_head(answer)) return;
     if (conn->answer != answer) return;
     if (answer->stalled) answer->outcome = NULL;
     if (answer->ask.unknown_id != ASK_UNSET) {

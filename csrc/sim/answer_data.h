@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "sim/ask.h"
+#include "sim/conn.h"
 #include "sim/dist.h"
 #include "sim/scheduler.h"
 #include "sim/sim.h"
@@ -40,7 +41,7 @@ struct answer {
     struct arrival arrival;
     char id[ANSWER_ID + 16];
     int64_t created_s;
-    bool chunked, silent, stalled, blocked, any_bytes;
+    bool chunked, silent, stalled, blocked, any_bytes, bad_chunk;
     const char *outcome; /* NULL: finished */
     int http_status;
 
@@ -49,6 +50,7 @@ struct answer {
     struct choice *choices;
     struct random timing, cuts; /* for durations; for where events are cut */
     uint64_t text_seed;
+    int64_t head_at_ns;     /* when the head is due, 0: it is sent, or comes with the body */
     int64_t step, plan_ns;  /* the next step and when it is due */
     int next_choice;        /* whose turn it is in this step */
     int32_t n_chunks, sent; /* token chunks in all and rendered so far */
@@ -67,6 +69,11 @@ struct answer {
     int64_t *planned_ns, *written_ns;
     int32_t *chunk_tokens, *chunk_choice;
 };
+
+/* What its last byte tells the conn. */
+static inline int32_t answer_end_mark(const struct answer *answer) {
+    return fault_has(&answer->faults, FAULT_HANG_UP) ? MARK_CLOSE : MARK_END;
+}
 
 /* The id of a choice's token. */
 static inline int64_t answer_token(const struct answer *answer, int choice, int64_t k) {

@@ -21,19 +21,15 @@ static void send_whole_at(struct conn *conn, struct head head, const char *body,
     struct buf whole = {0};
     head.length = (long long)len;
     head_add(&whole, conn, head);
-    buf_add(&whole, body, len);
+    if (!head.no_body) buf_add(&whole, body, len);
     conn_send(conn, whole.data, whole.len, not_before_ns, MARK_END);
     buf_free(&whole);
-}
-
-static void send_whole(struct conn *conn, struct head head, const char *body, size_t len) {
-    send_whole_at(conn, head, body, len, 0);
 }
 
 void api_bad_request(struct conn *conn, int status) {
     static const char body[] = "Invalid HTTP request received.";
     struct head head = {.status = status, .type = "text/plain; charset=utf-8"};
-    send_whole(conn, head, body, sizeof body - 1);
+    send_whole_at(conn, head, body, sizeof body - 1, 0);
 }
 
 /* ---- one request ---- */
@@ -44,14 +40,24 @@ struct request {
     const char *data;
     struct arrival arrival;
     const char *path; /* of the route, or "none" */
-    bool post;
+    bool post, head;  /* the method */
 };
+
+/* An answer at once would be too early for some clients, see answer.h. */
+static int64_t reply_ns(const struct request *r) {
+    int64_t head_ns = r->conn->sim->config->head_ns;
+    return r->http->body.len && head_ns ? r->arrival.read_mono_ns + head_ns : 0;
+}
 
 static void reply(struct request *r, int status, const char *type, const char *extra, const char *body,
                   size_t len) {
-    struct head head = {.status = status, .type = type, .extra = extra, .request_id = r->arrival.request_id};
+    struct head head = {.status = status,
+                        .type = type,
+                        .extra = extra,
+                        .request_id = r->arrival.request_id,
+                        .no_body = r->head};
     metrics_http(&r->conn->sim->metrics, r->path, r->post, status);
-    send_whole(r->conn, head, body, len);
+    send_whole_at(r->conn, head, body, len, reply_ns(r));
 }
 
 static void reply_json(struct request *r, int status, struct buf *body) {
@@ -218,6 +224,20 @@ static void reply_status(struct request *r, bool chat, const struct fault_set *f
     reply_refused(r, chat, faults, status, fault_table[kind].name, extra, &body);
 }
 
+/* Where a client was sent that follows redirects. */
+static bool is_redirected(const struct request *r) {
+    static const char query[] = "?redirected";
+    const struct http_slice target = r->http->target;
+    size_t len = sizeof query - 1;
+    return target.len >= len && memcmp(r->data + target.at + target.len - len, query, len) == 0;
+}
+
+static void reply_redirect(struct request *r, bool chat, const struct fault_set *faults) {
+    char extra[64];
+    snprintf(extra, sizeof extra, "location: %s?redirected", r->path);
+    reply_status(r, chat, faults, (int)faults->value[FAULT_REDIRECT][0], FAULT_REDIRECT, extra);
+}
+
 static void reply_html(struct request *r, bool chat, const struct fault_set *faults) {
     static const char page[] =
         "<html><head><title>Welcome</title></head><body><h1>It works!</h1></body></html>\n";
@@ -236,6 +256,8 @@ static bool fail_instead(struct request *r, bool chat, bool stream, const struct
         char extra[48];
         snprintf(extra, sizeof extra, "retry-after: %lld", (long long)faults->value[FAULT_RATE_LIMIT][0]);
         reply_status(r, chat, faults, 429, FAULT_RATE_LIMIT, extra);
+    } else if (fault_has(faults, FAULT_REDIRECT) && !is_redirected(r)) {
+        reply_redirect(r, chat, faults);
     } else if (fault_has(faults, FAULT_HTML)) {
         reply_html(r, chat, faults);
     } else if (fault_has(faults, FAULT_STREAM_ERROR) && !stream) {
@@ -291,8 +313,9 @@ static void generate(struct request *r, bool chat) {
     } else if (fail_instead(r, chat, ask.stream, &faults)) {
         ask_free(&ask);
     } else {
-        bool chunked = r->http->minor >= 1;
-        if (ask.stream && !chunked) conn->close_after = true;
+        bool until_close = fault_has(&faults, FAULT_UNTIL_CLOSE);
+        bool chunked = r->http->minor >= 1 && !until_close;
+        if (until_close || (ask.stream && !chunked)) conn->close_after = true;
         metrics_http(&sim->metrics, r->path, true, 200);
         answer_start(conn, &ask, &faults, &r->arrival, chunked);
     }
@@ -331,8 +354,22 @@ static bool is_text(const struct request *r, struct http_slice slice, const char
     return slice.len == strlen(text) && memcmp(r->data + slice.at, text, slice.len) == 0;
 }
 
+/* http://host/path, as it is asked of a proxy, is /path, too. */
+static struct http_slice path_of(const struct request *r) {
+    struct http_slice target = r->http->target;
+    const char *text = r->data + target.at;
+    size_t scheme = target.len > 7 && strncasecmp(text, "http://", 7) == 0    ? 7
+                    : target.len > 8 && strncasecmp(text, "https://", 8) == 0 ? 8
+                                                                              : 0;
+    if (scheme == 0) return target;
+    const char *slash = memchr(text + scheme, '/', target.len - scheme);
+    if (slash == NULL) return (struct http_slice){target.at, 0};
+    size_t skipped = (size_t)(slash - text);
+    return (struct http_slice){target.at + skipped, target.len - skipped};
+}
+
 static const struct route *find_route(struct request *r) {
-    struct http_slice path = r->http->target;
+    struct http_slice path = path_of(r);
     const char *query = memchr(r->data + path.at, '?', path.len);
     if (query) path.len = (size_t)(query - r->data) - path.at;
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
@@ -349,6 +386,7 @@ void api_handle(struct conn *conn, const struct http *http, const char *data) {
     const struct route *route = find_route(&r);
     bool get = is_text(&r, http->method, "GET");
     r.post = is_text(&r, http->method, "POST");
+    r.head = is_text(&r, http->method, "HEAD");
     if (route) r.path = route->path;
     if (!*conn->sim->ready)
         reply_text(&r, 503, "{\"detail\":\"The server is starting\"}");

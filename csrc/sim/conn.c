@@ -72,11 +72,24 @@ void conn_abort(struct conn *conn, bool reset, const char *outcome) {
 
 /* ---- out ---- */
 
+static void watch(struct conn *conn) {
+    uint32_t in = conn->paused ? 0 : EPOLLIN, out = conn->wants_write ? EPOLLOUT : 0;
+    struct epoll_event event = {.events = EPOLLRDHUP | in | out, .data.ptr = conn};
+    epoll_ctl(conn->sim->epoll_fd, EPOLL_CTL_MOD, conn->fd, &event);
+}
+
 static void watch_writing(struct conn *conn, bool wanted) {
     if (conn->wants_write == wanted) return;
     conn->wants_write = wanted;
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | (wanted ? EPOLLOUT : 0), .data.ptr = conn};
-    epoll_ctl(conn->sim->epoll_fd, EPOLL_CTL_MOD, conn->fd, &event);
+    watch(conn);
+}
+
+/* While an answer is written nobody takes the requests behind it: beyond some bytes they wait in the socket.
+ */
+static void pause_reading(struct conn *conn, bool paused) {
+    if (conn->paused == paused) return;
+    conn->paused = paused;
+    watch(conn);
 }
 
 static void become_idle(struct conn *conn) {
@@ -87,9 +100,11 @@ static void become_idle(struct conn *conn) {
     wheel_set(conn->sim->wheel, &conn->timer, clock_mono_ns() + wait);
 }
 
-/* The rest of a request that was refused is thrown away: closing with it unread would make the kernel send a
- * reset, which can overtake the answer. */
+/* What still comes is thrown away until the client has closed, too: closing with bytes unread would make the
+ * kernel send a reset, which can overtake the answer. */
 static void drain(struct conn *conn) {
+    conn->draining = true;
+    pause_reading(conn, false);
     shutdown(conn->fd, SHUT_WR);
     wheel_set(conn->sim->wheel, &conn->timer, clock_mono_ns() + DRAIN_NS);
 }
@@ -103,10 +118,10 @@ static void tell(struct conn *conn, int32_t what, int64_t at_ns) {
     struct answer *answer = conn->answer;
     conn->answer = NULL;
     if (answer) conn->user->ended(answer, NULL);
-    if (conn->draining)
-        drain(conn);
-    else if (what == MARK_CLOSE || conn->close_after)
+    if (what == MARK_CLOSE)
         conn_abort(conn, false, NULL);
+    else if (conn->close_after)
+        drain(conn);
     else
         become_idle(conn);
 }
@@ -245,13 +260,15 @@ static void answer_request(struct conn *conn) {
 }
 
 static void refuse_request(struct conn *conn) {
-    conn->busy = conn->close_after = conn->draining = true;
+    conn->busy = conn->close_after = conn->draining = true; /* the rest of it is not even kept */
     conn->user->bad_request(conn, conn->http->status);
 }
 
 static void say_continue(struct conn *conn) {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    if (conn->http->state != HTTP_BODY || !conn->http->expects_continue || conn->peer_waits_continue) return;
+    const struct http *http = conn->http;
+    if (http->state != HTTP_BODY || !http->expects_continue || http->minor == 0) return;
+    if (conn->peer_waits_continue) return;
     conn->peer_waits_continue = true;
     conn_send(conn, text, sizeof text - 1, 0, MARK_NONE);
 }
@@ -262,7 +279,10 @@ static void process(struct conn *conn) {
     while (!conn->dead && !conn->busy && conn->in.len) {
         if (conn->http == NULL) {
             conn->http = malloc(sizeof *conn->http);
-            if (conn->http == NULL) break;
+            if (conn->http == NULL) {
+                conn_abort(conn, true, NULL);
+                break;
+            }
             http_init(conn->http);
         }
         enum http_state state =
@@ -280,9 +300,10 @@ static void process(struct conn *conn) {
         buf_free(&conn->in);
         free(conn->http);
         conn->http = NULL;
-    } else if (!conn->busy && conn->http) {
+    } else if (!conn->busy) {
         say_continue(conn);
     }
+    if (!conn->busy || conn->in.len <= PIPELINED_BYTES) pause_reading(conn, false);
     if (!conn->busy && conn->in.len == 0 && conn->n_requests)
         wheel_set(conn->sim->wheel, &conn->timer, clock_mono_ns() + conn->sim->config->keep_alive_ns);
 }
@@ -290,6 +311,10 @@ static void process(struct conn *conn) {
 void conn_on_readable(struct conn *conn) {
     char *data = conn->sim->input;
     if (conn->dead) return;
+    if (conn->paused) { /* not for bytes, so it has hung up */
+        conn_abort(conn, false, "client_gone");
+        return;
+    }
     ssize_t n = read_stamped(conn, data, SIM_INPUT_BYTES);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
         conn_abort(conn, false, "client_gone");
@@ -297,11 +322,14 @@ void conn_on_readable(struct conn *conn) {
     }
     if (n < 0 || conn->draining) return;
     buf_add(&conn->in, data, (size_t)n);
-    if (conn->in.failed || (conn->busy && conn->in.len > PIPELINED_BYTES)) {
-        conn_abort(conn, true, "client_gone");
+    if (conn->in.failed) {
+        conn_abort(conn, true, "out_of_memory");
         return;
     }
-    if (conn->busy) return;
+    if (conn->busy) {
+        pause_reading(conn, conn->in.len > PIPELINED_BYTES);
+        return;
+    }
     wheel_cancel(conn->sim->wheel, &conn->timer);
     process(conn);
 }

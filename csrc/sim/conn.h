@@ -40,7 +40,7 @@ struct conn {
     const struct conn_user *user;
     struct conn *next, *previous;
     int fd;
-    bool dead, busy, reading, peer_waits_continue, close_after, draining, wants_write;
+    bool dead, busy, reading, peer_waits_continue, close_after, draining, wants_write, paused;
     int64_t number, n_requests;
     int64_t arrived_real_ns; /* kernel's stamp of the latest bytes, 0 when unknown */
     struct http *http;       /* NULL between requests */

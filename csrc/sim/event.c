@@ -42,7 +42,11 @@ void event_begin(struct answer *answer) {
 /* Add bytes to what is written next, as an HTTP chunk of their own. */
 static void frame(struct answer *answer, const char *data, size_t len) {
     struct buf *out = &answer->sim->out;
-    if (answer->chunked) {
+    if (answer->chunked && answer->bad_chunk) {
+        answer->bad_chunk = false;
+        answer->outcome = fault_table[FAULT_BAD_CHUNK].name;
+        buf_add(out, "five\r\n", 6);
+    } else if (answer->chunked) {
         char size[18];
         size_t at = sizeof size - 2;
         memcpy(size + at, "\r\n", 2);
@@ -124,6 +128,6 @@ void event_end_stream(struct answer *answer) {
         if (!send_bytes(answer, answer->sim->event.data, answer->sim->event.len, MARK_NONE, true)) return;
     }
     if (answer->chunked) buf_str(&answer->sim->out, "0\r\n\r\n");
-    conn_send(conn, answer->sim->out.data, answer->sim->out.len, 0, MARK_END);
+    conn_send(conn, answer->sim->out.data, answer->sim->out.len, 0, answer_end_mark(answer));
     conn->sim->out.len = 0;
 }

@@ -88,6 +88,19 @@ const struct fault_info fault_table[FAULT_KINDS] = {
                           false,
                           {{"every", 3, "one of so many token chunks"}}},
     [FAULT_NO_ROLE] = {"no_role", "chat without the first event that has only a role", false, {{0}}},
+    [FAULT_REDIRECT] = {"redirect",
+                        "a redirect to the same path with ?redirected; who follows it is answered",
+                        false,
+                        {{"code", 307, "HTTP status: 307, 308 or another"}}},
+    [FAULT_BAD_CHUNK] = {"bad_chunk", "the size of one HTTP chunk is no number", false, {AFTER}},
+    [FAULT_UNTIL_CLOSE] = {"until_close",
+                           "the body ends with the connection: it has no length and is not chunked",
+                           false,
+                           {{0}}},
+    [FAULT_HANG_UP] = {"hang_up",
+                       "the connection is closed after the answer, though its head said nothing of it",
+                       false,
+                       {{0}}},
 };
 
 struct cursor {

@@ -45,6 +45,10 @@ enum fault_kind {
     FAULT_MANY_TOKENS,
     FAULT_EMPTY_TEXT,
     FAULT_NO_ROLE,
+    FAULT_REDIRECT, /* new ones to the end: draws depend on the number */
+    FAULT_BAD_CHUNK,
+    FAULT_UNTIL_CLOSE,
+    FAULT_HANG_UP,
     FAULT_KINDS,
 };
 

@@ -17,6 +17,7 @@ struct head {
     const char *request_id;
     long long length; /* < 0: not known */
     bool chunked;
+    bool no_body; /* of an answer to HEAD: length is that of the body that GET would give */
 };
 
 void head_add(struct buf *out, struct conn *conn, struct head head);

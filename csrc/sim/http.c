@@ -8,12 +8,13 @@
 void http_init(struct http *http) {
     http->state = HTTP_HEAD;
     http->status = 0;
-    http->length = http->scanned = http->chunk_left = http->content_length = 0;
+    http->length = http->scanned = http->chunk_left = http->content_length = http->trailer_bytes = 0;
     http->body = http->method = http->target = (struct http_slice){0, 0};
     http->n_headers = 0;
     http->minor = 1;
     http->keep_alive = true;
-    http->expects_continue = http->chunked = http->in_trailer = false;
+    http->expects_continue = http->chunked = http->has_length = http->says_close = false;
+    http->in_data = http->in_trailer = false;
 }
 
 static enum http_state fail(struct http *http, int status) {
@@ -62,9 +63,9 @@ static bool request_line(struct http *http, const char *data, size_t at, size_t 
     http->target = (struct http_slice){target, version - 1 - target};
     if (!is_token(data, http->method) || http->target.len == 0) return false;
     if (end - version != 8 || memcmp(data + version, "HTTP/1.", 7) != 0) return false;
-    if (data[end - 1] != '0' && data[end - 1] != '1') return false;
+    if (data[end - 1] < '0' || data[end - 1] > '9') return false;
     http->minor = data[end - 1] - '0';
-    http->keep_alive = http->minor == 1;
+    http->keep_alive = http->minor >= 1;
     return true;
 }
 
@@ -74,8 +75,10 @@ static bool length_header(struct http *http, const char *data, struct http_slice
         if (data[i] < '0' || data[i] > '9' || length > SIZE_MAX / 100) return false;
         length = length * 10 + (size_t)(data[i] - '0');
     }
+    bool contradicts = http->has_length && length != http->content_length;
     http->content_length = length;
-    return value.len > 0;
+    http->has_length = true;
+    return value.len > 0 && !contradicts;
 }
 
 /* 0, or the status to fail with. */
@@ -84,14 +87,24 @@ static int meaning(struct http *http, const char *data, const struct http_header
         if (!length_header(http, data, header->value)) return 400;
     } else if (equals(data, header->name, "transfer-encoding")) {
         if (!equals(data, header->value, "chunked")) return 501;
+        if (http->chunked) return 400;
         http->chunked = true;
     } else if (equals(data, header->name, "connection")) {
-        if (lists(data, header->value, "close")) http->keep_alive = false;
+        if (lists(data, header->value, "close")) http->says_close = true;
         if (lists(data, header->value, "keep-alive")) http->keep_alive = true;
     } else if (equals(data, header->name, "expect")) {
         http->expects_continue = equals(data, header->value, "100-continue");
     }
     return 0;
+}
+
+/* A control character in a value would come back in the answer's x-request-id. */
+static bool is_value(const char *data, struct http_slice slice) {
+    for (size_t i = slice.at; i < slice.at + slice.len; i++) {
+        unsigned char c = (unsigned char)data[i];
+        if ((c < ' ' && c != '\t') || c == 0x7f) return false;
+    }
+    return true;
 }
 
 static int header_line(struct http *http, const char *data, size_t at, size_t end) {
@@ -101,7 +114,8 @@ static int header_line(struct http *http, const char *data, size_t at, size_t en
     size_t name_end = (size_t)(colon - data);
     struct http_header *header = &http->headers[http->n_headers++];
     *header = (struct http_header){{at, name_end - at}, trim(data, name_end + 1, end)};
-    return is_token(data, header->name) ? meaning(http, data, header) : 400;
+    if (!is_token(data, header->name) || !is_value(data, header->value)) return 400;
+    return meaning(http, data, header);
 }
 
 /* The lines of a complete head, which ends before `end`. 0, or the status to fail with. */
@@ -162,24 +176,41 @@ static void take_chunk(struct http *http, char *data, size_t len) {
     http->chunk_left -= have;
 }
 
+/* A line of the framing: the end of a chunk's data, a size, a trailer, or the end of all. */
+static enum http_state read_line(struct http *http, const struct http_limits *limits, const char *data,
+                                 size_t at, size_t end) {
+    bool blank = end - at == 1 || (end - at == 2 && data[at] == '\r');
+    if (http->in_data) {
+        http->in_data = false;
+        return blank ? HTTP_BODY : fail(http, 400);
+    }
+    if (http->in_trailer && blank) {
+        http->length = end;
+        return http->state = HTTP_WHOLE;
+    }
+    if (http->in_trailer) {
+        http->trailer_bytes += end - at;
+        return http->trailer_bytes > limits->head_bytes ? fail(http, 431) : HTTP_BODY;
+    }
+    if (!chunk_size(data, at, end, &http->chunk_left)) return fail(http, 400);
+    if (http->chunk_left > limits->body_bytes - http->body.len) return fail(http, 413);
+    http->in_trailer = http->chunk_left == 0;
+    http->in_data = !http->in_trailer;
+    return HTTP_BODY;
+}
+
 static enum http_state read_chunks(struct http *http, const struct http_limits *limits, char *data,
                                    size_t len) {
     for (;;) {
         take_chunk(http, data, len);
         if (http->chunk_left) return HTTP_BODY;
-        size_t end = line_end(http, data, len);
-        if (end == 0) return len - http->scanned > limits->head_bytes ? fail(http, 431) : HTTP_BODY;
-        size_t at = http->scanned;
+        size_t at = http->scanned, end = line_end(http, data, len);
+        if (end == 0) return len - at > limits->head_bytes ? fail(http, 431) : HTTP_BODY;
         http->scanned = end;
-        bool blank = end - at == 1 || (end - at == 2 && data[at] == '\r');
-        if (http->in_trailer && blank) {
-            http->length = end;
-            return http->state = HTTP_WHOLE;
-        }
-        if (http->in_trailer || blank) continue; /* a trailer, or the end of a chunk's data */
-        if (!chunk_size(data, at, end, &http->chunk_left)) return fail(http, 400);
-        if (http->chunk_left > limits->body_bytes - http->body.len) return fail(http, 413);
-        http->in_trailer = http->chunk_left == 0;
+        if (read_line(http, limits, data, at, end) != HTTP_BODY) return http->state;
+        /* Framing that is longer than any body may be. */
+        if (end - http->body.at - http->body.len > limits->body_bytes + limits->head_bytes)
+            return fail(http, 413);
     }
 }
 
@@ -195,6 +226,8 @@ static enum http_state read_head(struct http *http, const struct http_limits *li
     int status = parse_head(http, data, begin, end);
     if (status) return fail(http, status);
     if (!http->chunked && http->content_length > limits->body_bytes) return fail(http, 413);
+    /* A length beside chunks is one that somebody on the way may believe. */
+    if (http->says_close || (http->chunked && http->has_length)) http->keep_alive = false;
     http->body = (struct http_slice){end, http->chunked ? 0 : http->content_length};
     http->scanned = end;
     return http->state = HTTP_BODY;
@@ -221,6 +254,8 @@ const char *http_reason(int status) {
         const char *reason;
     } reasons[] = {
         {200, "OK"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
         {400, "Bad Request"},
         {401, "Unauthorized"},
         {403, "Forbidden"},

@@ -37,8 +37,9 @@ struct http {
     size_t length; /* of the whole request as it stands in the buffer */
     int n_headers;
     int minor; /* HTTP/1.minor */
-    bool keep_alive, expects_continue, chunked, in_trailer;
-    size_t content_length, scanned, chunk_left;
+    bool keep_alive, expects_continue, chunked;
+    bool has_length, says_close, in_data, in_trailer;
+    size_t content_length, scanned, chunk_left, trailer_bytes;
     struct http_header headers[HTTP_HEADERS];
 };
 

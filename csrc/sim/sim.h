@@ -28,7 +28,8 @@ struct sim_config {
     uint64_t seed;
     int64_t max_model_len, vocab_size;        /* vocab_size 0 = any token id is known */
     int64_t keep_alive_ns, sleep_ns, wake_ns; /* the latter two: how long /sleep and /wake_up take */
-    bool close_connections;                   /* each answer ends its connection */
+    int64_t head_ns;        /* from a request with a body to the head of its answer, see answer.h */
+    bool close_connections; /* each answer ends its connection */
     struct http_limits limits;
     bool batching;              /* else the fixed times of ttft and itl */
     bool per_request_metrics;   /* answers say their own times */

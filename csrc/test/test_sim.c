@@ -156,7 +156,10 @@ static void test_http_refusals(void) {
         int status;
     } cases[] = {
         {"GET /\r\n\r\n", 400},
-        {"GET / HTTP/1.2\r\n\r\n", 400},
+        {"GET / HTTP/1.x\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\na: \x01\r\n\r\n", 400},
+        {"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nabc\r\n", 400},
+        {"POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", 400},
         {"G@T / HTTP/1.1\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\n: x\r\n\r\n", 400},
         {"POST / HTTP/1.1\r\ncontent-length: 1x\r\n\r\n", 400},

@@ -36,6 +36,7 @@ static struct server *start(const char *fault) {
         .eos_mean = 30,
         .max_model_len = 1000,
         .keep_alive_ns = 1000000000,
+        .head_ns = batching ? 0 : 300000,
         .time_scale = 1,
         .batching = batching,
         .scheduler = small_engine(),

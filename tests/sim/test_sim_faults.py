@@ -47,6 +47,17 @@ def test_html_gives_a_page_with_200() -> None:
     assert reply.body.startswith(b"<html>")
 
 
+@pytest.mark.parametrize("code", [307, 308])
+def test_a_redirect_names_a_place_that_answers(code: int) -> None:
+    body = {"prompt": "a", "max_tokens": 3, "stream": True}
+    with faulty(f"redirect:code={code}") as server, Wire(server.port) as wire:
+        wire.send(request("POST", "/v1/completions", body))
+        reply = wire.reply()
+        assert (reply.status, reply.header("location")) == (code, "/v1/completions?redirected")
+        wire.send(request("POST", str(reply.header("location")), body))
+        assert len(wire.reply().tokens) == 3
+
+
 def test_drop_closes_without_a_byte() -> None:
     with pytest.raises(EOFError):
         one("drop")
@@ -294,3 +305,46 @@ def test_settings_in_one_text() -> None:
     for wrong in ("nonsense=1", "ttft_ms", "ttft_ms=fast", "faults=nonsense"):
         with pytest.raises(UsageError):
             parse_settings(wrong)
+
+
+# ---- the framing ----
+
+
+def test_a_bad_chunk_has_a_size_that_is_no_number() -> None:
+    body = {"prompt": "a", "max_tokens": 6, "stream": True}
+    with faulty("bad_chunk:after=2") as server, Wire(server.port) as wire:
+        wire.send(request("POST", "/v1/completions", body))
+        with pytest.raises(ValueError, match="five"):
+            wire.reply()
+        assert b'"text"' in wire.line()
+    with faulty("bad_chunk") as server:  # without chunks it does nothing
+        assert len(complete(server.port, stream=False).json["choices"]) == 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_body_may_end_with_the_connection(stream: bool) -> None:
+    reply = one("until_close", stream=stream)
+    assert (reply.header("transfer-encoding"), reply.header("content-length")) == (None, None)
+    assert reply.header("connection") == "close"
+    assert (reply.body.endswith(b"data: [DONE]\n\n")) is stream
+    assert stream or reply.json["choices"]
+
+
+@pytest.mark.parametrize(("fault", "ended"), [("reset:after=3", "reset"), ("close:after=3", "whole")])
+def test_a_body_that_ends_with_the_connection_may_be_cut(fault: str, ended: str) -> None:
+    reply = one("until_close", fault)  # nobody can tell a close from the end
+    assert reply.ended == ended
+    if ended == "whole":
+        assert len(reply.data) == 3
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_who_hangs_up_does_it_after_the_answer_and_without_a_word(stream: bool) -> None:
+    body = {"prompt": "a", "max_tokens": 3, "stream": stream}
+    with faulty("hang_up") as server:
+        for _ in range(2):
+            with Wire(server.port) as wire:
+                wire.send(request("POST", "/v1/completions", body))
+                reply = wire.reply()
+                assert (reply.status, reply.ended, reply.header("connection")) == (200, "whole", None)
+                assert wire.at_end()

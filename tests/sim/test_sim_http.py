@@ -129,6 +129,15 @@ def test_who_expects_100_continue_gets_it_before_the_body(fast: Server) -> None:
         (b"GET /health HTTP/1.1\r\nno colon\r\n\r\n", 400),
         (b"GET /health HTTP/1.1\r\nbad name: x\r\n\r\n", 400),
         (b"POST /ping HTTP/1.1\r\nContent-Length: ten\r\n\r\n", 400),
+        (b"POST /ping HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
+        (b"GET /health HTTP/1.1\r\nx-request-id: a\rb\r\n\r\n", 400),
+        (b"GET /health HTTP/1.1\r\nx-request-id: a\0b\r\n\r\n", 400),
+        (b"GET /health HTTP/1.1\r\nx: a\r\n folded\r\n\r\n", 400),
+        (b"POST /ping HTTP/1.1\r\n" + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n", 400),
+        (b"POST /ping HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc5\r\nhello\r\n", 400),
+        (b"POST /ping HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\r\n3\r\nabc\r\n", 400),
+        (b"POST /ping HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * 400, 431),
+        (b"POST /ping HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;x=y\r\na\r\n" * 800, 413),
         (b"POST /ping HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
         (b"POST /ping HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
         (b"GET /health HTTP/1.1\r\nlong: " + b"x" * 3000 + b"\r\n\r\n", 431),
@@ -143,6 +152,89 @@ def test_what_is_no_good_request_is_refused_and_the_connection_closed(raw: bytes
         reply = wire.reply()
         assert (reply.status, reply.header("connection")) == (status, "close")
         assert wire.at_end()
+
+
+def test_http_1_7_is_http_1_and_lengths_that_agree_are_one() -> None:
+    with Server() as server, Wire(server.port) as wire:
+        wire.send(b"POST /ping HTTP/1.7\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}")
+        wire.send(request("GET", "/version"))
+        assert wire.reply().status == 200
+        assert wire.reply().json == {"version": "0.32.0"}
+
+
+def test_a_length_beside_chunks_is_passed_over_and_the_connection_closed() -> None:
+    head = b"POST /ping HTTP/1.1\r\nContent-Length: 4000\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with Server() as server, Wire(server.port) as wire:
+        wire.send(head + chunked(b"abc", []))
+        assert (reply := wire.reply()).status == 200
+        assert reply.header("connection") == "close"
+        assert wire.at_end()
+
+
+def test_close_wins_over_keep_alive(fast: Server) -> None:
+    with Wire(fast.port) as wire:
+        wire.send(request("GET", "/version", None, {"connection": "close, keep-alive"}))
+        assert wire.reply().header("connection") == "close"
+        assert wire.at_end()
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/models", "/nothing", "/v1/completions"])
+def test_an_answer_to_head_has_no_body_and_the_connection_goes_on(fast: Server, path: str) -> None:
+    with Wire(fast.port) as wire:
+        wire.send(request("HEAD", path) + request("GET", "/version"))
+        assert wire.line().split()[1] in (b"405", b"404")
+        lengths = []
+        while line := wire.line():
+            lengths += [line] if line.startswith(b"content-length: ") else []
+        assert lengths
+        assert wire.reply().json == {"version": "0.32.0"}
+
+
+@pytest.mark.parametrize("target", ["http://host:1/version", "HTTPS://h/version?x=1", "http://host//version"])
+def test_a_target_may_be_a_whole_address(fast: Server, target: str) -> None:
+    with Wire(fast.port) as wire:
+        wire.send(request("GET", target) + request("GET", "http://host"))
+        assert wire.reply().status == (404 if "//version" in target.replace("://", "") else 200)
+        assert wire.reply().status == 404
+
+
+def test_http_1_0_gets_no_100_continue(fast: Server) -> None:
+    whole = request("POST", "/v1/completions", COMPLETE, {"expect": "100-continue"}, "1.0")
+    with Wire(fast.port) as wire:
+        wire.send(whole[:-5])
+        time.sleep(0.1)
+        wire.send(whole[-5:])
+        assert wire.reply().status == 200
+
+
+def test_what_follows_the_last_request_does_not_reset_its_answer(fast: Server) -> None:
+    with Wire(fast.port) as wire:
+        wire.send(request("POST", "/v1/completions", {**COMPLETE, "max_tokens": 50}, {"connection": "close"}))
+        wire.send(b"\r\n" + b"x" * 200_000)
+        reply = wire.reply()
+        assert (reply.ended, len(reply.tokens)) == ("whole", 50)
+        time.sleep(0.1)
+        assert wire.at_end()
+
+
+def test_a_long_request_may_wait_behind_an_answer() -> None:
+    long = request("POST", "/v1/completions", {**COMPLETE, "prompt": "a " * 600_000, "max_tokens": 1})
+    with Server(ttft_ms=200, itl_ms=20, max_model_len=10**7) as server, Wire(server.port) as wire:
+        wire.send(request("POST", "/v1/completions", COMPLETE))
+        wire.send(long + long + request("GET", "/version"))
+        assert len(wire.reply().tokens) == 3
+        assert [wire.reply().status for _ in range(3)] == [200] * 3
+
+
+def test_a_client_that_hangs_up_while_its_next_requests_wait_is_gone() -> None:
+    with Server(ttft_ms=10_000) as server:
+        with Wire(server.port) as wire:
+            wire.send(request("POST", "/v1/completions", COMPLETE))
+            while ask(server.port, "GET", "/load").json != {"server_load": 1}:
+                time.sleep(0.01)
+            wire.send(b"x" * 500_000)
+        while server.stats["client_gone"] != 1:
+            time.sleep(0.01)
 
 
 def test_a_refusal_arrives_though_more_of_the_request_is_on_its_way() -> None:

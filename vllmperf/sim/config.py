@@ -149,6 +149,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "itl_ms", "10", duration, "MS", "time between two token chunks, in the same forms; drawn for each gap"
     ),
+    Setting(
+        "head_ms",
+        4.0,
+        number,
+        "MS",
+        "time from a request to the head of its answer, at most to the first token; 0 = at once",
+    ),
     Setting("tokens_per_chunk", 1, whole(1, 100_000), "N", "tokens in each chunk"),
     Setting("chat_max_tokens", 128, whole(1, 10_000_000), "N", "tokens of a chat that names no limit"),
     Setting(
