@@ -70,6 +70,8 @@ def of_failure(
         return _of_refusal(plan, text)
     if outcome == "malformed":
         return _use_https(plan) if TLS_WANTED.search(text) else None
+    if outcome in ("first_token_timeout", "stalled") and _may_have_no_limit(plan) and not others_completed:
+        return f"{OF_OUTCOME[outcome]}; the server may not know max_completion_tokens: --chat-max-tokens sends max_tokens"
     return OF_OUTCOME.get(outcome)
 
 
@@ -239,6 +241,10 @@ def _of_what_is_sent(plan: Plan) -> str | None:
 
 def _is_chat(plan: Plan) -> bool:
     return plan.get("backend") == "openai-chat"
+
+
+def _may_have_no_limit(plan: Plan) -> bool:
+    return _is_chat(plan) and not plan.get("chat_max_tokens")
 
 
 def _sends_parts(plan: Plan) -> bool:

@@ -220,6 +220,14 @@ def test_what_did_not_come_is_told_with_its_limit(outcome, says):
     assert says in hint(outcome, 0, "")
 
 
+@pytest.mark.parametrize("outcome", ["first_token_timeout", "stalled"])
+def test_a_chat_that_never_ends_may_know_no_limit(outcome):
+    assert "--chat-max-tokens" in hint(outcome, 0, "", **CHAT)
+    assert "--chat-max-tokens" not in hint(outcome, 0, "", chat_max_tokens=True, **CHAT)
+    assert "--chat-max-tokens" not in hint(outcome, 0, "", others_completed=True, **CHAT)
+    assert "--chat-max-tokens" not in hint(outcome, 0, "")
+
+
 # ---- what a server said ----
 
 

@@ -177,6 +177,15 @@ def test_a_server_that_speaks_something_else_is_an_error_of_one_line():
         thread.join()
 
 
+def test_a_port_that_leaves_a_handshake_unanswered_may_speak_no_tls(monkeypatch):
+    monkeypatch.setattr(ask, "ANSWER_S", 0.05)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(TargetError, match="--base-url http://"),
+    ):
+        ask.first_model(Plan(base_url=f"https://127.0.0.1:{silent.getsockname()[1]}"))
+
+
 def test_a_bad_certificate_file_is_an_error_of_one_line(tmp_path):
     path = tmp_path / "ca.pem"
     path.write_text("none")

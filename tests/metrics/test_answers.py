@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import NONE, Request, steady, write_run
+from synthetic import NONE, Request, histogram, quiet_histograms, steady, write_run
 
 from vllmperf import _engine
 from vllmperf.metrics.answers import FACTS
@@ -137,6 +137,17 @@ def test_a_proxy_that_fills_a_buffer_first_is_found_and_what_it_costs_is_said(tm
     assert not any("the mean of ITL is exact" in reason for reason in summary["verdict"]["reasons"])
 
 
+@pytest.mark.parametrize(("lag_ms", "blamed"), [(1.0, "a proxy"), (40.0, "this client came late")])
+def test_a_client_that_lags_is_blamed_for_a_burst_before_a_proxy(
+    tmp_path: Path, lag_ms: float, blamed: str
+) -> None:
+    lags = quiet_histograms() | {"client_lag": histogram(*[lag_ms] * 100)}
+    held = stream([0.01] * 9 + [10.0] * 10, first_read_chunks=10)
+    found = finding(summary_of(tmp_path, held, ONE_BY_ONE, histograms=lags), "held_back")
+    assert blamed in found["reason"]
+    assert ("buffering" in found["reason"]) == (blamed == "a proxy")
+
+
 def test_a_first_burst_over_several_reads_counts_as_one(tmp_path: Path) -> None:
     held = stream([0.01] * 20 + [0.15] + [0.01] * 18 + [10.0] * 60, first_read_chunks=13)
     summary = summary_of(tmp_path, held, ONE_BY_ONE)
@@ -246,6 +257,16 @@ def test_answers_of_another_length_than_asked_are_told(
     found = finding(summary_of(tmp_path, steady(COUNT), plan, asked=(16, asked)), "length")
     assert (found["level"], found["value"]) == ("caution", 1.0)
     assert says in found["reason"]
+
+
+def test_chunks_beyond_the_limit_may_be_no_tokens(tmp_path: Path) -> None:
+    counted = [
+        replace(request, fields=request.fields | {"tokens_source": CHUNKS}) for request in steady(COUNT)
+    ]
+    found = finding(summary_of(tmp_path, counted, asked=(16, 2)), "length")
+    assert "more chunks than tokens" in found["reason"]
+    by_usage = finding(summary_of(tmp_path, steady(COUNT), asked=(16, 2)), "length")
+    assert "more chunks than tokens" not in by_usage["reason"]
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,9 @@ def _why_unreachable(error: Exception) -> str:
     reason = getattr(error, "reason", None) or error
     if isinstance(reason, ssl.SSLCertVerificationError):
         return f"{reason.verify_message}; {hints.of_tls('certificate')}"
-    hint = hints.of_tls(str(reason)) if isinstance(reason, ssl.SSLError) else None
+    hint = (
+        hints.of_tls(str(reason)) if isinstance(reason, ssl.SSLError) or "handshake" in str(reason) else None
+    )
     return f"{reason}; {hint or 'is the server up and --base-url right?'}"
 
 

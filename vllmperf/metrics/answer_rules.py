@@ -5,12 +5,13 @@ Their thresholds stand in verdict.py. Each sentence says how many, what that mea
 
 from typing import Any
 
-from vllmperf.metrics.rules import Summary, _ms, _percent
+from vllmperf.metrics.rules import Summary, _ms, _percent, client_lag
 
 HOLDS_BACK = (
     "a proxy holds the stream back (turn its buffering off, in nginx: proxy_buffering off), or the server sends many tokens "
     "at once"
 )
+READ_LATE = "this client came late to read them: give it a core of its own before you look for a proxy"
 
 
 def _fact(summary: Summary, name: str) -> dict[str, Any] | None:
@@ -57,8 +58,14 @@ def say_held_back(summary: Summary, _: float) -> str:
     return (
         f"{_answers(summary, 'held_back')} began with several chunks at once ({_count(fact['burst_chunks'])} of "
         f"{_count(fact['of_chunks'])}, medians): their TTFT is too long by about {_ms(fact['ttft_late_ms'])}, and the means "
-        f"of TPOT and ITL are too short by {_percent(fact['gap_share'])}; {HOLDS_BACK}"
+        f"of TPOT and ITL are too short by {_percent(fact['gap_share'])}; {HOLDS_BACK if _kept_up(summary) else READ_LATE}"
     )
+
+
+def _kept_up(summary: Summary) -> bool:
+    """Whether chunks that were seen together may have arrived apart: then nobody held them back but this client."""
+    lag = client_lag(summary)
+    return lag is None or lag <= 1
 
 
 def first_chunk(summary: Summary) -> float | None:
@@ -120,6 +127,8 @@ def _length_remedy(summary: Summary) -> str:
     plan, fact = summary["plan"], summary["answers"]["length"]
     if plan.get("backend") == "openai-chat" and not plan.get("chat_max_tokens") and fact["longer"]:
         return "the server may not know max_completion_tokens: --chat-max-tokens sends max_tokens"
+    if fact["longer"] and fact["counted_by_chunks"]:
+        return "the server does not keep max_tokens, or sends more chunks than tokens: take its usage or its log to tell"
     if fact["longer"]:
         return "the server does not keep max_tokens: set its limit, or give the --output-len that it keeps"
     chat = (
