@@ -96,8 +96,8 @@ def show(text: str | None, columns: Sequence[str], extra: Callable[[dict[str, Fi
         for load in (LOADS[key] for key in args.loads.split(",")):
             everything[load.name] = compare(load, among, args.runs, Path(name))
             print_table(load.name, everything[load.name], columns, extra)
-    if args.save:
-        args.save.write_text(json.dumps(everything))
+            if args.save:
+                args.save.write_text(json.dumps(everything))
 
 
 def print_table(
