@@ -8,7 +8,7 @@ from typing import Any
 from vllmperf.metrics.rules import Summary, _ms, _percent, client_lag
 
 HOLDS_BACK = (
-    "a proxy holds the stream back (turn its buffering off, in nginx: proxy_buffering off), or the server sends many tokens "
+    "a proxy holds the stream back (turn its buffering off: nginx proxy_buffering off, haproxy option http-no-delay), or the server sends many tokens "
     "at once"
 )
 READ_LATE = "this client came late to read them: give it a core of its own before you look for a proxy"
@@ -57,7 +57,7 @@ def say_held_back(summary: Summary, _: float) -> str:
     fact = summary["answers"]["held_back"]
     return (
         f"{_answers(summary, 'held_back')} began with several chunks at once ({_count(fact['burst_chunks'])} of "
-        f"{_count(fact['of_chunks'])}, medians): their TTFT is too long by about {_ms(fact['ttft_late_ms'])}, and the means "
+        f"{_count(fact['of_chunks'])}, medians): their TTFT is too long by at least {_ms(fact['ttft_late_ms'])}, and the means "
         f"of TPOT and ITL are too short by {_percent(fact['gap_share'])}; {HOLDS_BACK if _kept_up(summary) else READ_LATE}"
     )
 
