@@ -8,8 +8,8 @@ from typing import Any
 from vllmperf.metrics.rules import Summary, _ms, _percent, client_lag
 
 HOLDS_BACK = (
-    "a proxy holds the stream back (turn its buffering off: nginx proxy_buffering off, haproxy option http-no-delay), or the server sends many tokens "
-    "at once"
+    "a proxy holds the stream back (turn its buffering off: nginx proxy_buffering off, haproxy option http-no-delay), or "
+    "the server sends many tokens at once"
 )
 READ_LATE = "this client came late to read them: give it a core of its own before you look for a proxy"
 
