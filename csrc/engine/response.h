@@ -42,8 +42,9 @@ struct response {
     enum body_kind kind;      /* BODY_NONE until the first byte that is no blank */
     enum body_kind type_says; /* what the content type announced, BODY_NONE when it says nothing */
     bool keep_text, keep_stamps;
-    /* Set after response_init: events are kept, and behind the text, after a NUL, the newest event without
-     * choices; raw: bodies of another format, all of whose data is the text, a line an event. */
+    /* Set after response_init: events are kept, with what the first choice of each says; the text is theirs,
+     * and behind it, after a NUL, stands the newest event without choices, one with counts before others;
+     * raw: bodies of another format, all of whose data is the text, a line an event. */
     bool keep_events, raw;
     bool done, failed, complained; /* [DONE], an error, a message in the place of choices */
     bool has_choices;              /* an event with choices came */

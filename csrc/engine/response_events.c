@@ -69,11 +69,13 @@ static void take_finish(struct response *r, struct chain *c, const struct delta_
     r->record.finish_reason = (int32_t)finish_reason_of(choice->finish_reason);
 }
 
+/* Who keeps events reads them as vLLM's client does: the first choice of each, whatever its index. */
 static void keep_text(struct response *r, struct chain *c, const struct delta_choice *choice) {
+    struct text *text = r->keep_events ? &r->chains[0].text : &c->text;
     bool ok = true;
-    if (!r->keep_text) return;
-    if (choice->content) ok = text_add_unescaped(&c->text, choice->content, choice->content_len);
-    if (choice->parts.len) ok = text_add_parts(&c->text, choice->parts);
+    if (!r->keep_text || (r->keep_events && r->event_choices > 1)) return;
+    if (choice->content) ok = text_add_unescaped(text, choice->content, choice->content_len);
+    if (choice->parts.len) ok = text_add_parts(text, choice->parts);
     if (!ok) r->no_memory = true;
 }
 
@@ -107,7 +109,7 @@ static void on_choice(void *context, const struct delta_choice *choice) {
     bool was_finished = c->finished;
     r->event_choices++;
     r->has_choices = true;
-    mark_event(r, flags_of(choice), choice->content_len);
+    if (r->event_choices == 1) mark_event(r, flags_of(choice), choice->content_len);
     take_finish(r, c, choice, is_certain);
     if (!delta_choice_is_output(choice)) {
         if (choice->has_unknown) r->unknown_chain = c - r->chains;
@@ -160,10 +162,11 @@ static void take_usage(struct response *r, const struct delta *delta, int32_t ch
     if (said >= 0) note_chunk_tokens(r, said - before, chunks_before);
 }
 
-/* No choices: the newest such event is kept for who asked; a complaint or another API's output are words that
- * help when nothing better comes. */
+/* No choices: the newest such event with counts is kept for who asked; a complaint or another API's output
+ * are words that help when nothing better comes. */
 static void take_rest(struct response *r, const struct delta *delta, const char *json, size_t len) {
-    if (r->keep_events && delta->n_choices == 0) {
+    bool has_counts = delta->prompt_tokens >= 0 || delta->completion_tokens >= 0;
+    if (r->keep_events && delta->n_choices == 0 && (has_counts || !r->last_words.len)) {
         r->last_words.len = 0;
         if (!text_add(&r->last_words, json, len)) r->no_memory = true;
     }

@@ -160,8 +160,8 @@ static void finish(struct slot *slot, enum outcome outcome) {
 
 void transport_end(struct slot *slot, enum outcome outcome, const char *why) {
     struct response *r = &slot->response;
-    r->record.clean_end = outcome == OUTCOME_completed;
     enum outcome body = response_finish(r);
+    r->record.clean_end = outcome == OUTCOME_completed && !r->cut_in_event;
     bool decides = outcome == OUTCOME_completed || body_decides(r, body);
     if (!decides) response_error(r, why, strlen(why));
     finish(slot, decides ? body : outcome);

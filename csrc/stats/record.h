@@ -49,7 +49,7 @@
     X(int32_t, "<i4", choices)            /* how many choices brought output */                               \
     X(int32_t, "<i4", retries)            /* sent again on a fresh connection, a kept one was dead */         \
     X(int32_t, "<i4", redirects)          /* followed to get the answer */                                       \
-    X(int32_t, "<i4", clean_end)          /* 1: the transfer ended by the rules of HTTP, whatever it said */    \
+    X(int32_t, "<i4", clean_end)          /* 1: the transfer ended by the rules of HTTP, not in an event */     \
     X(int32_t, "<i4", thread)             /* engine thread */                                                 \
     X(uint32_t, "<u4", n_gaps)            /* gaps of this request in the batch's gap array */                 \
     X(uint32_t, "<u4", n_chunk_stamps)    /* stamps of this request in the batch's stamp array */             \

@@ -244,6 +244,31 @@ static void test_kept_events(void) {
     response_free(&r);
 }
 
+static void test_kept_choices(void) {
+    struct response r;
+    begin(&r);
+    r.keep_events = true;
+    response_head(&r, 200, "text/event-stream");
+    read_all(&r,
+             (const struct read[]){
+                 {10, "data: {\"choices\":[{\"index\":7,\"text\":\"a\"},{\"index\":0,\"text\":\"x\"}]}\n\n"},
+                 {20, "data: {\"choices\":[{\"index\":0,\"text\":\"\"},{\"index\":7,\"text\":\"y\"}]}\n\n"},
+                 {30, "data: {\"choices\":[{\"index\":3,\"text\":\"b\"}]}\n\n" USAGE(2)},
+                 {40, "data: {\"ping\":1}\n\n" DONE},
+             },
+             4);
+    response_finish(&r);
+    CHECK("the first choice of an event counts, whatever its index",
+          r.events[0].text_bytes == 1 && !(r.events[1].flags & EVENT_text));
+    struct batch batch = {0};
+    CHECK("its texts stand in the order of the events",
+          response_store(&r, &batch) == 0 && memcmp(batch.bytes, "ab", 3) == 0);
+    CHECK("usage stays though another event without choices came",
+          memcmp(batch.bytes + 3, "{\"choices\":[]", 13) == 0);
+    batch_free(&batch);
+    response_free(&r);
+}
+
 static void test_raw(void) {
     struct response r;
     begin(&r);
@@ -265,6 +290,7 @@ static void test_raw(void) {
 
 int main(void) {
     test_kept_events();
+    test_kept_choices();
     test_raw();
     test_plain();
     test_coalesced();

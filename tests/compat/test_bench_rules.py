@@ -23,7 +23,17 @@ USAGE, DONE = F["usage"], F["done"]
 LAST_WORDS = '{"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}'
 
 
-def reply(*flags, outcome="completed", status=200, last_words="", text="ab", step_ms=10):
+def reply(
+    *flags,
+    outcome="completed",
+    status=200,
+    last_words="",
+    text="ab",
+    step_ms=10,
+    clean=True,
+    kind="stream",
+    error="",
+):
     events = np.zeros(len(flags), dtype=np.dtype(_engine.EVENT_DTYPE))
     events["flags"] = flags
     events["arrived_ns"] = [100 * MS + step_ms * MS * (i + 1) for i in range(len(flags))]
@@ -33,8 +43,10 @@ def reply(*flags, outcome="completed", status=200, last_words="", text="ab", ste
         "outcome": _engine.OUTCOMES.index(outcome),
         "sent_ns": 100 * MS,
         "last_token_ns": 130 * MS,
+        "clean_end": int(clean),
+        "body_kind": _engine.BODY_KINDS.index(kind),
     }
-    return Reply(record, events, text, "", last_words)
+    return Reply(record, events, text, error, last_words)
 
 
 def read(profile, backend, given, sample=None, ignore_eos=False):
@@ -86,10 +98,41 @@ def test_an_error_in_the_stream_after_a_token_is_a_success_for_all_of_them():
         assert read(profile, "vllm", given).success
 
 
-def test_no_token_is_a_failure_but_for_the_chats_of_old():
+@pytest.mark.parametrize(
+    "outcome", ["stream_error", "truncated", "reset", "malformed", "stalled", "incomplete"]
+)
+def test_a_stream_that_broke_off_is_a_success_for_none(outcome):
     for profile, backend in itertools.product(PROFILES, ("vllm", "openai-chat")):
-        answer = read(profile, backend, reply(USAGE, DONE, outcome="no_tokens"))
-        assert answer.success is (backend == "openai-chat" and profile != "vllm-2026"), (profile, backend)
+        answer = read(profile, backend, reply(TOKEN, TOKEN, outcome=outcome, clean=False, error="why"))
+        assert (answer.success, answer.error) == (False, f"{outcome}: why"), (profile, backend)
+
+
+def test_a_stream_that_ends_in_order_without_done_is_a_success_since_0_8():
+    for profile, backend in itertools.product(PROFILES, ("vllm", "openai-chat")):
+        answer = read(profile, backend, reply(TOKEN, TOKEN, outcome="truncated"))
+        assert answer.success is (profile != "vllm-0.6"), (profile, backend)
+
+
+def test_no_token_is_a_failure():
+    for profile, backend in itertools.product(PROFILES, ("vllm", "openai-chat")):
+        answer = read(profile, backend, reply(USAGE, DONE, outcome="no_tokens", error='{"message": "busy"}'))
+        assert (answer.success, answer.words) == (False, "busy"), (profile, backend)
+
+
+@pytest.mark.parametrize(
+    ("flags", "gaps"),
+    [
+        (F["choices"] | F["role"], 1),
+        (F["choices"] | F["finish"], 1),
+        (EMPTY | F["role"], 1),
+        (EMPTY | F["finish"], 2),
+        (F["choices"] | F["reasoning"] | F["role"], 2),
+        (F["choices"] | F["tool_calls"], 2),
+    ],
+)
+def test_in_2026_an_event_of_a_chat_is_a_token_when_it_says_something_or_has_an_empty_content(flags, gaps):
+    assert len(read("vllm-2026", "openai-chat", reply(TOKEN, TOKEN, flags, DONE)).itl_s) == gaps
+    assert len(read("vllm-0.8", "openai-chat", reply(TOKEN, TOKEN, flags, DONE)).itl_s) == 2
 
 
 def test_usage_counts_since_0_8_and_the_servers_prompt_length_since_2026():
@@ -132,10 +175,11 @@ def test_a_tgi_stream_whose_last_event_has_no_text_field_has_failed():
     [
         ('{"text": ["ab"]}', (True, "ab"), (True, "ab")),
         ('{"choices": [{"text": "ab"}]}', (False, ""), (True, "ab")),
-        ('{"detail": "no"}', (False, ""), (True, "")),
+        ('{"detail": "no"}', (False, ""), (False, "")),
+        ('{"text": []}', (False, ""), (False, "")),
     ],
 )
-def test_deepspeed_may_answer_in_openais_form_since_0_8_which_takes_any_object_for_a_success(text, old, new):
+def test_deepspeed_may_answer_in_openais_form_since_0_8_and_no_text_is_a_failure(text, old, new):
     found = [read(profile, "deepspeed-mii", reply(text=text)) for profile in ("vllm-0.6", "vllm-0.8")]
     assert [(answer.success, answer.text) for answer in found] == [old, new]
 
@@ -148,8 +192,21 @@ def test_pooling_reads_usage_and_a_batch_has_several_inputs():
     assert read("vllm-2026", "openai-embeddings-chat", given, Sample(["a", "b"], 4, 0)).sequences == 1
 
 
-def test_a_pooling_answer_that_is_no_json_has_failed():
-    assert not read("vllm-2026", "openai-embeddings", reply(text="<html>")).success
+@pytest.mark.parametrize("text", ["<html>", '{"error": {"message": "no"}}', "[1]", ""])
+def test_a_pooling_answer_that_is_no_json_object_or_an_error_has_failed(text):
+    assert not read("vllm-2026", "openai-embeddings", reply(text=text)).success
+
+
+@pytest.mark.parametrize("usage", ["null", "[1]", '{"prompt_tokens": null}', '{"prompt_tokens": "a"}', "{}"])
+def test_a_pooling_answer_without_counts_has_no_input_tokens(usage):
+    answer = read("vllm-2026", "openai-embeddings", reply(text=f'{{"usage": {usage}, "data": []}}'))
+    assert (answer.success, answer.prompt_len) == (True, 0)
+
+
+def test_a_tensorrt_stream_without_text_has_failed():
+    assert read("vllm-0.8", "tensorrt-llm", reply(0, text='{"text_output": "a"}\n')).success
+    for text, flags in (('{"detail": "no"}\n', (0,)), ("", ())):
+        assert not read("vllm-0.8", "tensorrt-llm", reply(*flags, text=text)).success
 
 
 # ---- formulas ----

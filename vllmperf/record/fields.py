@@ -68,7 +68,11 @@ FIELDS = (
     Field("choices", "", "how many choices brought output"),
     Field("retries", "", "silent retries by libcurl on a fresh connection"),
     Field("redirects", "", "how many redirects the request followed to its answer"),
-    Field("clean_end", "", "1 when the transfer ended by the rules of HTTP, 0 when it broke off or was cut"),
+    Field(
+        "clean_end",
+        "",
+        "1 when the transfer ended by the rules of HTTP, 0 when it broke off, was cut, or ended within an event",
+    ),
     Field("thread", "", "engine thread that carried it"),
     Field("n_gaps", "gaps", "length of the request's gap array"),
     Field("n_chunk_stamps", "stamps", "length of the request's stamp array, 0 when stamps were not kept"),

@@ -1,12 +1,17 @@
 """What a version's client makes of an answer: which events are tokens, when it ends, whether it counts.
 
 Times are those of our engine, the kernel's stamp of each event, and events are never lost in transport; which of
-them count is the version's rule, errors within the stream that it does not look at included.
+them count is the version's rule, errors within the stream that it does not look at included. An answer without a
+token, or one that broke off, is never a success.
+
+Source: benchmarks/backend_request_func.py of vLLM 0.6.4.post1 and 0.8.5, vllm/benchmarks/lib/endpoint_request_func.py
+of 0.33.0. The first two read lines, the third takes each whole JSON of its buffer; all under any content type.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -24,10 +29,14 @@ from vllmperf.server_words import said
 
 NO_DONE = "The stream ended without [DONE]."
 NO_TEXT = "Unexpected response format: neither 'choices' nor 'text' found"
+NO_STREAM = "the server did not stream, its answer came as one piece of JSON"
 NO_CHUNK = "Never received a valid chunk to calculate TTFT.This response will be marked as failed!"
 FLAG = {name: 1 << bit for bit, name in enumerate(_engine.EVENT_FLAGS)}
+JSON = _engine.BODY_KINDS.index("json")
 SAYS_SOMETHING = FLAG["text"] | FLAG["reasoning"] | FLAG["tool_calls"]
-SOUND = tuple(_engine.OUTCOMES.index(name) for name in ("completed", "stream_error", "no_tokens"))
+COMPLETED, STREAM_ERROR, NO_TOKENS, TRUNCATED = (
+    _engine.OUTCOMES.index(name) for name in ("completed", "stream_error", "no_tokens", "truncated")
+)
 
 
 @dataclass(slots=True)
@@ -106,8 +115,15 @@ def _read(
         READERS[backend.answer](answer, reply, profile)
     if backend.answer in ("tgi", "tensorrt") and ignore_eos and profile.version != "0.6":
         answer.output_tokens = sample.output_len
-    if record["outcome"] not in SOUND:
-        answer.success, answer.error = False, _why(reply)
+    if not _is_sound(record):
+        answer.success, answer.error, answer.words = False, _why(reply), ""
+
+
+def _is_sound(record: Mapping[str, int]) -> bool:
+    """The transfer ended in order, or the answer said that it is whole: the version's rule decides what it is."""
+    return record["outcome"] == COMPLETED or (
+        record["outcome"] in (STREAM_ERROR, NO_TOKENS, TRUNCATED) and bool(record["clean_end"])
+    )
 
 
 def _words(reply: Reply, error: str) -> str:
@@ -139,9 +155,10 @@ def _read_openai(answer: Answer, profile: Profile, reply: Reply, is_chat: bool) 
     if last is not None:
         answer.latency_s = _since_sent(reply, last)
     answer.text = reply.text
-    answer.success = is_old_chat or bool(is_token.any())
+    answer.success = bool(is_token.any())
     if not answer.success:
         answer.error = NO_CHUNK
+        answer.words = NO_STREAM if reply.record["body_kind"] == JSON else said(reply.error)
     elif last is None and profile.version == "0.6":
         answer.success, answer.error = False, NO_DONE
     if profile.counts_usage:
@@ -149,13 +166,14 @@ def _read_openai(answer: Answer, profile: Profile, reply: Reply, is_chat: bool) 
 
 
 def _are_tokens(profile: Profile, flags: NDArray[np.uint32], is_chat: bool) -> NDArray[np.bool_]:
-    """0.6 counts events with text; later ones any with choices; 0.33 not the first chat event that names the role."""
+    """0.6 counts events with text; later ones any with choices, but 0.33 of a chat only those that say something, or
+    that have an empty content and no role."""
     if profile.version == "0.6":
         return _has(flags, FLAG["text"])
-    has_choices = _has(flags, FLAG["choices"])
     if profile.version == "0.8" or not is_chat:
-        return has_choices
-    return has_choices & (~_has(flags, FLAG["role"]) | _has(flags, SAYS_SOMETHING))
+        return _has(flags, FLAG["choices"])
+    is_empty = _has(flags, FLAG["content"]) & ~_has(flags, FLAG["role"])
+    return is_empty | _has(flags, SAYS_SOMETHING)
 
 
 def _has(flags: NDArray[np.uint32], wanted: int) -> NDArray[np.bool_]:
@@ -194,16 +212,28 @@ def _since_sent(reply: Reply, event: int) -> float:
 
 def _take_usage(answer: Answer, profile: Profile, last_words: str) -> None:
     """Of the event without choices alone: usage that comes with the last token is not seen."""
-    said = _object(last_words)
-    usage = said.get("usage")
+    last = _object(last_words)
+    usage = last.get("usage")
     if isinstance(usage, dict):
-        answer.output_tokens = usage.get("completion_tokens") or 0
-        if profile.server_prompt and usage.get("prompt_tokens") is not None:
-            answer.prompt_len = usage["prompt_tokens"]
-    metrics = said.get("metrics")
+        answer.output_tokens = _count(usage.get("completion_tokens")) or 0
+        prompt_tokens = _count(usage.get("prompt_tokens"))
+        if profile.server_prompt and prompt_tokens is not None:
+            answer.prompt_len = prompt_tokens
+    metrics = last.get("metrics")
     if profile.version == "2026" and isinstance(metrics, dict):
-        answer.server_queue_ms = metrics.get("queue_time_ms")
-        answer.server_ttft_ms = metrics.get("time_to_first_token_ms")
+        answer.server_queue_ms = _number(metrics.get("queue_time_ms"))
+        answer.server_ttft_ms = _number(metrics.get("time_to_first_token_ms"))
+
+
+def _number(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value if is_number else None
+
+
+def _count(value: Any) -> int | None:
+    """A number of tokens; None for what is none. 5.0 is five."""
+    number = _number(value)
+    return None if number is None or number < 0 or number != int(number) else int(number)
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -219,21 +249,26 @@ def _object(text: str) -> dict[str, Any]:
 
 def _read_tgi(answer: Answer, reply: Reply, _profile: Profile) -> None:
     """TGI: every event is a token; the text stands in the last one, and without it the request has failed."""
-    said = _said(answer, reply)
-    whole = next((event["generated_text"] for event in reversed(said) if event.get("generated_text")), None)
+    objects = _objects(answer, reply)
+    whole = next(
+        (event["generated_text"] for event in reversed(objects) if event.get("generated_text")), None
+    )
     answer.text = str(whole or "")
-    answer.success = bool(said) and "generated_text" in said[-1]
+    answer.success = bool(objects) and "generated_text" in objects[-1]
     if not answer.success:
         answer.error = 'the stream has no "generated_text" in its last event'
 
 
 def _read_tensorrt(answer: Answer, reply: Reply, _profile: Profile) -> None:
     """TensorRT-LLM: every event is a token with its part of the text."""
-    answer.text = "".join(str(event.get("text_output") or "") for event in _said(answer, reply))
-    answer.success = True
+    objects = _objects(answer, reply)
+    answer.text = "".join(str(event.get("text_output") or "") for event in objects)
+    answer.success = any("text_output" in event for event in objects)
+    if not answer.success:
+        answer.error = 'no event of the stream has a "text_output"'
 
 
-def _said(answer: Answer, reply: Reply) -> list[dict[str, Any]]:
+def _objects(answer: Answer, reply: Reply) -> list[dict[str, Any]]:
     """All events' objects; their times are taken."""
     every = np.ones(len(reply.events), dtype=np.bool_)
     _take_times(answer, reply, every)
@@ -243,19 +278,22 @@ def _said(answer: Answer, reply: Reply) -> list[dict[str, Any]]:
 
 
 def _read_plain(answer: Answer, reply: Reply, profile: Profile) -> None:
-    """DeepSpeed-MII: one JSON object, no stream and no time to first token.
-
-    Since 0.8 its OpenAI form too, and what has neither form is a success without text.
-    """
-    said = _object(reply.text)
-    answer.latency_s = float(reply.record["last_token_ns"] - reply.record["sent_ns"]) / 1e9
+    """DeepSpeed-MII: one JSON object, no stream and no time to first token. Since 0.8 its OpenAI form too."""
+    whole = _object(reply.text)
+    answer.latency_s = _whole_s(reply)
     is_old = profile.version == "0.6"
-    text = said.get("text") if is_old or "choices" not in said else [_first(said["choices"]).get("text")]
-    if isinstance(text, list | str) and text:
+    text = whole.get("text") if is_old or "choices" not in whole else [_first(whole["choices"]).get("text")]
+    if isinstance(text, list | str) and text and text[0] is not None:
         answer.text, answer.success = str(text[0]), True
         return
-    answer.success = not is_old
     answer.error = 'the answer has no list "text": it is none of DeepSpeed-MII' if is_old else NO_TEXT
+    answer.words = said(reply.text)
+
+
+def _whole_s(reply: Reply) -> float:
+    """Seconds until the body was there; 0 when none came."""
+    last_ns = reply.record["last_token_ns"]
+    return 0.0 if last_ns == _engine.NONE else float(last_ns - reply.record["sent_ns"]) / 1e9
 
 
 def _first(found: Any) -> dict[str, Any]:
@@ -264,12 +302,14 @@ def _first(found: Any) -> dict[str, Any]:
 
 
 def _read_pooling(answer: Answer, reply: Reply, _profile: Profile) -> None:
-    answer.latency_s = answer.ttft_s = float(reply.record["last_token_ns"] - reply.record["sent_ns"]) / 1e9
-    said = _object(reply.text)
-    if not said:
-        answer.error = "the answer is no JSON object"
+    answer.latency_s = answer.ttft_s = _whole_s(reply)
+    whole = _object(reply.text)
+    if not whole or whole.get("error"):
+        answer.error = "the answer is an error" if whole else "the answer is no JSON object"
+        answer.words = said(reply.text)
         return
-    answer.prompt_len = (said.get("usage") or {}).get("prompt_tokens", 0)
+    usage = whole.get("usage")
+    answer.prompt_len = (_count(usage.get("prompt_tokens")) or 0) if isinstance(usage, dict) else 0
     answer.success = True
 
 

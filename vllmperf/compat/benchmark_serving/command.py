@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from vllmperf.compat import own_words
 from vllmperf.compat.benchmark_serving import arrivals, both, console, data, flags, plots, results, server
 from vllmperf.compat.benchmark_serving.answers import Answer, answers
 from vllmperf.compat.benchmark_serving.backends import check_best_of, check_url
@@ -39,8 +40,11 @@ def main(words: Sequence[str], default: str = "vllm-0.6") -> int:
     )
     console.say(flags.said_back(profile, args))
     check(profile, args)
-    job = prepared(profile, args)
-    return _run(job)
+    try:
+        return _run(prepared(profile, args))
+    except TargetError as error:
+        own = own_words.PROFILE_2026 if profile.version == "2026" else own_words.PROFILE
+        raise TargetError(own_words.told(str(error), own)) from None
 
 
 # ---- the run ----

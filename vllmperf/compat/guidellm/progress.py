@@ -36,7 +36,9 @@ PARTS = 1000
 WIDTH = 12
 MOST_FAILED = 1000
 """A server that is gone refuses thousands of requests a second: after so many in a row a run is given up."""
-COMPLETED, CUT = (_engine.OUTCOMES.index(name) for name in ("completed", "incomplete"))
+COMPLETED, CUT, TRUNCATED = (
+    _engine.OUTCOMES.index(name) for name in ("completed", "incomplete", "truncated")
+)
 STATES = {"pending": INFO, "running": PROGRESS, "complete": SUCCESS}
 
 
@@ -135,9 +137,9 @@ class Running:
         """Count a batch. True when so many requests in a row have failed that nothing more is to come of it."""
         records = np.frombuffer(batch["records"], dtype=self._dtype)
         self.in_flight = counters["in_flight"]
-        done = records[(records["outcome"] == COMPLETED) & (records["first_token_ns"] != _engine.NONE)]
-        ended = records["outcome"][records["outcome"] != CUT]  # what we cut off ourselves says nothing
-        self._count_failed(ended != COMPLETED)
+        is_done = _are_done(records)
+        done = records[is_done]
+        self._count_failed(~is_done[records["outcome"] != CUT])  # what we cut off ourselves says nothing
         sums = self._sums
         sums["n"] += len(done)
         sums["latency"] += float((done["end_ns"] - done["sent_ns"]).sum())
@@ -179,6 +181,15 @@ class Running:
             output_tokens=mean("output"),
             late_ms=mean("late", 1e6) or 0.0,
         )
+
+
+def _are_done(records: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Those that count as successful, see running.py."""
+    is_whole = (records["outcome"] == COMPLETED) | (
+        (records["outcome"] == TRUNCATED) & (records["clean_end"] != 0)
+    )
+    done: NDArray[np.bool_] = is_whole & (records["first_token_ns"] != _engine.NONE)
+    return done
 
 
 class Box:

@@ -166,8 +166,14 @@ def _count(preferred: str, asked: int | None, answered: int | None) -> int:
 
 
 def _outcome(record: Mapping[str, int]) -> str:
-    """The engine's, but an answer without a stream has not brought what was asked for: it has no times of tokens."""
+    """The engine's, with two exceptions.
+
+    As in guidellm a stream that ends in order needs no [DONE] and no finish reason. Unlike there an answer without a
+    stream is none: it has no times of tokens.
+    """
     outcome = _engine.OUTCOMES[record["outcome"]]
+    if outcome == "truncated" and record["clean_end"]:
+        outcome = "completed"
     return NO_STREAM if outcome == "completed" and record["first_token_ns"] == NONE else outcome
 
 

@@ -20,6 +20,7 @@ LATE = (
     "is too low or the server is overloaded. Delay: {:.3f}s"
 )
 """Kept to the letter: scripts look for it."""
+UNBELIEVABLE = "WARNING: usage says {} tokens and the chunks show more: {} are counted"
 
 
 class Book:
@@ -90,6 +91,8 @@ class Book:
 
     def _take_success(self, answer: Answer, asked: Asked) -> None:
         tokens = self._tokens(answer)
+        if answer.content.usage_tokens is not None:
+            self.say(UNBELIEVABLE.format(answer.content.usage_tokens, answer.content.tokens), "WARNING")
         prompt_tokens = answer.content.prompt_tokens or asked.prompt_tokens or 0
         self.say(_received(answer, tokens, prompt_tokens, self._options))
         if self._options.show_response:

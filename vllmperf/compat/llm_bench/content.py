@@ -14,6 +14,7 @@ from vllmperf.compat.llm_bench.options import Options
 from vllmperf.compat.llm_bench.raw import UnreadableError, read
 
 COMPLETED = _engine.OUTCOMES.index("completed")
+TRUNCATED = _engine.OUTCOMES.index("truncated")
 UNREADABLE = tuple(_engine.OUTCOMES.index(name) for name in ("malformed", "stream_error"))
 USAGE = _engine.TOKENS_SOURCES.index("usage")
 
@@ -37,8 +38,9 @@ class Row:
 class Content:
     """first_ns: when the first output came, the end of the body where nothing is streamed.
 
-    tokens: by log probabilities where they were asked for, else by usage. unreadable: what makes no sense in it;
-    lacking: it is well-formed and has no output.
+    tokens: by log probabilities where they were asked for, else by usage, else chunks where usage cannot be right
+    (usage_tokens is what it says then). unreadable: what makes no sense in it; lacking: it is well-formed and has no
+    output.
     """
 
     text: str = ""
@@ -46,6 +48,7 @@ class Content:
     tokens: int | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
+    usage_tokens: int | None = None
     unreadable: str | None = None
     lacking: str | None = None
 
@@ -70,7 +73,9 @@ def content(row: Row, provider: str, options: Options) -> Content:
     outcome = row.record["outcome"]
     if outcome in UNREADABLE:
         return Content(unreadable=row.error)
-    if outcome != COMPLETED:
+    # as in the original a stream that ends in order needs no [DONE] and no finish reason
+    is_whole = outcome == COMPLETED or (outcome == TRUNCATED and row.record["clean_end"])
+    if not is_whole:
         return Content(lacking=row.error or _engine.OUTCOMES[outcome].replace("_", " "))
     is_stream = bool(row.record["events"])
     if options.streams != is_stream:
@@ -80,13 +85,16 @@ def content(row: Row, provider: str, options: Options) -> Content:
 
 def _scanned(row: Row, options: Options) -> Content:
     """As the engine read it. Without usage a stream does not tell tokens: a chunk need not be one."""
-    is_told = row.record["tokens_source"] == USAGE
+    usage_tokens = row.known("usage_tokens")
+    is_told = usage_tokens is not None
+    is_believed = row.record["tokens_source"] == USAGE
     return Content(
         text=row.text.replace("\0", ""),  # stands between choices
         first_ns=row.known("first_token_ns" if options.streams else "last_token_ns"),
         tokens=row.known("output_tokens") if is_told else None,
         prompt_tokens=row.known("prompt_tokens"),
         cached_tokens=row.known("cached_tokens"),
+        usage_tokens=None if is_believed else usage_tokens,
     )
 
 
@@ -101,4 +109,4 @@ def _raw(row: Row, provider: str, options: Options) -> Content:
         is_there = found.first is not None and found.first < len(row.arrived_ns)
         first_ns = int(row.arrived_ns[found.first or 0]) if is_there else None
     lacking = None if found.text or options.embeddings else "empty response received"
-    return Content(found.text, first_ns, found.tokens, found.prompt_tokens, None, None, lacking)
+    return Content(found.text, first_ns, found.tokens, found.prompt_tokens, lacking=lacking)

@@ -91,10 +91,17 @@ def _openai(data: dict[str, Any], provider: str, options: Options) -> Part:
 
 def _text(choice: dict[str, Any], options: Options) -> str:
     if not options.chat:
-        return str(choice["text"])
+        return _words(choice["text"])
     block = choice["delta" if options.stream else "message"]
     names = ("content",) if options.is_old else ("reasoning", "reasoning_content", "content")
-    return "".join(block.get(name) or "" for name in names)
+    return "".join(_words(block.get(name)) for name in names)
+
+
+def _words(value: Any) -> str:
+    """A text; that of content parts too."""
+    if isinstance(value, list):
+        return "".join(_words(part.get("text")) for part in value if isinstance(part, dict))
+    return value if isinstance(value, str) else ""
 
 
 def _logprobs(choice: dict[str, Any]) -> int | None:
