@@ -32,42 +32,42 @@ struct arrival {
     bool id_given; /* by the client, not made up here */
 };
 
+/* What each event touches stands together, so that it takes few cache lines: with many streams none of them
+ * is still in the cache when its next event is due. */
 struct answer {
     struct wheel_timer timer; /* the next step, or the end of a pause that a fault makes */
     struct conn *conn;
     struct sim *sim;
-    struct ask ask;
-    struct fault_set faults;
-    struct arrival arrival;
-    char id[ANSWER_ID + 16];
-    int64_t created_s;
-    bool chunked, silent, stalled, blocked, any_bytes, bad_chunk;
-    const char *outcome; /* NULL: finished */
-    int http_status;
-
+    int64_t head_at_ns;    /* when the head is due, 0: it is sent, or comes with the body */
+    int64_t step, plan_ns; /* the next step and when it is due */
+    struct random timing;  /* for durations */
     int64_t tokens_per_chunk;
-    int n_choices;
     struct choice *choices;
-    struct random timing, cuts; /* for durations; for where events are cut */
+    int n_choices, next_choice; /* the latter: whose turn it is in this step */
+    int32_t n_chunks, sent;     /* token chunks in all and rendered so far */
+    int32_t due;                /* token chunks that the batching engine has given so far */
+    int32_t written;            /* token chunks that went to the kernel */
+    bool chunked, silent, stalled, blocked, any_bytes, bad_chunk;
+    bool submitted;      /* to the batching engine */
+    const char *outcome; /* NULL: finished */
+    struct buf head;     /* what all its events begin with: {"id":...,"choices":[ */
     uint64_t text_seed;
-    int64_t head_at_ns;     /* when the head is due, 0: it is sent, or comes with the body */
-    int64_t step, plan_ns;  /* the next step and when it is due */
-    int next_choice;        /* whose turn it is in this step */
-    int32_t n_chunks, sent; /* token chunks in all and rendered so far */
-    int32_t due;            /* token chunks that the batching engine has given so far */
-    int unfinished;         /* choices that it has not finished */
-    bool submitted;         /* to it */
-    int64_t tokens;         /* rendered so far */
-
-    struct buf head; /* what all its events begin with: {"id":...,"choices":[ */
-    struct buf held; /* events that are held back to be merged */
-    int held_events;
-
-    int32_t written; /* token chunks that went to the kernel */
-    int64_t written_tokens, head_mono_ns, first_mono_ns, last_mono_ns;
+    int64_t tokens, written_tokens; /* rendered so far; gone to the kernel */
+    int64_t last_mono_ns;
     /* One number a token chunk, n_chunks long. */
     int64_t *planned_ns, *written_ns;
     int32_t *chunk_tokens, *chunk_choice;
+    struct ask ask;
+    struct fault_set faults;
+
+    struct random cuts; /* for where events are cut */
+    struct buf held;    /* events that are held back to be merged */
+    int held_events;
+    int unfinished; /* choices that the batching engine has not finished */
+    int http_status;
+    int64_t head_mono_ns, first_mono_ns, created_s;
+    struct arrival arrival;
+    char id[ANSWER_ID + 16];
 };
 
 /* What its last byte tells the conn. */
