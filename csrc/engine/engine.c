@@ -291,7 +291,7 @@ void engine_stop(struct engine *e, bool now) {
 
 /* ---- results ---- */
 
-static bool wait_for_end(struct engine *e, int64_t timeout_ns) {
+bool engine_wait(struct engine *e, int64_t timeout_ns) {
     int64_t until_ns = clock_mono_ns() + timeout_ns;
     struct timespec until = {until_ns / NS_PER_S, until_ns % NS_PER_S};
     pthread_mutex_lock(&e->lock);
@@ -323,7 +323,7 @@ static int64_t join(struct batch *into, struct batch *from) {
 }
 
 bool engine_drain(struct engine *e, int64_t timeout_ns, struct batch *batch) {
-    bool ended = wait_for_end(e, timeout_ns); /* asked before collecting, so that nothing comes after it */
+    bool ended = engine_wait(e, timeout_ns); /* asked before collecting, so that nothing comes after it */
     worker_collect(e->seats[0].worker, batch);
     for (size_t i = 1; i < e->n_seats; i++) {
         struct batch more = {0};

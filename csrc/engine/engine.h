@@ -77,6 +77,9 @@ void engine_feed_end(struct engine *engine);
 /* 0, -1 when it was started before, or an errno of pthread_create. */
 int engine_start(struct engine *engine);
 
+/* Wait until timeout_ns has passed or the run has ended; true when it has. */
+bool engine_wait(struct engine *engine, int64_t timeout_ns);
+
 /* Wait until timeout_ns has passed or the run has ended, then move all finished requests to *batch (which
  * must be empty). False when the run has ended and everything had been given before. */
 bool engine_drain(struct engine *engine, int64_t timeout_ns, struct batch *batch);

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/clock.h"
+
 struct py_engine {
     PyObject_HEAD struct engine *engine;
     PyObject *module;
@@ -53,6 +55,9 @@ static PyObject *engine_type_new(PyTypeObject *type, PyObject *args, PyObject *k
 }
 
 /* ---- methods ---- */
+
+enum { LONGEST_S = 24 * 3600 }; /* that drain() waits in one call */
+#define SLICE_NS (50 * NS_PER_MS)
 
 PyDoc_STRVAR(
     feed_doc,
@@ -191,18 +196,35 @@ PyDoc_STRVAR(
     "A dict of bytes: records (RECORD_DTYPE), gaps (GAP_DTYPE), stamps (STAMP_DTYPE), events\n"
     "(EVENT_DTYPE), bytes (texts and errors); None when the run has ended and everything had been given.");
 
+/* In slices, so that Ctrl-C is noticed. A signal's handler may fork: the engine is asked for again. */
+static bool wait_for_end(PyObject *self, int64_t timeout_ns) {
+    int64_t until_ns = clock_mono_ns() + timeout_ns;
+    for (bool ended = false; !ended;) {
+        struct engine *engine = engine_or_raise(self);
+        int64_t left_ns = until_ns - clock_mono_ns();
+        if (!engine) return false;
+        if (left_ns <= 0) return true;
+        Py_BEGIN_ALLOW_THREADS ended = engine_wait(engine, left_ns < SLICE_NS ? left_ns : SLICE_NS);
+        Py_END_ALLOW_THREADS if (PyErr_CheckSignals() != 0) return false;
+    }
+    return engine_or_raise(self) != NULL;
+}
+
 static PyObject *drain(PyObject *self, PyObject *timeout) {
     double timeout_s = PyFloat_AsDouble(timeout);
-    struct engine *engine = PyErr_Occurred() ? NULL : engine_or_raise(self);
-    if (!engine) return NULL;
+    if (PyErr_Occurred() || !engine_or_raise(self)) return NULL;
     struct batch batch = {0};
-    bool more;
+    bool more = false;
     if (!(timeout_s >= 0)) timeout_s = 0;
-    if (timeout_s > 3600) timeout_s = 3600;
-    of(self)->draining++;
-    Py_BEGIN_ALLOW_THREADS more = engine_drain(engine, (int64_t)(timeout_s * 1e9), &batch);
-    Py_END_ALLOW_THREADS of(self)->draining--;
-    PyObject *result = more ? batch_dict(&batch) : Py_NewRef(Py_None);
+    if (timeout_s > LONGEST_S) timeout_s = LONGEST_S;
+    of(self)->draining++; /* so that nobody closes it */
+    bool ok = wait_for_end(self, (int64_t)(timeout_s * 1e9));
+    if (ok) {
+        Py_BEGIN_ALLOW_THREADS more = engine_drain(of(self)->engine, 0, &batch);
+        Py_END_ALLOW_THREADS
+    }
+    of(self)->draining--;
+    PyObject *result = !ok ? NULL : more ? batch_dict(&batch) : Py_NewRef(Py_None);
     batch_free(&batch);
     return result;
 }

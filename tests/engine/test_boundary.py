@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -195,6 +197,57 @@ def test_offsets_that_another_thread_writes_cannot_reach_beyond_the_bodies():
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "survived", done.stderr
+
+
+# ---- drain and stop ----
+
+
+@pytest.mark.parametrize("timeout", [0, -1, -0.0, float("nan"), float("-inf"), 1e-300, True, np.float32(0)])
+def test_a_timeout_that_is_no_time_is_none(timeout):
+    with contextlib.closing(_engine.Engine(config())) as engine:
+        assert engine.drain(timeout)["records"] == b""
+
+
+@pytest.mark.parametrize("timeout", ["1", None, 1j, [1], b"1"])
+def test_a_timeout_that_is_no_number_is_refused(timeout):
+    with contextlib.closing(_engine.Engine(config())) as engine, pytest.raises(TypeError):
+        engine.drain(timeout)
+
+
+@pytest.mark.parametrize("timeout", [1e300, float("inf"), 10**300])
+def test_the_longest_wait_ends_with_the_run(timeout):
+    engine = _engine.Engine(config())
+    engine.feed_end()
+    engine.start()
+    with contextlib.closing(engine):
+        while engine.drain(timeout) is not None:
+            pass
+
+
+def test_a_long_drain_gives_way_to_a_signal():
+    def raise_it(*_):
+        raise InterruptedError("told to")
+
+    before = signal.signal(signal.SIGUSR1, raise_it)
+    try:
+        with contextlib.closing(_engine.Engine(config())) as engine:
+            threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGUSR1]).start()
+            with pytest.raises(InterruptedError, match="told to"):
+                engine.drain(600)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_handler_that_closes_the_engine_under_a_drain_is_told_that_it_cannot():
+    engine = _engine.Engine(config())
+    before = signal.signal(signal.SIGUSR1, lambda *_: engine.close())
+    try:
+        threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGUSR1]).start()
+        with pytest.raises(RuntimeError, match="another thread drains"):
+            engine.drain(600)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        engine.close()
 
 
 # ---- times in any order ----
