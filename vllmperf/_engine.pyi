@@ -74,6 +74,9 @@ class Engine:
         """schedule_lag, client_lag, loop, connect (ns), summed over the threads so far."""
     def close(self) -> None: ...
 
+def usable_cores() -> int:
+    """Cores that this process may keep busy, by CPU affinity and the limits of control groups; at least 1."""
+
 class Histogram:
     """Log-linear histogram of non-negative ns, relative error at most 1/2048; adding is exact."""
 

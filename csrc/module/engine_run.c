@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "engine/cores.h"
 
 struct py_engine {
     PyObject_HEAD struct engine *engine;
@@ -329,8 +330,20 @@ static PyType_Spec spec = {
     .slots = slots,
 };
 
+static PyObject *usable_cores(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    return PyLong_FromLongLong(cores_usable());
+}
+
+static PyMethodDef functions[] = {
+    {"usable_cores", usable_cores, METH_NOARGS,
+     "usable_cores($module, /)\n--\n\nCores by CPU affinity and the limits of control groups, at least 1."},
+    {NULL, NULL, 0, NULL},
+};
+
 int add_engine(PyObject *module) {
     struct module_state *state = PyModule_GetState(module);
+    if (PyModule_AddFunctions(module, functions) != 0) return -1;
     state->engine_type = PyType_FromModuleAndSpec(module, &spec, NULL);
     return state->engine_type ? PyModule_AddObjectRef(module, "Engine", state->engine_type) : -1;
 }

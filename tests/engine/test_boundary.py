@@ -462,3 +462,23 @@ def test_refused_arguments_leave_nothing_behind():
     gc.collect()
     assert after - before < 1500  # 350 weak references are among them
     assert blocks_after(lambda: None, 1) - before < 100
+
+
+# ---- cores ----
+
+
+def test_cores_and_threads_follow_the_cpu_affinity():
+    code = """if True:
+        import os
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        from vllmperf import _engine
+        from vllmperf.load.run import engine_config
+        from vllmperf.load.schedule import schedule
+        from vllmperf.plan import Plan
+        plan = Plan(base_url="http://127.0.0.1:1", model="m", max_concurrency=9999, num_prompts=9999)
+        engine = _engine.Engine(engine_config(plan, ["127.0.0.1"], schedule(plan)))
+        print(_engine.usable_cores(), engine.counters()["threads"])
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["1", "1"], done.stderr
+    assert 1 <= _engine.usable_cores() <= len(os.sched_getaffinity(0))

@@ -18,7 +18,7 @@ def environment() -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
-        "usable_cores": len(os.sched_getaffinity(0)),
+        "usable_cores": _engine.usable_cores(),
         "memory_gib": _memory_gib(),
         "kernel": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
