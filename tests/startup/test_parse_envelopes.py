@@ -196,4 +196,4 @@ def test_a_collectors_stamps_without_a_zone_are_taken_off() -> None:
     log = log_of(text, year=None)
     assert facts(log) == facts(log_of(START_0_11))
     assert log.clock is not None
-    assert (log.clock.year, log.clock.year_from) == (2024, "log")
+    assert (log.clock.year, log.clock.year_from, log.clock.utc) == (2024, "envelope", False)

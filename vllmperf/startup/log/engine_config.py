@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-_CONFIG_INT = re.compile(r"\b(tensor_parallel_size|pipeline_parallel_size|data_parallel_size)=(\d+)")
+_CONFIG_INT = re.compile(r"\b(tensor_parallel_size|pipeline_parallel_size|data_parallel_size)=(\d{1,9})(?!\d)")
 _CONFIG_EAGER = re.compile(r"\benforce_eager=(True|False)")
 _CONFIG_MODEL = re.compile(r"\bmodel=(?:'([^']*)'|\"([^\"]*)\"|([^,\s]+))")
 _CONFIG_DEVICE = re.compile(r"\bdevice_config=(?:torch\.device\()?(?:type=)?'?(\w+)")
@@ -42,7 +42,8 @@ def from_arguments(text: str) -> EngineConfig:
     partial = text.lstrip().startswith("{")
     eager = re.search(r"['\"]?\benforce_eager['\"]?\s*[=:]\s*(True|False)", text)
     sizes = re.findall(
-        r"\b(tensor_parallel_size|pipeline_parallel_size|data_parallel_size)['\"]?\s*[=:]\s*(\d+)", text
+        r"\b(tensor_parallel_size|pipeline_parallel_size|data_parallel_size)['\"]?\s*+[=:]\s*+(\d{1,9})(?!\d)",
+        text,
     )
     model = re.search(r"\bmodel(?:_tag)?['\"]?\s*[=:]\s*['\"]([^'\"]+)['\"]", text)
     device = re.search(r"\bdevice['\"]?\s*[=:]\s*['\"](?!auto)(\w+)['\"]", text)
@@ -53,6 +54,22 @@ def from_arguments(text: str) -> EngineConfig:
         enforce_eager=eager[1] == "True" if eager else (False if partial else None),
         speculative=re.search(r"\bspeculative_(?:config|model)['\"]?\s*[=:]\s*(?!None\b)\S", text)
         is not None,
+    )
+
+
+def combined(configs: Collection[EngineConfig]) -> EngineConfig | None:
+    """Of several engines of one server: the first one's model and device, the largest sizes."""
+    if len(configs) <= 1:
+        return next(iter(configs), None)
+    return EngineConfig(
+        model=next((config.model for config in configs if config.model), None),
+        device=next((config.device for config in configs if config.device), None),
+        sizes={
+            name: max(config.sizes.get(name, 1) for config in configs)
+            for name in {name for config in configs for name in config.sizes}
+        },
+        enforce_eager=next((c.enforce_eager for c in configs if c.enforce_eager is not None), None),
+        speculative=any(config.speculative for config in configs),
     )
 
 

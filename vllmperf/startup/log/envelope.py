@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-NS_PER_S = 1_000_000_000
+from vllmperf.startup.log.process import NAME
+from vllmperf.startup.log.stamps import NS_PER_S, has_zone, instant
+
 MAX_NESTING = 6
 LONGEST_LINE = 1_000_000
 DOCKER_CHUNK = 16_000  # docker cuts lines at 16 KiB
@@ -30,7 +31,7 @@ class Wrapped(NamedTuple):
     name: str | None = None
     time: str | None = None
     json: bool = False
-    dated: str | None = None  # the collector's stamp where it has no zone
+    local: bool = False  # the stamp has no zone: it was read as UTC
     source: str = ""  # pod and container, service: which of several logs in one file
 
 
@@ -39,42 +40,50 @@ class _Peeled(NamedTuple):
     stamp: str | None = None
     partial: bool = False
     stream: str = ""
-    dated: str | None = None
     source: str = ""
 
 
-_RFC3339 = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)"
-_PROCESS = r"\([^()\s]*(?:\([^()]*\))?[^()]*?\bpid=\d+[^()]*\)"
+_ZONE = r"(?:Z|[+-]\d\d:?\d\d)"
+_LOCAL = r"\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d++)?+"
+_RFC3339 = rf"{_LOCAL}{_ZONE}"
+_LEVELS = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
 _HEADER_NEXT = (
-    r"(?=(?:\[[^\]\s]{1,40}\] )?(?:\([^()]*pid=|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: \d\d-\d\d|:)))"
+    r"(?=(?:\[[^\]\s]{1,40}\] )?(?:\([^()\n]{0,200}?\bpid="
+    rf"|(?:{_LEVELS})(?: (?:\d{{4}}[-/])?\d\d[-/]\d\d|:)))"
 )
 
+# No pattern here looks at a stretch of text more than once: a log may have lines of any length.
 _CRI = re.compile(rf"({_RFC3339}) (stdout|stderr) ([FP])(?: (.*))?$", re.S)
-_POD = re.compile(r"\[(pod/[^\]\s]+)\] ?(.*)", re.S)
+_POD = re.compile(r"\[(pod/[^\]\s]++)\] ?(.*)", re.S)
 _STAMP = re.compile(rf"({_RFC3339})(?:\s(.*))?$", re.S)
-_BARRED_STAMP = re.compile(rf"\s*\|?\s*({_RFC3339}) \| ?(.*)", re.S)
-_ACTIONS = re.compile(rf"[^\t]+\t[^\t]+\t\ufeff?({_RFC3339}) ?(.*)", re.S)
-_COMPOSE = re.compile(r"([A-Za-z0-9][\w.@/-]{0,80}) *\| ?(.*)", re.S)
-_NAIVE_BAR = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?) \| ?(.*)", re.S)
-_PM2 = re.compile(r"\d+\|[\w.-]+ *\| ?(.*)", re.S)
-_LOKI_LABELS = re.compile(r'\{(?:\w+="(?:[^"\\]|\\.)*"(?:, ?)?)*\}\s+(.*)', re.S)
-_LOKI_CLI = re.compile(r'(\S+ ?) ?(\{(?:\w+="(?:[^"\\]|\\.)*"(?:, ?)?)*\})\s+(.*)', re.S)
+_BARRED_STAMP = re.compile(rf"\s*+(?:\|\s*+)?({_RFC3339}) \| ?(.*)", re.S)
+_ACTIONS = re.compile(rf"[^\t]++\t[^\t]++\t\ufeff?({_RFC3339}) ?(.*)", re.S)
+_COMPOSE = re.compile(r"([A-Za-z0-9][\w.@/-]{0,80}) *+\| ?(.*)", re.S)
+_LOCAL_BAR = re.compile(rf"({_LOCAL}) \| ?(.*)", re.S)
+_PM2 = re.compile(r"\d++\|[\w.-]++ *+\| ?(.*)", re.S)
+_LABELS = r'\{(?:\w++="(?:[^"\\]|\\.)*+"(?:, ?)?)*+\}'
+_LOKI_LABELS = re.compile(rf"{_LABELS}\s++(.*)", re.S)
 _JOURNAL = re.compile(
-    r"(?:[A-Z][a-z]{2} (?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \S+)|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?)"
-    r" \S+ [^\s:\[\]]+(?:\[\d+\])?: ?(.*)",
+    r"(?:[A-Z][a-z]{2} (?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d++)? \S++)|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?:\.\d++)?)"
+    r" \S++ [^\s:\[\]]++(?:\[\d++\])?: ?(.*)",
     re.S,
 )
-_JOURNAL_ISO = re.compile(rf"({_RFC3339}) \S+ [^\s:\[\]]+\[\d+\]: ?(.*)", re.S)
-_JOURNAL_UNIX = re.compile(r"(\d{10}\.\d{3,9}) \S+ [^\s:\[\]]+(?:\[\d+\])?: ?(.*)", re.S)
-_SYSLOG = re.compile(rf"<\d+>\d? ?({_RFC3339}) \S+ \S+ \S+ \S+ (?:-|\[.*?\]) ?(.*)", re.S)
-_NAIVE = re.compile(
-    rf"[\[(]?(?:\d{{4}}[-/]\d\d[-/]\d\d[T ])?\d\d:\d\d:\d\d(?:[.,]\d+)?[\])]?\s*(?:\||-)?\s*{_HEADER_NEXT}(.*)",
-    re.S,
+_JOURNAL_ISO = re.compile(rf"({_RFC3339}) \S++ [^\s:\[\]]++\[\d++\]: ?(.*)", re.S)
+_JOURNAL_UNIX = re.compile(r"(\d{10}\.\d{3,9}) \S++ [^\s:\[\]]++(?:\[\d++\])?: ?(.*)", re.S)
+_SYSLOG = re.compile(rf"<\d++>\d? ?({_RFC3339}) \S++ \S++ \S++ \S++ (?:-|\[[^\]]*+\]) ?(.*)", re.S)
+_BRACKETED = re.compile(rf"[\[(]({_RFC3339}|{_LOCAL} (?:UTC|{_ZONE}))[\])]:?+ ?(.*)", re.S)
+_BEFORE_HEADER = re.compile(
+    rf"[\[(]?(?:({_LOCAL})|\d\d:\d\d:\d\d(?:[.,]\d++)?+)[\])]?\s*+(?:[|-]\s*+)?{_HEADER_NEXT}(.*)", re.S
 )
-_STERN = re.compile(rf"(?:[a-z0-9][\w.:/-]*\s+){{1,3}}(?:[›│|>]\s+)?{_HEADER_NEXT}(.*)", re.S)
-_RANK_LABEL = re.compile(rf"(?:\[(?:rank)?\d+\]|\d+)(?::? +|[:|-]){_HEADER_NEXT}(.*)", re.S)
-_QUOTE = re.compile(r"(?:> ?)+(.*)", re.S)
-_PROCESS_JSON = re.compile(rf"((?:{_PROCESS}\s*)+)(\{{.*\}})\s*$", re.S)
+_STERN = re.compile(rf"(?:[a-z0-9][\w.:/-]*+\s++){{1,3}}(?:[›│|>]\s++)?{_HEADER_NEXT}(.*)", re.S)
+_STERN_STAMP = re.compile(
+    rf"((?:[a-z0-9][\w.:/-]*+\s++){{0,2}}[a-z][\w.:/-]*+)\s++(?:[›│|>]\s++)?({_RFC3339})\s(.*)", re.S
+)
+_RANK_LABEL = re.compile(rf"(?:\[(?:rank)?\d++\]|\d++)(?::? ++|[:|-]){_HEADER_NEXT}(.*)", re.S)
+_QUOTE = re.compile(r"(?:> ?)++(.*)", re.S)
+_PROCESSES_JSON = re.compile(rf"((?:{NAME}\s*+)++)(\{{.*\}})\s*+$", re.S)
+_HEADER_IS_NEXT = re.compile(_HEADER_NEXT)
+_BORDERS = "│┃║▏▕|"
 
 
 def _cri(text: str) -> _Peeled | None:
@@ -98,11 +107,6 @@ def _only_text(pattern: re.Pattern[str]) -> Callable[[str], _Peeled | None]:
     return peel
 
 
-def _naive_bar(text: str) -> _Peeled | None:
-    found = _NAIVE_BAR.match(text)
-    return _Peeled(found[2], dated=found[1]) if found else None
-
-
 def _pod(text: str) -> _Peeled | None:
     found = _POD.match(text)
     return _Peeled(found[2], stream=found[1], source=found[1]) if found else None
@@ -113,28 +117,44 @@ def _compose(text: str) -> _Peeled | None:
     return _Peeled(found[2], stream=found[1], source=found[1]) if found else None
 
 
+def _stern(text: str) -> _Peeled | None:
+    """`stern --timestamps`: pod, container, stamp."""
+    found = _STERN_STAMP.match(text)
+    return _Peeled(found[3], found[2], source=f"pod/{found[1]}") if found else None
+
+
+def _pane(text: str) -> _Peeled | None:
+    """A row between the borders of a terminal's pane, without the blanks that fill it."""
+    end = text.rstrip()
+    if len(end) < 3 or end[-1] != text[0]:
+        return None
+    row = end[1:-1].rstrip().removeprefix(" ")
+    return _Peeled(row) if text[0] != "|" or _HEADER_IS_NEXT.match(row) else None  # tables have bars, too
+
+
 _DIGIT: tuple[Callable[[str], _Peeled | None], ...] = (
     _cri,
     _first_is_stamp(_JOURNAL_ISO),
     _first_is_stamp(_BARRED_STAMP),
     _first_is_stamp(_STAMP),
     _first_is_stamp(_JOURNAL_UNIX),
-    _naive_bar,
-    _only_text(_NAIVE),
+    _first_is_stamp(_LOCAL_BAR),
+    _first_is_stamp(_BEFORE_HEADER),
     _only_text(_PM2),
     _only_text(_RANK_LABEL),
     _compose,
 )
-_BRACKET = (_pod, _only_text(_NAIVE), _only_text(_RANK_LABEL))
-_LETTER = (_compose, _only_text(_JOURNAL), _first_is_stamp(_ACTIONS), _only_text(_STERN))
+_BRACKET = (_pod, _first_is_stamp(_BRACKETED), _first_is_stamp(_BEFORE_HEADER), _only_text(_RANK_LABEL))
+_ROUND_BRACKET = (_first_is_stamp(_BRACKETED), _first_is_stamp(_BEFORE_HEADER))
+_LETTER = (_compose, _only_text(_JOURNAL), _first_is_stamp(_ACTIONS), _stern, _only_text(_STERN))
 _LESS = (_first_is_stamp(_SYSLOG),)
 _BLANK_OR_BAR = (_first_is_stamp(_BARRED_STAMP),)
-_OWN = re.compile(r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: \d\d-\d\d |: )")
+_OWN = re.compile(rf"(?:{_LEVELS})(?: (?:\d{{4}}[-/])?\d\d[-/]\d\d |: )")
 
 
 def _peelers(text: str) -> tuple[Callable[[str], _Peeled | None], ...]:
     first = text[0]
-    if first.isdigit():
+    if first.isdecimal():
         return _DIGIT
     if first == "[":
         return _BRACKET
@@ -146,10 +166,14 @@ def _peelers(text: str) -> tuple[Callable[[str], _Peeled | None], ...]:
         return (_only_text(_LOKI_LABELS),)
     if first == ">":
         return (_only_text(_QUOTE),)
-    return _BLANK_OR_BAR if first in " |\t\u00a0" else ()
+    if first == "(":
+        return _ROUND_BRACKET if text[1:2].isdecimal() else ()
+    if first in _BORDERS:
+        return (_pane, *_BLANK_OR_BAR)
+    return _BLANK_OR_BAR if first in " \t\u00a0" else ()
 
 
-def unwrap(text: str, outer: Wrapped | None = None, partials: dict[str, str] | None = None) -> Wrapped:
+def unwrap(text: str, outer: Wrapped | None = None, partials: dict[str, list[str]] | None = None) -> Wrapped:
     """A line as its process printed it, with what the collectors around it said.
 
     outer: what is known of it already. partials: {stream: beginning of a long line that was cut}; a line that is
@@ -162,11 +186,11 @@ def unwrap(text: str, outer: Wrapped | None = None, partials: dict[str, str] | N
         if inner is None:
             break
         if inner.partial:
-            before = partials.get(inner.stream, "")
-            partials[inner.stream] = before + inner.text if len(before) < LONGEST_LINE else before
+            partials.setdefault(inner.stream, []).append(inner.text[:LONGEST_LINE])
             return inner
         if partials and inner.stream in partials:
-            inner = inner._replace(text=partials.pop(inner.stream) + inner.text)
+            whole = "".join((*partials.pop(inner.stream), inner.text))
+            inner = inner._replace(text=whole[:LONGEST_LINE])
         line = inner
         if not line.text:
             break
@@ -179,39 +203,23 @@ def _peel(line: Wrapped) -> Wrapped | None:
     for peeler in _peelers(line.text):
         found = peeler(line.text)
         if found is not None:
-            # The inner stamp is nearer to the process.
-            stamp, digits = instant(found.stamp) if found.stamp else (None, 0)
-            return line._replace(
+            inner = line._replace(
                 text=found.text,
-                stamp_ns=line.stamp_ns if stamp is None else stamp,
-                digits=line.digits if stamp is None else digits,
                 partial=line.partial or found.partial,
                 stream=line.stream + found.stream,
-                dated=found.dated or line.dated,
                 source=line.source or found.source,
             )
+            return stamped(inner, found.stamp) if found.stamp else inner
     return None
 
 
-def instant(text: str) -> tuple[int | None, int]:
-    """RFC 3339, or seconds since the epoch: (ns since the epoch, digits of the fraction). (None, 0) when neither."""
-    if re.fullmatch(r"\d{9,11}(?:\.\d+)?", text):
-        whole, _, fraction = text.partition(".")
-        return int(whole) * NS_PER_S + int((fraction + "0" * 9)[:9]), min(len(fraction), 9)
-    found = re.fullmatch(
-        r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:?\d\d)?", text.strip()
-    )
-    if not found:
-        return None, 0
-    zone = "+00:00" if found[4] in (None, "Z") else found[4]
-    try:
-        moment = datetime.fromisoformat(f"{found[1]}T{found[2]}{zone}")
-    except ValueError:
-        return None, 0
-    fraction = found[3] or ""
-    return int(moment.astimezone(UTC).timestamp()) * NS_PER_S + int((fraction + "0" * 9)[:9]), min(
-        len(fraction), 9
-    )
+def stamped(line: Wrapped, text: str) -> Wrapped:
+    """With a stamp that stood nearer to the process than the ones before; one without a zone says less than one with."""
+    ns, digits = instant(text)
+    local = not has_zone(text)
+    if ns is None or (local and line.stamp_ns is not None and not line.local):
+        return line
+    return line._replace(stamp_ns=ns, digits=digits, local=local)
 
 
 # --- JSON
@@ -230,26 +238,25 @@ _NESTED_KEYS = ("jsonPayload", "_source", "fields", "record", "attributes", "dat
 
 
 def _json(line: Wrapped) -> Wrapped | None:
-    text = line.text.strip()
+    if "{" not in line.text:
+        return None
+    text = line.text.strip().rstrip(",")
     prefix = ""
-    if text.startswith("(") and (found := _PROCESS_JSON.match(text)):
+    if text.startswith("(") and text.endswith("}") and (found := _PROCESSES_JSON.match(text)):
         prefix, text = found[1], found[2]
-    text = text.rstrip(",")
     if not (text.startswith("{") and text.endswith("}")):
         return None
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     inner = from_json(value) if isinstance(value, dict) else None
     if inner is None:
         return None
+    if inner.stamp_ns is None or (inner.local and line.stamp_ns is not None and not line.local):
+        inner = inner._replace(stamp_ns=line.stamp_ns, digits=line.digits, local=line.local)
     return inner._replace(
-        text=prefix + inner.text,
-        stamp_ns=line.stamp_ns if inner.stamp_ns is None else inner.stamp_ns,
-        digits=line.digits if inner.stamp_ns is None else inner.digits,
-        stream=line.stream + inner.stream,
-        source=line.source,
+        text=prefix + inner.text, stream=line.stream + inner.stream, source=line.source or inner.source
     )
 
 
@@ -264,18 +271,23 @@ def from_json(entry: Mapping[str, Any]) -> Wrapped | None:
         (found for key in _STAMP_KEYS if (found := _json_instant(key, entry.get(key)))[0] is not None),
         (None, 0),
     )
+    time = _string(entry, "asctime", "time", "timestamp", "@timestamp", "ts")
+    local = stamp is None and time is not None
+    if stamp is None and time is not None:  # without a zone
+        stamp, digits = instant(time)
     docker = isinstance(entry.get("log"), str) and "stream" in entry
     return Wrapped(
         text=text.removesuffix("\n"),
         stamp_ns=stamp,
         digits=digits,
+        local=local and stamp is not None,
         partial=entry.get("logtag") == "P"
         or (docker and len(text) >= DOCKER_CHUNK and not text.endswith("\n")),
         stream=str(entry.get("stream", "")) if docker else "",
         level=_string(entry, "levelname", "level", "severity", "lvl"),
         file=_file(entry),
         name=_string(entry, "name", "logger", "logger_name"),
-        time=_string(entry, "asctime", "time", "timestamp"),
+        time=time,
         json=True,
     )
 
@@ -300,12 +312,12 @@ def _text(value: object) -> str | None:
 
 def _json_instant(key: str, value: object) -> tuple[int | None, int]:
     if isinstance(value, str):
-        if key == "__REALTIME_TIMESTAMP" and value.isdigit():
+        if key == "__REALTIME_TIMESTAMP" and value.isdecimal() and len(value) < 20:
             return int(value) * 1000, 6
-        if value.isdigit() and len(value) >= 13:
+        if value.isdecimal() and 13 <= len(value) < 20:
             return _epoch(int(value))
         # Without a zone it is the logger's own local time, no instant.
-        return instant(value) if re.search(r"(?:Z|[+-]\d\d:?\d\d)$", value) else (None, 0)
+        return instant(value) if has_zone(value) else (None, 0)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None, 0
     return _epoch(value)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from vllmperf.startup.log.attempt import Attempt, Key, Seen
-from vllmperf.startup.log.lines import Process
 from vllmperf.startup.log.marker import number
+from vllmperf.startup.log.process import Process
 from vllmperf.startup.result import REPORTED, Value
 
 _FIELD = {
@@ -24,7 +24,7 @@ NUMBERS = tuple(name for name in REPORTED if name != "compile_from_cache")
 WHOLE = frozenset(("num_gpu_blocks", "num_cpu_blocks", "kv_cache_tokens"))
 SUMMED = frozenset(("compile_s", "compile_cache_load_s"))  # one line a shape or range
 _LOADS = frozenset(("download", "weights_took", "model_loaded"))
-_COMPILES = frozenset(("dynamo", "compiled", "cache_loaded", "compile_total", "warmup_run"))
+_COMPILES = frozenset(("dynamo", "compiled", "cache_loaded", "aot_loaded", "compile_total", "warmup_run"))
 _DRAFT_LABELS = ("eagle", "draft", "mtp", "medusa", "speculator", "dflash")
 
 
@@ -46,20 +46,21 @@ class Figures(NamedTuple):
 
 def figures(attempt: Attempt, ranks: int) -> Figures:
     found = _collect(attempt)
+    labels = Labels(attempt)
     main = [f for f in found if not f.drafter]
     reported: dict[str, Value] = dict.fromkeys(REPORTED)
     per_rank: dict[str, dict[str, Value]] = {}
     for name in NUMBERS:
-        values = _by_process(name, [f for f in main if f.name == name], attempt.names)
+        values = _by_process(name, [f for f in main if f.name == name], labels)
         if values:
             reported[name] = max(values.values())
-            if ranks > 1 and len(values) > 1:
+            if (ranks > 1 or len(attempt.engines) > 1) and len(values) > 1:
                 per_rank[name] = dict(values)
     reported["compile_from_cache"] = _from_cache(main)
     draft = [f for f in found if f.drafter]
     drafter: dict[str, Value] = {}
     for name in NUMBERS:
-        values = _by_process(name, [f for f in draft if f.name == name], attempt.names)
+        values = _by_process(name, [f for f in draft if f.name == name], labels)
         if values:
             drafter[name] = max(values.values())
     if (cached := _from_cache(draft)) is not None:
@@ -73,14 +74,14 @@ def _from_cache(found: list[Figure]) -> bool | None:
     return True if any(f.name == "compile_from_cache" for f in found) else None
 
 
-def _by_process(name: str, found: list[Figure], names: Mapping[Key, Process]) -> dict[str, float]:
+def _by_process(name: str, found: list[Figure], labels: Labels) -> dict[str, float]:
     """{rank: value}. Lines that one process printed for several ranks stand for themselves."""
     by_key: dict[Key, list[Figure]] = defaultdict(list)
     for figure in found:
         by_key[figure.process].append(figure)
     out: dict[str, float] = {}
     for key, mine in by_key.items():
-        label = rank_label(names.get(key), mine[0].component)
+        label = labels.of(key, mine[0].component)
         if name in SUMMED:
             latest = {f.group: f.value for f in mine}
             out[label] = round(sum(latest.values()), 6)
@@ -91,6 +92,26 @@ def _by_process(name: str, found: list[Figure], names: Mapping[Key, Process]) ->
     return out
 
 
+class Labels:
+    """What the processes of an attempt are called in results, each by a name of its own."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._taken: dict[str, Key] = {}
+        self._known: dict[Key, str] = {}
+
+    def of(self, key: Key, component: str = "worker") -> str:
+        """Where several processes have one name, the engine's part or the pid is added."""
+        if key not in self._known:
+            label = rank_label(self._attempt.names.get(key), component)
+            if label in ("engine", "driver"):  # no process of its own: named by what it prints
+                return f"{label} {key[1]}" if key[0] is None and key[1] else label
+            if self._taken.setdefault(label, key) != key:
+                label = f"{label} {self._attempt.parts.get(key) or f'pid {key[0]}'}"
+            self._known[key] = label
+        return self._known[key]
+
+
 def rank_label(process: Process | None, component: str = "worker") -> str:
     """How a process is named in results: `Worker_TP0`, `rank 3`, `RayWorkerWrapper 374 10.0.0.2`; without a prefix
     `driver`, or `engine` for what only an engine prints."""
@@ -98,7 +119,7 @@ def rank_label(process: Process | None, component: str = "worker") -> str:
         return "engine" if component == "engine" else "driver"
     if process.rank is not None and process.kind == "worker":
         rank = process.rank
-        return f"rank {rank}" if rank.isdigit() else f"Worker_{rank}"
+        return f"rank {rank}" if rank.isdecimal() else f"Worker_{rank}"
     if process.kind == "engine":
         return process.name
     return " ".join(part for part in (process.name or "process", str(process.pid), process.ip) if part)
@@ -180,5 +201,7 @@ class _Drafts:
             return label != "backbone" and any(word in label for word in _DRAFT_LABELS)
         if seen.event in ("compiled", "cache_loaded"):
             return self._counts["dynamo", key] > 1
-        self._counts[seen.event, key] += 1
-        return self._counts[seen.event, key] > 1
+        # A model whose compilation was loaded whole is not traced.
+        traced = "dynamo" if seen.event in ("dynamo", "aot_loaded") else seen.event
+        self._counts[traced, key] += 1
+        return self._counts[traced, key] > 1

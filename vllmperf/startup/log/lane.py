@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from vllmperf.startup.log import lines, markers
-from vllmperf.startup.log.attempt import Attempt, Key, Seen, process_name
+from vllmperf.startup.log.attempt import API_EVENTS, ENGINE_EVENTS, Attempt, Key, Seen
+from vllmperf.startup.log.bodies import ACCESS
 from vllmperf.startup.log.envelope import Wrapped
 from vllmperf.startup.log.failure import is_end
 from vllmperf.startup.log.lines import Line
@@ -19,9 +21,8 @@ _SERVED = re.compile(
     r"metrics\.py|api_router\.py|\w*(?:tool|reasoning)_parser\w*\.py|utils\.py|scheduler\.py|preprocess\.py"
 )
 _LABEL = re.compile(r"\[([\w.:/ -]{1,60})\] (?=\S)")
-_ANSWERED = re.compile(r'\S+ - "[A-Z]+ \S+ HTTP/\d(?:\.\d)?" 2\d\d')
+_ANSWERED = re.compile(r'\S++ - "[A-Z]++ \S++ HTTP/\d(?:\.\d)?" 2\d\d')
 _NOT_BOUND = re.compile(r"\[Errno \d+\] error while attempting to bind on address")
-_ACCESS = re.compile(r'\S+ - "[A-Z]+ \S+ HTTP/')
 _TRAFFIC = re.compile(
     r"Received request |Added request |Generated response |Finished request |Aborted request |"
     r"(?:Engine \d+: )?Avg prompt throughput|Prompt: |Speculative metrics|SpecDecoding metrics"
@@ -31,12 +32,14 @@ _BROKEN_LOGO = re.compile(
 )
 _LOGO_FILES = frozenset(("api_utils.py", "utils.py"))
 _EMBEDDING_FILES = frozenset(("metrics.py", "loggers.py", "async_llm_engine.py", "async_llm.py", "logger.py"))
-_PREFIXED = frozenset(("asleep", "awake", "sleep_freed", "banner_version", "engine_done", "api_version"))
-_BEGINNINGS = frozenset(("api_version", "banner_version"))
+_BEGINNINGS = frozenset(("api_version", "banner_version", "server_version"))
+_PREFIXED = _BEGINNINGS | {"asleep", "awake", "sleep_freed", "engine_done"}
+_OF_THE_SERVER = API_EVENTS | {"architecture", "max_model_len", "chunked_prefill"}
 _FORERUNNERS = frozenset(("platform", "platform_plugin"))
 _FAILURES = frozenset(("failed", "died"))
 _LONGER = {"gpu_blocks": "blocks"}  # the first part of a message can be another message
 _LONG_MESSAGES = frozenset(("engine_config", "args"))
+NO_KEY: Key = (None, "")
 WRAPPED_TRAFFIC = 100_000
 MAX_ROWS, MAX_ROWS_CONFIG = 4, 400
 WRAP_AT_LEAST, WRAP_AT_MOST = 40, 500  # columns
@@ -54,11 +57,20 @@ class _Pending:
     raw: str
     moment: Moment
     event: str | None
+    key: Key
+    width: int  # of the fullest row
+    inner: int = 0  # the width of all rows between the first and the last; -1: they differ
 
     def may_go_on(self, text: str) -> bool:
         """The last row must be about as full as the fullest: a terminal that wraps at words leaves some of it empty."""
-        width = max(map(len, self.rows))
-        return len(self.rows[-1]) * 2 >= width and len(text) <= 2 * width
+        return len(self.rows[-1]) * 2 >= self.width and len(text) <= 2 * self.width
+
+    def add(self, text: str) -> None:
+        if len(self.rows) > 1:
+            last = len(self.rows[-1])
+            self.inner = last if self.inner in (0, last) else -1
+        self.rows.append(text)
+        self.width = max(self.width, len(text))
 
 
 @dataclass
@@ -71,6 +83,9 @@ class Lane:
     wrapped_at: int = 0  # columns of the terminal that wrapped the lines, once known
     _prelude: list[tuple[_Found | None, Line, Moment]] = field(default_factory=list)
     _pending: _Pending | None = None
+    _servers: set[int] = field(default_factory=set)  # pids of API servers
+    _server_names: set[str] = field(default_factory=set)
+    _joined: Attempt | None = None  # an engine that came after the server was ready, as if it were a start
 
     @property
     def attempt(self) -> Attempt:
@@ -84,6 +99,8 @@ class Lane:
         attempt = self.attempt
         if self.wrapped_at and attempt.served_lines < WRAPPED_TRAFFIC:
             return False  # a candidate's second row would not be one
+        if self._joined is not None:
+            return False  # an engine is starting
         known = attempt.ready is not None and attempt.has(
             "engine_done", "server_start", "routes", "engine_config"
         )
@@ -100,7 +117,8 @@ class Lane:
         fits = WRAP_AT_LEAST <= len(wrapped.text) <= WRAP_AT_MOST
         cut = event is None or event in _LONG_MESSAGES or len(raw) == self.wrapped_at
         if self._pending is None and mine and fits and cut:
-            self._pending = _Pending([wrapped.text], raw, moment, event)
+            rows = [wrapped.text]
+            self._pending = _Pending(rows, raw, moment, event, _key(line), len(wrapped.text))
 
     @staticmethod
     def _continues(pending: _Pending, line: Line, wrapped: Wrapped) -> bool:
@@ -116,7 +134,7 @@ class Lane:
 
     def _join(self, pending: _Pending, text: str) -> None:
         """Tries the line before with this one at its end."""
-        pending.rows.append(text)
+        pending.add(text)
         if pending.event in _LONG_MESSAGES:
             self._longer(pending)
             return
@@ -143,17 +161,16 @@ class Lane:
             self.attempt.correct(pending.event or "", found[0], found[1])
 
     def _longer(self, pending: _Pending) -> None:
-        """A configuration of many rows: read again with each."""
-        inner = {len(row) for row in pending.rows[1:-1]}
-        if len(pending.rows) > 3 and len(inner) == 1:
-            self.wrapped_at = inner.pop()
-        rows = [row + " " if row.endswith((",", ":")) else row for row in pending.rows]
-        message = lines.read(Wrapped("".join(rows))).message
-        if pending.event == "engine_config":
-            self.attempt.config_goes_on(message)
-        else:
-            self.attempt.arguments_go_on(message.partition("args: ")[2].removeprefix("Namespace"))
-        if len(pending.rows) > MAX_ROWS_CONFIG:
+        """A configuration of many rows: it is read when all of them are there."""
+        rows = pending.rows
+        if len(rows) > 3 and pending.inner > 0:
+            self.wrapped_at = pending.inner
+        attempt = self.attempt
+        if pending.event == "args":
+            attempt.argument_rows = rows
+        elif pending.key in attempt.engines:
+            attempt.rows[pending.key] = rows
+        if len(rows) > MAX_ROWS_CONFIG:
             self._pending = None
 
     # --- a line that is whole
@@ -168,6 +185,11 @@ class Lane:
         attempt = self.attempt
         key = _key(line)
         attempt.step(line, moment, key)
+        if self._joined is not None:
+            self._joined.step(line, moment, key)
+        if line.process.kind == "api" and line.process.pid is not None:
+            self._servers.add(line.process.pid)
+            self._server_names.add(line.process.name)
         if found is not None or line.level in ("ERROR", "CRITICAL") or "Traceback" in line.message:
             self.sign = moment.line
         if found is not None:
@@ -178,7 +200,7 @@ class Lane:
         if attempt.ready is not None and line.level == "ERROR" and _NOT_BOUND.match(line.message):
             self._not_ready_after_all()
         if attempt.ready is None:
-            attempt.problems.see(moment.line, raw.strip(), line, process_name(key), len(attempt.events))
+            attempt.problems.see(moment.line, raw.strip(), line, key, len(attempt.events))
         return None
 
     def _foresee(self, found: _Found | None, line: Line, moment: Moment) -> None:
@@ -199,9 +221,9 @@ class Lane:
     def _marker(self, line: Line) -> _Found | None:
         """The marker that a line is. Only the logger that prints a marker can print it, and no served text is one."""
         if line.logger == "vllm":
-            if line.file is None or (_SERVED.fullmatch(line.file) and not self._prints(line)):
+            if line.file is None or (_is_served(line.file) and not self._prints(line)):
                 return None
-            loggers = ("vllm",)
+            loggers = ("vllm", "uvicorn")  # which may have the same format
         elif line.logger in ("uvicorn", "flashinfer"):
             loggers = (line.logger,)
         else:
@@ -224,7 +246,7 @@ class Lane:
     def _believable(self, marker: Marker, line: Line) -> bool:
         if marker.logger != "vllm":
             return True
-        if (line.level in ("ERROR", "CRITICAL")) != (marker.event in _FAILURES):
+        if line.level is not None and (line.level in ("ERROR", "CRITICAL")) != (marker.event in _FAILURES):
             return False
         if marker.event in _PREFIXED and line.process.pid is None and self.attempt.api_pids:
             failed = self.attempt.ready is None and self.attempt.problems.found
@@ -232,34 +254,50 @@ class Lane:
         return True
 
     def _begins_again(self, marker: Marker, line: Line) -> bool:
-        attempt = self.attempt
-        if marker.event in _BEGINNINGS:
+        attempt, event = self.attempt, marker.event
+        if event in _BEGINNINGS:
             seen = attempt.has(*_BEGINNINGS)
             return seen or attempt.ended or (attempt.has_engine and attempt.ready is not None)
-        if marker.event == "engine_config" and attempt.has("engine_config"):
-            return self._another_engine(line)
-        return False
+        if event == "args" and self._is_said_again(line):
+            return True
+        if event in _OF_THE_SERVER and self._is_another_server(line):
+            return True
+        return event == "engine_config" and bool(attempt.engines) and self._is_another_start(line)
 
-    def _another_engine(self, line: Line) -> bool:
-        """A second engine in an attempt: one of several, or, without a server, the next start."""
+    def _is_said_again(self, line: Line) -> bool:
+        """Whether a server says its arguments in an attempt whose server did, or that has an engine already."""
         attempt = self.attempt
-        process = line.process
-        if process.kind == "engine" and any(
-            key != (process.pid, process.ip or "") and attempt.names.get(key, process).name != process.name
-            for key in (seen.process for seen in attempt.all("engine_config"))
-        ):
+        if not attempt.has("args"):
+            return attempt.has_engine
+        return attempt.has_engine or attempt.is_lost or _key(line) in attempt.servers
+
+    def _is_another_server(self, line: Line) -> bool:
+        """A server of the same name as an earlier one, with a new pid, after that one's start came to an end."""
+        process, attempt = line.process, self.attempt
+        if process.kind != "api" or process.pid is None or process.pid in self._servers:
             return False
-        if attempt.api and not attempt.ended:
+        over = attempt.ready is not None or attempt.is_lost or attempt.has_engine
+        return over and process.name in self._server_names
+
+    def _is_another_start(self, line: Line) -> bool:
+        """Whether an engine says its configuration although one did: it is the next start's, not one of several."""
+        attempt, process = self.attempt, line.process
+        if attempt.ended:
+            return True
+        key = _key(line)
+        progress = attempt.has("engine_done", "model_loaded", "failed") or attempt.problems.found
+        if key in attempt.engines:  # a process says it once
+            return bool(progress) and (key != NO_KEY or not attempt.api or attempt.ready is not None)
+        if process.kind == "engine" and process.name not in attempt.engines.values():
             return False
-        return (
-            attempt.has("engine_done", "model_loaded", "failed")
-            or bool(attempt.problems.found)
-            or attempt.ended
-        )
+        if line.part and line.part not in attempt.parts.values():
+            return False
+        return attempt.has_failed if attempt.api else bool(progress)
 
     def _begin(self, moment: Moment) -> None:
         attempt = Attempt(self._prelude[0][2].line if self._prelude else moment.line)
         prelude, self._prelude = self._prelude, []
+        self._joined = None
         if self.attempts and not self.attempts[-1].events and self.attempts[-1].first is None:
             self.attempts.pop()
             attempt.first_line = 1
@@ -276,22 +314,36 @@ class Lane:
                 attempt.problems.failed_place = len(attempt.events)
             if attempt.ready is None:
                 # "EngineCore hit an exception: Traceback …" begins the traceback itself.
-                attempt.problems.see(
-                    seen.moment.line, line.message, line, process_name(seen.process), len(attempt.events)
-                )
+                attempt.problems.see(seen.moment.line, line.message, line, seen.process, len(attempt.events))
         if seen.event == "ready":
-            self._ready(seen.moment)
+            attempt = self._ready(seen.moment)
         elif seen.event == "shutdown":
             attempt.ended = True
-        elif seen.event == "engine_config" and attempt.ready is not None and not attempt.has_engine:
+        elif seen.event in ENGINE_EVENTS and attempt.ready is not None and not attempt.has_engine:
             attempt.early_ready, attempt.ready = attempt.ready, None
-        attempt.add(seen)
+        joined = self._joined
+        if not attempt.add(seen) and joined is None and seen.event == "engine_config":
+            self._joined = joined = Attempt(seen.moment.line)
+            joined.step(line, seen.moment, seen.process)
+        if joined is not None and joined is not attempt:
+            joined.add(seen)
 
-    def _ready(self, moment: Moment) -> None:
+    def _ready(self, moment: Moment) -> Attempt:
+        """The attempt that a server's ready line belongs to. A second one, with an engine's start before it, is that
+        of a start whose first lines the log does not show."""
         attempt = self.attempt
+        if attempt.ready is not None and self._joined is not None:
+            joined, self._joined = self._joined, None
+            attempt.later = [seen for seen in attempt.later if seen.moment.line < joined.first_line]
+            attempt.later_count = len(attempt.later)
+            attempt.last_line = joined.first_line - 1
+            joined.api = joined.api or attempt.api
+            self.attempts.append(joined)
+            attempt = joined
         if attempt.ready is None:
             attempt.ready = moment
-            attempt.ready_stamp = attempt.last
+            attempt.ready_stamp = moment if moment.stamp is not None else attempt.last
+        return attempt
 
     def _not_ready_after_all(self) -> None:
         """Uvicorn takes the port only after the application's start."""
@@ -301,13 +353,20 @@ class Lane:
 
     def _serves(self, line: Line, moment: Moment) -> None:
         attempt = self.attempt
-        if line.logger == "uvicorn" and _ACCESS.match(line.message):
-            attempt.served_lines += 1
+        if line.logger == "uvicorn" and ACCESS.match(line.message):
+            self._served(moment)
             if attempt.answered_line is None and _ANSWERED.match(line.message):
                 attempt.answered_line = moment.line
         elif line.logger == "vllm" and line.file in _EMBEDDING_FILES and _TRAFFIC.match(line.message):
-            attempt.served_lines += 1
+            self._served(moment)
             attempt.counts["traffic"] += 1
+
+    def _served(self, moment: Moment) -> None:
+        attempt = self.attempt
+        attempt.served_lines += 1
+        attempt.served = attempt.served or moment
+        if self._joined is not None and self._joined.done:
+            self._joined = None  # the server goes on: the engine has joined it
 
 
 def _whole_logo(line: Line) -> str:
@@ -319,5 +378,11 @@ def _whole_logo(line: Line) -> str:
     return wording.write(**{found["what"]: found["value"]})
 
 
+@lru_cache(maxsize=4096)
+def _is_served(file: str) -> bool:
+    return _SERVED.fullmatch(file) is not None
+
+
 def _key(line: Line) -> Key:
-    return line.process.pid, line.process.ip or ""
+    pid = line.process.pid
+    return pid, (line.process.ip or "") if pid is not None else line.part

@@ -1,72 +1,176 @@
-"""Envelopes that no table knows: what stands before vLLM's own header is learned from lines that have one."""
+"""Envelopes and formats that no table knows: what stands before a line is learned from lines that tell it.
+
+Two kinds are learned, each as a shape: what a collector puts before a whole line of vLLM's own form, and the head of
+a logger's own format, whose lines are told by what they say (`bodies`).
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from vllmperf.startup.log import bodies, process, stamps
+from vllmperf.startup.log.lines import Line
+from vllmperf.startup.log.process import NO_PROCESS
+from vllmperf.startup.log.stamps import Found
 
 LONGEST_PREFIX = 160  # characters
-MAX_SHAPES = 8
+MAX_SHAPES = 24
 
-_PROCESS = r"(?:\([^()\n]*\bpid=\d+[^()\n]*\) ?)*"
-_HEADER = re.compile(
-    _PROCESS
-    + r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d (?:\[[\w./<>-]+\.py:\d+\]|[\w./<>-]+\.py:\d+\]) "
+_LEVEL = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
+HEADER = re.compile(
+    rf"(?:{_LEVEL}) ++(?:\d{{4}}[-/])?\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{{1,9}})? "
+    r"(?:\[[\w./<>-]{1,200}\.py:\d{1,9}\]|[\w./<>-]{1,200}\.py:\d{1,9}\]) "
 )
-_LOGGER_HEADER = re.compile(_PROCESS + r"(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d ")
-_COLLECTED = re.compile(r"\d\d:\d\d:\d\d|\b\d{10,}|\bstd(?:out|err)\b", re.I)
+_PART = re.compile(r"(?:\[[\w.-]{1,40}\] )$")
 _BAR = re.compile(r"\d%\||it/s|s/it|row/s|B/s")
-_CLOSED = re.compile(r"\"[\]})\s]*$")
+_CLOSED = re.compile(r"\"[\]})\s]*+$")
+_LEVELS = "DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|NOTICE|TRACE|SUCCESS|EXCEPTION"
 _VARIES = re.compile(
-    r"(?P<level>\[?\s*\b(?:DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL|FATAL|NOTICE)\b\s*\]?)"
-    r"|(?P<stream>\bstd(?:out|err)\b)|(?P<digits>\d+)|(?P<blanks>\s+)",
+    rf"(?P<level>\s*\b(?:{_LEVELS})\b\s*)|(?P<stream>\bstd(?:out|err)\b)"
+    r"|(?P<id>[A-Za-z0-9](?=[\w.-]{7})(?=[\w.-]*\d)(?=[\w.-]*[A-Za-z])[\w.-]+)"
+    r"|(?P<digits>\d+)|(?P<blanks>\s+)|(?P<word>[^\W\d][\w./<>-]*)",
     re.I,
 )
 _STANDS_FOR = {
-    "level": r"\[?\s*[A-Za-z]+\s*\]?",
+    "level": rf"\s*+(?:{_LEVELS})\s*+",
     "stream": "std(?:out|err)",
-    "digits": r"\d+",
-    "blanks": r"\s+",
+    "id": r"[\w.-]++",
+    "digits": r"\d++",
+    "blanks": r"\s++",
+    "word": r"[^\W\d][\w./<>-]*+",
 }
-_DATE = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?")
+_CLOCK = re.compile(r"\d\d:\d\d:\d\d|\b1\d{9}")
+_WORDS = re.compile(r"[A-Za-z_][\w.]*")
+_TOLD_LEVEL = re.compile(rf"\b(?P<word>{_LEVELS})\b|(?<!\w)(?P<letter>[IWEFDC])(?=\d{{4}} |\])", re.I)
+_SAME = {"WARN": "WARNING", "FATAL": "CRITICAL", "EXCEPTION": "ERROR", "I": "INFO", "W": "WARNING", "E": "ERROR",
+         "F": "CRITICAL", "C": "CRITICAL", "D": "DEBUG"}  # fmt: skip
+_SERVERS = ("MODEL_LOG", "org.pytorch.serve")
+
+
+class Stripped(NamedTuple):
+    """A line behind a collector's prefix."""
+
+    text: str
+    found: Found  # the prefix's stamp
 
 
 @dataclass
 class Learned:
-    """The shapes of a file's prefixes: only one with a time of day or a stream in it is taken for a collector's."""
+    """The shapes of one file. A new one is only learned where `learns` says so: before the first request, since what
+    comes later may be what a client sent."""
 
-    _shapes: list[re.Pattern[str]] = field(default_factory=list)
+    host: str | None = None  # the server that the engine is part of, where a prefix names it
+    _prefixes: list[re.Pattern[str]] = field(default_factory=list)
+    _heads: list[re.Pattern[str]] = field(default_factory=list)
 
-    def strip(self, text: str, learns: bool, stamped: bool = False) -> tuple[str, str | None] | None:
-        """(the line without its prefix, the prefix's date), or None when it has no prefix that is known.
+    # --- what a collector puts before whole lines
 
-        learns: a prefix that is new may be learned; stamped: a collector's stamp stood before the text."""
-        found = next((match for shape in self._shapes if (match := shape.match(text))), None)
-        if found is None and learns and len(self._shapes) < MAX_SHAPES:
-            found = self._learn(text, stamped)
+    def strip(self, text: str, learns: bool) -> Stripped | None:
+        """The line without its prefix, or None when it has no prefix that is known."""
+        found = _match(self._prefixes, text)
+        if found is None and learns and len(self._prefixes) < MAX_SHAPES:
+            found = self._learn_prefix(text)
         if found is None:
             return None
-        date = _DATE.search(found[0])
         rest = text[found.end() :]
-        if found[0].endswith('"'):
+        if found[0].rstrip().endswith('"'):
             rest = _CLOSED.sub("", rest)
-        return rest, date[0] if date else None
+        return Stripped(rest, stamps.find(found[0]))
 
-    def _learn(self, text: str, stamped: bool) -> re.Match[str] | None:
-        header = _HEADER.search(text, 1, LONGEST_PREFIX * 3)
-        if header is None or header.start() > LONGEST_PREFIX or _LOGGER_HEADER.match(text):
+    def _learn_prefix(self, text: str) -> re.Match[str] | None:
+        header = HEADER.search(text, 1, LONGEST_PREFIX * 4)
+        if header is None:
             return None
-        prefix = text[: header.start()]
-        if _BAR.search(prefix) or not (stamped or _COLLECTED.search(prefix)):
+        end = process.begins(text, header.start())
+        if end == header.start() and (part := _PART.search(text, max(0, end - 48), end)):
+            end = part.start()
+        if not 0 < end <= LONGEST_PREFIX or _BAR.search(text, 0, end):
             return None
-        self._shapes.append(re.compile(_shape(prefix), re.I))
-        return self._shapes[-1].match(text)
+        prefix = text[:end]
+        if any(name in prefix for name in _SERVERS):
+            self.host = "TorchServe"
+        self._prefixes.append(re.compile(_shape(prefix, words=False), re.I))
+        return self._prefixes[-1].match(text)
+
+    # --- a logger's own format
+
+    def read(self, line: Line, learns: bool, bare: bool) -> Line | None:
+        """A line of unknown form as vLLM's or uvicorn's; None when it is neither.
+
+        bare: a message with nothing around it may be one, too, as no line of vLLM's own form was seen."""
+        text = line.message
+        at = bodies.uvicorn(text)
+        if at is not None:
+            return _told(line, text, at, "uvicorn")
+        head = _match(self._heads, text)
+        if head is not None:
+            return _told(line, text, head.end(), "vllm")
+        at = bodies.vllm(text) if learns else None
+        told = bare or line.level is not None  # by a format that is known, of a logger that is not
+        if at is None or not (told or _is_logger(text[:at])):
+            return None
+        if at and _is_logger(text[:at]) and len(self._heads) < MAX_SHAPES:
+            self._heads.append(re.compile(_shape(text[:at], words=True), re.I))
+        return _told(line, text, at, "vllm")
 
 
-def _shape(prefix: str) -> str:
-    """A pattern for prefixes that differ in numbers, levels and streams only."""
+def _match(shapes: list[re.Pattern[str]], text: str) -> re.Match[str] | None:
+    for shape in shapes:
+        if found := shape.match(text):
+            return found
+    return None
+
+
+def _is_logger(prefix: str) -> bool:
+    """Whether a prefix tells a time, a level or one of vLLM's modules, as loggers do and other text seldom does."""
+    return bool(_CLOCK.search(prefix) or _TOLD_LEVEL.search(prefix) or "vllm." in prefix)
+
+
+def _told(line: Line, text: str, at: int, logger: str) -> Line:
+    """What the head of a line says of it, and the message behind."""
+    head, message = text[:at], text[at:].rstrip("\r")
+    level = _TOLD_LEVEL.search(head)
+    found = stamps.find(head)
+    named = (level["word"] or level["letter"]).upper() if level else None
+    inner, after = process.leading(message)
+    who = line.process if line.process is not NO_PROCESS or inner.pid is None else inner
+    if bodies.ACCESS.match(message, after):
+        logger = "uvicorn"
+    return line._replace(
+        message=message[after:],
+        process=who,
+        logger=logger,
+        level=_SAME.get(named, named) if named else line.level,
+        stamp=found.stamp or line.stamp,
+        file=_file(head) if logger == "vllm" else line.file,
+        at=found if found.ns is not None else None,
+    )
+
+
+def _file(head: str) -> str:
+    """The source file that the head names, as a file or as a module; "" when it does not."""
+    known = bodies.files()
+    for word in _WORDS.findall(head):
+        if word.endswith(".py"):
+            return str(word).rsplit("/", 1)[-1]
+        name = f"{word.rsplit('.', 1)[-1]}.py"
+        if word.startswith("vllm.") or name in known:
+            return name
+    return ""
+
+
+def _shape(prefix: str, words: bool) -> str:
+    """A pattern for prefixes that differ in numbers, levels and streams only (words: and in words). No part of it
+    can match what the next one can, so that it never looks back."""
+    body = prefix.rstrip()
     out, at = [], 0
-    for part in _VARIES.finditer(prefix.rstrip()):
-        out += [re.escape(prefix[at : part.start()]), _STANDS_FOR[part.lastgroup or "blanks"]]
+    for part in _VARIES.finditer(body):
+        kind = part.lastgroup or "blanks"
+        out.append(re.escape(body[at : part.start()]))
+        out.append(re.escape(part[0]) if kind == "word" and not words else _STANDS_FOR[kind])
         at = part.end()
-    return "".join(out) + re.escape(prefix.rstrip()[at:]) + (r"(?: |$)" if prefix[-1] == " " else "")
+    out.append(re.escape(body[at:]))
+    blanks = len(prefix) - len(body)
+    return "".join(out) + (rf"(?:\s{{1,{blanks}}}|$)" if blanks else "")

@@ -3,148 +3,91 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from vllmperf.startup.log.envelope import Wrapped
+from vllmperf.startup.log.process import NO_PROCESS, Process, leading
+from vllmperf.startup.log.stamps import Found, Stamp, stamp
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
-
-class Process(NamedTuple):
-    """What stands in `(Worker_TP0 pid=77)`."""
-
-    name: str = ""
-    pid: int | None = None
-    ip: str | None = None
-    kind: str = ""  # "api", "engine", "worker", "" when unknown
-    rank: str | None = None  # "TP0", "DP1_TP0_EP8", "3"
-
-
-class Stamp(NamedTuple):
-    month: int
-    day: int
-    hour: int
-    minute: int
-    second: int
-
-    def __str__(self) -> str:
-        return f"{self.month:02}-{self.day:02} {self.hour:02}:{self.minute:02}:{self.second:02}"
 
 
 class Line(NamedTuple):
     """One line of a server. Without `level` and `stamp` it was not printed by vLLM's logger."""
 
     message: str
-    process: Process
-    logger: str = ""  # "vllm", "uvicorn", "flashinfer", "ray", "" for everything else
+    process: Process = NO_PROCESS
+    logger: str = ""  # "vllm", "uvicorn", "flashinfer", "ray", "kserve", "" for everything else
     level: str | None = None
     stamp: Stamp | None = None
-    file: str | None = None
+    file: str | None = None  # "" where a logger of one's own does not say it
     repeated: int = 0  # Ray: further processes that printed the same
     dated: str | None = None  # a date with its year, where the line has one
+    at: Found | None = None  # the instant that a logger's own format gives
+    part: str = ""  # "[Stage-1]": which of several engines that have no process of their own in the log
 
 
-NO_PROCESS = Process()
-_PROCESS = re.compile(
-    r"\((?P<name>[A-Za-z_][^\s()=]*(?:\([^()]*\))?)?"
-    r"(?:\s*rank=(?P<rank>\d+),?)?(?:\s+(?P<label>(?:DP|PP|TP|EP|PCP|DCP)\d+(?:_\w+)?))?"
-    r"\s*pid=(?P<pid>\d+)(?:,\s*ip=(?P<ip>[^)\s]+))?\)\s?"
-)
+# No pattern here looks at a stretch of text more than once: a log may have lines of any length.
+_LEVEL = "DEBUG|INFO|WARNING|ERROR|CRITICAL"
 _HEADER = re.compile(
-    r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) +(?:(?P<stamp>\d\d-\d\d \d\d:\d\d:\d\d)(?:[.,]\d+)? +)?"
-    r"(?:\[(?P<file>[^\]\s]{1,200}?):\d+\]|(?P<bare>[\w./<>-]{1,200}\.py):\d+\])(?: (?P<message>.*))?$",
+    rf"(?P<level>{_LEVEL}) ++(?:(?P<stamp>(?P<year>\d{{4}}[-/])?\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{{1,9}})?) ++)?+"
+    r"(?:\[(?P<file>[^\]\s]{1,200}?):\d{1,9}\]|(?P<bare>[\w./<>-]{1,200}\.py):\d{1,9}\])(?: (?P<message>.*))?$",
     re.S,
 )
+_BLANKS = re.compile(r"\s++")
 _LOGGING_PREFIX = re.compile(
-    r"[^\s\"'{}#*>/-][^\s\"'{}]{0,63} (?:[^\s\"'{}]{1,64} )?(?=\(|(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) )"
+    rf"[^\s\"'{{}}#*>/-][^\s\"'{{}}]{{0,63}} (?:[^\s\"'{{}}]{{1,64}} )?(?=\(|(?:{_LEVEL}) )"
 )
-_UVICORN = re.compile(r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL):  +(?P<message>.*)$", re.S)
+_PART = re.compile(r"\[[A-Za-z]{1,20}[-_ ]?\d{1,4}\]")
+_UVICORN = re.compile(rf"(?P<level>{_LEVEL}):  ++(?P<message>.*)$", re.S)
+_DATE = r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?+"
 _PYTHON = re.compile(
-    r"(?P<date>\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(?:[.,]\d+)?[\s-]*"
-    r"(?:(?P<name>[a-zA-Z_][\w.]*)[\s-]+)?(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)[\s-]+"
-    r"(?:(?P<file>[\w./-]+\.py):\d+\s*-{1,2}\s*|\[(?P<bracket>[\w./-]+\.py):\d+\]\s*)?(?:(?P<module>[\w.]+): )?(?P<message>.*)$",
+    rf"(?P<date>{_DATE})[\s-]*+(?:\d++ )?+"
+    rf"(?:(?P<name>(?!(?:{_LEVEL})\b)[a-zA-Z_][\w.]*+)[\s-]++)?+(?P<level>{_LEVEL})[\s:-]++"
+    r"(?:(?P<file>[\w./-]{1,200}?\.py):\d++\s*+-{1,2}\s*+|\[(?P<bracket>[\w./-]{1,200}?\.py):(?:\w{1,99}\(\):)?\d++\]\s*+)?+"
+    r"(?:(?P<module>[\w.]{1,200}+): )?+(?P<message>.*)$",
     re.S,
 )
-_PYTHON_BASIC = re.compile(
-    r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL):(?P<name>[\w.]+):(?P<message>.*)$", re.S
-)
+_PYTHON_BASIC = re.compile(rf"(?P<level>{_LEVEL}):(?P<name>[\w.]++):(?P<message>.*)$", re.S)
+_DATED = re.compile(rf"(?:(?P<level>{_LEVEL})\s++)?+(?P<date>{_DATE})")
 # Dynamo's runtime prints vLLM's lines so: "INFO core.__init__: Initializing a V1 LLM engine …".
 _MODULE = re.compile(
-    r" *(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) +(?P<module>[a-z_]\w*)\.(?P<function>[\w<>.]+): (?P<message>.*)$",
-    re.S,
+    rf" *+(?P<level>{_LEVEL}) ++(?P<module>[a-z_]\w*+)\.(?P<function>[\w<>.]++): (?P<message>.*)$", re.S
 )
-_REPEATED = re.compile(r" \[repeated (\d+)x across (?:all nodes|cluster)\](?: \(Ray deduplicates logs.*)?$")
-_STAMP = re.compile(r"(?:\d{4}-)?(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)")
-_WORKER_RANK = re.compile(r"(?:Vllm)?Worker(?:Proc(?:ess)?)?[_-]((?:(?:DP|PP|TP|EP|PCP|DCP)\d+_?)+|\d+)$")
-_ENGINE_RANK = re.compile(r"EngineCore_(?:DP)?(\d+)$")
+_REPEATED = re.compile(r" \[repeated (\d{1,9})x across (?:all nodes|cluster)\](?: \(Ray deduplicates logs.*)?$")
 
 
 def read(wrapped: Wrapped) -> Line:
     """What a line without its envelope is. Never fails: what is unknown is a Line with only a message."""
     text = wrapped.text
-    process, rest = _processes(text)
-    if (found := _HEADER.match(rest)) or (found := _HEADER.match(_without_prefix(rest))):
+    process, at = leading(text)
+    if found := _HEADER.match(text, at):
         return _vllm(found, process)
-    prefixed = _LOGGING_PREFIX.match(text)
-    if prefixed:
-        process, after = _processes(text[prefixed.end() :])
-        if found := _HEADER.match(after):
-            return _vllm(found, process)
-    if wrapped.json and (line := _from_json(wrapped, process, rest)):
+    if prefix := _LOGGING_PREFIX.match(text, at):  # VLLM_LOGGING_PREFIX: one or two words
+        inner, after = leading(text, prefix.end())
+        if found := _HEADER.match(text, after):
+            part = _PART.match(prefix[0])
+            return _vllm(found, inner if inner.pid is not None else process, part[0] if part else "")
+    elif (behind := _BLANKS.match(text, at)) and (found := _HEADER.match(text, behind.end())):
+        return _vllm(found, process)
+    if wrapped.json and (line := _from_json(wrapped, process, text[at:])):
         return line
-    return _other(process, rest)
+    return _other(process, text[at:] if at else text)
 
 
-def _vllm(found: re.Match[str], process: Process) -> Line:
+def whole(rows: Sequence[str]) -> str:
+    """The message of a line that a terminal wrapped at words."""
+    text = "".join(row + " " if row.endswith((",", ":")) else row for row in rows)
+    return read(Wrapped(text)).message
+
+
+def _vllm(found: re.Match[str], process: Process, part: str = "") -> Line:
     message, repeated = _repeats(found["message"] or "")
     file = (found["file"] or found["bare"]).rsplit("/", 1)[-1]
     when = stamp(found["stamp"]) if found["stamp"] else None
-    return Line(message, process, "vllm", found["level"], when, file, repeated)
-
-
-def _processes(text: str) -> tuple[Process, str]:
-    """The innermost process that stands before a line, and the rest. Ray nests them."""
-    process = NO_PROCESS
-    text = text.lstrip(" \t") if text[:1] in (" ", "\t") and "(" in text[:12] else text
-    while text.startswith("(") and (found := _PROCESS.match(text)):
-        process = _process(found)
-        text = text[found.end() :]
-    return process, text
-
-
-def _process(found: re.Match[str]) -> Process:
-    name = found["name"] or ""
-    kind, rank = _role(name)
-    rank = found["label"] or found["rank"] or rank
-    return Process(name, int(found["pid"]), found["ip"], kind, rank)
-
-
-def _role(name: str) -> tuple[str, str | None]:
-    if name.lower().startswith("apiserver") or name == "MainProcess":
-        return "api", None
-    if name.startswith("EngineCore"):
-        found = _ENGINE_RANK.match(name)
-        return "engine", found[1] if found else None
-    if "Worker" in name and not name.startswith(("_MapWorker", "MapWorker")):
-        found = _WORKER_RANK.match(name)
-        return "worker", found[1].rstrip("_") if found else None
-    return "", None
-
-
-def _without_prefix(text: str) -> str:
-    """VLLM_LOGGING_PREFIX stands before the level: any one or two words."""
-    found = _LOGGING_PREFIX.match(text)
-    return text[found.end() :] if found else text.lstrip()
-
-
-def stamp(text: str) -> Stamp | None:
-    """`MM-DD HH:MM:SS`, with or without a year before it; None when it is no date."""
-    found = _STAMP.match(text)
-    if not found:
-        return None
-    month, day, hour, minute, second = map(int, found.groups())
-    valid = 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 61
-    return Stamp(month, day, hour, minute, min(second, 59)) if valid else None
+    dated = found["stamp"] if found["year"] else None
+    return Line(message, process, "vllm", found["level"], when, file, repeated, dated, part=part)
 
 
 def _repeats(message: str) -> tuple[str, int]:
@@ -157,25 +100,28 @@ def _from_json(wrapped: Wrapped, process: Process, rest: str) -> Line | None:
     """A message whose level and source file the JSON logger gave beside it."""
     if wrapped.level is None or wrapped.level.upper() not in LEVELS:
         return None
-    name = wrapped.name or ""
+    name, level = wrapped.name or "", wrapped.level.upper()
+    when = stamp(wrapped.time) if wrapped.time else None
     if name.startswith("uvicorn"):
-        return Line(rest, process, "uvicorn", wrapped.level.upper())
+        return Line(rest, process, "uvicorn", level, when)
     if not name.startswith("vllm") and not wrapped.file:
         return None
     file = wrapped.file.rsplit("/", 1)[-1] if wrapped.file else f"{name.rsplit('.', 1)[-1]}.py"
-    when = stamp(wrapped.time) if wrapped.time else None
-    return Line(rest.split("\n")[0], process, "vllm", wrapped.level.upper(), when, file)
+    return Line(rest.split("\n", 1)[0], process, "vllm", level, when, file)
 
 
 def _other(process: Process, text: str) -> Line:
+    first = text[:1]
     if found := _UVICORN.match(text):
         return Line(found["message"].rstrip(), process, "uvicorn", found["level"])
-    if text[:1].isdigit() and (found := _PYTHON.match(text)):
+    if first.isdecimal() and (found := _PYTHON.match(text)):
         return _python(found, process)
     if found := _PYTHON_BASIC.match(text):
         return _named(found["name"], found["level"], found["message"], process, None, None)
     if found := _MODULE.match(text):
         return Line(found["message"], process, "vllm", found["level"], None, f"{found['module']}.py")
+    if (first.isdecimal() or first in ("D", "I", "W", "E", "C")) and (found := _DATED.match(text)):
+        return Line(text.rstrip("\r"), process, "", found["level"], dated=found["date"])
     return Line(text.rstrip("\r"), process)
 
 
@@ -195,7 +141,8 @@ def _named(
     if name.startswith("vllm"):
         return Line(message, process, "vllm", level, when, file or f"{name.rsplit('.', 1)[-1]}.py")
     if name.startswith("uvicorn"):
-        return Line(message, process, "uvicorn", level)
+        return Line(message, process, "uvicorn", level, when)
+    logger = "ray" if file == "worker.py" else "kserve" if name.startswith("kserve") else ""
     if message.startswith("[Autotuner]") or "flashinfer" in name:
-        return Line(message, process, "flashinfer", level, None, file)
-    return Line(message, process, "ray" if file == "worker.py" else "", level, None, file)
+        logger = "flashinfer"
+    return Line(message, process, logger, level, when, file)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from string import Formatter
 
-_INTEGER = r"[-+]?\d+(?:,\d{3})*"
-_NUMBER = rf"(?:{_INTEGER}(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf))"
+_INTEGER = r"[-+]?(?:\d{1,3}(?:,\d{3}){1,5}|\d{1,15})(?!\d)"
+_NUMBER = rf"{_INTEGER}(?:\.\d{{1,30}})?(?:e-\d{{1,2}})?(?!\d)"
+_BLANKS = r"\s{1,99}"  # few enough that a row of them cannot take long
 
 Fields = dict[str, str]
 
@@ -80,7 +81,7 @@ def _pattern(template: str) -> str:
 def _literal(text: str) -> str:
     """Blanks stand for any blanks, because hard-wrapped and joined lines differ in them."""
     words = re.split(r"\s+", text)
-    return r"\s+".join(re.escape(word) for word in words)
+    return _BLANKS.join(re.escape(word) for word in words)
 
 
 def _value(spec: str, last: bool) -> str:

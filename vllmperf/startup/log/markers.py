@@ -46,6 +46,9 @@ banner_version | 0.15.0.. | api | api_utils.py utils.py
 banner_model | 0.15.0.. | api | api_utils.py utils.py
       █▄█▀ █     █     █     █  model   {model}
     = fourth line of the logo
+server_version | 0.15.0.. | api | api_utils.py utils.py
+    vLLM server version {version}, serving model {model}
+    = the API server begins, where the logo is off or the logger has a format of its own
 args | 0.4.0..0.9.0 | api | API
     args: Namespace({args})
     = all arguments of the server
@@ -187,7 +190,7 @@ cache_loaded | 0.7.3..0.8.4 | worker | COMPILER -> compile_from_cache
 cache_loaded | 0.6.6..0.7.2 | worker | COMPILER -> compile_from_cache
     Directly lookup the graph for shape {shape} from the cache
     = compiled graphs taken from the cache, without a time
-aot_loaded | 0.15.0.. | worker | COMPILER
+aot_loaded | 0.15.0.. | worker | COMPILER -> compile_from_cache
     Directly load AOT compilation from path {path}
     = the whole compiled function taken from the cache
 aot_saved | 0.16.0.. | worker | COMPILER

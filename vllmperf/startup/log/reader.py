@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import re
+import json
 from dataclasses import dataclass, field
 
-from vllmperf.startup.log import envelope, lines
+from vllmperf.startup.log import envelope, lines, otlp, process
 from vllmperf.startup.log.attempt import Attempt
-from vllmperf.startup.log.envelope import Wrapped
+from vllmperf.startup.log.envelope import Wrapped, stamped
 from vllmperf.startup.log.lane import Lane
-from vllmperf.startup.log.learned import Learned
+from vllmperf.startup.log.learned import HEADER, Learned
 from vllmperf.startup.log.lines import Line
+from vllmperf.startup.log.stamps import Found
 from vllmperf.startup.log.text import decode, pieces, plain
-from vllmperf.startup.log.wallclock import Calendar
+from vllmperf.startup.log.wallclock import Calendar, Moment
 
 # A progress bar has no end of line: what is printed next stands behind it.
-_BAR = re.compile(r"\d%\||it/s|s/it|row/s|\?B/s")
-_BEHIND_BAR = re.compile(
-    r"(?:\([^()]*(?:\([^()]*\))?[^()]*pid=\d+[^()]*\) ?)*(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d "
-)
-_PREFIX = re.compile(r"(?:\([^()\n]*\bpid=\d+[^()\n]*\) ?)+")
+_BARS = ("%|", "it/s", "s/it", "row/s", "?B/s")
+_OWN = ("vllm", "uvicorn")
 MAX_LANES = 64
 QUIET_LINES = 10_000
+LONGEST_STAMPED = 4096  # bytes of a line that are read for its stamp alone
+OTLP_HEAD = 1000
 
 
 @dataclass
@@ -32,8 +32,9 @@ class Reader:
     number: int = 0
     _lanes: dict[str, Lane] = field(default_factory=dict)
     _lane: Lane | None = None  # of the line before
-    _partial: dict[str, str] = field(default_factory=dict)
+    _partial: dict[str, list[str]] = field(default_factory=dict)
     _learned: Learned = field(default_factory=Learned)
+    _headed: bool = False  # a line had vLLM's own form
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -62,20 +63,26 @@ class Reader:
         """One line without its newline."""
         self.number = self.number + 1 if number is None else number
         text = decode(raw)
+        if otlp.MARK in text[:OTLP_HEAD] and (entries := _otlp(text)):
+            for entry in entries:
+                self._entry(entry)
+            return
         for piece in pieces(plain(text)):
             self._piece(piece, stamp_ns)
 
     def last_of_block(self, raw: bytes) -> None:
         """The last line of lines that were skipped: only its stamp counts."""
-        wrapped = envelope.unwrap(plain(decode(raw)))
-        line = lines.read(wrapped)
+        wrapped, line = self._read(envelope.unwrap(plain(decode(raw[:LONGEST_STAMPED]))))
         if line.stamp is not None or wrapped.stamp_ns is not None:
-            moment = self.calendar.at(self.number, line.stamp, wrapped.stamp_ns, wrapped.digits)
-            self._lane_of(line, wrapped).attempt.skipped_to(moment)
+            self._lane_of(line, wrapped).attempt.skipped_to(self._moment(line, wrapped))
 
     def entry(self, entry: Wrapped, number: int) -> None:
-        """One entry of a JSON file; its text may have several lines, and envelopes of its own."""
+        """One entry of a JSON file."""
         self.number = number
+        self._entry(entry)
+
+    def _entry(self, entry: Wrapped) -> None:
+        """Its text may have several lines, and envelopes of its own."""
         for place, text in enumerate(entry.text.split("\n")):
             for piece in pieces(plain(text)):
                 outer = entry._replace(json=entry.json and place == 0)
@@ -97,34 +104,66 @@ class Reader:
             return
         # A JSON logger's message of several lines: each is the logger's, and of the process before the first.
         logged = wrapped.json and wrapped.level is not None
-        process = _PREFIX.match(wrapped.text) if logged else None
+        named = wrapped.text[: process.leading(wrapped.text)[1]] if logged else ""
         for place, text in enumerate(wrapped.text.split("\n")):
             for part in pieces(text):
-                own = f"{process[0]}{part}" if process and place else part
+                own = f"{named}{part}" if place else part
                 self._bar_and_line(
                     wrapped._replace(text=own, json=wrapped.json and (logged or place == 0)), part
                 )
 
     def _bar_and_line(self, wrapped: Wrapped, raw: str) -> None:
         text = wrapped.text
-        if text[:1] not in "(IWE{" and (
-            inner := self._learned.strip(text, self._starts, wrapped.stamp_ns is not None)
-        ):
-            text, dated = inner
-            wrapped = wrapped._replace(text=text, dated=dated or wrapped.dated)
-        if (bar := _BAR.search(text)) and (behind := _BEHIND_BAR.search(text, bar.end())):
-            self._line(wrapped._replace(text=text[: behind.start()]), raw)
-            self._line(wrapped._replace(text=text[behind.start() :]), raw)
+        if any(sign in text for sign in _BARS) and (header := self._behind_bar(text)) is not None:
+            at = process.begins(text, header[1], header[0])
+            self._line(wrapped._replace(text=text[:at]), raw)
+            self._line(wrapped._replace(text=text[at:]), raw)
         else:
             self._line(wrapped, raw)
 
+    @staticmethod
+    def _behind_bar(text: str) -> tuple[int, int] | None:
+        """Where the first bar of a line ends, and where the header begins that was printed behind it."""
+        bar = min(at for sign in _BARS if (at := text.find(sign)) >= 0)
+        header = HEADER.search(text, bar)
+        return (bar, header.start()) if header else None
+
     def _line(self, wrapped: Wrapped, raw: str) -> None:
+        wrapped, line = self._read(wrapped)
+        moment = self._moment(line, wrapped)
+        if line.dated and line.logger not in _OWN:
+            self.calendar.dated(line.dated)
+        lane = self._lane_of(line, wrapped)
+        lane.take(line, wrapped, moment, raw)
+        if self._learned.host is not None:
+            lane.attempt.host = lane.attempt.host or self._learned.host
+
+    def _read(self, wrapped: Wrapped) -> tuple[Wrapped, Line]:
+        """What a line is, by vLLM's own form or by what was learned of the file's."""
         line = lines.read(wrapped)
-        stamp = line.stamp if line.logger == "vllm" else None
-        moment = self.calendar.at(self.number, stamp, wrapped.stamp_ns, wrapped.digits)
-        if dated := line.dated or wrapped.dated:
-            self.calendar.dated(dated)
-        self._lane_of(line, wrapped).take(line, wrapped, moment, raw)
+        if line.logger == "vllm":
+            self._headed = self._headed or line.stamp is not None
+            return wrapped, line
+        if line.logger not in ("", "uvicorn") or not line.message:
+            return wrapped, line
+        if not line.logger and (inner := self._learned.strip(wrapped.text, self._starts)) is not None:
+            wrapped = _with(wrapped._replace(text=inner.text), inner.found)
+            line = lines.read(wrapped)
+        if not line.logger or not self._headed:
+            bare = not self._headed or wrapped.json
+            line = self._learned.read(line, self._starts, bare) or line
+        if wrapped.json and line.logger == "vllm" and line.stamp is None:
+            line = line._replace(level=wrapped.level.upper() if wrapped.level else line.level)
+        return wrapped, line
+
+    def _moment(self, line: Line, wrapped: Wrapped) -> Moment:
+        stamp = line.stamp if line.logger in _OWN else None
+        if wrapped.stamp_ns is None and line.logger in _OWN:
+            if line.at is not None:
+                wrapped = _with(wrapped, line.at)
+            elif line.dated:
+                wrapped = stamped(wrapped, line.dated)
+        return self.calendar.at(self.number, stamp, wrapped.stamp_ns, wrapped.digits, wrapped.local)
 
     def _lane_of(self, line: Line, wrapped: Wrapped) -> Lane:
         """The server of a line. A line without a name belongs to the one before it; a name counts once it stands
@@ -147,6 +186,22 @@ class Reader:
             return nameless
         same_kind = any(_is_pod(known) == _is_pod(name) for known in self._lanes)
         return self._lane if self._lane is not None and not same_kind else Lane(self.calendar)
+
+
+def _with(wrapped: Wrapped, found: Found) -> Wrapped:
+    """With the stamp of a prefix, where it says more than one before it."""
+    if found.ns is None or (wrapped.stamp_ns is not None and (found.local or not wrapped.local)):
+        return wrapped
+    return wrapped._replace(stamp_ns=found.ns, digits=found.digits, local=found.local)
+
+
+def _otlp(text: str) -> list[Wrapped]:
+    """The records of a line that is a request of OTLP; [] when it is none."""
+    try:
+        value = json.loads(text)
+        return list(otlp.records(value)) if otlp.is_request(value) else []
+    except (ValueError, RecursionError):
+        return []
 
 
 def _of_server(line: Line) -> bool:

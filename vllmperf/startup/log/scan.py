@@ -10,6 +10,9 @@ from vllmperf.startup.log.markers import MARKERS
 
 NEEDLES = (
     b"vLLM API server version",
+    b"vLLM server version",
+    b"non-default args: ",
+    b"args: Namespace(",
     "█  version".encode(),
     rb"\u2588  version",  # the same in JSON
     b"LLM engine (v",
@@ -18,6 +21,8 @@ NEEDLES = (
     b"Application startup complete",
     b"Application shutdown complete",
     b"init engine (",
+    b"Loading weights took",
+    b"Model loading took",
     b"seconds to fall asleep",
     b"seconds to wake up",
     b"Sleep mode freed",
@@ -25,7 +30,8 @@ NEEDLES = (
 """What a line must hold that is read once the server serves: sleep, wake, its end and the next start."""
 
 
-TROUBLE = (b"Traceback (most", b"Error: ", b"Exception: ", b"error: ", b"Killed", b"fault", b"Fatal Python")
+TROUBLE = (b"Traceback (most", b"Error: ", b"Exception: ", b"error: ", b"Killed", b"fault", b"Fatal Python",
+           b"Watchdog caught", b"died", b"what(): ")
 
 
 @cache

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from vllmperf.errors import UsageError
+from vllmperf.startup.log import otlp
 from vllmperf.startup.log.envelope import Wrapped, from_json
 
 BLOCK = 1 << 20
@@ -177,7 +178,7 @@ def json_entries(source: Source) -> list[tuple[int, Wrapped]] | None:
     data = source.head + _full_read(source.stream, WHOLE_LIMIT)
     try:
         value = json.loads(data.decode("utf-8-sig", "replace"))
-    except ValueError:
+    except (ValueError, RecursionError):
         value = _many(data)
     entries = list(_entries(value)) if value is not None else []
     if not entries:
@@ -202,9 +203,9 @@ def _is_json_line(start: bytes) -> bool:
     )
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
-    return isinstance(value, dict) and from_json(value) is not None
+    return isinstance(value, dict) and (otlp.is_request(value) or from_json(value) is not None)
 
 
 def _many(data: bytes) -> list[Any] | None:
@@ -218,7 +219,7 @@ def _many(data: bytes) -> list[Any] | None:
             break
         try:
             value, at = decoder.raw_decode(text, at)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         out.extend(value if isinstance(value, list) else [value])
     return out
@@ -235,6 +236,9 @@ def _entries(value: Any) -> Iterator[Wrapped]:
 
 
 def _of_object(value: dict[str, Any]) -> Iterator[Wrapped]:
+    if otlp.is_request(value):
+        yield from otlp.records(value)
+        return
     streams = _loki_streams(value)
     if streams is not None:
         for stamp, text in streams:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from vllmperf.startup.log.attempt import Attempt, Key, Seen
-from vllmperf.startup.log.figures import rank_label
+from vllmperf.startup.log.figures import Labels
 from vllmperf.startup.log.marker import number
 from vllmperf.startup.log.wallclock import Moment
 from vllmperf.startup.result import NS_PER_S, Phase
 from vllmperf.startup.waterfall import fill
 
 Instant = Callable[[Moment | None], int | None]
+LONGEST_S = 1e8  # no start takes three years: such a number is none
 _LOADED = ("model_loaded", "hpu_loaded", "tpu_init", "xpu_loaded")
 _COMPILED = (
     "compiled",
@@ -67,10 +68,14 @@ class _Builder:
         self.resolution_s = resolution_s
         self.first_ns = first_ns
         self.at: dict[str, list[tuple[int, Seen]]] = {}
+        self.of: dict[tuple[str, Key], list[tuple[int, Seen]]] = {}  # the same, of each process
         for seen in attempt.events:
             ns = instant(seen.moment)
             if ns is not None:
                 self.at.setdefault(seen.event, []).append((ns, seen))
+                self.of.setdefault((seen.event, seen.process), []).append((ns, seen))
+        self.labels = Labels(attempt)
+        self._bars = _last_bars(attempt)
 
     def end_ns(self, last_ns: int | None) -> int | None:
         """A log that never came to ready ends with its last line; traffic of a running server is no start-up."""
@@ -91,17 +96,19 @@ class _Builder:
     def last(self, *events: str, key: Key | None = None) -> int | None:
         return max(self._times(events, key), default=None)
 
+    def _found(self, events: Iterable[str], key: Key | None) -> list[tuple[int, Seen]]:
+        """Markers of these events with their instants, of one process or of all."""
+        if key is None:
+            return [pair for event in events for pair in self.at.get(event, ())]
+        return [pair for event in events for pair in self.of.get((event, key), ())]
+
     def _times(self, events: Iterable[str], key: Key | None) -> list[int]:
-        found = (pair for event in events for pair in self.at.get(event, ()))
-        return [ns for ns, seen in found if key is None or seen.process == key]
+        return [ns for ns, _ in self._found(events, key)]
 
     def _reported(self, *events: str, key: Key | None = None) -> float | None:
         """The largest number of seconds that these lines give."""
-        found = [seen for event in events for _, seen in self.at.get(event, ())]
-        seconds = [
-            number(s.fields["seconds"]) for s in found if "seconds" in s.fields and key in (None, s.process)
-        ]
-        return max(seconds, default=None)
+        found = self._found(events, key)
+        return max((number(s.fields["seconds"]) for _, s in found if "seconds" in s.fields), default=None)
 
     def _phase(self, name: str, start: int | None, end: int | None, **more: object) -> list[Phase]:
         if end is None or start is None or end < start:
@@ -113,12 +120,9 @@ class _Builder:
     ) -> int | None:
         """Where a phase begins that only tells how long it took: with the first rank, but not before the phase in
         front of it ended. rounded_s: how far its number may be off."""
-        found = [
-            pair for event in events for pair in self.at.get(event, ()) if key in (None, pair[1].process)
-        ]
-        starts = [
-            ns - round(number(s.fields["seconds"]) * NS_PER_S) for ns, s in found if "seconds" in s.fields
-        ]
+        found = self._found(events, key)
+        took = [(ns, number(s.fields["seconds"])) for ns, s in found if "seconds" in s.fields]
+        starts = [ns - round(seconds * NS_PER_S) for ns, seconds in took if seconds < LONGEST_S]
         start = min(starts, default=None)
         if start is None or floor is None:
             return start
@@ -132,7 +136,7 @@ class _Builder:
         out = [*self._processes(), *self._load(None), *self._engine(None), *self._end(ready_ns)]
         ranks = self._ranks()
         for key in ranks if len(ranks) > 1 else ():
-            label = rank_label(self.attempt.names.get(key))
+            label = self.labels.of(key)
             for phase in (*self._load(key), *self._engine(key)):
                 out.append(_of_rank(phase, label))
         return out
@@ -189,8 +193,8 @@ class _Builder:
         return out
 
     def _shards(self, key: Key | None) -> str | None:
-        bars = [s for s in self.attempt.all("shards") if key in (None, s.process)]  # they have no stamps
-        return f"{bars[-1].fields['done']} of {bars[-1].fields['total']} shards" if bars else None
+        bar = self._bars.get(key)
+        return f"{bar.fields['done']} of {bar.fields['total']} shards" if bar else None
 
     def _engine(self, key: Key | None) -> list[Phase]:
         loaded = self.last(*_LOADED, "weights_took", key=key)
@@ -247,6 +251,14 @@ class _Builder:
         out = self._phase("engine_finish", max(before, default=None), done)
         start = done if done is not None else self.last(*steps)
         return out + self._phase("frontend", start, ready_ns)
+
+
+def _last_bars(attempt: Attempt) -> dict[Key | None, Seen]:
+    """The last bar of the shards, of each process and of all: they have no stamps."""
+    found: dict[Key | None, Seen] = {}
+    for seen in attempt.all("shards"):
+        found[seen.process] = found[None] = seen
+    return found
 
 
 _SIZED_LOAD_STARTS = ("load_start", "load_scratch")

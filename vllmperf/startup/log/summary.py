@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 
-from vllmperf.startup.log.attempt import Attempt, Key, process_name
-from vllmperf.startup.log.failure import Problem, message_phase
+from vllmperf.startup.log.attempt import PROGRESS, Attempt, Key
+from vllmperf.startup.log.failure import Problem, message_phase, root
 from vllmperf.startup.log.figures import figures
 from vllmperf.startup.log.marker import number
 from vllmperf.startup.log.spans import spans
@@ -29,6 +31,10 @@ _DEVICE_WORDS = (
     ),
 )
 _SIZED = ("blocks", "gpu_blocks", "cpu_blocks", "kv_tokens", "engine_done")
+_OWN_SERVER = ("api_version", "banner_version", "server_version", "args", "server_start")
+_VERSIONS = ("api_version", "banner_version", "server_version", "engine_config")
+LONGEST_VERSION = 100
+MAX_NOTES = 20
 _TAGS = re.compile(r"[\w]+")
 
 
@@ -84,14 +90,14 @@ class _Instants:
 
     def __init__(self, attempt: Attempt, resolver: Resolver) -> None:
         self._resolver = resolver
-        self._changes = clock_changes(seen.moment for seen in attempt.events)
-        self.notes = [f"the log's clock goes back an hour at line {line}" for line in self._changes]
+        changes = clock_changes(seen.moment for seen in attempt.events)
+        self._lines, self._shifts = [*changes], [0, *accumulate(changes.values())]
+        self.notes = [f"the log's clock goes back an hour at line {line}" for line in self._lines[:MAX_NOTES]]
 
     def of(self, moment: Moment | None) -> int | None:
         if moment is None:
             return None
-        shift = sum(by for line, by in self._changes.items() if moment.line >= line)
-        return self._resolver.ns(moment, shift)
+        return self._resolver.ns(moment, self._shifts[bisect_right(self._lines, moment.line)])
 
 
 def _sizes(attempt: Attempt) -> dict[str, int]:
@@ -113,10 +119,10 @@ def _sizes(attempt: Attempt) -> dict[str, int]:
 def _version(attempt: Attempt) -> str | None:
     """As the server says it first, or in full where that line was cut."""
     found = [
-        seen.fields["version"].split()[0]
-        for event in ("api_version", "banner_version", "engine_config")
+        seen.fields["version"][:LONGEST_VERSION].split()[0]
+        for event in _VERSIONS
         for seen in attempt.all(event)
-        if seen.fields.get("version", "").strip()
+        if seen.fields.get("version", "")[:LONGEST_VERSION].strip()
     ]
     return max((version for version in found if version.startswith(found[0])), key=len, default=None)
 
@@ -124,7 +130,7 @@ def _version(attempt: Attempt) -> str | None:
 def _engine(attempt: Attempt) -> str | None:
     configs = attempt.all("engine_config")
     if not configs:
-        return "V1" if attempt.has("banner_version", "runner_v2", "kv_available", "kv_tokens") else None
+        return "V1" if attempt.has("banner_version", "server_version", "runner_v2", "kv_available", "kv_tokens") else None
     seen = configs[0]
     if " V1 " in seen.marker.template:
         return "V1"
@@ -173,6 +179,8 @@ def _platform_told(attempt: Attempt) -> str | None:
 
 
 def _mode(attempt: Attempt) -> str | None:
+    if attempt.host is not None and attempt.has_engine and not attempt.has(*_OWN_SERVER):
+        return "embedded"
     if attempt.api or attempt.ready is not None or attempt.early_ready is not None:
         return "serve"
     if (
@@ -189,7 +197,8 @@ def _model(attempt: Attempt) -> str | None:
     for config in (attempt.config, attempt.arguments):
         if config is not None and config.model:
             return config.model
-    return next((seen.fields["model"].strip() for seen in attempt.all("banner_model", "load_start")), None)
+    named = attempt.all("server_version", "banner_model", "load_start")
+    return next((seen.fields["model"].strip() for seen in named), None)
 
 
 def _eager(attempt: Attempt) -> bool | None:
@@ -201,7 +210,7 @@ def _eager(attempt: Attempt) -> bool | None:
 
 def _cut_at_start(attempt: Attempt) -> bool:
     """Whether a start was going on before the first line."""
-    if attempt.has("api_version", "banner_version", "engine_config", "platform", "args", "headless"):
+    if attempt.has(*_VERSIONS, "platform", "args", "headless"):
         return False
     return bool(attempt.events) or attempt.served_lines > 0
 
@@ -233,29 +242,50 @@ def _ready_ns(attempt: Attempt, ready: Moment | None, instants: _Instants) -> in
 def _root(attempt: Attempt) -> Problem | None:
     """The first problem that the start did not get over, and that is not only the echo of another."""
     problems = attempt.problems
-    if attempt.has("traffic") and attempt.has("captured", *_SIZED):
+    if not problems.found or (attempt.has("traffic") and attempt.has("captured", *_SIZED)):
         return None  # an engine inside another server was at work: what came later ended no start
-    lasting = [p for p in problems.found if not _overcome(attempt, p) and not _in_use(attempt, p)]
-    if not lasting:
-        return None
-    causes = [p for p in lasting if not p.symptom]
-    return (causes or lasting)[0]
+    progress, in_use = _Progress(attempt), _in_use_from(attempt)
+    lasting = [p for p in problems.found if not _overcome(attempt, progress, p) and p.place <= in_use]
+
+    def is_worker(key: Key) -> bool:
+        process = attempt.names.get(key)
+        return process is not None and process.kind == "worker"
+
+    return root(lasting, is_worker)
 
 
-def _overcome(attempt: Attempt, problem: Problem) -> bool:
+class _Progress:
+    """The places of a start's steps among its events, of each process and of all."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._of: dict[Key | None, list[int]] = {None: []}
+        self.processes = {seen.process for seen in attempt.events}
+        for place, seen in enumerate(attempt.events):
+            if seen.event in PROGRESS:
+                self._of[None].append(place)
+                self._of.setdefault(seen.process, []).append(place)
+
+    def after(self, place: int, key: Key | None = None) -> int:
+        """How many come from a place on."""
+        places = self._of.get(key, [])
+        return len(places) - bisect_left(places, place)
+
+
+def _overcome(attempt: Attempt, progress: _Progress, problem: Problem) -> bool:
     """An error that the start went on after: `ERROR` alone is no failure."""
-    failed = attempt.problems.failed_place
-    own = next((s.process for s in attempt.events if process_name(s.process) == problem.process), None)
-    if own is not None and not _is_front_end(attempt, own):
-        later = attempt.progress_after(problem.place, own)
+    failed, own = attempt.problems.failed_place, problem.process
+    if own in progress.processes and not _is_front_end(attempt, own):
+        later = progress.after(problem.place, own)
         return later > 0 and (failed is None or failed > problem.place or later > 2)
-    return attempt.progress_after(problem.place) > 1
+    return progress.after(problem.place) > 1
 
 
-def _in_use(attempt: Attempt, problem: Problem) -> bool:
-    """Without a server the start is over with the engine's last line: what fails then is the script."""
-    before = attempt.events[: problem.place]
-    return _mode(attempt) == "offline" and any(seen.event == "engine_done" for seen in before)
+def _in_use_from(attempt: Attempt) -> int:
+    """How many events come before the engine's last line. Without a server of vLLM's the start is over with it: what
+    fails then is the script, or a request."""
+    done = next((place for place, seen in enumerate(attempt.events) if seen.event == "engine_done"), None)
+    over = done is not None and _mode(attempt) in ("offline", "embedded")
+    return done if done is not None and over else len(attempt.events)
 
 
 def _is_front_end(attempt: Attempt, key: Key) -> bool:
@@ -280,8 +310,9 @@ def _phase_of(attempt: Attempt, problem: Problem | None) -> str | None:
 
 def _has_engine(attempt: Attempt, problem: Problem) -> bool:
     """Whether there was an engine when it failed, by the log or by who failed."""
-    kinds = {process.kind for key, process in attempt.names.items() if process_name(key) == problem.process}
-    return attempt.has_engine or attempt.has("failed") or not kinds.isdisjoint(("engine", "worker"))
+    process = attempt.names.get(problem.process)
+    of_engine = process is not None and process.kind in ("engine", "worker")
+    return attempt.has_engine or attempt.has("failed") or of_engine
 
 
 _LADDER = (
@@ -298,7 +329,7 @@ _LADDER = (
     ("weights_load", ("load_start", "load_scratch", "shards", "download")),
     ("worker_init", ("nccl", "world", "rank", "runner_v2")),
     ("engine_process", ("engine_config", "engine_waiting", "engine_spawned")),
-    ("config", ("api_version", "banner_version", "platform", "args")),
+    ("config", ("api_version", "banner_version", "server_version", "platform", "args")),
 )
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 
 _ESCAPE = r"(?:\x1b|\x9b|\^\[|\\x1[bB]|\\u001[bB]|\\033|\\e|←|␛|#033|�)"
-_COLOUR = re.compile(rf"{_ESCAPE}\[[0-9;?]*[A-Za-z]|\[\d{{1,3}}(?:;\d{{1,3}})*m|\x1b[()][A-Z0-9]")
-_MAY_HAVE_COLOUR = re.compile(r"\[[\d;?]*[A-Za-z]")
+_LINK = r"\x1b\][^\x07\x1b]*+(?:\x07|\x1b\\)?"
+_COLOUR = re.compile(
+    rf"{_ESCAPE}\[[0-9;?]*+[A-Za-z]|\[\d{{1,3}}(?:;\d{{1,3}})*m|\x1b[()][A-Z0-9]|{_LINK}"
+)
+_MAY_HAVE_COLOUR = re.compile(r"[\x1b\x9b←␛�]|(?:\^\[|1[bB]|033|\\e)\[|\[\d{1,3}[;m]")
 
 
 def decode(raw: bytes) -> str:

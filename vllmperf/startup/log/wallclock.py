@@ -10,7 +10,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from vllmperf.errors import UsageError
-from vllmperf.startup.log.lines import Stamp, stamp
+from vllmperf.startup.log.stamps import Stamp, stamp
 from vllmperf.startup.result import NS_PER_S, Clock
 
 DAY_S = 86_400
@@ -27,6 +27,26 @@ class Moment(NamedTuple):
     turn: int = 0  # New Years since the file began
     envelope_ns: int | None = None
     digits: int = 0
+    local: bool = False  # envelope_ns is a stamp without a zone, read as UTC
+
+
+@dataclass
+class Envelopes:
+    """Stamps that stand before lines: those with a zone, or those without."""
+
+    first_ns: int | None = None
+    digits: int = 0
+    both: int = 0  # lines that have a stamp of vLLM's too
+    samples: list[Moment] = field(default_factory=list)  # the first of them
+
+    def add(self, moment: Moment) -> None:
+        if self.first_ns is None:
+            self.first_ns = moment.envelope_ns
+        self.digits = max(self.digits, moment.digits)
+        if moment.stamp is not None:
+            self.both += 1
+            if len(self.samples) < MAX_SAMPLES:
+                self.samples.append(moment)
 
 
 @dataclass
@@ -36,26 +56,36 @@ class Calendar:
     turn: int = 0
     first: Moment | None = None
     last: Moment | None = None
-    samples: list[Moment] = field(default_factory=list)  # lines that have both stamps
     years: dict[int, int] = field(default_factory=dict)  # {year of turn 0: lines that say so}
-    digits: int = 0
-    first_envelope_ns: int | None = None
+    zoned: Envelopes = field(default_factory=Envelopes)
+    local: Envelopes = field(default_factory=Envelopes)
+    stamped: int = 0  # lines with a stamp of vLLM's
     _latest_s: int | None = None
 
-    def at(self, line: int, when: Stamp | None, envelope_ns: int | None, digits: int) -> Moment:
+    def at(
+        self, line: int, when: Stamp | None, envelope_ns: int | None, digits: int, local: bool = False
+    ) -> Moment:
         """The moment of the next line of the file."""
         turn = self._turn(when) if when else self.turn
-        moment = Moment(line, when, turn, envelope_ns, digits)
+        moment = Moment(line, when, turn, envelope_ns, digits, local)
         if envelope_ns is not None:
-            if self.first_envelope_ns is None:
-                self.first_envelope_ns = envelope_ns
-            self.digits = max(self.digits, digits)
-            if when and len(self.samples) < MAX_SAMPLES:
-                self.samples.append(moment)
+            (self.local if local else self.zoned).add(moment)
+            if local and when:
+                self._says_year(datetime.fromtimestamp(envelope_ns // NS_PER_S, UTC).year - turn)
         if when:
+            self.stamped += 1
             self.first = self.first or moment
             self.last = moment
         return moment
+
+    @property
+    def envelopes(self) -> tuple[Envelopes | None, bool]:
+        """The stamps to go by, and whether they have no zone: then most lines must bear one."""
+        if self.zoned.first_ns is not None:
+            return self.zoned, False
+        if self.local.first_ns is not None and 2 * self.local.both >= self.stamped:
+            return self.local, True
+        return None, False
 
     def dated(self, text: str) -> None:
         """A foreign line with a whole date. It tells the year when it agrees with the vLLM line before it."""
@@ -65,8 +95,10 @@ class Calendar:
         if (
             abs(_year_s(when) - _year_s(self.last.stamp)) < 15 * 3600
         ):  # the other clock may be in another zone
-            year = int(text[:4]) - self.turn
-            self.years[year] = self.years.get(year, 0) + 1
+            self._says_year(int(text[:4]) - self.turn)
+
+    def _says_year(self, year: int) -> None:
+        self.years[year] = self.years.get(year, 0) + 1
 
     def _turn(self, when: Stamp) -> int:
         now = _year_s(when)
@@ -129,16 +161,29 @@ class Resolver:
     zone: tzinfo
     offset_s: int | None  # local minus UTC as the envelope shows; None: use `zone`
     trusted: bool  # the envelope's stamps follow the log's
+    local: bool = False  # the envelope's stamps are of `zone`
 
     def ns(self, moment: Moment | None, shift_s: int = 0) -> int | None:
         """ns since the epoch, or None for a moment without any stamp."""
         if moment is None:
             return None
-        if moment.stamp is None:
-            return moment.envelope_ns if self.trusted else None
-        if self.offset_s is None:
+        envelope_ns = moment.envelope_ns if moment.local == self.local else None
+        if moment.stamp is not None and self.offset_s is None:
             return self._from_zone(moment, shift_s)
-        return self._from_envelope(moment, self.offset_s)
+        if moment.stamp is not None and self.offset_s is not None:
+            envelope_ns = self._from_envelope(moment, envelope_ns, self.offset_s)
+        elif not self.trusted:
+            return None
+        return self._of_zone(envelope_ns, shift_s) if self.local and envelope_ns is not None else envelope_ns
+
+    def _of_zone(self, local_ns: int, shift_s: int) -> int:
+        """A local time that was read as UTC."""
+        if self.zone is UTC:
+            return local_ns + shift_s * NS_PER_S
+        local = datetime.fromtimestamp(local_ns // NS_PER_S, UTC).replace(tzinfo=self.zone)
+        if shift_s and isinstance(self.zone, ZoneInfo):
+            local, shift_s = local.replace(fold=1), 0
+        return int(local.timestamp() + shift_s) * NS_PER_S + local_ns % NS_PER_S
 
     def _from_zone(self, moment: Moment, shift_s: int) -> int:
         local = self._local(moment, self.year + moment.turn)
@@ -146,8 +191,7 @@ class Resolver:
             local, shift_s = local.replace(fold=1), 0
         return int(local.replace(tzinfo=self.zone).timestamp() + shift_s) * NS_PER_S
 
-    def _from_envelope(self, moment: Moment, offset_s: int) -> int:
-        envelope_ns = moment.envelope_ns
+    def _from_envelope(self, moment: Moment, envelope_ns: int | None, offset_s: int) -> int:
         if envelope_ns is None:
             local = self._local(moment, self.year + moment.turn)
             return (int(local.replace(tzinfo=UTC).timestamp()) - offset_s) * NS_PER_S
@@ -189,20 +233,24 @@ def resolver(
     date_ns: the latest instant that the log may have ended at (the file's date, or now), named by `date_from`.
     """
     given = zone(tz)
-    offset_s, trusted = _envelope_zone(calendar.samples)
-    enveloped = calendar.first_envelope_ns is not None
-    trusted = enveloped and (trusted or not calendar.samples)
-    first_year, year_from = _year(calendar, trusted, year, date_ns, date_from)
-    fine = trusted and calendar.digits > 0
+    envelopes, local = calendar.envelopes
+    offset_s, trusted = _envelope_zone(envelopes.samples) if envelopes else (None, False)
+    trusted = envelopes is not None and (trusted or not envelopes.samples)
+    first_year, year_from = _year(calendar, envelopes, trusted, year, date_ns, date_from)
+    # Some lines may have none of these stamps: then the second that all have is what an instant is good for.
+    most = envelopes is not None and (not local or 10 * envelopes.both >= 9 * calendar.stamped)
+    digits = envelopes.digits if envelopes and trusted and most else 0
+    told = not local and (offset_s is not None or (trusted and not (envelopes and envelopes.samples)))
+    known = calendar.first or envelopes
     clock = Clock(
         source="envelope" if trusted else "log",
-        resolution_s=10.0 ** -min(calendar.digits, 3) if fine else 1.0,
-        utc=offset_s is not None or given is not None or (trusted and not calendar.samples),
-        year=first_year if calendar.first or enveloped else None,
-        year_from=year_from if calendar.first or enveloped else None,
-        zone=_zone_name(offset_s) if offset_s is not None else (tz or "UTC"),
+        resolution_s=10.0 ** -min(digits, 3) if digits else 1.0,
+        utc=told or given is not None,
+        year=first_year if known else None,
+        year_from=year_from if known else None,
+        zone=_zone_name(offset_s) if offset_s is not None and not local else (tz or "UTC"),
     )
-    return Resolver(clock, first_year, given or UTC, offset_s, trusted)
+    return Resolver(clock, first_year, given or UTC, offset_s, trusted, local)
 
 
 def _envelope_zone(samples: Sequence[Moment]) -> tuple[int | None, bool]:
@@ -223,25 +271,30 @@ def _envelope_zone(samples: Sequence[Moment]) -> tuple[int | None, bool]:
 
 
 def _year(
-    calendar: Calendar, trusted: bool, year: int | None, date_ns: int | None, date_from: str
+    calendar: Calendar,
+    envelopes: Envelopes | None,
+    trusted: bool,
+    year: int | None,
+    date_ns: int | None,
+    date_from: str,
 ) -> tuple[int, str]:
     """The year of turn 0 and what tells it. An envelope that does not follow the log is asked after the argument."""
-    if trusted and calendar.first_envelope_ns is not None:
-        return _envelope_year(calendar), "envelope"
+    if trusted and envelopes is not None:
+        return _envelope_year(envelopes), "envelope"
     if year is not None:
         return year, "argument"
     if calendar.years:
         return max(calendar.years, key=lambda y: calendar.years[y]), "log"
-    if calendar.first_envelope_ns is not None:
-        return _envelope_year(calendar), "envelope"
+    if envelopes is not None:
+        return _envelope_year(envelopes), "envelope"
     return _latest_year(calendar, date_ns), date_from
 
 
-def _envelope_year(calendar: Calendar) -> int:
-    near_ns = calendar.first_envelope_ns or 0
-    if not calendar.samples:
+def _envelope_year(envelopes: Envelopes) -> int:
+    near_ns = envelopes.first_ns or 0
+    if not envelopes.samples:
         return datetime.fromtimestamp(near_ns // NS_PER_S, UTC).year
-    first = calendar.samples[0]
+    first = envelopes.samples[0]
     naive = nearest_s(first.stamp, first.envelope_ns or near_ns)
     return datetime.fromtimestamp(naive, UTC).year - first.turn
 
@@ -271,7 +324,7 @@ def clock_changes(moments: Iterable[Moment]) -> dict[int, int]:
 
     An hour back that is soon made up for was a process that printed late, or one with another zone.
     """
-    stamped = [m for m in moments if m.stamp is not None and m.envelope_ns is None]
+    stamped = [m for m in moments if m.stamp is not None and (m.envelope_ns is None or m.local)]
     out: dict[int, int] = {}
     top: int | None = None
     for place, moment in enumerate(stamped):
