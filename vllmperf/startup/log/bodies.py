@@ -45,9 +45,11 @@ _TEACHERS = frozenset(
         *("kv_tokens", "blocks", "captured", "engine_done", "server_start", "failed", "died"),
     )
 )
-HEADS = _heads()
+_HEADS = re.compile("|".join(map(re.escape, _heads())))
+BEGINNING = LONGEST_PREFIX + 100  # characters of a line that `vllm` looks at
 
 
+@lru_cache(maxsize=2048)
 def uvicorn(text: str) -> int | None:
     """Where a line of uvicorn's begins to say one of its fixed sentences, whatever stands around it; else None."""
     if not any(sign in text for sign in _UVICORN_SIGNS):
@@ -59,14 +61,15 @@ def uvicorn(text: str) -> int | None:
     return found.start() if is_label(text[: found.start()]) else None
 
 
+@lru_cache(maxsize=2048)
 def vllm(text: str) -> int | None:
-    """Where a line begins to say what vLLM says in a start, behind something that may be a prefix; else None."""
-    for head in HEADS:
-        at = text.find(head, 0, LONGEST_PREFIX + len(head))
-        if at >= 0:
-            at = at - 1 if head[0] in "▄█" and at and text[at - 1] == " " else at
-            return at if is_label(text[:at]) and find(text[at:]) is not None else None
-    return None
+    """Where a line's beginning says what vLLM says in a start, behind something that may be a prefix; else None."""
+    found = _HEADS.search(text)
+    if found is None:
+        return None
+    at = found.start()
+    at = at - 1 if text[at] in "▄█" and at and text[at - 1] == " " else at
+    return at if is_label(text[:at]) and find(text[at:]) is not None else None
 
 
 def is_label(prefix: str) -> bool:
@@ -84,4 +87,4 @@ def files() -> frozenset[str]:
     return frozenset(name for marker in MARKERS for name in marker.files)
 
 
-__all__ = ["ACCESS", "HEADS", "files", "is_label", "uvicorn", "vllm"]
+__all__ = ["ACCESS", "BEGINNING", "files", "is_label", "uvicorn", "vllm"]

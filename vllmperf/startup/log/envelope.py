@@ -180,6 +180,8 @@ def unwrap(text: str, outer: Wrapped | None = None, partials: dict[str, list[str
     only a part is kept there and given back with `partial` set.
     """
     line = Wrapped(text) if outer is None else outer._replace(text=text)
+    if outer is None and text[:1] == "(" and "{" not in text and not text[1:2].isdecimal():
+        return line  # a process before vLLM's own form: most lines are so
     partials = {} if partials is None else partials
     for _ in range(MAX_NESTING):
         inner = _json(line) or _peel(line)

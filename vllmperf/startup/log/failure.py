@@ -111,8 +111,15 @@ class Problems:
         default_factory=set
     )  # "Exception ignored in: …" came before
 
+    @property
+    def is_full(self) -> bool:
+        """No other one is kept."""
+        return len(self.found) >= KEPT
+
     def see(self, number: int, raw: str, line: Line, process: Key, place: int) -> None:
         """One line that is no marker."""
+        if len(self.found) >= KEPT:
+            return
         message = _RANK.sub("", line.message) if "[rank" in line.message else line.message
         key = (process, line.file)
         if message.startswith("Exception ignored in"):
@@ -147,9 +154,8 @@ class Problems:
 
     def _add(self, number: int, raw: str, message: str, process: Key, place: int, phase: str | None) -> None:
         self.echoed = self.echoed or _GAVE_UP.search(message[:300]) is not None
-        if len(self.found) < KEPT:
-            kind = _kind(message[:1000])
-            self.found.append(Problem(number, raw[:TEXT_LIMIT], message[:1000], process, place, phase, kind))
+        kind = _kind(message[:1000])
+        self.found.append(Problem(number, raw[:TEXT_LIMIT], message[:1000], process, place, phase, kind))
 
 
 def _kind(message: str) -> str:

@@ -44,6 +44,7 @@ WRAPPED_TRAFFIC = 100_000
 MAX_ROWS, MAX_ROWS_CONFIG = 4, 400
 WRAP_AT_LEAST, WRAP_AT_MOST = 40, 500  # columns
 PRELUDE = 64
+MAX_ATTEMPTS = 1_000
 
 
 _Found = tuple[Marker, Fields, str | None]
@@ -79,6 +80,7 @@ class Lane:
 
     calendar: Calendar
     attempts: list[Attempt] = field(default_factory=list)
+    dropped: int = 0  # attempts that were too many to be kept
     sign: int = 0  # last line that told something of a start
     wrapped_at: int = 0  # columns of the terminal that wrapped the lines, once known
     _prelude: list[tuple[_Found | None, Line, Moment]] = field(default_factory=list)
@@ -302,10 +304,20 @@ class Lane:
             self.attempts.pop()
             attempt.first_line = 1
         self.attempts.append(attempt)
+        if len(self.attempts) > MAX_ATTEMPTS:
+            self._drop()
         for found, line, when in prelude:
             attempt.step(line, when, _key(line))
             if found is not None:
                 attempt.add(Seen(found[0], found[1], when, _key(line), line.file, found[2], line.repeated))
+
+    def _drop(self) -> None:
+        """Forgets the oldest attempt, but not the last one that became ready."""
+        place = 1 if self.attempts[0].ready is not None and not any(
+            attempt.ready for attempt in self.attempts[1:]
+        ) else 0
+        del self.attempts[place]
+        self.dropped += 1
 
     def _event(self, seen: Seen, line: Line) -> None:
         attempt = self.attempt

@@ -101,13 +101,13 @@ class Learned:
 
         bare: a message with nothing around it may be one, too, as no line of vLLM's own form was seen."""
         text = line.message
-        at = bodies.uvicorn(text)
+        at = bodies.uvicorn(text) if "pplication " in text or " process [" in text or "unning on" in text else None
         if at is not None:
             return _told(line, text, at, "uvicorn")
         head = _match(self._heads, text)
         if head is not None:
             return _told(line, text, head.end(), "vllm")
-        at = bodies.vllm(text) if learns else None
+        at = bodies.vllm(text[: bodies.BEGINNING]) if learns else None
         told = bare or line.level is not None  # by a format that is known, of a logger that is not
         if at is None or not (told or _is_logger(text[:at])):
             return None

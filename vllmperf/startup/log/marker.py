@@ -9,7 +9,7 @@ from string import Formatter
 
 _INTEGER = r"[-+]?(?:\d{1,3}(?:,\d{3}){1,5}|\d{1,15})(?!\d)"
 _NUMBER = rf"{_INTEGER}(?:\.\d{{1,30}})?(?:e-\d{{1,2}})?(?!\d)"
-_BLANKS = r"\s{1,99}"  # few enough that a row of them cannot take long
+_BLANKS = r"\s{1,12}"  # few enough that a row of them cannot take long
 
 Fields = dict[str, str]
 

@@ -11,7 +11,7 @@ from vllmperf.errors import UsageError
 from vllmperf.startup.log import source as sources
 from vllmperf.startup.log.envelope import unwrap
 from vllmperf.startup.log.reader import Reader
-from vllmperf.startup.log.scan import Candidates, last_line, wide_needles
+from vllmperf.startup.log.scan import Candidates, last_line
 from vllmperf.startup.log.source import Source
 from vllmperf.startup.log.summary import summarize
 from vllmperf.startup.log.text import decode, plain
@@ -19,6 +19,7 @@ from vllmperf.startup.log.wallclock import resolver, zone
 from vllmperf.startup.result import ParsedFile, Start, StartupLog
 
 PROBE_LINES = 400
+LINES_AT_ONCE = 16  # are read before the question whether lines may be skipped is asked again
 
 
 class LogParser:
@@ -45,8 +46,15 @@ class LogParser:
         reader = self._reader
         times = resolver(reader.calendar, self._year, self._tz, date_ns, date_from)
         attempts = tuple(summarize(attempt, times) for attempt in reader.attempts) or (StartupLog(),)
-        notes = () if any(a.first for a in reader.attempts) else ("no line of a vLLM server was found",)
-        return ParsedFile(self._file, attempts, _main(attempts), reader.number, notes)
+        notes = [] if self.has_found else ["no line of a vLLM server was found"]
+        if reader.dropped:
+            notes.append(f"{reader.dropped} earlier starts are not listed")
+        return ParsedFile(self._file, attempts, _main(attempts), reader.number, tuple(notes))
+
+    @property
+    def has_found(self) -> bool:
+        """Whether a line of a vLLM server was recognized."""
+        return any(attempt.first or attempt.events for attempt in self._reader.attempts)
 
     def _read(self, source: Source) -> None:
         self._date = (source.date_ns or time.time_ns(), source.date_from)
@@ -63,39 +71,38 @@ class LogParser:
             self._read_blocks(sources.blocks(source))
 
     def _read_blocks(self, blocks: Iterable[bytes]) -> None:
-        narrow = wide = None
+        scanners: dict[tuple[bytes, ...], Candidates] = {}
         for block in blocks:
             at = self._read_lines(block, 0)
             while at < len(block):
-                if self._reader.serving:
-                    narrow = narrow or Candidates()
-                    at = self._skip(narrow, block[at:] if at else block, at)
-                else:
-                    wide = wide or Candidates(wide_needles())
-                    at = self._skip(wide, block[at:] if at else block, at)
+                needles = self._reader.needles()
+                if needles is not None:
+                    if needles not in scanners:
+                        scanners[needles] = Candidates(needles)
+                    at = self._skip(scanners[needles], needles, block[at:] if at else block, at)
                 at = self._read_lines(block, at)
 
     def _read_lines(self, block: bytes, at: int) -> int:
         """Reads line by line until the server serves, or nothing happens any more; where it stopped."""
         reader = self._reader
-        while at < len(block) and not self._skips():
-            end = block.find(b"\n", at)
-            end = len(block) if end < 0 else end
-            reader.feed(block[at:end])
-            at = end + 1
+        while at < len(block) and reader.needles() is None:
+            for _ in range(LINES_AT_ONCE):
+                end = block.find(b"\n", at)
+                end = len(block) if end < 0 else end
+                reader.feed(block[at:end])
+                at = end + 1
+                if at >= len(block):
+                    break
         return at
 
-    def _skips(self) -> bool:
-        return self._reader.serving or self._reader.quiet
-
-    def _skip(self, candidates: Candidates, block: bytes, offset: int) -> int:
+    def _skip(self, candidates: Candidates, needles: tuple[bytes, ...], block: bytes, offset: int) -> int:
         """Only candidates are read, and the last line for its stamp. Where reading goes on: at the block's end, or
-        behind the line that told something of a start."""
+        behind the line from which on other lines must be read."""
         reader = self._reader
         before = reader.number
-        for place, start, end in candidates.of(block):
-            reader.feed(block[start:end], number=before + place + 1)
-            if not self._skips():
+        for count, (place, start, end) in enumerate(candidates.of(block), 1):
+            reader.candidate(block[start:end], before + place + 1)
+            if reader.needles() is None or (count % LINES_AT_ONCE == 0 and reader.needles() is not needles):
                 return offset + end + 1
         reader.number = before + candidates.lines
         reader.last_of_block(last_line(block))

@@ -11,6 +11,7 @@ from vllmperf.startup.log.envelope import Wrapped, stamped
 from vllmperf.startup.log.lane import Lane
 from vllmperf.startup.log.learned import HEADER, Learned
 from vllmperf.startup.log.lines import Line
+from vllmperf.startup.log.scan import NEEDLES, Candidates, wide_needles
 from vllmperf.startup.log.stamps import Found
 from vllmperf.startup.log.text import decode, pieces, plain
 from vllmperf.startup.log.wallclock import Calendar, Moment
@@ -20,8 +21,11 @@ _BARS = ("%|", "it/s", "s/it", "row/s", "?B/s")
 _OWN = ("vllm", "uvicorn")
 MAX_LANES = 64
 QUIET_LINES = 10_000
+IN_VAIN = 5_000
+MOST_BARE = 5_000
 LONGEST_STAMPED = 4096  # bytes of a line that are read for its stamp alone
 OTLP_HEAD = 1000
+MANY_PIECES, LAST_PIECES = 2_000, 100
 
 
 @dataclass
@@ -35,6 +39,10 @@ class Reader:
     _partial: dict[str, list[str]] = field(default_factory=dict)
     _learned: Learned = field(default_factory=Learned)
     _headed: bool = False  # a line had vLLM's own form
+    _sign: int = 0  # the last line that told something of a start
+    _silent: int = 0  # lines since then, and pieces of lines
+    _in_vain: int = 0  # those of them that had needles
+    _bare_left: int = MOST_BARE  # messages with nothing around them that may still be taken for vLLM's
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -42,6 +50,11 @@ class Reader:
         lanes = {id(lane): lane for lane in self._lanes.values()}.values()
         found = [attempt for lane in lanes for attempt in lane.attempts]
         return sorted(found, key=lambda attempt: attempt.first_line)
+
+    @property
+    def dropped(self) -> int:
+        """Starts that were too many to be kept."""
+        return sum(lane.dropped for lane in {id(lane): lane for lane in self._lanes.values()}.values())
 
     @property
     def serving(self) -> bool:
@@ -53,11 +66,26 @@ class Reader:
         """No server answers yet: what has the looks of a log is one, and nothing that a client sent."""
         return self._lane is None or self._lane.attempt.served_lines == 0
 
-    @property
-    def quiet(self) -> bool:
-        """Nothing of a start was seen for many lines: only lines need be read that may be a marker or a failure."""
+    def needles(self) -> tuple[bytes, ...] | None:
+        """What the next lines must hold that need be read; None: all must be read.
+
+        A server that serves prints traffic. Where nothing of a start was seen for many lines, only lines need be read
+        that may be a marker or a failure; and where many of those said nothing either, those that begin a start."""
+        if self.serving:
+            return NEEDLES
         sign = max((lane.sign for lane in self._lanes.values()), default=0)
-        return self.number - sign > QUIET_LINES
+        if sign > self._sign:
+            self._sign, self._silent, self._in_vain = sign, 0, 0
+        if self._silent <= QUIET_LINES:
+            return None
+        if self._in_vain > IN_VAIN:
+            return NEEDLES
+        return wide_needles(not all(lane.attempt.problems.is_full for lane in self._lanes.values()))
+
+    def candidate(self, raw: bytes, number: int) -> None:
+        """A line that holds a needle."""
+        self._in_vain += 1
+        self.feed(raw, number=number)
 
     def feed(self, raw: bytes, stamp_ns: int | None = None, number: int | None = None) -> None:
         """One line without its newline."""
@@ -67,7 +95,7 @@ class Reader:
             for entry in entries:
                 self._entry(entry)
             return
-        for piece in pieces(plain(text)):
+        for piece in _some(pieces(plain(text))):
             self._piece(piece, stamp_ns)
 
     def last_of_block(self, raw: bytes) -> None:
@@ -114,21 +142,15 @@ class Reader:
 
     def _bar_and_line(self, wrapped: Wrapped, raw: str) -> None:
         text = wrapped.text
-        if any(sign in text for sign in _BARS) and (header := self._behind_bar(text)) is not None:
+        if _has_bar(text) and (header := _behind_bar(text)) is not None:
             at = process.begins(text, header[1], header[0])
             self._line(wrapped._replace(text=text[:at]), raw)
             self._line(wrapped._replace(text=text[at:]), raw)
         else:
             self._line(wrapped, raw)
 
-    @staticmethod
-    def _behind_bar(text: str) -> tuple[int, int] | None:
-        """Where the first bar of a line ends, and where the header begins that was printed behind it."""
-        bar = min(at for sign in _BARS if (at := text.find(sign)) >= 0)
-        header = HEADER.search(text, bar)
-        return (bar, header.start()) if header else None
-
     def _line(self, wrapped: Wrapped, raw: str) -> None:
+        self._silent += 1
         wrapped, line = self._read(wrapped)
         moment = self._moment(line, wrapped)
         if line.dated and line.logger not in _OWN:
@@ -150,8 +172,10 @@ class Reader:
             wrapped = _with(wrapped._replace(text=inner.text), inner.found)
             line = lines.read(wrapped)
         if not line.logger or not self._headed:
-            bare = not self._headed or wrapped.json
-            line = self._learned.read(line, self._starts, bare) or line
+            bare = (not self._headed or wrapped.json) and self._bare_left > 0
+            told = self._learned.read(line, self._starts, bare)
+            self._bare_left -= told is not None and told.message == line.message
+            line = told or line
         if wrapped.json and line.logger == "vllm" and line.stamp is None:
             line = line._replace(level=wrapped.level.upper() if wrapped.level else line.level)
         return wrapped, line
@@ -186,6 +210,26 @@ class Reader:
             return nameless
         same_kind = any(_is_pod(known) == _is_pod(name) for known in self._lanes)
         return self._lane if self._lane is not None and not same_kind else Lane(self.calendar)
+
+
+def _some(printed: list[str]) -> list[str]:
+    """Of what was printed over each other very often only the end, and what may tell of a start or a failure."""
+    if len(printed) <= MANY_PIECES:
+        return printed
+    block = "\n".join(printed).encode("utf-8", "replace")
+    told = {place for place, _, _ in Candidates(wide_needles()).of(block)}
+    return [piece for place, piece in enumerate(printed) if place in told or place >= len(printed) - LAST_PIECES]
+
+
+def _has_bar(text: str) -> bool:
+    return "%|" in text or "it/s" in text or "s/it" in text or "row/s" in text or "?B/s" in text
+
+
+def _behind_bar(text: str) -> tuple[int, int] | None:
+    """Where the first bar of a line ends, and where the header begins that was printed behind it."""
+    bar = min(at for sign in _BARS if (at := text.find(sign)) >= 0)
+    header = HEADER.search(text, bar)
+    return (bar, header.start()) if header else None
 
 
 def _with(wrapped: Wrapped, found: Found) -> Wrapped:

@@ -35,10 +35,12 @@ TROUBLE = (b"Traceback (most", b"Error: ", b"Exception: ", b"error: ", b"Killed"
 
 
 @cache
-def wide_needles() -> tuple[bytes, ...]:
-    """What a line must hold that is read where nothing of a start was seen for long: any marker, any failure."""
+def wide_needles(trouble: bool = True) -> tuple[bytes, ...]:
+    """What a line must hold that is read where nothing of a start was seen for long: any marker, any failure.
+
+    trouble: False where so many failures are known that no other one matters."""
     texts = {_longest(marker.template).encode() for marker in MARKERS if marker.logger != "bar"}
-    return (*NEEDLES, *TROUBLE, *sorted(texts))
+    return (*NEEDLES, *(TROUBLE if trouble else ()), *sorted(texts))
 
 
 def _longest(template: str) -> str:

@@ -16,6 +16,7 @@ from vllmperf.startup.result import NS_PER_S, Phase
 from vllmperf.startup.waterfall import fill
 
 Instant = Callable[[Moment | None], int | None]
+MAX_RANKS = 512  # have phases of their own
 LONGEST_S = 1e8  # no start takes three years: such a number is none
 _LOADED = ("model_loaded", "hpu_loaded", "tpu_init", "xpu_loaded")
 _COMPILED = (
@@ -147,7 +148,7 @@ class _Builder:
             for event in ("weights_took", *_LOADED, "captured")
             for _, seen in self.at.get(event, ())
         }
-        return sorted(keys, key=lambda key: (key[1], key[0] or 0))
+        return sorted(keys, key=lambda key: (key[1], key[0] or 0))[:MAX_RANKS]
 
     def _processes(self) -> list[Phase]:
         engine = self.first("engine_config")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 NS_PER_S = 1_000_000_000
@@ -53,6 +54,7 @@ _INSTANT = re.compile(
 _ZONED = re.compile(r"(?:Z|UTC|[+-]\d\d:?\d\d)$")
 
 
+@lru_cache(maxsize=4096)
 def stamp(text: str) -> Stamp | None:
     """`MM-DD HH:MM:SS` at the text's beginning, with or without a year before it; None when it is no date."""
     found = _STAMP.match(text)

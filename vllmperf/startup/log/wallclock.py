@@ -17,6 +17,7 @@ DAY_S = 86_400
 QUARTER_S = 900  # zones differ by whole quarters of an hour
 LATE_S = 2.5  # a collector that is later than this is not nearer to the truth than the log's own second
 MAX_SAMPLES = 4096
+LOOK_AHEAD = 20
 
 
 class Moment(NamedTuple):
@@ -113,9 +114,13 @@ class Calendar:
         return self.turn
 
 
+_DAYS_BEFORE = (0, 0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335)
+
+
 def _year_s(when: Stamp) -> int:
     """Seconds since the year began, in a year with a 29th of February."""
-    return int((datetime(2000, *when) - datetime(2000, 1, 1)).total_seconds()) if _exists(2000, when) else 0
+    days = _DAYS_BEFORE[when.month] + when.day - 1
+    return ((days * 24 + when.hour) * 60 + when.minute) * 60 + when.second
 
 
 def _exists(year: int, when: Stamp) -> bool:
@@ -330,7 +335,7 @@ def clock_changes(moments: Iterable[Moment]) -> dict[int, int]:
     for place, moment in enumerate(stamped):
         assert moment.stamp is not None
         now = _year_s(moment.stamp) + moment.turn * 366 * DAY_S
-        if top is not None and 3300 <= top - now <= 3600 and _stays_back(stamped[place:], top):
+        if top is not None and 3300 <= top - now <= 3600 and _stays_back(stamped[place : place + LOOK_AHEAD], top):
             out[moment.line] = 3600
             top = now
         else:
@@ -341,7 +346,7 @@ def clock_changes(moments: Iterable[Moment]) -> dict[int, int]:
 def _stays_back(following: Sequence[Moment], top: int) -> bool:
     """Whether the next moments climb again from an hour earlier, step by step."""
     before = top - 3600
-    for moment in following[:20]:
+    for moment in following:
         assert moment.stamp is not None
         now = _year_s(moment.stamp) + moment.turn * 366 * DAY_S
         if now > before + 1800:
