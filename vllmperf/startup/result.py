@@ -83,6 +83,17 @@ class SleepCycle:
 
 
 @dataclass(frozen=True)
+class Later:
+    """A step that came after the start was over and is no part of it: weights loaded again, an engine that joined."""
+
+    event: str  # an event of vllmperf.startup.log.markers.EVENTS
+    at_ns: int | None
+    seconds: float | None  # that the line gives
+    rank: str | None
+    line: int
+
+
+@dataclass(frozen=True)
 class Clock:
     """How the log's stamps became instants."""
 
@@ -126,6 +137,7 @@ class StartupLog:
     )  # {reported name: {rank: value}}
     drafter: Mapping[str, Value] = field(default_factory=dict)  # the speculative model's own numbers
     sleep: tuple[SleepCycle, ...] = ()
+    later: tuple[Later, ...] = ()
     notes: tuple[str, ...] = ()
 
 

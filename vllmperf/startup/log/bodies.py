@@ -10,7 +10,6 @@ from vllmperf.startup.log.markers import MARKERS, find
 LONGEST_PREFIX = 200  # characters
 SHORTEST_WORDS = 16
 
-_UVICORN_SIGNS = ("pplication startup", "pplication shutdown", "rver process [", "vicorn running on")
 _UVICORN = re.compile(
     r"(?P<said>Application (?:startup|shutdown) complete\.|Waiting for application (?:startup|shutdown)\."
     r"|(?:Started|Finished) server process \[\d{1,12}\]"
@@ -49,10 +48,9 @@ _HEADS = re.compile("|".join(map(re.escape, _heads())))
 BEGINNING = LONGEST_PREFIX + 100  # characters of a line that `vllm` looks at
 
 
-@lru_cache(maxsize=2048)
 def uvicorn(text: str) -> int | None:
     """Where a line of uvicorn's begins to say one of its fixed sentences, whatever stands around it; else None."""
-    if not any(sign in text for sign in _UVICORN_SIGNS):
+    if "pplication s" not in text and "rver process [" not in text and "vicorn running on" not in text:
         return None
     start = max(0, len(text) - _TAIL)
     found = _UVICORN.search(text, start)

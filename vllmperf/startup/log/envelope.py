@@ -236,6 +236,10 @@ _STAMP_KEYS = (
     "Timestamp",
     "receiveTimestamp",
 )
+_FILE_KEYS = (
+    *("filename", "fileinfo", "pathname", "file", "caller", "module"),
+    *("code.file.path", "code.filepath"),
+)
 _NESTED_KEYS = ("jsonPayload", "_source", "fields", "record", "attributes", "data")
 
 
@@ -339,7 +343,7 @@ def _string(entry: Mapping[str, Any], *keys: str) -> str | None:
 
 
 def _file(entry: Mapping[str, Any]) -> str | None:
-    found = _string(entry, "filename", "fileinfo", "pathname", "file", "caller", "module")
+    found = _string(entry, *_FILE_KEYS)
     if found is None:
         return None
     return found.split(":")[0] if ".py" in found else f"{found}.py"

@@ -250,7 +250,7 @@ class Lane:
             return True
         if line.level is not None and (line.level in ("ERROR", "CRITICAL")) != (marker.event in _FAILURES):
             return False
-        if marker.event in _PREFIXED and line.process.pid is None and self.attempt.api_pids:
+        if marker.event in _PREFIXED and _is_nameless(line) and self.attempt.api_pids:
             failed = self.attempt.ready is None and self.attempt.problems.found
             return marker.event in _BEGINNINGS and bool(self.attempt.ended or failed)
         return True
@@ -334,7 +334,9 @@ class Lane:
         elif seen.event in ENGINE_EVENTS and attempt.ready is not None and not attempt.has_engine:
             attempt.early_ready, attempt.ready = attempt.ready, None
         joined = self._joined
-        if not attempt.add(seen) and joined is None and seen.event == "engine_config":
+        is_step = attempt.add(seen)
+        joins = seen.event == "engine_config" and not (_is_nameless(line) and attempt.api_pids)
+        if not is_step and joins and joined is None:
             self._joined = joined = Attempt(seen.moment.line)
             joined.step(line, seen.moment, seen.process)
         if joined is not None and joined is not attempt:
@@ -393,6 +395,10 @@ def _whole_logo(line: Line) -> str:
 @lru_cache(maxsize=4096)
 def _is_served(file: str) -> bool:
     return _SERVED.fullmatch(file) is not None
+
+
+def _is_nameless(line: Line) -> bool:
+    return line.process.pid is None and not line.part
 
 
 def _key(line: Line) -> Key:

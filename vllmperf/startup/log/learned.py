@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from vllmperf.startup.log import bodies, process, stamps
+from vllmperf.startup.log import bodies, markers, process, stamps
 from vllmperf.startup.log.lines import Line
 from vllmperf.startup.log.process import NO_PROCESS
 from vllmperf.startup.log.stamps import Found
@@ -65,6 +65,11 @@ class Learned:
     _prefixes: list[re.Pattern[str]] = field(default_factory=list)
     _heads: list[re.Pattern[str]] = field(default_factory=list)
 
+    @property
+    def has_own(self) -> bool:
+        """Whether a logger's own format was learned."""
+        return bool(self._heads)
+
     # --- what a collector puts before whole lines
 
     def strip(self, text: str, learns: bool) -> Stripped | None:
@@ -96,20 +101,21 @@ class Learned:
 
     # --- a logger's own format
 
-    def read(self, line: Line, learns: bool, bare: bool) -> Line | None:
+    def read(self, line: Line, text: str, learns: bool, bare: bool) -> Line | None:
         """A line of unknown form as vLLM's or uvicorn's; None when it is neither.
 
-        bare: a message with nothing around it may be one, too, as no line of vLLM's own form was seen."""
-        text = line.message
-        at = bodies.uvicorn(text) if "pplication " in text or " process [" in text or "unning on" in text else None
-        if at is not None:
+        text: the whole line behind its process. bare: a message with nothing around it may be vLLM's, too, as no
+        line of vLLM's own form was seen."""
+        if (at := bodies.uvicorn(text)) is not None:
             return _told(line, text, at, "uvicorn")
-        head = _match(self._heads, text)
-        if head is not None:
+        if (head := _match(self._heads, text)) is not None:
             return _told(line, text, head.end(), "vllm")
-        at = bodies.vllm(text[: bodies.BEGINNING]) if learns else None
-        told = bare or line.level is not None  # by a format that is known, of a logger that is not
-        if at is None or not (told or _is_logger(text[:at])):
+        if not learns:
+            return None
+        if (bare or line.level is not None) and markers.find(line.message) is not None:
+            return _told(line, line.message, 0, "vllm")  # of a logger that has no name, or none that is vLLM's
+        at = bodies.vllm(text[: bodies.BEGINNING])
+        if at is None or not (bare or _is_logger(text[:at])):
             return None
         if at and _is_logger(text[:at]) and len(self._heads) < MAX_SHAPES:
             self._heads.append(re.compile(_shape(text[:at], words=True), re.I))
@@ -131,6 +137,8 @@ def _is_logger(prefix: str) -> bool:
 def _told(line: Line, text: str, at: int, logger: str) -> Line:
     """What the head of a line says of it, and the message behind."""
     head, message = text[:at], text[at:].rstrip("\r")
+    if head.endswith('"'):
+        message = _CLOSED.sub("", message)
     level = _TOLD_LEVEL.search(head)
     found = stamps.find(head)
     named = (level["word"] or level["letter"]).upper() if level else None

@@ -46,7 +46,7 @@ _PYTHON = re.compile(
     rf"(?P<date>{_DATE})[\s-]*+(?:\d++ )?+"
     rf"(?:(?P<name>(?!(?:{_LEVEL})\b)[a-zA-Z_][\w.]*+)[\s-]++)?+(?P<level>{_LEVEL})[\s:-]++"
     r"(?:(?P<file>[\w./-]{1,200}?\.py):\d++\s*+-{1,2}\s*+|\[(?P<bracket>[\w./-]{1,200}?\.py):(?:\w{1,99}\(\):)?\d++\]\s*+)?+"
-    r"(?:(?P<module>[\w.]{1,200}+): )?+(?P<message>.*)$",
+    r"(?:(?P<module>[a-z_]\w*+(?:\.[a-z_]\w*+)++): )?+(?P<message>.*)$",
     re.S,
 )
 _PYTHON_BASIC = re.compile(rf"(?P<level>{_LEVEL}):(?P<name>[\w.]++):(?P<message>.*)$", re.S)

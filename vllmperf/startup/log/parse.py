@@ -140,7 +140,7 @@ def _start(log: StartupLog, parsed: ParsedFile, group: str | None, earlier: tupl
         origin="first line",
         end="server up" if log.ready_ns is not None or log.failure is None else "failure",
         origin_ns=log.first_log_ns,
-        end_ns=log.ready_ns if log.ready_ns is not None else log.last_log_ns,
+        end_ns=_end_ns(log),
         phases=log.phases,
         group=group,
         reached=log.reached_ready,
@@ -151,6 +151,14 @@ def _start(log: StartupLog, parsed: ParsedFile, group: str | None, earlier: tupl
         earlier=earlier,
         notes=(*parsed.notes, *log.notes),
     )
+
+
+def _end_ns(log: StartupLog) -> int | None:
+    """Where the start's phases end: the log may go on."""
+    if log.ready_ns is not None:
+        return log.ready_ns
+    ends = [phase.end_ns for phase in log.phases if phase.critical and phase.end_ns is not None]
+    return max(ends, default=log.last_log_ns)
 
 
 def _main(attempts: tuple[StartupLog, ...]) -> StartupLog:

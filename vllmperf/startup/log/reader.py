@@ -12,7 +12,7 @@ from vllmperf.startup.log.lane import Lane
 from vllmperf.startup.log.learned import HEADER, Learned
 from vllmperf.startup.log.lines import Line
 from vllmperf.startup.log.scan import NEEDLES, Candidates, wide_needles
-from vllmperf.startup.log.stamps import Found
+from vllmperf.startup.log.stamps import Found, of_ns
 from vllmperf.startup.log.text import decode, pieces, plain
 from vllmperf.startup.log.wallclock import Calendar, Moment
 
@@ -172,13 +172,23 @@ class Reader:
             wrapped = _with(wrapped._replace(text=inner.text), inner.found)
             line = lines.read(wrapped)
         if not line.logger or not self._headed:
-            bare = (not self._headed or wrapped.json) and self._bare_left > 0
-            told = self._learned.read(line, self._starts, bare)
-            self._bare_left -= told is not None and told.message == line.message
-            line = told or line
-        if wrapped.json and line.logger == "vllm" and line.stamp is None:
-            line = line._replace(level=wrapped.level.upper() if wrapped.level else line.level)
+            line = self._of_own_format(wrapped, line) or line
         return wrapped, line
+
+    def _of_own_format(self, wrapped: Wrapped, line: Line) -> Line | None:
+        """A line of unknown form, by what it says."""
+        bare = (not self._headed or wrapped.json) and self._bare_left > 0
+        text = wrapped.text[process.leading(wrapped.text)[1] :]
+        told = self._learned.read(line, text, self._starts, bare)
+        if told is None:
+            return None
+        self._bare_left -= told.message == text
+        if wrapped.json and wrapped.level:
+            told = told._replace(level=wrapped.level.upper())
+        own = told.logger == "vllm" or self._learned.has_own  # the stamp before it is the logger's, no collector's
+        if own and told.stamp is None and wrapped.local and wrapped.stamp_ns is not None:
+            told = told._replace(stamp=of_ns(wrapped.stamp_ns))
+        return told
 
     def _moment(self, line: Line, wrapped: Wrapped) -> Moment:
         stamp = line.stamp if line.logger in _OWN else None

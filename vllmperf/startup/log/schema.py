@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from vllmperf.startup.result import NS_PER_S, REPORTED, Clock, ParsedFile, Phase, SleepCycle, StartupLog
+from vllmperf.startup.result import (
+    NS_PER_S,
+    REPORTED,
+    Clock,
+    Later,
+    ParsedFile,
+    Phase,
+    SleepCycle,
+    StartupLog,
+)
 
 SCHEMA = 1
 
@@ -49,6 +58,7 @@ def attempt_json(log: StartupLog) -> dict[str, Any]:
         "per_rank": {name: dict(values) for name, values in log.per_rank.items()},
         "drafter": dict(log.drafter),
         "sleep": [_sleep(cycle, log.clock) for cycle in log.sleep],
+        "later": [_later(step, log.clock) for step in log.later],
         "clock": _clock(log.clock),
         "cut_at_start": log.cut_at_start,
         "first_line": log.first_line,
@@ -91,6 +101,16 @@ def _sleep(cycle: SleepCycle, clock: Clock | None) -> dict[str, Any]:
         "in_use_gib": cycle.in_use_gib,
         "tags": list(cycle.tags),
         "line": cycle.line,
+    }
+
+
+def _later(step: Later, clock: Clock | None) -> dict[str, Any]:
+    return {
+        "event": step.event,
+        "at_utc": utc(step.at_ns, clock),
+        "seconds": step.seconds,
+        "rank": step.rank,
+        "line": step.line,
     }
 
 

@@ -79,8 +79,8 @@ class _Builder:
         self._bars = _last_bars(attempt)
 
     def end_ns(self, last_ns: int | None) -> int | None:
-        """A log that never came to ready ends with its last line; traffic of a running server is no start-up."""
-        if not self.attempt.served_lines:
+        """A log that never came to ready ends with its last line; what a running engine does is no start-up."""
+        if not self.attempt.served_lines and not self.attempt.later:
             return last_ns
         return max((ns for found in self.at.values() for ns, _ in found), default=last_ns)
 

@@ -81,6 +81,12 @@ def instant(text: str) -> tuple[int | None, int]:
     return seconds * NS_PER_S + _fraction_ns(fraction or ""), min(len(fraction or ""), 9)
 
 
+def of_ns(local_ns: int) -> Stamp:
+    """The stamp that was read as UTC."""
+    when = datetime.fromtimestamp(local_ns // NS_PER_S, UTC)
+    return Stamp(when.month, when.day, when.hour, when.minute, when.second)
+
+
 def has_zone(text: str) -> bool:
     """Whether a stamp with a date says its zone."""
     return _UNIX.fullmatch(text) is not None or _ZONED.search(text[-6:]) is not None

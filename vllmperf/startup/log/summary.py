@@ -9,11 +9,11 @@ from itertools import accumulate
 
 from vllmperf.startup.log.attempt import PROGRESS, Attempt, Key
 from vllmperf.startup.log.failure import Problem, message_phase, root
-from vllmperf.startup.log.figures import figures
+from vllmperf.startup.log.figures import Labels, figures
 from vllmperf.startup.log.marker import number
 from vllmperf.startup.log.spans import spans
 from vllmperf.startup.log.wallclock import Moment, Resolver, clock_changes
-from vllmperf.startup.result import Failure, SleepCycle, StartupLog
+from vllmperf.startup.result import Failure, Later, SleepCycle, StartupLog
 
 _DEVICES = ("cpu", "tpu", "xpu", "hpu", "npu", "neuron", "openvino")
 _PLUGINS = {"ascend": "npu", "gaudi": "hpu", "tpu_inference": "tpu", "tpu_commons": "tpu"}
@@ -81,6 +81,7 @@ def summarize(attempt: Attempt, resolver: Resolver) -> StartupLog:
         per_rank=found.per_rank,
         drafter=found.drafter,
         sleep=_sleep(attempt, instants),
+        later=_later(attempt, instants),
         notes=tuple(notes),
     )
 
@@ -382,6 +383,24 @@ def _sleep(attempt: Attempt, instants: _Instants) -> tuple[SleepCycle, ...]:
     return tuple(cycles)
 
 
+def _later(attempt: Attempt, instants: _Instants) -> tuple[Later, ...]:
+    if not attempt.later:
+        return ()
+    labels = Labels(attempt)
+    for seen in attempt.events:  # whose names come first
+        labels.of(seen.process, seen.marker.component)
+    return tuple(
+        Later(
+            event=seen.event,
+            at_ns=instants.of(seen.moment),
+            seconds=number(seen.fields["seconds"]) if "seconds" in seen.fields else None,
+            rank=labels.of(seen.process, seen.marker.component) if seen.process[0] is not None else None,
+            line=seen.moment.line,
+        )
+        for seen in attempt.later
+    )
+
+
 def _notes(attempt: Attempt, problem: Problem | None, ready: Moment | None, reached: bool) -> list[str]:
     notes = []
     if _cut_at_start(attempt):
@@ -399,6 +418,8 @@ def _notes(attempt: Attempt, problem: Problem | None, ready: Moment | None, reac
     if problem is not None and attempt.problems.import_warning is not None:
         line, text = attempt.problems.import_warning
         notes.append(f"line {line} may be the cause: {text[:200]}")
+    if attempt.later_count > len(attempt.later):
+        notes.append(f"{attempt.later_count - len(attempt.later)} more steps after the start are not listed")
     if attempt.has("aot_failed"):
         notes.append("a cached compilation could not be loaded: compiled again")
     return notes
