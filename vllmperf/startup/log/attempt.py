@@ -52,6 +52,7 @@ MAX_EVENTS = 20_000
 MAX_LATER = 1_000
 MAX_ENGINES = 256
 
+_HOSTS = {"kserve": "KServe", "ray serve": "Ray Serve"}
 _PLATFORM_FILES = (
     (re.compile(r"rocm|aiter|hip"), "rocm"),
     (re.compile(r"tpu"), "tpu"),
@@ -176,8 +177,8 @@ class Attempt:
                 self.platforms[platform] += 1
         elif line.message.startswith("[aiter]"):
             self.platforms["rocm"] += 1
-        if line.logger == "kserve":
-            self.host = "KServe"
+        if line.logger in _HOSTS:
+            self.host = _HOSTS[line.logger]
         self.repeats += line.repeated
 
     def skipped_to(self, moment: Moment) -> None:

@@ -33,6 +33,7 @@ class Wrapped(NamedTuple):
     json: bool = False
     local: bool = False  # the stamp has no zone: it was read as UTC
     source: str = ""  # pod and container, service: which of several logs in one file
+    prefix: str = ""  # what was taken off only because a header of vLLM's stood behind it
 
 
 class _Peeled(NamedTuple):
@@ -41,6 +42,7 @@ class _Peeled(NamedTuple):
     partial: bool = False
     stream: str = ""
     source: str = ""
+    only_here: bool = False  # it is an envelope only because a header of vLLM's stands behind it
 
 
 _ZONE = r"(?:Z|[+-]\d\d:?\d\d)"
@@ -107,6 +109,15 @@ def _only_text(pattern: re.Pattern[str]) -> Callable[[str], _Peeled | None]:
     return peel
 
 
+def _before_header(pattern: re.Pattern[str], with_stamp: bool = False) -> Callable[[str], _Peeled | None]:
+    def peel(text: str) -> _Peeled | None:
+        found = pattern.match(text)
+        stamp = found[1] if found and with_stamp else None
+        return _Peeled(found[found.re.groups], stamp, only_here=True) if found else None
+
+    return peel
+
+
 def _pod(text: str) -> _Peeled | None:
     found = _POD.match(text)
     return _Peeled(found[2], stream=found[1], source=found[1]) if found else None
@@ -139,14 +150,14 @@ _DIGIT: tuple[Callable[[str], _Peeled | None], ...] = (
     _first_is_stamp(_STAMP),
     _first_is_stamp(_JOURNAL_UNIX),
     _first_is_stamp(_LOCAL_BAR),
-    _first_is_stamp(_BEFORE_HEADER),
+    _before_header(_BEFORE_HEADER, with_stamp=True),
     _only_text(_PM2),
-    _only_text(_RANK_LABEL),
+    _before_header(_RANK_LABEL),
     _compose,
 )
-_BRACKET = (_pod, _first_is_stamp(_BRACKETED), _first_is_stamp(_BEFORE_HEADER), _only_text(_RANK_LABEL))
-_ROUND_BRACKET = (_first_is_stamp(_BRACKETED), _first_is_stamp(_BEFORE_HEADER))
-_LETTER = (_compose, _only_text(_JOURNAL), _first_is_stamp(_ACTIONS), _stern, _only_text(_STERN))
+_BRACKET = (_pod, _first_is_stamp(_BRACKETED), _before_header(_BEFORE_HEADER, with_stamp=True), _before_header(_RANK_LABEL))
+_ROUND_BRACKET = (_first_is_stamp(_BRACKETED), _before_header(_BEFORE_HEADER, with_stamp=True))
+_LETTER = (_compose, _only_text(_JOURNAL), _first_is_stamp(_ACTIONS), _stern, _before_header(_STERN))
 _LESS = (_first_is_stamp(_SYSLOG),)
 _BLANK_OR_BAR = (_first_is_stamp(_BARRED_STAMP),)
 _OWN = re.compile(rf"(?:{_LEVELS})(?: (?:\d{{4}}[-/])?\d\d[-/]\d\d |: )")
@@ -210,6 +221,7 @@ def _peel(line: Wrapped) -> Wrapped | None:
                 partial=line.partial or found.partial,
                 stream=line.stream + found.stream,
                 source=line.source or found.source,
+                prefix=line.text[: len(line.text) - len(found.text)] if found.only_here else line.prefix,
             )
             return stamped(inner, found.stamp) if found.stamp else inner
     return None

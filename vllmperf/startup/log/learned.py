@@ -84,6 +84,11 @@ class Learned:
             rest = _CLOSED.sub("", rest)
         return Stripped(rest, stamps.find(found[0]))
 
+    def note(self, prefix: str) -> None:
+        """A prefix that was taken off because a header stood behind it: other lines have it, too."""
+        if len(self._prefixes) < MAX_SHAPES and _match(self._prefixes, prefix) is None:
+            self._prefixes.append(re.compile(_shape(prefix, words=False), re.I))
+
     def _learn_prefix(self, text: str) -> re.Match[str] | None:
         header = HEADER.search(text, 1, LONGEST_PREFIX * 4)
         if header is None:

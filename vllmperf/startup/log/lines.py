@@ -18,7 +18,7 @@ class Line(NamedTuple):
 
     message: str
     process: Process = NO_PROCESS
-    logger: str = ""  # "vllm", "uvicorn", "flashinfer", "ray", "kserve", "" for everything else
+    logger: str = ""  # "vllm", "uvicorn", "flashinfer", "ray", "ray serve", "kserve", "" for everything else
     level: str | None = None
     stamp: Stamp | None = None
     file: str | None = None  # "" where a logger of one's own does not say it
@@ -121,7 +121,8 @@ def _other(process: Process, text: str) -> Line:
     if found := _MODULE.match(text):
         return Line(found["message"], process, "vllm", found["level"], None, f"{found['module']}.py")
     if (first.isdecimal() or first in ("D", "I", "W", "E", "C")) and (found := _DATED.match(text)):
-        return Line(text.rstrip("\r"), process, "", found["level"], dated=found["date"])
+        logger = "ray serve" if " replica.py:" in text[:200] else ""
+        return Line(text.rstrip("\r"), process, logger, found["level"], dated=found["date"])
     return Line(text.rstrip("\r"), process)
 
 

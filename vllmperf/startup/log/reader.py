@@ -22,7 +22,7 @@ _OWN = ("vllm", "uvicorn")
 MAX_LANES = 64
 QUIET_LINES = 10_000
 IN_VAIN = 5_000
-MOST_BARE = 5_000
+MOST_BARE = 2_000
 LONGEST_STAMPED = 4096  # bytes of a line that are read for its stamp alone
 OTLP_HEAD = 1000
 MANY_PIECES, LAST_PIECES = 2_000, 100
@@ -165,6 +165,8 @@ class Reader:
         line = lines.read(wrapped)
         if line.logger == "vllm":
             self._headed = self._headed or line.stamp is not None
+            if wrapped.prefix:
+                self._learned.note(wrapped.prefix)
             return wrapped, line
         if line.logger not in ("", "uvicorn") or not line.message:
             return wrapped, line
