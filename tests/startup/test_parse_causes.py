@@ -29,7 +29,9 @@ WATCHDOG = (
     "[rank{rank}]:[E501 21:12:59.{rank}00000 ProcessGroupNCCL.cpp:629] [Rank {rank}] Watchdog caught collective operation "
     "timeout: WorkNCCL(SeqNum=2, OpType=ALLREDUCE) ran for 600059 milliseconds before timing out.\n"
 )
-OLD_WATCHDOG = "[E ProcessGroupNCCL.cpp:475] [Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=2)\n"
+OLD_WATCHDOG = (
+    "[E ProcessGroupNCCL.cpp:475] [Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=2)\n"
+)
 TERMINATE = (
     "terminate called after throwing an instance of 'c10::DistBackendError'\n"
     "  what():  [PG ID 2 PG GUID 3 Rank 0] Process group watchdog thread terminated with exception\n"

@@ -43,13 +43,19 @@ def test_of_several_engines_each_number_is_the_largest(name: str, swapped: bool,
     found = parsed(SERVER + lines + READY if server else lines)
     assert len(found.attempts) == 1
     reported = found.main.reported
-    assert (reported["weights_gib"], reported["model_loading_s"], reported["init_engine_s"]) == (12.5, 12.9, 8.4)
+    assert (reported["weights_gib"], reported["model_loading_s"], reported["init_engine_s"]) == (
+        12.5,
+        12.9,
+        8.4,
+    )
     assert reported["compile_s"] == 25.8  # a sum over the ranges of one engine
 
 
 @pytest.mark.parametrize("name", WHO)
 def test_several_engines_are_kept_apart(name: str) -> None:
-    log = log_of(SERVER + mixed(engine(WHO[name][0], 53, 12.5, 1, 2), engine(WHO[name][1], 53, 3.25, 3, 4)) + READY)
+    log = log_of(
+        SERVER + mixed(engine(WHO[name][0], 53, 12.5, 1, 2), engine(WHO[name][1], 53, 3.25, 3, 4)) + READY
+    )
     values = log.per_rank["weights_gib"]
     assert sorted(values.values(), key=str) == [12.5, 3.25]
     assert len(set(values)) == 2

@@ -115,3 +115,43 @@ def test_a_progress_bar_of_many_megabytes_needs_no_time_and_no_memory() -> None:
     assert log.reached_ready
     assert log.reported["weights_load_s"] == 5.75
     assert [p.detail for p in log.phases if p.name == "weights_load"] == ["1 of 9 shards"]
+
+
+@pytest.mark.parametrize(
+    ("content", "first"),
+    [
+        (b"\n\nhello of a proxy\nworld\n", "'hello of a proxy'"),
+        (b"x" * 5000, "x" * 100),
+        (b'[{"textPayload": "of a proxy"}]', "'of a proxy'"),
+        (b"\xef\xbb\xbf\x1b[32mok\x07\n", "'?[32mok?'"),
+        (b"\n \n", "it has no line with a text"),
+    ],
+)
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_a_file_without_a_server_is_one_line_with_its_first_line_and_what_was_looked_for(
+    content: bytes, first: str, flags: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "proxy.log"
+    path.write_bytes(content)
+    assert main(["parse-log", *flags, str(path)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert all(
+        part in captured.err for part in (str(path), first, "looked for", "Application startup complete")
+    )
+    if flags:
+        assert json.loads(captured.out)["vllm_version"] is None
+    else:
+        assert captured.out == ""
+
+
+def test_a_file_without_a_server_does_not_hide_the_others(
+    server_log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "proxy.log"
+    path.write_bytes(b"hello\n")
+    assert main(["parse-log", str(path), str(server_log)]) == 1
+    captured = capsys.readouterr()
+    assert "server.log" in captured.out
+    assert "proxy.log" not in captured.out
+    assert main(["parse-log", str(path), str(server_log), str(tmp_path / "none")]) == 2

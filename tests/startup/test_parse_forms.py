@@ -52,7 +52,7 @@ PREFIXES = {
     "elapsed seconds": "[   {n}.123456] ",
     "epoch": "17500000{n:02} ",
     "uuid": "3f2a9c1e-{n:04}-4a6b-9d3e-0a1b2c3d4e5f ",
-    "ansible": 'ok: [gpu-{n}] => vllm: ',
+    "ansible": "ok: [gpu-{n}] => vllm: ",
 }
 
 
@@ -61,7 +61,16 @@ def prefixed(text: str, form: str) -> str:
 
 
 def same(found: StartupLog, plain: StartupLog) -> None:
-    for name in ("vllm_version", "platform", "mode", "tp", "model", "first_log_ts", "reached_ready", "per_rank"):
+    for name in (
+        "vllm_version",
+        "platform",
+        "mode",
+        "tp",
+        "model",
+        "first_log_ts",
+        "reached_ready",
+        "per_rank",
+    ):
         assert getattr(found, name) == getattr(plain, name), name
     assert said(found) == said(plain)
 
@@ -112,7 +121,9 @@ def in_own(text: str, form: str) -> str:
     """Each line of vLLM's, and uvicorn's as a module `on`, in a format of one's own."""
     out = []
     for line in text.splitlines():
-        who, rest = (line[: line.index(") ") + 2], line[line.index(") ") + 2 :]) if line[0] == "(" else ("", line)
+        who, rest = (
+            (line[: line.index(") ") + 2], line[line.index(") ") + 2 :]) if line[0] == "(" else ("", line)
+        )
         rest = rest.replace("INFO:     ", "INFO 06-21 08:00:56 [on.py:62] ")
         found = MODULE.fullmatch(rest)
         if found is None:
@@ -164,12 +175,21 @@ def test_what_a_client_sends_in_such_a_format_is_no_marker(name: str) -> None:
 
 
 def record(line: str, ns: int, **more: object) -> dict[str, object]:
-    return {"timeUnixNano": str(ns), "observedTimeUnixNano": str(ns + 5), "body": {"stringValue": line}, **more}
+    return {
+        "timeUnixNano": str(ns),
+        "observedTimeUnixNano": str(ns + 5),
+        "body": {"stringValue": line},
+        **more,
+    }
 
 
 def request(*records: dict[str, object], resource: str = "", scope: str = "scopeLogs") -> dict[str, object]:
     named = [{"key": "k8s.pod.name", "value": {"stringValue": resource}}] if resource else []
-    return {"resourceLogs": [{"resource": {"attributes": named}, scope: [{"scope": {}, "logRecords": [*records]}]}]}
+    return {
+        "resourceLogs": [
+            {"resource": {"attributes": named}, scope: [{"scope": {}, "logRecords": [*records]}]}
+        ]
+    }
 
 
 BASE = 1_782_028_800_000_000_000  # 2026-06-21T08:00:00Z

@@ -13,12 +13,16 @@ UVICORN = "INFO:     Started server process [1]\nINFO:     Application startup c
 
 
 def behind(text: str, form: str) -> str:
-    return "".join(form.format(n=n % 60, ms=100 + n) + line + "\n" for n, line in enumerate(text.splitlines()))
+    return "".join(
+        form.format(n=n % 60, ms=100 + n) + line + "\n" for n, line in enumerate(text.splitlines())
+    )
 
 
 TORCHSERVE = "2026-06-21T08:00:{n:02},{ms} [INFO ] W-9000-model_1.0-stdout MODEL_LOG - "
 MAIN = "2026-06-21T08:00:00,001 [INFO ] main org.pytorch.serve.ModelServer - Metrics API bind to: x\nModel server started.\n"
-KSERVE = "2026-06-21 07:59:58.625 408300 kserve INFO [model_server.py:register_model():398] Registering model: m\n"
+KSERVE = (
+    "2026-06-21 07:59:58.625 408300 kserve INFO [model_server.py:register_model():398] Registering model: m\n"
+)
 KSERVE_UP = "2026-06-21 08:00:57.250 408300 uvicorn.error INFO:     Application startup complete.\n"
 RAY = "INFO 2026-06-21 08:00:00,210 default_VLLMDeployment ujj4diu5 replica.py:893 - Started initializing replica.\n"
 HOSTED = {
@@ -26,7 +30,9 @@ HOSTED = {
     "TorchServe, stderr too": MAIN + behind(OFFLINE, TORCHSERVE).replace("-stdout", "-stderr", 3),
     "TorchServe, 0.7": MAIN + behind(OFFLINE_0_7, TORCHSERVE),
     "Ray Serve": behind(OFFLINE, "(ServeReplica:default:LLMServer pid=28488) "),
-    "Ray Serve, one name": behind(OFFLINE, "(ServeReplica:chat-direct:LLMServer:model-a pid=28488, ip=10.0.0.2) "),
+    "Ray Serve, one name": behind(
+        OFFLINE, "(ServeReplica:chat-direct:LLMServer:model-a pid=28488, ip=10.0.0.2) "
+    ),
     "Ray Serve, 0.7": behind(OFFLINE_0_7, "(ServeReplica:default:VLLMDeployment pid=28488) "),
     "Ray Serve's own log": RAY + OFFLINE,
     "KServe": KSERVE + OFFLINE,
@@ -65,7 +71,9 @@ def test_vllm_s_own_server_beside_such_names_is_a_server() -> None:
 
 def test_a_failure_in_a_hosted_engine_is_found() -> None:
     failed = (
-        "INFO 10-07 22:54:54 llm_engine.py:226] Initializing an LLM engine (v0.6.1) with config: " + config() + "\n"
+        "INFO 10-07 22:54:54 llm_engine.py:226] Initializing an LLM engine (v0.6.1) with config: "
+        + config()
+        + "\n"
         "INFO 10-07 22:54:56 model_runner.py:1014] Starting to load model org/model...\n"
         "Traceback (most recent call last):\n"
         '  File "/x/vllm/worker/worker.py", line 183, in load_model\n'

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from parse_texts import START_0_11, config, log_of, parsed, said
+from parse_texts import config, log_of, parsed, said
 
 from vllmperf.startup.result import StartupLog
 
@@ -72,7 +72,8 @@ def in_journal(text: str) -> str:
 def test_a_journal_without_its_logos_shows_each_start(end: str) -> None:
     starts = "".join(
         start(LOGO, f"{8 + n:02}:00", 100 + n, 200 + n, end).replace(
-            LOGO + "\n", f"{LOGO}\n(APIServer pid={100 + n}) INFO 06-21 {8 + n:02}:00:01 [utils.py:1] {ARGS}\n"
+            LOGO + "\n",
+            f"{LOGO}\n(APIServer pid={100 + n}) INFO 06-21 {8 + n:02}:00:01 [utils.py:1] {ARGS}\n",
         )
         for n in range(3)
     )
@@ -83,7 +84,12 @@ def test_a_journal_without_its_logos_shows_each_start(end: str) -> None:
 
 def test_the_plain_line_tells_version_and_model() -> None:
     log = log_of(f"{API} INFO 06-21 08:00:00 [api_utils.py:1] {PLAIN}\n")
-    assert (log.vllm_version, log.model, log.mode, log.cut_at_start) == ("0.25.0", "org/model", "serve", False)
+    assert (log.vllm_version, log.model, log.mode, log.cut_at_start) == (
+        "0.25.0",
+        "org/model",
+        "serve",
+        False,
+    )
 
 
 FORMATTERS = {
@@ -107,7 +113,11 @@ def formatted(text: str, form: str) -> str:
         level, _, at, where, message = rest.split(" ", 4)
         own = form.format(at=at, said=message).replace("INFO", level, 1)
         file = where[1:].split(".py")[0]
-        own = own.replace("I0621", f"{level[0]}0621").replace("api_utils", file).replace("entrypoints.utils", file)
+        own = (
+            own.replace("I0621", f"{level[0]}0621")
+            .replace("api_utils", file)
+            .replace("entrypoints.utils", file)
+        )
         out.append(f"{who}) {own}")
     return "\n".join(out) + "\n"
 
@@ -125,14 +135,18 @@ def test_two_starts_under_a_formatter_of_one_s_own_are_two(name: str, end: str) 
         assert found.main.failure.text.endswith("ValueError: at 09:00")
 
 
-@pytest.mark.parametrize("keys", [("asctime", "levelname", "name", "message"), ("ts", "level", "logger", "msg")])
+@pytest.mark.parametrize(
+    "keys", [("asctime", "levelname", "name", "message"), ("ts", "level", "logger", "msg")]
+)
 @pytest.mark.parametrize("logo", [LOGO, PLAIN])
 def test_two_starts_in_json_are_two(logo: str, keys: tuple[str, str, str, str]) -> None:
     rows = []
     for line in (start(logo, "08:00") + start(logo, "09:00")).splitlines():
         who, _, rest = line.partition(") ")
         if rest.startswith("INFO:"):
-            rows.append(f"{who}) {json.dumps({keys[1]: 'INFO', keys[2]: 'uvicorn.error', keys[3]: rest[10:]})}")
+            rows.append(
+                f"{who}) {json.dumps({keys[1]: 'INFO', keys[2]: 'uvicorn.error', keys[3]: rest[10:]})}"
+            )
             continue
         level, _, at, where, message = rest.split(" ", 4)
         entry = dict(zip(keys, (f"2026-06-21T{at}.5", level, f"vllm.{where[1:-4]}", message), strict=True))
@@ -209,7 +223,18 @@ SAME_NAME = JOINED.replace("EngineCore_DP2", "EngineCore")
 
 
 def same(log: StartupLog, bare: StartupLog) -> bool:
-    shown = ("reported", "per_rank", "phases", "tp", "ranks", "dp", "model", "ready_ts", "reached_ready", "failure")
+    shown = (
+        "reported",
+        "per_rank",
+        "phases",
+        "tp",
+        "ranks",
+        "dp",
+        "model",
+        "ready_ts",
+        "reached_ready",
+        "failure",
+    )
     return all(getattr(log, name) == getattr(bare, name) for name in shown)
 
 

@@ -6,11 +6,17 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from vllmperf.errors import UsageError
+from vllmperf.errors import CheckError, UsageError
 from vllmperf.report.startup.show import add_output_arguments, check_outputs, write_outputs
 
 if TYPE_CHECKING:
     from vllmperf.startup.result import ParsedFile
+
+SHOWN = 120  # characters of a first line
+LOOKED_FOR = (
+    "looked for vLLM's own form (INFO 06-21 08:00:00 [core.py:77] …) behind any prefix, for what vLLM says in any format "
+    "(vLLM API server version …, Initializing a V1 LLM engine …) and for uvicorn's Application startup complete."
+)
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,9 +51,15 @@ def run(args: argparse.Namespace) -> int:
     check_outputs(args)
     zone(args.tz)
     parsed, failed = _parse_all(args)
-    if parsed:
-        write_outputs([as_start(one) for one in parsed], args, json_objects=[to_json(one) for one in parsed])
-    return UsageError.exit_code if failed else 0
+    for one in parsed:
+        if not one.recognized:
+            print(f"vllmperf: error: {_unknown(one)}", file=sys.stderr)
+    shown = [one for one in parsed if one.recognized or args.json]
+    if shown:
+        write_outputs([as_start(one) for one in shown], args, json_objects=[to_json(one) for one in shown])
+    if failed:
+        return UsageError.exit_code
+    return 0 if all(one.recognized for one in parsed) else CheckError.exit_code
 
 
 def _parse_all(args: argparse.Namespace) -> tuple[list[ParsedFile], bool]:
@@ -62,6 +74,15 @@ def _parse_all(args: argparse.Namespace) -> tuple[list[ParsedFile], bool]:
             failed = True
             print(f"vllmperf: error: {error}", file=sys.stderr)
     return parsed, failed
+
+
+def _unknown(parsed: ParsedFile) -> str:
+    """Why nothing is shown of a file: what it begins with, and what would have been recognized."""
+    name = "standard input" if parsed.file == "-" else parsed.file
+    first = "".join(c if c.isprintable() else "?" for c in parsed.first_text)
+    first = first if len(first) <= SHOWN else f"{first[: SHOWN - 1]}…"
+    begins = f"its first line is {first!r}" if first else "it has no line with a text"
+    return f"{name}: no line of a vLLM server was found: {begins}; {LOOKED_FOR}"
 
 
 def _year(text: str) -> int:

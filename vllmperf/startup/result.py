@@ -151,6 +151,8 @@ class ParsedFile:
     main: StartupLog
     lines: int
     notes: tuple[str, ...] = ()
+    recognized: bool = True  # False: no line of a vLLM server is in it
+    first_text: str = ""  # the first line with a text in it
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,9 @@ class Seen(NamedTuple):
 class Attempt:
     first_line: int
     events: list[Seen] = field(default_factory=list)
-    later: list[Seen] = field(default_factory=list)  # steps after the start was over: reloads, engines that join
+    later: list[Seen] = field(
+        default_factory=list
+    )  # steps after the start was over: reloads, engines that join
     later_count: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     first: Moment | None = None  # first and last stamp of vLLM's own
@@ -118,7 +120,9 @@ class Attempt:
     argument_rows: list[str] | None = None
     configs: dict[Key, EngineConfig] = field(default_factory=dict)
     servers: set[Key] = field(default_factory=set)  # processes that said their arguments
-    engines: dict[Key, str] = field(default_factory=dict)  # process names of those that said their configuration
+    engines: dict[Key, str] = field(
+        default_factory=dict
+    )  # process names of those that said their configuration
     done: dict[Key, Moment] = field(default_factory=dict)  # when each engine was ready
     _arguments: EngineConfig | None = None
     _kept: dict[tuple[str, Key], int] = field(default_factory=dict)

@@ -6,7 +6,9 @@ import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-_CONFIG_INT = re.compile(r"\b(tensor_parallel_size|pipeline_parallel_size|data_parallel_size)=(\d{1,9})(?!\d)")
+_CONFIG_INT = re.compile(
+    r"\b(tensor_parallel_size|pipeline_parallel_size|data_parallel_size)=(\d{1,9})(?!\d)"
+)
 _CONFIG_EAGER = re.compile(r"\benforce_eager=(True|False)")
 _CONFIG_MODEL = re.compile(r"\bmodel=(?:'([^']*)'|\"([^\"]*)\"|([^,\s]+))")
 _CONFIG_DEVICE = re.compile(r"\bdevice_config=(?:torch\.device\()?(?:type=)?'?(\w+)")

@@ -77,7 +77,7 @@ _BRACKETED = re.compile(rf"[\[(]({_RFC3339}|{_LOCAL} (?:UTC|{_ZONE}))[\])]:?+ ?(
 _BEFORE_HEADER = re.compile(
     rf"[\[(]?(?:({_LOCAL})|\d\d:\d\d:\d\d(?:[.,]\d++)?+)[\])]?\s*+(?:[|-]\s*+)?{_HEADER_NEXT}(.*)", re.S
 )
-_STERN = re.compile(rf"(?:[a-z0-9][\w.:/-]*+\s++){{1,3}}(?:[›│|>]\s++)?{_HEADER_NEXT}(.*)", re.S)
+_STERN = re.compile(rf"(?:[a-z][\w.:/-]*+\s++){{1,3}}(?:[›│|>]\s++)?{_HEADER_NEXT}(.*)", re.S)
 _STERN_STAMP = re.compile(
     rf"((?:[a-z0-9][\w.:/-]*+\s++){{0,2}}[a-z][\w.:/-]*+)\s++(?:[›│|>]\s++)?({_RFC3339})\s(.*)", re.S
 )
@@ -155,7 +155,12 @@ _DIGIT: tuple[Callable[[str], _Peeled | None], ...] = (
     _before_header(_RANK_LABEL),
     _compose,
 )
-_BRACKET = (_pod, _first_is_stamp(_BRACKETED), _before_header(_BEFORE_HEADER, with_stamp=True), _before_header(_RANK_LABEL))
+_BRACKET = (
+    _pod,
+    _first_is_stamp(_BRACKETED),
+    _before_header(_BEFORE_HEADER, with_stamp=True),
+    _before_header(_RANK_LABEL),
+)
 _ROUND_BRACKET = (_first_is_stamp(_BRACKETED), _before_header(_BEFORE_HEADER, with_stamp=True))
 _LETTER = (_compose, _only_text(_JOURNAL), _first_is_stamp(_ACTIONS), _stern, _before_header(_STERN))
 _LESS = (_first_is_stamp(_SYSLOG),)

@@ -88,7 +88,9 @@ class Problem(NamedTuple):
     process: Key
     place: int  # events of the attempt seen before
     phase: str | None  # what the frames of its traceback say
-    kind: str  # "cause"; "native": what C++ or the kernel says; "death": of a process, without a cause; "echo"
+    kind: (
+        str  # "cause"; "native": what C++ or the kernel says; "death": of a process, without a cause; "echo"
+    )
 
 
 @dataclass

@@ -225,7 +225,7 @@ class Lane:
         if line.logger == "vllm":
             if line.file is None or (_is_served(line.file) and not self._prints(line)):
                 return None
-            loggers = ("vllm", "uvicorn")  # which may have the same format
+            loggers: tuple[str, ...] = ("vllm", "uvicorn")  # which may have the same format
         elif line.logger in ("uvicorn", "flashinfer"):
             loggers = (line.logger,)
         else:
@@ -313,9 +313,11 @@ class Lane:
 
     def _drop(self) -> None:
         """Forgets the oldest attempt, but not the last one that became ready."""
-        place = 1 if self.attempts[0].ready is not None and not any(
-            attempt.ready for attempt in self.attempts[1:]
-        ) else 0
+        place = (
+            1
+            if self.attempts[0].ready is not None and not any(attempt.ready for attempt in self.attempts[1:])
+            else 0
+        )
         del self.attempts[place]
         self.dropped += 1
 

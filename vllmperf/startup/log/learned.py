@@ -118,7 +118,9 @@ class Learned:
         if not learns:
             return None
         if (bare or line.level is not None) and markers.find(line.message) is not None:
-            return _told(line, line.message, 0, "vllm")  # of a logger that has no name, or none that is vLLM's
+            return _told(
+                line, line.message, 0, "vllm"
+            )  # of a logger that has no name, or none that is vLLM's
         at = bodies.vllm(text[: bodies.BEGINNING])
         if at is None or not (bare or _is_logger(text[:at])):
             return None

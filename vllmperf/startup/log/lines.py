@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from vllmperf.startup.log.envelope import Wrapped
 from vllmperf.startup.log.process import NO_PROCESS, Process, leading
-from vllmperf.startup.log.stamps import Found, Stamp, stamp
+from vllmperf.startup.log.stamps import Found, Stamp, find, stamp
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -25,6 +25,7 @@ class Line(NamedTuple):
     repeated: int = 0  # Ray: further processes that printed the same
     dated: str | None = None  # a date with its year, where the line has one
     at: Found | None = None  # the instant that a logger's own format gives
+    prefix: str = ""  # one or two words before it, of VLLM_LOGGING_PREFIX or of a collector
     part: str = ""  # "[Stage-1]": which of several engines that have no process of their own in the log
 
 
@@ -55,7 +56,9 @@ _DATED = re.compile(rf"(?:(?P<level>{_LEVEL})\s++)?+(?P<date>{_DATE})")
 _MODULE = re.compile(
     rf" *+(?P<level>{_LEVEL}) ++(?P<module>[a-z_]\w*+)\.(?P<function>[\w<>.]++): (?P<message>.*)$", re.S
 )
-_REPEATED = re.compile(r" \[repeated (\d{1,9})x across (?:all nodes|cluster)\](?: \(Ray deduplicates logs.*)?$")
+_REPEATED = re.compile(
+    r" \[repeated (\d{1,9})x across (?:all nodes|cluster)\](?: \(Ray deduplicates logs.*)?$"
+)
 
 
 def read(wrapped: Wrapped) -> Line:
@@ -67,12 +70,12 @@ def read(wrapped: Wrapped) -> Line:
     if prefix := _LOGGING_PREFIX.match(text, at):  # VLLM_LOGGING_PREFIX: one or two words
         inner, after = leading(text, prefix.end())
         if found := _HEADER.match(text, after):
-            part = _PART.match(prefix[0])
-            return _vllm(found, inner if inner.pid is not None else process, part[0] if part else "")
+            line = _vllm(found, inner if inner.pid is not None else process)
+            return _with_prefix(line, prefix[0], is_first=at == 0)
     elif (behind := _BLANKS.match(text, at)) and (found := _HEADER.match(text, behind.end())):
         return _vllm(found, process)
-    if wrapped.json and (line := _from_json(wrapped, process, text[at:])):
-        return line
+    if wrapped.json and (told := _from_json(wrapped, process, text[at:])):
+        return told
     return _other(process, text[at:] if at else text)
 
 
@@ -82,12 +85,22 @@ def whole(rows: Sequence[str]) -> str:
     return read(Wrapped(text)).message
 
 
-def _vllm(found: re.Match[str], process: Process, part: str = "") -> Line:
+def _with_prefix(line: Line, prefix: str, is_first: bool) -> Line:
+    part = _PART.match(prefix)
+    at = find(prefix) if any(character.isdecimal() for character in prefix) else None
+    return line._replace(
+        prefix=prefix if is_first else "",
+        part=part[0] if part else "",
+        at=at if at is not None and at.ns is not None else None,
+    )
+
+
+def _vllm(found: re.Match[str], process: Process) -> Line:
     message, repeated = _repeats(found["message"] or "")
     file = (found["file"] or found["bare"]).rsplit("/", 1)[-1]
     when = stamp(found["stamp"]) if found["stamp"] else None
     dated = found["stamp"] if found["year"] else None
-    return Line(message, process, "vllm", found["level"], when, file, repeated, dated, part=part)
+    return Line(message, process, "vllm", found["level"], when, file, repeated, dated)
 
 
 def _repeats(message: str) -> tuple[str, int]:

@@ -46,15 +46,19 @@ class LogParser:
         reader = self._reader
         times = resolver(reader.calendar, self._year, self._tz, date_ns, date_from)
         attempts = tuple(summarize(attempt, times) for attempt in reader.attempts) or (StartupLog(),)
-        notes = [] if self.has_found else ["no line of a vLLM server was found"]
+        recognized = any(a.first or a.events or a.served_lines for a in reader.attempts)
+        notes = [] if recognized else ["no line of a vLLM server was found"]
         if reader.dropped:
             notes.append(f"{reader.dropped} earlier starts are not listed")
-        return ParsedFile(self._file, attempts, _main(attempts), reader.number, tuple(notes))
-
-    @property
-    def has_found(self) -> bool:
-        """Whether a line of a vLLM server was recognized."""
-        return any(attempt.first or attempt.events for attempt in self._reader.attempts)
+        return ParsedFile(
+            self._file,
+            attempts,
+            _main(attempts),
+            reader.number,
+            tuple(notes),
+            recognized,
+            reader.first_text,
+        )
 
     def _read(self, source: Source) -> None:
         self._date = (source.date_ns or time.time_ns(), source.date_from)

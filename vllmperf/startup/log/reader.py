@@ -25,6 +25,7 @@ IN_VAIN = 5_000
 MOST_BARE = 2_000
 LONGEST_STAMPED = 4096  # bytes of a line that are read for its stamp alone
 OTLP_HEAD = 1000
+SHOWN = 2000  # characters of the first line
 MANY_PIECES, LAST_PIECES = 2_000, 100
 
 
@@ -34,6 +35,7 @@ class Reader:
 
     calendar: Calendar = field(default_factory=Calendar)
     number: int = 0
+    first_text: str = ""  # the first line with a text in it
     _lanes: dict[str, Lane] = field(default_factory=dict)
     _lane: Lane | None = None  # of the line before
     _partial: dict[str, list[str]] = field(default_factory=dict)
@@ -91,6 +93,8 @@ class Reader:
         """One line without its newline."""
         self.number = self.number + 1 if number is None else number
         text = decode(raw)
+        if not self.first_text:
+            self.first_text = text[:SHOWN].strip()
         if otlp.MARK in text[:OTLP_HEAD] and (entries := _otlp(text)):
             for entry in entries:
                 self._entry(entry)
@@ -107,6 +111,8 @@ class Reader:
     def entry(self, entry: Wrapped, number: int) -> None:
         """One entry of a JSON file."""
         self.number = number
+        if not self.first_text:
+            self.first_text = entry.text[:SHOWN].strip()
         self._entry(entry)
 
     def _entry(self, entry: Wrapped) -> None:
@@ -165,8 +171,8 @@ class Reader:
         line = lines.read(wrapped)
         if line.logger == "vllm":
             self._headed = self._headed or line.stamp is not None
-            if wrapped.prefix:
-                self._learned.note(wrapped.prefix)
+            if prefix := wrapped.prefix or line.prefix:
+                self._learned.note(prefix)
             return wrapped, line
         if line.logger not in ("", "uvicorn") or not line.message:
             return wrapped, line
@@ -187,7 +193,9 @@ class Reader:
         self._bare_left -= told.message == text
         if wrapped.json and wrapped.level:
             told = told._replace(level=wrapped.level.upper())
-        own = told.logger == "vllm" or self._learned.has_own  # the stamp before it is the logger's, no collector's
+        own = (
+            told.logger == "vllm" or self._learned.has_own
+        )  # the stamp before it is the logger's, no collector's
         if own and told.stamp is None and wrapped.local and wrapped.stamp_ns is not None:
             told = told._replace(stamp=of_ns(wrapped.stamp_ns))
         return told
@@ -230,7 +238,9 @@ def _some(printed: list[str]) -> list[str]:
         return printed
     block = "\n".join(printed).encode("utf-8", "replace")
     told = {place for place, _, _ in Candidates(wide_needles()).of(block)}
-    return [piece for place, piece in enumerate(printed) if place in told or place >= len(printed) - LAST_PIECES]
+    return [
+        piece for place, piece in enumerate(printed) if place in told or place >= len(printed) - LAST_PIECES
+    ]
 
 
 def _has_bar(text: str) -> bool:

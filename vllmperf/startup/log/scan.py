@@ -30,8 +30,18 @@ NEEDLES = (
 """What a line must hold that is read once the server serves: sleep, wake, its end and the next start."""
 
 
-TROUBLE = (b"Traceback (most", b"Error: ", b"Exception: ", b"error: ", b"Killed", b"fault", b"Fatal Python",
-           b"Watchdog caught", b"died", b"what(): ")
+TROUBLE = (
+    b"Traceback (most",
+    b"Error: ",
+    b"Exception: ",
+    b"error: ",
+    b"Killed",
+    b"fault",
+    b"Fatal Python",
+    b"Watchdog caught",
+    b"died",
+    b"what(): ",
+)
 
 
 @cache

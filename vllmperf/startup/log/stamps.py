@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 NS_PER_S = 1_000_000_000
 LATEST_S = 8_000_000_000  # no log is of a later instant than the year 2223
-_MONTHS = {name: place for place, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
 class Stamp(NamedTuple):
@@ -107,7 +107,8 @@ def find(text: str) -> Found:
 
 def _found(found: re.Match[str]) -> Found:
     part = found.groupdict()
-    month = _MONTHS.get(part["name"].lower(), 0) if part.get("name") else int(part["month"])
+    name = str(part.get("name") or "").lower()
+    month = _MONTHS.index(name) + 1 if name in _MONTHS else int(part.get("month") or 0)
     day, clock = int(part["day"]), (int(part[name]) for name in ("hour", "minute", "second"))
     if month > 12 >= day:  # the other order
         month, day = day, month

@@ -131,7 +131,11 @@ def _version(attempt: Attempt) -> str | None:
 def _engine(attempt: Attempt) -> str | None:
     configs = attempt.all("engine_config")
     if not configs:
-        return "V1" if attempt.has("banner_version", "server_version", "runner_v2", "kv_available", "kv_tokens") else None
+        return (
+            "V1"
+            if attempt.has("banner_version", "server_version", "runner_v2", "kv_available", "kv_tokens")
+            else None
+        )
     seen = configs[0]
     if " V1 " in seen.marker.template:
         return "V1"

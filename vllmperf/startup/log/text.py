@@ -6,9 +6,7 @@ import re
 
 _ESCAPE = r"(?:\x1b|\x9b|\^\[|\\x1[bB]|\\u001[bB]|\\033|\\e|←|␛|#033|�)"
 _LINK = r"\x1b\][^\x07\x1b]*+(?:\x07|\x1b\\)?"
-_COLOUR = re.compile(
-    rf"{_ESCAPE}\[[0-9;?]*+[A-Za-z]|\[\d{{1,3}}(?:;\d{{1,3}})*m|\x1b[()][A-Z0-9]|{_LINK}"
-)
+_COLOUR = re.compile(rf"{_ESCAPE}\[[0-9;?]*+[A-Za-z]|\[\d{{1,3}}(?:;\d{{1,3}})*m|\x1b[()][A-Z0-9]|{_LINK}")
 _MAY_HAVE_COLOUR = re.compile(r"[\x1b\x9b←␛�]|(?:\^\[|1[bB]|033|\\e)\[|\[\d{1,3}[;m]")
 
 

@@ -335,7 +335,11 @@ def clock_changes(moments: Iterable[Moment]) -> dict[int, int]:
     for place, moment in enumerate(stamped):
         assert moment.stamp is not None
         now = _year_s(moment.stamp) + moment.turn * 366 * DAY_S
-        if top is not None and 3300 <= top - now <= 3600 and _stays_back(stamped[place : place + LOOK_AHEAD], top):
+        if (
+            top is not None
+            and 3300 <= top - now <= 3600
+            and _stays_back(stamped[place : place + LOOK_AHEAD], top)
+        ):
             out[moment.line] = 3600
             top = now
         else:
