@@ -130,8 +130,8 @@ def visible(script: StartupScript, known: Truth, tuned: bool) -> dict[str, tuple
     if script.runner != "V0" and script.number < (0, 9, 2):
         _merge(found, "profile", "kv_cache")
     if not tuned:
-        start, _ = found.pop("kernel_warmup", (0, 0))
-        if start and script.eager and "engine_finish" in found:
+        start, _ = found.pop("kernel_warmup", (None, 0))
+        if start is not None and script.eager and "engine_finish" in found:
             found["engine_finish"] = (start, found["engine_finish"][1])
     return found
 
