@@ -11,7 +11,7 @@
 /* LOOP_END: the peer sends no more, an end waits behind what can be read. LOOP_EDGE, for loop_watch only:
  * report what changed, once, instead of what is so. */
 enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_ERROR = 4, LOOP_END = 8, LOOP_EDGE = 16 };
-enum { LOOP_BATCH = 256 }; /* sockets handed out by one wait */
+enum { LOOP_BATCH = 64 }; /* sockets handed out by one wait */
 
 struct loop; /* opaque */
 

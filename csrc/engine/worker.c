@@ -16,7 +16,7 @@
 /* After [DONE] the server has this long to end the transfer, so that the connection can be used again. */
 #define LINGER_NS (1 * NS_PER_S)
 /* A burst is sent in pieces of this many, so that answers are not left waiting meanwhile. */
-enum { SENDS_PER_TURN = 8 };
+enum { SENDS_PER_TURN = 8, PIECES_PER_TURN = 64 };
 /* While arrived bytes wait for their turn, sockets are looked at this often: what came since the last look
  * shares a stamp when it came on one socket. */
 #define LOOK_NS (NS_PER_MS / 2)
@@ -246,32 +246,34 @@ static void note_oversleep(struct worker *w, int64_t now_ns) {
     w->oversleep_ns += (late_ns - w->oversleep_ns) / 16;
 }
 
-/* Take what the sockets have, with its stamps, until something else is due: so many may be ready all the time
- * that there is no end to it. A wake-up may mean that more was fed or that the run was stopped. */
+/* Take what the sockets have, with its stamps: each at most once, since so many may be ready all the time
+ * that there is no end to it, and not while something is due. A wake-up may mean that more was fed or that
+ * the run was stopped. */
 static int look(struct worker *w, int64_t timeout_ns) {
     struct loop_event events[LOOP_BATCH];
     int n, total = 0;
-    bool woken = false;
     do {
+        bool woken = false;
         n = loop_wait(w->loop, timeout_ns, events, &woken);
+        if (woken) w->next_tick_ns = 0;
+        if (woken && w->sending) w->next_due_ns = 0;
         if (n > 0) transport_sync_clocks(w->transport);
         for (int i = 0; i < n; i++) transport_ready(w->transport, &events[i]);
         total += n;
         timeout_ns = 0;
         w->looked_ns = transport_now_ns(w->transport);
-    } while (n == LOOP_BATCH && w->looked_ns < least(w->next_due_ns, w->next_tick_ns));
-    if (woken) w->next_tick_ns = 0;
-    if (woken && w->sending) w->next_due_ns = 0;
+    } while (n == LOOP_BATCH && total < w->in_flight && w->looked_ns < w->next_due_ns);
     return total;
 }
 
-/* Make sense of what has arrived, and go on looking at the sockets and sending what is due meanwhile. */
+/* Make sense of what has arrived, and go on looking at the sockets and sending what is due meanwhile. Ends
+ * when the rest of the turn is due, but not before it got somewhere. */
 static void work(struct worker *w) {
-    while (transport_work(w->transport)) {
+    for (int pieces = 1; transport_work(w->transport); pieces++) {
         int64_t now_ns = transport_now_ns(w->transport);
         if (w->next_due_ns <= now_ns) send_due(w);
         if (now_ns - w->looked_ns >= LOOK_NS) look(w, 0);
-        if (w->next_tick_ns <= now_ns) return; /* the rest of the turn is due; the next one goes on */
+        if (w->next_tick_ns <= now_ns && pieces >= PIECES_PER_TURN) return;
     }
 }
 
