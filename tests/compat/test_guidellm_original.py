@@ -57,6 +57,16 @@ def same(ours, theirs, path=""):
         assert ours == theirs, path
 
 
+def with_zeros(report):
+    """One token has no gap: guidellm computes 0.0 for that when it loads a row, ours say null."""
+    for one in report["benchmarks"]:
+        for row in (row for rows in one["requests"].values() for row in rows or ()):
+            if row["first_token_time"] is not None and row["output_tokens"] <= 1:
+                assert row["inter_token_latency_ms"] is None
+                row["inter_token_latency_ms"] = 0.0
+    return report
+
+
 @pytest.mark.parametrize("suffix", ["json", "yaml"])
 @pytest.mark.parametrize("more", RUNS)
 def test_guidellm_reads_our_report_writes_it_again_and_computes_the_same(tmp_path, more, suffix):
@@ -67,7 +77,7 @@ def test_guidellm_reads_our_report_writes_it_again_and_computes_the_same(tmp_pat
     read = subprocess.run([PYTHON, "-c", READ, str(path)], capture_output=True, text=True, check=True)
     found = json.loads(read.stdout)
     if suffix == "json":
-        same(json.loads(path.read_text()), found["dumped"])
+        same(with_zeros(json.loads(path.read_text())), found["dumped"])
     for one, metrics in zip(found["dumped"]["benchmarks"], found["metrics"], strict=True):
         same(one["metrics"], metrics)
 

@@ -91,6 +91,21 @@ def test_what_never_brought_a_token_is_null_in_its_row_and_not_in_the_token_metr
     assert metrics([item])["time_to_first_token_ms"]["total"]["count"] == 0
 
 
+def test_one_token_has_a_rate_and_no_gap():
+    found = row(request(output_tokens=1, last=100.2))
+    assert (found["inter_token_latency_ms"], found["output_tokens_per_second"]) == (None, pytest.approx(1))
+
+
+def test_blocks_of_requests_that_were_not_there_keep_zeros_and_those_that_people_read_are_null():
+    good, bad = metrics([request()]), metrics([request("errored", first=None, last=None, output_tokens=0)])
+    assert good["request_latency"]["errored"]["mean"] == good["request_latency"]["incomplete"]["mean"] == 0.0
+    for name in ("request_latency", "time_to_first_token_ms", "inter_token_latency_ms", "output_token_count"):
+        assert bad[name]["successful"]["mean"] is bad[name]["successful"]["percentiles"]["p99"] is None
+    assert bad["time_to_first_token_ms"]["total"]["mean"] is None
+    assert bad["request_latency"]["total"]["mean"] == pytest.approx(1.0)
+    assert bad["requests_per_second"]["successful"]["mean"] == 0.0
+
+
 def test_total_holds_all_and_each_status_its_own():
     items = [request(), request("incomplete"), request("errored", output_tokens=0)]
     assert totals(items) == {"successful": 1, "errored": 1, "incomplete": 1, "total": 3}

@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 
+import numpy as np
 import pytest
 
 import vllmperf
@@ -86,7 +87,9 @@ def test_a_detailed_result_has_an_entry_for_each_request_in_order(run):
     assert list(found)[at : at + len(DETAILS)] == DETAILS
     assert all(len(found[name]) == 10 for name in DETAILS)
     assert found["output_lens"].count(5) == 9
-    assert sorted(map(len, found["itls"])) == [0] + [4] * 9
+    reads = run.recording.requests["reads"][np.argsort(run.recording.requests["index"])]
+    # a busy reader may find a whole answer at once: then its gaps are unknown
+    assert list(map(len, found["itls"])) == [4 if n > 1 else 0 for n in reads]
     assert sum(text != "" for text in found["generated_texts"]) == 9
     assert sum("500" in error or "rror" in error for error in found["errors"]) == 1
     assert all(isinstance(length, int) for length in found["input_lens"])
@@ -109,7 +112,7 @@ def test_totals_are_those_of_the_summary(run):
     assert found["request_throughput"] == summary["throughput"]["requests_per_s"]
     assert found["request_goodput"] == pytest.approx(found["request_throughput"])
     assert found["max_concurrent_requests"] == 4
-    assert found["max_output_tokens_per_s"] == 45
+    assert 9 <= found["max_output_tokens_per_s"] <= 45  # 45 when all came within a second
     assert (found["request_rate"], found["max_concurrency"], found["profile"]) == ("inf", 4, "vllmperf")
 
 

@@ -221,7 +221,7 @@ REPORTED = ("successful", "total")
 def row(item: Request) -> dict[str, Any]:
     """One request as it stands in the file."""
     is_good = item.status == "successful"
-    itl = item.itl_ms
+    is_timed = item.first is not None and item.last is not None
     return {
         "type_": "generative_text_response" if is_good else "generative_text_error",
         "request_id": item.id,
@@ -239,9 +239,9 @@ def row(item: Request) -> dict[str, Any]:
         "request_latency": item.latency_s,
         "time_to_first_token_ms": item.ttft_ms,
         "time_per_output_token_ms": item.tpot_ms,
-        "inter_token_latency_ms": itl,
+        "inter_token_latency_ms": item.itl_ms,
         "tokens_per_second": item.per_second(item.prompt_tokens + item.output_tokens),
-        "output_tokens_per_second": None if itl is None else item.per_second(item.output_tokens),
+        "output_tokens_per_second": item.per_second(item.output_tokens) if is_timed else None,
     }
 
 
