@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ def stream(path: str, n: int = 4, end: str = "\n\n", *, done: bool = True, **mor
 class OddServer:
     """Serves while the block runs. requests: path, headers and body of each POST; connections: the ports they came from."""
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
         self.connections: set[int] = set()
         outer = self
@@ -98,7 +99,9 @@ class OddServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._server.server_port}"
         self.get: Callable[[str], Answer] = lambda _: Answer(
             [json.dumps(MODELS).encode()], kind="application/json", end="length"
         )

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import shutil
+import ssl
+import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 from vllmperf.cli import main as vllmperf
 from vllmperf.compat.benchmark_serving import command
 from vllmperf.compat.llm_bench.main import main as llm_bench
-from vllmperf.errors import TargetError
+from vllmperf.errors import TargetError, UsageError
 from vllmperf.formats import guidellm_file
 
 sys.path.append(str(Path(__file__).parent))
@@ -326,6 +329,17 @@ def test_the_servers_own_words_stand_on_stderr(name, model, tmp_path, capsys):
         assert f"{N} of {N} requests failed: Bad Request: {words}" in said.err
 
 
+def test_a_hint_names_the_flags_of_the_version(model, tmp_path, capsys):
+    body = b'{"detail": "Not Found"}'
+    with OddServer(lambda *_: Answer([body], status=404, kind="application/json", end="length")) as server:
+        assert profile("0.8", server.url + "/v1", model, tmp_path) is None
+        assert "Error: Not Found; the address has /v1 twice: give --base-url" in capsys.readouterr().out
+    with OddServer(lambda *_: Answer([b'{"error": "no"}'], status=401, end="length")) as server:
+        assert profile("2026", server.url, model, tmp_path)["errors"] == ["Unauthorized"] * N
+        said = f"{N} of {N} requests failed: Unauthorized: no; the server wants a key: give OPENAI_API_KEY\n"
+        assert said in capsys.readouterr().err
+
+
 def test_an_answer_without_a_stream_is_named_as_that(model, tmp_path, capsys):
     with OddServer(lambda path, _: json_body(path)) as server:
         assert profile("2026", server.url, model, tmp_path)["completed"] == 0
@@ -385,3 +399,51 @@ def test_a_server_that_wants_a_key_is_told_by_the_tools_own_flag(model, tmp_path
         assert "the server wants a key: give -k KEY" in capsys.readouterr().err
         assert guidellm(server.url, tmp_path)[0] == 3
         assert "GUIDELLM__OPENAI__API_KEY" in capsys.readouterr().err
+
+
+# ---- certificates ----
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate that nobody signed, and its key."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed: no certificate can be made")
+    folder = tmp_path_factory.mktemp("tls")
+    made = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    words = [*made.split(), "-keyout", folder / "k.pem", "-out", folder / "c.pem"]
+    subprocess.run(words, check=True, capture_output=True)
+    return folder / "c.pem", folder / "k.pem"
+
+
+@pytest.mark.parametrize("name", ["0.8", "2026", "guidellm", "llm_bench"])
+def test_a_certificate_is_trusted_that_the_originals_variable_names(
+    name, certificate, model, tmp_path, capsys, monkeypatch
+):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    variable = "REQUESTS_CA_BUNDLE" if name == "llm_bench" else "SSL_CERT_FILE"
+    for each in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(each, raising=False)
+    with OddServer(lambda path, _: Answer(stream(path)), context) as server:
+        assert completed(name, server.url, model, tmp_path, capsys) == 0
+        monkeypatch.setenv(variable, str(certificate[0]))
+        assert completed(name, server.url, model, tmp_path, capsys) >= N
+
+
+def test_a_certificate_that_is_not_trusted_is_told_with_what_to_do(
+    certificate, model, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    with OddServer(lambda path, _: Answer(stream(path)), context) as server:
+        assert profile("0.8", server.url, model, tmp_path) is None
+        assert "certificate: SSL_CERT_FILE=FILE trusts one\n" in capsys.readouterr().out
+        assert guidellm(server.url, tmp_path)[0] == 3
+        assert "SSL_CERT_FILE=FILE trusts one, GUIDELLM__OPENAI__VERIFY=false" in capsys.readouterr().err
+        assert llm_bench(f"-H {server.url} --headless -u 1 -r 1 -t 1s".split()) == 3
+        assert "REQUESTS_CA_BUNDLE=FILE trusts one" in capsys.readouterr().err
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    with pytest.raises(UsageError, match=r"SSL_CERT_FILE is /nowhere\.pem: there is no such file"):
+        profile("0.8", "https://127.0.0.1:9", model, tmp_path)

@@ -15,7 +15,11 @@ OPENSSL_BUNDLE = ("SSL_CERT_FILE",)
 """Where aiohttp and httpx (by OpenSSL) take trusted certificates from."""
 REQUESTS_BUNDLE = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 """Where requests takes them from."""
-PROFILE = {hints.KEY: "OPENAI_API_KEY", CERTIFICATE: "SSL_CERT_FILE=FILE trusts one"}
+PROFILE = {
+    hints.KEY: "OPENAI_API_KEY",
+    CERTIFICATE: "SSL_CERT_FILE=FILE trusts one",
+    ", lower --max-concurrency, or leave out --fresh-connections": ", or lower --max-concurrency",
+}
 PROFILE_2026 = {**PROFILE, CERTIFICATE: "SSL_CERT_FILE=FILE trusts one, --insecure trusts any"}
 GUIDELLM = {
     hints.KEY: 'GUIDELLM__OPENAI__API_KEY, or --backend-args \'{"api_key": "…"}\'',

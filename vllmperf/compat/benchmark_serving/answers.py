@@ -43,7 +43,7 @@ COMPLETED, STREAM_ERROR, NO_TOKENS, TRUNCATED = (
 class Answer:
     """One request as the version's client saw it. Times in s; 0 where nothing was measured, as there.
 
-    words: what the server said of a failure, where error, as there, leaves it out.
+    words: what the server said of a failure, where error, as there, leaves it out. outcome: our name of how it ended.
     """
 
     prompt_len: int
@@ -60,6 +60,8 @@ class Answer:
     server_queue_ms: float | None = None
     server_ttft_ms: float | None = None
     words: str = ""
+    outcome: str = ""
+    status: int = 0
 
     @property
     def why(self) -> str:
@@ -102,6 +104,7 @@ def _read(
 ) -> None:
     record = reply.record
     sent_ns = record["sent_ns"]
+    answer.outcome, answer.status = _engine.OUTCOMES[record["outcome"]], record["status"]
     answer.start_s = sent_ns / 1e9
     due_ns = record["scheduled_ns"] if record["scheduled_ns"] != _engine.NONE else 0
     answer.queue_s = max(0, sent_ns - due_ns) / 1e9

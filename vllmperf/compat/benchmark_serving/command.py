@@ -11,6 +11,7 @@ from typing import Any
 
 from vllmperf.compat import own_words
 from vllmperf.compat.benchmark_serving import arrivals, both, console, data, flags, plots, results, server
+from vllmperf.compat.benchmark_serving.advice import advised, failures
 from vllmperf.compat.benchmark_serving.answers import Answer, answers
 from vllmperf.compat.benchmark_serving.backends import check_best_of, check_url
 from vllmperf.compat.benchmark_serving.engine import Replies, Writer, run
@@ -60,7 +61,7 @@ def _run(job: Job) -> int:
     else:
         answer = _asked(job, [test])[0]
         if not answer.success:
-            raise TargetError(TEST_FAILED + answer.why)
+            raise TargetError(TEST_FAILED + advised(answer, job.profile, job.asked))
         console.say("Initial test run completed. Starting main benchmark run...")
     models = _models(job)
     if job.args.profile:
@@ -91,7 +92,9 @@ def _write(job: Job, outcome: Outcome) -> None:
 
 
 def _report(job: Job, outcome: Outcome, record: both.Record) -> None:
-    for line in console.failures(job.profile, outcome):  # not below the table: the guides cut that by tail
+    for line in failures(
+        outcome.answers, job.profile, job.asked
+    ):  # not below the table: the guides cut that by tail
         data.note(line)
     for line in console.report(job.profile, job.args, outcome):
         console.say(line)
@@ -125,10 +128,10 @@ def _ready_check(job: Job, test: Sample) -> None:
     while not (answer := _asked(job, [test])[0]).success:
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
-            raise TargetError(TEST_FAILED + answer.why)
+            raise TargetError(TEST_FAILED + advised(answer, job.profile, job.asked))
         time.sleep(min(RETRY_S, left_s))
         if time.monotonic() >= deadline_s:
-            raise TargetError(TEST_FAILED + answer.why)
+            raise TargetError(TEST_FAILED + advised(answer, job.profile, job.asked))
     console.say("Initial test run completed.")
 
 

@@ -6,7 +6,6 @@ import argparse
 import math
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 
 from vllmperf.compat.benchmark_serving.profiles import Profile
@@ -15,7 +14,6 @@ from vllmperf.formats import vllm_table
 from vllmperf.formats.vllm_table import Row, Section
 
 MOST_ERRORS = 10
-MOST_KINDS = 5
 BAR = " ▏▎▍▌▋▊▉█"
 
 
@@ -56,14 +54,6 @@ def _errors(outcome: Outcome) -> Iterator[str]:
         yield from (f"Error {i}: {error}" for i, error in enumerate(errors[:MOST_ERRORS]))
     if outcome.metrics.completed:
         yield "tip: install termplotlib and gnuplot to plot the metrics"
-
-
-def failures(profile: Profile, outcome: Outcome) -> Iterator[str]:
-    """For stderr: why requests failed, with the server's own words, where the version's output does not say it."""
-    failed = [answer for answer in outcome.answers if not answer.success]
-    kinds = Counter(answer.why for answer in failed if answer.words or not profile.knows_failed)
-    for why, n in kinds.most_common(MOST_KINDS):
-        yield f"vllmperf: {n} of {len(outcome.answers)} requests failed: {why}"
 
 
 def _rows(profile: Profile, args: argparse.Namespace, outcome: Outcome) -> Iterator[Row]:

@@ -60,6 +60,15 @@ class Job:
     def backend_name(self) -> str:
         return str(self.args.backend)
 
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """The plan for hints."""
+        return {
+            **self.target.plan.to_dict(),
+            "authorized": "OPENAI_API_KEY" in os.environ,
+            "tokenizer": self.tokenizer_id,
+        }
+
     def body(self, sample: Sample, model: str | None = None) -> bytes:
         return rendered(self.backend, model or self.model_name, sample, self.common)
 
