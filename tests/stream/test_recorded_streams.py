@@ -80,6 +80,14 @@ def test_no_output_is_missed_and_none_is_invented(stream: Stream) -> None:
         assert len(wordy) <= usage[1]
 
 
+@every_stream
+def test_nothing_that_vllm_says_is_unknown_or_taken_for_a_complaint(stream: Stream) -> None:
+    for scan in scans(sse_parse(stream.pieces, end=False)):
+        assert not scan["has_foreign_output"]
+        assert not scan["has_complaint"]
+        assert not any(choice["has_unknown"] for choice in scan["choices"])
+
+
 def test_all_three_versions_are_here_with_each_kind_of_stream() -> None:
     assert Counter(stream.version for stream in STREAMS) == {"0.13.0": 31, "0.21.0": 32, "0.32.0": 33}
     assert sum(stream.path == "/v1/chat/completions" for stream in STREAMS) >= 30
