@@ -242,7 +242,7 @@ static inline void take_parts(const struct part *part, const struct part *own, s
 JSON_INLINE bool past(const char **at, const char *end, const char *expected) {
     size_t len = strlen(expected);
     if ((size_t)(end - *at) < len || memcmp(*at, expected, len) != 0) return false;
-    *at += len;
+    *at = json_blanks(*at + len, end);
     return true;
 }
 

@@ -59,6 +59,18 @@ static void test_completions(void) {
     free(s.copy);
 }
 
+static void test_blanks(void) {
+    struct seen s =
+        scan("{\"choices\":[{\"logprobs\":null, \"finish_reason\":null,\r\n\"stop_reason\":null,\t"
+             "\"prompt_token_ids\":null, \"text\":\"a\"}]}");
+    CHECK("blanks may stand behind members that say nothing",
+          s.n == 1 && is(s.choices->content, s.choices->content_len, "a"));
+    free(s.copy);
+    CHECK("but nothing else",
+          status_of("{\"choices\":[{\"logprobs\":null,}]}") == DELTA_MALFORMED &&
+              status_of("{\"choices\":[{\"logprobs\":null,,\"a\":1}]}") == DELTA_MALFORMED);
+}
+
 static void test_usage(void) {
     struct seen s = scan(
         " {\"choices\": [ ], \"usage\": {\"prompt_tokens\": 7, \"total_tokens\": 9, \"completion_tokens\" "
@@ -454,6 +466,7 @@ static void test_unescape(void) {
 
 int main(void) {
     test_completions();
+    test_blanks();
     test_usage();
     test_output();
     test_shapes();

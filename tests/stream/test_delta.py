@@ -78,6 +78,10 @@ def test_blanks_between_tokens_change_nothing() -> None:
     tight = CHUNKS[5]
     loose = json.dumps(json.loads(tight), indent=1).replace("\n", " \r\n\t").encode()
     assert delta_scan(b" \n" + loose + b"\t\r\n ") == delta_scan(tight)
+    for chunk in CHUNKS[0], CHUNKS[5]:
+        for comma, colon in (", ", ":"), (",", ": "), (" ,", " :"), (",\n", ":\t"):
+            spaced = json.dumps(json.loads(chunk), separators=(comma, colon)).encode()
+            assert delta_scan(spaced) == delta_scan(chunk)
 
 
 @pytest.mark.parametrize("data", CHUNKS)
