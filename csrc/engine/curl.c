@@ -1,6 +1,7 @@
 /* Owns libcurl's multis and the way of their sockets to the loop: https, and http when asked for.
  * Does not decide when to send; what belongs to one transfer is curl_easy.c's. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -94,6 +95,7 @@ static void kick(struct multi *multi, curl_socket_t fd, int mask) {
 static void launch(struct easy *easy) {
     struct multi *multi = easy->multi;
     easy->sockets_opened = easy->sends = easy->local_error = 0;
+    easy->redirects = 0;
     easy->was_reset = easy->is_late = false;
     easy->error[0] = 0;
     easy->in_transfer = true;
@@ -263,10 +265,23 @@ static void close_all(void *own) {
     free(curl);
 }
 
+static void read_place(struct curl *curl, const char *url) {
+    CURLU *parts = curl_url();
+    char *host = NULL, *port = NULL;
+    bool ok = parts && !curl_url_set(parts, CURLUPART_URL, url, 0) &&
+              !curl_url_get(parts, CURLUPART_HOST, &host, 0) &&
+              !curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
+    snprintf(curl->place, sizeof curl->place, "%s:%s", ok ? host : "", ok ? port : "");
+    curl_free(host);
+    curl_free(port);
+    curl_url_cleanup(parts);
+}
+
 static void *open_all(struct transport *t, size_t n_multis) {
     struct curl *curl = calloc(1, sizeof *curl);
     if (!curl) return NULL;
     curl->t = t;
+    read_place(curl, t->config->url);
     curl->scratch = malloc(PEEK_BYTES);
     curl->share = curl_share_init();
     if (curl->scratch && curl->share && make_headers(curl) && make_multis(curl, n_multis)) {

@@ -49,8 +49,14 @@ static int on_socket_close(void *context, curl_socket_t fd) {
     return close(fd);
 }
 
+static bool was_sent_on(struct easy *easy) {
+    long before = easy->redirects;
+    curl_easy_getinfo(easy->handle, CURLINFO_REDIRECT_COUNT, &easy->redirects);
+    return easy->redirects != before;
+}
+
 /* The connection stands and the request goes out next. A second time in one request means that libcurl found
- * the reused connection dead and tries again on a new one without a word. */
+ * the reused connection dead and tries again on a new one without a word, unless it follows a redirect. */
 static int on_connected(void *context, char *remote, char *local, int remote_port, int local_port) {
     (void)remote, (void)local, (void)remote_port, (void)local_port;
     struct easy *easy = context;
@@ -59,7 +65,8 @@ static int on_connected(void *context, char *remote, char *local, int remote_por
     easy->was_reset = false; /* a reset before this is that of the dead connection */
     if (easy->sockets_opened) transport_note_connection(slot->transport, easy->began_ns);
     if (easy->warming) return CURL_PREREQFUNC_OK;
-    if (easy->sends++ > 0) slot->response.record.retries++;
+    if (!was_sent_on(easy) && easy->sends > 0) slot->response.record.retries++;
+    easy->sends++;
     if (easy->sockets_opened) slot->response.record.connected_ns = transport_now_ns(slot->transport);
     return CURL_PREREQFUNC_OK;
 }
@@ -93,6 +100,8 @@ void easy_read_head(struct easy *easy) {
     curl_easy_getinfo(easy->handle, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(easy->handle, CURLINFO_CONTENT_TYPE, &content_type);
     curl_easy_getinfo(easy->handle, CURLINFO_REDIRECT_URL, &location);
+    was_sent_on(easy);
+    r->record.redirects = (int32_t)easy->redirects;
     response_head(r, status, content_type);
     if (!location) return;
     int n = snprintf(message, sizeof message, "redirected to %.500s", location);
@@ -132,13 +141,13 @@ static void set_callbacks(struct easy *easy, struct curl *curl) {
     curl_easy_setopt(handle, CURLOPT_WRITEDATA, easy);
 }
 
-/* Each handle is pinned to one address of the name; an empty host and port in "::" match any. */
+/* Each handle is pinned to one address of the name; another host, to which a redirect leads, is not. */
 static bool pin_address(struct easy *easy, size_t number) {
-    const struct engine_config *config = easy->slot->transport->config;
-    if (config->n_addresses == 0) return true;
-    const char *address = config->addresses[number % config->n_addresses];
-    char entry[128];
-    snprintf(entry, sizeof entry, "::%s:", address);
+    const struct transport *t = easy->slot->transport;
+    if (t->config->n_addresses == 0) return true;
+    const char *address = t->config->addresses[number % t->config->n_addresses];
+    char entry[500];
+    snprintf(entry, sizeof entry, "%s:%s:", ((struct curl *)t->own)->place, address);
     easy->connect_to = curl_slist_append(NULL, entry);
     return easy->connect_to != NULL;
 }

@@ -28,6 +28,7 @@ struct easy { /* a slot's handle */
     int64_t began_ns;          /* of the connection that is being made */
     int64_t covered_bytes;     /* of what is read now: bytes that the stamp is known to cover */
     int sockets_opened, sends; /* in this request */
+    long redirects;            /* followed in this request */
     int local_error;           /* errno when we could not make a socket */
     bool warming, was_reset, in_transfer;
     bool is_late; /* given up while libcurl was reading */
@@ -43,7 +44,8 @@ struct curl {
     struct easy *reading; /* whose socket is ready, with a stamp of its own */
     CURLSH *share;        /* TLS sessions, so that the multis need one full handshake together */
     struct curl_slist *headers;
-    char *scratch; /* for peeks */
+    char *scratch;   /* for peeks */
+    char place[300]; /* host:port that is pinned to the run's addresses; ":" is any */
 };
 
 /* ---- curl_easy.c ---- */

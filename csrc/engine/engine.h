@@ -38,7 +38,7 @@ struct engine_config {
     bool raw_bodies;        /* answers are no completions: any event is a token chunk, the text is all data */
     bool no_request_ids;    /* send no x-request-id */
     bool uuid_request_ids;  /* the prefix is a UUID without its last 12 digits: they are the number, in hex */
-    bool follow_redirects;  /* 307 and 308, on plain http */
+    bool follow_redirects;  /* 307 and 308 with the body, others by GET */
     bool spare_connections; /* keep some open beyond those in use: nobody knows an open loop's concurrency */
     bool use_libcurl;       /* for plain http, too */
 };

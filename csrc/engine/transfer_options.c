@@ -32,6 +32,18 @@ static void set_reuse(CURL *easy, bool fresh) {
     curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
 }
 
+/* As libcurl does it: 307 and 308 keep the body, others become a GET; another host gets no Authorization. */
+static void set_redirects(CURL *easy, bool follow) {
+    enum { MOST_REDIRECTS = 10 };
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, follow ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)MOST_REDIRECTS);
+#if LIBCURL_VERSION_NUM >= 0x075500
+    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+#else
+    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+}
+
 /* No connect time-out: libcurl would keep a timer for each transfer, and the engine has time-outs of its own.
  */
 void transfer_options(CURL *easy, const struct engine_config *config, CURLSH *share) {
@@ -45,5 +57,6 @@ void transfer_options(CURL *easy, const struct engine_config *config, CURLSH *sh
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BYTES);
     set_reuse(easy, config->fresh_connections);
+    set_redirects(easy, config->follow_redirects);
     set_tls(easy, config, share);
 }

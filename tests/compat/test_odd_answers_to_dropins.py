@@ -431,6 +431,23 @@ def test_a_certificate_is_trusted_that_the_originals_variable_names(
         assert completed(name, server.url, model, tmp_path, capsys) >= N
 
 
+@pytest.mark.parametrize("name", ["0.6", "2026", "guidellm", "llm_bench"])
+def test_redirects_are_followed_over_tls_too(name, certificate, model, tmp_path, capsys, monkeypatch):
+    for variable in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(variable, str(certificate[0]))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+
+    def ask(path, body):
+        assert body["model"] == "m"
+        if path.endswith("/"):
+            return Answer(stream(path))
+        return Answer([b"moved"], status=307, headers={"Location": path + "/"}, end="length")
+
+    with OddServer(ask, context) as server:
+        assert completed(name, server.url, model, tmp_path, capsys) >= N
+
+
 def test_a_certificate_that_is_not_trusted_is_told_with_what_to_do(
     certificate, model, tmp_path, capsys, monkeypatch
 ):

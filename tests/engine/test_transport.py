@@ -182,14 +182,15 @@ def sends_on(status: bytes, location: bytes):
 
 @pytest.mark.parametrize("status", [b"307", b"308"])
 @pytest.mark.parametrize("location", [b"/there?a=b", b"../there", b"http://127.0.0.1:%d/there"])
-def test_a_redirect_is_followed_with_the_body_when_asked_for(status, location):
+def test_a_redirect_is_followed_with_the_body_when_asked_for(status, location, use_libcurl):
     with RawServer() as server:
         server._answer = sends_on(
             status, location % server.port if b"%d" in location else location.replace(b"..", b"")
         )
-        records, counters = run_engine(
-            settings(server, follow_redirects=True, headers=["Authorization: Bearer x"]), 6, BODY
+        wanted = settings(
+            server, follow_redirects=True, headers=["Authorization: Bearer x"], use_libcurl=use_libcurl
         )
+        records, counters = run_engine(wanted, 6, BODY)
         second = [request for request in server.requests if b" /there" in request]
         assert len(second) == 6
         assert all(r.startswith(b"POST ") and r.endswith(BODY) and b"Bearer x" in r for r in second)
@@ -257,21 +258,21 @@ def test_a_redirect_that_ends_with_its_connection_is_followed_too():
 
 
 @pytest.mark.parametrize("status", [b"301", b"302", b"303"])
-def test_the_older_redirects_make_a_get_without_a_body(status):
+def test_the_older_redirects_make_a_get_without_a_body(status, use_libcurl):
     with RawServer(sends_on(status, b"/there")) as server:
-        records, _ = run_engine(settings(server, follow_redirects=True), 2, BODY)
+        records, _ = run_engine(settings(server, follow_redirects=True, use_libcurl=use_libcurl), 2, BODY)
         second = [request for request in server.requests if b" /there" in request]
     assert len(second) == 2
     assert all(r.startswith(b"GET ") and r.endswith(b"\r\n\r\n") for r in second)
     assert names(records) == ["completed"] * 2
 
 
-def test_another_host_is_reached_without_our_key():
+def test_another_host_is_reached_without_our_key(use_libcurl):
     with RawServer() as other, RawServer(sends_on(b"307", b"http://127.0.0.2:%d/there" % 1)) as server:
         server._answer = sends_on(b"307", b"http://127.0.0.1:%d/there" % other.port)
-        records, _ = run_engine(
-            settings(server, follow_redirects=True, headers=["Authorization: Bearer x", "X-A: b"]), 2, BODY
-        )
+        headers = ["Authorization: Bearer x", "X-A: b"]
+        wanted = settings(server, follow_redirects=True, headers=headers, use_libcurl=use_libcurl)
+        records, _ = run_engine(wanted, 2, BODY)
         assert len(other.requests) == 2
         assert all(b"Bearer" not in r and b"X-A: b" in r for r in other.requests)
     assert names(records) == ["completed"] * 2
@@ -284,6 +285,12 @@ def test_a_redirect_that_cannot_be_followed_says_where_it_led(location):
     assert names(records) == ["http_error"]
     assert records["status"].tolist() == [307]
     assert records["redirects"].tolist() == [10 if location == b"/loop" else 0]
+
+
+def test_a_circle_of_redirects_ends_over_libcurl_too():
+    with RawServer(sends_on(b"307", b"/loop")) as server:
+        records, _ = run_engine(settings(server, follow_redirects=True, use_libcurl=True), 1, BODY)
+    assert (names(records), records["status"].tolist()) == (["http_error"], [307])
 
 
 def test_without_being_asked_for_a_redirect_is_an_error_that_names_the_place():
