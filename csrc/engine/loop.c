@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -16,6 +17,7 @@
 
 struct loop {
     int epoll, wake;
+    atomic_bool woken; /* beside the descriptor, which stands behind all sockets that were ready before it */
     unsigned char *watched; /* by fd: what the kernel has registered */
     size_t n_watched;
     bool no_pwait2; /* the kernel is older than 5.11, or a seccomp profile is older than the kernel */
@@ -107,14 +109,16 @@ int loop_wait(struct loop *loop, int64_t timeout_ns, struct loop_event events[LO
         uint64_t times;
         if (ready[i].data.fd != loop->wake)
             events[kept++] = (struct loop_event){ready[i].data.fd, what_of(ready[i].events)};
-        else if (read(loop->wake, &times, sizeof times) > 0)
-            *woken = true;
+        else if (read(loop->wake, &times, sizeof times) < 0)
+            continue;
     }
+    if (atomic_exchange(&loop->woken, false)) *woken = true;
     return kept;
 }
 
 void loop_wake(struct loop *loop) {
     uint64_t once = 1;
+    atomic_store(&loop->woken, true);
     /* A full counter means that a wake-up is pending already. */
     if (write(loop->wake, &once, sizeof once) < 0) return;
 }

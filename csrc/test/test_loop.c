@@ -50,6 +50,30 @@ static void test_wake_up(struct loop *loop) {
     close(pair.theirs);
 }
 
+/* More sockets are ready than one wait hands out, and all of them before the wake-up. */
+static void test_wake_up_behind_a_crowd(struct loop *loop) {
+    enum { MANY = 3 * LOOP_BATCH };
+    static struct pair pairs[MANY];
+    struct loop_event events[LOOP_BATCH];
+    bool woken = false;
+    loop_wait(loop, 0, events, &woken); /* an earlier wake-up may still stand in front */
+    for (int i = 0; i < MANY; i++) {
+        pairs[i] = new_pair();
+        loop_watch(loop, pairs[i].ours, LOOP_READ | LOOP_EDGE);
+        say(pairs[i].theirs, "a");
+    }
+    loop_wake(loop);
+    CHECK("a wake-up does not wait behind the sockets that were ready before it",
+          loop_wait(loop, 0, events, &woken) == LOOP_BATCH && woken);
+    for (int i = 0; i < MANY; i++) {
+        loop_forget(loop, pairs[i].ours);
+        close(pairs[i].ours);
+        close(pairs[i].theirs);
+    }
+    woken = false;
+    CHECK("and is told once", loop_wait(loop, 0, events, &woken) == 0 && !woken);
+}
+
 static void test_edges(struct loop *loop) {
     struct loop_event events[LOOP_BATCH];
     struct pair pair = new_pair();
@@ -117,6 +141,7 @@ int main(void) {
     if (!loop) return 1;
     test_clocks();
     test_wake_up(loop);
+    test_wake_up_behind_a_crowd(loop);
     test_edges(loop);
     test_waits(loop);
     loop_free(loop);
