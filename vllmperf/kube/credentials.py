@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vllmperf import text_file
 from vllmperf.errors import TargetError, UsageError
 from vllmperf.kube.kubeconfig import Context
 from vllmperf.kube.stamps import NS_PER_S, parse_stamp
@@ -57,9 +58,11 @@ class TokenFile(Credentials):
     def authorization(self) -> str | None:
         if time.monotonic() - self._read_at > TOKEN_FILE_KEPT_S:
             try:
-                token = self._path.read_text().strip()
+                token = text_file.read(self._path).strip()
             except OSError as error:
                 raise UsageError(f"cannot read the token file {self._path}: {error.strerror}") from None
+            except text_file.NoTextError as error:
+                raise UsageError(f"the token file {self._path} {error}") from None
             self._authorization, self._read_at = f"Bearer {token}", time.monotonic()
         return self._authorization
 
@@ -134,7 +137,7 @@ class Plugin(Credentials):
                 f"the exec plugin {command!r} ended with code {done.returncode}: {said or 'it said nothing'}"
             )
         try:
-            answer = json.loads(done.stdout)
+            answer = json.loads(text_file.decoded(done.stdout))
             version, status = answer["apiVersion"], dict(answer["status"])
         except (ValueError, KeyError, TypeError):
             raise TargetError(

@@ -18,6 +18,7 @@ class Asked:
     path: str
     right: str | None  # `list pods in namespace "default"`, from rights.right_of
     namespace: str | None
+    proxy: str | None = None  # on the way, which may be what answers
 
 
 class UnreachableError(TargetError):
@@ -106,6 +107,11 @@ def _message(status: int, text: str, asked: Asked) -> str:
         return f"too old to {what}: {text}"
     if status == 429:
         return f"{asked.server} is too busy to {what}: {text}; try again later"
+    way = f" (asked through the proxy {asked.proxy})" if asked.proxy else ""
+    if status == 407:
+        return (
+            f"the proxy {asked.proxy or 'on the way'} asks for a user and a password: put them into proxy-url"
+        )
     if status >= 500:
-        return f"{asked.server} failed to {what}: {status} {text}"
-    return f"{asked.server} refused to {what}: {status} {text}"
+        return f"{asked.server} failed to {what}: {status} {text}{way}"
+    return f"{asked.server} refused to {what}: {status} {text}{way}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from vllmperf import text_file
 from vllmperf.errors import UsageError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -85,11 +86,12 @@ def _read(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        data = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        data = yaml.load(text_file.read(path), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except OSError as error:
         raise UsageError(f"cannot read kubeconfig {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not a kubeconfig: {error}") from None
+    except (yaml.YAMLError, text_file.NoTextError, RecursionError) as error:
+        said = " ".join(str(error).split())
+        raise UsageError(f"{path} is not a kubeconfig: {said}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -147,7 +149,7 @@ def _service_account(environ: Entry) -> Context:
     cluster = {"server": server, "certificate-authority": str(SERVICE_ACCOUNT / "ca.crt")}
     user = {"tokenFile": str(SERVICE_ACCOUNT / "token")}
     try:
-        namespace = (SERVICE_ACCOUNT / "namespace").read_text().strip()
-    except OSError:
+        namespace = text_file.read(SERVICE_ACCOUNT / "namespace").strip()
+    except (OSError, text_file.NoTextError):
         namespace = "default"
     return Context("in-cluster", namespace, cluster, user)

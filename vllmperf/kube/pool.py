@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf.errors import UsageError
+from vllmperf.kube import ways
 from vllmperf.kube.kubeconfig import Context
 
 
@@ -39,10 +40,13 @@ def new_pool(context: Context, files: Files, certificate: tuple[str, str] | None
     if certificate is not None:
         settings.cert_file, settings.key_file = map(files.write, certificate)
     settings.tls_server_name = cluster.get("tls-server-name")
-    settings.proxy, settings.no_proxy = _proxy(settings.host, cluster)
+    proxy, no_proxy = ways.proxy_of(settings.host, cluster)
+    through_socks = proxy is not None and ways.is_socks(proxy)
+    settings.proxy, settings.no_proxy = (None, None) if through_socks else (proxy, no_proxy)
     if not settings.verify_ssl:
         _accept_insecure()
-    return client.ApiClient(settings).rest_client.pool_manager
+    pool = client.ApiClient(settings).rest_client.pool_manager
+    return ways.through_socks(pool, proxy) if proxy is not None and through_socks else pool
 
 
 class Files:
@@ -82,17 +86,6 @@ class Files:
         if self._finalizer is not None:
             self._finalizer()
         self.folder, self._written = None, {}
-
-
-def _proxy(server: str, cluster: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """(proxy, hosts without one): of the kubeconfig, else of the environment, as kubectl does."""
-    from urllib.request import getproxies
-
-    found = getproxies()
-    scheme = server.partition(":")[0]
-    if cluster.get("proxy-url"):
-        return str(cluster["proxy-url"]), None
-    return found.get(scheme), found.get("no")
 
 
 def _accept_insecure() -> None:

@@ -19,6 +19,7 @@ from vllmperf.kube.kubeconfig import Context
 from vllmperf.kube.pool import Files, new_pool
 from vllmperf.kube.rights import right_of
 from vllmperf.kube.stop import Stop
+from vllmperf.kube.ways import is_proxy_s, proxy_of_pool
 
 CONNECT_LIMIT_S = 10.0
 READ_LIMIT_S = 30.0
@@ -65,6 +66,11 @@ class Transport:
         self._answered = False
         self._pool: Any = None
         self._pool_certificate: tuple[str, str] | None = None
+
+    @property
+    def proxy(self) -> str | None:
+        """The proxy that requests go through, once there was one."""
+        return proxy_of_pool(self._pool)
 
     def close(self) -> None:
         with self._lock:
@@ -113,7 +119,7 @@ class Transport:
         right, namespace = right_of(request.method, request.path, watching) or (None, None)
         where = f" in namespace {namespace!r}" if namespace else ""
         text = f"{right}{where}" if right else None
-        return Asked(self.server, request.method, request.path, text, namespace)
+        return Asked(self.server, request.method, request.path, text, namespace, self.proxy)
 
     def _trials(self, request: Request, stop: Stop | None, patience_s: float) -> Iterator[_Trial]:
         patience_s = patience_s if self._answered else min(patience_s, FIRST_PATIENCE_S)
@@ -200,8 +206,14 @@ class _Trial:
         if isinstance(error, SSLError):
             text = f"{server} cannot be trusted: {cause}; see certificate-authority in the kubeconfig"
             return UnreachableError(text), False
-        text = f"cannot reach the API server {server} (context {self._transport.context.name!r}): {cause}"
-        return UnreachableError(text), True
+        proxy, context = self._transport.proxy, self._transport.context.name
+        if proxy is not None and is_proxy_s(error):
+            text = f"cannot reach the proxy {proxy} of the API server {server} (context {context!r}): {cause}"
+            return UnreachableError(text), True
+        way = f" through the proxy {proxy}" if proxy else ""
+        return UnreachableError(
+            f"cannot reach the API server {server}{way} (context {context!r}): {cause}"
+        ), True
 
 
 def chunks(response: Any) -> Iterator[bytes]:

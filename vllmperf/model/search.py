@@ -390,7 +390,7 @@ def _check_same(path: Path, plan: Plan, limits: Limits) -> None:
     mine |= {"ttft_ms": limits.ttft_ms, "itl_ms": limits.itl_ms, "goodput": limits.share}
     if path.exists():
         try:
-            theirs = dict(json.loads(path.read_text(encoding="utf-8")))
+            theirs = dict(json.loads(path.read_text(encoding="utf-8-sig")))
         except (ValueError, TypeError):
             raise UsageError(f"{path} is no file of a search: choose another --output-dir") from None
         other = [name for name, value in mine.items() if theirs.get(name) != value]
