@@ -567,3 +567,29 @@ def test_pods_with_the_same_labels_of_another_owner_are_left_alone(api: FakeApi,
     become_ready(api, "stranger")
     found = measure(config, label=None, deployment="d", watch=False)
     assert [start.name for start in found] == ["d-1"]
+
+
+@pytest.mark.parametrize("watch", [True, False])
+def test_a_pod_that_was_up_and_completed_later_did_start(watch: bool, api: FakeApi, config: str) -> None:
+    begin(api, "a")
+    api.change_pod("a", lambda pod: pod["spec"].update(restartPolicy="Never"))
+    log(api, "a", LOG)
+    api.append_log("a", UP)
+    api.append_log("a", "INFO:     Application shutdown complete.")
+    api.end_container("a")
+    (start,) = measure(config, watch=watch)
+    assert start.reached
+    assert start.failure is None
+    assert start.facts["ready_from"] == "log"
+    assert any("has ended since, with exit code 0 (Completed)" in note for note in start.notes)
+
+
+def test_a_pod_that_completed_before_it_was_up_failed(api: FakeApi, config: str) -> None:
+    begin(api, "a")
+    api.change_pod("a", lambda pod: pod["spec"].update(restartPolicy="Never"))
+    log(api, "a", "\n".join(LOG.splitlines()[:4]))
+    api.end_container("a")
+    (start,) = measure(config)
+    assert not start.reached
+    assert start.failure is not None
+    assert start.failure.reason == "Completed"

@@ -222,3 +222,29 @@ def test_whatever_the_times_parts_add_up_and_are_never_negative(seed: int) -> No
     start = pod_start(a_pod, events, "vllm", log(second(), second()), found)
     assert all(p.duration_s >= 0 for p in start.phases if p.critical and p.duration_s is not None)
     assert total_of_parts(start) == max(0, start.end_ns - start.origin_ns)
+
+
+def ended(code: int = 0, reason: str = "Completed") -> Start:
+    """A pod that ran once, from 36 to 545 s, and whose log says that its server was up after 95.5 s."""
+    status = {"name": "vllm", "ready": False, "restartCount": 0, "image": "x"}
+    status["state"] = {"terminated": terminated(36, 545, code, reason)}
+    conditions = [condition("PodScheduled", 2), condition("Ready", 545, status="False")]
+    a_pod = pod(conditions=conditions, statuses=[status], restartPolicy="Never")
+    return pod_start(a_pod, EVENTS, "vllm", log(42.25, 95.5), told=Told(now_ns=ns(9000)))
+
+
+def test_a_server_that_was_up_and_ended_well_later_did_start() -> None:
+    start = ended()
+    assert start.reached
+    assert start.failure is None
+    assert start.total_s == 95.5
+    assert start.facts["ready_from"] == "log"
+    assert any(
+        "has ended since, with exit code 0 (Completed), 450 s after its server was up" in n
+        for n in start.notes
+    )
+
+
+@pytest.mark.parametrize("code", [1, 137])
+def test_a_server_that_was_up_and_broke_later_is_not_told_to_have_ended_well(code: int) -> None:
+    assert not ended(code, "Error").reached

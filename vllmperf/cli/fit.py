@@ -29,7 +29,7 @@ def add(subparsers: Any) -> None:
         help="find alpha, beta, gamma and delta of one replica, with intervals",
         usage="vllmperf fit (--base-url URL [--max-num-seqs N] | FILE...) [options]",
         description="Measure the engine's steps at several loads and fit step = alpha + beta*batch and "
-        "TTFT = gamma + delta*prompt tokens. FILE: run files, vLLM result JSON, guidellm benchmarks.json.",
+        "TTFT = gamma + delta*prompt tokens. FILE: run files, vLLM result JSON, reports of guidellm 0.2 to 0.8.",
         formatter_class=Help,
     )
     option = command.add_argument

@@ -16,16 +16,16 @@ def proxy_of(server: str, cluster: Mapping[str, Any]) -> tuple[str | None, str |
     """(proxy, hosts without one): of the kubeconfig, else of the environment, as kubectl does.
 
     Raises UsageError for one that cannot be used."""
-    from urllib.request import getproxies, proxy_bypass_environment
+    import urllib.request
 
     if cluster.get("proxy-url"):
         return _usable(str(cluster["proxy-url"]), "proxy-url in the kubeconfig"), None
-    found = getproxies()
+    found = urllib.request.getproxies()
     scheme = server.partition(":")[0]
     proxy = found.get(scheme)
     if proxy is None:
         return None, None
-    if is_socks(proxy) and proxy_bypass_environment(urlsplit(server).hostname or "", found):
+    if is_socks(proxy) and urllib.request.proxy_bypass(urlsplit(server).hostname or ""):
         return None, None
     return _usable(proxy, f"the environment's {scheme}_proxy"), found.get("no")
 

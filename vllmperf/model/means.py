@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import numpy as np
 
 from vllmperf import text_file
 from vllmperf.errors import UsageError
+from vllmperf.formats import guidellm_means
 from vllmperf.model.parameters import UNKNOWN, FitResult, Parameter, Point, Quality
 from vllmperf.model.regression import fit
 
@@ -33,7 +33,7 @@ class Mean:
 
 
 def read_means(path: Path, batch: float | None, name: str | None = None) -> list[Mean]:
-    """From a result JSON of `vllm bench serve` or a benchmarks.json of guidellm 0.2/0.3.
+    """From a result JSON of `vllm bench serve` or a report of guidellm 0.2 to 0.8 (JSON or YAML).
 
     batch: the number that stands for the sequences in a step; None takes the concurrency that the file reports.
     name: what the file is called among others (else its file name). Raises UsageError.
@@ -59,31 +59,43 @@ def _checked(path: Path, mean: Mean) -> Mean:
 
 def _read(path: Path, batch: float | None, label: str) -> list[Mean]:
     try:
-        data = json.loads(text_file.read(path))
+        data = guidellm_means.parse(text_file.read(path))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} is no run file and no JSON: {error}") from None
-    if isinstance(data, dict) and isinstance(data.get("benchmarks"), list):
-        return [_of_guidellm(path, one, batch, label) for one in data["benchmarks"]]
+    if guidellm_means.is_report(data):
+        return _of_guidellm(path, data, batch, label)
     if isinstance(data, dict) and "mean_itl_ms" in data:
         return [_of_vllm(path, data, batch, label)]
-    raise UsageError(f"{path} is neither a vLLM result nor a guidellm 0.2/0.3 benchmarks.json")
+    raise UsageError(f"{path} is neither a vLLM result nor a report of guidellm 0.2 to 0.8")
 
 
-def _of_guidellm(path: Path, one: dict[str, Any], batch: float | None, label: str) -> Mean:
+def _of_guidellm(path: Path, report: dict[str, Any], batch: float | None, label: str) -> list[Mean]:
     try:
-        metrics = {name: value["successful"]["mean"] for name, value in one["metrics"].items()}
-        return Mean(
-            label=label,
-            batch=batch if batch is not None else float(metrics["request_concurrency"]),
-            itl_ms=float(metrics["inter_token_latency_ms"]),
-            ttft_ms=float(metrics["time_to_first_token_ms"]),
-            input_tokens=float(metrics["prompt_token_count"]),
-            output_tokens=float(metrics["output_token_count"]),
+        found = guidellm_means.means(report)
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from None
+    if not found:
+        raise UsageError(f"{path} holds no benchmark: was guidellm stopped before one was over?")
+    return [_of_benchmark(path, one, place, batch, label) for place, one in enumerate(found, 1)]
+
+
+def _of_benchmark(
+    path: Path, one: guidellm_means.BenchmarkMeans, place: int, batch: float | None, label: str
+) -> Mean:
+    if one.itl_ms is None or one.successful == 0:
+        raise UsageError(
+            f"{path}: benchmark {place} has no mean ITL: it needs requests that were answered, streamed"
         )
-    except KeyError as error:
-        raise UsageError(f"{path} misses {error} that guidellm 0.2/0.3 writes for each benchmark") from None
-    except (TypeError, ValueError, AttributeError):
-        raise UsageError(f"{path}: a benchmark has no means: were its requests answered?") from None
+    if batch is None and one.concurrency is None:
+        raise UsageError(f"{path}: benchmark {place} does not say its concurrency: give --batch")
+    return Mean(
+        label=label,
+        batch=batch if batch is not None else float(one.concurrency or 0.0),
+        itl_ms=one.itl_ms,
+        ttft_ms=one.ttft_ms,
+        input_tokens=one.input_tokens,
+        output_tokens=one.output_tokens,
+    )
 
 
 def _of_vllm(path: Path, data: dict[str, Any], batch: float | None, label: str) -> Mean:

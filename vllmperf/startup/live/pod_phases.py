@@ -138,7 +138,7 @@ def _ready(pod: Json, container: str, log: StartupLog | None, seen: PodSeen) -> 
     if seen.ready_ns is not None and (whole is None or 0 <= seen.ready_ns - whole < WATCH_LATE_NS):
         return _seen_ready(seen.ready_ns, whole, up)
     if whole is None:
-        return _Ready(None)
+        return _ended_since(pod, container, log)
     if seen.ready_ns is not None:
         off_s = (seen.ready_ns - whole) / NS_PER_S
         note = f"Ready was seen {off_s:+.1f} s from the cluster's time of it: clocks differ, the cluster's is taken"
@@ -151,6 +151,18 @@ def _ready(pod: Json, container: str, log: StartupLog | None, seen: PodSeen) -> 
         return _Ready(up, "log", log_resolution(log), (note,))
     note = "Ready is the condition's time: had it changed since the start, this would be the last change"
     return _Ready(not_before(whole, up), "status", 1.0, (note,))
+
+
+def _ended_since(pod: Json, container: str, log: StartupLog | None) -> _Ready:
+    """Of a container that ended well nothing but its log may say that its server was up."""
+    ran, up = pod_status.ended_well(pod, container), log.ready_ns if log else None
+    if ran is None or ran.end_ns is None or log is None or up is None:
+        return _Ready(None)
+    note = (
+        f"it has ended since, with exit code 0 ({ran.reason or 'no reason given'}), "
+        f"{max(0.0, (ran.end_ns - up) / NS_PER_S):,.0f} s after its server was up"
+    )
+    return _Ready(up, "log", log_resolution(log), (note,))
 
 
 def _seen_ready(at_ns: int, whole_ns: int | None, up_ns: int | None) -> _Ready:

@@ -73,6 +73,12 @@ def current(pod: Json, name: str) -> Ran | None:
     return None
 
 
+def ended_well(pod: Json, name: str) -> Ran | None:
+    """The container's last run, where it ended by itself with exit code 0."""
+    ran = current(pod, name)
+    return ran if ran is not None and ran.end_ns is not None and ran.exit_code == 0 else None
+
+
 def previous(pod: Json, name: str) -> Ran | None:
     """The try before the current one."""
     status = container_status(pod, name)

@@ -186,6 +186,20 @@ class PodWatch:
         while self._known.failure and one and not one.has_ended and time.monotonic() < deadline:
             time.sleep(0.05)
         self.close()
+        self._pardon()
+
+    def _pardon(self) -> None:
+        """A server that was up and ended well later did start, as its log shows once it is read."""
+        failure, one = self._known.failure, self._current_try()
+        log = one.log() if one is not None else None
+        over = failure is not None and failure.reason in ("Completed", "Succeeded")
+        if (
+            over
+            and log is not None
+            and log.reached_ready
+            and pod_status.ended_well(self._pod, self.container)
+        ):
+            self._known.failure = None
 
     # ---- parts ----
 
