@@ -114,9 +114,8 @@ starts = st.one_of(
 # --- what is compared
 
 
-def visible(script: StartupScript, known: Truth, tuned: bool) -> dict[str, tuple[int, int]]:
-    """The phases as the lines of that release show them: what has no line of its own goes into its neighbour.
-    `tuned`: the end of the warm-up is told, by a collector's stamp, the JIT monitor's line or the capture after it."""
+def visible(script: StartupScript, known: Truth) -> dict[str, tuple[int, int]]:
+    """The phases as the lines of that release show them: what has no line of its own goes into its neighbour."""
     found = {name: (span.start_ns, span.end_ns) for name, span in known.phases.items() if name != "imports"}
     found.pop(known.failed or "", None)
     if known.failed == "engine_process":  # nothing tells when it began
@@ -129,10 +128,6 @@ def visible(script: StartupScript, known: Truth, tuned: bool) -> dict[str, tuple
         _merge(found, "weights_load", "model_finish")
     if script.runner != "V0" and script.number < (0, 9, 2):
         _merge(found, "profile", "kv_cache")
-    if not tuned:
-        start, _ = found.pop("kernel_warmup", (None, 0))
-        if start is not None and script.eager and "engine_finish" in found:
-            found["engine_finish"] = (start, found["engine_finish"][1])
     return found
 
 
@@ -147,9 +142,7 @@ def check_phases(script: StartupScript, known: Truth, log: StartupLog, started_n
     assert log.clock is not None
     unit = round(log.clock.resolution_s * NS)
     spans = {phase.name: phase for phase in log.phases if phase.critical and phase.name != "unattributed"}
-    monitored = script.number >= (0, 22) and script.platform == "cuda"
-    captured = script.has("graph_capture") and known.failed != "graph_capture"
-    expected = visible(script, known, tuned=monitored or captured or log.clock.source == "envelope")
+    expected = visible(script, known)
     for name, (start, end) in expected.items():
         # The capture tells its time in whole seconds, and may come after a warm-up that nothing tells of.
         slack = 5 * unit // 2 + NS // 2 if name == "graph_capture" else unit + NS // 50

@@ -18,7 +18,7 @@ from vllmperf.startup.log.wallclock import Calendar, Moment
 
 # A progress bar has no end of line: what is printed next stands behind it.
 _BARS = ("%|", "it/s", "s/it", "row/s", "?B/s")
-_OWN = ("vllm", "uvicorn")
+_OWN = ("vllm", "uvicorn", "flashinfer")  # loggers of one clock
 MAX_LANES = 64
 QUIET_LINES = 10_000
 IN_VAIN = 5_000
