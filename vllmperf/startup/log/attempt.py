@@ -98,6 +98,8 @@ class Attempt:
     counts: Counter[str] = field(default_factory=Counter)
     first: Moment | None = None  # first and last stamp of vLLM's own
     last: Moment | None = None
+    stamped: int = 0  # lines with a stamp of vLLM's own
+    finer: int = 0  # those of them that have a part of a second before it
     earliest: Moment | None = None  # first line of vLLM's that a collector stamped
     latest: Moment | None = None  # last moment of any kind
     last_line: int = 0
@@ -170,6 +172,8 @@ class Attempt:
             if line.stamp is not None:
                 self.first = self.first or moment
                 self.last = moment
+                self.stamped += 1
+                self.finer += moment.envelope_ns is not None and moment.digits > 0
             if line.part:
                 self.parts[key] = line.part
         if line.stamp is not None or moment.envelope_ns is not None:

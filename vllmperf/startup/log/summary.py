@@ -50,7 +50,8 @@ def summarize(attempt: Attempt, resolver: Resolver) -> StartupLog:
     failure = Failure(_phase_of(attempt, problem), problem.line, problem.text) if problem else None
     notes = [*_notes(attempt, problem, ready, reached), *instants.notes]
     unfinished = None if reached else failure.phase if failure else _phase_reached(attempt.counts)
-    phases = spans(attempt, instants.of, resolver.clock.resolution_s, first, ready_ns, last, unfinished)
+    clock = resolver.clock_of(attempt.stamped, attempt.finer)
+    phases = spans(attempt, instants.of, clock.resolution_s, first, ready_ns, last, unfinished)
     stamp = attempt.ready_stamp if ready is attempt.ready else None
     return StartupLog(
         vllm_version=_version(attempt),
@@ -74,7 +75,7 @@ def summarize(attempt: Attempt, resolver: Resolver) -> StartupLog:
         cut_at_start=_cut_at_start(attempt),
         first_line=attempt.first_line,
         last_line=attempt.last_line or None,
-        clock=resolver.clock,
+        clock=clock,
         failure=failure,
         phases=phases,
         reported=found.reported,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from statistics import median
 from typing import NamedTuple
@@ -181,6 +181,13 @@ class Resolver:
             return None
         return self._of_zone(envelope_ns, shift_s) if self.local and envelope_ns is not None else envelope_ns
 
+    def clock_of(self, stamped: int, finer: int) -> Clock:
+        """The clock of an attempt with so many lines that vLLM stamped, and so many of them with a part of a second
+        before it. Where some have none, the second that all have is what an instant is good for."""
+        if not self.local or 10 * finer >= 9 * stamped:
+            return self.clock
+        return replace(self.clock, resolution_s=1.0)
+
     def _of_zone(self, local_ns: int, shift_s: int) -> int:
         """A local time that was read as UTC."""
         if self.zone is UTC:
@@ -242,9 +249,7 @@ def resolver(
     offset_s, trusted = _envelope_zone(envelopes.samples) if envelopes else (None, False)
     trusted = envelopes is not None and (trusted or not envelopes.samples)
     first_year, year_from = _year(calendar, envelopes, trusted, year, date_ns, date_from)
-    # Some lines may have none of these stamps: then the second that all have is what an instant is good for.
-    most = envelopes is not None and (not local or 10 * envelopes.both >= 9 * calendar.stamped)
-    digits = envelopes.digits if envelopes and trusted and most else 0
+    digits = envelopes.digits if envelopes and trusted else 0
     told = not local and (offset_s is not None or (trusted and not (envelopes and envelopes.samples)))
     known = calendar.first or envelopes
     clock = Clock(
