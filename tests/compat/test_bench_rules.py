@@ -11,8 +11,8 @@ from vllmperf.compat.benchmark_serving.arrivals import RampUp, drawn, of_trace
 from vllmperf.compat.benchmark_serving.backends import TABLE, Common, check_best_of, rendered
 from vllmperf.compat.benchmark_serving.engine import Replies, Reply
 from vllmperf.compat.benchmark_serving.profiles import PROFILES
+from vllmperf.datasets.sample import Sample
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.sample import Sample
 
 MS = 1_000_000
 F = answers.FLAG

@@ -79,8 +79,8 @@ PLAN = """
 import json, sys
 from vllmperf.compat.benchmark_serving import arrivals, data, flags
 from vllmperf.compat.benchmark_serving.backends import TABLE
-from vllmperf.load.datasets.sample import Chance
-from vllmperf.load.datasets.tokens import Tokens
+from vllmperf.datasets.sample import Chance
+from vllmperf.datasets.tokens import Tokens
 
 profile = flags.PROFILES[sys.argv[1]]
 args = flags.parse(profile, sys.argv[2:])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from vllmperf.compat.benchmark_serving.server import RefusedError, Server
-from vllmperf.load.datasets.sample import Sample
+from vllmperf.datasets.sample import Sample
 
 AT_ONCE = 16
 

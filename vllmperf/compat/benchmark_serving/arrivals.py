@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vllmperf.datasets.sample import Sample, Version
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.sample import Sample, Version
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vllmperf.datasets.sample import Sample
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)

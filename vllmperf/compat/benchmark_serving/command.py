@@ -19,8 +19,8 @@ from vllmperf.compat.benchmark_serving.metrics import calculate
 from vllmperf.compat.benchmark_serving.prepare import Job, check, goodput, percentiles, prepared
 from vllmperf.compat.benchmark_serving.probe import Prober
 from vllmperf.compat.benchmark_serving.results import Outcome
+from vllmperf.datasets.sample import Sample
 from vllmperf.errors import TargetError, UsageError
-from vllmperf.load.datasets.sample import Sample
 
 INTERRUPTED = 130
 RETRY_S = 5.0

@@ -12,8 +12,7 @@ from typing import Any
 
 from vllmperf.compat.benchmark_serving.backends import Backend
 from vllmperf.compat.benchmark_serving.profiles import Profile
-from vllmperf.errors import UsageError
-from vllmperf.load.datasets import (
+from vllmperf.datasets import (
     burstgpt,
     custom,
     hf,
@@ -25,8 +24,9 @@ from vllmperf.load.datasets import (
     spec_bench,
     timed_trace,
 )
-from vllmperf.load.datasets.sample import Chance, Sample
-from vllmperf.load.datasets.tokens import Tokens
+from vllmperf.datasets.sample import Chance, Sample
+from vllmperf.datasets.tokens import Tokens
+from vllmperf.errors import UsageError
 
 MADE_UP = ("random", "random-rerank", "prefix_repetition")
 """Data sets without a file."""

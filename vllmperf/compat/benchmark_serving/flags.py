@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from vllmperf.compat.benchmark_serving.profiles import PROFILES, Profile
+from vllmperf.datasets.sample import DATASETS, LATER
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.sample import DATASETS, LATER
 
 SWITCH, ONE_OR_MORE, ANY_NUMBER, TRISTATE = "switch", "+", "*", "tristate"
 

@@ -14,10 +14,10 @@ from vllmperf.compat.benchmark_serving.backends import TABLE, Backend, Common, r
 from vllmperf.compat.benchmark_serving.engine import CONNECT_S, LONGEST_S, Target
 from vllmperf.compat.benchmark_serving.metrics import GOODPUT
 from vllmperf.compat.benchmark_serving.profiles import Profile
+from vllmperf.datasets.sample import Chance, Sample
+from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
 from vllmperf.load import resolve
-from vllmperf.load.datasets.sample import Chance, Sample
-from vllmperf.load.datasets.tokens import Tokens
 from vllmperf.plan import Plan
 
 SAMPLING = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vllmperf.load.datasets.sample import Version
+from vllmperf.datasets.sample import Version
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ import numpy as np
 
 from vllmperf import text_file
 from vllmperf.compat.guidellm.source import Item, Items, Source
+from vllmperf.datasets.fitted import filled, fit_all
+from vllmperf.datasets.random_text import filler
+from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.fitted import filled, fit_all
-from vllmperf.load.datasets.random_text import filler
-from vllmperf.load.datasets.tokens import Tokens
 from vllmperf.load.workload import SAFE_IDS, WORDS, WordCircle
 
 PATH_MAX = 4096

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vllmperf.datasets.files import read_json
+from vllmperf.datasets.sample import Chance, Sample, Version, filled_up, is_fit
+from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.files import read_json
-from vllmperf.load.datasets.sample import Chance, Sample, Version, filled_up, is_fit
-from vllmperf.load.datasets.tokens import Tokens
 
 AT_ONCE = 256
 

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from vllmperf import text_file
+from vllmperf.datasets import burstgpt, custom, hf, sharegpt, sonnet, spec_bench, timed_trace
+from vllmperf.datasets.sample import Chance
 from vllmperf.errors import UsageError
 from vllmperf.load import rows
-from vllmperf.load.datasets import burstgpt, custom, hf, sharegpt, sonnet, spec_bench, timed_trace
-from vllmperf.load.datasets.sample import Chance
 
 QUESTION = "river number one carries the narrow lantern beyond the bridge"
 ANSWER = "the lantern stands behind the river and the bridge"

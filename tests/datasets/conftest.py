@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[2]))
+sys.path.append(str(Path(__file__).parents[1]))
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +22,6 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tokens(model):
-    from vllmperf.load.datasets.tokens import Tokens
+    from vllmperf.datasets.tokens import Tokens
 
     return Tokens(str(model))

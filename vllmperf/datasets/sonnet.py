@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 
+from vllmperf.datasets.files import read_text
+from vllmperf.datasets.sample import Chance, Sample, Version
+from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.files import read_text
-from vllmperf.load.datasets.sample import Chance, Sample, Version
-from vllmperf.load.datasets.tokens import Tokens
 
 BEGIN = "Pick as many lines as you can from these poem lines:\n"
 MOST_DRAWS = 10_000

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from vllmperf.datasets.custom import templated
+from vllmperf.datasets.files import json_lines, read_json
+from vllmperf.datasets.sample import Chance, Sample, Version, filled_up, is_fit
+from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.custom import templated
-from vllmperf.load.datasets.files import json_lines, read_json
-from vllmperf.load.datasets.sample import Chance, Sample, Version, filled_up, is_fit
-from vllmperf.load.datasets.tokens import Tokens
 
 BUFFER = 1000
 """Rows that the package datasets holds to shuffle a stream."""

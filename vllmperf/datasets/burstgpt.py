@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
+from vllmperf.datasets.files import read_csv
+from vllmperf.datasets.sample import Sample
+from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.files import read_csv
-from vllmperf.load.datasets.sample import Sample
-from vllmperf.load.datasets.tokens import Tokens
 
 MODEL, ANSWER = "Model", "Response tokens"
 INPUT_COLUMN, OUTPUT_COLUMN = 2, 3

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vllmperf.datasets.files import json_lines
+from vllmperf.datasets.sample import Chance, Sample, filled_up
+from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.files import json_lines
-from vllmperf.load.datasets.sample import Chance, Sample, filled_up
-from vllmperf.load.datasets.tokens import Tokens
 
 AS_IN_FILE = -1
 

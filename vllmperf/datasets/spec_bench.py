@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from vllmperf.datasets import custom
+from vllmperf.datasets.sample import Chance, Sample
+from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets import custom
-from vllmperf.load.datasets.sample import Chance, Sample
-from vllmperf.load.datasets.tokens import Tokens
 
 SEED = 0
 """The original forgets to hand on --seed."""

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vllmperf.datasets.files import json_lines
+from vllmperf.datasets.sample import Chance, Sample
+from vllmperf.datasets.siphash import string_hash
+from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets.files import json_lines
-from vllmperf.load.datasets.sample import Chance, Sample
-from vllmperf.load.datasets.siphash import string_hash
-from vllmperf.load.datasets.tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vllmperf.datasets import prefix_repetition, random_rerank, random_text, renewed
+from vllmperf.datasets.circle import Circle, Run
+from vllmperf.datasets.fitted import fit_all
+from vllmperf.datasets.sample import Chance, spread
+from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
-from vllmperf.load.datasets import prefix_repetition, random_rerank, random_text, renewed
-from vllmperf.load.datasets.circle import Circle, Run
-from vllmperf.load.datasets.fitted import fit_all
-from vllmperf.load.datasets.sample import Chance, spread
-from vllmperf.load.datasets.tokens import Tokens
 from vllmperf.load.workload import prompts
 from vllmperf.plan import Plan
 
