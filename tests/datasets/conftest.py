@@ -22,6 +22,6 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tokens(model):
-    from vllmperf.datasets.tokens import Tokens
+    from vllmperf.tokenizer.tokens import Tokens
 
     return Tokens(str(model))

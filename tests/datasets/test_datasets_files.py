@@ -11,8 +11,8 @@ import pytest
 from vllmperf.datasets import burstgpt, custom, hf, sharegpt, sonnet, spec_bench, timed_trace
 from vllmperf.datasets.sample import DATASETS, Chance, is_fit
 from vllmperf.datasets.siphash import string_hash
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
+from vllmperf.tokenizer.tokens import Tokens
 
 LINES = [f"river number {i} carries the narrow lantern beyond the bridge" for i in range(40)]
 

@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vllmperf.datasets import prefix_repetition, random_rerank, random_text, renewed
-from vllmperf.datasets.circle import Circle, Run
-from vllmperf.datasets.fitted import fit_all
+from vllmperf.datasets import prefix_repetition, random_rerank, random_text
 from vllmperf.datasets.sample import Chance, spread
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
 from vllmperf.load.workload import prompts
 from vllmperf.plan import Plan
+from vllmperf.tokenizer import renewed
+from vllmperf.tokenizer.circle import Circle, Run
+from vllmperf.tokenizer.fitted import fit_all
+from vllmperf.tokenizer.tokens import Tokens
 
 
 def plainly_fitted(tokens, ids, wanted, draw):

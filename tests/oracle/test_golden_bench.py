@@ -80,7 +80,7 @@ import json, sys
 from vllmperf.compat.benchmark_serving import arrivals, data, flags
 from vllmperf.compat.benchmark_serving.backends import TABLE
 from vllmperf.datasets.sample import Chance
-from vllmperf.datasets.tokens import Tokens
+from vllmperf.tokenizer.tokens import Tokens
 
 profile = flags.PROFILES[sys.argv[1]]
 args = flags.parse(profile, sys.argv[2:])

@@ -8,8 +8,8 @@ import numpy as np
 
 from vllmperf.datasets.files import read_csv
 from vllmperf.datasets.sample import Sample
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
+from vllmperf.tokenizer.tokens import Tokens
 
 MODEL, ANSWER = "Model", "Response tokens"
 INPUT_COLUMN, OUTPUT_COLUMN = 2, 3

@@ -8,8 +8,8 @@ from typing import Any
 
 from vllmperf.datasets.files import json_lines
 from vllmperf.datasets.sample import Chance, Sample, filled_up
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
+from vllmperf.tokenizer.tokens import Tokens
 
 AS_IN_FILE = -1
 

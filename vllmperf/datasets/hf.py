@@ -12,8 +12,8 @@ import numpy as np
 from vllmperf.datasets.custom import templated
 from vllmperf.datasets.files import json_lines, read_json
 from vllmperf.datasets.sample import Chance, Sample, Version, filled_up, is_fit
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
+from vllmperf.tokenizer.tokens import Tokens
 
 BUFFER = 1000
 """Rows that the package datasets holds to shuffle a stream."""

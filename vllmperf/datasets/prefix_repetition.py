@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vllmperf.datasets.fitted import fit_all
 from vllmperf.datasets.sample import Chance, Sample
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
+from vllmperf.tokenizer.fitted import fit_all
+from vllmperf.tokenizer.tokens import Tokens
 
 
 def samples(

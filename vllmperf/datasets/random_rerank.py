@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from vllmperf.datasets.circle import Run
 from vllmperf.datasets.random_text import filler, fit_usual
 from vllmperf.datasets.sample import Sample, spread
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
+from vllmperf.tokenizer.circle import Run
+from vllmperf.tokenizer.tokens import Tokens
 
 
 def samples(

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf.datasets.circle import Circle, Run
-from vllmperf.datasets.fitted import Draw, Fit, fit_all, fit_runs
 from vllmperf.datasets.sample import Chance, Sample, Version, spread
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
+from vllmperf.tokenizer.circle import Circle, Run
+from vllmperf.tokenizer.fitted import Draw, Fit, fit_all, fit_runs
+from vllmperf.tokenizer.tokens import Tokens
 
 WORTH_A_CIRCLE = 2
 """The whole vocabulary is encoded when the prompts go so often around it."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from vllmperf.datasets.files import read_json
 from vllmperf.datasets.sample import Chance, Sample, Version, filled_up, is_fit
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
+from vllmperf.tokenizer.tokens import Tokens
 
 AT_ONCE = 256
 

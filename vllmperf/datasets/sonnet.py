@@ -6,8 +6,8 @@ import io
 
 from vllmperf.datasets.files import read_text
 from vllmperf.datasets.sample import Chance, Sample, Version
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
+from vllmperf.tokenizer.tokens import Tokens
 
 BEGIN = "Pick as many lines as you can from these poem lines:\n"
 MOST_DRAWS = 10_000

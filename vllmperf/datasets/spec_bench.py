@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from vllmperf.datasets import custom
 from vllmperf.datasets.sample import Chance, Sample
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
+from vllmperf.tokenizer.tokens import Tokens
 
 SEED = 0
 """The original forgets to hand on --seed."""

@@ -13,8 +13,8 @@ from typing import Any
 from vllmperf.datasets.files import json_lines
 from vllmperf.datasets.sample import Chance, Sample
 from vllmperf.datasets.siphash import string_hash
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
+from vllmperf.tokenizer.tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True)

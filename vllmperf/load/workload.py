@@ -19,7 +19,7 @@ from vllmperf.load.draws import Draws, Integers
 from vllmperf.plan import Plan
 
 if TYPE_CHECKING:
-    from vllmperf.datasets.tokens import Tokens
+    from vllmperf.tokenizer.tokens import Tokens
 
 SAFE_IDS = range(256, 4000)
 """Token ids that every vocabulary of today has and that are no special tokens in any that we know of."""
@@ -66,7 +66,7 @@ def prompts(plan: Plan) -> Iterator[Prompt]:
 def _tokens(plan: Plan) -> Tokens | None:
     if not plan.tokenizer:
         return None
-    from vllmperf.datasets.tokens import Tokens
+    from vllmperf.tokenizer.tokens import Tokens
 
     return Tokens(plan.tokenizer)
 
@@ -116,9 +116,10 @@ def _random_ids(plan: Plan, generator: Integers) -> Iterator[Prompt]:
 
 def _random_texts(plan: Plan, generator: np.random.Generator) -> Iterator[Prompt]:
     """vLLM's rule to the letter: ids[(offset + number + k) mod n] behind the prefix, as a text of so many tokens."""
-    from vllmperf.datasets import fitted, random_text
-    from vllmperf.datasets.circle import Circle, Run
-    from vllmperf.datasets.tokens import Tokens
+    from vllmperf.datasets import random_text
+    from vllmperf.tokenizer import fitted
+    from vllmperf.tokenizer.circle import Circle, Run
+    from vllmperf.tokenizer.tokens import Tokens
 
     tokens = Tokens(plan.tokenizer or "")
     ring = tokens.plain_ids.tolist()

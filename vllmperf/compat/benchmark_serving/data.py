@@ -25,8 +25,8 @@ from vllmperf.datasets import (
     timed_trace,
 )
 from vllmperf.datasets.sample import Chance, Sample
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
+from vllmperf.tokenizer.tokens import Tokens
 
 MADE_UP = ("random", "random-rerank", "prefix_repetition")
 """Data sets without a file."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vllmperf.compat.benchmark_serving.answers import Answer
-from vllmperf.datasets.tokens import Tokens
+from vllmperf.tokenizer.tokens import Tokens
 
 GOODPUT = ("ttft", "tpot", "e2el")
 

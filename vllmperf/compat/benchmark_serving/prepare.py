@@ -15,10 +15,10 @@ from vllmperf.compat.benchmark_serving.engine import CONNECT_S, LONGEST_S, Targe
 from vllmperf.compat.benchmark_serving.metrics import GOODPUT
 from vllmperf.compat.benchmark_serving.profiles import Profile
 from vllmperf.datasets.sample import Chance, Sample
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
 from vllmperf.load import resolve
 from vllmperf.plan import Plan
+from vllmperf.tokenizer.tokens import Tokens
 
 SAMPLING = (
     "top_p",

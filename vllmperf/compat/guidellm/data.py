@@ -9,8 +9,8 @@ from pathlib import Path
 from vllmperf.compat.guidellm import files, synthetic
 from vllmperf.compat.guidellm.options import Options
 from vllmperf.compat.guidellm.source import Items, Source
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
+from vllmperf.tokenizer.tokens import Tokens
 
 
 def source(options: Options, tokenizer: Tokens | None) -> Source:

@@ -14,11 +14,11 @@ import numpy as np
 
 from vllmperf import text_file
 from vllmperf.compat.guidellm.source import Item, Items, Source
-from vllmperf.datasets.fitted import filled, fit_all
 from vllmperf.datasets.random_text import filler
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
 from vllmperf.load.workload import SAFE_IDS, WORDS, WordCircle
+from vllmperf.tokenizer.fitted import filled, fit_all
+from vllmperf.tokenizer.tokens import Tokens
 
 PATH_MAX = 4096
 FILES = (".config", ".yaml", ".yml")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vllmperf import text_file
 from vllmperf.compat.llm_bench.options import Options
-from vllmperf.datasets.tokens import Tokens
+from vllmperf.tokenizer.tokens import Tokens
 
 WITHOUT_SPECIAL = ("Llama", "Gemma", "Cohere")
 """Beginnings of the tokenizer classes that add no special tokens once `add_bos_token` is off, as llm_bench turns

@@ -13,8 +13,8 @@ from vllmperf import text_file
 from vllmperf.compat.llm_bench.counting import token_count
 from vllmperf.compat.llm_bench.options import Options
 from vllmperf.compat.llm_bench.texts import code, limericks
-from vllmperf.datasets.tokens import Tokens
 from vllmperf.errors import UsageError
+from vllmperf.tokenizer.tokens import Tokens
 
 Prompt = str | dict[str, Any]
 

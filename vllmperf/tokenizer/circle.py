@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from vllmperf.datasets.tail import KEPT_TOKENS, KEPT_WORDS
-from vllmperf.datasets.tokens import Tokens
+from vllmperf.tokenizer.tail import KEPT_TOKENS, KEPT_WORDS
+from vllmperf.tokenizer.tokens import Tokens
 
 Cut = Callable[[int], tuple[int, int] | None]
 """tokens that stay → where a text can be split: (ids, characters) before the place; None: nowhere"""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vllmperf.datasets import tail
-from vllmperf.datasets.circle import Circle, Run, Start
-from vllmperf.datasets.tokens import Encoded, Tokens
+from vllmperf.tokenizer import tail
+from vllmperf.tokenizer.circle import Circle, Run, Start
+from vllmperf.tokenizer.tokens import Encoded, Tokens
 
 TRIES = 10
 FILLER = " the"

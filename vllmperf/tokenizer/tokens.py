@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import text_file
-from vllmperf.datasets import renewed, tail
-from vllmperf.datasets.template import ChatTemplate
 from vllmperf.errors import UsageError
-from vllmperf.load.tokenizer import load, model_folder
+from vllmperf.tokenizer import renewed, tail
+from vllmperf.tokenizer.files import load, model_folder
+from vllmperf.tokenizer.template import ChatTemplate
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 CLEAN_UP = (
