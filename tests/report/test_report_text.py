@@ -11,9 +11,10 @@ from rich.cells import cell_len
 from sample_runs import closed_loop, golden, open_loop, summary_of
 from synthetic import Request, failed, steady
 
+from vllmperf import numbers
 from vllmperf.errors import UsageError
 from vllmperf.metrics import statistics
-from vllmperf.report import console, html, numbers
+from vllmperf.report import console, html
 from vllmperf.report.content import report
 from vllmperf.report.layout import cut
 
@@ -233,6 +234,23 @@ def test_a_number_has_four_digits(value: float | None, text: str) -> None:
 )
 def test_a_share_never_rounds_to_none_or_all(value: float | None, text: str) -> None:
     assert numbers.share(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0, "0"),
+        (12.0, "12"),
+        (66.67, "66.7"),
+        (1340.0, "1,340"),
+        (0.0123, "0.0123"),
+        (2e7, "20,000,000"),
+    ],
+)
+def test_a_number_within_a_sentence_never_has_an_exponent(value: float | None, text: str) -> None:
+    assert numbers.brief(value) == text
+    assert value is None or numbers.percent(value / 100) == f"{text} %"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ Their thresholds stand in verdict.py. Each sentence says how many, what that mea
 
 from typing import Any
 
-from vllmperf.metrics.rules import Summary, _ms, _percent, client_lag
+from vllmperf.metrics.rules import Summary, _ms, client_lag
+from vllmperf.numbers import brief, percent
 
 HOLDS_BACK = (
     "a proxy holds the stream back (turn its buffering off: nginx proxy_buffering off, haproxy option http-no-delay), or "
@@ -27,11 +28,11 @@ def _share(summary: Summary, name: str) -> float | None:
 def _answers(summary: Summary, name: str) -> str:
     """30 of 300 answers (10 %)"""
     fact = summary["answers"][name]
-    return f"{fact['requests']:,} of {fact['of']:,} answers ({_percent(fact['requests'] / fact['of'])})"
+    return f"{fact['requests']:,} of {fact['of']:,} answers ({percent(fact['requests'] / fact['of'])})"
 
 
 def _count(value: float | None) -> str:
-    return "?" if value is None else f"{value:,.6g}"
+    return "?" if value is None else brief(value, 6)
 
 
 # ---- how the tokens came ----
@@ -58,7 +59,7 @@ def say_held_back(summary: Summary, _: float) -> str:
     return (
         f"{_answers(summary, 'held_back')} began with several chunks at once ({_count(fact['burst_chunks'])} of "
         f"{_count(fact['of_chunks'])}, medians): their TTFT is too long by at least {_ms(fact['ttft_late_ms'])}, and the means "
-        f"of TPOT and ITL are too short by {_percent(fact['gap_share'])}; {HOLDS_BACK if _kept_up(summary) else READ_LATE}"
+        f"of TPOT and ITL are too short by {percent(fact['gap_share'])}; {HOLDS_BACK if _kept_up(summary) else READ_LATE}"
     )
 
 
@@ -145,7 +146,7 @@ def say_prompt_cut(summary: Summary, share: float) -> str:
     fact = summary["answers"]["prompt"]
     about = "about " if fact["is_estimate"] else ""
     return (
-        f"{_percent(share)} of the prompts were shorter at the server than sent ({_count(fact['came_tokens'])} tokens by "
+        f"{percent(share)} of the prompts were shorter at the server than sent ({_count(fact['came_tokens'])} tokens by "
         f"its usage, {about}{_count(fact['sent_tokens'])} sent, medians): TTFT is of less work; the server may cut prompts "
         "to its context length: raise that, or send shorter ones"
     )
@@ -160,7 +161,7 @@ def say_from_cache(summary: Summary, share: float) -> str:
     is_random = summary["plan"].get("dataset_name") == "random"
     although = ", although no two of this run are the same" if is_random else ""
     return (
-        f"{_percent(share)} of the prompt tokens came from the server's prefix cache{although}: TTFT is of the rest alone; "
+        f"{percent(share)} of the prompt tokens came from the server's prefix cache{although}: TTFT is of the rest alone; "
         "take another --seed for each run, or turn the cache off (vLLM: --no-enable-prefix-caching)"
     )
 

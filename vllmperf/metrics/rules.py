@@ -6,6 +6,8 @@ Their thresholds stand in verdict.py.
 from collections.abc import Mapping
 from typing import Any
 
+from vllmperf.numbers import brief, percent
+
 Summary = Mapping[str, Any]
 
 MANY_TIMES = 10
@@ -58,11 +60,7 @@ def _share_if_any_completed(count: int, summary: Summary) -> float | None:
 
 
 def _ms(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3g} ms"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    return "unknown" if value is None else f"{brief(value)} ms"
 
 
 def _p99(part: Mapping[str, Any], key: str) -> str:
@@ -72,7 +70,7 @@ def _p99(part: Mapping[str, Any], key: str) -> str:
 def _of_typical_gap(summary: Summary, share: float) -> str:
     names = {"itl_ms": "gap between tokens", "ttft_ms": "TTFT"}
     name = next((name for key, name in names.items() if summary["metrics"].get(key)), "latency")
-    part = f"{share:,.0f} times" if share >= MANY_TIMES else f"{_percent(share)} of"
+    part = f"{share:,.0f} times" if share >= MANY_TIMES else f"{percent(share)} of"
     return f"{part} the typical {name} ({_ms(_typical_gap(summary))})"
 
 
@@ -151,7 +149,7 @@ def failed_share(summary: Summary) -> float | None:
 
 def say_failed(summary: Summary, share: float) -> str:
     return (
-        f"{_failed(summary):,} of {_requests(_ended(summary))} ({_percent(share)}) failed: "
+        f"{_failed(summary):,} of {_requests(_ended(summary))} ({percent(share)}) failed: "
         f"the latencies are only of those that were served"
     )
 
@@ -173,7 +171,7 @@ def incomplete_share(summary: Summary) -> float | None:
 
 def say_incomplete(_summary: Summary, share: float) -> str:
     return (
-        f"{_percent(share)} of the requests were cut off at the end: long ones are missing from the latencies"
+        f"{percent(share)} of the requests were cut off at the end: long ones are missing from the latencies"
     )
 
 
@@ -214,7 +212,7 @@ def schedule_lag(summary: Summary) -> float | None:
 def say_schedule_lag(summary: Summary, share: float) -> str:
     return (
         f"requests left up to {_p99(summary['client'], 'schedule_lag_ms')} (p99) late, "
-        f"{_percent(share)} of the typical TTFT ({_ms(_typical_start(summary))}): "
+        f"{percent(share)} of the typical TTFT ({_ms(_typical_start(summary))}): "
         f"the load was not quite the one asked for"
     )
 
@@ -246,8 +244,8 @@ def missing_in_flight(summary: Summary) -> float | None:
 def say_missing_in_flight(summary: Summary, share: float) -> str:
     in_flight = summary["in_flight"]
     return (
-        f"{in_flight['mean_sending']:.4g} requests were in flight on average while sending, "
-        f"{_percent(share)} fewer than the {in_flight['asked']:,} asked for"
+        f"{brief(in_flight['mean_sending'], 4)} requests were in flight on average while sending, "
+        f"{percent(share)} fewer than the {in_flight['asked']:,} asked for"
     )
 
 
@@ -266,7 +264,7 @@ def say_shared_gaps(summary: Summary, share: float) -> str:
         "the mean of ITL is exact, its percentiles are not" if is_exact else "ITL's percentiles are not exact"
     )
     return (
-        f"{_percent(share)} of the gaps between chunks came in a read with others and are even shares: {mean}"
+        f"{percent(share)} of the gaps between chunks came in a read with others and are even shares: {mean}"
     )
 
 
@@ -301,7 +299,7 @@ def counted_by_chunks(summary: Summary) -> float:
 
 
 def say_counted_by_chunks(_summary: Summary, share: float) -> str:
-    return f"{_percent(share)} of the answers came without usage: their chunks were counted as tokens"
+    return f"{percent(share)} of the answers came without usage: their chunks were counted as tokens"
 
 
 def few_samples(summary: Summary) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vllmperf.report.numbers import align
+from vllmperf.numbers import align
 
 METRICS = {
     "ttft": "TTFT",

@@ -8,7 +8,7 @@ from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import BY_NAME, Metric
 from vllmperf.metrics.failures import NO_FAILURES
 from vllmperf.metrics.statistics import percentile_key
-from vllmperf.report.numbers import NOTHING, clean, decimals, duration, fixed, number, plural, rough, share
+from vllmperf.numbers import NOTHING, clean, decimals, duration, fixed, number, plural, rough, share
 from vllmperf.report.words import data_words, error_words, load_words, target_words, time_words
 
 Summary = Mapping[str, Any]

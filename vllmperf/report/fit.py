@@ -18,7 +18,7 @@ from vllmperf.model.parameters import (
     perf_parms,
     queueing_config,
 )
-from vllmperf.report.numbers import estimate
+from vllmperf.numbers import estimate
 
 
 def text(result: FitResult, width: int = 100) -> str:

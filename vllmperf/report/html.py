@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from vllmperf.numbers import align
 from vllmperf.report.content import Outcome, Report, Row, Table, report
-from vllmperf.report.numbers import align
 
 STYLE = """
 .vllmperf{font:13px/1.45 system-ui,sans-serif;color:inherit;max-width:760px}

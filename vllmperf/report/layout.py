@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len, chop_cells
 
+from vllmperf.numbers import align
 from vllmperf.report.content import Outcome, Report, Table
-from vllmperf.report.numbers import align
 
 Span = tuple[str, str]
 """A text and its style: "" or one of STYLES."""

@@ -7,8 +7,8 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from vllmperf.numbers import clean, number, rough
 from vllmperf.report.console import encodable, is_colourful
-from vllmperf.report.numbers import clean, number, rough
 
 if TYPE_CHECKING:
     from rich.text import Text

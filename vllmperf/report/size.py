@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
-from vllmperf.report.numbers import number
+from vllmperf.numbers import number
 
 if TYPE_CHECKING:
     from vllmperf.model.simulate import Load, Outcome

@@ -8,7 +8,7 @@ import numpy as np
 
 from vllmperf.metrics.definitions import Samples
 from vllmperf.metrics.statistics import NS_PER_MS, quantiles
-from vllmperf.report.numbers import decimals, fixed
+from vllmperf.numbers import decimals, fixed
 
 WIDTH, HEIGHT = 360, 180
 LEFT, RIGHT, TOP, BOTTOM = 40, 14, 26, 28

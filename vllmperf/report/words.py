@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
-from vllmperf.report.numbers import clean, duration, number, plural
+from vllmperf.numbers import clean, duration, number, plural
 from vllmperf.server_words import said
 
 Plan = Mapping[str, Any]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, chop_cells
 
+from vllmperf.numbers import align
 from vllmperf.report.layout import Line, cut
-from vllmperf.report.numbers import align
 
 INDENT = "  "
 BETWEEN = 2

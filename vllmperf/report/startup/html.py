@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from html import escape
 from itertools import zip_longest
 
+from vllmperf.numbers import clean, plural
 from vllmperf.report.html import STYLE as BASE_STYLE
 from vllmperf.report.html import page as whole_page
-from vllmperf.report.numbers import clean, plural
 from vllmperf.report.startup.grid import Column, Grid
 from vllmperf.report.startup.many import comparison, distribution_table
 from vllmperf.report.startup.one import failure_words, notes, tables

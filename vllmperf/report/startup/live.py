@@ -10,9 +10,9 @@ from typing import Any, Self, TextIO
 
 from rich.cells import cell_len
 
+from vllmperf.numbers import clean, plural
 from vllmperf.report.console import encodable, is_colourful, terminal_width
 from vllmperf.report.layout import STYLES, Line, cut
-from vllmperf.report.numbers import clean, plural
 from vllmperf.report.startup.many import bar_spans
 from vllmperf.report.startup.one import failure_words
 from vllmperf.report.startup.spans import critical, label, last_ns, origin_ns

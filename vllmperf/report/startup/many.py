@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
+from vllmperf.numbers import NOTHING, clean, plural
 from vllmperf.report.layout import Line, cut
-from vllmperf.report.numbers import NOTHING, clean, plural
 from vllmperf.report.startup.bars import Marks, longest_s, segment_text, segments
 from vllmperf.report.startup.grid import INDENT, Column, Grid, block
 from vllmperf.report.startup.one import failure_words

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from vllmperf.numbers import NOTHING, clean, share
 from vllmperf.report.layout import Line, cut
-from vllmperf.report.numbers import NOTHING, clean, share
 from vllmperf.report.startup.bars import Marks, bar
 from vllmperf.report.startup.grid import INDENT, Column, Grid, block, line_width, pairs, paragraph
 from vllmperf.report.startup.spans import (

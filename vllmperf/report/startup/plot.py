@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vllmperf.errors import UsageError
-from vllmperf.report.numbers import clean
+from vllmperf.numbers import clean
 from vllmperf.report.startup.spans import (
     FAMILIES,
     REST,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from vllmperf.report.numbers import clean
+from vllmperf.numbers import clean
 from vllmperf.startup.phases import LABELS, ORDER, PHASES
 from vllmperf.startup.result import NS_PER_S, Phase, Start
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import accumulate
 
-from vllmperf.report.numbers import clean, share
+from vllmperf.numbers import clean, share
 from vllmperf.report.startup.spans import (
     REST,
     critical,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from vllmperf.report.numbers import NOTHING, clean, fixed, number
+from vllmperf.numbers import NOTHING, clean, fixed, number
 from vllmperf.report.startup.spans import elapsed_s, places, resolution_s
 from vllmperf.startup.result import Clock, Start, StartupLog, Value
 

@@ -43,6 +43,22 @@ def estimate(value: float, half: float, *others: float) -> list[str]:
     return [f"{one:,.{max(places, 0)}f}" for one in (value, *others)]
 
 
+def brief(value: float | None, digits: int = 3) -> str:
+    """A number within a sentence, with so many digits that matter and never an exponent: 12, 0.0123, 1,340"""
+    if value is None:
+        return NOTHING
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    places = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    text = f"{value:,.{places}f}"
+    return text.rstrip("0").rstrip(".") if places else text
+
+
+def percent(part: float | None) -> str:
+    """A share within a sentence: 0.667 → 66.7 %, 13.4 → 1,340 %"""
+    return NOTHING if part is None else f"{brief(100 * part)} %"
+
+
 def rough(value: float | None) -> str:
     """A number that changes as one looks at it, with three digits: 0.123, 12.3, 1,234"""
     return NOTHING if value is None else fixed(value, max(decimals([value]) - 1, 0) if value >= 1 else FINEST)
@@ -52,12 +68,12 @@ def share(value: float | None) -> str:
     """0.0123 → 1.2 %. Something is never shown as nothing, nor a part as all."""
     if value is None:
         return NOTHING
-    percent = 100 * value
-    if 0 < percent < 0.1:
+    hundredths = 100 * value
+    if 0 < hundredths < 0.1:
         return "< 0.1 %"
-    if 99.9 < percent < 100:
+    if 99.9 < hundredths < 100:
         return "> 99.9 %"
-    return "0 %" if percent == 0 else "100 %" if percent == 100 else f"{percent:.1f} %"
+    return "0 %" if hundredths == 0 else "100 %" if hundredths == 100 else f"{hundredths:,.1f} %"
 
 
 def duration(seconds: float | None) -> str:
