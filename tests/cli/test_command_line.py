@@ -1,6 +1,8 @@
 """The command line: what it imports, prints, refuses and returns."""
 
 import json
+import re
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -9,7 +11,7 @@ import time
 
 import pytest
 
-from vllmperf.cli import main, parser
+from vllmperf.cli import COMMANDS, main, parser
 from vllmperf.cli.bench import lengths, plan_of
 from vllmperf.errors import UsageError
 
@@ -86,6 +88,25 @@ def test_help_names_the_commands_and_the_exit_codes(capsys):
     text = capsys.readouterr().out
     assert stopped.value.code == 0
     assert all(word in text for word in ("bench", "report", "sim", "130"))
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "guidellm"])
+def test_the_help_of_a_command_begins_with_two_examples_that_it_takes(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    title, *examples, blank = capsys.readouterr().out.splitlines()[:4]
+    assert (title, blank) == ("examples:", "")
+    for example in examples:
+        for words in commands_of(example):
+            assert parser(name).parse_args(words).command == name
+
+
+def commands_of(line):
+    """The arguments of each vllmperf in a line of shell."""
+    for words in re.split(r" \| | && ", line.strip()):
+        head, *rest = shlex.split(words)
+        if head == "vllmperf":
+            yield rest
 
 
 def test_the_help_of_bench_shows_groups_and_the_defaults_that_say_something(capsys):

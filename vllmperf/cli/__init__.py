@@ -16,19 +16,68 @@ from vllmperf.errors import UsageError, VllmperfError
 from vllmperf.outlet import outlets
 
 COMMANDS = {
-    "bench": "load a server and measure how fast it serves",
-    "kube": "check rights in a Kubernetes cluster, delete pods",
-    "startup": "measure the start of a server: pods of a cluster, or a command",
-    "parse-log": "where a server's start time went, from its log",
-    "fit": "find alpha, beta, gamma and delta of one replica, with intervals",
-    "capacity": "find the highest rate that a server keeps its SLO at",
-    "guidellm": "guidellm 0.2/0.3 under its own flags: vllmperf guidellm benchmark --target …",
-    "compare": "two runs side by side with the change: run files, result JSON of vLLM",
-    "report": "show a recorded run again: table, JSON, CSV, HTML",
-    "sim": "run the simulated server",
-    "shims": "write programs under the names of the tools that vllmperf replaces",
-    "size": "find the rate that a replica carries within its SLOs, and the replicas for a load",
+    "bench": (
+        "load a server and measure how fast it serves",
+        "vllmperf bench --sim",
+        "vllmperf bench --base-url http://HOST:8000 --request-rate 10 --duration 5m",
+    ),
+    "startup": (
+        "measure the start of a server: pods of a cluster, or a command",
+        "vllmperf startup -l app=vllm --watch",
+        "vllmperf startup --command 'vllm serve MODEL' --repeat 5",
+    ),
+    "parse-log": (
+        "show where a server's start time went, from its log",
+        "vllmperf parse-log pod.log",
+        "kubectl logs POD --timestamps | vllmperf parse-log - --html start.html",
+    ),
+    "fit": (
+        "fit alpha, beta, gamma and delta of one replica, with intervals",
+        "vllmperf fit --base-url http://HOST:8000 --budget 5m",
+        "vllmperf fit sync.json throughput.json --batch 1,64",
+    ),
+    "size": (
+        "find the rate that a replica carries within its SLO, and the replicas for a load",
+        "vllmperf size parameters.json --max-num-seqs 64 --ttft 500 --itl 20",
+        "vllmperf size parameters.json --max-num-seqs 64 --ttft 500 --rate 200 --input-len 512 --output-len 128",
+    ),
+    "capacity": (
+        "find the highest rate at which a live server meets its SLO",
+        "vllmperf capacity --base-url http://HOST:8000 --ttft 500 --itl 20",
+        "vllmperf capacity --base-url http://HOST:8000 --ttft 500 --budget 10m --output-dir search --plot capacity.png",
+    ),
+    "compare": (
+        "show two runs side by side with the change",
+        "vllmperf compare before.vllmperf after.vllmperf",
+        "vllmperf compare result.json run.vllmperf --json",
+    ),
+    "report": (
+        "show a recorded run again: table, JSON, CSV, HTML",
+        "vllmperf report run.vllmperf",
+        "vllmperf report run.vllmperf --html run.html",
+    ),
+    "guidellm": (
+        "run guidellm 0.2/0.3 command lines with our engine",
+        "vllmperf guidellm benchmark --target http://HOST:8000 --rate-type sweep --data prompt_tokens=256,output_tokens=128",
+        "vllmperf guidellm benchmark from-file benchmarks.json",
+    ),
+    "sim": (
+        "run the simulated server",
+        "vllmperf sim --port 8000 --ttft-ms 50 --itl-ms 10",
+        "vllmperf sim --mode batching --alpha-ms 7 --beta-ms 0.03 --truth truth.jsonl",
+    ),
+    "kube": (
+        "check rights in a Kubernetes cluster, delete pods",
+        "vllmperf kube check",
+        "vllmperf kube clean -n NAMESPACE -l experiment=cold-start",
+    ),
+    "shims": (
+        "write programs under the names of the tools that vllmperf replaces",
+        "vllmperf shims /usr/local/bin",
+        "vllmperf shims bin && PATH=$PWD/bin:$PATH guidellm benchmark --help",
+    ),
 }
+"""What each command does, and the two examples with which its help begins."""
 
 INTERRUPTED = 130
 EPILOG = """\
@@ -36,9 +85,9 @@ first try:  vllmperf bench --sim
 a server:   vllmperf bench --base-url http://HOST:8000 --request-rate 10 --num-prompts 300
 help:       vllmperf COMMAND --help
 
-exit codes: 0 fine; 1 the run finished but its numbers cannot be trusted, or stdout could not be
-            written (a reader that went away is fine); 2 bad arguments; 3 no server there;
-            130 interrupted (what came is kept)
+exit codes: 0 fine; 1 the run finished but failed its own checks, or stdout could not be written
+            (a reader that went away is fine); 2 bad arguments; 3 server not reachable;
+            130 interrupted (the results so far are written)
 """
 
 
@@ -103,10 +152,16 @@ def _names_profile(words: Sequence[str]) -> bool:
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, without a page of usage before it."""
+    """Says in one line what is wrong, without a page of usage before it. Its help begins with examples."""
+
+    examples: Sequence[str] = ()
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **settings})
+
+    def format_help(self) -> str:
+        shown = "".join(f"  {example}\n" for example in self.examples)
+        return (f"examples:\n{shown}\n" if shown else "") + super().format_help()
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see {self.prog} --help")
@@ -116,15 +171,16 @@ def parser(command: str | None) -> argparse.ArgumentParser:
     """The parser of one command, or one that names them all: building everything would cost at every start."""
     top = Parser(
         prog="vllmperf",
-        description="How fast a vLLM server serves, and how sure each number is.",
+        description="Measures how fast a vLLM server starts and serves, what it carries, and how sure each number is.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"vllmperf {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for name, text in COMMANDS.items():
+    for name, (text, *examples) in COMMANDS.items():
         if name == command:
             importlib.import_module(f"vllmperf.cli.{name.replace('-', '_')}").add(commands)
+            commands.choices[name].examples = examples
         elif command is None:
             commands.add_parser(name, help=text, add_help=False)
     return top
