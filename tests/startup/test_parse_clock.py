@@ -56,6 +56,14 @@ def test_stamps_of_a_later_upload_are_not_believed() -> None:
     assert log.clock.source == "log"
 
 
+@pytest.mark.parametrize(
+    ("uploaded", "year"), [("2025-12-31", 2025), ("2026-02-01", 2025), ("2025-06-22", 2025)]
+)
+def test_a_log_was_printed_before_it_was_uploaded(uploaded: str, year: int) -> None:
+    text = "".join(f"{uploaded}T03:03:03.5Z {line}\n" for line in START_0_11.splitlines())
+    assert log_of(text, year=None).first_log_ns == when(f"{year}-06-21 08:00:00")
+
+
 def test_the_argument_says_the_year_and_the_zone() -> None:
     log = log_of(START_0_11, year=2023, tz="Europe/Berlin")
     assert log.first_log_ns == when("2023-06-21 06:00:00")

@@ -91,6 +91,15 @@ def test_a_cache_without_a_time_is_a_cache() -> None:
     assert (log.reported["compile_from_cache"], log.reported["compile_cache_load_s"]) == (True, None)
 
 
+def test_what_is_compiled_beside_a_target_that_was_loaded_compiled_is_the_drafters() -> None:
+    text = start(1) + worker(0, "Loading drafter model...", "gpu_model_runner.py")
+    text += worker(0, "Directly load AOT compilation from path /c/0f/rank_0_0/model", "decorators.py")
+    text += worker(0, "Compiling a graph for compile range (1, 2048) takes 4.10 s", "backends.py")
+    log = log_of(text)
+    assert (log.reported["compile_from_cache"], log.reported["compile_s"]) == (True, None)
+    assert dict(log.drafter) == {"compile_s": 4.1, "compile_from_cache": False}
+
+
 def test_the_drafter_is_told_from_the_target() -> None:
     spec = "SpeculativeConfig(method='eagle', model='d')"
     text = start(1, spec)

@@ -584,6 +584,35 @@ def test_a_pod_that_was_up_and_completed_later_did_start(watch: bool, api: FakeA
     assert any("has ended since, with exit code 0 (Completed)" in note for note in start.notes)
 
 
+@pytest.mark.parametrize("watch", [True, False])
+def test_a_pod_that_had_completed_before_it_was_looked_at_did_start(
+    watch: bool, api: FakeApi, config: str
+) -> None:
+    """All that is left of it is its object, without the container's ID, and its log."""
+    times = {"startedAt": "2026-05-01T21:11:55Z", "finishedAt": "2026-05-01T21:20:00Z"}
+    ended = {"terminated": {"exitCode": 0, "reason": "Completed", **times}}
+    pod = api.add_pod("a", labels=LABELS, running=False)
+    pod["metadata"]["creationTimestamp"] = "2026-05-01T21:11:40Z"
+    pod["spec"]["restartPolicy"] = "Never"
+    pod["status"] = {
+        "phase": "Succeeded",
+        "conditions": [
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-05-01T21:11:41Z"},
+            {"type": "Ready", "status": "False", "lastTransitionTime": "2026-05-01T21:20:00Z"},
+        ],
+        "containerStatuses": [{"name": "vllm", "ready": False, "restartCount": 0, "state": ended}],
+    }
+    api.put("pods", pod)
+    up_ns = int(datetime(2026, 5, 1, 21, 13, 25, tzinfo=UTC).timestamp()) * 10**9
+    for line in LOG.replace("{}", "05-01 21:12:00").splitlines():
+        api.append_log("a", line, stamp_ns=up_ns - 85 * 10**9)
+    api.append_log("a", UP, stamp_ns=up_ns)
+    api.log_of("a").run.ended = True
+    (start,) = measure(config, watch=watch)
+    assert (start.reached, start.failure, start.total_s) == (True, None, 105)
+    assert any("395 s after its server was up" in note for note in start.notes)
+
+
 def test_a_pod_that_completed_before_it_was_up_failed(api: FakeApi, config: str) -> None:
     begin(api, "a")
     api.change_pod("a", lambda pod: pod["spec"].update(restartPolicy="Never"))

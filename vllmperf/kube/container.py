@@ -60,8 +60,11 @@ class Container:
         every = [one for kind in STATUSES for one in status.get(kind) or []]
         found: dict[str, Any] = next((one for one in every if one["name"] == self.name), {})
         state = found.get("state") or {}
-        inner = state.get("running") or state.get("terminated") or {}
-        identity = str(found.get("containerID") or "")
+        ended = state.get("terminated") or {}
+        inner = state.get("running") or ended
+        identity = str(
+            found.get("containerID") or ended.get("startedAt") or ""
+        )  # not every runtime keeps the ID
         started_ns = parse_stamp(inner.get("startedAt"))
         return Run(int(found.get("restartCount") or 0), identity, "running" in state, started_ns)
 

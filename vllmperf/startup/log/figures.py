@@ -167,7 +167,9 @@ class _Drafts:
         ) or attempt.has("drafter_start")
         self._started: set[Key] = set()  # between "Loading drafter model" and "Model loading took"
         self._counts: dict[tuple[str, Key], int] = defaultdict(int)
-        self._compiling: dict[Key, int] = defaultdict(int)  # how many models this process has compiled
+        self._loaded_whole: set[Key] = (
+            set()
+        )  # the target's compilation was loaded, so what is compiled is the draft's
         self._cache_label: dict[Key, str] = {}
 
     def of(self, seen: Seen) -> bool:
@@ -199,7 +201,9 @@ class _Drafts:
         if label:
             return label != "backbone" and any(word in label for word in _DRAFT_LABELS)
         if seen.event in ("compiled", "cache_loaded"):
-            return self._counts["dynamo", key] > 1
+            return self._counts["dynamo", key] > 1 or (seen.event == "compiled" and key in self._loaded_whole)
+        if seen.event == "aot_loaded" and not self._counts["dynamo", key]:
+            self._loaded_whole.add(key)
         # A model whose compilation was loaded whole is not traced.
         traced = "dynamo" if seen.event in ("dynamo", "aot_loaded") else seen.event
         self._counts[traced, key] += 1

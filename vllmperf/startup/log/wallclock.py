@@ -14,6 +14,7 @@ from vllmperf.startup.log.stamps import Stamp, stamp
 from vllmperf.startup.result import NS_PER_S, Clock
 
 DAY_S = 86_400
+ZONES_S = DAY_S + DAY_S // 2  # how far zones and the rounding of a copy's date move a stamp
 QUARTER_S = 900  # zones differ by whole quarters of an hour
 LATE_S = 2.5  # a collector that is later than this is not nearer to the truth than the log's own second
 MAX_SAMPLES = 4096
@@ -301,17 +302,20 @@ def _year(
 
 
 def _envelope_year(envelopes: Envelopes) -> int:
+    """The year nearest to the envelope's stamp, but not after it: a line is printed before it is collected."""
     near_ns = envelopes.first_ns or 0
     if not envelopes.samples:
         return datetime.fromtimestamp(near_ns // NS_PER_S, UTC).year
     first = envelopes.samples[0]
-    naive = nearest_s(first.stamp, first.envelope_ns or near_ns)
-    return datetime.fromtimestamp(naive, UTC).year - first.turn
+    near_ns = first.envelope_ns or near_ns
+    naive = nearest_s(first.stamp, near_ns)
+    is_after = naive - near_ns // NS_PER_S > ZONES_S
+    return datetime.fromtimestamp(naive, UTC).year - first.turn - is_after
 
 
 def _latest_year(calendar: Calendar, date_ns: int | None) -> int:
     """The last year in which the log's last stamp is not after the date."""
-    date_s = (date_ns or 0) // NS_PER_S + DAY_S + DAY_S // 2  # zones, and a copy's rounding
+    date_s = (date_ns or 0) // NS_PER_S + ZONES_S
     limit = datetime.fromtimestamp(date_s, UTC)
     last = calendar.last
     if last is None or last.stamp is None:
