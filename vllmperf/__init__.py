@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from vllmperf import errors, metrics, sim, startup
     from vllmperf.api import bench, load
     from vllmperf.plan import Plan
-    from vllmperf.report.run import Run
+    from vllmperf.run import Run, open_run
 
-__all__ = ["Plan", "Run", "bench", "errors", "load", "metrics", "sim", "startup"]
+__all__ = ["Plan", "Run", "bench", "errors", "load", "metrics", "open_run", "sim", "startup"]
 
 _HOME = {
     "bench": "vllmperf.api",
     "load": "vllmperf.load",
     "Plan": "vllmperf.plan",
-    "Run": "vllmperf.report.run",
+    "Run": "vllmperf.run",
+    "open_run": "vllmperf.run",
     "errors": "vllmperf.errors",
     "metrics": "vllmperf.metrics",
     "sim": "vllmperf.sim",

@@ -5,9 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +16,7 @@ from vllmperf.plan import Plan
 if TYPE_CHECKING:
     from vllmperf.load.progress import Snapshot
     from vllmperf.load.run import Enough
-    from vllmperf.report.run import Run
+    from vllmperf.run import Run
 
 SIMULATED = "http://127.0.0.1:1"
 """Stands in the plan until the simulator inside has a port."""
@@ -79,9 +76,9 @@ def default_num_prompts(given: int | None, duration_s: float | None, arrival: st
 
 def load(path: str | Path) -> Run:
     """The run in a run file. Raises UsageError when there is none or it is no run file."""
-    from vllmperf.report.run import Run
+    from vllmperf.run import open_run
 
-    return Run(Path(path))
+    return open_run(path)
 
 
 def make_run(
@@ -94,7 +91,7 @@ def make_run(
     from vllmperf.load.environment import environment
     from vllmperf.load.run import execute, ready
     from vllmperf.record.writer import RunWriter
-    from vllmperf.report.run import Run
+    from vllmperf.run import Folder, Run
 
     with _target(plan) as plan, _shown(progress) as show:
         model = plan.model or _first_model(plan)
@@ -112,17 +109,6 @@ def _first_model(plan: Plan) -> str:
     from vllmperf.load.ask import first_model
 
     return first_model(plan)
-
-
-class Folder:
-    """A temporary folder that goes when nobody holds this any more."""
-
-    def __init__(self) -> None:
-        self._path = tempfile.mkdtemp(prefix="vllmperf-")
-        weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True)
-
-    def __str__(self) -> str:
-        return self._path
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 under each other."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 NOTHING = "–"
@@ -93,13 +94,22 @@ def plural(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+WHOLE = re.compile(r"\D*[\d,]*")
+"""A number up to its decimal point, with what stands before it."""
+
+
 def align(cells: Sequence[str]) -> list[str]:
-    """Pad numbers on both sides so that their decimal points stand under each other."""
-    tails = [len(cell) - cell.index(".") if "." in cell else 0 for cell in cells]
+    """Pad numbers on both sides so that their decimal points stand under each other, whatever unit is behind them."""
+    tails = [len(cell) - _whole(cell) for cell in cells]
     longest = max(tails, default=0)
     padded = [cell + " " * (longest - tail) for cell, tail in zip(cells, tails, strict=True)]
     width = max(map(len, padded), default=0)
     return [cell.rjust(width) for cell in padded]
+
+
+def _whole(cell: str) -> int:
+    match = WHOLE.match(cell)
+    return match.end() if match and any(map(str.isdigit, cell)) else len(cell)
 
 
 def clean(text: object) -> str:

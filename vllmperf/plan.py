@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from vllmperf.errors import UsageError
+from vllmperf.metrics.definitions import NAMES, OBJECTIVES
 
 BACKENDS = {
     "openai": "/v1/completions",
@@ -21,21 +22,6 @@ BACKENDS = {
 
 DATASETS = ("random", "sharegpt", "sonnet", "custom")
 ARRIVALS = ("constant", "poisson", "gamma", "trace")
-METRICS = (
-    "ttft",
-    "ttft_scheduled",
-    "ttft_text",
-    "tpot",
-    "itl",
-    "itl_token",
-    "e2el",
-    "e2el_scheduled",
-    "connect",
-    "slot_wait",
-)
-"""Names of vllmperf.metrics.definitions, here because a plan must be checked without NumPy."""
-
-GOODPUT_METRICS = ("ttft", "tpot", "e2el", "ttft_scheduled", "e2el_scheduled")
 MOST = 1e9
 """No number of seconds, requests or tokens lies above it."""
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -308,10 +294,10 @@ def _check_limits(plan: Plan) -> None:
 
 def _check_report(plan: Plan) -> None:
     for name in plan.percentile_metrics:
-        _one_of("--percentile-metrics", name, METRICS)
+        _one_of("--percentile-metrics", name, NAMES)
     for value in plan.metric_percentiles:
         if not 0 <= value <= 100:
             raise UsageError(f"--metric-percentiles has {value:g}: percentiles lie within 0 and 100")
     for name, limit in plan.goodput.items():
-        _one_of("--goodput", name, GOODPUT_METRICS)
+        _one_of("--goodput", name, OBJECTIVES)
         _positive(f"--goodput {name}", limit)

@@ -5,15 +5,7 @@ import json
 import pytest
 
 from vllmperf.cli import main
-from vllmperf.report.compare import (
-    Figures,
-    figures_of_summary,
-    figures_of_vllm,
-    lines,
-    rows,
-    short_names,
-    to_json,
-)
+from vllmperf.comparison import Comparison, Figures, figures_of_summary, figures_of_vllm, short_names
 
 FIRST = {
     "duration": 10.0,
@@ -83,9 +75,10 @@ def test_what_is_neither_is_one_line(tmp_path, capsys, text):
 
 def test_a_change_from_nothing_is_none():
     first = figures_of_vllm({"completed": 0, "duration": 1.0}, "a")
-    (completed, *_) = rows(first, Figures("b", "x", {"completed": 5}))
+    found = Comparison(first, Figures("b", first.rule, {"completed": 5}))
+    (_, completed, *_) = found.rows
     assert completed.change is None
-    assert any(line.endswith("-") for line in lines(first, Figures("b", first.rule, {"completed": 5})))
+    assert any(line.endswith("-") for line in repr(found).splitlines())
 
 
 def test_names_of_columns_tell_the_paths_apart():
@@ -97,7 +90,7 @@ def test_names_of_columns_tell_the_paths_apart():
 def test_itl_by_tokens_stands_beside_itl_where_one_side_has_it():
     first = Figures("a", "x", {"mean_itl_ms": 8.0})
     second = Figures("b", "x", {"mean_itl_ms": 8.0, "mean_itl_token_ms": 2.0, "p90_itl_token_ms": 3.0})
-    assert [row.key for row in rows(first, second)] == ["mean_itl_ms", "mean_itl_token_ms"]
+    assert [row.key for row in Comparison(first, second).rows] == ["mean_itl_ms", "mean_itl_token_ms"]
 
 
 def summary_of(sources, itl_ms, tpot_ms, itl_token_ms=None):
@@ -117,9 +110,9 @@ def summary_of(sources, itl_ms, tpot_ms, itl_token_ms=None):
 
 def test_tokens_that_are_counted_by_chunks_are_said_to_be():
     ours = figures_of_summary(summary_of({"chunks": 3, "usage": 1}, 10.0, 10.0), "ours")
-    said = list(lines(Figures("a", "vllmperf", {}), ours))[-1]
+    said = repr(Comparison(Figures("a", "vllmperf", {}), ours)).splitlines()[-2]
     assert said.startswith("ours: 3 of 4 answers came without usage")
-    assert to_json(ours, ours)["a"]["notes"] == list(ours.notes)
+    assert Comparison(ours, ours).to_dict()["a"]["notes"] == list(ours.notes)
 
 
 def test_itl_of_chunks_with_several_tokens_is_said_to_be_unless_there_is_one_by_tokens():

@@ -22,7 +22,7 @@ from vllmperf.datasets.sample import Sample
 from vllmperf.formats import vllm_file
 from vllmperf.formats.vllm_table import metric_section, row
 from vllmperf.formats.vllm_timeline import Bar, page
-from vllmperf.report.run import Run
+from vllmperf.run import Run
 from vllmperf.sim import Server
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_serving.py"

@@ -12,7 +12,7 @@ from vllmperf import _engine
 from vllmperf.load.run import engine_config
 from vllmperf.load.schedule import schedule
 from vllmperf.plan import Plan
-from vllmperf.report.run import Run
+from vllmperf.run import Run
 
 QUICK = {"ttft_ms": 2, "itl_ms": 1}
 SHORT = {"input_len": 4, "output_len": 5, "keep_text": True}

@@ -13,6 +13,8 @@ import pytest
 from raw_server import EVENT_STREAM, RawServer, events
 from runs import bench, errors, outcomes
 
+from vllmperf.report import console
+
 
 class Talker(RawServer):
     """Reads a little of the first request and then does as it likes."""
@@ -109,7 +111,7 @@ def test_the_run_ends_and_says_what_happened(talk, outcome, settings):
     assert outcomes(run) == {outcome: 3}
     if outcome != "completed":
         assert all(errors(run))
-    assert "TTFT" in run.table() or outcome != "completed"
+    assert "TTFT" in console.table(run.summary) or outcome != "completed"
 
 
 def test_a_body_that_the_server_finds_too_large():

@@ -12,7 +12,7 @@ from runs import bench
 from vllmperf import _engine
 from vllmperf.load.schedule import schedule
 from vllmperf.plan import Plan
-from vllmperf.report.run import Run
+from vllmperf.run import Run
 
 NS_PER_MS = 1_000_000
 CLOCK_STEP_NS = NS_PER_MS // 20

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from vllmperf.errors import UsageError
-from vllmperf.plan import BACKENDS, METRICS, Plan
+from vllmperf.plan import BACKENDS, Plan
 
 URL = "http://127.0.0.1:8000"
 
@@ -109,12 +109,3 @@ def test_lengths_in_the_run_file_are_those_that_are_used():
     assert Plan(base_url=URL).to_dict()["input_len"] == 1024
     poem = Plan(base_url=URL, dataset_name="sonnet", dataset_path="x", output_len=7).to_dict()
     assert (poem["input_len"], poem["output_len"], poem["prefix_len"]) == (550, 7, 200)
-
-
-def test_the_metrics_that_a_plan_knows_are_those_that_are_defined():
-    from vllmperf.metrics.definitions import BY_NAME
-    from vllmperf.metrics.goodput import OBJECTIVES
-    from vllmperf.plan import GOODPUT_METRICS
-
-    assert set(METRICS) == set(BY_NAME)
-    assert set(GOODPUT_METRICS) == set(OBJECTIVES)

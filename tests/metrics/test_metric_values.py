@@ -254,7 +254,7 @@ def test_goodput_counts_requests_that_met_every_objective(tmp_path: Path, object
 
 
 def test_goodput_names_an_objective_that_it_does_not_know(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"'itl'.*ttft, tpot, e2el"):
+    with pytest.raises(UsageError, match=r"'itl'.*ttft, ttft_scheduled,.*tpot, e2el"):
         summary_of(tmp_path, [Request(0)], plan={"goodput": {"itl": 5}})
 
 
@@ -267,3 +267,4 @@ def test_every_metric_says_what_it_is() -> None:
     for metric in METRICS:
         assert metric.key == f"{metric.name}_{metric.unit}"
         assert all((metric.short, metric.label, metric.formula, metric.source, metric.needs))
+        assert (metric.of_request is None) != (metric.samples is None)

@@ -75,6 +75,7 @@ def test_an_empty_run_measures_nothing(tmp_path: Path) -> None:
         "asked": 4,
         "sent": 0,
         "completed": 0,
+        "not_completed": 0,
         "outcomes": {},
         "samples": {},
         "failures": [],
@@ -265,7 +266,9 @@ def test_littles_law_catches_a_wrong_mean(tmp_path: Path) -> None:
     right = sweep(recording.requests)
     assert right.mean is not None
     wrong = InFlight(right.mean * 1.01, right.mean_sending, right.max)
-    checks = {check.name: check for check in identity.checks(Completed(recording), wrong)}
+    done = Completed(recording)
+    done.in_flight = wrong
+    checks = {check.name: check for check in identity.checks(done)}
     assert checks["little"].broken == 1
 
 

@@ -5,6 +5,7 @@ import builtins
 import csv
 import io
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -15,16 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 from sample_runs import PLAN, closed_loop, summary_of
-from synthetic import NONE, Request, batch, failed, steady, write_run
+from synthetic import Request, batch, failed, steady, write_run
 
 from vllmperf.cli import report as command
 from vllmperf.errors import UsageError
 from vllmperf.load.progress import Snapshot
+from vllmperf.metrics.definitions import BY_NAME
 from vllmperf.record.reader import read
 from vllmperf.record.writer import RunWriter
+from vllmperf.report import console, html, live, svg
 from vllmperf.report import csv as csv_report
-from vllmperf.report import html, live, svg
-from vllmperf.report.run import Run
+from vllmperf.run import Run, open_run
 
 
 @pytest.fixture
@@ -105,12 +107,14 @@ def test_a_text_of_several_lines_stays_one_row(tmp_path: Path) -> None:
 
 def test_a_run_gives_a_data_frame(run_file: Path) -> None:
     pandas = pytest.importorskip("pandas")
-    frame = Run(run_file).requests
+    frame = Run(run_file).frame()
+    assert isinstance(frame, pandas.DataFrame)
     assert frame.loc[0, "outcome"] == "completed"
     assert frame["ttft_ms"].count() == 198
     assert frame["ttft_ms"].mean() == 50
-    assert frame.loc[0, "scheduled_ns"] is pandas.NA
+    assert np.isnan(frame.loc[0, "scheduled_ns"])
     assert frame["last_token_ns"].max() > 0
+    assert "engine [core] died" in frame.loc[7, "error"]
 
 
 def without(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -125,23 +129,89 @@ def without(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(builtins, "__import__", refuse)
 
 
-def test_without_pandas_there_is_an_array(run_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    without(monkeypatch, "pandas")
+def test_the_requests_are_an_array_whose_columns_name_their_units(run_file: Path) -> None:
     requests = Run(run_file).requests
     assert requests["index"].tolist() == list(range(200))
-    assert requests["scheduled_ns"][0] == NONE
+    assert np.isnan(requests["scheduled_ns"]).all()
+    assert np.nanmax(requests["ttft_ms"]) == 50
+    assert np.isnan(requests["ttft_ms"][7])
+    assert requests["outcome"].tolist().count("completed") == 198
+
+
+def test_without_pandas_the_frame_says_what_to_install(
+    run_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without(monkeypatch, "pandas")
+    with pytest.raises(UsageError, match="pip install"):
+        Run(run_file).frame()
+
+
+def test_each_metric_is_an_attribute_with_its_statistics(run_file: Path) -> None:
+    run = Run(run_file)
+    row = run.summary["metrics"]["ttft_ms"]
+    assert row is not None
+    assert (run.ttft.n, run.ttft.mean, run.ttft.std, run.ttft.p50) == (
+        row["n"],
+        row["mean"],
+        row["std"],
+        row["p50"],
+    )
+    assert (run.itl.p99, run.itl.p99_9, run.itl.max) == (10, 10, 10)
+    assert run.itl.percentile(99.95) == 10
+    assert set(BY_NAME) <= set(dir(run))
+    assert repr(run.ttft) == "TTFT, ms: mean 50.00, p50 50.00, p99 50.00, max 50.00 (n = 198)"
+
+
+def test_a_metric_without_samples_is_nan_and_says_what_it_needs(run_file: Path) -> None:
+    metric = Run(run_file).ttft_scheduled
+    assert metric.n == 0
+    assert np.isnan([metric.mean, metric.std, metric.min, metric.max, metric.p99]).all()
+    assert "needs a streamed answer and a schedule" in repr(metric)
+
+
+def test_what_is_no_metric_and_no_statistic_is_named(run_file: Path) -> None:
+    with pytest.raises(AttributeError, match="its metrics are ttft, "):
+        _ = Run(run_file).speed
+    for name in ("median", "p101", "p"):
+        with pytest.raises(AttributeError, match="p0 to p100"):
+            getattr(Run(run_file).ttft, name)
+
+
+def test_a_run_shows_its_numbers(run_file: Path) -> None:
+    text = repr(Run(run_file))
+    assert "198 of 200 requests completed" in text
+    assert "TTFT p50 50.00 p99 50.00 ms" in text
+    assert text.endswith("trusted")
+
+
+def test_a_run_can_be_pickled_by_its_path_or_with_its_file(run_file: Path) -> None:
+    run = Run(run_file)
+    assert pickle.loads(pickle.dumps(run)).summary == run.summary
+    packed = pickle.dumps(Run(run_file, keep_alive=object()))
+    run_file.unlink()
+    again = pickle.loads(packed)
+    assert again.summary == run.summary
+    assert again.path != run_file
+
+
+def test_a_run_as_a_dictionary_is_its_summary_in_json(run_file: Path) -> None:
+    assert json.loads(json.dumps(Run(run_file).to_dict()))["requests"]["completed"] == 198
+
+
+def test_two_runs_are_compared(run_file: Path, tmp_path: Path) -> None:
+    other = write_run(tmp_path / "b.run", steady(100), plan=PLAN)
+    found = Run(run_file).compare(Run(other))
+    changes = {row.key: row.change for row in found.rows}
+    assert changes["completed"] == pytest.approx(100 / 198 - 1)
+    assert changes["mean_ttft_ms"] == 0
+    assert "Output tokens in the busiest second" in repr(found)
+    parsed(found._repr_html_())
 
 
 def test_gaps_are_in_ms(run_file: Path) -> None:
     gaps = Run(run_file).gaps
     assert gaps.shape == (594,)
     assert (gaps == 10).all()
-
-
-def test_the_table_of_a_run_can_have_other_percentiles(run_file: Path) -> None:
-    text = Run(run_file).table(metric_percentiles=[12.5])
-    assert "p12.5" in text
-    assert "–" not in text
 
 
 def test_a_run_is_saved_as_a_copy_that_is_never_written_over(run_file: Path, tmp_path: Path) -> None:
@@ -153,11 +223,12 @@ def test_a_run_is_saved_as_a_copy_that_is_never_written_over(run_file: Path, tmp
     assert run.save(run_file) == run_file
 
 
-def test_a_missing_run_is_named_when_it_is_looked_at(tmp_path: Path) -> None:
-    run = Run(tmp_path / "no.run")
-    assert "no.run" in repr(run)
-    with pytest.raises(UsageError, match="there is no run file"):
-        _ = run.summary
+def test_what_is_no_run_is_named_when_it_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no run file /nope"):
+        open_run("/nope")
+    (tmp_path / "a.run").write_text("no run")
+    with pytest.raises(UsageError, match="not a run file"):
+        open_run(tmp_path / "a.run")
 
 
 # ---- plots ----
@@ -166,13 +237,11 @@ def test_a_missing_run_is_named_when_it_is_looked_at(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["ttft", "itl", "tpot", "e2el"])
 def test_plots_draw_the_distribution(run_file: Path, name: str) -> None:
     matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     axes = getattr(Run(run_file).plot, name)()
     assert axes.lines[0].get_ydata()[-1] == 1
     assert "ms" in axes.get_xlabel()
-    plt.close(axes.figure)
+    assert getattr(Run(run_file).plot, name)(ax=axes) is axes
+    assert matplotlib.get_backend(auto_select=False) is None or "pyplot" not in sys.modules
 
 
 def test_without_matplotlib_the_error_says_what_to_install(
@@ -282,7 +351,7 @@ def run_command(*words: str) -> int:
 
 def test_the_command_prints_the_table(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(str(run_file)) == 0
-    assert capsys.readouterr().out == Run(run_file).table()
+    assert capsys.readouterr().out == console.table(Run(run_file).summary)
 
 
 def test_the_command_prints_json(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from vllmperf.errors import UsageError
 from vllmperf.plan import Plan
 
 if TYPE_CHECKING:
-    from vllmperf.report.run import Run
+    from vllmperf.run import Run
 
 NO_CONNECTION = ("refused", "dns_failed", "connect_timeout", "tls_failed")
 

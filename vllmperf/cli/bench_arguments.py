@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from vllmperf.plan import ARRIVALS, BACKENDS, DATASETS, DEFAULT_LENGTHS, GOODPUT_METRICS, METRICS
+from vllmperf.metrics.definitions import NAMES, OBJECTIVES
+from vllmperf.plan import ARRIVALS, BACKENDS, DATASETS, DEFAULT_LENGTHS
 
 SAMPLING: dict[str, type] = {
     "temperature": float,
@@ -322,7 +323,7 @@ def add_output(option: Any) -> None:
         type=names,
         default=(),
         metavar="NAMES",
-        help=f"rows of the table, of {','.join(METRICS)} (default: those that there are)",
+        help=f"rows of the table, of {','.join(NAMES)} (default: those that there are)",
     )
     option(
         "--metric-percentiles",
@@ -338,7 +339,7 @@ def add_output(option: Any) -> None:
         action="extend",
         default=[],
         metavar="METRIC:MS",
-        help=f"count requests within limits, like ttft:200 tpot:50; of {', '.join(GOODPUT_METRICS)}",
+        help=f"count requests within limits, like ttft:200 tpot:50; of {', '.join(OBJECTIVES)}",
     )
     option("--save-result", action="store_true", help="write a result JSON like that of vllm bench serve")
     option(

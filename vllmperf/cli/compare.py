@@ -9,7 +9,7 @@ from vllmperf import text_file
 from vllmperf.errors import UsageError
 
 if TYPE_CHECKING:
-    from vllmperf.report.compare import Figures
+    from vllmperf.comparison import Figures
 
 SQLITE = b"SQLite format 3\0"
 
@@ -29,22 +29,22 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(args: argparse.Namespace) -> int:
-    from vllmperf.report.compare import lines, short_names, to_json
+    from vllmperf.comparison import Comparison, short_names
+    from vllmperf.report.compare import show
 
     names = short_names([args.a, args.b])
-    first, second = figures(Path(args.a), names[0]), figures(Path(args.b), names[1])
+    found = Comparison(figures(Path(args.a), names[0]), figures(Path(args.b), names[1]))
     if args.json:
-        print(json.dumps(to_json(first, second), indent=1))
+        print(json.dumps(found.to_dict(), indent=1))
     else:
-        print("\n".join(lines(first, second)))
+        show(found)
     return 0
 
 
 def figures(path: Path, name: str) -> "Figures":
     """What a file says. Raises UsageError when it is neither of the two kinds."""
-    from vllmperf.formats.vllm_result import peak_tokens_per_s
-    from vllmperf.report.compare import figures_of_summary, figures_of_vllm
-    from vllmperf.report.run import Run
+    from vllmperf.comparison import figures_of_summary, figures_of_vllm
+    from vllmperf.run import open_run
 
     if not path.is_file():
         raise UsageError(f"{path}: there is no such file")
@@ -52,8 +52,7 @@ def figures(path: Path, name: str) -> "Figures":
         is_run = file.read(len(SQLITE)) == SQLITE
     if not is_run:
         return figures_of_vllm(_last_object(path), name)
-    found = Run(path)
-    return figures_of_summary(found.summary, name, peak_tokens_per_s(found.recording))
+    return figures_of_summary(open_run(path).summary, name)
 
 
 def _last_object(path: Path) -> dict[str, Any]:

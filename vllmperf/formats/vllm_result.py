@@ -18,10 +18,16 @@ from numpy.typing import NDArray
 
 from vllmperf import _engine
 from vllmperf.errors import UsageError
+from vllmperf.metrics.definitions import FIGURES, METRICS
 from vllmperf.record.reader import Recording
-from vllmperf.report.run import Run
+from vllmperf.run import Run
 
-METRICS = ("ttft", "tpot", "itl", "e2el")
+GOODPUT = "request_goodput"
+TOTALS = (
+    *("duration", "completed", "failed", "total_input_tokens", "total_output_tokens"),
+    *("request_throughput", GOODPUT, "output_throughput", "total_token_throughput"),
+)
+"""The figures before the arrays, in vLLM's order; the others stand behind them."""
 DEFAULT_METRICS = ("ttft", "tpot", "itl")
 DEFAULT_PERCENTILES = (99.0,)
 NS = 1e9
@@ -57,12 +63,12 @@ def result(run: Run, now: datetime, *, detailed: bool = False) -> dict[str, Any]
     recording = run.recording
     asked = recording.plan.get("metric_percentiles") or DEFAULT_PERCENTILES
     summary = run.summarize([50.0, *asked])
+    figures = _figures(summary)
     return {
         **_settings(recording, now),
-        **_totals(summary),
+        **{key: figures.pop(key) for key in TOTALS},
         **_arrays(recording, detailed),
-        "max_output_tokens_per_s": peak_tokens_per_s(recording),
-        "max_concurrent_requests": summary["in_flight"]["max"],
+        **figures,
         "rtfx": 0.0,
         **_statistics(summary, recording.plan.get("percentile_metrics") or DEFAULT_METRICS, asked),
         "profile": summary["profile"],
@@ -91,19 +97,12 @@ def _settings(recording: Recording, now: datetime) -> dict[str, Any]:
     }
 
 
-def _totals(summary: Mapping[str, Any]) -> dict[str, Any]:
-    requests, tokens, throughput = summary["requests"], summary["tokens"], summary["throughput"]
-    goodput = summary["goodput"]
+def _figures(summary: Mapping[str, Any]) -> dict[str, float | None]:
+    """By vLLM's keys; 0 for what was not measured, None for a goodput that nobody asked for."""
+    found = {figure.vllm: figure.of(summary) for figure in FIGURES if figure.vllm}
+    is_asked = summary["goodput"] is not None
     return {
-        "duration": summary["duration_s"] or 0.0,
-        "completed": requests["completed"],
-        "failed": sum(requests["outcomes"].values()) - requests["completed"],
-        "total_input_tokens": tokens["prompt"] or 0,
-        "total_output_tokens": tokens["output"] or 0,
-        "request_throughput": throughput["requests_per_s"] or 0.0,
-        "request_goodput": None if goodput is None else goodput["requests_per_s"] or 0.0,
-        "output_throughput": throughput["output_tokens_per_s"] or 0.0,
-        "total_token_throughput": throughput["total_tokens_per_s"] or 0.0,
+        key: 0.0 if value is None and (key != GOODPUT or is_asked) else value for key, value in found.items()
     }
 
 
@@ -111,13 +110,13 @@ def _statistics(
     summary: Mapping[str, Any], metrics: Sequence[str], percentiles: Sequence[float]
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name in METRICS:
-        if name not in metrics:
+    for metric in METRICS:
+        if not metric.vllm or metric.name not in metrics:
             continue
-        row = summary["metrics"][f"{name}_ms"] or {}
+        row = summary["metrics"][metric.key] or {}
         for ours, theirs in (("mean", "mean"), ("p50", "median"), ("std", "std")):
-            found[f"{theirs}_{name}_ms"] = row.get(ours, 0.0)
-        found |= {f"p{p:g}_{name}_ms": row.get(f"p{p:g}", 0.0) for p in percentiles}
+            found[f"{theirs}_{metric.key}"] = row.get(ours, 0.0)
+        found |= {f"p{p:g}_{metric.key}": row.get(f"p{p:g}", 0.0) for p in percentiles}
     return found
 
 
@@ -162,48 +161,3 @@ def _gaps_s(recording: Recording) -> list[list[float]]:
     offsets = recording.gap_request.tolist()
     gaps_s = (recording.gaps_ns.astype(np.float64) / NS).tolist()
     return [gaps_s[a:b] for a, b in itertools.pairwise(offsets)]
-
-
-def peak_tokens_per_s(recording: Recording) -> float:
-    """Most output tokens of completed requests within one second, counted from the first request on.
-
-    Tokens of a chunk are those that its gap names; the rest of the request's tokens is shared evenly by its
-    other chunks. 0 for several choices a request: their gaps do not follow one another in time.
-    """
-    requests = recording.requests
-    is_counted = (requests["outcome"] == _engine.OUTCOMES.index("completed")) & (
-        requests["first_token_ns"] != _engine.NONE
-    )
-    if not is_counted.any() or requests["choices"][is_counted].max() > 1:
-        return 0.0
-    counts = np.diff(recording.gap_request)
-    is_gap_counted = np.repeat(is_counted, counts)
-    counts = counts[is_counted]
-    first = requests["first_token_ns"][is_counted]
-    times = _chunk_times_ns(first, recording.gaps_ns[is_gap_counted].astype(np.float64), counts)
-    firsts, others = _chunk_tokens(
-        requests["output_tokens"][is_counted], recording.gap_tokens[is_gap_counted], counts
-    )
-    sent = requests["sent_ns"][requests["sent_ns"] != _engine.NONE].min()
-    seconds = ((np.concatenate([first, times]) - sent) // NS).astype(np.int64)
-    return float(np.bincount(seconds, weights=np.concatenate([firsts, others])).max())
-
-
-def _chunk_times_ns(first: NDArray[np.int64], gaps: Floats, counts: NDArray[np.int64]) -> Floats:
-    """When each chunk but the first ones came."""
-    elapsed = np.concatenate([[0.0], np.cumsum(gaps)])
-    before = elapsed[np.cumsum(counts) - counts]
-    times: Floats = np.repeat(first - before, counts) + elapsed[1:]
-    return times
-
-
-def _chunk_tokens(
-    output: NDArray[np.int64], named: NDArray[np.uint16], counts: NDArray[np.int64]
-) -> tuple[Floats, Floats]:
-    """Tokens of the first chunk of each request, and of all others."""
-    owner = np.repeat(np.arange(len(counts)), counts)
-    n = len(counts)
-    known = np.bincount(owner, weights=named, minlength=n)
-    unnamed = 1 + np.bincount(owner, weights=named == 0, minlength=n)
-    share = np.where(output == _engine.NONE, 1.0, np.maximum(output - known, 0) / unnamed)
-    return share, np.where(named == 0, share[owner], named)

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vllmperf.report.run import Run
+    from vllmperf.run import Run
 
 
 class _Package(ModuleType):

@@ -1,20 +1,22 @@
-"""Every metric once: its name, label, unit, formula, source and the requests it needs.
+"""Every metric once: what it is called, what it measures, how it is computed, who shows it.
 
-All of them are taken over completed requests, from the moments at which the kernel received a chunk.
+METRICS have many samples in a run, FIGURES are one number of a run. The summary, its JSON, tables, HTML, CSV, data frames,
+`compare`, vLLM's result file, the objectives of goodput and docs/metrics.md read these two tables and nothing else: to
+add a metric, add an entry here (with its function) and a test.
+
+Metrics are of completed requests, from the moments at which the kernel received a chunk. This module is imported to check
+a plan, so NumPy is not imported before a metric is computed.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vllmperf import _engine
-from vllmperf.metrics.view import Completed, Floats, known
-
-Samples = NDArray[np.floating[Any]]
-"""float32 or float64, ns."""
+if TYPE_CHECKING:
+    from vllmperf.metrics.statistics import Samples
+    from vllmperf.metrics.view import Completed, Floats, Rows
 
 TOKENS_KNOWN_FROM = 0.9
 """itl_token is given when the tokens of at least this share of the chunks are known."""
@@ -22,68 +24,106 @@ TOKENS_KNOWN_FROM = 0.9
 REPEAT_AT_MOST = 64_000_000
 """itl_token is given up to this many tokens (256 MB of samples)."""
 
+VLLM = ("vllm-0.6", "vllm-0.8", "vllm-2026")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One quantity with many samples in a run. `samples` gives them in ns, empty when there are none."""
+    """A time with many samples in a run.
 
-    key: str
-    """Its key in summary["metrics"]."""
+    Either `of_request` gives one value for each request (ns, NaN where it has none), or `samples` gives all values of the
+    completed requests (ns, empty where there are none).
+    """
+
     name: str
-    """Its name for --percentile-metrics and --goodput."""
+    """For --percentile-metrics, --goodput, and as an attribute of a Run."""
     short: str
-    """Its name in a table."""
+    """In a table."""
     label: str
     formula: str
     source: str
     needs: str
-    samples: Callable[[Completed], Samples]
+    of_request: Callable[[Rows], Floats] | None = None
+    samples: Callable[[Completed], Samples] | None = None
+    is_shown: bool = False
+    """A row of the table unless others are asked for."""
+    is_scheduled: bool = False
+    """Counts from the schedule, which a closed loop does not have."""
+    profiles: tuple[str, ...] = ()
+    """Profiles that have a metric of this name by a rule of their own."""
+    vllm: bool = False
+    """Stands under this name in vLLM's result file."""
     unit: str = "ms"
 
+    @property
+    def key(self) -> str:
+        """In summary["metrics"] and as a column."""
+        return f"{self.name}_{self.unit}"
 
-def per_request(done: Completed, name: str) -> Floats:
-    """A metric's value for each completed request, NaN where it has none.
+    def all_samples(self, done: Completed) -> Samples:
+        """All values of the completed requests in ns."""
+        if self.samples is not None:
+            return self.samples(done)
+        assert self.of_request is not None
+        values = self.of_request(done)
+        known: Samples = values[values == values]  # without NaN
+        return known
 
-    For the metrics with one value a request.
-    """
-    return _PER_REQUEST[name](done)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One number of a run; None where it was not measured. path: its keys in the summary."""
+
+    path: tuple[str, ...]
+    label: str
+    unit: str
+    formula: str
+    needs: str
+    compute: Callable[[Completed], float | int | None] | None = None
+    """None: comes with the part of the summary that it stands in."""
+    is_shown: bool = False
+    """Among the throughput of the table, with `unit` behind it."""
+    vllm: str | None = None
+    """Its key in vLLM's result file."""
+    profiles: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.path)
+
+    def of(self, summary: Mapping[str, Any]) -> float | int | None:
+        """Its value in a summary; None where its part is None or of an older version."""
+        found: Any = summary
+        for key in self.path:
+            found = None if found is None else found.get(key)
+        value: float | int | None = found
+        return value
 
 
-def _tpot(done: Completed) -> Floats:
-    time = done.between("first_token_ns", "last_token_ns")
-    tokens = done.tokens_per_choice
+def _between(earlier: str, later: str) -> Callable[[Rows], Floats]:
+    return lambda rows: rows.between(earlier, later)
+
+
+def _tpot(rows: Rows) -> Floats:
+    """A choice's answer takes as long as the whole request, whatever the number of choices."""
+    import numpy as np
+
+    time = rows.between("first_token_ns", "last_token_ns")
+    tokens = rows.tokens_per_choice
     # One read may have brought everything: then the time between the tokens is unknown, not zero.
     time[~(tokens > 1) | (time <= 0)] = np.nan
     return time / np.maximum(tokens - 1, 1e-9)
 
 
-def _slot_wait(done: Completed) -> Floats:
-    waits = done.field("slot_wait_ns")
-    waits[done.requests["scheduled_ns"] == _engine.NONE] = np.nan
-    return waits
+def _slot_wait(rows: Rows) -> Floats:
+    import numpy as np
 
-
-_PER_REQUEST: dict[str, Callable[[Completed], Floats]] = {
-    "ttft": lambda done: done.between("sent_ns", "first_token_ns"),
-    "ttft_scheduled": lambda done: done.between("scheduled_ns", "first_token_ns"),
-    "ttft_text": lambda done: done.between("sent_ns", "first_text_ns"),
-    "tpot": _tpot,
-    "e2el": lambda done: done.between("sent_ns", "last_token_ns"),
-    "e2el_scheduled": lambda done: done.between("scheduled_ns", "last_token_ns"),
-    "connect": lambda done: done.between("sent_ns", "connected_ns"),
-    "slot_wait": _slot_wait,
-}
-
-
-def _of_requests(name: str) -> Callable[[Completed], Samples]:
-    return lambda done: known(per_request(done, name))
-
-
-def _itl(done: Completed) -> Samples:
-    return done.gaps_ns
+    return np.where(np.isnan(rows.field("scheduled_ns")), np.nan, rows.field("slot_wait_ns"))
 
 
 def _itl_token(done: Completed) -> Samples:
+    import numpy as np
+
     tokens = done.gap_tokens
     is_known = tokens > 0
     if len(tokens) == 0 or is_known.mean() < TOKENS_KNOWN_FROM or tokens.sum(dtype=np.int64) > REPEAT_AT_MOST:
@@ -97,57 +137,62 @@ def _itl_token(done: Completed) -> Samples:
 
 METRICS = (
     Metric(
-        key="ttft_ms",
         name="ttft",
         short="TTFT",
         label="Time to first token",
-        formula="first token chunk − sent",
+        formula="first token chunk (of any choice) − sent",
         source="kernel stamp of the first token chunk; clock at the hand-over to the transport",
         needs="a streamed answer",
-        samples=_of_requests("ttft"),
+        of_request=_between("sent_ns", "first_token_ns"),
+        is_shown=True,
+        profiles=(*VLLM, "guidellm", "llm_bench"),
+        vllm=True,
     ),
     Metric(
-        key="ttft_scheduled_ms",
         name="ttft_scheduled",
         short="TTFT from schedule",
         label="Time to first token, from when it was due",
-        formula="first token chunk − scheduled",
+        formula="first token chunk (of any choice) − scheduled",
         source="kernel stamp of the first token chunk; the plan's schedule",
         needs="a streamed answer and a schedule (open loop)",
-        samples=_of_requests("ttft_scheduled"),
+        of_request=_between("scheduled_ns", "first_token_ns"),
+        is_shown=True,
+        is_scheduled=True,
     ),
     Metric(
-        key="ttft_text_ms",
         name="ttft_text",
         short="TTFT of text",
         label="Time to first token of the answer, reasoning left aside",
         formula="first token chunk with text or a tool call − sent",
         source="kernel stamp of that chunk; clock at the hand-over to the transport",
         needs="a streamed answer with text",
-        samples=_of_requests("ttft_text"),
+        of_request=_between("sent_ns", "first_text_ns"),
     ),
     Metric(
-        key="tpot_ms",
         name="tpot",
         short="TPOT",
         label="Time per output token after the first",
-        formula="(last token chunk − first token chunk) / (output tokens of a choice − 1)",
+        formula="(last token chunk − first token chunk) / (output tokens / choices − 1)",
         source="kernel stamps; token count by usage",
-        needs="a streamed answer of two or more tokens that did not all come in one read",
-        samples=_of_requests("tpot"),
+        needs="a streamed answer of two or more tokens a choice that did not all come in one read",
+        of_request=_tpot,
+        is_shown=True,
+        profiles=(*VLLM, "guidellm"),
+        vllm=True,
     ),
     Metric(
-        key="itl_ms",
         name="itl",
         short="ITL",
         label="Inter-token latency: gap between token chunks",
         formula="token chunk − the one before it of the same choice; an even share of several in one read",
         source="kernel stamps",
-        needs="a streamed answer of two or more token chunks",
-        samples=_itl,
+        needs="a streamed answer of two or more token chunks a choice",
+        samples=lambda done: done.gaps_ns,
+        is_shown=True,
+        profiles=(*VLLM, "guidellm"),
+        vllm=True,
     ),
     Metric(
-        key="itl_token_ms",
         name="itl_token",
         short="ITL per token",
         label="Inter-token latency, each chunk's gap spread over its tokens",
@@ -157,45 +202,255 @@ METRICS = (
         samples=_itl_token,
     ),
     Metric(
-        key="e2el_ms",
         name="e2el",
         short="E2EL",
         label="End-to-end latency",
-        formula="last token chunk (or end of the JSON body) − sent",
+        formula="last token chunk of any choice (or end of the JSON body) − sent",
         source="kernel stamps; clock at the hand-over to the transport",
         needs="any completed request",
-        samples=_of_requests("e2el"),
+        of_request=_between("sent_ns", "last_token_ns"),
+        is_shown=True,
+        profiles=(*VLLM, "guidellm", "llm_bench"),
+        vllm=True,
     ),
     Metric(
-        key="e2el_scheduled_ms",
         name="e2el_scheduled",
         short="E2EL from schedule",
         label="End-to-end latency, from when it was due",
-        formula="last token chunk (or end of the JSON body) − scheduled",
+        formula="last token chunk of any choice (or end of the JSON body) − scheduled",
         source="kernel stamps; the plan's schedule",
         needs="a schedule (open loop)",
-        samples=_of_requests("e2el_scheduled"),
+        of_request=_between("scheduled_ns", "last_token_ns"),
+        is_shown=True,
+        is_scheduled=True,
     ),
     Metric(
-        key="connect_ms",
         name="connect",
         short="Connect",
         label="Time to open a connection (a part of TTFT)",
         formula="connection ready − sent",
         source="the transport's socket events",
         needs="a request that opened its connection",
-        samples=_of_requests("connect"),
+        of_request=_between("sent_ns", "connected_ns"),
     ),
     Metric(
-        key="slot_wait_ms",
         name="slot_wait",
         short="Slot wait",
         label="Time that a due request waited for a concurrency slot",
         formula="slot free − scheduled",
         source="clock of the engine",
         needs="a schedule (open loop)",
-        samples=_of_requests("slot_wait"),
+        of_request=_slot_wait,
+    ),
+)
+
+FIGURES = (
+    Figure(
+        path=("duration_s",),
+        label="Duration",
+        unit="s",
+        formula="last end − first sent, of all requests",
+        needs="a request that was sent and ended",
+        compute=lambda done: done.window_s,
+        vllm="duration",
+        profiles=VLLM,
+    ),
+    Figure(
+        path=("requests", "completed"),
+        label="Successful requests",
+        unit="requests",
+        formula="requests with the outcome `completed`",
+        needs="nothing",
+        compute=lambda done: len(done.requests),
+        vllm="completed",
+        profiles=VLLM,
+    ),
+    Figure(
+        path=("requests", "not_completed"),
+        label="Failed requests",
+        unit="requests",
+        formula="requests with any other outcome; those cut off at the end of the run are among them",
+        needs="nothing",
+        compute=lambda done: len(done.mask) - len(done.requests),
+        vllm="failed",
+        profiles=VLLM,
+    ),
+    Figure(
+        path=("tokens", "prompt"),
+        label="Input tokens",
+        unit="tokens",
+        formula="sum of prompt tokens by the server's usage; a prompt counts once, whatever the number of choices",
+        needs="usage",
+        # a server that counts 0 has not counted
+        compute=lambda done: done.sum("prompt_tokens") or None,
+        vllm="total_input_tokens",
+        profiles=VLLM,
+    ),
+    Figure(
+        path=("tokens", "cached"),
+        label="Cached input tokens",
+        unit="tokens",
+        formula="sum of prompt tokens that the server found in its cache, by its usage",
+        needs="usage with prompt_tokens_details",
+        compute=lambda done: done.sum("cached_tokens"),
+    ),
+    Figure(
+        path=("tokens", "output"),
+        label="Output tokens",
+        unit="tokens",
+        formula="sum of the output tokens of all choices, by the best source there was (`tokens.source`)",
+        needs="a completed request",
+        compute=lambda done: done.sum("output_tokens"),
+        vllm="total_output_tokens",
+        profiles=VLLM,
+    ),
+    Figure(
+        path=("throughput", "requests_per_s"),
+        label="Requests/s",
+        unit="requests/s",
+        formula="completed requests / duration",
+        needs="a duration",
+        compute=lambda done: done.per_s(len(done.requests)),
+        is_shown=True,
+        vllm="request_throughput",
+        profiles=VLLM,
+    ),
+    Figure(
+        path=("throughput", "output_tokens_per_s"),
+        label="Output tokens/s",
+        unit="output tokens/s",
+        formula="output tokens of all choices / duration",
+        needs="a duration",
+        compute=lambda done: done.per_s(done.sum("output_tokens")),
+        is_shown=True,
+        vllm="output_throughput",
+        profiles=VLLM,
+    ),
+    Figure(
+        path=("throughput", "total_tokens_per_s"),
+        label="All tokens/s",
+        unit="tokens/s in and out",
+        formula="(input tokens + output tokens of all choices) / duration",
+        needs="a duration and usage",
+        compute=lambda done: done.per_s(done.total_tokens),
+        is_shown=True,
+        vllm="total_token_throughput",
+        profiles=VLLM,
+    ),
+    Figure(
+        path=("throughput", "peak_output_tokens_per_s"),
+        label="Output tokens in the busiest second",
+        unit="output tokens in the busiest second",
+        formula="most output tokens whose chunks arrived within one of the seconds counted from the first send; tokens that no "
+        "chunk names are shared evenly among the request's chunks",
+        needs="a streamed answer; with several choices a request, --record-chunks",
+        compute=lambda done: done.peak_output_tokens_per_s,
+        is_shown=True,
+        vllm="max_output_tokens_per_s",
+        profiles=VLLM,
+    ),
+    Figure(
+        path=("goodput", "requests_per_s"),
+        label="Requests/s within the objectives",
+        unit="good requests/s",
+        formula="completed requests that met every objective of --goodput / duration; a value equal to its limit is met, an "
+        "answer of one token meets any TPOT",
+        needs="objectives",
+        vllm="request_goodput",
+        profiles=VLLM,
+    ),
+    Figure(
+        path=("goodput", "share"),
+        label="Requests within the objectives",
+        unit="share",
+        formula="completed requests that met every objective / sent requests",
+        needs="objectives",
+    ),
+    Figure(
+        path=("throughput", "scheduled_per_s"),
+        label="Requests/s scheduled",
+        unit="requests/s",
+        formula="(sent requests − 1) / (last − first scheduled), of those that were sent",
+        needs="a schedule (open loop)",
+        compute=lambda done: done.rate_of("scheduled_ns"),
+    ),
+    Figure(
+        path=("throughput", "sent_per_s"),
+        label="Requests/s sent",
+        unit="requests/s",
+        formula="(sent requests − 1) / (last − first sent)",
+        needs="a schedule (open loop)",
+        compute=lambda done: done.rate_of("sent_ns"),
+    ),
+    Figure(
+        path=("throughput", "loaded_s"),
+        label="Time under load",
+        unit="s",
+        formula="last end before the last send − the moment when 90 % of the requests that were sent before the first answer "
+        "was complete have ended: neither the ramp at the start nor the drain at the end",
+        needs="an open loop with at least 20 completed requests in that time",
+        compute=lambda done: None if done.loaded is None else done.loaded.seconds,
+    ),
+    Figure(
+        path=("throughput", "loaded_requests_per_s"),
+        label="Requests/s under load",
+        unit="requests/s",
+        formula="requests completed in the time under load / that time",
+        needs="a time under load",
+        compute=lambda done: done.loaded_per_s("requests"),
+    ),
+    Figure(
+        path=("throughput", "loaded_output_tokens_per_s"),
+        label="Output tokens/s under load",
+        unit="output tokens/s",
+        formula="output tokens of all choices of those requests / that time",
+        needs="a time under load",
+        compute=lambda done: done.loaded_per_s("output_tokens"),
+    ),
+    Figure(
+        path=("throughput", "loaded_total_tokens_per_s"),
+        label="All tokens/s under load",
+        unit="tokens/s in and out",
+        formula="input and output tokens of those requests / that time",
+        needs="a time under load and usage",
+        compute=lambda done: done.loaded_per_s("total_tokens"),
+    ),
+    Figure(
+        path=("in_flight", "max"),
+        label="Most requests at once",
+        unit="requests",
+        formula="most requests between sent and end at one moment, whatever became of them",
+        needs="a request that was sent",
+        compute=lambda done: done.in_flight.max,
+        vllm="max_concurrent_requests",
+        profiles=VLLM,
+    ),
+    Figure(
+        path=("in_flight", "mean"),
+        label="Mean requests at once",
+        unit="requests",
+        formula="mean over time from the first send to the last end",
+        needs="a duration",
+        compute=lambda done: done.in_flight.mean,
+    ),
+    Figure(
+        path=("in_flight", "mean_sending"),
+        label="Mean requests at once while sending",
+        unit="requests",
+        formula="mean over time from the first send to the last send",
+        needs="two requests that were sent",
+        compute=lambda done: done.in_flight.mean_sending,
     ),
 )
 
 BY_NAME = {metric.name: metric for metric in METRICS}
+NAMES = tuple(BY_NAME)
+OBJECTIVES = tuple(metric.name for metric in METRICS if metric.of_request is not None)
+"""What goodput can set a limit for: metrics with one value a request."""
+
+
+def per_request(rows: Rows, name: str) -> Floats:
+    """A metric's value in ns for each request, NaN where it has none. Only for OBJECTIVES."""
+    of_request = BY_NAME[name].of_request
+    assert of_request is not None, f"{name} has no value for a request"
+    return of_request(rows)

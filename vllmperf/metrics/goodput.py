@@ -1,21 +1,27 @@
-"""Goodput: completed requests that met every objective, per second."""
+"""Goodput: completed requests that met every objective, per second. The one place that decides whether a request did."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
 from vllmperf.errors import UsageError
-from vllmperf.metrics.definitions import per_request
+from vllmperf.metrics.definitions import OBJECTIVES, per_request
 from vllmperf.metrics.statistics import NS_PER_MS
-from vllmperf.metrics.view import Completed, Flags
-
-OBJECTIVES = ("ttft", "tpot", "e2el", "ttft_scheduled", "e2el_scheduled")
+from vllmperf.metrics.view import Completed, Flags, Floats, Rows
 
 
-def objectives(plan: Mapping[str, Any]) -> dict[str, float]:
+class Goodput(TypedDict):
+    objectives_ms: dict[str, float]
+    met: int
+    share: float | None
+    requests_per_s: float | None
+
+
+def objectives(plan: Mapping[str, object]) -> dict[str, float]:
     """The plan's objectives in ms by metric, from a mapping or from words like "ttft:200"."""
     asked = plan.get("goodput") or {}
+    assert isinstance(asked, Mapping | list | tuple)
     pairs = asked.items() if isinstance(asked, Mapping) else [str(word).split(":", 1) for word in asked]
     found = {str(name): float(limit) for name, limit in pairs}
     for name in found:
@@ -24,18 +30,33 @@ def objectives(plan: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
-def is_good(done: Completed, limits_ms: Mapping[str, float]) -> Flags:
-    """Which completed requests met every objective; a value equal to its limit is met."""
-    good = np.ones(len(done.requests), dtype=np.bool_)
+def values_ms(rows: Rows, name: str) -> Floats:
+    """What an objective is held against: the metric in ms, NaN where it is unknown.
+
+    An answer of one token has no second one that could be late: its TPOT is 0 (as vLLM counts it).
+    """
+    values = per_request(rows, name) / NS_PER_MS
+    return np.where(np.isnan(values), 0.0, values) if name == "tpot" else values
+
+
+def is_good(rows: Rows, limits_ms: Mapping[str, float]) -> Flags:
+    """Which of these completed requests met every objective; a value equal to its limit is met, an unknown one is not."""
+    good = np.ones(len(rows.requests), dtype=np.bool_)
     for name, limit_ms in limits_ms.items():
-        values = per_request(done, name)
-        if name == "tpot":  # an answer of one token has no second one that could be late (as vLLM counts it)
-            values = np.where(np.isnan(values), 0.0, values)
-        good &= values <= limit_ms * NS_PER_MS
+        good &= values_ms(rows, name) <= limit_ms
     return good
 
 
-def goodput(done: Completed, sent: int, window_s: float | None) -> dict[str, Any] | None:
+def used(rows: Rows, limits_ms: Mapping[str, float]) -> Floats:
+    """How much of its limits each of these requests used: 1 is exactly the limit that is nearest, infinite is unknown."""
+    share = np.zeros(len(rows.requests))
+    for name, limit_ms in limits_ms.items():
+        values = values_ms(rows, name)
+        share = np.maximum(share, np.where(np.isnan(values), np.inf, values) / limit_ms)
+    return share
+
+
+def goodput(done: Completed, sent: int) -> Goodput | None:
     """The summary's "goodput"; None when the plan has no objectives."""
     limits_ms = objectives(done.recording.plan)
     if not limits_ms:
@@ -45,5 +66,5 @@ def goodput(done: Completed, sent: int, window_s: float | None) -> dict[str, Any
         "objectives_ms": limits_ms,
         "met": met,
         "share": met / sent if sent else None,
-        "requests_per_s": met / window_s if window_s else None,
+        "requests_per_s": done.per_s(met),
     }

@@ -5,11 +5,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vllmperf import _engine
-from vllmperf.metrics.definitions import Samples
 
 DEFAULT_PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
+
+Samples = NDArray[np.floating[Any]]
+"""float32 or float64, ns."""
 
 EXACT_UP_TO = 64_000_000
 """Percentiles are exact up to this many samples, beyond it read from a histogram (at most 0.049 % off)."""
@@ -19,7 +22,8 @@ FROM_HISTOGRAM = "histogram, ±0.049 %"
 
 NS_PER_MS = 1e6
 
-Row = dict[str, Any]
+Row = dict[str, float]
+"""n, mean, std, min, p50, …, max of one metric; n is a whole number, the others are in ms."""
 
 
 def percentile_list(*more: Iterable[float] | None) -> list[float]:

@@ -2,31 +2,119 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vllmperf import _engine
 from vllmperf.metrics import identity, statistics
 from vllmperf.metrics.answers import answers
-from vllmperf.metrics.definitions import METRICS
+from vllmperf.metrics.definitions import FIGURES, METRICS
 from vllmperf.metrics.failures import failures
-from vllmperf.metrics.goodput import goodput
-from vllmperf.metrics.in_flight import InFlight, sweep
-from vllmperf.metrics.statistics import describe, describe_histogram, percentile_list
-from vllmperf.metrics.verdict import verdict
-from vllmperf.metrics.view import Completed
+from vllmperf.metrics.goodput import Goodput, goodput
+from vllmperf.metrics.statistics import Row, describe, describe_histogram, percentile_list
+from vllmperf.metrics.verdict import Verdict, verdict
+from vllmperf.metrics.view import Completed, happened
 from vllmperf.record.reader import Recording
 
 SUMMARY_SCHEMA = 1
 PROFILE = "vllmperf"
 
 Part = dict[str, Any]
-Ints = NDArray[np.int64]
 
 
-def summarize(recording: Recording, percentiles: Iterable[float] | None = None) -> Part:
+class Requests(TypedDict):
+    asked: int | None
+    sent: int
+    completed: int
+    not_completed: int
+    outcomes: dict[str, int]
+    samples: dict[str, str | None]
+    failures: list[Mapping[str, object]]
+
+
+class Tokens(TypedDict):
+    """source: of all output counts, or "mixed"; sources: requests by source."""
+
+    prompt: int | None
+    cached: int | None
+    output: int | None
+    source: str | None
+    sources: dict[str, int]
+
+
+class Throughput(TypedDict):
+    """docs/metrics.md has each definition."""
+
+    requests_per_s: float | None
+    output_tokens_per_s: float | None
+    total_tokens_per_s: float | None
+    peak_output_tokens_per_s: float | None
+    scheduled_per_s: float | None
+    sent_per_s: float | None
+    loaded_s: float | None
+    loaded_requests_per_s: float | None
+    loaded_output_tokens_per_s: float | None
+    loaded_total_tokens_per_s: float | None
+
+
+class InFlight(TypedDict):
+    asked: int | None
+    mean: float | None
+    max: int
+    mean_sending: float | None
+
+
+class Gaps(TypedDict):
+    """How the ITL percentiles were come by."""
+
+    n: int
+    shared: int
+    shared_share: float | None
+    percentiles: str | None
+
+
+class Client(TypedDict):
+    """The client's own error and cost."""
+
+    schedule_lag_ms: Row | None
+    client_lag_ms: Row | None
+    loop_ms: Row | None
+    coalesced_share: float | None
+    connect_ms: Row | None
+    connections_opened: int
+    connections_ahead: int
+    silent_retries: int
+    lost_results: int | None
+    cpu_s: float | None
+
+
+class Summary(TypedDict):
+    """Keys never change their meaning, new ones may come; what was not measured is None."""
+
+    schema: int
+    tool: Mapping[str, object] | None
+    profile: str
+    started_at: str | None
+    duration_s: float | None
+    plan: Mapping[str, object]
+    environment: Mapping[str, object]
+    state: str
+    open_loop: bool
+    requests: Requests
+    tokens: Tokens
+    throughput: Throughput
+    in_flight: InFlight
+    metrics: dict[str, Row | None]
+    gaps: Gaps
+    answers: Mapping[str, Mapping[str, object] | None]
+    goodput: Goodput | None
+    client: Client
+    identities: Mapping[str, Mapping[str, object]]
+    verdict: Verdict
+
+
+def summarize(recording: Recording, percentiles: Iterable[float] | None = None) -> Summary:
     """The summary of a recorded run as plain Python values that json.dumps takes.
 
     percentiles: more of them (0 to 100) beside the defaults and those of the plan.
@@ -34,49 +122,39 @@ def summarize(recording: Recording, percentiles: Iterable[float] | None = None) 
     """
     done = Completed(recording)
     asked_percentiles = percentile_list(percentiles, recording.plan.get("metric_percentiles"))
-    in_flight = sweep(recording.requests)
-    window_s = _window_s(recording)
     summary: Part = {
         "schema": SUMMARY_SCHEMA,
         "tool": recording.meta.get("tool"),
         "profile": PROFILE,
         "started_at": recording.meta.get("started_at"),
-        "duration_s": window_s,
+        "duration_s": None,
         "plan": recording.plan,
         "environment": recording.environment,
         "state": recording.state,
-        "open_loop": _is_open_loop(recording),
+        "open_loop": done.is_open_loop,
         "requests": _requests(recording),
         "tokens": _tokens(done),
+        "throughput": {},
+        "in_flight": {"asked": recording.plan.get("max_concurrency")},
+        "metrics": {metric.key: describe(metric.all_samples(done), asked_percentiles) for metric in METRICS},
+        "gaps": _gaps(done),
+        "answers": answers(done),
+        "client": _client(recording, asked_percentiles),
+        "identities": _identities(done),
     }
-    summary["throughput"] = _throughput(summary, window_s)
-    summary["in_flight"] = _in_flight(recording, in_flight)
-    summary["metrics"] = {metric.key: describe(metric.samples(done), asked_percentiles) for metric in METRICS}
-    summary["gaps"] = _gaps(done)
-    summary["answers"] = answers(done)
-    summary["goodput"] = goodput(done, summary["requests"]["sent"], window_s)
-    summary["client"] = _client(recording, asked_percentiles)
-    summary["identities"] = _identities(done, in_flight)
+    _place_figures(summary, done)
+    summary["goodput"] = goodput(done, summary["requests"]["sent"])
     summary["verdict"] = verdict(summary)
-    return summary
+    return cast(Summary, summary)
 
 
-def _happened(recording: Recording, name: str) -> Ints:
-    column: Ints = recording.requests[name]
-    happened: Ints = column[column != _engine.NONE]
-    return happened
-
-
-def _window_s(recording: Recording) -> float | None:
-    """First sent to last end, of all requests: what throughput is divided by."""
-    sent, end = _happened(recording, "sent_ns"), _happened(recording, "end_ns")
-    if len(sent) == 0 or len(end) == 0 or end.max() <= sent.min():
-        return None
-    return float(end.max() - sent.min()) / 1e9
-
-
-def _is_open_loop(recording: Recording) -> bool:
-    return len(_happened(recording, "scheduled_ns")) > 0
+def _place_figures(summary: Part, done: Completed) -> None:
+    for figure in FIGURES:
+        if figure.compute is not None:
+            part = summary
+            for key in figure.path[:-1]:
+                part = part[key]
+            part[figure.path[-1]] = figure.compute(done)
 
 
 def _requests(recording: Recording) -> Part:
@@ -84,8 +162,7 @@ def _requests(recording: Recording) -> Part:
     outcomes = {name: count for name, count in zip(_engine.OUTCOMES, counts, strict=True) if count}
     return {
         "asked": recording.plan.get("num_prompts"),
-        "sent": len(_happened(recording, "sent_ns")),
-        "completed": outcomes.get("completed", 0),
+        "sent": len(happened(recording, "sent_ns")),
         "outcomes": outcomes,
         "samples": _samples(recording, outcomes),
         "failures": failures(recording),
@@ -110,46 +187,11 @@ def _sample(recording: Recording, rows: Sequence[int]) -> str | None:
     return None
 
 
-def _sum_known(column: Ints) -> int | None:
-    column = column[column != _engine.NONE]
-    return int(column.sum()) if len(column) else None
-
-
 def _tokens(done: Completed) -> Part:
-    """`source` is the one source of all output counts, or "mixed"; `sources` counts requests by source."""
     counts = np.bincount(done.requests["tokens_source"], minlength=len(_engine.TOKENS_SOURCES)).tolist()
     sources = {name: count for name, count in zip(_engine.TOKENS_SOURCES, counts, strict=True) if count}
-    return {
-        "prompt": _sum_known(done.requests["prompt_tokens"])
-        or None,  # a server that counts 0 has not counted
-        "cached": _sum_known(done.requests["cached_tokens"]),
-        "output": _sum_known(done.requests["output_tokens"]),
-        "source": None if not sources else next(iter(sources)) if len(sources) == 1 else "mixed",
-        "sources": sources,
-    }
-
-
-def _per_s(count: float | None, window_s: float | None) -> float | None:
-    return None if count is None or not window_s else count / window_s
-
-
-def _throughput(summary: Part, window_s: float | None) -> Part:
-    prompt, output = summary["tokens"]["prompt"], summary["tokens"]["output"]
-    total = None if prompt is None or output is None else prompt + output
-    return {
-        "requests_per_s": _per_s(summary["requests"]["completed"], window_s),
-        "output_tokens_per_s": _per_s(output, window_s),
-        "total_tokens_per_s": _per_s(total, window_s),
-    }
-
-
-def _in_flight(recording: Recording, in_flight: InFlight) -> Part:
-    return {
-        "asked": recording.plan.get("max_concurrency"),
-        "mean": in_flight.mean,
-        "max": in_flight.max,
-        "mean_sending": in_flight.mean_sending,
-    }
+    source = None if not sources else next(iter(sources)) if len(sources) == 1 else "mixed"
+    return {"source": source, "sources": sources}
 
 
 def _gaps(done: Completed) -> Part:
@@ -170,7 +212,7 @@ def _gaps(done: Completed) -> Part:
 def _client(recording: Recording, percentiles: Sequence[float]) -> Part:
     histograms, counters, requests = recording.histograms, recording.counters, recording.requests
     chunks = int(requests["chunks"].sum(dtype=np.int64))
-    by_requests = len(_happened(recording, "connected_ns"))
+    by_requests = len(happened(recording, "connected_ns"))
     opened = _counter(counters, "connections_opened", by_requests)
     return {
         "schedule_lag_ms": describe_histogram(histograms.get("schedule_lag"), percentiles),
@@ -192,8 +234,8 @@ def _counter(counters: Mapping[str, Any], name: str, from_records: int) -> int:
     return max(int(counters.get(name) or 0), from_records)
 
 
-def _identities(done: Completed, in_flight: InFlight) -> Part:
+def _identities(done: Completed) -> Part:
     return {
         check.name: {name: value for name, value in asdict(check).items() if name != "name"}
-        for check in identity.checks(done, in_flight)
+        for check in identity.checks(done)
     }

@@ -3,7 +3,7 @@ the summary."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from vllmperf.metrics import answer_rules, rules
 from vllmperf.metrics.rules import Summary
@@ -101,7 +101,24 @@ RULES = (
 )  # fmt: skip
 
 
-def verdict(summary: Summary) -> dict[str, Any]:
+class Finding(TypedDict):
+    """A rule that found something. value: above caution_above (or untrusted_above, None: never)."""
+
+    name: str
+    level: str
+    value: float
+    caution_above: float
+    untrusted_above: float | None
+    reason: str
+
+
+class Verdict(TypedDict):
+    level: str
+    reasons: list[str]
+    findings: list[Finding]
+
+
+def verdict(summary: Summary) -> Verdict:
     """The worst level ("trusted", "caution", "untrusted"), the reasons as sentences, worst first, and the same as
     findings with name, level, value and both thresholds (None: never)."""
     found = [finding for rule in RULES if (finding := _apply(rule, summary))]
@@ -113,7 +130,7 @@ def verdict(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _apply(rule: Rule, summary: Summary) -> dict[str, Any] | None:
+def _apply(rule: Rule, summary: Summary) -> Finding | None:
     value = rule.measure(summary)
     if value is None or value <= rule.caution:
         return None

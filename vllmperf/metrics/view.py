@@ -1,48 +1,36 @@
 """The completed requests of a recording as arrays of nanoseconds: what every metric is computed from."""
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import _engine
+from vllmperf.metrics.in_flight import InFlight, sweep
+from vllmperf.metrics.loaded import Loaded, loaded, per_s
+from vllmperf.metrics.peak import peak_output_tokens_per_s
 from vllmperf.record.reader import Recording
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+NS = 1e9
+
 COMPLETED = _engine.OUTCOMES.index("completed")
+CHUNKS = _engine.TOKENS_SOURCES.index("chunks")
 
 
-@dataclass(frozen=True)
-class Completed:
-    """The completed requests of a recording and their gaps.
+class Rows:
+    """Requests as the engine records them. Times and differences are float64 ns, NaN = did not happen."""
 
-    Times and differences are float64 ns, NaN = did not happen.
-    """
+    requests: NDArray[np.void]
 
-    recording: Recording
-
-    @cached_property
-    def mask(self) -> Flags:
-        """Which of all recorded requests are completed ones."""
-        mask: Flags = self.recording.requests["outcome"] == COMPLETED
-        return mask
-
-    @cached_property
-    def requests(self) -> NDArray[np.void]:
-        return self.recording.requests if self.mask.all() else self.recording.requests[self.mask]
+    def __init__(self, requests: NDArray[np.void]) -> None:
+        self.requests = requests
 
     def field(self, name: str) -> Floats:
         """A field as floats, NaN for NONE."""
         return as_floats(self.requests[name])
-
-    def asked(self, name: str) -> Floats:
-        """A field of what was asked for, NaN where it is not known."""
-        if self.recording.asked is None:
-            return np.full(len(self.requests), np.nan)
-        return as_floats(self.recording.asked[name][self.mask])
 
     def between(self, earlier: str, later: str) -> Floats:
         """Time from one instant of each request to another, NaN where one of them did not happen."""
@@ -55,6 +43,73 @@ class Completed:
     def tokens_per_choice(self) -> Floats:
         per_choice: Floats = self.field("output_tokens") / np.maximum(self.requests["choices"], 1)
         return per_choice
+
+    def sum(self, name: str) -> int | None:
+        """Sum of a field where it is known, None where it is known nowhere."""
+        column = self.requests[name]
+        column = column[column != _engine.NONE]
+        return int(column.sum(dtype=np.int64)) if len(column) else None
+
+
+class Completed(Rows):
+    """The completed requests of a recording, their gaps, and what is counted over the whole run."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.mask: Flags = recording.requests["outcome"] == COMPLETED
+        """Which of all recorded requests are completed ones."""
+        super().__init__(recording.requests if self.mask.all() else recording.requests[self.mask])
+
+    def asked(self, name: str) -> Floats:
+        """A field of what was asked for, NaN where it is not known."""
+        if self.recording.asked is None:
+            return np.full(len(self.requests), np.nan)
+        return as_floats(self.recording.asked[name][self.mask])
+
+    # ---- of the whole run ----
+
+    @cached_property
+    def window_s(self) -> float | None:
+        """First sent to last end, of all requests: what throughput is divided by."""
+        sent, end = happened(self.recording, "sent_ns"), happened(self.recording, "end_ns")
+        if len(sent) == 0 or len(end) == 0 or end.max() <= sent.min():
+            return None
+        return float(end.max() - sent.min()) / NS
+
+    def per_s(self, count: float | None) -> float | None:
+        return None if count is None or not self.window_s else count / self.window_s
+
+    @property
+    def total_tokens(self) -> int | None:
+        prompt, output = self.sum("prompt_tokens"), self.sum("output_tokens")
+        return None if not prompt or output is None else prompt + output
+
+    @cached_property
+    def is_open_loop(self) -> bool:
+        return len(happened(self.recording, "scheduled_ns")) > 0
+
+    @cached_property
+    def loaded(self) -> Loaded | None:
+        return loaded(self)
+
+    def loaded_per_s(self, what: str) -> float | None:
+        """A count of Loaded in a second of its stretch."""
+        return None if self.loaded is None else self.loaded.per_s(getattr(self.loaded, what))
+
+    def rate_of(self, instant: str) -> float | None:
+        """Requests per second by one of their instants, of those of an open loop that were sent."""
+        requests = self.recording.requests
+        return per_s(requests[instant][requests["sent_ns"] != _engine.NONE]) if self.is_open_loop else None
+
+    @cached_property
+    def in_flight(self) -> InFlight:
+        return sweep(self.recording.requests)
+
+    @cached_property
+    def peak_output_tokens_per_s(self) -> float | None:
+        return peak_output_tokens_per_s(self.recording)
+
+    # ---- gaps ----
 
     @cached_property
     def _gap_mask(self) -> Flags | None:
@@ -89,7 +144,11 @@ class Completed:
         return float(self.gap_shared.mean()) if len(self.gap_shared) else None
 
 
-CHUNKS = _engine.TOKENS_SOURCES.index("chunks")
+def happened(recording: Recording, name: str) -> NDArray[np.int64]:
+    """The instants of a field, of all requests where it did happen."""
+    column: NDArray[np.int64] = recording.requests[name]
+    known: NDArray[np.int64] = column[column != _engine.NONE]
+    return known
 
 
 def as_floats(column: NDArray[np.int64]) -> Floats:
@@ -97,8 +156,3 @@ def as_floats(column: NDArray[np.int64]) -> Floats:
     floats = column.astype(np.float64)
     floats[column == _engine.NONE] = np.nan
     return floats
-
-
-def known(values: Floats) -> Floats:
-    """Without the NaN."""
-    return values[~np.isnan(values)]

@@ -66,10 +66,23 @@ def read(path: Path | str, texts: bool = True) -> Recording:
     Raises UsageError when the file is missing, is no run file, is damaged, or was written by a newer version.
     """
     path = Path(path)
+    with _opened(path) as db:
+        return _recording(path, db, texts)
+
+
+def check(path: Path | str) -> None:
+    """Raise UsageError for a file that read() would refuse, without reading its requests."""
+    path = Path(path)
+    with _opened(path) as db:
+        _check_schema(path, db)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     _check_file(path)
     try:
         with _open(path) as db:
-            return _recording(path, db, texts)
+            yield db
     except (sqlite3.DatabaseError, ValueError, TypeError) as error:
         raise UsageError(f"{path} is damaged and cannot be read as a run file ({error})") from error
 

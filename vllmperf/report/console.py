@@ -9,7 +9,8 @@ from typing import Any, TextIO
 
 from vllmperf.outlet import PLAINER
 from vllmperf.report.content import Report, report
-from vllmperf.report.layout import STYLES, Line, lines, plain
+from vllmperf.report.layout import lines
+from vllmperf.report.table import STYLES, Line, plain
 
 PLAIN_WIDTH = 80
 
@@ -33,11 +34,20 @@ def print_report(
     """Print the report of a summary to file (default: stdout), in colour when that is a terminal."""
     file = file or sys.stdout
     content: Report = report(summary, percentile_metrics, metric_percentiles)
+    print_lines(lines(content, width_of(file)), file)
+
+
+def width_of(file: TextIO, plain_width: int = PLAIN_WIDTH) -> int:
+    """Columns of the terminal; plain_width where it is none."""
+    return terminal_width(file) if file.isatty() else plain_width
+
+
+def print_lines(styled: Sequence[Line], file: TextIO) -> None:
+    """Print lines in colour to a terminal that takes it, else as plain text."""
     if is_colourful(file):
-        _print_styled(lines(content, terminal_width(file)), file)
-        return
-    width = terminal_width(file) if file.isatty() else PLAIN_WIDTH
-    file.write(encodable(plain(lines(content, width)), file))
+        _print_styled(styled, file)
+    else:
+        file.write(encodable(plain(styled), file))
 
 
 def is_colourful(file: TextIO) -> bool:

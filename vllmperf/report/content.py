@@ -1,39 +1,27 @@
 """What a report says, before it is known how it will look: a function of the summary alone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vllmperf.errors import UsageError
-from vllmperf.metrics.definitions import BY_NAME, Metric
+from vllmperf.metrics.definitions import BY_NAME, FIGURES, METRICS, Metric
 from vllmperf.metrics.failures import NO_FAILURES
 from vllmperf.metrics.statistics import percentile_key
-from vllmperf.numbers import NOTHING, clean, decimals, duration, fixed, number, plural, rough, share
+from vllmperf.numbers import NOTHING, brief, clean, decimals, duration, fixed, number, plural, rough, share
+from vllmperf.report.table import Row, Table
 from vllmperf.report.words import data_words, error_words, load_words, target_words, time_words
 
 Summary = Mapping[str, Any]
 
-SHOWN_METRICS = ("ttft", "ttft_scheduled", "tpot", "itl", "e2el", "e2el_scheduled")
+SHOWN_METRICS = tuple(metric.name for metric in METRICS if metric.is_shown)
+REQUESTS = next(figure for figure in FIGURES if figure.name == "throughput.requests_per_s")
+NEAR = 0.01
+"""A rate that is off by no more than this share is the one asked for."""
 SHOWN_PERCENTILES = (50.0, 90.0, 99.0)
 FLAG_SHARED_ABOVE = 0.05
 """Above this share of gaps of unknown split the ITL percentiles are marked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line of a table; a note stands behind the cells where there is room."""
-
-    label: str
-    cells: tuple[str, ...]
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[Row, ...]
-    footnote: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +94,43 @@ def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
 
 
 def _throughput(summary: Summary) -> tuple[tuple[str, str], ...]:
+    """Of an open loop the rates under load: the drain at its end is none of the server's slowness."""
     rates = summary["throughput"]
-    shown = [
-        (rates["requests_per_s"], "requests/s"),
-        (rates["output_tokens_per_s"], "output tokens/s"),
-        (rates["total_tokens_per_s"], "tokens/s in and out"),
-    ]
-    pairs = [(number(value), unit) for value, unit in shown if value is not None]
+    is_loaded = rates.get("loaded_requests_per_s") is not None
+    pairs = []
+    for figure in FIGURES:
+        loaded = rates.get(f"loaded_{figure.path[-1]}") if is_loaded else None
+        value = figure.of(summary) if loaded is None else loaded
+        if figure.is_shown and value is not None:
+            pairs.append((number(value), figure.unit))
+    if pairs and pairs[0][1] == REQUESTS.unit:
+        pairs[0] = (
+            pairs[0][0],
+            ", ".join([REQUESTS.unit + " under load" * is_loaded, *_sent_words(summary)]),
+        )
+    if is_loaded:
+        pairs.append((number(rates["requests_per_s"]), "requests/s from the first send to the last answer"))
     if good := summary["goodput"]:
         limits = ", ".join(f"{clean(name)} ≤ {limit:g} ms" for name, limit in good["objectives_ms"].items())
         pairs.append(
             (number(good["requests_per_s"]), f"good requests/s ({share(good['share'])} met {limits})")
         )
     return tuple(pairs)
+
+
+def _sent_words(summary: Summary) -> list[str]:
+    """sent 20.00/s as asked; sent 19.1/s on schedule (20 asked); sent 17.9/s of 20/s scheduled"""
+    sent, scheduled = (summary["throughput"].get(f"{name}_per_s") for name in ("sent", "scheduled"))
+    if sent is None or scheduled is None:
+        return []
+    if abs(sent / scheduled - 1) > NEAR:
+        return [f"sent {number(sent)}/s of {number(scheduled)}/s scheduled"]
+    asked = float(summary["plan"].get("request_rate") or "inf")
+    if not math.isfinite(asked):
+        return [f"sent {number(sent)}/s on schedule"]
+    if abs(sent / asked - 1) <= NEAR:
+        return [f"sent {number(sent)}/s as asked"]
+    return [f"sent {number(sent)}/s on schedule ({brief(asked, 4)}/s asked)"]
 
 
 # ---- latency ----
@@ -129,7 +141,7 @@ def _shown(summary: Summary, asked: Sequence[str] | None) -> list[Metric]:
     says more than ITL."""
     metrics = [_metric(name) for name in asked or summary["plan"].get("percentile_metrics") or SHOWN_METRICS]
     if not summary["open_loop"]:
-        metrics = [metric for metric in metrics if not metric.name.endswith("_scheduled")]
+        metrics = [metric for metric in metrics if not metric.is_scheduled]
     itl = BY_NAME["itl"]
     if itl in metrics and BY_NAME["itl_token"] not in metrics and _brings_several_tokens(summary):
         metrics.insert(metrics.index(itl) + 1, BY_NAME["itl_token"])

@@ -5,8 +5,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from vllmperf.metrics.definitions import BY_NAME
+from vllmperf.metrics.view import Completed
 from vllmperf.numbers import align
-from vllmperf.report.content import Outcome, Report, Row, Table, report
+from vllmperf.report import svg
+from vllmperf.report.content import Outcome, Report, report
+from vllmperf.report.table import Row, Table
+from vllmperf.run import Run
 
 STYLE = """
 .vllmperf{font:13px/1.45 system-ui,sans-serif;color:inherit;max-width:760px}
@@ -39,16 +44,30 @@ def fragment(
     """A <div> with the tables of a summary and ready-made SVG plots."""
     content = report(summary, percentile_metrics, metric_percentiles)
     parts = [
-        _pairs(content.facts),
-        _verdict(content),
         _throughput(content),
-        _table(content.latency),
+        _verdict(content),
+        table(content.latency),
         "".join(plots),
         _outcomes(content.outcomes),
-        _table(content.client),
+        table(content.client),
         _pairs(content.client_facts),
+        _pairs(content.facts),
     ]
-    return f'<div class="vllmperf"><style>{STYLE}</style>{"".join(parts)}</div>'
+    return styled("".join(parts))
+
+
+def styled(body: str) -> str:
+    """A <div> that brings its style along."""
+    return f'<div class="vllmperf"><style>{STYLE}</style>{body}</div>'
+
+
+def of_run(run: Run) -> str:
+    """The tables of a run, and how TTFT and ITL are distributed."""
+    done = Completed(run.recording)
+    plots = [
+        svg.cdf(f"{BY_NAME[name].short}, ms", BY_NAME[name].all_samples(done)) for name in ("ttft", "itl")
+    ]
+    return fragment(run.summary, plots)
 
 
 def page(body: str, title: str) -> str:
@@ -72,31 +91,34 @@ def _throughput(content: Report) -> str:
     numbers = align([number for number, _ in content.throughput])
     units = [unit for _, unit in content.throughput]
     rows = "".join(
-        f'<tr><td class="n">{_figures(number)}</td><td>{escape(unit)}</td></tr>'
+        f'<tr><td class="n">{figures(number)}</td><td>{escape(unit)}</td></tr>'
         for number, unit in zip(numbers, units, strict=True)
     )
     return f"<table>{rows}</table>" if rows else ""
 
 
-def _figures(cell: str) -> str:
+def figures(cell: str) -> str:
     """A figure space is as wide as a digit: decimal points stay under each other in any font."""
     return escape(cell.replace(" ", chr(0x2007)))
 
 
-def _table(table: Table) -> str:
-    if not table.rows:
+def table(content: Table) -> str:
+    """A <table>, and its footnote; "" without rows."""
+    if not content.rows:
         return ""
-    columns = [align([row.cells[i] for row in table.rows]) for i in range(len(table.heads))]
-    heads = "".join(f'<th class="n">{escape(head)}</th>' for head in table.heads)
-    rows = "".join(_row(row, [column[i] for column in columns]) for i, row in enumerate(table.rows))
-    footnote = f'<div class="d">{escape(table.footnote)}</div>' if table.footnote else ""
-    head = f"<thead><tr><th>{escape(table.title)}</th>{heads}<th></th></tr></thead>"
+    columns = [align([row.cells[i] for row in content.rows]) for i in range(len(content.heads))]
+    heads = "".join(f'<th class="n">{escape(head)}</th>' for head in content.heads)
+    rows = "".join(_html_row(row, [column[i] for column in columns]) for i, row in enumerate(content.rows))
+    footnote = f'<div class="d">{escape(content.footnote)}</div>' if content.footnote else ""
+    head = (
+        f"<thead><tr><th>{escape(content.title)}</th>{heads}<th>{escape(content.note_head)}</th></tr></thead>"
+    )
     return f"<table>{head}<tbody>{rows}</tbody></table>{footnote}"
 
 
-def _row(row: Row, cells: Sequence[str]) -> str:
-    figures = "".join(f'<td class="n">{_figures(cell)}</td>' for cell in cells)
-    return f'<tr><td>{escape(row.label)}</td>{figures}<td class="d">{escape(row.note)}</td></tr>'
+def _html_row(row: Row, cells: Sequence[str]) -> str:
+    numbers = "".join(f'<td class="n">{figures(cell)}</td>' for cell in cells)
+    return f'<tr><td>{escape(row.label)}</td>{numbers}<td class="d">{escape(row.note)}</td></tr>'
 
 
 def _outcomes(outcomes: Sequence[Outcome]) -> str:

@@ -42,7 +42,7 @@ class Plots:
         """The share of samples up to each value of a metric, by its name ("ttft", "itl", …)."""
         if name not in BY_NAME:
             raise UsageError(f"there is no metric {name!r}: choose from {', '.join(BY_NAME)}")
-        samples = BY_NAME[name].samples(Completed(self._recording))
+        samples = BY_NAME[name].all_samples(Completed(self._recording))
         if len(samples) == 0:
             raise UsageError(f"this run has no samples of {name}: it needs {BY_NAME[name].needs}")
         ax = ax if ax is not None else _new_axes()
@@ -56,8 +56,16 @@ class Plots:
 
 
 def _new_axes() -> Any:
+    return new_figure(figsize=(6, 3.6), layout="constrained").subplots()
+
+
+def new_figure(**more: Any) -> Any:
+    """A figure of its own, which no backend and no pyplot knows of: it shows itself in a notebook, and savefig writes it."""
     try:
-        import matplotlib.pyplot as plt
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
     except ImportError:
         raise UsageError("plots need matplotlib: pip install 'vllmperf[plots]'") from None
-    return plt.subplots(figsize=(6, 3.6), layout="constrained")[1]
+    figure = Figure(**more)
+    FigureCanvasAgg(figure)
+    return figure

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from vllmperf.errors import UsageError
 from vllmperf.report import console
-from vllmperf.report.run import Run
+from vllmperf.run import Run
 
 
 def show(
@@ -41,7 +41,7 @@ def show(
 def _write_page(run: Run, file: TextIO) -> None:
     from vllmperf.report import html
 
-    file.write(html.page(run.html(), f"vllmperf: {run.path.name}"))
+    file.write(html.page(html.of_run(run), f"vllmperf: {run.path.name}"))
 
 
 def _put(target: str, write: Callable[[TextIO], None]) -> None:

@@ -6,8 +6,7 @@ from html import escape
 
 import numpy as np
 
-from vllmperf.metrics.definitions import Samples
-from vllmperf.metrics.statistics import NS_PER_MS, quantiles
+from vllmperf.metrics.statistics import NS_PER_MS, Samples, quantiles
 from vllmperf.numbers import decimals, fixed
 
 WIDTH, HEIGHT = 360, 180

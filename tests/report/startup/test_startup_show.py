@@ -14,9 +14,9 @@ from made_starts import at, command, failed, phase, pod
 from rich.cells import cell_len
 
 from vllmperf.errors import UsageError
-from vllmperf.report.layout import plain
 from vllmperf.report.startup.live import LiveStarts, panel, state_words
 from vllmperf.report.startup.show import add_output_arguments, check_outputs, write_outputs, write_whole
+from vllmperf.report.table import plain
 
 
 def arguments(*words: str) -> argparse.Namespace:

@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from vllmperf import _engine
-from vllmperf.api import Folder
+from vllmperf.comparison import Comparison, Figures, figures_of_summary, figures_of_vllm
 from vllmperf.compat.benchmark_serving.profiles import Profile
 from vllmperf.errors import UsageError
-from vllmperf.formats.vllm_result import peak_tokens_per_s
 from vllmperf.load.environment import environment
 from vllmperf.metrics.summary import summarize
 from vllmperf.plan import Plan
 from vllmperf.record.reader import Recording, read
 from vllmperf.record.writer import RunWriter
 from vllmperf.report import compare
+from vllmperf.report.table import INDENT
+from vllmperf.run import Folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,9 @@ class Record:
         recording = read(self.path)
         if lens is not None:
             recording = counted(recording, lens)
-        ours = compare.figures_of_summary(summarize(recording), "vllmperf", peak_tokens_per_s(recording))
-        theirs = compare.Figures(profile.name, profile.name, compare.figures_of_vllm(result, "").values)
-        yield from compare.lines(theirs, ours)
+        ours = figures_of_summary(summarize(recording), "vllmperf")
+        theirs = Figures(profile.name, profile.name, figures_of_vllm(result, "").values)
+        yield from (line.removeprefix(INDENT) for line in compare.text(Comparison(theirs, ours)).splitlines())
 
 
 def counted(recording: Recording, lens: Sequence[int]) -> Recording:

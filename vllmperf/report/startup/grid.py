@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from rich.cells import cell_len, chop_cells
 
 from vllmperf.numbers import align
-from vllmperf.report.layout import Line, cut
+from vllmperf.report.layout import cut
+from vllmperf.report.table import Line
 
 INDENT = "  "
 BETWEEN = 2

@@ -12,11 +12,12 @@ from rich.cells import cell_len
 
 from vllmperf.numbers import clean, plural
 from vllmperf.report.console import encodable, is_colourful, terminal_width
-from vllmperf.report.layout import STYLES, Line, cut
+from vllmperf.report.layout import cut
 from vllmperf.report.startup.many import bar_spans
 from vllmperf.report.startup.one import failure_words
 from vllmperf.report.startup.spans import critical, label, last_ns, origin_ns
 from vllmperf.report.startup.table import BAR_STYLES, marks_for
+from vllmperf.report.table import STYLES, Line
 from vllmperf.startup.result import NS_PER_S, Start
 
 STILL_EVERY_S = 30.0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from vllmperf.numbers import NOTHING, clean, plural
-from vllmperf.report.layout import Line, cut
+from vllmperf.report.layout import cut
 from vllmperf.report.startup.bars import Marks, longest_s, segment_text, segments
 from vllmperf.report.startup.grid import INDENT, Column, Grid, block
 from vllmperf.report.startup.one import failure_words
@@ -22,6 +22,7 @@ from vllmperf.report.startup.spans import (
 )
 from vllmperf.report.startup.statistics import TOTAL, Change, Distribution, compare, distribution, reached
 from vllmperf.report.startup.words import figure, name_words, precision
+from vllmperf.report.table import Line
 from vllmperf.startup.result import Start
 
 WIDEST_NAME = 44

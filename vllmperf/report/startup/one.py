@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vllmperf.numbers import NOTHING, clean, share
-from vllmperf.report.layout import Line, cut
+from vllmperf.report.layout import cut
 from vllmperf.report.startup.bars import Marks, bar
 from vllmperf.report.startup.grid import INDENT, Column, Grid, block, line_width, pairs, paragraph
 from vllmperf.report.startup.spans import (
@@ -28,6 +28,7 @@ from vllmperf.report.startup.words import (
     reported_label,
     value_text,
 )
+from vllmperf.report.table import Line
 from vllmperf.startup.result import Phase, SleepCycle, Start, StartupLog, Value
 
 NARROWEST_BAR = 16

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from vllmperf.report.console import encodable, is_colourful, terminal_width
-from vllmperf.report.layout import STYLES, Line, plain
 from vllmperf.report.startup.bars import ASCII, UNICODE, Marks
 from vllmperf.report.startup.many import many
 from vllmperf.report.startup.one import one
 from vllmperf.report.startup.spans import FAMILIES
+from vllmperf.report.table import STYLES, Line, plain
 from vllmperf.startup.result import Start
 
 PIPED_WIDTH = 100

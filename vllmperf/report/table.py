@@ -1,0 +1,124 @@
+"""The one renderer of tables: rows of numbers whose decimal points stand under each other and under their head.
+
+A table is data; lines() gives it as styled text for a terminal or a file, html.table() as a table of a page.
+"""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import chop_cells
+
+from vllmperf.numbers import align
+
+Span = tuple[str, str]
+"""A text and its style: "" or one of STYLES."""
+Line = list[Span]
+
+STYLES = {
+    "title": "bold",
+    "head": "dim",
+    "label": "cyan",
+    "dim": "dim",
+    "strong": "bold",
+    "good": "green",
+    "bad": "red",
+    "warning": "yellow",
+    "trusted": "bold green",
+    "caution": "bold yellow",
+    "untrusted": "bold red",
+}
+
+INDENT = "  "
+BETWEEN = 3
+"""Blanks between columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of a table. note: a text behind the cells."""
+
+    label: str
+    cells: tuple[str, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """title stands above the labels, heads above the cells. note_head: above the notes. keeps_notes: where a note does not
+    fit behind its row it stands below; else all notes are left out."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[Row, ...]
+    footnote: str = ""
+    note_head: str = ""
+    keeps_notes: bool = False
+
+
+def plain(styled: Iterable[Line]) -> str:
+    """The lines without their styles."""
+    return "\n".join("".join(text for text, _ in line).rstrip() for line in styled) + "\n"
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Like textwrap, but wide characters count twice."""
+    found = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+    return [piece for line in found for piece in chop_cells(line, width)]
+
+
+def label_width(*tables: Table) -> int:
+    """The room that the labels of these tables need."""
+    labels = [row.label for table in tables for row in table.rows] + [table.title for table in tables]
+    return max(map(len, labels)) + BETWEEN - 1
+
+
+def lines(table: Table, width: int, label_room: int | None = None) -> list[Line]:
+    """The table in `width` columns; where it is too wide, its columns go on in another one below. "" without rows."""
+    if not table.rows:
+        return []
+    room = label_width(table) if label_room is None else label_room
+    columns = [align([row.cells[i] for row in table.rows]) for i in range(len(table.heads))]
+    widths = [max(len(head), len(column[0])) for head, column in zip(table.heads, columns, strict=True)]
+    found: list[Line] = []
+    for group in _groups(widths, width - len(INDENT) - room):
+        found += [*([[]] if found else []), *_part(table, columns, widths, group, room, width)]
+    if table.footnote:
+        found += [[(INDENT + piece, "dim")] for piece in wrapped(table.footnote, width - len(INDENT))]
+    return found
+
+
+def _groups(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Numbers of the columns that fit beside each other."""
+    groups: list[list[int]] = [[]]
+    used = 0
+    for i, width in enumerate(widths):
+        if groups[-1] and used + width + BETWEEN > room:
+            groups.append([])
+            used = 0
+        groups[-1].append(i)
+        used += width + BETWEEN
+    return groups
+
+
+def _part(
+    table: Table,
+    columns: Sequence[Sequence[str]],
+    widths: Sequence[int],
+    group: Sequence[int],
+    label_room: int,
+    width: int,
+) -> list[Line]:
+    heads = "".join(" " * BETWEEN + table.heads[i].rjust(widths[i]) for i in group)
+    room = width - len(INDENT) - label_room - len(heads) - BETWEEN
+    is_beside = all(len(row.note) <= room for row in table.rows)
+    title = table.title.ljust(label_room)
+    note_head = " " * BETWEEN + table.note_head if table.note_head and is_beside else ""
+    found: list[Line] = [[(INDENT + title, "title"), (heads + note_head, "head")]]
+    for number, row in enumerate(table.rows):
+        cells = "".join(" " * BETWEEN + columns[i][number].rjust(widths[i]) for i in group)
+        note = " " * BETWEEN + row.note if is_beside and row.note else ""
+        found.append([(INDENT + row.label.ljust(label_room), "label"), (cells, ""), (note, "dim")])
+        if row.note and not is_beside and table.keeps_notes and 0 in group:
+            found += [[(INDENT * 2 + piece, "dim")] for piece in wrapped(row.note, width - 2 * len(INDENT))]
+    return found

@@ -1,0 +1,238 @@
+"""A recorded run: its plan, summary, metrics and requests, computed from the run file. Knows nothing of how it looks."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vllmperf.errors import UsageError
+from vllmperf.metrics.definitions import BY_NAME, Metric
+from vllmperf.metrics.percentile import percentile
+from vllmperf.metrics.requests import requests
+from vllmperf.metrics.statistics import NS_PER_MS
+from vllmperf.metrics.summary import Summary, summarize
+from vllmperf.metrics.view import Completed
+from vllmperf.numbers import NOTHING, number, plural
+from vllmperf.record.reader import Recording, check, read
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vllmperf.comparison import Comparison
+    from vllmperf.report.plot import Plots
+
+PERCENTILE = re.compile(r"p(\d{1,3}(?:_\d+)?)")
+SHOWN = ("ttft", "tpot", "e2el")
+
+
+def open_run(path: Path | str) -> Run:
+    """The run in a run file. Raises UsageError when there is none, or it is no run file."""
+    return Run(path)
+
+
+class Folder:
+    """A temporary folder that goes when nobody holds this any more."""
+
+    def __init__(self) -> None:
+        self._path = tempfile.mkdtemp(prefix="vllmperf-")
+        weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True)
+
+    def __str__(self) -> str:
+        return self._path
+
+
+class Distribution:
+    """One metric of a run, in ms: `run.ttft.mean`, `run.itl.p99`, `run.e2el.percentile(99.95)`.
+
+    n is the number of samples; mean, std (of the population), min, max and p0 to p100 (`p99_9` is the 99.9th percentile)
+    are floats, NaN when there are no samples. samples gives all of them.
+    """
+
+    def __init__(self, metric: Metric, done: Completed) -> None:
+        self.metric, self._done = metric, done
+
+    @cached_property
+    def samples(self) -> NDArray[np.floating[Any]]:
+        """All values in ms."""
+        values = self.metric.all_samples(self._done)
+        return values / values.dtype.type(NS_PER_MS)
+
+    @property
+    def n(self) -> int:
+        return len(self.samples)
+
+    @property
+    def mean(self) -> float:
+        return float(self.samples.mean(dtype=np.float64)) if self.n else np.nan
+
+    @property
+    def std(self) -> float:
+        return float(self.samples.std(dtype=np.float64)) if self.n else np.nan
+
+    @property
+    def min(self) -> float:
+        return float(self.samples.min()) if self.n else np.nan
+
+    @property
+    def max(self) -> float:
+        return float(self.samples.max()) if self.n else np.nan
+
+    def percentile(self, q: float) -> float:
+        """The q-th percentile (0 to 100) by NumPy's default rule."""
+        return percentile(self.samples, q)
+
+    def __getattr__(self, name: str) -> float:
+        if match := PERCENTILE.fullmatch(name):
+            q = float(match[1].replace("_", "."))
+            if q <= 100:
+                return self.percentile(q)
+        raise AttributeError(
+            f"{name!r} is no statistic: there are n, mean, std, min, max and p0 to p100 (p99_9)"
+        )
+
+    def __repr__(self) -> str:
+        if not self.n:
+            return f"{self.metric.short}: no samples (needs {self.metric.needs})"
+        shown = ", ".join(f"{name} {number(getattr(self, name))}" for name in ("mean", "p50", "p99", "max"))
+        return f"{self.metric.short}, {self.metric.unit}: {shown} (n = {self.n:,})"
+
+
+class Run:
+    """A run file and what is computed from it, when it is asked for.
+
+    Every metric of docs/metrics.md is an attribute that gives its Distribution: `run.ttft.p99`, `run.itl.mean`.
+
+    path: the run file; save() copies it to a better place. keep_alive: what must not go before the Run.
+    Raises UsageError when there is no file, or it is no run file.
+    """
+
+    def __init__(self, path: Path | str, keep_alive: object = None) -> None:
+        self.path = Path(path)
+        check(self.path)
+        self._keep_alive = keep_alive  # such as the temporary folder that the file is in
+
+    @cached_property
+    def recording(self) -> Recording:
+        """Everything that was recorded, as arrays."""
+        return read(self.path)
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What the run was to do, as it stands in the run file."""
+        return self.recording.plan
+
+    @cached_property
+    def summary(self) -> Summary:
+        """All figures as plain values; what was not measured is None. docs/metrics.md defines each."""
+        return summarize(self.recording)
+
+    def summarize(self, percentiles: Iterable[float]) -> Summary:
+        """The summary with more percentiles (0 to 100)."""
+        wanted = list(percentiles)
+        return summarize(self.recording, wanted) if wanted else self.summary
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as a plain dictionary that json.dumps takes."""
+        return dict(self.summary)
+
+    @cached_property
+    def _done(self) -> Completed:
+        return Completed(self.recording)
+
+    def __getattr__(self, name: str) -> Distribution:
+        if name not in BY_NAME:
+            raise AttributeError(f"a Run has no attribute {name!r}; its metrics are {', '.join(BY_NAME)}")
+        return Distribution(BY_NAME[name], self._done)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *BY_NAME})
+
+    @cached_property
+    def requests(self) -> NDArray[np.void]:
+        """One row a request, sorted by number: a structured NumPy array of the recorded fields (units in their names, NaN
+        for what did not happen) and of each request's metrics in ms, such as `run.requests["ttft_ms"]`."""
+        return requests(self.recording)
+
+    def frame(self) -> pd.DataFrame:
+        """The same as a pandas DataFrame, indexed by the request's number, with the error of each. Needs pandas."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise UsageError("frame() needs pandas: pip install 'vllmperf[plots]'") from None
+        table = pd.DataFrame({name: self.requests[name] for name in self.requests.dtype.names or ()})
+        return table.assign(error=self.recording.errors).set_index("index")
+
+    @property
+    def gaps(self) -> NDArray[np.float32]:
+        """Gaps between token chunks in ms, all completed requests after one another."""
+        return self._done.gaps_ns / np.float32(NS_PER_MS)
+
+    def compare(self, other: Run) -> Comparison:
+        """This run's figures beside those of another one, with the change."""
+        from vllmperf.comparison import Comparison
+
+        return Comparison.of_runs(self, other)
+
+    @property
+    def plot(self) -> Plots:
+        """plot.ttft(), plot.itl(ax=ax), …: cumulative distributions, drawn by matplotlib."""
+        from vllmperf.report.plot import Plots
+
+        return Plots(self.recording)
+
+    def save(self, path: Path | str) -> Path:
+        """Copy the run file to path. UsageError when something is there already."""
+        path = Path(path)
+        if path.exists() and path.resolve() != self.path.resolve():
+            raise UsageError(f"{path} exists already: choose another name or remove it")
+        if not path.exists():
+            shutil.copyfile(self.path, path)
+        return path
+
+    # ---- as it travels and looks ----
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The path, or the file itself when it goes with this object."""
+        if self._keep_alive is None:
+            return {"path": self.path.absolute()}
+        return {"path": self.path, "file": self.path.read_bytes()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        path, folder = state["path"], None
+        if "file" in state:
+            folder = Folder()
+            path = Path(str(folder)) / path.name
+            path.write_bytes(state["file"])
+        self.__init__(path, folder)  # type: ignore[misc]
+
+    def __repr__(self) -> str:
+        """Run(a.vllmperf): 198 of 200 requests completed, 24.44 requests/s, TTFT p50 50.00 p99 50.00 ms, …, trusted"""
+        summary = self.summary
+        completed, ended = summary["requests"]["completed"], sum(summary["requests"]["outcomes"].values())
+        parts = [
+            f"{completed:,} of {plural(ended, 'request')} completed",
+            f"{number(summary['throughput']['requests_per_s'])} requests/s",
+            *(words for name in SHOWN if (words := _words(summary, BY_NAME[name]))),
+            summary["verdict"]["level"],
+        ]
+        return f"Run({self.path.name}): {', '.join(parts)}"
+
+    def _repr_html_(self) -> str:
+        from vllmperf.report import html
+
+        return html.of_run(self)
+
+
+def _words(summary: Summary, metric: Metric) -> str:
+    row = summary["metrics"][metric.key]
+    p50, p99 = (NOTHING if row is None else number(row[key]) for key in ("p50", "p99"))
+    return f"{metric.short} p50 {p50} p99 {p99} {metric.unit}" if row else ""
