@@ -64,7 +64,9 @@ class Engine:
         offsets that do not rise within bodies, and for times more than 30 years from the start."""
     def feed_end(self) -> None:
         """No more requests will come: the run ends when those fed are finished."""
-    def start(self) -> None: ...
+    def start(self, at_real_ns: int = 0) -> None:
+        """Start the threads. The schedule begins at at_real_ns (ns since 1970, UTC); with 0, or a time that has passed, as
+        soon as the connections are open. They are opened a few seconds before."""
     def drain(self, timeout_s: float) -> Batch | None:
         """Wait until timeout_s has passed or the run has ended, then give what finished; None when all was given."""
     def stop(self, now: bool = False) -> None:

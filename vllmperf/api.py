@@ -15,7 +15,7 @@ from vllmperf.plan import Plan
 
 if TYPE_CHECKING:
     from vllmperf.load.progress import Snapshot
-    from vllmperf.load.run import Enough
+    from vllmperf.load.subscribers import Enough
     from vllmperf.run import Run
 
 SIMULATED = "http://127.0.0.1:1"
@@ -89,19 +89,25 @@ def make_run(
 ) -> Run:
     """Carry a plan out and write its run file. The simulator of the plan runs inside for that long."""
     from vllmperf.load.environment import environment
-    from vllmperf.load.run import execute, ready
+    from vllmperf.load.run import ready
+    from vllmperf.load.subscribers import live, recorder, until
     from vllmperf.record.writer import RunWriter
     from vllmperf.run import Folder, Run
 
     with _target(plan) as plan, _shown(progress) as show:
         model = plan.model or _first_model(plan)
         # The file is made last: what cannot start leaves none behind.
-        with ready(plan, model) as prepared:
-            written = {**prepared.plan.to_dict(), "model": model, "num_prompts": prepared.asked}
+        with ready(plan, model) as run:
+            written = {**run.plan.to_dict(), "model": model, "num_prompts": run.feeder.n}
             folder = None if record else Folder()
             path = record or Path(str(folder)) / "run.vllmperf"
-            with RunWriter(path, written, environment(), None, plan.secrets, prepared.feeder.asked) as writer:
-                execute(prepared, writer, show, enough)
+            with RunWriter(path, written, environment(), None, plan.secrets, run.feeder.asked) as writer:
+                run.session.subscribe(recorder(writer))
+                if enough is not None:
+                    run.session.subscribe(until(enough))
+                if show is not None:
+                    run.session.subscribe(live(run.session, show))
+                run.session.run()
     return Run(path, keep_alive=folder)
 
 

@@ -20,6 +20,7 @@
  * anew. */
 enum { STREAMS_PER_MULTI = 512, MAX_MULTIS = 16, STREAMS_PER_THREAD = 2000 };
 #define START_DELAY_NS (2 * NS_PER_MS) /* so that every thread has seen the start time before it comes */
+#define WARM_AHEAD_NS  (3 * NS_PER_S)  /* of a start time: servers close a connection that idles for longer */
 
 struct seat { /* a worker with its thread */
     struct engine *engine;
@@ -44,6 +45,7 @@ struct engine {
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
     size_t n_ready, n_ended;
+    int64_t at_real_ns; /* when the caller wants the start, 0 = as soon as the connections are warm */
     int64_t start_mono_ns, start_real_ns;
     bool started;
 };
@@ -221,12 +223,36 @@ void engine_feed_end(struct engine *e) {
 
 /* ---- the run ---- */
 
+static struct timespec timespec_of(int64_t ns) {
+    return (struct timespec){ns / NS_PER_S, ns % NS_PER_S};
+}
+
+/* Until shortly before the start that the caller wants, or the end. At least once a second the clocks are
+ * compared again: the wall clock may be set meanwhile. */
+static void wait_to_warm(struct engine *e) {
+    pthread_mutex_lock(&e->lock);
+    while (e->at_real_ns && atomic_load(&e->stop) == STOP_NO) {
+        int64_t now_ns = clock_mono_ns();
+        int64_t until_ns = e->at_real_ns + clock_real_to_mono_ns() - WARM_AHEAD_NS;
+        if (until_ns <= now_ns) break;
+        struct timespec until = timespec_of(until_ns < now_ns + NS_PER_S ? until_ns : now_ns + NS_PER_S);
+        pthread_cond_timedwait(&e->changed, &e->lock, &until);
+    }
+    pthread_mutex_unlock(&e->lock);
+}
+
+static void set_start(struct engine *e) {
+    int64_t real_to_mono_ns = clock_real_to_mono_ns();
+    int64_t soonest_ns = clock_mono_ns() + START_DELAY_NS, wanted_ns = e->at_real_ns + real_to_mono_ns;
+    e->start_mono_ns = e->at_real_ns && wanted_ns > soonest_ns ? wanted_ns : soonest_ns;
+    e->start_real_ns = e->start_mono_ns - real_to_mono_ns;
+}
+
 /* All threads meet here when their connections are warm; the last one sets the start. */
 static int64_t meet(struct engine *e) {
     pthread_mutex_lock(&e->lock);
     if (++e->n_ready == e->n_seats) {
-        e->start_mono_ns = clock_mono_ns() + START_DELAY_NS;
-        e->start_real_ns = e->start_mono_ns - clock_real_to_mono_ns();
+        set_start(e);
         pthread_cond_broadcast(&e->changed);
     }
     while (e->n_ready < e->n_seats) pthread_cond_wait(&e->changed, &e->lock);
@@ -238,6 +264,7 @@ static int64_t meet(struct engine *e) {
 static void *work(void *argument) {
     struct seat *seat = argument;
     struct engine *e = seat->engine;
+    wait_to_warm(e);
     worker_warm(seat->worker);
     worker_run(seat->worker, meet(e));
     pthread_mutex_lock(&e->lock);
@@ -258,17 +285,18 @@ static int start_thread(struct seat *seat) {
     return error;
 }
 
-static bool is_first_start(struct engine *e) {
+static bool is_first_start(struct engine *e, int64_t at_real_ns) {
     pthread_mutex_lock(&e->lock);
     bool is_first = !e->started;
+    if (is_first) e->at_real_ns = at_real_ns;
     e->started = true;
     pthread_mutex_unlock(&e->lock);
     return is_first;
 }
 
-int engine_start(struct engine *e) {
+int engine_start(struct engine *e, int64_t at_real_ns) {
     int error = 0;
-    if (!is_first_start(e)) return -1;
+    if (!is_first_start(e, at_real_ns)) return -1;
     for (size_t i = 0; i < e->n_seats; i++) {
         int failed = start_thread(&e->seats[i]);
         if (!failed) continue;
@@ -285,15 +313,17 @@ int engine_start(struct engine *e) {
 
 void engine_stop(struct engine *e, bool now) {
     int level = now ? STOP_NOW : STOP_SENDING;
+    pthread_mutex_lock(&e->lock);
     if (atomic_load(&e->stop) < level) atomic_store(&e->stop, level);
+    pthread_cond_broadcast(&e->changed);
+    pthread_mutex_unlock(&e->lock);
     wake_all(e);
 }
 
 /* ---- results ---- */
 
 bool engine_wait(struct engine *e, int64_t timeout_ns) {
-    int64_t until_ns = clock_mono_ns() + timeout_ns;
-    struct timespec until = {until_ns / NS_PER_S, until_ns % NS_PER_S};
+    struct timespec until = timespec_of(clock_mono_ns() + timeout_ns);
     pthread_mutex_lock(&e->lock);
     while (e->n_ended < e->n_seats)
         if (pthread_cond_timedwait(&e->changed, &e->lock, &until) != 0) break;
@@ -335,8 +365,8 @@ bool engine_drain(struct engine *e, int64_t timeout_ns, struct batch *batch) {
 
 static enum engine_state state_of(struct engine *e, bool sending) {
     if (!e->started) return ENGINE_NEW;
-    if (e->start_mono_ns == 0) return ENGINE_WARMING;
     if (e->n_ended == e->n_seats) return ENGINE_ENDED;
+    if (e->start_mono_ns == 0 || clock_mono_ns() < e->start_mono_ns) return ENGINE_WARMING;
     return sending ? ENGINE_RUNNING : ENGINE_DRAINING;
 }
 

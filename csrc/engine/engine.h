@@ -54,7 +54,7 @@ enum engine_histogram {
 
 struct engine_counters {
     enum engine_state state;
-    int64_t start_mono_ns, start_real_ns; /* 0 before the start */
+    int64_t start_mono_ns, start_real_ns; /* 0 until the connections are warm */
     int64_t sent, in_flight, done, completed, chunks, coalesced, connections_opened, silent_retries, backlog;
     int64_t lost;   /* requests or results that there was no memory for: they are in no batch */
     int64_t cpu_ns; /* of the engine's threads */
@@ -74,8 +74,10 @@ int engine_feed(struct engine *engine, size_t n, const int64_t *offsets, const i
                 const char *bodies);
 void engine_feed_end(struct engine *engine);
 
-/* 0, -1 when it was started before, or an errno of pthread_create. */
-int engine_start(struct engine *engine);
+/* at_real_ns: when the schedule begins, in ns of CLOCK_REALTIME; 0 or a time that has passed: as soon as the
+ * connections are warm. They are opened a few seconds before; start_real_ns says when the start really was.
+ * 0, -1 when it was started before, or an errno of pthread_create. */
+int engine_start(struct engine *engine, int64_t at_real_ns);
 
 /* Wait until timeout_ns has passed or the run has ended; true when it has. */
 bool engine_wait(struct engine *engine, int64_t timeout_ns);

@@ -255,7 +255,7 @@ static int look(struct worker *w, int64_t timeout_ns) {
     do {
         bool woken = false;
         n = loop_wait(w->loop, timeout_ns, events, &woken);
-        if (woken) w->next_tick_ns = 0;
+        if (woken) w->next_tick_ns = INT64_MIN; /* before the start, too, time being negative then */
         if (woken && w->sending) w->next_due_ns = 0;
         if (n > 0) transport_sync_clocks(w->transport);
         for (int i = 0; i < n; i++) transport_ready(w->transport, &events[i]);
@@ -292,7 +292,8 @@ static void turn(struct worker *w) {
 
 void worker_run(struct worker *w, int64_t start_mono_ns) {
     transport_set_start(w->transport, start_mono_ns);
-    w->next_due_ns = w->next_tick_ns = w->next_publish_ns = 0;
+    w->next_due_ns = w->next_publish_ns = 0;
+    w->next_tick_ns = INT64_MIN;
     w->full_until_ns = w->freed_ns = 0;
     w->cut_at_ns = INT64_MAX;
     w->sending = true;

@@ -163,11 +163,23 @@ static PyObject *feed_end(PyObject *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-static PyObject *start(PyObject *self, PyObject *unused) {
-    (void)unused;
+PyDoc_STRVAR(
+    start_doc,
+    "start($self, at_real_ns=0)\n--\n\n"
+    "Start the engine's threads. The schedule begins at at_real_ns (ns since 1970, UTC); with 0, or a time\n"
+    "that has passed, as soon as the connections are open. They are opened a few seconds before.");
+
+#define LATEST_REAL_NS INT64_C(4000000000000000000) /* in 2096 */
+
+static PyObject *start(PyObject *self, PyObject *args, PyObject *keywords) {
+    static char *names[] = {"at_real_ns", NULL};
+    long long at_real_ns = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "|L:start", names, &at_real_ns)) return NULL;
+    if (at_real_ns < 0 || at_real_ns > LATEST_REAL_NS)
+        return PyErr_Format(PyExc_ValueError, "at_real_ns is %lld: give ns since 1970", at_real_ns);
     struct engine *engine = engine_or_raise(self);
     if (!engine) return NULL;
-    int error = engine_start(engine);
+    int error = engine_start(engine, at_real_ns);
     if (error == 0) Py_RETURN_NONE;
     if (error < 0) {
         PyErr_SetString(PyExc_RuntimeError, "this engine was started before");
@@ -303,7 +315,7 @@ static void dealloc(PyObject *self) {
 static PyMethodDef methods[] = {
     {"feed", (PyCFunction)(void (*)(void))feed, METH_VARARGS | METH_KEYWORDS, feed_doc},
     {"feed_end", feed_end, METH_NOARGS, "feed_end($self, /)\n--\n\nNo more requests will come."},
-    {"start", start, METH_NOARGS, "start($self, /)\n--\n\nStart the engine's threads."},
+    {"start", (PyCFunction)(void (*)(void))start, METH_VARARGS | METH_KEYWORDS, start_doc},
     {"drain", drain, METH_O, drain_doc},
     {"stop", (PyCFunction)(void (*)(void))stop, METH_VARARGS | METH_KEYWORDS,
      "stop($self, now=False)\n--\n\nSend no more; with now, cut what is in flight."},

@@ -144,8 +144,8 @@ static void test_closed_loop(const struct server *server) {
     enum { N = 60 };
     struct engine *engine = new_engine(server, 6);
     feed(engine, N / 2, 0, TOKENS);
-    CHECK("it starts", engine_start(engine) == 0);
-    CHECK("once", engine_start(engine) == -1);
+    CHECK("it starts", engine_start(engine, 0) == 0);
+    CHECK("once", engine_start(engine, 0) == -1);
     feed(engine, N / 2, 0, TOKENS);
     engine_feed_end(engine);
     struct totals totals = drain(engine);
@@ -171,7 +171,7 @@ static void test_open_loop_with_cap(const struct server *server) {
     CHECK("feeds with and without times do not mix",
           engine_feed(engine, 1, (int64_t[]){0, 2}, NULL, "{}") == -2);
     engine_feed_end(engine);
-    CHECK("it starts", engine_start(engine) == 0);
+    CHECK("it starts", engine_start(engine, 0) == 0);
     struct totals totals = drain(engine);
     CHECK("open loop with a cap: all complete",
           totals.records == N && totals.completed == N && totals.tokens == N * TOKENS);
@@ -196,7 +196,7 @@ static void test_stop(const struct server *slow, bool now) {
     enum { N = 500 };
     struct engine *engine = new_engine(slow, 8);
     feed(engine, N, 0, now ? 900 : 30);
-    CHECK("it starts", engine_start(engine) == 0);
+    CHECK("it starts", engine_start(engine, 0) == 0);
     until_in_flight(engine);
     engine_stop(engine, now);
     struct totals totals = drain(engine);
@@ -210,7 +210,7 @@ static void test_stop(const struct server *slow, bool now) {
 static void test_free_while_running(const struct server *slow) {
     struct engine *engine = new_engine(slow, 8);
     feed(engine, 100, 0, 900);
-    CHECK("it starts", engine_start(engine) == 0);
+    CHECK("it starts", engine_start(engine, 0) == 0);
     until_in_flight(engine);
     engine_free(engine);
     engine = new_engine(slow, 0);
@@ -250,7 +250,7 @@ static void *look_often(void *argument) {
 
 static void *start_too(void *argument) {
     struct caller *caller = argument;
-    CHECK("only one start counts", engine_start(caller->engine) == -1);
+    CHECK("only one start counts", engine_start(caller->engine, 0) == -1);
     return NULL;
 }
 
@@ -261,7 +261,7 @@ static void test_many_callers(const struct server *server) {
     struct caller callers[JOBS];
     atomic_llong drained = 0;
     struct engine *engine = new_engine(server, 6);
-    CHECK("it starts", engine_start(engine) == 0);
+    CHECK("it starts", engine_start(engine, 0) == 0);
     for (int i = 0; i < JOBS; i++) {
         callers[i] = (struct caller){.engine = engine, .drained = &drained};
         if (pthread_create(&callers[i].thread, NULL, jobs[i], &callers[i]) != 0) abort();
@@ -273,6 +273,30 @@ static void test_many_callers(const struct server *server) {
     engine_free(engine);
 }
 
+static void test_start_at_a_time(const struct server *server) {
+    struct engine_counters counters;
+    struct engine *engine = new_engine(server, 6);
+    feed(engine, 12, 0, TOKENS);
+    engine_feed_end(engine);
+    int64_t at_real_ns = clock_real_ns() + NS_PER_S / 2;
+    CHECK("it starts", engine_start(engine, at_real_ns) == 0);
+    engine_counters(engine, &counters);
+    CHECK("and waits", counters.state == ENGINE_WARMING && counters.sent == 0);
+    CHECK("all complete", drain(engine).completed == 12);
+    engine_counters(engine, &counters);
+    CHECK("it began at the time", counters.start_real_ns >= at_real_ns - NS_PER_MS);
+    engine_free(engine);
+}
+
+static void test_stop_before_the_time(const struct server *server, int64_t away_ns) {
+    struct engine *engine = new_engine(server, 6);
+    feed(engine, 12, 0, TOKENS);
+    CHECK("it starts", engine_start(engine, clock_real_ns() + away_ns) == 0);
+    engine_stop(engine, false);
+    CHECK("stopped while it waits: it ends and has sent nothing", drain(engine).records == 0);
+    engine_free(engine);
+}
+
 int main(void) {
     struct server *server = start_server("1"), *slow = start_server("10");
     test_closed_loop(server);
@@ -281,6 +305,9 @@ int main(void) {
     test_stop(slow, true);
     test_free_while_running(slow);
     test_many_callers(server);
+    test_start_at_a_time(server);
+    test_stop_before_the_time(server, NS_PER_S);
+    test_stop_before_the_time(server, 3600 * NS_PER_S);
     server_free(server);
     server_free(slow);
     return t_done("test_engine");

@@ -74,7 +74,7 @@ static struct seen run(void) {
     struct engine *engine = new_engine();
     engine_feed(engine, REQUESTS, offsets, NULL, "");
     engine_feed_end(engine);
-    CHECK("it starts", engine_start(engine) == 0);
+    CHECK("it starts", engine_start(engine, 0) == 0);
     wait_until_done(engine);
     for (struct batch batch = {0}; engine_drain(engine, NS_PER_S, &batch); batch_free(&batch)) {
         size_t byte = 0;

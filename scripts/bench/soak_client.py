@@ -8,10 +8,8 @@ CLOCK_MONOTONIC); then each batch, as two int64 lengths and the bytes of its rec
 
 from __future__ import annotations
 
-import contextlib
 import struct
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -23,9 +21,10 @@ from vllmperf import _engine
 from vllmperf.load import limits, resolve
 from vllmperf.load.bodies import bodies
 from vllmperf.load.environment import environment
-from vllmperf.load.run import CHECKPOINT_S, elapsed_ns, engine_config, make_engine, request_id_prefix
+from vllmperf.load.run import engine_config, request_id_prefix
 from vllmperf.load.schedule import schedule
-from vllmperf.load.watch import Watch
+from vllmperf.load.session import Block, Session, Turn
+from vllmperf.load.subscribers import recorder
 from vllmperf.plan import Plan
 from vllmperf.record.writer import RunWriter
 
@@ -39,48 +38,52 @@ def plan_of(url: str, tokens: int, rate: float, seconds: float) -> Plan:
     return replace(plan, request_id_prefix=request_id_prefix(plan))
 
 
-def feed(engine: _engine.Engine, source: Iterator[bytes], times_ns: list[int]) -> None:
-    pieces = list(islice(source, len(times_ns)))
-    offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
-    engine.feed(b"".join(pieces), offsets.tobytes(), np.asarray(times_ns, dtype=np.int64).tobytes())
+class Streams:
+    """Keeps so many streams open: for each that ended one more, due at the moment it is fed."""
+
+    n, is_timed, wait_s, ended = None, True, DRAIN_S, False
+    size = np.dtype(_engine.RECORD_DTYPE).itemsize
+
+    def __init__(self, plan: Plan, streams: int) -> None:
+        self._bodies = (body.data for body in bodies(plan, "sim"))
+        self._first = [round(i * 1e9 / plan.request_rate) for i in range(streams)]
+        self.fed_ns = 0
+
+    def more(self, turn: Turn) -> Iterator[Block]:
+        times_ns = self._first or [turn.elapsed_ns] * (len(turn.batch["records"]) // self.size)
+        self._first = []
+        if times_ns:
+            yield Block(list(islice(self._bodies, len(times_ns))), np.asarray(times_ns, dtype=np.int64))
+        self.fed_ns = turn.elapsed_ns  # this thread, too, can lose its core in between
 
 
-def soak(engine: _engine.Engine, writer: RunWriter, plan: Plan, streams: int) -> None:
-    out, watch = sys.stdout.buffer, Watch(None, plan.duration_s)
-    source = (body.data for body in bodies(plan, "sim"))
-    feed(engine, source, [round(i * 1e9 / plan.request_rate) for i in range(streams)])
-    engine.start()
-    size, checkpoint_at, is_told = np.dtype(_engine.RECORD_DTYPE).itemsize, 0.0, False
-    while (batch := engine.drain(DRAIN_S)) is not None:
-        counters = engine.counters()
-        if not is_told and counters["start_mono_ns"]:
-            is_told = True
-            out.write(f"{plan.request_id_prefix} {counters['start_mono_ns']}\n".encode())
-        if n := len(batch["records"]) // size:
-            feed(engine, source, [elapsed_ns(counters)] * n)
-        fed_ns = elapsed_ns(counters)  # this thread, too, can lose its core between the two
-        writer.append(batch)
-        watch.take(batch)
-        if time.monotonic() >= checkpoint_at:
-            writer.checkpoint(counters, engine.histograms())
-            checkpoint_at = time.monotonic() + CHECKPOINT_S
-        if n:
-            lengths = struct.pack("qqqq", len(batch["records"]), len(batch["stamps"]), n, fed_ns)
-            out.write(lengths + batch["records"] + batch["stamps"])
-            out.flush()
-    writer.finish("finished", engine.counters(), engine.histograms())
+class Teller:
+    """Writes what the soak needs to stdout."""
+
+    def __init__(self, streams: Streams, prefix: str | None) -> None:
+        self._streams, self._prefix, self._is_told = streams, prefix, False
+
+    def __call__(self, turn: Turn) -> None:
+        out, start_ns = sys.stdout.buffer, turn.counters["start_mono_ns"]
+        if not self._is_told and start_ns:
+            self._is_told = True
+            out.write(f"{self._prefix} {start_ns}\n".encode())
+        records, stamps = turn.batch["records"], turn.batch["stamps"]
+        if n := len(records) // Streams.size:
+            lengths = struct.pack("qqqq", len(records), len(stamps), n, self._streams.fed_ns)
+            out.write(lengths + records + stamps)
+        out.flush()
 
 
 def main() -> None:
     url, streams, tokens, rate, seconds, folder = sys.argv[1:]
     plan = plan_of(url, int(tokens), float(rate), float(seconds))
     limits.make_room(int(streams))
-    config = engine_config(plan, resolve.usable_addresses(plan.url), schedule(plan))
-    with (
-        contextlib.closing(make_engine(config)) as engine,
-        RunWriter(Path(folder) / "run.vllmperf", plan.to_dict(), environment()) as writer,
-    ):
-        soak(engine, writer, plan, int(streams))
+    source = Streams(plan, int(streams))
+    session = Session(engine_config(plan, resolve.usable_addresses(plan.url), schedule(plan)), source)
+    with RunWriter(Path(folder) / "run.vllmperf", plan.to_dict(), environment()) as writer:
+        session.subscribe(recorder(writer), Teller(source, plan.request_id_prefix))
+        session.run()
 
 
 if __name__ == "__main__":

@@ -185,20 +185,20 @@ def test_times_are_kept_when_fed_during_the_run():
 
 FORK = """
 import os, sys, vllmperf
-from vllmperf import _engine
+from vllmperf.load.session import Session
 def in_child(snapshot, seen=[]):
     if seen or not snapshot.done: return
     seen.append(1)
-    engine = [o for o in __import__("gc").get_referrers(_engine.Engine) if isinstance(o, _engine.Engine)]
-    engine = engine or [f.f_locals["engine"] for f in frames() if isinstance(f.f_locals.get("engine"), _engine.Engine)]
+    session = next(s for f in frames() if isinstance(s := f.f_locals.get("session"), Session))
+    engine = session._engine
     r, w = os.pipe()
     child = os.fork()
     if child == 0:
         said = ""
-        for use in (engine[0].counters, lambda: engine[0].drain(0), engine[0].stop, engine[0].feed_end):
+        for use in (engine.counters, lambda: engine.drain(0), engine.stop, engine.feed_end):
             try: use(); said += "nothing;"
             except RuntimeError as e: said += str(e).split(":")[0] + ";"
-        engine[0].close()
+        engine.close()
         os.write(w, said.encode()); os._exit(0)
     os.close(w)
     print(os.read(r, 10000).decode()); print(os.waitpid(child, 0)[1])
@@ -355,6 +355,14 @@ def test_a_request_that_meets_the_close_is_completed_or_reset_but_never_lost():
     assert records["index"].tolist() == list(range(60))
     assert counters["silent_retries"] == records["retries"].sum()
     assert set(records["output_tokens"].tolist()) <= {3, _engine.NONE}
+
+
+def test_a_warm_up_is_the_first_request_again_and_again():
+    with RawServer() as server:
+        bench(server.url, n=4, num_warmups=3, concurrency=1)
+        sent = [request.partition(b"\r\n\r\n")[2] for request in server.requests]
+    assert sent[:4] == [sent[0]] * 4
+    assert len(set(sent)) == 4
 
 
 def test_all_addresses_of_a_name_take_their_turn():

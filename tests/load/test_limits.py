@@ -10,9 +10,9 @@ import pytest
 
 from vllmperf.errors import UsageError
 from vllmperf.load import limits
-from vllmperf.load.run import connections
-from vllmperf.load.schedule import schedule
-from vllmperf.plan import Plan
+from vllmperf.load.feed import Feeder
+from vllmperf.load.schedule import Schedule
+from vllmperf.load.session import connections
 
 
 @pytest.fixture
@@ -73,9 +73,20 @@ def test_an_endless_limit_is_none(machine, monkeypatch):
     assert machine == []
 
 
-def test_a_run_needs_no_more_connections_than_it_has_requests():
-    plan = Plan(base_url="http://h", max_concurrency=5000, num_prompts=20)
-    assert connections(plan, schedule(plan)) == 20
+@pytest.mark.parametrize(
+    ("n", "times", "cap", "warm", "connected"),
+    [
+        (20, None, 5000, 0, 20),  # no more than there are requests
+        (20, None, 7, 0, 7),
+        (1000, None, 0, 0, 1000),  # all at once
+        (1000, iter(()), 0, 0, 0),  # nobody knows
+        (20, iter(()), 0, 9, 9),
+        (None, None, 7, 0, 7),
+    ],
+)
+def test_a_run_needs_the_connections_that_it_surely_has_at_once(n, times, cap, warm, connected):
+    config = {"max_concurrency": cap, "warm_connections": warm}
+    assert connections(config, Feeder(iter(()), Schedule(n, times))) == connected
 
 
 LIMITED = """

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from vllmperf import _engine
-from vllmperf.load.bodies import Body, bodies
+from vllmperf.load.bodies import Body
 from vllmperf.load.schedule import Schedule, Times
-from vllmperf.plan import Plan
+from vllmperf.load.session import Block, Turn
 
 BLOCK_REQUESTS = 256
 BLOCK_BYTES = 8 << 20
@@ -26,29 +25,22 @@ AHEAD_OF_LAST = 4
 
 
 class Feeder:
-    """Keeps the engine's backlog filled. Raises UsageError for bad data, most of it at the first feed().
+    """The source of most runs: the bodies in order, at the schedule's times. `ended` when all were given.
 
-    source: the bodies, where the plan does not say what they are.
+    Raises UsageError for bad data, most of it at the first more().
     """
 
+    wait_s = 0.5
+
     def __init__(
-        self,
-        plan: Plan,
-        model: str,
-        schedule: Schedule,
-        engine: _engine.Engine,
-        repeat_first: bool = False,
-        source: Iterator[bytes] | None = None,
+        self, bodies: Iterator[Body], schedule: Schedule, max_concurrency: int | None = None
     ) -> None:
-        made = bodies(plan, model) if source is None else map(Body, source)
-        if repeat_first:
-            made = itertools.cycle([next(made)])
-        self._engine = engine
-        self._bodies = itertools.islice(made, schedule.n)
+        self.n, self.is_timed = schedule.n, schedule.times is not None
+        self._bodies = itertools.islice(bodies, schedule.n)
         self._times = None if schedule.times is None else TimeQueue(schedule.times)
-        self._is_timed = schedule.times is not None and plan.max_concurrency is None
+        self._is_free = self.is_timed and max_concurrency is None
         self._last_ns = -1
-        self._ahead = _ahead(plan, schedule)
+        self._ahead = _ahead(schedule, max_concurrency or 0)
         self._fed = self._fed_bytes = self._taken = 0
         self._asked: dict[int, tuple[int | None, int | None]] = {}
         self.ended = False
@@ -58,46 +50,46 @@ class Feeder:
         then, so that memory does not grow with the run."""
         return [self._asked.pop(index, UNKNOWN) for index in indexes]
 
-    def feed(self, backlog: int, elapsed_ns: int = 0) -> None:
-        """Top the backlog up: it holds so many requests now, so long after the start."""
+    def more(self, turn: Turn) -> Iterator[Block]:
+        """What tops the backlog up."""
+        backlog, elapsed_ns = turn.counters["backlog"], turn.elapsed_ns
         taken = self._fed - backlog
         ahead = max(self._ahead, AHEAD_OF_LAST * (taken - self._taken))
         self._taken = taken
-        while not self.ended and (backlog < max(ahead, self._small_ahead()) or self._is_due(elapsed_ns)):
-            backlog += self._feed_block()
+        while backlog < max(ahead, self._small_ahead()) or self._is_due(elapsed_ns):
+            block = self._block()
+            if block is None:
+                return
+            yield block
+            backlog += len(block.bodies)
 
     def _is_due(self, elapsed_ns: int) -> bool:
-        return self._is_timed and self._last_ns < elapsed_ns + AHEAD_NS
+        return self._is_free and self._last_ns < elapsed_ns + AHEAD_NS
 
     def _small_ahead(self) -> int:
         return min(MOST_SMALL, SMALL_BYTES * self._fed // max(1, self._fed_bytes))
 
-    def _feed_block(self) -> int:
+    def _block(self) -> Block | None:
         found = list(_block(self._bodies))
         if not found:
-            self._engine.feed_end()
             self.ended = True
-            return 0
+            return None
         for number, body in enumerate(found, self._fed):
             if body[1:] != UNKNOWN:
                 self._asked[number] = body[1:]
-        block = [body.data for body in found]
-        offsets = np.cumsum([0, *map(len, block)], dtype=np.int64)
-        self._engine.feed(b"".join(block), offsets.tobytes(), self._next_times(len(block)))
-        self._fed += len(block)
-        self._fed_bytes += int(offsets[-1])
-        return len(block)
+        self._fed += len(found)
+        self._fed_bytes += sum(len(body.data) for body in found)
+        return Block([body.data for body in found], self._next_times(len(found)))
 
-    def _next_times(self, n: int) -> bytes | None:
+    def _next_times(self, n: int) -> Times | None:
         if self._times is None:
             return None
         times = self._times.take(n)
         self._last_ns = int(times[-1])
-        return times.tobytes()
+        return times
 
 
-def _ahead(plan: Plan, schedule: Schedule) -> int:
-    cap = plan.max_concurrency or 0
+def _ahead(schedule: Schedule, cap: int) -> int:
     if schedule.times is None and not cap:
         return schedule.n or LEAST_AHEAD  # all at once
     return LEAST_AHEAD + cap

@@ -1,116 +1,55 @@
-"""One run: makes it ready, drives the engine, writes down what is finished, says how it goes."""
+"""One run of a plan: makes it ready, warms the server up, and gives the session that carries it out."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import time
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
-from vllmperf import _engine
-from vllmperf.errors import UsageError
-from vllmperf.load import limits, resolve
+from vllmperf.load import resolve
+from vllmperf.load.bodies import bodies
 from vllmperf.load.feed import Feeder
 from vllmperf.load.headers import headers
-from vllmperf.load.interrupt import interruptible
-from vllmperf.load.progress import Snapshot
 from vllmperf.load.request_id import HEADER, is_uuid_prefix, uuid_prefix
 from vllmperf.load.schedule import Schedule, schedule
-from vllmperf.load.watch import Watch
+from vllmperf.load.session import Session
 from vllmperf.plan import Plan
 
-DRAIN_S = 0.5
-CHECKPOINT_S = 2.0
 MAX_EVENT_BYTES = 16 << 20
 MOST_HINTED = 10_000
 NS = 1_000_000_000
 
-Progress = Callable[[Snapshot], None]
-Enough = Callable[["_engine.Batch", "_engine.Counters"], "bool | str"]
-"""Asked after each batch of finished requests: True ends the run at once, DRAIN sends no more and leaves what is in flight
-the grace period."""
-DRAIN = "drain"
-
-
-class Writer(Protocol):
-    """What takes the results (vllmperf.record.writer.RunWriter)."""
-
-    def append(self, batch: _engine.Batch) -> None: ...
-    def checkpoint(
-        self, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]
-    ) -> None: ...
-    def finish(
-        self, state: str, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]
-    ) -> None: ...
-
 
 @dataclass(frozen=True)
 class Ready:
-    """A run that could start now: names resolved, limits raised, the first requests with the engine."""
+    """A run that could start now. plan: as the run file is to have it."""
 
     plan: Plan
-    asked: int | None
-    engine: _engine.Engine
+    session: Session
     feeder: Feeder
 
 
 @contextlib.contextmanager
 def ready(plan: Plan, model: str) -> Iterator[Ready]:
-    """Make a run ready; warm-up requests are sent now.
+    """Make a run ready; warm-up requests are sent now. What goes on at the end of the block is cut.
 
     Raises UsageError for bad data or too few file descriptors, TargetError when the name has no address.
     """
     addresses = resolve.usable_addresses(plan.url)
     plan = replace(plan, request_id_prefix=request_id_prefix(plan))  # so that the run file holds it
     when = schedule(plan)
-    spare = keeps_spare(plan, when)
+    config = {"spare_connections": keeps_spare(plan, when)}
     plan = replace(plan, warm_connections=warm_connections(plan, when))
-    limits.make_room(connections(plan, when), max(len(addresses), 1), plan.simulator is not None)
-    if plan.num_warmups:
-        warm_up(plan, model, addresses)
-    config = {**engine_config(plan, addresses, when), "spare_connections": spare}
-    with contextlib.closing(make_engine(config)) as engine:
-        feeder = Feeder(plan, model, when, engine)
-        feeder.feed(0)
-        yield Ready(plan, when.n, engine, feeder)
-
-
-def execute(
-    run: Ready, writer: Writer, progress: Progress | None = None, enough: Enough | None = None
-) -> str:
-    """Carry a run out and write everything down. Gives "finished" or "interrupted"."""
-    engine, watch = run.engine, Watch(run.asked, run.plan.duration_s)
-    checkpoint_at, histograms = 0.0, {}
-    with interruptible(engine) as interrupts:
-        with _limits_told():
-            engine.start()
-        while (batch := engine.drain(DRAIN_S)) is not None:
-            counters = engine.counters()
-            run.feeder.feed(counters["backlog"], elapsed_ns(counters))
-            writer.append(batch)
-            watch.take(batch)
-            if enough is not None and (end := enough(batch, counters)):
-                engine.stop(now=end != DRAIN)
-            if time.monotonic() >= checkpoint_at:
-                histograms = engine.histograms()
-                writer.checkpoint(counters, histograms)
-                checkpoint_at = time.monotonic() + CHECKPOINT_S
-            if progress is not None:
-                progress(watch.snapshot(counters, histograms))
-        state = "interrupted" if interrupts else "finished"
-        # the environment was written at the start; this is how busy the machine was by the end
-        writer.finish(
-            state, {**engine.counters(), "load_average_after": os.getloadavg()}, engine.histograms()
-        )
-    return state
-
-
-def elapsed_ns(counters: _engine.Counters) -> int:
-    """Since the start of the run; 0 before it."""
-    return time.monotonic_ns() - counters["start_mono_ns"] if counters["start_mono_ns"] else 0
+    config |= engine_config(plan, addresses, when)
+    feeder = Feeder(bodies(plan, model), when, plan.max_concurrency)
+    with Session(config, feeder, is_inside=plan.simulator is not None) as session:
+        if plan.num_warmups:
+            warm_up(plan, model, addresses)
+        yield Ready(plan, session, feeder)
 
 
 def warm_up(plan: Plan, model: str, addresses: list[str]) -> None:
@@ -128,39 +67,12 @@ def warm_up(plan: Plan, model: str, addresses: list[str]) -> None:
         record_chunks=False,
         request_id_prefix=_warmup_prefix(plan),
     )
-    with contextlib.closing(make_engine(engine_config(few, addresses, schedule(few)))) as engine:
-        feeder = Feeder(few, model, schedule(few), engine, repeat_first=True)
-        feeder.feed(0)
-        with interruptible(engine) as interrupts:
-            engine.start()
-            while engine.drain(DRAIN_S) is not None:
-                feeder.feed(engine.counters()["backlog"])
-    if interrupts:
+    when, first = schedule(few), next(bodies(few, model))
+    session = Session(
+        engine_config(few, addresses, when), Feeder(itertools.repeat(first), when, few.max_concurrency)
+    )
+    if session.run() == "interrupted":
         raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _limits_told() -> Iterator[None]:
-    """UsageError when the system does not give the engine what it needs, as for very many threads."""
-    try:
-        yield
-    except (OSError, OverflowError) as error:
-        raise UsageError(f"{error}; lower --threads or --max-concurrency") from None
-
-
-def make_engine(config: dict[str, Any]) -> _engine.Engine:
-    """An engine. Raises UsageError when the system has too few files or too little memory for it."""
-    with _limits_told():
-        return _engine.Engine(config)
-
-
-def connections(plan: Plan, when: Schedule) -> int:
-    """How many connections the run surely needs at once."""
-    all_at_once = when.n or 0 if when.times is None else 0
-    at_once = plan.max_concurrency or all_at_once
-    if when.n is not None:
-        at_once = min(at_once, when.n)
-    return max(at_once, plan.warm_connections or 0)
 
 
 def warm_connections(plan: Plan, when: Schedule) -> int:
@@ -182,11 +94,8 @@ def in_flight_hint(plan: Plan, when: Schedule) -> int:
     """About how many streams at once, for sizing."""
     if plan.max_concurrency:
         return plan.max_concurrency
-    many = (
-        int(plan.request_rate * 10) + 16
-        if plan.arrival != "trace" and when.times is not None
-        else MOST_HINTED
-    )
+    has_rate = when.times is not None and math.isfinite(plan.request_rate)
+    many = int(plan.request_rate * 10) + 16 if has_rate else MOST_HINTED
     return min(when.n or many, many, MOST_HINTED)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Watch:
         if len(started):
             self._ttft.add(np.ascontiguousarray(started["first_token_ns"] - started["sent_ns"]))
 
-    def snapshot(self, counters: _engine.Counters, histograms: dict[str, _engine.Histogram]) -> Snapshot:
+    def snapshot(self, counters: _engine.Counters, histograms: Mapping[str, _engine.Histogram]) -> Snapshot:
         """The run now."""
         start_ns = counters["start_mono_ns"]
         elapsed_s = max(0.0, (time.monotonic_ns() - start_ns) / NS) if start_ns else 0.0

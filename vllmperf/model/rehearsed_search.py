@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf.load.run import DRAIN
+from vllmperf.load.subscribers import DRAIN
 from vllmperf.model.goodput_test import Limits
 from vllmperf.model.looks import Looks
 from vllmperf.model.rehearsal import cut, first_ones, rehearse

@@ -15,8 +15,9 @@ from vllmperf import _engine
 from vllmperf.errors import UsageError
 from vllmperf.load import limits
 from vllmperf.load.interrupt import interruptible
-from vllmperf.load.run import engine_config, make_engine
+from vllmperf.load.run import engine_config
 from vllmperf.load.schedule import Schedule
+from vllmperf.load.session import make_engine
 from vllmperf.plan import Plan
 
 DRAIN_S = 0.1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,11 +15,13 @@ from vllmperf.compat.guidellm.source import Source
 from vllmperf.compat.guidellm.target import Target
 from vllmperf.formats.guidellm_report import CUT, Request
 from vllmperf.load import resolve
+from vllmperf.load.bodies import Body
 from vllmperf.load.environment import environment
 from vllmperf.load.feed import Feeder
-from vllmperf.load.limits import make_room
 from vllmperf.load.request_id import request_id
-from vllmperf.load.run import Enough, Progress, Ready, engine_config, execute, make_engine
+from vllmperf.load.run import engine_config
+from vllmperf.load.session import Session
+from vllmperf.load.subscribers import Enough, Progress, live, recorder, until
 from vllmperf.record.reader import Recording, read
 from vllmperf.record.writer import RunWriter
 from vllmperf.server_words import said
@@ -65,7 +66,7 @@ def run(
     progress: Progress | None = None,
     look: Enough | None = None,
 ) -> Outcome:
-    """Carry a strategy out. progress and look are called a few times a second (see load.run.execute)."""
+    """Carry a strategy out. progress and look are called a few times a second (see load.subscribers)."""
     with tempfile.TemporaryDirectory(prefix="vllmperf-") as folder:
         path = Path(folder) / "run.vllmperf"
         state = _record(path, target, source, strategy, limits, progress, look)
@@ -91,18 +92,18 @@ def _record(
         duration_s=limits.max_seconds,
     )
     when = strategy.schedule(limits.max_requests, limits.max_seconds)
-    addresses = resolve.usable_addresses(plan.url)
-    make_room(plan.max_concurrency or 1, max(len(addresses), 1))
-    bodies = (target.body(source.item(number % source.count)) for number in itertools.count())
+    bodies = (Body(target.body(source.item(number % source.count))) for number in itertools.count())
+    config = engine_config(plan, resolve.usable_addresses(plan.url), when)
+    config["follow_redirects"] = target.follows_redirects
     written: dict[str, Any] = {**plan.to_dict(), "strategy": strategy.to_dict(0.0)}
-    config = {**engine_config(plan, addresses, when), "follow_redirects": target.follows_redirects}
-    with (
-        contextlib.closing(make_engine(config)) as engine,
-        RunWriter(path, written, environment(), secrets=plan.secrets) as writer,
-    ):
-        feeder = Feeder(plan, target.model, when, engine, source=bodies)
-        feeder.feed(0)
-        return execute(Ready(plan, when.n, engine, feeder), writer, progress, look)
+    session = Session(config, Feeder(bodies, when, plan.max_concurrency))
+    with RunWriter(path, written, environment(), secrets=plan.secrets) as writer:
+        session.subscribe(recorder(writer))
+        if look is not None:
+            session.subscribe(until(look))
+        if progress is not None:
+            session.subscribe(live(session, progress))
+        return session.run()
 
 
 def _requests(recording: Recording, target: Target, source: Source, counting: Counting) -> Iterator[Request]:

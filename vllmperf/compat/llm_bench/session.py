@@ -20,8 +20,9 @@ from vllmperf.compat.llm_bench.sending import Sender
 from vllmperf.formats.llm_bench_csv import append
 from vllmperf.load import limits, resolve
 from vllmperf.load.interrupt import interruptible
-from vllmperf.load.run import engine_config, make_engine
+from vllmperf.load.run import engine_config
 from vllmperf.load.schedule import Schedule
+from vllmperf.load.session import make_engine
 from vllmperf.plan import MOST
 
 POLL_S = 0.001
