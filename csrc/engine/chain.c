@@ -1,8 +1,8 @@
-/* Owns how the time between reads becomes gaps between chunks. Does not know what a chunk says. */
+/* Owns how the time between reads becomes gaps between chunks.
+ * Does not know what a chunk says. */
 #include "engine/chain.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include "stream/array.h"
 
 void chain_begin(struct chain *c) {
     struct chain kept = *c;
@@ -17,10 +17,8 @@ void chain_free(struct chain *c) {
 
 void chain_trim(struct chain *c, size_t max_bytes) {
     text_trim(&c->text, max_bytes);
-    if (c->cap_gaps * sizeof *c->gaps <= max_bytes) return;
-    free(c->gaps);
-    c->gaps = NULL;
-    c->cap_gaps = c->n_gaps = 0;
+    ARRAY_TRIM(c->gaps, c->cap_gaps, max_bytes);
+    if (!c->gaps) c->n_gaps = 0;
 }
 
 /* Give the open gaps their length: an even share of the time since the stamp before them. Chunks of the very
@@ -38,13 +36,6 @@ void chain_settle(struct chain *c) {
     c->open_since_ns = c->last_ns;
 }
 
-static bool grow(struct chain *c, size_t need) {
-    void *array = c->gaps;
-    bool ok = buffer_grow(&array, &c->cap_gaps, need, sizeof *c->gaps);
-    c->gaps = array;
-    return ok;
-}
-
 bool chain_add(struct chain *c, int64_t arrived_ns, uint64_t read, uint16_t tokens) {
     if (!c->started) {
         c->started = true;
@@ -57,7 +48,7 @@ bool chain_add(struct chain *c, int64_t arrived_ns, uint64_t read, uint16_t toke
     if (same_read) c->coalesced += c->read_is_shared ? 1 : 2;
     c->read_is_shared = same_read;
     if (!same_read) chain_settle(c);
-    if (!grow(c, c->n_gaps + 1)) return false;
+    if (!ARRAY_ROOM(c->gaps, c->cap_gaps, c->n_gaps + 1)) return false;
     c->gaps[c->n_gaps++] = (struct record_gap){.ns = 0, .tokens = tokens, .shared = 0};
     c->last_ns = arrived_ns;
     c->read = read;
@@ -66,7 +57,7 @@ bool chain_add(struct chain *c, int64_t arrived_ns, uint64_t read, uint16_t toke
 
 bool chain_copy(struct chain *to, const struct chain *from) {
     struct chain kept = *to;
-    if (!grow(&kept, from->n_gaps)) return false;
+    if (!ARRAY_ROOM(kept.gaps, kept.cap_gaps, from->n_gaps)) return false;
     *to = *from;
     to->gaps = kept.gaps;
     to->cap_gaps = kept.cap_gaps;

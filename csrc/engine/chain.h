@@ -6,8 +6,8 @@
 
 #include <stdint.h>
 
-#include "engine/buffer.h"
 #include "stats/record.h"
+#include "stream/text.h"
 
 /* Gaps whose chunks shared a read wait in [open, n_gaps) until a later stamp is known. */
 struct chain {

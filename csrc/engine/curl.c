@@ -2,8 +2,6 @@
  * Does not decide when to send; what belongs to one transfer is curl_easy.c's. */
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
@@ -11,22 +9,11 @@
 #include "engine/curl_parts.h"
 #include "engine/request.h"
 #include "engine/socket.h"
+#include "stream/array.h"
 
 enum { KEPT_CONNECTIONS = 1 << 20, PEEK_BYTES = 1 << 20 };
 
 /* ---- libcurl's callbacks ---- */
-
-static bool make_room(struct curl *curl, int fd) {
-    size_t need = (size_t)fd + 1;
-    if (need <= curl->n_fds) return true;
-    need *= 2;
-    struct easy **more = realloc(curl->by_fd, need * sizeof(struct easy *));
-    if (!more) return false;
-    memset(more + curl->n_fds, 0, (need - curl->n_fds) * sizeof(struct easy *));
-    curl->by_fd = more;
-    curl->n_fds = need;
-    return true;
-}
 
 /* libcurl says what it waits for. An idle connection stays registered: its next request most often comes
  * soon. */
@@ -34,7 +21,7 @@ static int on_socket(CURL *handle, curl_socket_t fd, int what, void *context, vo
     (void)unused;
     struct multi *multi = context;
     struct curl *curl = multi->curl;
-    if (!make_room(curl, fd)) return -1;
+    if (!ARRAY_ROOM_ZEROED(curl->by_fd, curl->n_fds, (size_t)fd + 1)) return -1;
     if (what == CURL_POLL_REMOVE) {
         curl->by_fd[fd] = NULL;
         return 0;

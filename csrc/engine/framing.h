@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/buffer.h"
+#include "stream/text.h"
 
 enum { FRAMING_HEAD_BYTES = 256 * 1024 }; /* a head, or the line before a chunk, beyond this is refused */
 

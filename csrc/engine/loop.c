@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -14,6 +12,7 @@
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "stream/array.h"
 
 struct loop {
     int epoll, wake;
@@ -43,20 +42,8 @@ void loop_free(struct loop *loop) {
     free(loop);
 }
 
-static bool make_room(struct loop *loop, int fd) {
-    size_t need = (size_t)fd + 1;
-    if (need <= loop->n_watched) return true;
-    need = need * 2 > 64 ? need * 2 : 64;
-    unsigned char *more = realloc(loop->watched, need);
-    if (!more) return false;
-    memset(more + loop->n_watched, 0, need - loop->n_watched);
-    loop->watched = more;
-    loop->n_watched = need;
-    return true;
-}
-
 int loop_watch(struct loop *loop, int fd, int what) {
-    if (!make_room(loop, fd)) return -1;
+    if (!ARRAY_ROOM_ZEROED(loop->watched, loop->n_watched, (size_t)fd + 1)) return -1;
     if (loop->watched[fd] == what) return 0;
     struct epoll_event event = {.data.fd = fd};
     if (what & LOOP_READ) event.events |= EPOLLIN;

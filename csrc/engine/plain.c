@@ -7,11 +7,10 @@
 #include "engine/plain.h"
 
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "stream/array.h"
 
 #define MAX_IDLE_NS (4 * NS_PER_S) /* vLLM closes idle connections after 5 s */
 enum { ARENA_BYTES = 1 << 20, READ_BYTES = 64 * 1024 };
@@ -76,14 +75,7 @@ void plain_release(struct connection *c, bool keep) {
 }
 
 static bool register_fd(struct plain *p, struct connection *c) {
-    size_t need = (size_t)c->fd + 1;
-    if (need > p->n_fds) {
-        struct connection **more = realloc(p->by_fd, 2 * need * sizeof(struct connection *));
-        if (!more) return false;
-        memset(more + p->n_fds, 0, (2 * need - p->n_fds) * sizeof(struct connection *));
-        p->by_fd = more;
-        p->n_fds = 2 * need;
-    }
+    if (!ARRAY_ROOM_ZEROED(p->by_fd, p->n_fds, (size_t)c->fd + 1)) return false;
     p->by_fd[c->fd] = c;
     return loop_watch(p->t->loop, c->fd, LOOP_READ | LOOP_WRITE | LOOP_EDGE) == 0;
 }
@@ -167,10 +159,7 @@ static void drop_worked_on(struct plain *p) {
 
 static bool push_piece(struct plain *p, const struct piece *piece) {
     if (p->first_piece > 0) drop_worked_on(p);
-    void *array = p->pieces;
-    bool ok = buffer_grow(&array, &p->cap_pieces, p->n_pieces + 1, sizeof *p->pieces);
-    p->pieces = array;
-    if (!ok) return false;
+    if (!ARRAY_ROOM(p->pieces, p->cap_pieces, p->n_pieces + 1)) return false;
     p->pieces[p->n_pieces++] = *piece;
     piece->connection->pieces++;
     return true;

@@ -1,8 +1,8 @@
-/* Owns fed requests until they are taken. Does not know when "now" is, nor what a request says. */
+/* Owns fed requests until they are taken.
+ * Does not know when "now" is, nor what a request says. */
 #include "engine/queue.h"
 
-#include <stdlib.h>
-#include <string.h>
+#include "stream/array.h"
 
 /* What is left of a block here. at_ns and index are those of its next request: they order the heap. */
 struct node {
@@ -170,13 +170,7 @@ static size_t first_of(const struct queue *queue, const struct block *block) {
 }
 
 static bool make_room(struct queue *queue) {
-    if (queue->n < queue->cap) return true;
-    size_t cap = queue->cap ? 2 * queue->cap : 16;
-    struct node *heap = realloc(queue->heap, cap * sizeof *heap);
-    if (!heap) return false;
-    queue->heap = heap;
-    queue->cap = cap;
-    return true;
+    return ARRAY_ROOM(queue->heap, queue->cap, queue->n + 1);
 }
 
 int queue_reserve(struct queue *queue) {

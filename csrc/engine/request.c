@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "engine/buffer.h"
+#include "stream/text.h"
 
 enum { HTTP_PORT = 80 };
 

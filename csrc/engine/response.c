@@ -2,11 +2,10 @@
  * What events say is in response_events.c, how they become chunks in time in response_chunks.c. */
 #include "engine/response.h"
 
-#include <stdlib.h>
-#include <string.h>
 #include <strings.h>
 
 #include "engine/response_parts.h"
+#include "stream/array.h"
 
 /* ---- life ---- */
 
@@ -16,7 +15,7 @@ int response_init(struct response *r, size_t max_event_bytes, bool keep_text, bo
     r->keep_stamps = keep_stamps;
     r->sse = sse_new(max_event_bytes);
     r->chains = calloc(1, sizeof *r->chains);
-    r->n_chains = 1;
+    r->n_chains = r->cap_chains = 1;
     if (r->sse && r->chains) return 0;
     response_free(r);
     return -1;
@@ -52,26 +51,22 @@ static void record_begin(struct record *record) {
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) *unknown[i] = RECORD_NONE;
 }
 
+static void keep_one_chain(struct response *r) {
+    free_chains(r, 1);
+    r->n_chains = r->cap_chains = 1;
+    struct chain *fewer = realloc(r->chains, sizeof *fewer);
+    if (fewer) r->chains = fewer;
+}
+
 /* One large answer must not keep its memory for the rest of the run, times the number of slots. */
 static void trim(struct response *r) {
-    if (r->n_chains * sizeof *r->chains > RESPONSE_KEPT_BYTES) {
-        free_chains(r, 1);
-        r->n_chains = 1;
-    }
+    if (r->cap_chains * sizeof *r->chains > RESPONSE_KEPT_BYTES) keep_one_chain(r);
     for (size_t i = 0; i < r->n_chains; i++) chain_trim(&r->chains[i], RESPONSE_KEPT_BYTES);
     chain_trim(&r->with_unknown, RESPONSE_KEPT_BYTES);
     struct text *texts[] = {&r->json, &r->head, &r->error, &r->last_words};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) text_trim(texts[i], RESPONSE_KEPT_BYTES);
-    if (r->cap_stamps * sizeof *r->stamps > RESPONSE_KEPT_BYTES) {
-        free(r->stamps);
-        r->stamps = NULL;
-        r->cap_stamps = 0;
-    }
-    if (r->cap_events * sizeof *r->events > RESPONSE_KEPT_BYTES) {
-        free(r->events);
-        r->events = NULL;
-        r->cap_events = 0;
-    }
+    ARRAY_TRIM(r->stamps, r->cap_stamps, RESPONSE_KEPT_BYTES);
+    ARRAY_TRIM(r->events, r->cap_events, RESPONSE_KEPT_BYTES);
     sse_trim(r->sse, RESPONSE_KEPT_BYTES);
 }
 

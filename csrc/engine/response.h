@@ -53,7 +53,7 @@ struct response {
     int64_t last_event_ns;                  /* newest event with data, as seen; NONE before */
     int64_t ids, usage_tokens, usage_total; /* output tokens by token ids; the newest usage; -1 unknown */
     struct chain *chains;
-    size_t n_chains, newest; /* newest: the chain of the newest chunk */
+    size_t n_chains, cap_chains, newest; /* newest: the chain of the newest chunk */
     struct chunk_tally tally;
     int32_t certain; /* chunks that hold output for sure, not just an empty text */
     /* Indices that count tokens, not choices: see response_chunks.c. */

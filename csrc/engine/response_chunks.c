@@ -1,10 +1,8 @@
 /* Owns how events become token chunks in time: chains, reads, and the three things that are known only at the
  * end of a stream: whether a last event without text was a token, whether the index of a choice counted
  * tokens, and whether text in unknown fields was output. Does not know what an event says. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "engine/response_parts.h"
+#include "stream/array.h"
 
 void chunks_begin(struct response *r) {
     memset(&r->tally, 0, sizeof r->tally);
@@ -61,23 +59,16 @@ static void note_index(struct response *r, const struct chain *c) {
     r->newest_index = index;
 }
 
-static bool more_chains(struct response *r, size_t need) {
-    struct chain *more = realloc(r->chains, need * sizeof *more);
-    if (!more) return false;
-    memset(more + r->n_chains, 0, (need - r->n_chains) * sizeof *more);
-    r->chains = more;
-    r->n_chains = need;
-    return true;
-}
-
 struct chain *chunks_chain(struct response *r, int64_t index) {
     bool is_beyond = index < 0 || index >= RESPONSE_MAX_CHAINS;
     if (index == RESPONSE_MAX_CHAINS && index == r->newest_index + 1 && r->is_rising) join_counted(r);
     if (r->is_counter || is_beyond) return &r->chains[0];
-    if ((size_t)index >= r->n_chains && !more_chains(r, (size_t)index + 1)) {
+    size_t need = (size_t)index + 1;
+    if (!ARRAY_ROOM_ZEROED(r->chains, r->cap_chains, need)) {
         r->no_memory = true;
         return &r->chains[0];
     }
+    if (need > r->n_chains) r->n_chains = need;
     return &r->chains[index];
 }
 
@@ -85,12 +76,9 @@ struct chain *chunks_chain(struct response *r, int64_t index) {
 
 /* A stamp of an event that may be no chunk is kept as its complement, a negative number. */
 static void add_stamp(struct response *r, const struct read_stamp *stamp, bool is_unknown) {
-    void *array = r->stamps;
     if (!r->keep_stamps) return;
-    bool ok = buffer_grow(&array, &r->cap_stamps, r->n_stamps + 1, sizeof *r->stamps);
-    r->stamps = array;
     int64_t arrived_ns = is_unknown ? ~stamp->arrived_ns : stamp->arrived_ns;
-    if (ok)
+    if (ARRAY_ROOM(r->stamps, r->cap_stamps, r->n_stamps + 1))
         r->stamps[r->n_stamps++] = (struct record_stamp){arrived_ns, stamp->seen_ns};
     else
         r->no_memory = true;

@@ -1,8 +1,7 @@
 /* Owns what the events of an answer say: which are output, finish reasons, usage, errors, text.
  * Does not time them (response_chunks.c) and does not parse JSON or SSE itself (stream/). */
-#include <string.h>
-
 #include "engine/response_parts.h"
+#include "stream/array.h"
 #include "stream/delta.h"
 
 /* ---- kept events ---- */
@@ -11,10 +10,7 @@
 static void keep_event(struct response *r) {
     r->record.events++;
     if (!r->keep_events) return;
-    void *array = r->events;
-    bool ok = buffer_grow(&array, &r->cap_events, r->n_events + 1, sizeof *r->events);
-    r->events = array;
-    if (ok)
+    if (ARRAY_ROOM(r->events, r->cap_events, r->n_events + 1))
         r->events[r->n_events++] = (struct record_event){r->at.arrived_ns, r->at.seen_ns, 0, 0};
     else
         r->no_memory = true;

@@ -2,12 +2,11 @@
  * Does not decide when to send, does not touch sockets (plain.c and curl.c do), nor what an answer means. */
 #include "engine/transport.h"
 
-#include <stdlib.h>
-#include <string.h>
 #include <strings.h>
 
 #include "engine/clock.h"
 #include "engine/transport_kind.h"
+#include "stream/array.h"
 
 /* ---- time ---- */
 
@@ -60,9 +59,7 @@ static struct slot *slot_new(struct transport *t) {
 }
 
 static bool keep_slot(struct transport *t, struct slot *slot) {
-    void *array = t->slots;
-    bool ok = buffer_grow(&array, &t->cap_slots, t->n_slots + 1, sizeof(struct slot *));
-    t->slots = array;
+    bool ok = ARRAY_ROOM(t->slots, t->cap_slots, t->n_slots + 1);
     if (ok) t->slots[t->n_slots++] = slot;
     return ok;
 }

@@ -4,7 +4,8 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
+
+#include "stream/array.h"
 
 void buf_free(struct buf *b) {
     free(b->data);
@@ -12,17 +13,9 @@ void buf_free(struct buf *b) {
 }
 
 bool buf_reserve(struct buf *b, size_t more) {
-    if (b->capacity - b->len >= more) return true;
-    size_t capacity = b->capacity ? b->capacity : 256;
-    while (capacity - b->len < more) capacity *= 2;
-    char *data = realloc(b->data, capacity);
-    if (data == NULL) {
-        b->failed = true;
-        return false;
-    }
-    b->data = data;
-    b->capacity = capacity;
-    return true;
+    bool ok = ARRAY_ROOM(b->data, b->capacity, b->len + more);
+    if (!ok) b->failed = true;
+    return ok;
 }
 
 void buf_int(struct buf *b, int64_t value) {

@@ -3,13 +3,13 @@
 #include "sim/conn.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "stream/array.h"
 
 enum { PIPELINED_BYTES = 256 * 1024, RESUME_BYTES = 256 * 1024 };
 #define DRAIN_NS (1 * NS_PER_S)
@@ -135,22 +135,15 @@ static size_t write_some(struct conn *conn, const char *data, size_t len) {
 }
 
 static void add_mark(struct conn *conn, int64_t not_before_ns, int32_t what) {
-    if (conn->n_marks == conn->marks_capacity && conn->first_mark) {
+    if ((size_t)conn->n_marks == conn->marks_capacity && conn->first_mark) {
         conn->n_marks -= conn->first_mark;
         memmove(conn->marks, conn->marks + conn->first_mark, (size_t)conn->n_marks * sizeof *conn->marks);
         conn->first_mark = 0;
     }
-    if (conn->n_marks == conn->marks_capacity) {
-        int capacity = conn->marks_capacity ? conn->marks_capacity * 2 : 8;
-        struct mark *marks = realloc(conn->marks, (size_t)capacity * sizeof *marks);
-        if (marks == NULL) {
-            conn->out.failed = true;
-            return;
-        }
-        conn->marks = marks;
-        conn->marks_capacity = capacity;
-    }
-    conn->marks[conn->n_marks++] = (struct mark){conn->queued_bytes, not_before_ns, what};
+    if (ARRAY_ROOM(conn->marks, conn->marks_capacity, (size_t)conn->n_marks + 1))
+        conn->marks[conn->n_marks++] = (struct mark){conn->queued_bytes, not_before_ns, what};
+    else
+        conn->out.failed = true;
 }
 
 /* Tell of all marks whose bytes are written. */

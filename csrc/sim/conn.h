@@ -47,7 +47,8 @@ struct conn {
     struct buf in, out;
     uint64_t sent_bytes, queued_bytes;
     struct mark *marks;
-    int n_marks, first_mark, marks_capacity;
+    int n_marks, first_mark;
+    size_t marks_capacity;
     struct answer *answer; /* what is being answered, NULL for simple answers */
 };
 

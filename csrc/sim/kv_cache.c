@@ -2,7 +2,7 @@
  * Does not know sequences nor compute hashes (scheduler.c). */
 #include "sim/kv_cache.h"
 
-#include <stdlib.h>
+#include "stream/array.h"
 
 enum { NONE = -1 };
 
@@ -138,14 +138,7 @@ int32_t kv_cache_unheld(const struct kv_cache *cache) {
 /* ---- holding ---- */
 
 static bool reserve(struct kv_table *table, int32_t n) {
-    if (n <= table->capacity) return true;
-    int32_t capacity = table->capacity ? table->capacity : 8;
-    while (capacity < n) capacity *= 2;
-    int32_t *blocks = realloc(table->blocks, (size_t)capacity * sizeof *blocks);
-    if (blocks == NULL) return false;
-    table->blocks = blocks;
-    table->capacity = capacity;
-    return true;
+    return ARRAY_ROOM(table->blocks, table->capacity, (size_t)n);
 }
 
 int32_t kv_cache_match(const struct kv_cache *cache, const uint64_t *hashes, int32_t n) {

@@ -6,6 +6,7 @@
 #define VLLMPERF_SIM_KV_CACHE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct kv_cache; /* opaque */
@@ -13,7 +14,8 @@ struct kv_cache; /* opaque */
 /* The blocks that one sequence holds, in the order of its tokens. {0} holds none. */
 struct kv_table {
     int32_t *blocks;
-    int32_t n, capacity;
+    int32_t n;
+    size_t capacity;
 };
 
 /* `caching`: look for equal prefixes. NULL when out of memory. */

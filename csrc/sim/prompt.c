@@ -2,9 +2,8 @@
  * Does not check the other fields. */
 #include "sim/prompt.h"
 
-#include <stdlib.h>
-
 #include "sim/words.h"
+#include "stream/array.h"
 
 enum { MESSAGE_TOKENS = 4, ANSWER_TOKENS = 3 };
 enum { MESSAGE_ID = 3 }; /* stands for the tokens that a chat template adds */
@@ -12,7 +11,8 @@ enum { MESSAGE_ID = 3 }; /* stands for the tokens that a chat template adds */
 struct prompts {
     struct ask *ask;
     struct json json;
-    int64_t vocab_size, capacity;
+    int64_t vocab_size;
+    size_t capacity;
     bool keep_text, keep_ids;
 };
 
@@ -29,13 +29,7 @@ int64_t prompt_text_ids(struct buf *out, const char *text, size_t len, bool firs
 
 static struct ask_prompt *new_prompt(struct prompts *p) {
     struct ask *ask = p->ask;
-    if (ask->n_prompts == p->capacity) {
-        int64_t capacity = p->capacity ? p->capacity * 2 : 1;
-        struct ask_prompt *more = realloc(ask->prompts, (size_t)capacity * sizeof *more);
-        if (more == NULL) return NULL;
-        ask->prompts = more;
-        p->capacity = capacity;
-    }
+    if (!ARRAY_ROOM(ask->prompts, p->capacity, (size_t)ask->n_prompts + 1)) return NULL;
     struct ask_prompt *prompt = &ask->prompts[ask->n_prompts++];
     *prompt = (struct ask_prompt){.text_at = ask->texts.len, .ids_at = ask->ids.len};
     if (p->keep_ids) buf_char(&ask->ids, '[');

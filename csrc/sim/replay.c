@@ -2,7 +2,7 @@
  * Does not schedule (scheduler.c). */
 #include "sim/replay.h"
 
-#include <stdlib.h>
+#include "stream/array.h"
 
 struct run {
     struct replay *replay;
@@ -12,7 +12,8 @@ struct run {
     int64_t front_ns, now;
     int64_t known;     /* requests whose arrival is known */
     int64_t submitted; /* of them */
-    int64_t done, steps_capacity;
+    int64_t done;
+    size_t steps_capacity;
     bool want_steps;
 };
 
@@ -118,13 +119,7 @@ static void end_request(struct run *run, struct seq *seq) {
 static bool log_step(struct run *run, const struct step *step) {
     struct replay *replay = run->replay;
     if (!run->want_steps) return true;
-    if (replay->n_steps == run->steps_capacity) {
-        int64_t capacity = run->steps_capacity ? run->steps_capacity * 2 : 1024;
-        struct replay_step *steps = realloc(replay->steps, (size_t)capacity * sizeof *steps);
-        if (steps == NULL) return false;
-        replay->steps = steps;
-        run->steps_capacity = capacity;
-    }
+    if (!ARRAY_ROOM(replay->steps, run->steps_capacity, (size_t)replay->n_steps + 1)) return false;
     replay->steps[replay->n_steps] = (struct replay_step){.start_ns = step->start_ns,
                                                           .end_ns = step->start_ns + step->duration_ns,
                                                           .decodes = step->work.decodes,

@@ -2,7 +2,7 @@
  * Does not know the time (its callers do), requests, or text. */
 #include "sim/scheduler.h"
 
-#include <stdlib.h>
+#include "stream/array.h"
 
 struct list {
     struct seq *first, *last;
@@ -78,17 +78,10 @@ static uint64_t mix(uint64_t hash, uint64_t value) {
 /* A block's hash is that of all tokens up to its end. Out of memory, a sequence only shares less. */
 static void add_hash(struct seq *seq) {
     if (seq->hash_failed) return;
-    if (seq->n_hashes == seq->hashes_capacity) {
-        int32_t capacity = seq->hashes_capacity ? seq->hashes_capacity * 2 : 16;
-        uint64_t *hashes = realloc(seq->hashes, (size_t)capacity * sizeof *hashes);
-        if (hashes == NULL) {
-            seq->hash_failed = true;
-            return;
-        }
-        seq->hashes = hashes;
-        seq->hashes_capacity = capacity;
-    }
-    seq->hashes[seq->n_hashes++] = seq->hash;
+    if (ARRAY_ROOM(seq->hashes, seq->hashes_capacity, (size_t)seq->n_hashes + 1))
+        seq->hashes[seq->n_hashes++] = seq->hash;
+    else
+        seq->hash_failed = true;
 }
 
 void seq_add_token(struct seq *seq, const struct scheduler *s, int64_t id) {
@@ -153,7 +146,8 @@ void scheduler_remove(struct scheduler *s, struct seq *seq) {
     kv_table_free(&seq->table);
     free(seq->hashes);
     seq->hashes = NULL;
-    seq->n_hashes = seq->hashes_capacity = 0;
+    seq->n_hashes = 0;
+    seq->hashes_capacity = 0;
     seq->has_token = false;
     seq->state = SEQ_DONE;
 }

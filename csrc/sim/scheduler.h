@@ -58,7 +58,8 @@ struct seq {
     uint64_t *hashes; /* of its full blocks, as far as the tokens are known */
     uint64_t hash;    /* of all known tokens */
     int64_t hashed_tokens;
-    int32_t n_hashes, hashes_capacity;
+    int32_t n_hashes;
+    size_t hashes_capacity;
 };
 
 struct step {

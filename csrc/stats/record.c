@@ -1,36 +1,16 @@
-/* Owns a batch's growing arrays. Does not know what the fields mean. */
+/* Owns a batch's growing arrays.
+ * Does not know what the fields mean. */
 #include "stats/record.h"
 
-#include <stdbool.h>
-#include <stdlib.h>
-#include <string.h>
-
-static bool reserve(void **array, size_t *cap, size_t used, size_t more, size_t size) {
-    size_t need = used + more;
-    if (need <= *cap) return true;
-    size_t bigger = *cap ? *cap * 2 : 64;
-    if (bigger < need) bigger = need;
-    void *moved = realloc(*array, bigger * size);
-    if (!moved) return false;
-    *array = moved;
-    *cap = bigger;
-    return true;
-}
+#include "stream/array.h"
 
 /* Room in all arrays first, so that a failure leaves the batch as it was. */
 static bool reserve_all(struct batch *b, const struct record *record, size_t n_events) {
-    void *records = b->records, *gaps = b->gaps, *stamps = b->stamps, *events = b->events, *bytes = b->bytes;
-    bool ok = reserve(&records, &b->cap_records, b->n_records, 1, sizeof *b->records);
-    ok = ok && reserve(&gaps, &b->cap_gaps, b->n_gaps, record->n_gaps, sizeof *b->gaps);
-    ok = ok && reserve(&stamps, &b->cap_stamps, b->n_stamps, record->n_chunk_stamps, sizeof *b->stamps);
-    ok = ok && reserve(&events, &b->cap_events, b->n_events, n_events, sizeof *b->events);
-    ok = ok && reserve(&bytes, &b->cap_bytes, b->n_bytes, (size_t)record->text_len + record->error_len, 1);
-    b->records = records;
-    b->gaps = gaps;
-    b->stamps = stamps;
-    b->events = events;
-    b->bytes = bytes;
-    return ok;
+    return ARRAY_ROOM(b->records, b->cap_records, b->n_records + 1) &&
+           ARRAY_ROOM(b->gaps, b->cap_gaps, b->n_gaps + record->n_gaps) &&
+           ARRAY_ROOM(b->stamps, b->cap_stamps, b->n_stamps + record->n_chunk_stamps) &&
+           ARRAY_ROOM(b->events, b->cap_events, b->n_events + n_events) &&
+           ARRAY_ROOM(b->bytes, b->cap_bytes, b->n_bytes + record->text_len + record->error_len);
 }
 
 static void append_bytes(struct batch *b, const char *bytes, size_t len) {

@@ -6,22 +6,18 @@
 #include <string.h>
 
 #include "stream/delta.h"
-
-struct bytes {
-    char *at;
-    size_t len, cap;
-};
+#include "stream/text.h"
 
 struct sse {
     const char *piece; /* the input that is left */
     size_t left, max_bytes;
     const char *next_lf,
         *next_cr; /* in the piece at or after its start, its end when there is none; NULL = not looked for */
-    struct bytes line;       /* start of a line whose end has not come yet */
-    struct bytes data, type; /* of the event being built, when it had to be copied */
-    struct bytes next_type;  /* an event field that came after data: of this event, or of one that follows */
-    struct bytes given;      /* data of the event given out, while the next one is being built already */
-    const char *data_view;   /* the only data line so far, still in the piece */
+    struct text line;       /* start of a line whose end has not come yet */
+    struct text data, type; /* of the event being built, when it had to be copied */
+    struct text next_type;  /* an event field that came after data: of this event, or of one that follows */
+    struct text given;      /* data of the event given out, while the next one is being built already */
+    const char *data_view;  /* the only data line so far, still in the piece */
     size_t data_view_len;
     uint64_t lines; /* data lines read */
     int bom;        /* bytes of a leading byte order mark seen so far; -1 = past it */
@@ -37,11 +33,11 @@ struct sse *sse_new(size_t max_bytes) {
 
 void sse_free(struct sse *s) {
     if (!s) return;
-    free(s->line.at);
-    free(s->data.at);
-    free(s->type.at);
-    free(s->next_type.at);
-    free(s->given.at);
+    free(s->line.bytes);
+    free(s->data.bytes);
+    free(s->type.bytes);
+    free(s->next_type.bytes);
+    free(s->given.bytes);
     free(s);
 }
 
@@ -60,15 +56,9 @@ void sse_reset(struct sse *s) {
     drop_event(s);
 }
 
-static void trim(struct bytes *bytes, size_t max_bytes) {
-    if (bytes->cap <= max_bytes) return;
-    free(bytes->at);
-    *bytes = (struct bytes){0};
-}
-
 void sse_trim(struct sse *s, size_t max_bytes) {
-    struct bytes *all[] = {&s->line, &s->data, &s->type, &s->next_type, &s->given};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) trim(all[i], max_bytes);
+    struct text *all[] = {&s->line, &s->data, &s->type, &s->next_type, &s->given};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) text_trim(all[i], max_bytes);
 }
 
 uint64_t sse_lines(const struct sse *s) {
@@ -85,24 +75,11 @@ void sse_end(struct sse *s) {
     s->ended = true;
 }
 
-static bool add(struct sse *s, struct bytes *to, const char *from, size_t len) {
-    if (to->len + len > s->max_bytes) {
-        s->broken = SSE_TOO_LONG;
-        return false;
-    }
-    if (to->len + len > to->cap) {
-        size_t cap = 2 * to->cap > to->len + len ? 2 * to->cap : to->len + len + 256;
-        char *moved = realloc(to->at, cap);
-        if (!moved) {
-            s->broken = SSE_NO_MEMORY;
-            return false;
-        }
-        to->at = moved;
-        to->cap = cap;
-    }
-    if (len) memcpy(to->at + to->len, from, len);
-    to->len += len;
-    return true;
+static bool add(struct sse *s, struct text *to, const char *from, size_t len) {
+    bool fits = to->len + len <= s->max_bytes;
+    if (fits && text_add(to, from, len)) return true;
+    s->broken = fits ? SSE_NO_MEMORY : SSE_TOO_LONG;
+    return false;
 }
 
 static const char *next_of(const struct sse *s, const char **found, char wanted) {
@@ -130,14 +107,14 @@ static bool keep_view(struct sse *s) {
     return add(s, &s->data, view, s->data_view_len);
 }
 
-static void swap(struct bytes *a, struct bytes *b) {
-    struct bytes kept = *a;
+static void swap(struct text *a, struct text *b) {
+    struct text kept = *a;
     *a = *b;
     *b = kept;
 }
 
 static struct view data_so_far(const struct sse *s) {
-    struct view data = {s->data_view ? s->data_view : s->data.at,
+    struct view data = {s->data_view ? s->data_view : s->data.bytes,
                         s->data_view ? s->data_view_len : s->data.len};
     if (!data.at) data.at = "";
     return data;
@@ -147,7 +124,7 @@ static void fill(const struct sse *s, struct sse_event *event) {
     struct view data = data_so_far(s);
     *event = (struct sse_event){.data = data.at,
                                 .data_len = data.len,
-                                .type = s->type.at ? s->type.at : "",
+                                .type = s->type.bytes ? s->type.bytes : "",
                                 .type_len = s->type.len,
                                 .line = s->lines};
 }
@@ -191,7 +168,7 @@ static bool take_data(struct sse *s, const char *value, size_t len, struct sse_e
 }
 
 static void take_type(struct sse *s, const char *value, size_t len) {
-    struct bytes *type = s->has_data ? &s->next_type : &s->type;
+    struct text *type = s->has_data ? &s->next_type : &s->type;
     s->has_next_type = s->has_data;
     type->len = 0;
     add(s, type, value, len);
@@ -255,7 +232,7 @@ static int next_line(struct sse *s, const char **line, size_t *len) {
     *len = (size_t)(end - s->piece);
     if (s->line.len) {
         if (!add(s, &s->line, *line, *len)) return -1;
-        *line = s->line.at;
+        *line = s->line.bytes;
         *len = s->line.len;
     }
     s->skip_lf = *end == '\r';
@@ -280,7 +257,7 @@ static bool one_line(struct sse *s, const char *line, size_t len, struct sse_eve
 /* The input is over: an unfinished line counts as a line, an unfinished event as an event. */
 static enum sse_status last_event(struct sse *s, struct sse_event *event) {
     if (!s->ended || s->end_done) return SSE_MORE;
-    if (s->line.len && one_line(s, s->line.at, s->line.len, event) && !s->broken) return SSE_EVENT;
+    if (s->line.len && one_line(s, s->line.bytes, s->line.len, event) && !s->broken) return SSE_EVENT;
     s->end_done = true;
     if (s->broken) return s->broken;
     if (!dispatch(s, event)) return SSE_MORE;

@@ -1,5 +1,6 @@
 /* Owns the sentences about engine/response: chunks to gaps, token counts, errors, outcomes.
  * Knows no sockets: stamps are made up, a read is one call. */
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,6 +103,31 @@ static void test_far_choice(void) {
     STREAM(&r, {100,
                 "data: {\"choices\":[{\"index\":999999999,\"text\":\"a\",\"finish_reason\":\"stop\"}]}\n\n"});
     CHECK("a choice beyond all bounds takes no memory", r.n_chains == 1 && r.record.chunks == 1);
+    response_free(&r);
+}
+
+static void test_many_choices(void) {
+    enum { MANY = 1000 };
+    struct response r;
+    struct batch batch = {0};
+    char event[100];
+    begin(&r);
+    response_head(&r, 200, "text/event-stream");
+    for (int i = 0; i < MANY; i++) {
+        snprintf(event, sizeof event, "data: {\"choices\":[{\"index\":%d,\"text\":\"a\"}]}\n\n",
+                 MANY - 1 - i);
+        read_all(&r, &(struct read){10 + i, event}, 1);
+    }
+    response_finish(&r);
+    CHECK("an answer may have very many choices", r.record.choices == MANY);
+    CHECK("their room is not kept",
+          response_store(&r, &batch) == 0 && malloc_usable_size(r.chains) <= RESPONSE_KEPT_BYTES);
+    response_begin(&r);
+    response_head(&r, 200, "text/event-stream");
+    read_all(&r, (const struct read[]){{5, CHUNK_1("z")}, {6, DONE}}, 2);
+    CHECK("and is there again when it is needed",
+          response_finish(&r) == OUTCOME_completed && r.n_chains == 2 && r.record.chunks == 1);
+    batch_free(&batch);
     response_free(&r);
 }
 
@@ -298,6 +324,7 @@ int main(void) {
     test_tails();
     test_choices();
     test_far_choice();
+    test_many_choices();
     test_tokens();
     test_facts();
     test_errors();
