@@ -18,9 +18,9 @@ struct chain {
     int32_t coalesced;              /* chunks that shared their read with another one */
     uint16_t first_tokens;          /* of the first chunk, 0 when not known */
     bool started, read_is_shared;
-    bool finished,
-        finish_is_noise; /* the newest event has a finish reason; output came after an earlier one */
-    bool has_tail;       /* a last event without text, see response_finish() */
+    bool finished;        /* the newest event has a finish reason */
+    bool finish_is_noise; /* output came after an earlier one */
+    bool has_tail;        /* a last event without text, see response_finish() */
     int64_t tail_arrived_ns, tail_seen_ns;
     uint64_t tail_read;
     struct text text;
@@ -33,8 +33,8 @@ void chain_free(struct chain *c);
 /* Free buffers beyond max_bytes, with what is in them. */
 void chain_trim(struct chain *c, size_t max_bytes);
 
-/* One more chunk, that arrived with the read of that number; `tokens` is 0 when not known. False when out of
- * memory. */
+/* One more chunk, which arrived with the read of that number; `tokens` is 0 when not known. False when out
+ * of memory. */
 bool chain_add(struct chain *c, int64_t arrived_ns, uint64_t read, uint16_t tokens);
 
 /* The chunks of another chain, without its text. False when out of memory. */

@@ -24,9 +24,8 @@ static inline int64_t clock_real_ns(void) {
     return clock_ns(CLOCK_REALTIME);
 }
 
-/* What to add to a CLOCK_REALTIME stamp to get CLOCK_MONOTONIC, as of now: the truth lies within offset_ns +-
- * width_ns / 2. The width is some 50 ns, and milliseconds when the thread lost its core between the readings.
- */
+/* What to add to a CLOCK_REALTIME stamp to get CLOCK_MONOTONIC, as of now: the truth lies within offset_ns
+ * +- width_ns / 2. The width is some 50 ns; milliseconds when the thread lost its core in between. */
 struct clock_pair {
     int64_t offset_ns, width_ns;
 };

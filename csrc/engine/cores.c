@@ -1,4 +1,5 @@
-/* Owns the question how many cores are ours. Does not decide how many threads that makes. */
+/* Owns the question how many cores are ours.
+ * Does not decide how many threads that makes. */
 #include "engine/cores.h"
 
 #include <limits.h>

@@ -15,8 +15,7 @@ enum { KEPT_CONNECTIONS = 1 << 20, PEEK_BYTES = 1 << 20 };
 
 /* ---- libcurl's callbacks ---- */
 
-/* libcurl says what it waits for. An idle connection stays registered: its next request most often comes
- * soon. */
+/* libcurl says what it waits for. An idle connection stays registered: its next request comes soon. */
 static int on_socket(CURL *handle, curl_socket_t fd, int what, void *context, void *unused) {
     (void)unused;
     struct multi *multi = context;
@@ -104,8 +103,7 @@ static void send_slot(struct slot *slot) {
     launch(easy);
 }
 
-/* With a GET, whose answer is ignored: libcurl has no other way to open a connection that a request can take.
- */
+/* With a GET, whose answer is ignored: only so libcurl opens a connection that a request can take. */
 static void warm(void *own, int64_t n) {
     struct curl *curl = own;
     for (int64_t i = 0; i < n; i++) {

@@ -115,12 +115,11 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *context) {
     note_read(easy, size * n);
     if (r->record.status == 0) easy_read_head(easy);
     transport_take_body(easy->slot, bytes, size * n);
-    /* libcurl goes on as long as there is something to read, so that the engine may never get to look at its
-     * clock */
+    /* libcurl reads on as long as there is something: the engine might never get to look at its clock */
     int64_t limit_ns = easy->slot->transport->config->total_timeout_ns;
     easy->is_late = easy->slot->read.seen_ns - easy->slot->sent_ns > limit_ns;
-    return r->no_memory || r->too_long || easy->is_late ? 0
-                                                        : size * n; /* 0 makes libcurl give the transfer up */
+    bool gives_up = r->no_memory || r->too_long || easy->is_late;
+    return gives_up ? 0 : size * n;
 }
 
 /* ---- handles ---- */

@@ -16,8 +16,7 @@
 #include "engine/queue.h"
 #include "engine/worker.h"
 
-/* libcurl's cost of a request grows with the connections of its multi; but each multi reads the CA bundle
- * anew. */
+/* libcurl's cost of a request grows with the connections of its multi, but each multi reads the CA bundle. */
 enum { STREAMS_PER_MULTI = 512, MAX_MULTIS = 16, STREAMS_PER_THREAD = 2000 };
 #define START_DELAY_NS (2 * NS_PER_MS) /* so that every thread has seen the start time before it comes */
 #define WARM_AHEAD_NS  (3 * NS_PER_S)  /* of a start time: servers close a connection that idles for longer */
@@ -91,8 +90,8 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high) {
     return value < low ? low : value > high ? high : value;
 }
 
-/* One thread carries some 100,000 events a second: more only for many streams, and never more than half the
- * cores that are ours. */
+/* One thread carries some 100,000 events a second: more only for many streams, and never more than half
+ * the cores that are ours. */
 static int64_t choose_threads(const struct engine_config *config) {
     int64_t cores = cores_usable();
     int64_t most = config->max_concurrency > 0 ? config->max_concurrency : INT64_MAX;

@@ -91,8 +91,8 @@ void engine_stop(struct engine *engine, bool now);
 
 void engine_counters(struct engine *engine, struct engine_counters *counters);
 
-/* A new histogram, summed over the threads; at most a second old while the run goes. NULL when out of memory.
- */
+/* A new histogram, summed over the threads, at most a second old while the run goes; the caller frees it.
+ * NULL when out of memory. */
 struct hist *engine_histogram(struct engine *engine, enum engine_histogram which);
 
 /* Stops at once if need be, joins the threads, frees everything. */

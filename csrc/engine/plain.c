@@ -174,8 +174,7 @@ static void connect_failed(struct slot *slot, int error) {
     transport_end(slot, outcome, strerror(error));
 }
 
-/* A failure that no event of the socket will tell becomes a piece of its own, so that it ends the transfer in
- * turn. */
+/* A failure that no event of the socket will tell becomes a piece of its own, which ends the transfer. */
 static void note_send_error(struct connection *c, int error) {
     struct piece piece = {.connection = c, .error = error, .seen_ns = transport_now_ns(c->plain->t)};
     piece.arrived_ns = piece.seen_ns;
@@ -183,8 +182,7 @@ static void note_send_error(struct connection *c, int error) {
     if (error != EPIPE && error != ECONNRESET && push_piece(c->plain, &piece)) c->plain->n_in_arena++;
 }
 
-/* What cannot go out now goes when the socket says so. A connection that is broken says so when it is read.
- */
+/* What cannot go out now goes when the socket says so. A broken connection says so when it is read. */
 static void send_rest(struct connection *c) {
     while (c->sent < c->head_len + c->body_len) {
         size_t of_body = c->sent > c->head_len ? c->sent - c->head_len : 0;

@@ -36,9 +36,8 @@ static void input_failed(struct connection *c, int error) {
 
 /* ---- redirects ---- */
 
-enum {
-    MOST_REDIRECTS = 10
-}; /* of one request, as aiohttp, requests and httpx-based clients stop at 10 to 30 */
+/* Of one request: aiohttp, requests and clients on httpx stop at 10 to 30. */
+enum { MOST_REDIRECTS = 10 };
 
 static bool is_redirect(int status) {
     return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;

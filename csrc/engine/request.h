@@ -38,8 +38,7 @@ bool request_is_elsewhere(const struct request *request, const char *url);
 /* The number behind the id's prefix, as text. */
 void request_id(const struct engine_config *config, int64_t index, char text[REQUEST_ID_BYTES]);
 
-/* Splits http://authority/path; false when it is none. port is 80 where none is given. host has room for 256.
- */
+/* Splits http://authority/path; false when it is none. port is 80 where none is given. */
 struct request_url {
     char authority[300], host[256];
     const char *path; /* into the URL; "" when it ends before one */

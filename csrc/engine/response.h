@@ -73,9 +73,9 @@ struct response {
     struct text json, head, error, last_words; /* head: of a stream's body until its first event */
     enum error_source error_source;
     struct sse *sse;
-    struct read_stamp now, at,
-        line_at;    /* of the piece and of the event being read, of the newest data line */
-    uint64_t lines; /* data lines when the piece before was used up */
+    struct read_stamp now, at; /* of the piece and of the event being read */
+    struct read_stamp line_at; /* of the newest data line */
+    uint64_t lines;            /* data lines when the piece before was used up */
 };
 
 /* 0, or -1 when out of memory. */
@@ -95,16 +95,15 @@ void response_body(struct response *r, const char *bytes, size_t len, const stru
 /* After response_finish(): the answer said that it is whole, by [DONE] or a finish reason for each choice. */
 bool response_is_whole(const struct response *r);
 
-/* Remember why. The first message wins over later ones and over our own guesses; cut to RESPONSE_ERROR_BYTES.
- */
+/* Remember why, cut to RESPONSE_ERROR_BYTES. The first message wins over later ones and our own guesses. */
 void response_error(struct response *r, const char *message, size_t len);
 
 /* The transfer is over: settle open gaps and tails, fill the token counts of the record, and give the outcome
  * that the body speaks for, if the transfer itself went well. */
 enum outcome response_finish(struct response *r);
 
-/* Append record, gaps, stamps, text and error to a batch, once, and free what is large. 0, or -1 when out of
- * memory. */
+/* Append record, gaps, stamps, text and error to a batch, once, and free what is large. 0, or -1 when out
+ * of memory. */
 int response_store(struct response *r, struct batch *batch);
 
 #endif

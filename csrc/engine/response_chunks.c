@@ -208,8 +208,7 @@ void chunks_settle(struct response *r) {
     for (size_t i = 0; i < r->n_chains; i++) {
         struct chain *c = &r->chains[i];
         chain_settle(c);
-        c->n_gaps =
-            c->open; /* what is still open came in one read with the first chunk: its spacing is unknown */
+        c->n_gaps = c->open; /* what is open came with the first chunk, in one read: its spacing is unknown */
         r->record.coalesced += c->coalesced;
     }
 }

@@ -1,12 +1,12 @@
-/* Owns how libcurl makes, keeps and trusts connections. Does not know requests. */
+/* Owns how libcurl makes, keeps and trusts connections.
+ * Does not know requests. */
 #include "engine/transfer_options.h"
 
 /* libcurl's receive buffer; in 7.x each transfer has one of its own, so it decides the memory of a stream. */
 enum { RECEIVE_BYTES = 8 * 1024, SEND_BYTES = 16 * 1024, MAX_IDLE_SECONDS = 4 };
 
 /* libcurl reads the CA bundle once for each multi and keeps it, but not when there is a folder of
- * certificates as well, as Debian's build has it by default: then once for each connection, 45 ms of the
- * engine's thread. */
+ * certificates as well, as Debian's build has it: then once for each connection, which takes 45 ms. */
 static void keep_bundle(CURL *easy) {
 #if LIBCURL_VERSION_NUM >= 0x075400 /* 7.84: cainfo in the version's data */
     const curl_version_info_data *built = curl_version_info(CURLVERSION_NOW);
@@ -44,15 +44,13 @@ static void set_redirects(CURL *easy, bool follow) {
 #endif
 }
 
-/* No connect time-out: libcurl would keep a timer for each transfer, and the engine has time-outs of its own.
- */
+/* No connect time-out: libcurl would keep a timer for each transfer; the engine has time-outs of its own. */
 void transfer_options(CURL *easy, const struct engine_config *config, CURLSH *share) {
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* one from the environment would be measured as well */
     curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
-    /* Decode what a proxy compresses unasked; the header that would ask for it is left out by the list of
-     * headers. */
+    /* Decode what a proxy compresses unasked; the list of headers leaves out the one that asks for it. */
     curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BYTES);

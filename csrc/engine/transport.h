@@ -56,8 +56,7 @@ struct slot *transport_slot(struct transport *transport);
 void transport_prepare(struct slot *slot);
 void transport_send(struct slot *slot);
 
-/* Open n connections that nobody needs yet; transport_opening says how many have neither been made nor
- * failed. */
+/* Open n connections that nobody needs yet; transport_opening: how many have neither been made nor failed. */
 void transport_warm(struct transport *transport, int64_t n);
 size_t transport_opening(const struct transport *transport);
 
@@ -71,8 +70,7 @@ bool transport_has_work(const struct transport *transport);
 int64_t transport_next_timer_ns(const struct transport *transport);
 void transport_run_timers(struct transport *transport, int64_t now_ns);
 
-/* Close connections that have been idle for too long, and open spare ones while requests are still sent. Now
- * and then. */
+/* Now and then: close connections that were idle for too long, open spare ones while requests are sent. */
 void transport_tend(struct transport *transport, int64_t now_ns, bool sending);
 
 /* End a transfer that is in flight, with this outcome unless the answer was whole already. */

@@ -84,8 +84,7 @@ void worker_collect(struct worker *w, struct batch *batch) {
 
 /* ---- sending ---- */
 
-/* How late this request leaves by our own fault: what it waited for a slot is the plan's doing and stands
- * apart. */
+/* How late this request leaves by our own fault: what it waited for a slot stands apart, as the plan's. */
 static void note_lag(struct worker *w, struct slot *slot) {
     struct record *record = &slot->response.record;
     const int64_t *at_ns = slot->item.block->at_ns;

@@ -45,8 +45,8 @@ void worker_run(struct worker *worker, int64_t start_mono_ns);
 /* From any thread. */
 void worker_wake(struct worker *worker);
 const struct worker_counters *worker_counters(const struct worker *worker);
-void worker_collect(struct worker *worker,
-                    struct batch *batch); /* moves the finished requests to an empty batch */
+/* Moves the finished requests to an empty batch. */
+void worker_collect(struct worker *worker, struct batch *batch);
 void worker_add_histogram(struct worker *worker, enum engine_histogram which, struct hist *into);
 
 #endif

@@ -11,7 +11,8 @@
 #include "engine/cores.h"
 
 struct py_engine {
-    PyObject_HEAD struct engine *engine;
+    PyObject_HEAD
+    struct engine *engine;
     PyObject *module;
     pid_t pid;    /* threads do not live on in a forked child */
     int draining; /* Python threads that wait in the engine without the GIL; changed under the GIL */
@@ -70,8 +71,7 @@ PyDoc_STRVAR(
 /* Times beyond these 30 years would overflow when the engine adds to them. */
 #define FARTHEST_NS INT64_C(1000000000000000000)
 
-/* A copy of its own, since another thread may write into the caller's memory: what is checked is what is
- * used. */
+/* A copy, since another thread may write into the caller's memory: what is checked is what is used. */
 struct int64s {
     int64_t *at;
     Py_ssize_t n;
@@ -217,8 +217,10 @@ static bool wait_for_end(PyObject *self, int64_t timeout_ns) {
         int64_t left_ns = until_ns - clock_mono_ns();
         if (!engine) return false;
         if (left_ns <= 0) return true;
-        Py_BEGIN_ALLOW_THREADS ended = engine_wait(engine, left_ns < SLICE_NS ? left_ns : SLICE_NS);
-        Py_END_ALLOW_THREADS if (PyErr_CheckSignals() != 0) return false;
+        Py_BEGIN_ALLOW_THREADS
+        ended = engine_wait(engine, left_ns < SLICE_NS ? left_ns : SLICE_NS);
+        Py_END_ALLOW_THREADS
+        if (PyErr_CheckSignals() != 0) return false;
     }
     return engine_or_raise(self) != NULL;
 }
@@ -233,7 +235,8 @@ static PyObject *drain(PyObject *self, PyObject *timeout) {
     of(self)->draining++; /* so that nobody closes it */
     bool ok = wait_for_end(self, (int64_t)(timeout_s * 1e9));
     if (ok) {
-        Py_BEGIN_ALLOW_THREADS more = engine_drain(of(self)->engine, 0, &batch);
+        Py_BEGIN_ALLOW_THREADS
+        more = engine_drain(of(self)->engine, 0, &batch);
         Py_END_ALLOW_THREADS
     }
     of(self)->draining--;
@@ -289,7 +292,8 @@ static void release(struct py_engine *e) {
     struct engine *engine = e->engine;
     e->engine = NULL;
     if (!engine || e->pid != getpid()) return;
-    Py_BEGIN_ALLOW_THREADS engine_free(engine);
+    Py_BEGIN_ALLOW_THREADS
+    engine_free(engine);
     Py_END_ALLOW_THREADS
 }
 

@@ -10,7 +10,8 @@
 enum { HITS = 256 };
 
 struct scanner {
-    PyObject_HEAD struct lines *lines;
+    PyObject_HEAD
+    struct lines *lines;
 };
 
 static bool needle_views(PyObject *list, const char **needles, size_t *lens, size_t count) {

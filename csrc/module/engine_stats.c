@@ -98,8 +98,9 @@ static PyObject *quantiles_of(const Py_buffer *view, bool is_f64, const double *
     enum quantile_status status = QUANTILE_NO_MEMORY;
     if (out && values) {
         memcpy(values, view->buf, (size_t)view->len);
-        Py_BEGIN_ALLOW_THREADS status = is_f64 ? quantile_f64(values, length(view), q, (size_t)n_q, out)
-                                               : quantile_f32(values, length(view), q, (size_t)n_q, out);
+        Py_BEGIN_ALLOW_THREADS
+        status = is_f64 ? quantile_f64(values, length(view), q, (size_t)n_q, out)
+                        : quantile_f32(values, length(view), q, (size_t)n_q, out);
         Py_END_ALLOW_THREADS
     }
     PyObject *result = status == QUANTILE_OK ? float_list(out, n_q) : raise_status(status);
@@ -135,16 +136,21 @@ static PyObject *moments(PyObject *module, PyObject *values) {
     bool is_f64;
     double mean, variance;
     if (!get_floats(values, &view, &is_f64)) return NULL;
-    Py_BEGIN_ALLOW_THREADS if (is_f64) moments_f64(view.buf, length(&view), &mean, &variance);
-    else moments_f32(view.buf, length(&view), &mean, &variance);
-    Py_END_ALLOW_THREADS PyBuffer_Release(&view);
+    Py_BEGIN_ALLOW_THREADS
+    if (is_f64)
+        moments_f64(view.buf, length(&view), &mean, &variance);
+    else
+        moments_f32(view.buf, length(&view), &mean, &variance);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&view);
     return Py_BuildValue("dd", mean, variance);
 }
 
 /* ---- Histogram ---- */
 
 struct histogram {
-    PyObject_HEAD struct hist *hist;
+    PyObject_HEAD
+    struct hist *hist;
 };
 
 static struct hist *hist_of(PyObject *self) {
@@ -202,8 +208,7 @@ static bool add_values(struct hist *hist, const Py_buffer *view, char type) {
     return ok;
 }
 
-/* Into a histogram of its own first: without the GIL others may use this one, and a NaN leaves it as it was.
- */
+/* Into another histogram first: without the GIL others may use this one, and a NaN leaves it as it was. */
 static bool add_array(struct hist *into, const Py_buffer *view, char type) {
     struct hist *fresh = hist_new();
     bool ok = fresh != NULL;
@@ -211,9 +216,13 @@ static bool add_array(struct hist *into, const Py_buffer *view, char type) {
         PyErr_NoMemory();
         return false;
     }
-    Py_BEGIN_ALLOW_THREADS ok = add_values(fresh, view, type);
-    Py_END_ALLOW_THREADS if (ok) hist_merge(into, fresh);
-    else PyErr_SetString(PyExc_ValueError, "a NaN has no place in a histogram");
+    Py_BEGIN_ALLOW_THREADS
+    ok = add_values(fresh, view, type);
+    Py_END_ALLOW_THREADS
+    if (ok)
+        hist_merge(into, fresh);
+    else
+        PyErr_SetString(PyExc_ValueError, "a NaN has no place in a histogram");
     hist_free(fresh);
     return ok;
 }

@@ -47,7 +47,8 @@ static void server_dealloc(PyObject *object) {
     struct server_object *self = (struct server_object *)object;
     PyTypeObject *type = Py_TYPE(object);
     if (self->server && self->pid == getpid()) {
-        Py_BEGIN_ALLOW_THREADS server_free(self->server);
+        Py_BEGIN_ALLOW_THREADS
+        server_free(self->server);
         Py_END_ALLOW_THREADS
     } else if (self->server) {
         server_forget(self->server);
@@ -76,8 +77,10 @@ static PyObject *server_start_method(PyObject *object, PyObject *unused) {
     char error[300] = "";
     int number;
     if (!is_ours(self)) return NULL;
-    Py_BEGIN_ALLOW_THREADS number = server_start(self->server, error, sizeof error);
-    Py_END_ALLOW_THREADS if (number) return os_error(number, error);
+    Py_BEGIN_ALLOW_THREADS
+    number = server_start(self->server, error, sizeof error);
+    Py_END_ALLOW_THREADS
+    if (number) return os_error(number, error);
     Py_RETURN_NONE;
 }
 
@@ -86,8 +89,10 @@ static PyObject *server_stop_method(PyObject *object, PyObject *unused) {
     struct server_object *self = (struct server_object *)object;
     int number;
     if (self->pid != getpid()) Py_RETURN_NONE;
-    Py_BEGIN_ALLOW_THREADS number = server_stop(self->server);
-    Py_END_ALLOW_THREADS if (number) return os_error(number, "the truth file is not complete");
+    Py_BEGIN_ALLOW_THREADS
+    number = server_stop(self->server);
+    Py_END_ALLOW_THREADS
+    if (number) return os_error(number, "the truth file is not complete");
     Py_RETURN_NONE;
 }
 

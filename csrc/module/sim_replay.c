@@ -74,9 +74,10 @@ static PyObject *run(const struct scheduler_config *config, int64_t front_ns, co
         PyErr_SetString(PyExc_TypeError, "lengths are needed, and arrivals or a concurrency");
         return NULL;
     }
-    Py_BEGIN_ALLOW_THREADS result = replay_run(&replay, config, front_ns, &load, want_steps);
-    Py_END_ALLOW_THREADS PyObject *value =
-        result == REPLAY_OK ? results(&replay, arrays->n) : failure(result, &replay);
+    Py_BEGIN_ALLOW_THREADS
+    result = replay_run(&replay, config, front_ns, &load, want_steps);
+    Py_END_ALLOW_THREADS
+    PyObject *value = result == REPLAY_OK ? results(&replay, arrays->n) : failure(result, &replay);
     replay_free(&replay);
     return value;
 }

@@ -79,8 +79,7 @@ static void plan_times(struct answer *answer) {
 static void make_id(struct answer *answer) {
     const struct arrival *arrival = &answer->arrival;
     const char *kind = answer->ask.chat ? "chatcmpl-" : "cmpl-";
-    int len =
-        arrival->id_given ? ANSWER_ID : 16; /* a made-up one is shorter in the body than in the header */
+    int len = arrival->id_given ? ANSWER_ID : 16; /* a made-up one is longer in the header */
     snprintf(answer->id, sizeof answer->id, "%s%.*s", kind, len, arrival->request_id);
 }
 
@@ -413,8 +412,7 @@ static void leave_silence(struct answer *answer) {
     if (answer->ask.stream) answer->head_at_ns = 1; /* long ago */
 }
 
-/* Send the head if it is due, or needed now by the first step. false when there is nothing else to do yet, or
- * ever. */
+/* Send the head if it is due, or needed by the first step. false: nothing else is to be done yet, or ever. */
 static bool is_past_head(struct answer *answer) {
     int64_t now = clock_mono_ns();
     bool step_is_due = answer->plan_ns <= now;

@@ -25,8 +25,7 @@ void answer_start(struct conn *conn, struct ask *ask, const struct fault_set *fa
 
 void answer_on_timer(struct answer *answer);
 
-/* From the batching engine: a choice has one token more, at the end of a step. The answer may be over
- * then. */
+/* From the batching engine: at the end of a step a choice has one token more. The answer may be over then. */
 void answer_on_token(struct answer *answer, int choice, int64_t at_ns);
 
 /* From conn: there is room again; it is over. */

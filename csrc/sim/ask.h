@@ -32,8 +32,7 @@ struct ask {
     struct buf texts, ids;
 };
 
-/* 0, or the HTTP status of a refusal, with its JSON body in `problem`. The ask must be freed in both cases.
- */
+/* 0, or the HTTP status of a refusal with its JSON body in `problem`. Free the ask in both cases. */
 int ask_read(struct ask *ask, const struct sim_config *config, bool chat, const char *body, size_t len,
              struct buf *problem);
 void ask_free(struct ask *ask);

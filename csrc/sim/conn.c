@@ -84,8 +84,7 @@ static void watch_writing(struct conn *conn, bool wanted) {
     watch(conn);
 }
 
-/* While an answer is written nobody takes the requests behind it: beyond some bytes they wait in the socket.
- */
+/* While an answer is written nobody takes the requests behind it: many bytes of them wait in the socket. */
 static void pause_reading(struct conn *conn, bool paused) {
     if (conn->paused == paused) return;
     conn->paused = paused;

@@ -14,8 +14,7 @@
 
 struct answer;
 
-/* What is told when the last byte of a piece was handed to the kernel: the number of a token chunk, or one of
- * these. */
+/* What is told when the kernel has the last byte of a piece: the number of a token chunk, or one of these. */
 enum { MARK_NONE = -1, MARK_HEAD = -2, MARK_END = -3, MARK_CLOSE = -4 };
 
 struct mark {
@@ -34,8 +33,8 @@ struct conn_user {
 };
 
 struct conn {
-    struct wheel_timer
-        timer; /* a gate in what is written, what waits in `in`, or the end of the keep-alive time */
+    /* A gate in what is written, what waits in `in`, or the end of the keep-alive time. */
+    struct wheel_timer timer;
     struct sim *sim;
     const struct conn_user *user;
     struct conn *next, *previous;

@@ -15,8 +15,7 @@ void event_begin(struct answer *answer);
  * false when the answer is over: it must not be touched any more. */
 bool event_end(struct answer *answer, int32_t mark, bool more);
 
-/* The tail of the stream: what was held back, [DONE] and the end of the body. The answer is over then or
- * soon. */
+/* The tail of the stream: what was held back, [DONE], the end of the body. The answer is over, or soon. */
 void event_end_stream(struct answer *answer);
 
 #endif

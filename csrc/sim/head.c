@@ -1,4 +1,5 @@
-/* Owns how a head is written. Does not know what it is the head of. */
+/* Owns how a head is written.
+ * Does not know what it is the head of. */
 #include "sim/head.h"
 
 #include <time.h>

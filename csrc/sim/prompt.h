@@ -10,12 +10,10 @@
 
 enum prompt_result { PROMPT_OK, PROMPT_EMPTY, PROMPT_WRONG_TYPE };
 
-/* Reads the JSON value (known to be valid) that begins at `from`: a prompt or a list of messages. Fills ask.
- */
+/* Reads the JSON value (known to be valid) at `from`, a prompt or a list of messages, into ask. */
 enum prompt_result prompt_read(struct ask *ask, int64_t vocab_size, const char *from, const char *end);
 
-/* Ids of a text's tokens, "1,2,3", added to out; `first` when nothing stands before them. Returns how many.
- */
+/* Adds the ids of a text's tokens, "1,2,3", to out; `first`: nothing stands before them. Returns how many. */
 int64_t prompt_text_ids(struct buf *out, const char *text, size_t len, bool first);
 
 #endif

@@ -32,8 +32,7 @@ enum { TIMERS_PER_TURN = 512, EVENTS_PER_TURN = 256, ACCEPTS_PER_TURN = 256, BAC
  * are looked at at least this often meanwhile. */
 #define AWAKE_NS (10 * 1000)
 #define LOOK_NS  (50 * 1000)
-/* Waking takes this long, so a sleep that is long enough for it not to matter ends earlier, and the rest is
- * spent awake. */
+/* Waking takes this long: a sleep that is long enough ends so much earlier, and the rest is spent awake. */
 #define WAKE_NS       (80 * 1000)
 #define LONG_SLEEP_NS (1 * NS_PER_MS)
 #define CPU_CLOCK_NS  (100 * NS_PER_MS) /* how often the thread's CPU time is published */
@@ -146,8 +145,7 @@ static const struct fault *connection_fault(const struct server *server, enum fa
     return NULL;
 }
 
-/* When the next connection is one to be refused, nothing listens for a while; the first attempt in it takes
- * its number. */
+/* When the next connection is to be refused, nothing listens for a while; the first try has its number. */
 static void maybe_stop_listening(struct server *server) {
     const struct fault *refuse = connection_fault(server, FAULT_REFUSE, server->connection_number + 1);
     if (refuse == NULL || server->listen_fd < 0) return;

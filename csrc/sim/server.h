@@ -17,8 +17,7 @@ struct server *server_new(struct sim_config *config);
 /* Listens and starts the thread. 0, or an errno with one line about it in error. */
 int server_start(struct server *server, char *error, size_t error_size);
 
-/* Ends all connections and the thread, and closes the truth file: 0, or the errno of what it could not write.
- */
+/* Ends all connections and the thread. 0, or the errno of what the truth file could not take. */
 int server_stop(struct server *server);
 bool server_is_running(const struct server *server);
 void server_free(struct server *server); /* stops it first */

@@ -1,8 +1,7 @@
 /* step_model: how long one step of the simulated engine takes. The law, in ms:
  *
  *   alpha + beta * decodes + kv * decode_context
- *         + [gamma + delta * prefill_tokens + attention * prefill_attention, when the step has prefill
- * tokens]
+ *         + [gamma + delta * prefill_tokens + attention * prefill_attention, if it has prefill tokens]
  *
  * times a factor that is drawn for each step (lognormal, mean 1). In a step without prefill tokens `decodes`
  * is raised to the next of the graph sizes, when there are any: the engine then runs a recorded graph of that

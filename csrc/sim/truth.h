@@ -13,9 +13,8 @@
 struct truth; /* opaque */
 
 struct truth_record {
-    const char *request_id, *path,
-        *outcome;               /* request_id and the rest hold nothing that JSON would have to escape */
-    int64_t number, connection; /* both from 1 */
+    const char *request_id, *path, *outcome; /* nothing that JSON would have to escape */
+    int64_t number, connection;              /* both from 1 */
     int http_status;
     bool stream;
     int64_t read_mono_ns, read_real_ns; /* when the request was completely read */
@@ -25,8 +24,8 @@ struct truth_record {
     int64_t prompt_tokens, completion_tokens;
     uint64_t faults; /* bits of fault_kind */
     int n_chunks;    /* token chunks that were written; a plain body is one */
-    const int64_t *planned_mono_ns,
-        *written_mono_ns;           /* clock just before the write() of the chunk's last byte */
+    const int64_t *planned_mono_ns;
+    const int64_t *written_mono_ns; /* clock just before the write() of the chunk's last byte */
     const int32_t *tokens, *choice; /* of each chunk */
     bool several_choices;
     bool batching;                             /* the rest is known */

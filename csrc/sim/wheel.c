@@ -24,8 +24,9 @@ void wheel_free(struct wheel *wheel) {
     free(wheel);
 }
 
-/* ---- pairing heap: `child` is the first child, `next` a sibling, `previous` the sibling before or the
- * parent ---- */
+/* ---- pairing heap ---- */
+
+/* `child` is the first child, `next` a sibling, `previous` the sibling before or the parent. */
 
 static struct wheel_timer *join(struct wheel_timer *a, struct wheel_timer *b) {
     if (a == NULL) return b;
@@ -196,8 +197,7 @@ int64_t wheel_next_ns(struct wheel *wheel) {
     int level = next_slot(wheel, &index, &tick);
     if (level < 0) return INT64_MAX;
     if (level > 0) return tick << TICK_BITS;
-    /* At the lowest level the slot is opened early: its earliest time is then known exactly, for one wake-up
-     * more less. */
+    /* The lowest level's slot is opened early: its earliest time is known then, which saves a wake-up. */
     open_slot(wheel, level, index, tick);
     return wheel->near->at_ns;
 }

@@ -19,8 +19,7 @@ enum {
 /* A token's text, with its blank. Any id has one. */
 const char *words_piece(int64_t id, size_t *len);
 
-/* The next word of the inside of a JSON string (escapes as they stand): its place and length; 0 at the end.
- */
+/* Place and length of the next word inside a JSON string (escapes as they stand); 0 at the end. */
 size_t words_next(const char *text, size_t len, size_t *at);
 
 int64_t words_count(const char *text, size_t len);

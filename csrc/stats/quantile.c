@@ -14,8 +14,7 @@ enum {
     ABOVE = BINS + 1,
     ALL_BINS = BINS + 2,
     SAMPLE = 2048,
-    LIGHT_SHARE =
-        16, /* bins with less than this part of the values are gathered, others counted more finely */
+    LIGHT_SHARE = 16, /* bins with less than this part of the values are gathered, others counted finer */
     LIGHT_COUNT = 4096,
 };
 
@@ -83,8 +82,7 @@ static struct range all_numbers(const struct values *v) {
 }
 
 /* The part of the key space where the values are, by a sample. Without it values that lie close together, as
- * times do, would all be in one bin. It never reaches beyond the infinities, so that a NaN is always outside.
- */
+ * times do, would all be in one bin. It never reaches beyond the infinities: a NaN is always outside. */
 static struct range likely_range(const struct values *v) {
     struct range all = all_numbers(v), r = {all.high, all.low};
     uint64_t random = 1;

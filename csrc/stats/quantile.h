@@ -16,8 +16,7 @@ enum quantile_status { QUANTILE_OK = 0, QUANTILE_NO_MEMORY = -1, QUANTILE_BAD_Q 
 enum quantile_status quantile_f64(const double *values, size_t n, const double *q, size_t n_q, double *out);
 enum quantile_status quantile_f32(const float *values, size_t n, const double *q, size_t n_q, double *out);
 
-/* Mean and population variance, by a numerically sound method (blocked two-pass or Welford). NaN when n = 0.
- */
+/* Mean and population variance by blocked two-pass sums. NaN when n = 0. */
 void moments_f64(const double *values, size_t n, double *mean, double *variance);
 void moments_f32(const float *values, size_t n, double *mean, double *variance);
 

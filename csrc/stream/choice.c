@@ -172,8 +172,7 @@ static bool says_something(const struct said *said) {
     return said && (said->text_bytes || said->thought_bytes);
 }
 
-/* The first of these slots that says something, else the first that has room for it; NULL when there is none.
- */
+/* The first of these slots that says something, else the first that has room for it, else NULL. */
 static inline const struct said *first_of(const struct part *part, unsigned slots) {
     const struct said *found = NULL;
     for (unsigned left = part->filled & slots; left; left &= left - 1) {

@@ -25,8 +25,7 @@ enum delta_status {
     DELTA_MALFORMED = -1, /* not a JSON object */
 };
 
-/* What one choice of one chunk carries. Views are of the raw JSON: escapes are still in it; sizes are theirs.
- */
+/* What one choice of one chunk carries. Views and sizes are of the raw JSON, escapes and all. */
 struct delta_choice {
     int64_t index;
     const char *content; /* text, content or refusal, the first that is not empty; NULL when there is none */

@@ -11,13 +11,12 @@
 struct sse {
     const char *piece; /* the input that is left */
     size_t left, max_bytes;
-    const char *next_lf,
-        *next_cr; /* in the piece at or after its start, its end when there is none; NULL = not looked for */
-    struct text line;       /* start of a line whose end has not come yet */
-    struct text data, type; /* of the event being built, when it had to be copied */
-    struct text next_type;  /* an event field that came after data: of this event, or of one that follows */
-    struct text given;      /* data of the event given out, while the next one is being built already */
-    const char *data_view;  /* the only data line so far, still in the piece */
+    const char *next_lf, *next_cr; /* in the piece; its end when there is none; NULL = not looked for */
+    struct text line;              /* start of a line whose end has not come yet */
+    struct text data, type;        /* of the event being built, when it had to be copied */
+    struct text next_type; /* an event field that came after data: of this event, or of one that follows */
+    struct text given;     /* data of the event given out, while the next one is being built already */
+    const char *data_view; /* the only data line so far, still in the piece */
     size_t data_view_len;
     uint64_t lines; /* data lines read */
     int bom;        /* bytes of a leading byte order mark seen so far; -1 = past it */
@@ -200,8 +199,7 @@ static bool dispatch(struct sse *s, struct sse_event *event) {
     return got;
 }
 
-/* Skip a byte order mark at the very start, even when it is split; true when the start has been dealt with.
- */
+/* Skip a byte order mark at the very start, even a split one; true when the start has been dealt with. */
 static bool past_bom(struct sse *s) {
     static const char mark[] = "\xef\xbb\xbf";
     while (s->bom >= 0 && s->left) {

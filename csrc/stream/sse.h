@@ -17,11 +17,10 @@
 #include <stdint.h>
 
 enum sse_status {
-    SSE_MORE = 0,  /* the piece is used up, nothing is lost */
-    SSE_EVENT = 1, /* *event is filled; its views live until the next call on this parser */
-    SSE_TOO_LONG =
-        -1, /* a line or an event's data is longer than max_bytes; the parser stays in this state */
-    SSE_NO_MEMORY = -2,
+    SSE_MORE = 0,       /* the piece is used up, nothing is lost */
+    SSE_EVENT = 1,      /* *event is filled; its views live until the next call on this parser */
+    SSE_TOO_LONG = -1,  /* a line or an event's data is longer than max_bytes */
+    SSE_NO_MEMORY = -2, /* the parser stays in either of these states */
 };
 
 struct sse_event {
@@ -36,8 +35,7 @@ struct sse_event {
 
 struct sse; /* opaque */
 
-/* A new parser that refuses lines and events beyond max_bytes; NULL when out of memory. Free with sse_free().
- */
+/* A new parser that refuses lines and events beyond max_bytes; NULL when out of memory. */
 struct sse *sse_new(size_t max_bytes);
 void sse_free(struct sse *sse);
 
@@ -47,9 +45,8 @@ void sse_reset(struct sse *sse);
 /* Lend the next piece of input. The piece before must have been used up (sse_next returned SSE_MORE). */
 void sse_feed(struct sse *sse, const char *bytes, size_t len);
 
-/* Say that the input has ended. A last event whose blank line is missing is then still returned by sse_next()
- * (the standard drops it; servers that leave the line out exist, and dropping would lose their last token).
- */
+/* Say that the input has ended. sse_next() then still returns a last event whose blank line is missing: the
+ * standard drops it, but some servers leave the line out, and their last token would be lost. */
 void sse_end(struct sse *sse);
 
 enum sse_status sse_next(struct sse *sse, struct sse_event *event);

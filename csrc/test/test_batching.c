@@ -364,8 +364,7 @@ static void check_random(uint64_t seed) {
     replay_free(&replay);
 }
 
-/* As check_random for the blocks, which only a scheduler in hand shows; some requests are taken out midway.
- */
+/* As check_random for the blocks, which only a scheduler in hand shows; some requests leave midway. */
 static void check_blocks(uint64_t seed) {
     struct random_load l;
     struct scheduler_config config;
