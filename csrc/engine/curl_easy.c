@@ -118,7 +118,7 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *context) {
     /* libcurl reads on as long as there is something: the engine might never get to look at its clock */
     int64_t limit_ns = easy->slot->transport->config->total_timeout_ns;
     easy->is_late = easy->slot->read.seen_ns - easy->slot->sent_ns > limit_ns;
-    bool gives_up = r->no_memory || r->too_long || easy->is_late;
+    bool gives_up = r->is_stuck || easy->is_late;
     return gives_up ? 0 : size * n;
 }
 

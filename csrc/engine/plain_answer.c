@@ -189,7 +189,7 @@ static bool take_body(struct connection *c, const char *bytes, size_t len) {
         end(c, false, OUTCOME_malformed, "the answer is not compressed as its Content-Encoding says");
         return false;
     }
-    if (!slot->response.no_memory && !slot->response.too_long) return true;
+    if (!slot->response.is_stuck) return true;
     end(c, false, OUTCOME_malformed, "");
     return false;
 }

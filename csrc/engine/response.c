@@ -9,11 +9,10 @@
 
 /* ---- life ---- */
 
-int response_init(struct response *r, size_t max_event_bytes, bool keep_text, bool keep_stamps) {
+int response_init(struct response *r, const struct response_settings *settings) {
     memset(r, 0, sizeof *r);
-    r->keep_text = keep_text;
-    r->keep_stamps = keep_stamps;
-    r->sse = sse_new(max_event_bytes);
+    r->settings = *settings;
+    r->sse = sse_new(settings->max_event_bytes);
     r->chains = calloc(1, sizeof *r->chains);
     r->n_chains = r->cap_chains = 1;
     if (r->sse && r->chains) return 0;
@@ -73,8 +72,8 @@ static void trim(struct response *r) {
 void response_begin(struct response *r) {
     record_begin(&r->record);
     r->kind = r->type_says = BODY_NONE;
-    r->done = r->failed = r->complained = r->has_choices = r->cut_in_event = false;
-    r->malformed = r->too_long = r->no_memory = false;
+    r->trouble = TROUBLE_NONE;
+    r->is_stuck = r->done = r->has_choices = r->cut_in_event = false;
     r->last_event_ns = RECORD_NONE;
     r->ids = r->usage_tokens = r->usage_total = -1;
     chunks_begin(r);
@@ -87,12 +86,25 @@ void response_begin(struct response *r) {
 
 /* ---- errors ---- */
 
+void response_trouble(struct response *r, enum trouble trouble) {
+    if (trouble > r->trouble) r->trouble = trouble;
+}
+
+static void take_no_more(struct response *r, enum trouble why) {
+    response_trouble(r, why);
+    r->is_stuck = true;
+}
+
+void response_no_memory(struct response *r) {
+    take_no_more(r, TROUBLE_NO_MEMORY);
+}
+
 static void set_error(struct response *r, const char *text, size_t len, enum error_source source) {
     if (len == 0) return;
     if (source != ERROR_BODY || r->error_source != ERROR_BODY) r->error.len = 0;
     r->error_source = source;
     size_t room = RESPONSE_ERROR_BYTES - r->error.len;
-    if (!text_add(&r->error, text, len < room ? len : room)) r->no_memory = true;
+    if (!text_add(&r->error, text, len < room ? len : room)) response_no_memory(r);
 }
 
 void response_guess(struct response *r, const char *text, size_t len) {
@@ -155,9 +167,9 @@ static size_t leading_blanks(const char *bytes, size_t len) {
 
 static void take_json(struct response *r, const char *bytes, size_t len) {
     if (r->json.len + len > RESPONSE_JSON_BYTES)
-        r->malformed = r->too_long = true;
+        take_no_more(r, TROUBLE_MALFORMED);
     else if (!text_add(&r->json, bytes, len))
-        r->no_memory = true;
+        response_no_memory(r);
 }
 
 static void take_events(struct response *r) {
@@ -166,15 +178,15 @@ static void take_events(struct response *r) {
     while ((status = sse_next(r->sse, &event)) == SSE_EVENT) events_take(r, &event);
     if (status == SSE_TOO_LONG) {
         static const char message[] = "an event of the stream is longer than the limit";
-        r->malformed = r->too_long = true;
+        take_no_more(r, TROUBLE_MALFORMED);
         response_error(r, message, sizeof message - 1);
     }
-    if (status == SSE_NO_MEMORY) r->no_memory = true;
+    if (status == SSE_NO_MEMORY) response_no_memory(r);
 }
 
 static void keep_head(struct response *r, const char *bytes, size_t len) {
     size_t room = RESPONSE_ERROR_BYTES - r->head.len;
-    if (!text_add(&r->head, bytes, len < room ? len : room)) r->no_memory = true;
+    if (!text_add(&r->head, bytes, len < room ? len : room)) response_no_memory(r);
 }
 
 static void take_stream(struct response *r, const char *bytes, size_t len) {
@@ -242,7 +254,7 @@ static void finish_stream(struct response *r) {
     sse_end(r->sse);
     take_events(r);
     chunks_settle(r);
-    if (r->raw || r->too_long || !is_no_stream(r)) return;
+    if (r->settings.raw || r->is_stuck || !is_no_stream(r)) return;
     r->kind = BODY_OTHER;
     keep_body(r, r->head.bytes, r->head.len);
 }
@@ -293,12 +305,12 @@ static bool has_output(const struct response *r) {
 
 static enum outcome outcome_of(const struct response *r) {
     if (r->record.status && (r->record.status < 200 || r->record.status > 299)) return OUTCOME_http_error;
-    if (r->no_memory) return OUTCOME_local_fault;
-    if (r->failed) return OUTCOME_stream_error;
-    if (r->malformed || r->kind == BODY_OTHER) return OUTCOME_malformed;
-    bool is_broken_off = r->kind == BODY_STREAM && !r->raw && !response_is_whole(r);
+    if (r->trouble == TROUBLE_NO_MEMORY) return OUTCOME_local_fault;
+    if (r->trouble == TROUBLE_ERROR) return OUTCOME_stream_error;
+    if (r->trouble == TROUBLE_MALFORMED || r->kind == BODY_OTHER) return OUTCOME_malformed;
+    bool is_broken_off = r->kind == BODY_STREAM && !r->settings.raw && !response_is_whole(r);
     if (has_output(r) && !is_broken_off) return OUTCOME_completed;
-    if (r->complained) return OUTCOME_stream_error;
+    if (r->trouble == TROUBLE_COMPLAINT) return OUTCOME_stream_error;
     return has_output(r) ? OUTCOME_truncated : OUTCOME_no_tokens;
 }
 
@@ -393,7 +405,7 @@ int response_store(struct response *r, struct batch *batch) {
     record.n_chunk_stamps = (uint32_t)r->n_stamps;
     record.text_len = (uint32_t)text_len;
     record.error_len = (uint32_t)r->error.len;
-    if (r->keep_events) record.events = (int32_t)r->n_events; /* without memory not all are there */
+    if (r->settings.keep_events) record.events = (int32_t)r->n_events; /* without memory not all are there */
     int status = ok ? batch_add(batch, &record, gaps, r->stamps, r->events, bytes, r->error.bytes) : -1;
     if (joined) {
         free(gaps);

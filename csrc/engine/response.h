@@ -34,30 +34,47 @@ struct chunk_tally {
     int32_t chunks;
 };
 
+/* The worst that was found in the body. */
+enum trouble {
+    TROUBLE_NONE,
+    TROUBLE_COMPLAINT, /* a message in the place of choices */
+    TROUBLE_MALFORMED,
+    TROUBLE_ERROR, /* the server says that it failed */
+    TROUBLE_NO_MEMORY,
+};
+
+/* What the index of a choice counts, see response_chunks.c. */
+enum index_sense { INDEX_RISES, INDEX_CHOICES, INDEX_TOKENS };
+
 /* Where an error text came from. What comes later replaces a guess and nothing else. */
 enum error_source { ERROR_NONE, ERROR_GUESS, ERROR_BODY, ERROR_MESSAGE };
 
+struct response_settings {
+    size_t max_event_bytes;
+    bool keep_text, keep_stamps;
+    /* Events are kept, with what the first choice of each says; the text is theirs, and behind it, after a
+     * NUL, stands the newest event without choices, one with counts before others. */
+    bool keep_events;
+    bool raw; /* bodies of another format, all of whose data is the text, a line an event */
+};
+
 struct response {
     struct record record;
+    struct response_settings settings;
     enum body_kind kind;      /* BODY_NONE until the first byte that is no blank */
     enum body_kind type_says; /* what the content type announced, BODY_NONE when it says nothing */
-    bool keep_text, keep_stamps;
-    /* Set after response_init: events are kept, with what the first choice of each says; the text is theirs,
-     * and behind it, after a NUL, stands the newest event without choices, one with counts before others;
-     * raw: bodies of another format, all of whose data is the text, a line an event. */
-    bool keep_events, raw;
-    bool done, failed, complained; /* [DONE], an error, a message in the place of choices */
-    bool has_choices;              /* an event with choices came */
-    bool cut_in_event;             /* the stream ended within an event */
-    bool malformed, too_long, no_memory;
+    enum trouble trouble;
+    bool is_stuck;                          /* too long, or out of memory: more of the body cannot be taken */
+    bool done;                              /* [DONE] came */
+    bool has_choices;                       /* an event with choices came */
+    bool cut_in_event;                      /* the stream ended within an event */
     int64_t last_event_ns;                  /* newest event with data, as seen; NONE before */
     int64_t ids, usage_tokens, usage_total; /* output tokens by token ids; the newest usage; -1 unknown */
     struct chain *chains;
     size_t n_chains, cap_chains, newest; /* newest: the chain of the newest chunk */
     struct chunk_tally tally;
     int32_t certain; /* chunks that hold output for sure, not just an empty text */
-    /* Indices that count tokens, not choices: see response_chunks.c. */
-    bool is_rising, is_counter;
+    enum index_sense index_sense;
     int64_t newest_index;
     int32_t event_choices; /* choices so far in the event being read */
     /* The chunks once more, with the events whose output is in unknown fields: which of the two is right is
@@ -79,7 +96,7 @@ struct response {
 };
 
 /* 0, or -1 when out of memory. */
-int response_init(struct response *r, size_t max_event_bytes, bool keep_text, bool keep_stamps);
+int response_init(struct response *r, const struct response_settings *settings);
 void response_free(struct response *r);
 
 /* Ready for the next request: all fields of the record NONE or 0. */

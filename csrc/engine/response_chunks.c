@@ -8,8 +8,7 @@ void chunks_begin(struct response *r) {
     memset(&r->tally, 0, sizeof r->tally);
     memset(&r->unknown_tally, 0, sizeof r->unknown_tally);
     r->certain = r->n_unknown = r->event_choices = 0;
-    r->is_rising = true;
-    r->is_counter = false;
+    r->index_sense = INDEX_RISES;
     r->newest = 0;
     r->newest_index = r->unknown_chain = -1;
     for (size_t i = 0; i < r->n_chains; i++) chain_begin(&r->chains[i]);
@@ -28,7 +27,7 @@ static void join_counted(struct response *r) {
         struct chain *c = &r->chains[i];
         bool ok = !c->started || chain_add(into, c->last_ns, c->read, c->first_tokens);
         ok = ok && (!c->text.len || text_add(&into->text, c->text.bytes, c->text.len));
-        if (!ok) r->no_memory = true;
+        if (!ok) response_no_memory(r);
         into->finished |= c->finished;
         if (c->has_tail) {
             into->has_tail = true;
@@ -40,7 +39,7 @@ static void join_counted(struct response *r) {
     }
     r->newest = 0;
     r->record.choices = into->started;
-    r->is_counter = true;
+    r->index_sense = INDEX_TOKENS;
 }
 
 static bool indices_count_tokens(const struct response *r) {
@@ -49,23 +48,25 @@ static bool indices_count_tokens(const struct response *r) {
         started += r->chains[i].started;
         finished += r->chains[i].finished;
     }
-    return r->is_rising && started > 1 && finished <= 1;
+    return r->index_sense == INDEX_RISES && started > 1 && finished <= 1;
 }
 
 static void note_index(struct response *r, const struct chain *c) {
     int64_t index = c - r->chains;
     bool is_next = r->newest_index < 0 || index == r->newest_index + 1;
-    r->is_rising = r->is_rising && is_next && !c->started && r->event_choices == 1;
+    bool rises = is_next && !c->started && r->event_choices == 1;
+    if (r->index_sense == INDEX_RISES && !rises) r->index_sense = INDEX_CHOICES;
     r->newest_index = index;
 }
 
 struct chain *chunks_chain(struct response *r, int64_t index) {
     bool is_beyond = index < 0 || index >= RESPONSE_MAX_CHAINS;
-    if (index == RESPONSE_MAX_CHAINS && index == r->newest_index + 1 && r->is_rising) join_counted(r);
-    if (r->is_counter || is_beyond) return &r->chains[0];
+    if (index == RESPONSE_MAX_CHAINS && index == r->newest_index + 1 && r->index_sense == INDEX_RISES)
+        join_counted(r);
+    if (r->index_sense == INDEX_TOKENS || is_beyond) return &r->chains[0];
     size_t need = (size_t)index + 1;
     if (!ARRAY_ROOM_ZEROED(r->chains, r->cap_chains, need)) {
-        r->no_memory = true;
+        response_no_memory(r);
         return &r->chains[0];
     }
     if (need > r->n_chains) r->n_chains = need;
@@ -76,12 +77,12 @@ struct chain *chunks_chain(struct response *r, int64_t index) {
 
 /* A stamp of an event that may be no chunk is kept as its complement, a negative number. */
 static void add_stamp(struct response *r, const struct read_stamp *stamp, bool is_unknown) {
-    if (!r->keep_stamps) return;
+    if (!r->settings.keep_stamps) return;
     int64_t arrived_ns = is_unknown ? ~stamp->arrived_ns : stamp->arrived_ns;
     if (ARRAY_ROOM(r->stamps, r->cap_stamps, r->n_stamps + 1))
         r->stamps[r->n_stamps++] = (struct record_stamp){arrived_ns, stamp->seen_ns};
     else
-        r->no_memory = true;
+        response_no_memory(r);
 }
 
 static void settle_stamps(struct response *r, bool takes_unknown) {
@@ -124,7 +125,7 @@ static void publish(struct response *r) {
 }
 
 static void add_with_unknown(struct response *r, const struct read_stamp *stamp, uint16_t tokens) {
-    if (!chain_add(&r->with_unknown, stamp->arrived_ns, stamp->number, tokens)) r->no_memory = true;
+    if (!chain_add(&r->with_unknown, stamp->arrived_ns, stamp->number, tokens)) response_no_memory(r);
     tally_add(&r->unknown_tally, stamp);
 }
 
@@ -135,7 +136,7 @@ void chunks_add(struct response *r, struct chain *c, const struct read_stamp *st
     r->newest = (size_t)(c - r->chains);
     r->certain += is_certain;
     c->has_tail = false; /* more came after it */
-    if (!chain_add(c, stamp->arrived_ns, stamp->number, tokens)) r->no_memory = true;
+    if (!chain_add(c, stamp->arrived_ns, stamp->number, tokens)) response_no_memory(r);
     tally_add(&r->tally, stamp);
     publish(r);
     add_stamp(r, stamp, false);
@@ -147,7 +148,7 @@ void chunks_add(struct response *r, struct chain *c, const struct read_stamp *st
 void chunks_add_unknown(struct response *r, const struct chain *c) {
     if (r->n_unknown == 0) {
         r->unknown_tally = r->tally;
-        if (!chain_copy(&r->with_unknown, c)) r->no_memory = true;
+        if (!chain_copy(&r->with_unknown, c)) response_no_memory(r);
     }
     r->n_unknown++;
     add_with_unknown(r, &r->at, 0);
@@ -157,7 +158,7 @@ void chunks_add_unknown(struct response *r, const struct chain *c) {
 /* Text in fields that we do not know was output when nothing else was, or when usage counts about as many
  * tokens more than there are chunks. */
 static bool unknown_was_output(const struct response *r) {
-    if (r->n_unknown == 0 || r->record.choices > 1 || r->is_counter) return false;
+    if (r->n_unknown == 0 || r->record.choices > 1 || r->index_sense == INDEX_TOKENS) return false;
     if (r->record.chunks == 0) return r->usage_tokens != 0;
     int64_t missing = r->usage_tokens - r->record.chunks;
     return r->n_unknown <= missing && 2 * (int64_t)r->n_unknown > missing;

@@ -9,11 +9,11 @@
 /* Opens the entry of the event that is being read; what it says is filled in as it turns up. */
 static void keep_event(struct response *r) {
     r->record.events++;
-    if (!r->keep_events) return;
+    if (!r->settings.keep_events) return;
     if (ARRAY_ROOM(r->events, r->cap_events, r->n_events + 1))
         r->events[r->n_events++] = (struct record_event){r->at.arrived_ns, r->at.seen_ns, 0, 0};
     else
-        r->no_memory = true;
+        response_no_memory(r);
 }
 
 static void mark_event(struct response *r, uint32_t flags, size_t text_bytes) {
@@ -67,12 +67,12 @@ static void take_finish(struct response *r, struct chain *c, const struct delta_
 
 /* Who keeps events reads them as vLLM's client does: the first choice of each, whatever its index. */
 static void keep_text(struct response *r, struct chain *c, const struct delta_choice *choice) {
-    struct text *text = r->keep_events ? &r->chains[0].text : &c->text;
+    struct text *text = r->settings.keep_events ? &r->chains[0].text : &c->text;
     bool ok = true;
-    if (!r->keep_text || (r->keep_events && r->event_choices > 1)) return;
+    if (!r->settings.keep_text || (r->settings.keep_events && r->event_choices > 1)) return;
     if (choice->content) ok = text_add_unescaped(text, choice->content, choice->content_len);
     if (choice->parts.len) ok = text_add_parts(text, choice->parts);
-    if (!ok) r->no_memory = true;
+    if (!ok) response_no_memory(r);
 }
 
 static void add_bytes(struct response *r, const struct delta_choice *choice) {
@@ -162,11 +162,11 @@ static void take_usage(struct response *r, const struct delta *delta, int32_t ch
  * are words that help when nothing better comes. */
 static void take_rest(struct response *r, const struct delta *delta, const char *json, size_t len) {
     bool has_counts = delta->prompt_tokens >= 0 || delta->completion_tokens >= 0;
-    if (r->keep_events && delta->n_choices == 0 && (has_counts || !r->last_words.len)) {
+    if (r->settings.keep_events && delta->n_choices == 0 && (has_counts || !r->last_words.len)) {
         r->last_words.len = 0;
-        if (!text_add(&r->last_words, json, len)) r->no_memory = true;
+        if (!text_add(&r->last_words, json, len)) response_no_memory(r);
     }
-    r->complained |= delta->has_complaint;
+    if (delta->has_complaint) response_trouble(r, TROUBLE_COMPLAINT);
     if (delta->has_complaint || delta->has_foreign_output) response_guess(r, json, len);
 }
 
@@ -180,10 +180,10 @@ static void take_object(struct response *r, const char *json, size_t len) {
     if (status == DELTA_DONE) {
         r->done = true;
     } else if (status == DELTA_MALFORMED) {
-        r->malformed = true;
+        response_trouble(r, TROUBLE_MALFORMED);
         response_guess(r, json, len);
     } else if (delta.error) {
-        r->failed = true;
+        response_trouble(r, TROUBLE_ERROR);
         response_error(r, delta.error, delta.error_len);
     } else {
         take_usage(r, &delta, chunks_before);
@@ -196,12 +196,13 @@ static void take_raw(struct response *r, const char *data, size_t len) {
     struct chain *c = &r->chains[0];
     if (r->kind == BODY_STREAM) chunks_add(r, c, &r->at, 0, true);
     if (r->kind != BODY_STREAM) r->record.choices++;
-    if (r->keep_text && !(text_add(&c->text, data, len) && text_add(&c->text, "\n", 1))) r->no_memory = true;
+    if (r->settings.keep_text && !(text_add(&c->text, data, len) && text_add(&c->text, "\n", 1)))
+        response_no_memory(r);
 }
 
 void events_take_body(struct response *r, const char *json, size_t len) {
     r->at = r->now;
-    if (r->raw)
+    if (r->settings.raw)
         take_raw(r, json, len);
     else
         take_object(r, json, len);
@@ -221,7 +222,7 @@ static bool is_half(const struct sse_event *event) {
 }
 
 static void take_error_event(struct response *r, const struct sse_event *event) {
-    r->failed = true;
+    response_trouble(r, TROUBLE_ERROR);
     response_error(r, event->data, event->data_len);
 }
 
@@ -238,9 +239,9 @@ void events_take(struct response *r, const struct sse_event *event) {
     }
     r->last_event_ns = r->at.seen_ns;
     keep_event(r);
-    if (r->raw)
+    if (r->settings.raw)
         take_raw(r, event->data, event->data_len);
     else
         take_object(r, event->data, event->data_len);
-    if (is_error && !r->raw) take_error_event(r, event);
+    if (is_error && !r->settings.raw) take_error_event(r, event);
 }

@@ -30,6 +30,9 @@ void events_take_body(struct response *r, const char *json, size_t len);
 
 /* ---- response.c ---- */
 
+void response_trouble(struct response *r, enum trouble trouble);
+void response_no_memory(struct response *r);
+
 /* An error text of our own, or words of the server that may be none: only where there is no other. */
 void response_guess(struct response *r, const char *text, size_t len);
 

@@ -47,14 +47,15 @@ static struct slot *slot_new(struct transport *t) {
     struct slot *slot = calloc(1, sizeof *slot);
     if (!slot) return NULL;
     slot->transport = t;
-    bool ok = response_init(&slot->response, (size_t)config->max_event_bytes, config->keep_text,
-                            config->keep_stamps) == 0;
-    if (!ok || !t->kind->slot_init(slot)) {
+    struct response_settings settings = {.max_event_bytes = (size_t)config->max_event_bytes,
+                                         .keep_text = config->keep_text,
+                                         .keep_stamps = config->keep_stamps,
+                                         .keep_events = config->keep_events,
+                                         .raw = config->raw_bodies};
+    if (response_init(&slot->response, &settings) != 0 || !t->kind->slot_init(slot)) {
         slot_free(slot);
         return NULL;
     }
-    slot->response.keep_events = config->keep_events;
-    slot->response.raw = config->raw_bodies;
     return slot;
 }
 
@@ -138,7 +139,7 @@ void transport_note_connection(struct transport *t, int64_t began_ns) {
 
 /* Does what the body said count more than how the connection ended? */
 static bool body_decides(const struct response *r, enum outcome body) {
-    bool is_half = r->kind == BODY_JSON && body == OUTCOME_malformed && !r->too_long;
+    bool is_half = r->kind == BODY_JSON && body == OUTCOME_malformed && !r->is_stuck;
     if (body == OUTCOME_stream_error || (body == OUTCOME_malformed && !is_half)) return true;
     if (body == OUTCOME_http_error && r->record.status) return true;
     if (body == OUTCOME_local_fault) return true;

@@ -26,7 +26,9 @@ struct read {
 };
 
 static inline void begin(struct response *r) {
-    if (response_init(r, MAX_EVENT_BYTES, true, true) != 0) abort();
+    static const struct response_settings settings = {
+        .max_event_bytes = MAX_EVENT_BYTES, .keep_text = true, .keep_stamps = true};
+    if (response_init(r, &settings) != 0) abort();
     response_begin(r);
 }
 

@@ -30,7 +30,7 @@ static enum outcome read_all(struct response *r, const struct setting *setting, 
                              size_t longest) {
     uint32_t random = setting->seed;
     int64_t number = 0;
-    r->raw = setting->raw & 1;
+    r->settings.raw = setting->raw & 1;
     response_begin(r);
     response_head(r, setting->status % 8 == 7 ? 500 : 200, types[setting->type % 4]);
     for (size_t at = 0; at < size;) {
@@ -39,7 +39,7 @@ static enum outcome read_all(struct response *r, const struct setting *setting, 
         if (len > size - at) len = size - at;
         feed(r, body + at, len, ++number);
         at += len;
-        if (r->too_long) break;
+        if (r->is_stuck) break;
     }
     return response_finish(r);
 }
@@ -49,7 +49,7 @@ static void check(const struct response *r) {
     const struct record *record = &r->record;
     size_t n_gaps = 0;
     int32_t coalesced = 0;
-    assert(!r->no_memory && record->chunks >= 0 && record->choices >= 0);
+    assert(r->trouble != TROUBLE_NO_MEMORY && record->chunks >= 0 && record->choices >= 0);
     assert((size_t)record->events == r->n_events && record->unknown_output >= 0);
     if (r->kind == BODY_STREAM) assert((size_t)record->chunks == r->n_stamps);
     for (size_t i = 0; i < r->n_chains; i++) {
@@ -88,8 +88,9 @@ static void same(const struct response *a, const struct response *b) {
 }
 
 static void begin(struct response *r) {
-    if (response_init(r, MAX_EVENT_BYTES, true, true) != 0) abort();
-    r->keep_events = true;
+    static const struct response_settings settings = {
+        .max_event_bytes = MAX_EVENT_BYTES, .keep_text = true, .keep_stamps = true, .keep_events = true};
+    if (response_init(r, &settings) != 0) abort();
 }
 
 static void store(struct response *r) {

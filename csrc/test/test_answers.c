@@ -72,7 +72,7 @@ static void test_halves(void) {
               r.record.chunks == 2);
     response_free(&r);
     begin(&r);
-    r.keep_events = true;
+    r.settings.keep_events = true;
     response_head(&r, 200, STREAM_TYPE);
     read_all(&r, (const struct read[]){{1, CHUNK("a")}, {2, "data: {\"choices\":[{\"te"}}, 2);
     response_finish(&r);
@@ -393,7 +393,7 @@ static void test_messages(void) {
     CHECK("but not over the server's words", error_is(&r, "its own words"));
     response_free(&r);
     begin(&r);
-    r.no_memory = true;
+    r.trouble = TROUBLE_NO_MEMORY;
     CHECK("without memory it is the client's fault",
           response_finish(&r) == OUTCOME_local_fault && error_is(&r, "out of memory"));
     response_free(&r);

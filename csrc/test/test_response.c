@@ -207,7 +207,7 @@ static void test_long(void) {
     memset(body, 'x', 5 * MAX_EVENT_BYTES);
     body[5 * MAX_EVENT_BYTES - 1] = '\0';
     CHECK("an event beyond the limit is malformed",
-          STREAM(&r, {1, CHUNK("a") "data: "}, {2, body}) == OUTCOME_malformed && r.too_long);
+          STREAM(&r, {1, CHUNK("a") "data: "}, {2, body}) == OUTCOME_malformed && r.is_stuck);
     response_free(&r);
     CHECK("the body of an HTTP error is kept",
           answer(&r, 429, "text/plain", (struct read[]){{1, "slow"}, {2, " down"}}, 2) == OUTCOME_http_error);
@@ -252,7 +252,7 @@ static void test_json(void) {
 static void test_kept_events(void) {
     struct response r;
     begin(&r);
-    r.keep_events = true;
+    r.settings.keep_events = true;
     response_head(&r, 200, "text/event-stream");
     read_all(&r, (const struct read[]){{10, CHUNK("a")}, {20, LAST("b")}, {30, USAGE(2) DONE}}, 3);
     CHECK("kept events change no outcome", response_finish(&r) == OUTCOME_completed);
@@ -273,7 +273,7 @@ static void test_kept_events(void) {
 static void test_kept_choices(void) {
     struct response r;
     begin(&r);
-    r.keep_events = true;
+    r.settings.keep_events = true;
     response_head(&r, 200, "text/event-stream");
     read_all(&r,
              (const struct read[]){
@@ -298,7 +298,7 @@ static void test_kept_choices(void) {
 static void test_raw(void) {
     struct response r;
     begin(&r);
-    r.raw = true;
+    r.settings.raw = true;
     response_head(&r, 200, "text/event-stream");
     read_all(&r, (const struct read[]){{10, "data:{\"x\":1}\n\n"}, {20, "data:{\"x\":2}\n\n"}}, 2);
     CHECK("a raw stream needs no end of its own", response_finish(&r) == OUTCOME_completed);
@@ -306,7 +306,7 @@ static void test_raw(void) {
     CHECK("its text is their data", r.chains[0].text.len == 16);
     response_free(&r);
     begin(&r);
-    r.raw = true;
+    r.settings.raw = true;
     response_head(&r, 200, "application/json");
     read_all(&r, &(struct read){10, "[1,2]"}, 1);
     CHECK("a raw body is whatever it is",
