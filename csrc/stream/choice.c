@@ -90,7 +90,8 @@ static inline bool can_hold_text(const char *at, const char *end) {
     return at < end && (*at == '"' || *at == '{' || *at == '[');
 }
 
-static inline const char *delta_member(const char *at, const char *end, struct view key, struct part *part) {
+static inline const char *delta_member(const char *at, const char *end, struct view key, void *context) {
+    struct part *part = context;
     enum slot slot = slot_of(key);
     if (slot != N_SLOTS) return read_slot(at, end, IN_DELTA, part, slot);
     if (view_is(key, "role")) {
@@ -109,18 +110,11 @@ static inline void part_begin(struct part *part) {
 
 /* *is_there: a delta or message that says something, or could: an object, or its text right away. */
 static inline const char *read_delta(const char *at, const char *end, struct part *part, bool *is_there) {
-    char decoded[JSON_KEY_BYTES];
-    struct view key;
-    bool more;
     part_begin(part);
     *is_there = at < end && (*at == '{' || *at == '"');
     if (*is_there && *at == '"') return read_slot(at, end, IN_CHOICE, part, CONTENT);
     if (!*is_there) return json_skip(at, end, IN_CHOICE);
-    for (at = json_open(at, end, '}', &more); at && more; at = json_next(at, end, '}', &more)) {
-        if (!(at = json_key(at, end, &key, decoded))) return NULL;
-        at = delta_member(at, end, key, part);
-    }
-    return at;
+    return json_members(at, end, delta_member, part);
 }
 
 /* ---- a choice ---- */

@@ -53,23 +53,20 @@ static bool choices_say_nothing(const struct reading *r) {
     return true;
 }
 
-static const char *read_details(const char *at, const char *end, struct delta *out) {
-    char decoded[JSON_KEY_BYTES];
-    struct view key;
-    bool more;
-    out->cached_tokens = -1;
-    if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT + 1);
-    for (at = json_open(at, end, '}', &more); at && more; at = json_next(at, end, '}', &more)) {
-        if (!(at = json_key(at, end, &key, decoded))) return NULL;
-        if (view_is(key, "cached_tokens"))
-            at = json_count(at, end, IN_OBJECT + 2, &out->cached_tokens);
-        else
-            at = json_skip(at, end, IN_OBJECT + 2);
-    }
-    return at;
+static const char *details_member(const char *at, const char *end, struct view key, void *context) {
+    struct delta *out = context;
+    if (view_is(key, "cached_tokens")) return json_count(at, end, IN_OBJECT + 2, &out->cached_tokens);
+    return json_skip(at, end, IN_OBJECT + 2);
 }
 
-static const char *usage_member(const char *at, const char *end, struct view key, struct delta *out) {
+static const char *read_details(const char *at, const char *end, struct delta *out) {
+    out->cached_tokens = -1;
+    if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT + 1);
+    return json_members(at, end, details_member, out);
+}
+
+static const char *usage_member(const char *at, const char *end, struct view key, void *context) {
+    struct delta *out = context;
     if (view_is(key, "prompt_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->prompt_tokens);
     if (view_is(key, "completion_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->completion_tokens);
     if (view_is(key, "total_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->total_tokens);
@@ -78,16 +75,9 @@ static const char *usage_member(const char *at, const char *end, struct view key
 }
 
 static const char *read_usage(const char *at, const char *end, struct delta *out) {
-    char decoded[JSON_KEY_BYTES];
-    struct view key;
-    bool more;
     out->prompt_tokens = out->completion_tokens = out->total_tokens = out->cached_tokens = -1;
     if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT);
-    for (at = json_open(at, end, '}', &more); at && more; at = json_next(at, end, '}', &more)) {
-        if (!(at = json_key(at, end, &key, decoded))) return NULL;
-        at = usage_member(at, end, key, out);
-    }
-    return at;
+    return json_members(at, end, usage_member, out);
 }
 
 /* Whether a well-formed value says anything: not when all in it is null, false, 0 or empty. */
@@ -138,7 +128,8 @@ static const char *read_kind(const char *at, const char *end, struct reading *r)
     return at;
 }
 
-static inline const char *object_member(const char *at, const char *end, struct view key, struct reading *r) {
+static inline const char *object_member(const char *at, const char *end, struct view key, void *context) {
+    struct reading *r = context;
     switch (key.len) {
     case 7:
         if (memcmp(key.at, "choices", 7) == 0) return read_choices(at, end, r);
@@ -156,35 +147,24 @@ static inline const char *object_member(const char *at, const char *end, struct 
     return json_skip(at, end, IN_OBJECT);
 }
 
-/* Without output in choices: is it a complaint, or does it hold text where other APIs have their output? Read
- * a second time, for it is rare. */
-static void read_foreign(const char *at, const char *end, struct delta *out) {
-    char decoded[JSON_KEY_BYTES];
-    struct view key;
+/* Without output in choices: is it a complaint, or does it hold text where other APIs have their output? */
+static const char *foreign_member(const char *at, const char *end, struct view key, void *context) {
+    struct delta *out = context;
     struct said said;
-    bool more;
-    for (at = json_open(at, end, '}', &more); at && more; at = json_next(at, end, '}', &more)) {
-        if (!(at = json_key(at, end, &key, decoded))) return;
-        const char *start = at;
-        if (!(at = said_read(at, end, IN_OBJECT, &said))) return;
-        bool is_own = view_is(key, "delta") || view_is(key, "token") || view_is(key, "response") ||
-                      (view_is(key, "message") && said.shape == SAID_TREE) || said_is_output(key);
-        out->has_foreign_output |= is_own && said.text_bytes + said.thought_bytes > 0;
-        bool may_complain = !out->has_choices && !is_own && is_complaint(key);
-        out->has_complaint |= may_complain && says_something(start, at);
-    }
+    const char *behind = said_read(at, end, IN_OBJECT, &said);
+    if (!behind) return NULL;
+    bool is_own = view_is(key, "delta") || view_is(key, "token") || view_is(key, "response") ||
+                  (view_is(key, "message") && said.shape == SAID_TREE) || said_is_output(key);
+    out->has_foreign_output |= is_own && said.text_bytes + said.thought_bytes > 0;
+    bool may_complain = !out->has_choices && !is_own && is_complaint(key);
+    out->has_complaint |= may_complain && says_something(at, behind);
+    return behind;
 }
 
 static const char *read_object(const char *at, const char *end, struct reading *r) {
-    char decoded[JSON_KEY_BYTES];
-    struct view key;
-    bool more;
     const char *start = at;
     if (at >= end || *at != '{') return NULL;
-    for (at = json_open(at, end, '}', &more); at && more; at = json_next(at, end, '}', &more)) {
-        if (!(at = json_key(at, end, &key, decoded))) return NULL;
-        at = object_member(at, end, key, r);
-    }
+    at = json_members(at, end, object_member, r);
     if (at && r->is_error && !r->out->error) {
         r->out->error = start;
         r->out->error_len = (size_t)(at - start);
@@ -216,7 +196,7 @@ enum delta_status delta_scan(const char *json, size_t len, struct delta *out, de
         *out = empty;
         return DELTA_MALFORMED;
     }
-    if (choices_say_nothing(&r)) read_foreign(start, end, out);
+    if (choices_say_nothing(&r)) json_members(start, end, foreign_member, out);
     if (on_choice) give_choices(&r, end, on_choice, context);
     return DELTA_OK;
 }

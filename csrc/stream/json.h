@@ -151,4 +151,20 @@ JSON_INLINE const char *json_key(const char *at, const char *end, struct view *k
     return json_blanks(at + 1, end);
 }
 
+/* What reads the value at `at` of an object's member, and gives the place behind it. */
+typedef const char *json_on_member(const char *at, const char *end, struct view key, void *context);
+
+/* All members of the object at `at`. */
+JSON_INLINE const char *json_members(const char *at, const char *end, json_on_member *on_member,
+                                     void *context) {
+    char decoded[JSON_KEY_BYTES];
+    struct view key;
+    bool more;
+    for (at = json_open(at, end, '}', &more); at && more; at = json_next(at, end, '}', &more)) {
+        if (!(at = json_key(at, end, &key, decoded))) return NULL;
+        at = on_member(at, end, key, context);
+    }
+    return at;
+}
+
 #endif
