@@ -112,9 +112,9 @@ def make_run(
 
 
 def _first_model(plan: Plan) -> str:
-    from vllmperf.load.ask import first_model
+    from vllmperf.target import client_of, first_model
 
-    return first_model(plan)
+    return first_model(client_of(plan))
 
 
 @contextlib.contextmanager

@@ -9,10 +9,11 @@ import zlib
 
 import pytest
 
+from vllmperf import target
 from vllmperf.errors import TargetError, UsageError
-from vllmperf.load import ask, resolve
-from vllmperf.load.headers import headers
+from vllmperf.load import resolve
 from vllmperf.plan import Plan
+from vllmperf.target import client_of, headers_of
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
@@ -52,11 +53,11 @@ def plan_for(server, **settings):
 
 
 def test_the_model_is_the_first_that_the_server_lists(server):
-    assert ask.first_model(plan_for(server)) == "tiny"
+    assert target.first_model(client_of(plan_for(server))) == "tiny"
 
 
 def test_questions_carry_the_key_and_the_extra_headers(server):
-    ask.first_model(plan_for(server, api_key="sesame", headers={"X-Team": "blue"}))
+    target.first_model(client_of(plan_for(server, api_key="sesame", headers={"X-Team": "blue"})))
     assert server.seen[0]["Authorization"] == "Bearer sesame"
     assert server.seen[0]["X-Team"] == "blue"
 
@@ -65,7 +66,7 @@ def test_an_extra_header_takes_the_place_of_ours_however_it_is_written():
     plan = Plan(
         base_url="http://h", api_key="sesame", headers={"authorization": "Basic x", "content-type": "y"}
     )
-    assert headers(plan) == {"User-Agent": "vllmperf", "authorization": "Basic x", "content-type": "y"}
+    assert headers_of(plan) == {"User-Agent": "vllmperf", "authorization": "Basic x", "content-type": "y"}
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_an_extra_header_takes_the_place_of_ours_however_it_is_written():
 def test_an_answer_without_a_model_is_an_error_that_says_what_to_give(server, status, body, says):
     server.answers = [(status, body)]
     with pytest.raises(TargetError, match=says):
-        ask.first_model(plan_for(server, api_key="sesame"))
+        target.first_model(client_of(plan_for(server, api_key="sesame")))
     assert len(server.seen) == 1
 
 
@@ -91,7 +92,7 @@ def test_an_answer_without_a_model_is_an_error_that_says_what_to_give(server, st
 def test_a_refused_key_is_told_with_the_key_not_the_model(server, status):
     server.answers = [(status, b'{"error": {"message": "Incorrect API key provided"}}')]
     with pytest.raises(TargetError, match=r"Incorrect API key provided.*OPENAI_API_KEY") as told:
-        ask.first_model(plan_for(server))
+        target.first_model(client_of(plan_for(server)))
     assert "--model" not in str(told.value)
 
 
@@ -99,13 +100,13 @@ def test_an_address_with_v1_twice_is_told(server):
     server.answers = [(404, b'{"detail": "Not Found"}')]
     base = f"http://127.0.0.1:{server.server_port}"
     with pytest.raises(TargetError, match=f"has /v1 twice: give --base-url {base}$"):
-        ask.first_model(Plan(base_url=f"{base}/v1"))
+        target.first_model(client_of(Plan(base_url=f"{base}/v1")))
 
 
 def test_a_redirect_is_told_with_where_to(server):
     server.answers = [(302, b"")]
     with pytest.raises(TargetError, match=r"302 Found: redirected to http://127.0.0.1:9/elsewhere"):
-        ask.first_model(plan_for(server))
+        target.first_model(client_of(plan_for(server)))
 
 
 MODELS = b'{"data": [{"id": "tiny"}]}'
@@ -125,28 +126,28 @@ RAW_DEFLATE = zlib.compressobj(wbits=-15)
 )
 def test_an_answer_that_is_compressed_unasked_is_read(server, encoding, body):
     server.answers = [(200, body, ("Content-Encoding", encoding))]
-    assert ask.first_model(plan_for(server)) == "tiny"
+    assert target.first_model(client_of(plan_for(server))) == "tiny"
     server.answers = [(500, body, ("Content-Encoding", encoding))]
     with pytest.raises(TargetError, match="tiny"):
-        ask.first_model(plan_for(server))
+        target.first_model(client_of(plan_for(server)))
 
 
 def test_an_answer_with_a_byte_order_mark_is_read(server):
     server.answers = [(200, codecs.BOM_UTF8 + MODELS)]
-    assert ask.first_model(plan_for(server)) == "tiny"
+    assert target.first_model(client_of(plan_for(server))) == "tiny"
 
 
 @pytest.mark.parametrize(("encoding", "says"), [("br", "'br'"), ("gzip", "and is not")])
 def test_an_encoding_that_cannot_be_read_is_named(server, encoding, says):
     server.answers = [(200, b"junk", ("Content-Encoding", encoding))]
     with pytest.raises(TargetError, match=f"{says}.*--model"):
-        ask.first_model(plan_for(server))
+        target.first_model(client_of(plan_for(server)))
 
 
 def test_what_is_no_list_of_models_is_shown(server):
     server.answers = [(200, b'{"object": "error", "message": "still loading"}')]
     with pytest.raises(TargetError, match=r"names no model .still loading.; give --model"):
-        ask.first_model(plan_for(server))
+        target.first_model(client_of(plan_for(server)))
 
 
 def free_port():
@@ -157,7 +158,7 @@ def free_port():
 
 def test_a_server_that_is_not_there_is_an_error_of_one_line():
     with pytest.raises(TargetError, match="--base-url") as refused:
-        ask.first_model(Plan(base_url=f"http://127.0.0.1:{free_port()}"))
+        target.first_model(client_of(Plan(base_url=f"http://127.0.0.1:{free_port()}")))
     assert "\n" not in str(refused.value)
 
 
@@ -173,37 +174,37 @@ def test_a_server_that_speaks_something_else_is_an_error_of_one_line():
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(TargetError):
-            ask.first_model(Plan(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}"))
+            target.first_model(client_of(Plan(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}")))
         thread.join()
 
 
 def test_a_port_that_leaves_a_handshake_unanswered_may_speak_no_tls(monkeypatch):
-    monkeypatch.setattr(ask, "ANSWER_S", 0.05)
+    monkeypatch.setattr(target, "ANSWER_S", 0.05)
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(TargetError, match="--base-url http://"),
     ):
-        ask.first_model(Plan(base_url=f"https://127.0.0.1:{silent.getsockname()[1]}"))
+        target.first_model(client_of(Plan(base_url=f"https://127.0.0.1:{silent.getsockname()[1]}")))
 
 
 def test_a_bad_certificate_file_is_an_error_of_one_line(tmp_path):
     path = tmp_path / "ca.pem"
     path.write_text("none")
     with pytest.raises(UsageError, match="--cacert"):
-        ask.first_model(Plan(base_url="https://127.0.0.1:9", cacert=str(path)))
+        target.first_model(client_of(Plan(base_url="https://127.0.0.1:9", cacert=str(path))))
 
 
 def test_the_ready_check_waits_until_the_server_answers(server, monkeypatch):
-    monkeypatch.setattr(ask.time, "sleep", lambda _: None)
+    monkeypatch.setattr(target.time, "sleep", lambda _: None)
     server.answers = [(503, b""), (503, b""), (200, b"{}")]
-    ask.wait_ready(plan_for(server), 30)
+    target.wait_ready(client_of(plan_for(server)), 30)
     assert len(server.seen) == 3
 
 
 def test_the_ready_check_gives_up_with_the_last_error(server):
     server.answers = [(503, b"")]
     with pytest.raises(TargetError, match="503"):
-        ask.wait_ready(plan_for(server), 0)
+        target.wait_ready(client_of(plan_for(server)), 0)
 
 
 def test_a_name_without_an_address_is_an_error_that_names_it():
@@ -234,3 +235,63 @@ def test_addresses_on_which_nobody_listens_are_left_out(monkeypatch, server):
 def test_all_addresses_stay_when_nobody_listens_anywhere(monkeypatch):
     resolves_to(monkeypatch, "127.0.0.9", "127.0.0.8", "127.0.0.9")
     assert resolve.usable_addresses(f"http://h:{free_port()}") == ["127.0.0.9", "127.0.0.8"]
+
+
+def test_a_redirect_to_another_server_leaves_the_key_behind_and_one_to_the_same_does_not(server):
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    other.seen, other.answers = [], [(200, MODELS)]
+    thread = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        asked = plan_for(server, api_key="sesame", headers={"X-Team": "blue"})
+        server.answers = [(301, b"", ("Location", "/elsewhere")), (200, MODELS)]
+        assert target.first_model(client_of(asked, follow=True)) == "tiny"
+        server.answers = [(307, b"", ("Location", f"http://127.0.0.1:{other.server_port}/v1/models"))]
+        assert target.first_model(client_of(asked, follow=True)) == "tiny"
+    finally:
+        other.shutdown()
+        thread.join()
+        other.server_close()
+    assert [seen["Authorization"] for seen in server.seen] == ["Bearer sesame"] * 3
+    assert {"Authorization", "X-Team"}.isdisjoint(other.seen[0])
+
+
+def test_redirects_without_end_are_told(server):
+    server.answers = [(307, b"", ("Location", "/again"))]
+    with pytest.raises(TargetError, match="307 Temporary Redirect: redirected to /again"):
+        target.first_model(client_of(plan_for(server), follow=True))
+    assert len(server.seen) == target.MOST_REDIRECTS + 1
+
+
+def test_an_answer_without_an_end_is_refused(server, monkeypatch):
+    monkeypatch.setattr(target, "MOST_BYTES", 1000)
+    server.answers = [(200, b"x" * 100_000)]
+    with pytest.raises(TargetError, match="longer than"):
+        client_of(plan_for(server)).get("/metrics")
+
+
+def test_a_proxy_of_the_environment_is_not_used(server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    assert target.first_model(client_of(plan_for(server))) == "tiny"
+
+
+def test_a_connection_is_kept_for_the_next_question_when_that_is_asked_for(monkeypatch):
+    accepted = []
+    monkeypatch.setattr(Answers, "protocol_version", "HTTP/1.1")
+    monkeypatch.setattr(Answers, "setup", lambda self: (accepted.append(1), super(Answers, self).setup()))
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    made.seen, made.answers = [], [(200, MODELS)]
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        for keep_alive, connections in ((True, 1), (False, 3)):
+            accepted.clear()
+            with target.Client(f"http://127.0.0.1:{made.server_port}", keep_alive=keep_alive) as client:
+                for _ in range(3):
+                    target.first_model(client)
+            assert len(accepted) == connections
+    finally:
+        made.shutdown()
+        thread.join()
+        made.server_close()

@@ -15,7 +15,6 @@ from vllmperf.model.server_settings import _in_json, _in_text
 from vllmperf.model.steady import settled, warm_up, without_stalls
 from vllmperf.model.steps import steps
 from vllmperf.model.three_parameter import three_parameter_law
-from vllmperf.plan import Plan
 
 
 def made(streams=8, law=None, requests=40, prompt=100):
@@ -151,7 +150,6 @@ def test_max_num_seqs_is_read_from_either_form_of_server_info():
 
 
 def test_the_gauge_is_summed_over_engines():
-    pytest.importorskip("prometheus_client", reason="prometheus-client (the extra `model`) is not installed")
     from vllmperf.scrape.running import RUNNING, gauge
 
     page = f'# TYPE {RUNNING} gauge\n{RUNNING}{{engine="0"}} 2.0\n{RUNNING}{{engine="1"}} 3.0\n'
@@ -175,15 +173,14 @@ def test_a_few_looks_at_a_gauge_that_jumps_say_nothing(looks, known):
 
 
 def test_the_servers_gauge_is_read_while_a_run_goes(monkeypatch):
-    pytest.importorskip("prometheus_client", reason="prometheus-client (the extra `model`) is not installed")
     import time
 
-    from vllmperf.load import ask
     from vllmperf.scrape import running
+    from vllmperf.target import Client
 
     pages = (f"# TYPE {running.RUNNING} gauge\n{running.RUNNING} 7.0\n".encode() for _ in range(10_000))
-    monkeypatch.setattr(ask, "get", lambda *_: next(pages))
-    with running.Running(Plan(base_url="http://x:1", num_prompts=1), every_s=0.001) as watch:
+    monkeypatch.setattr(Client, "get", lambda *_: next(pages))
+    with running.Running(Client("http://x:1"), every_s=0.001) as watch:
         deadline = time.monotonic() + 30
         while watch.mean is None and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -199,10 +196,11 @@ def test_a_batching_server_that_is_not_ours_is_fitted(tmp_path, kind, method):
     from vllmperf.model.campaign import carry_out, run_seconds, shapes_of, spots
     from vllmperf.model.server_settings import max_num_seqs
     from vllmperf.record.reader import read
+    from vllmperf.target import Client
 
     law = Kind(**kind)
     with other_server(law) as url:
-        assert max_num_seqs(Plan(base_url=url, num_prompts=1)) == law.slots
+        assert max_num_seqs(Client(url)) == law.slots
         planned = spots(8, shapes_of("64/48"))
         done = carry_out({"url": url, "model": None}, planned, run_seconds(planned, 18), tmp_path)
         result = fit_runs([measured(one.spot.label, arrivals(read(one.path))) for one in done])

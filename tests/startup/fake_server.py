@@ -1,6 +1,7 @@
 """A server like vLLM for tests of `--command`: prints a start-up log, then answers /health, models and completions.
 
     python fake_server.py --port N [--fail] [--hang] [--stubborn] [--embedding] [--grandchild FILE] [--step SECONDS]
+        [--ssl-certfile FILE --ssl-keyfile FILE]
 
 It notes in $VLLM_CACHE_ROOT how often it was started with this cache.
 """
@@ -11,6 +12,7 @@ import argparse
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -83,7 +85,10 @@ def write_log(args: argparse.Namespace) -> None:
     say("gpu_model_runner.py:1347", f"Model loading took 6.1 GiB and {step:.6f} seconds")
     time.sleep(step)
     say("core.py:159", f"init engine (profile, create kv cache, warmup model) took {step:.2f} seconds")
-    say("api_server.py:1081", f"Starting vLLM API server on http://0.0.0.0:{args.port}")
+    say(
+        "api_server.py:1081",
+        f"Starting vLLM API server on http{'s' if args.ssl_certfile else ''}://0.0.0.0:{args.port}",
+    )
 
 
 def main() -> None:
@@ -91,6 +96,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--step", type=float, default=0.05)
     parser.add_argument("--grandchild")
+    parser.add_argument("--ssl-certfile")
+    parser.add_argument("--ssl-keyfile")
     for name in ("fail", "hang", "stubborn", "embedding"):
         parser.add_argument(f"--{name}", action="store_true")
     args = parser.parse_args()
@@ -104,7 +111,12 @@ def main() -> None:
     print("INFO:     Started server process [1]", flush=True)
     print("INFO:     Waiting for application startup.", flush=True)
     print("INFO:     Application startup complete.", flush=True)
-    ThreadingHTTPServer(("127.0.0.1", args.port), Handler).serve_forever()
+    server = ThreadingHTTPServer(("127.0.0.1", args.port), Handler)
+    if args.ssl_certfile:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(args.ssl_certfile, args.ssl_keyfile)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.serve_forever()
 
 
 main()

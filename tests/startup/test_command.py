@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from vllmperf.cli import main
 from vllmperf.errors import TargetError, UsageError
 from vllmperf.startup.live import caches
 from vllmperf.startup.live.launch import Asked, measure_command, starts
@@ -202,3 +205,43 @@ def test_the_environment_is_left_as_it_was(port: int) -> None:
     before = dict(os.environ)
     measure_command(command(port), cold=True)
     assert dict(os.environ) == before
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The server's arguments for a certificate of 127.0.0.1 that nobody signed."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed: no certificate can be made")
+    folder = tmp_path_factory.mktemp("tls")
+    made = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    words = [*made.split(), "-keyout", str(folder / "k.pem"), "-out", str(folder / "c.pem")]
+    subprocess.run(words, check=True, capture_output=True)
+    return ["--ssl-certfile", str(folder / "c.pem"), "--ssl-keyfile", str(folder / "k.pem")]
+
+
+def test_a_server_with_tls_is_measured_when_its_certificate_is_trusted_or_any_is(
+    port: int, certificate: list[str]
+) -> None:
+    (trusted,) = measure_command(command(port, *certificate), cacert=certificate[1])
+    (insecure,) = measure_command(command(port, *certificate), insecure=True)
+    for start in (trusted, insecure):
+        assert (start.end, start.facts["url"]) == ("first token", f"https://127.0.0.1:{port}")
+
+
+def test_a_certificate_that_nobody_signed_ends_the_measurement_with_what_to_give(
+    port: int, certificate: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["startup", "--command", command(port, *certificate), "--quiet"]) == 3
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "--cacert FILE trusts one, --insecure trusts any" in told
+
+
+def test_a_file_without_certificates_is_refused_before_the_command_is_started(
+    port: int, certificate: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "none.pem").write_text("none")
+    words = f"VLLM_CACHE_ROOT={tmp_path}/here {command(port, *certificate)}"
+    with pytest.raises(UsageError, match="holds no certificates"):
+        measure_command(words, cacert=str(tmp_path / "none.pem"))
+    assert not (tmp_path / "here").exists()

@@ -5,26 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from vllmperf.startup.live.sleep_wake import Step, drive, facts
 from vllmperf.startup.result import SleepCycle
-
-
-@dataclass
-class Reply:
-    status: int
-    body: bytes = b""
-
-    def read(self) -> bytes:
-        return self.body
-
-    def readline(self) -> bytes:
-        body, self.body = self.body, b""
-        return body
+from vllmperf.target import Answer
 
 
 class Server:
@@ -40,19 +27,15 @@ class Server:
     def ask(self, method: str, path: str, *_: Any, **_settings: Any) -> Iterator[Any]:
         self.asked.append(f"{method} {path}")
         if self.without and path.startswith(self.without):
-            yield Reply(404)
+            yield Answer(404, iter([]))
             return
         if path.startswith("/sleep"):
             self.is_asleep = True
         elif path == "/wake_up":
             self.is_asleep = self.is_stuck
         state = str(self.is_asleep).lower().encode()
-        yield Reply(
-            200,
-            b'{"is_sleeping": %s}' % state
-            if path == "/is_sleeping"
-            else b'data: {"choices": [{"text": ""}]}',
-        )
+        body = b'{"is_sleeping": %s}' % state
+        yield Answer(200, iter([body if path == "/is_sleeping" else b'data: {"choices": [{"text": ""}]}']))
 
 
 def clock() -> Any:

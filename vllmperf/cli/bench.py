@@ -154,9 +154,9 @@ def run(args: argparse.Namespace) -> int:
     plan = plan_of(args)
     _check_output(args)
     if args.ready_check_timeout_sec and plan.simulator is None:
-        from vllmperf.load.ask import wait_ready
+        from vllmperf.target import client_of, wait_ready
 
-        wait_ready(plan, args.ready_check_timeout_sec)
+        wait_ready(client_of(plan), args.ready_check_timeout_sec)
     made = make_run(plan, args.record, progress=not args.no_progress)
     _put_out(made, args)
     return exit_code(made)

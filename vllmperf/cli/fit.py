@@ -17,7 +17,7 @@ from vllmperf.errors import UsageError
 
 if TYPE_CHECKING:
     from vllmperf.model.parameters import FitResult
-    from vllmperf.plan import Plan
+    from vllmperf.target import Client
 
 SHAPES = "128/128,512/128,128/512,2048/64"
 
@@ -100,20 +100,21 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _from_server(args: argparse.Namespace) -> tuple[FitResult, str]:
-    from vllmperf.load.ask import first_model
     from vllmperf.model.arrivals import arrivals
     from vllmperf.model.campaign import carry_out, run_seconds, shapes_of, spots
     from vllmperf.model.law import fit_runs, measured
     from vllmperf.plan import Plan
     from vllmperf.record.reader import read
+    from vllmperf.target import client_of, first_model
 
     settings: dict[str, Any] = {
         "headers": dict(args.header),
         "api_key": args.api_key or os.environ.get("OPENAI_API_KEY") or None,
     }
     plan = Plan(base_url=args.base_url, num_prompts=1, **settings)
-    model = args.model or first_model(plan)
-    planned = spots(_max_num_seqs(args, plan), shapes_of(args.shapes))
+    client = client_of(plan)
+    model = args.model or first_model(client)
+    planned = spots(_max_num_seqs(args, client), shapes_of(args.shapes))
     each_s = run_seconds(planned, args.budget)
     with tempfile.TemporaryDirectory(prefix="vllmperf-fit-") as temporary:
         folder = args.output_dir or Path(temporary)
@@ -133,10 +134,10 @@ def _from_server(args: argparse.Namespace) -> tuple[FitResult, str]:
         return fit_runs(runs), model
 
 
-def _max_num_seqs(args: argparse.Namespace, plan: Plan) -> int:
+def _max_num_seqs(args: argparse.Namespace, client: Client) -> int:
     from vllmperf.model.server_settings import max_num_seqs
 
-    found = args.max_num_seqs or max_num_seqs(plan)
+    found = args.max_num_seqs or max_num_seqs(client)
     if found is None:
         raise UsageError(
             "the server does not say its --max-num-seqs (/server_info needs VLLM_SERVER_DEV_MODE=1): "

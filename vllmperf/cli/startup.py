@@ -71,6 +71,7 @@ def _make_folder(folder: str | Path | None) -> None:
 def _of_command(args: argparse.Namespace, live: LiveStarts, finished: list[Start]) -> list[Start]:
     from vllmperf.startup.live.child import STOP_S
     from vllmperf.startup.live.launch import Asked, starts
+    from vllmperf.startup.live.probe import Access
 
     asked = Asked(
         args.server,
@@ -79,7 +80,7 @@ def _of_command(args: argparse.Namespace, live: LiveStarts, finished: list[Start
         stop_s=args.stop_timeout if args.stop_timeout is not None else STOP_S,
         logs_to=args.output,
         log_stamps=args.log_timestamps,
-        api_key=args.api_key,
+        access=Access(args.api_key, dict(args.header), args.cacert, args.insecure),
         probe_first_token=not args.no_first_token,
         sleep_wake=args.sleep_wake,
         echo=_echo if args.echo else None,
@@ -111,6 +112,9 @@ def _of_pods(args: argparse.Namespace, live: LiveStarts) -> list[Start]:
         sleep_wake=args.sleep_wake,
         url=args.url,
         api_key=args.api_key,
+        headers=dict(args.header),
+        cacert=args.cacert,
+        insecure=args.insecure,
         grace_s=args.grace if args.grace is not None else GRACE_S,
         log_stamps=args.log_timestamps,
     )

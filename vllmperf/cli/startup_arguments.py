@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vllmperf.cli.bench_arguments import duration
+from vllmperf.cli.bench_arguments import duration, pair
 from vllmperf.errors import UsageError
 
 TIMEOUT_S = 1800.0
@@ -151,6 +151,19 @@ def add_both(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--api-key", metavar="KEY", help="sent as a bearer token (--command: default its own)"
     )
+    parser.add_argument(
+        "--header",
+        type=pair,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="K=V",
+        help="extra headers of these questions, repeatable",
+    )
+    parser.add_argument(
+        "--cacert", metavar="FILE", help="PEM file of certificates to trust at an https --url"
+    )
+    parser.add_argument("--insecure", action="store_true", help="accept any TLS certificate there")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 

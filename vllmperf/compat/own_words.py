@@ -31,6 +31,7 @@ GUIDELLM = {
 LLM_BENCH = {
     hints.KEY: "-k KEY",
     hints.GIVE_MODEL: "check -H, or give --provider and --model",
+    "; give --model": "; give --provider and --model",
     "--base-url": "-H",
     CERTIFICATE: "REQUESTS_CA_BUNDLE=FILE trusts one",
 }

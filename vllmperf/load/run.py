@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 from vllmperf.load import resolve
 from vllmperf.load.bodies import bodies
 from vllmperf.load.feed import Feeder
-from vllmperf.load.headers import headers
 from vllmperf.load.request_id import HEADER, is_uuid_prefix, uuid_prefix
 from vllmperf.load.schedule import Schedule, schedule
 from vllmperf.load.session import Session
 from vllmperf.plan import Plan
+from vllmperf.target import headers_of
 
 MAX_EVENT_BYTES = 16 << 20
 MOST_HINTED = 10_000
@@ -107,7 +107,7 @@ def engine_config(plan: Plan, addresses: list[str], when: Schedule) -> dict[str,
     return {
         "url": plan.url,
         "addresses": addresses,
-        "headers": [f"{name}: {value}" if value else f"{name};" for name, value in headers(plan).items()],
+        "headers": [f"{name}: {value}" if value else f"{name};" for name, value in headers_of(plan).items()],
         "request_id_prefix": prefix,
         "uuid_request_ids": is_uuid_prefix(prefix),
         "no_request_ids": any(name.lower() == HEADER for name in plan.headers),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import UsageError
+from vllmperf.target import client_of
 
 if TYPE_CHECKING:
     from vllmperf.record.reader import Recording
@@ -136,7 +137,7 @@ def carry_out(
         tell(f"run {count} of {len(order)}: {spot.label}, {each_s * spot.share:.0f} s")
         shape = f"{spot.shape.input_tokens}-{spot.shape.output_tokens}"
         path = folder / f"fit-{place:02d}-{spot.concurrency}x{shape}.vllmperf"
-        with Running(plan) as running:
+        with client_of(plan) as client, Running(client) as running:
             _run(settings, spot, each_s * spot.share, path, seed * 1000 + place)
         done[place] = Done(spot, path, running.mean)
     return [done[place] for place in range(len(planned))]

@@ -6,23 +6,21 @@ import json
 import re
 from typing import Any
 
-from vllmperf.errors import TargetError
-from vllmperf.load import ask
-from vllmperf.plan import Plan
+from vllmperf.target import AnswerError, Client
 
 NAME = "max_num_seqs"
 IN_TEXT = re.compile(r"\bmax_num_seqs['\"]?\s*[=:]\s*(\d+)")
 
 
-def max_num_seqs(plan: Plan) -> int | None:
+def max_num_seqs(client: Client) -> int | None:
     """From GET /server_info, which vLLM has with VLLM_SERVER_DEV_MODE=1; None when the server does not say.
 
     Newer versions give their settings as JSON when asked for `config_format=json`, older ones as one text.
     """
     for path in ("/server_info?config_format=json", "/server_info"):
         try:
-            text = ask.get(plan, path).decode(errors="replace")
-        except TargetError:
+            text = client.get(path).decode(errors="replace")
+        except AnswerError:
             continue
         found = _in_json(text) or _in_text(text)
         if found:

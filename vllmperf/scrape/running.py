@@ -8,9 +8,8 @@ import threading
 from collections.abc import Sequence
 from types import TracebackType
 
-from vllmperf.errors import TargetError
-from vllmperf.load import ask
-from vllmperf.plan import Plan
+from vllmperf.scrape.text import samples
+from vllmperf.target import ANSWER_S, AnswerError, Client
 
 RUNNING = "vllm:num_requests_running"
 EVERY_S = 0.5
@@ -23,16 +22,9 @@ seen all at once or not at all, and a few looks then say nothing."""
 def gauge(text: str, name: str) -> float | None:
     """The sum of a gauge over its labels (engines, models); None when the page does not have it.
 
-    text: Prometheus' text format, https://prometheus.io/docs/instrumenting/exposition_formats/. ValueError when it is none.
+    Raises ValueError when the page is no Prometheus text.
     """
-    from prometheus_client.parser import text_string_to_metric_families
-
-    found = [
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == name
-    ]
+    found = [sample.value for sample in samples(text) if sample.name == name]
     return float(sum(found)) if found else None
 
 
@@ -42,8 +34,8 @@ class Running:
     `mean` is None when the page could not be read, not often enough, or with too many values.
     """
 
-    def __init__(self, plan: Plan, every_s: float = EVERY_S) -> None:
-        self._plan, self._every_s = plan, every_s
+    def __init__(self, client: Client, every_s: float = EVERY_S) -> None:
+        self._client, self._every_s = client, every_s
         self._samples: list[float] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="metrics", daemon=True)
@@ -56,14 +48,14 @@ class Running:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join(timeout=ask.ANSWER_S)
+        self._thread.join(timeout=ANSWER_S)
 
     def _watch(self) -> None:
         while not self._stop.wait(self._every_s):
             try:
-                value = gauge(ask.get(self._plan, "/metrics").decode(errors="replace"), RUNNING)
-            except (TargetError, ValueError, ImportError):
-                return  # no metrics, or no reader for them: there is nothing to compare with
+                value = gauge(self._client.get("/metrics").decode(errors="replace"), RUNNING)
+            except (AnswerError, ValueError):
+                return  # no metrics: there is nothing to compare with
             if value is None:
                 return
             self._samples.append(value)

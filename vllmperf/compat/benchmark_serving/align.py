@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from vllmperf.compat.benchmark_serving.server import RefusedError, Server
 from vllmperf.datasets.sample import Sample
+from vllmperf.target import AnswerError, Client
 
 AT_ONCE = 16
 
 
-def aligned(server: Server, model: str, samples: list[Sample]) -> list[Sample]:
+def aligned(server: Client, model: str, samples: list[Sample]) -> list[Sample]:
     """The samples, prompts with too many tokens of the server's cut through /tokenize and /detokenize.
 
     Says so on stdout in the original's words; without /tokenize the samples stay as they are.
@@ -23,7 +23,7 @@ def aligned(server: Server, model: str, samples: list[Sample]) -> list[Sample]:
         return samples
     try:
         tokens = _tokenized(server, model, first.prompt)
-    except RefusedError as refused:
+    except AnswerError as refused:
         print(f"WARNING: /tokenize unavailable ({_why(refused, model)}), skipping alignment.", flush=True)
         return samples
     if len(tokens) == first.prompt_len:
@@ -36,24 +36,24 @@ def aligned(server: Server, model: str, samples: list[Sample]) -> list[Sample]:
         return list(pool.map(lambda sample: _cut(server, model, sample), samples))
 
 
-def _cut(server: Server, model: str, sample: Sample) -> Sample:
+def _cut(server: Client, model: str, sample: Sample) -> Sample:
     try:
         tokens = _tokenized(server, model, str(sample.prompt))
         if len(tokens) <= sample.prompt_len:
             return sample
         asked = {"model": model, "tokens": tokens[: sample.prompt_len]}
         return replace(sample, prompt=str(_answer(server, "/detokenize", asked)["prompt"]))
-    except RefusedError:
+    except AnswerError:
         return sample
 
 
-def _tokenized(server: Server, model: str, prompt: str) -> list[int]:
+def _tokenized(server: Client, model: str, prompt: str) -> list[int]:
     asked = {"model": model, "prompt": prompt, "add_special_tokens": False}
     tokens: list[int] = _answer(server, "/tokenize", asked)["tokens"]
     return tokens
 
 
-def _answer(server: Server, path: str, asked: dict[str, Any]) -> dict[str, Any]:
+def _answer(server: Client, path: str, asked: dict[str, Any]) -> dict[str, Any]:
     body = server.post(path, json.dumps(asked).encode())
     try:
         answer = json.loads(body)
@@ -63,12 +63,13 @@ def _answer(server: Server, path: str, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _none(path: str) -> dict[str, Any]:
-    raise RefusedError(0, f"{path} did not answer with JSON")
+    why = f"{path} did not answer with JSON"
+    raise AnswerError(why, why)
 
 
-def _why(refused: RefusedError, model: str) -> str:
+def _why(refused: AnswerError, model: str) -> str:
     if refused.status != 404:
-        return str(refused)
+        return refused.why
     return (
         "404 Not Found: either this server has no /tokenize route, or it does not serve a model named "
         f"`{model}` (its served names are listed by GET /v1/models)"

@@ -18,6 +18,7 @@ from vllmperf.datasets.sample import Chance, Sample
 from vllmperf.errors import UsageError
 from vllmperf.load import resolve
 from vllmperf.plan import Plan
+from vllmperf.target import Client
 from vllmperf.tokenizer.tokens import Tokens
 
 SAMPLING = (
@@ -43,7 +44,7 @@ class Job:
     args: argparse.Namespace
     backend: Backend
     target: Target
-    server: server.Server
+    server: Client
     tokens: Tokens | None
     chance: Chance
     samples: list[Sample]
@@ -149,7 +150,13 @@ def prepared(profile: Profile, args: argparse.Namespace) -> Job:
     backend = TABLE[profile.version][args.backend]
     headers = _headers(profile, args, backend)
     plan = _plan(profile, args, base_url, dict(headers))
-    asked = server.Server(base_url, plan, _question_headers(args))
+    asked = Client(
+        base_url,
+        headers=_question_headers(args),
+        cacert=plan.cacert,
+        insecure=plan.insecure,
+        follow=True,
+    )
     model_id, model_name = _model(args, asked)
     tokenizer_id = None if getattr(args, "skip_tokenizer_init", False) else args.tokenizer or model_id
     tokens = None if tokenizer_id is None else _tokens(tokenizer_id, profile)
@@ -201,7 +208,7 @@ def _base_url(args: argparse.Namespace) -> str:
     return f"http://{host}:{args.port}"
 
 
-def _model(args: argparse.Namespace, asked: server.Server) -> tuple[str, str]:
+def _model(args: argparse.Namespace, asked: Client) -> tuple[str, str]:
     """(id, name in requests)."""
     if args.model is None:
         console.say("Model not specified, fetching first model from server...")

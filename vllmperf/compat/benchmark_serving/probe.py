@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import threading
 import time
-import zlib
-from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 
 from vllmperf.compat.benchmark_serving.engine import Target
-from vllmperf.load import ask
-from vllmperf.load.encoding import GZIP_OR_ZLIB, KNOWN, decoded
-from vllmperf.load.redirects import KEEPS_METHOD, PUBLIC, origin
+from vllmperf.target import Answer, AnswerError, Client
 
 TIMEOUT_S = 600.0
-MOST_REDIRECTS = 10
-PIECE = 1 << 16
 
 
 class Prober:
@@ -62,98 +54,43 @@ class Prober:
         }
 
     def _loop(self) -> None:
-        line = _Line(self._target)
-        while not self._stop.is_set():
-            try:
-                self._latencies_s.append(self._probe(line))
-            except (OSError, http.client.HTTPException, ValueError):
-                self._failed += 1
-                line.close()
-            time.sleep(1 / self._rate)
-        line.close()
+        plan = self._target.plan
+        with Client(
+            self._target.url,
+            headers=dict(self._target.headers),
+            cacert=plan.cacert,
+            insecure=plan.insecure,
+            follow=True,
+            keep_alive=True,
+        ) as client:
+            while not self._stop.is_set():
+                try:
+                    self._latencies_s.append(self._probe(client))
+                except (AnswerError, ValueError):
+                    self._failed += 1
+                time.sleep(1 / self._rate)
 
-    def _probe(self, line: _Line) -> float:
+    def _probe(self, client: Client) -> float:
         """Seconds to the last token event, or to the end. ValueError when there was none."""
         start_s = time.perf_counter()
-        answer = line.post(self._body)
-        last_s = _last_token_s(answer) if self._is_stream else _end_s(answer)
-        if answer.status != HTTPStatus.OK or last_s is None:
-            raise ValueError("no token came")
+        with client.ask("POST", "", self._body, TIMEOUT_S) as answer:
+            last_s = _last_token_s(answer) if self._is_stream else _end_s(answer)
+            if answer.status != HTTPStatus.OK or last_s is None:
+                raise ValueError("no token came")
         return last_s - start_s
 
 
-class _Line:
-    """A kept connection to where requests go, or to where the server sends them on (307, 308)."""
-
-    def __init__(self, target: Target) -> None:
-        self._target, self._url, self._headers = target, target.url, dict(target.headers)
-        self._connection: http.client.HTTPConnection | None = None
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
-
-    def post(self, body: bytes) -> http.client.HTTPResponse:
-        answer = self._post(body)
-        for _ in range(MOST_REDIRECTS):
-            place = answer.getheader("Location")
-            if answer.status not in KEEPS_METHOD or not place:
-                break
-            answer.read()
-            self._go(urljoin(self._url, place))
-            answer = self._post(body)
-        return answer
-
-    def _go(self, url: str) -> None:
-        if origin(url) != origin(self._url):
-            self.close()
-            self._headers = {name: text for name, text in self._headers.items() if name.lower() in PUBLIC}
-        self._url = url
-
-    def _post(self, body: bytes) -> http.client.HTTPResponse:
-        if self._connection is None:
-            self._connection = _connection(self._url, self._target)
-        parts = urlsplit(self._url)
-        path = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
-        self._connection.request("POST", path, body, self._headers)
-        return self._connection.getresponse()
-
-
-def _last_token_s(answer: http.client.HTTPResponse) -> float | None:
+def _last_token_s(answer: Answer) -> float | None:
     last_s: float | None = None
-    for line in _lines(answer):
+    for line in answer.lines():
         if line.startswith(b"data:") and b'"choices":[{' in line.replace(b" ", b""):
             last_s = time.perf_counter()
     return last_s
 
 
-def _lines(answer: http.client.HTTPResponse) -> Iterator[bytes]:
-    """The lines of a body, as they come, compressed or not."""
-    coding = (answer.getheader("Content-Encoding") or "identity").strip().lower()
-    if coding == "identity":
-        yield from answer
-        return
-    if coding not in KNOWN:
-        raise ValueError(f"the answer is compressed with {coding}")
-    inflate, rest = zlib.decompressobj(GZIP_OR_ZLIB), b""
-    while piece := answer.read1(PIECE):
-        *whole, rest = (rest + inflate.decompress(piece)).split(b"\n")
-        yield from whole
-    yield rest
-
-
-def _end_s(answer: http.client.HTTPResponse) -> float:
+def _end_s(answer: Answer) -> float:
     """ValueError when it is no JSON."""
     whole = answer.read()
     ended_s = time.perf_counter()
-    json.loads(decoded(whole, answer.getheader("Content-Encoding")))
+    json.loads(whole)
     return ended_s
-
-
-def _connection(url: str, target: Target) -> http.client.HTTPConnection:
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    if parts.scheme == "https":
-        return http.client.HTTPSConnection(host, parts.port, timeout=TIMEOUT_S, context=ask.tls(target.plan))
-    return http.client.HTTPConnection(host, parts.port, timeout=TIMEOUT_S)

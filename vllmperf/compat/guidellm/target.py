@@ -12,9 +12,9 @@ from vllmperf.compat.guidellm.options import Options
 from vllmperf.compat.guidellm.settings import ROUTES
 from vllmperf.compat.guidellm.source import Item
 from vllmperf.errors import TargetError, UsageError
-from vllmperf.load import ask
 from vllmperf.load.request_id import uuid_prefix
 from vllmperf.plan import MOST, Plan, is_secret
+from vllmperf.target import AnswerError, client_of, models
 
 ARGUMENTS = (
     "api_key",
@@ -183,24 +183,15 @@ def _extra_body(arguments: Mapping[str, Any], route: str) -> dict[str, Any]:
     return dict(found)
 
 
-def _listed(plan: Plan, follow: bool) -> bytes:
-    try:
-        return ask.get(plan, "/v1/models", follow=follow)
-    except TargetError as error:
-        raise TargetError(own_words.told(str(error), own_words.GUIDELLM)) from None
-
-
 def _model(plan: Plan, asked: str | None, follow: bool) -> str:
     """The model asked for, which the server must have, or its first one. follow: redirects."""
-    listed = _listed(plan, follow)
     try:
-        models = [str(entry["id"]) for entry in json.loads(listed)["data"]]
-    except (ValueError, KeyError, TypeError):
-        models = []
-    if not models:
-        raise TargetError(f"{plan.base_url}/v1/models names no model: is this an OpenAI server?")
-    if asked is not None and asked not in models:
+        with client_of(plan, follow=follow) as client:
+            names = [str(entry["id"]) for entry in models(client)]
+    except AnswerError as error:
+        raise TargetError(own_words.told(str(error), own_words.GUIDELLM)) from None
+    if asked is not None and asked not in names:
         raise TargetError(
-            f"{plan.base_url} has no model {asked}: give --model with one of {', '.join(models[:5])}"
+            f"{plan.base_url} has no model {asked}: give --model with one of {', '.join(names[:5])}"
         )
-    return asked or models[0]
+    return asked or names[0]

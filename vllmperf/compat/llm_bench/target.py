@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,8 @@ from vllmperf.compat import own_words
 from vllmperf.compat.llm_bench import providers
 from vllmperf.compat.llm_bench.options import Options
 from vllmperf.errors import TargetError
-from vllmperf.load import ask
 from vllmperf.plan import MOST, Plan
+from vllmperf.target import client_of, models
 
 TIMEOUT_S = 3600.0
 """The original waits without end; a request that takes an hour is lost."""
@@ -38,8 +38,10 @@ def find(options: Options) -> Target:
     model = options.model or (providers.PROVIDERS[provider].model if provider else None)
     models_s = None
     if model is None or provider is None:
-        began_s = time.perf_counter()
-        listed = _models(plan(options, "/v1/completions", chat=False))
+        with client_of(plan(options, "/v1/completions", chat=False), follow=True) as client:
+            client.prepare()
+            began_s = time.perf_counter()
+            listed = models(client)
         models_s = time.perf_counter() - began_s
         entry = _entry(listed, model)
         model = str(entry.get("id") or model)
@@ -72,24 +74,13 @@ def plan(options: Options, path: str, chat: bool) -> Plan:
     )
 
 
-def _models(question: Plan) -> list[dict[str, Any]]:
-    try:
-        answer: Any = json.loads(ask.get(question, "/v1/models", follow=True))
-        listed = [entry for entry in answer["data"] if isinstance(entry, dict)]
-    except (ValueError, KeyError, TypeError):
-        listed = []
-    if not listed:
-        raise TargetError(f"{question.base_url}/v1/models names no model: give --provider and --model")
-    return listed
-
-
-def _entry(listed: list[dict[str, Any]], model: str | None) -> dict[str, Any]:
+def _entry(listed: list[Mapping[str, Any]], model: str | None) -> Mapping[str, Any]:
     if model is None:
         return listed[0]
     return next((entry for entry in listed if entry.get("id") == model), {})
 
 
-def _owner(entry: dict[str, Any], model: str) -> str:
+def _owner(entry: Mapping[str, Any], model: str) -> str:
     owner = entry.get("owned_by")
     if not isinstance(owner, str) or owner not in providers.PROVIDERS:
         raise TargetError(f"/v1/models does not tell what kind of server has {model}: give --provider")

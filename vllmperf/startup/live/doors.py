@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import TargetError, UsageError
-from vllmperf.startup.live.probe import Door, Url
+from vllmperf.startup.live.probe import Access, Door
+from vllmperf.target import Answer, AnswerError
 
 if TYPE_CHECKING:
     from vllmperf.kube import Cluster, Stop
@@ -27,38 +28,20 @@ class Proxy:
     @contextmanager
     def ask(
         self, method: str, path: str, body: bytes | None = None, timeout_s: float = 5.0
-    ) -> Iterator[_Answer]:
+    ) -> Iterator[Answer]:
         """Raises ForbiddenError, BadRequestError (of the API server itself); nothing there is a status of 502 to 504."""
         how: dict[str, Any] = {"method": method, "body": body, "timeout_s": timeout_s, "stop": self._stop}
         try:
             if body:
                 with self._cluster.pod_stream(*self._where, path, **how) as stream:
-                    yield _Answer(stream.status, stream.pieces())
+                    yield Answer(stream.status, stream.pieces())
             else:
                 answer = self._cluster.pod_request(*self._where, path, **how)
-                yield _Answer(answer.status, iter([answer.body]))
+                yield Answer(answer.status, iter([answer.body]))
         except TargetError as error:
             if getattr(error, "status", None):
                 raise
-            raise OSError(str(error)) from None
-
-
-class _Answer:
-    """A streamed answer, by lines or whole."""
-
-    def __init__(self, status: int, pieces: Iterator[bytes]) -> None:
-        self.status, self._pieces = status, pieces
-        self._rest = b""
-
-    def read(self) -> bytes:
-        rest, self._rest = self._rest, b""
-        return rest + b"".join(self._pieces)
-
-    def readline(self) -> bytes:
-        while b"\n" not in self._rest and (piece := next(self._pieces, b"")):
-            self._rest += piece
-        line, mark, self._rest = self._rest.partition(b"\n")
-        return line + mark
+            raise AnswerError(str(error), str(error)) from None
 
 
 def port_of(pod: Json, container: str) -> int | str:
@@ -100,11 +83,9 @@ def url_of(template: str, pod: Json) -> str:
         raise UsageError(f"--url {template!r}: only {names} can be filled in") from None
 
 
-def door_of(
-    cluster: Cluster, pod: Json, container: str, url: str | None, stop: Stop, api_key: str | None = None
-) -> Door:
+def door_of(cluster: Cluster, pod: Json, container: str, url: str | None, stop: Stop, access: Access) -> Door:
     """The URL when one is given, else the API server's proxy."""
     if url is not None:
-        return Url(url_of(url, pod), api_key)
+        return access.client(url_of(url, pod))
     meta = pod["metadata"]
     return Proxy(cluster, meta.get("namespace", "default"), meta["name"], port_of(pod, container), stop)

@@ -18,9 +18,10 @@ from vllmperf.startup.live import caches, sleep_wake
 from vllmperf.startup.live.child import STOP_S, Child, words_of
 from vllmperf.startup.live.join import Seen, after_log, end_of, imports, log_phases, tail
 from vllmperf.startup.live.logfile import LogFile
-from vllmperf.startup.live.probe import Door, Url, first_model, first_token, status
+from vllmperf.startup.live.probe import Access, Door, first_model, first_token, full_url, status
 from vllmperf.startup.result import Failure, Start, StartupLog
 from vllmperf.startup.waterfall import fill
+from vllmperf.target import Client, is_listening
 
 if TYPE_CHECKING:
     from vllmperf.startup.log.parse import LogParser
@@ -46,7 +47,7 @@ class Asked:
     stop_s: float = STOP_S
     logs_to: Path | None = None
     log_stamps: bool = True
-    api_key: str | None = None
+    access: Access = field(default_factory=Access)
     model: str | None = None
     probe_first_token: bool = True
     sleep_wake: int = 0
@@ -76,6 +77,9 @@ def measure_command(
     logs_to: Path | None = None,
     log_stamps: bool = True,
     api_key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    cacert: str | None = None,
+    insecure: bool = False,
     model: str | None = None,
     probe_first_token: bool = True,
     sleep_wake: int = 0,
@@ -90,7 +94,7 @@ def measure_command(
         stop_s=stop_s,
         logs_to=logs_to,
         log_stamps=log_stamps,
-        api_key=api_key,
+        access=Access(api_key, headers or {}, cacert, insecure),
         model=model,
         probe_first_token=probe_first_token,
         sleep_wake=sleep_wake,
@@ -157,6 +161,7 @@ class _Run:
         self._seen = Seen(ready_resolution_s=POLL_S)
         self._recent: deque[bytes] = deque(maxlen=EVIDENCE_LINES * 2)
         self._says_url: str | None = None
+        self._client: Client | None = None
         self._notes: list[str] = []
         self._facts: dict[str, str | int | float | None] = {"command": " ".join(self._words)}
         self._cycles = sleep_wake.Cycles(())
@@ -166,10 +171,11 @@ class _Run:
 
     def measure(self) -> Start:
         door = self._door()
-        if door.is_open():
+        if is_listening(door.base_url):
             raise TargetError(
                 f"something listens on {door.name} already: end it, or give the command another --port"
             )
+        door.prepare()
         environment = {**self._asked.environment, **self._own}
         if self._planned.folder is not None:
             environment |= caches.variables(self._planned.folder, environment)
@@ -245,8 +251,13 @@ class _Run:
             if self._asked.echo is not None:
                 self._asked.echo(line)
 
-    def _door(self) -> Url:
-        return Url(self._asked.url or _url(self._words, self._says_url), _api_key(self._words, self._asked))
+    def _door(self) -> Client:
+        """The same one until the log names another address."""
+        url = self._asked.url or _url(self._words, self._says_url)
+        if self._client is None or self._client.base_url != full_url(url):
+            key = _api_key(self._words, self._asked)
+            self._client = replace(self._asked.access, api_key=key).client(url)
+        return self._client
 
     def _update(self) -> None:
         if self._asked.on_update is None or time.monotonic() - self._updated_s < UPDATE_S:
@@ -319,4 +330,4 @@ def _url(words: Sequence[str], said: str | None) -> str:
 
 
 def _api_key(words: Sequence[str], asked: Asked) -> str | None:
-    return asked.api_key or _option(words, "--api-key") or asked.environment.get("VLLM_API_KEY")
+    return asked.access.api_key or _option(words, "--api-key") or asked.environment.get("VLLM_API_KEY")

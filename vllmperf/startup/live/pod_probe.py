@@ -52,7 +52,7 @@ def probe(
     found: Probed,
 ) -> None:
     """Waits for the first 200, then asks; fills `found` as it goes. Raises what asking again cannot mend."""
-    door = door_of(cluster, pod, container, settings.url, stop, settings.api_key)
+    door = door_of(cluster, pod, container, settings.url, stop, settings.access)
     poll_s = PROXY_POLL_S if isinstance(door, Proxy) else POLL_S
     while status(door) != 200:
         if stop.wait(poll_s):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from vllmperf.errors import UsageError
 from vllmperf.startup.live import rollout, watcher
+from vllmperf.startup.live.probe import Access
 from vllmperf.startup.live.settings import Settings
 from vllmperf.startup.result import Start
 
@@ -30,6 +31,9 @@ def measure(
     sleep_wake: int = 0,
     url: str | None = None,
     api_key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    cacert: str | None = None,
+    insecure: bool = False,
     grace_s: float = 30.0,
     log_stamps: bool = True,
 ) -> list[Start]:
@@ -44,8 +48,9 @@ def measure(
 
     if not label and not deployment:
         raise UsageError("nothing says which pods: give a label selector or a deployment")
+    access = Access(api_key, headers or {}, cacert, insecure)
     settings = Settings(
-        namespace, container, timeout_s, grace_s, probe_first_token, sleep_wake, url, api_key, logs_to, log_stamps, on_update
+        namespace, container, timeout_s, grace_s, probe_first_token, sleep_wake, url, access, logs_to, log_stamps, on_update
     )  # fmt: skip
     with kube.connect(config, context) as cluster:
         if deployment and (scale is not None or restart):

@@ -2,107 +2,74 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
-import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from vllmperf.errors import UsageError
+from vllmperf.target import Answer, AnswerError, CertificateError, Client
 
 PROMPT = "Hello"
 TOKENS = 2
 TOKEN_WAIT_S = 300.0
-ODD = (OSError, http.client.HTTPException)
-
-
-class Answer(Protocol):
-    """What a door gives back: http.client's and urllib3's answers both have it."""
-
-    status: int
-
-    def read(self) -> bytes: ...
-    def readline(self) -> bytes: ...
 
 
 class Door(Protocol):
-    """A way to a server. Raises OSError or HTTPException when nothing answers."""
+    """A way to a server: a Client, or the API server's proxy. Raises AnswerError when nothing answers."""
 
     name: str
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, timeout_s: float = 5.0
-    ) -> Any: ...  # a context manager of an Answer
+    ) -> AbstractContextManager[Answer]: ...
 
 
-class Url:
-    """A server at a URL; each question has a connection of its own, as a kubelet's probe has."""
+@dataclass(frozen=True)
+class Access:
+    """How a server is asked: bearer token, more headers, a PEM file to trust, or whether to trust any."""
 
-    def __init__(self, url: str, api_key: str | None = None, insecure: bool = False) -> None:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"{url!r} is no URL of a server; give one such as http://127.0.0.1:8000")
-        try:
-            port = parts.port
-        except ValueError as error:
-            raise UsageError(f"{url!r}: {error}") from None
-        self._tls = _tls(insecure) if parts.scheme == "https" else None
-        self._host, self._port = parts.hostname, port or (443 if self._tls else 80)
-        self._prefix = parts.path.rstrip("/")
-        self._headers = {"User-Agent": "vllmperf", "Connection": "close"}
-        if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        self.name = f"{parts.scheme}://{host}:{self._port}{self._prefix}"
+    api_key: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cacert: str | None = None
+    insecure: bool = False
 
-    @contextmanager
-    def ask(
-        self, method: str, path: str, body: bytes | None = None, timeout_s: float = 5.0
-    ) -> Iterator[Answer]:
-        connection = self._connection(timeout_s)
-        try:
-            connection.connect()
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            kind = {"Content-Type": "application/json"} if body else {}
-            connection.request(method, self._prefix + path, body, self._headers | kind)
-            yield connection.getresponse()
-        finally:
-            connection.close()
-
-    def is_open(self) -> bool:
-        """Whether something accepts connections there."""
-        try:
-            socket.create_connection((self._host, self._port), timeout=1.0).close()
-        except OSError:
-            return False
-        return True
-
-    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
-        if self._tls is not None:
-            return http.client.HTTPSConnection(self._host, self._port, timeout=timeout_s, context=self._tls)
-        return http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+    def client(self, url: str) -> Client:
+        """A client for the URL. Raises UsageError when it is none."""
+        return Client(
+            full_url(url),
+            headers=self.headers,
+            api_key=self.api_key,
+            cacert=self.cacert,
+            insecure=self.insecure,
+        )
 
 
-def _tls(insecure: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+def full_url(url: str) -> str:
+    """With its scheme and port. Raises UsageError when it is no URL of a server."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{url!r} is no URL of a server; give one such as http://127.0.0.1:8000")
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise UsageError(f"{url!r}: {error}") from None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
 
 
 def status(door: Door, path: str = "/health", timeout_s: float = 5.0) -> int | None:
-    """The HTTP status of a GET, or None when nothing answers."""
+    """The HTTP status of a GET, or None when nothing answers. Raises CertificateError: waiting mends that not."""
     try:
         with door.ask("GET", path, timeout_s=timeout_s) as answer:
             answer.read()
-            return int(answer.status)
-    except ODD:
+            return answer.status
+    except CertificateError:
+        raise
+    except AnswerError:
         return None
 
 
@@ -111,7 +78,7 @@ def first_model(door: Door) -> str | None:
     try:
         with door.ask("GET", "/v1/models", timeout_s=30.0) as answer:
             return str(json.loads(answer.read())["data"][0]["id"])
-    except (*ODD, ValueError, KeyError, IndexError, TypeError):
+    except (AnswerError, ValueError, LookupError, TypeError):
         return None
 
 
@@ -152,18 +119,20 @@ def _ask(door: Door, one: _Try, now_ns: Callable[[], int], wait_s: float) -> int
     try:
         with door.ask("POST", one.path, json.dumps(one.body).encode(), timeout_s=wait_s) as answer:
             if answer.status != 200:
-                said = answer.read()[:200].decode("utf-8", "replace")
+                said = answer.read(200).decode("utf-8", "replace")
                 return f"HTTP status {answer.status}: {said}".rstrip(": ")
             deadline = time.monotonic() + wait_s
-            while (line := answer.readline()) and time.monotonic() < deadline:
+            for line in answer.lines():
                 stamp = now_ns()
+                if time.monotonic() > deadline:
+                    break
                 what = _token(line)
                 if what is True:
                     return stamp
                 if what:
                     return str(what)
-    except ODD as error:
-        return str(error) or type(error).__name__
+    except AnswerError as error:
+        return error.why
     return "the stream ended without a token"
 
 

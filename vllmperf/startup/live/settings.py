@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vllmperf.startup.live import trouble
+from vllmperf.startup.live.probe import Access
 from vllmperf.startup.result import Start
 
 
@@ -21,7 +22,7 @@ class Settings:
     probe_first_token: bool = False
     sleep_wake: int = 0
     url: str | None = None
-    api_key: str | None = None
+    access: Access = field(default_factory=Access)
     logs_to: Path | None = None
     log_stamps: bool = True
     on_update: Callable[[list[Start]], None] | None = None

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vllmperf.startup.live.probe import ODD, Door, first_token
+from vllmperf.startup.live.probe import Door, first_token
 from vllmperf.startup.result import NS_PER_S, SleepCycle
+from vllmperf.target import AnswerError
 
 WAIT_S = 300.0
 LAST_LINES_S = 0.3
@@ -55,8 +56,8 @@ def drive(door: Door, cycles: int, now_ns: Callable[[], int], model: str | None 
             steps[-1] = Step("wake", wake.sent_ns, wake.answered_ns, token)
     except _RefusedError as error:
         return Cycles(tuple(steps), str(error))
-    except ODD as error:
-        return Cycles(tuple(steps), f"the server does not answer: {error or type(error).__name__}")
+    except AnswerError as error:
+        return Cycles(tuple(steps), f"the server does not answer: {error.why}")
     return Cycles(tuple(steps))
 
 
