@@ -5,6 +5,7 @@ from typing import TypedDict
 
 import numpy as np
 
+from vllmperf import _engine
 from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import OBJECTIVES, per_request
 from vllmperf.metrics.statistics import NS_PER_MS
@@ -33,10 +34,15 @@ def objectives(plan: Mapping[str, object]) -> dict[str, float]:
 def values_ms(rows: Rows, name: str) -> Floats:
     """What an objective is held against: the metric in ms, NaN where it is unknown.
 
-    An answer of one token has no second one that could be late: its TPOT is 0 (as vLLM counts it).
+    A stream of one token a choice, or one that came in one read, has no later token that could be late: its TPOT is 0 (as
+    vLLM counts it).
     """
     values = per_request(rows, name) / NS_PER_MS
-    return np.where(np.isnan(values), 0.0, values) if name == "tpot" else values
+    if name == "tpot":
+        has_no_gap = (rows.tokens_per_choice <= 1) | (rows.between("first_token_ns", "last_token_ns") <= 0)
+        is_stream = rows.requests["first_token_ns"] != _engine.NONE
+        values[np.isnan(values) & has_no_gap & is_stream] = 0.0
+    return values
 
 
 def is_good(rows: Rows, limits_ms: Mapping[str, float]) -> Flags:

@@ -6,7 +6,7 @@ import numpy as np
 
 from vllmperf import _engine
 from vllmperf.errors import TargetError
-from vllmperf.model.goodput_test import COMPLETED
+from vllmperf.metrics.view import COMPLETED
 from vllmperf.record.reader import Recording
 
 MOST_LETTERS = 200

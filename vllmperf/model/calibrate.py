@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from vllmperf import _engine
-from vllmperf.model.goodput_test import COMPLETED, Limits
+from vllmperf.metrics.view import COMPLETED
+from vllmperf.model.goodput_test import Limits
 from vllmperf.model.simulate import WARM_UP, Replica, serve
 
 if TYPE_CHECKING:

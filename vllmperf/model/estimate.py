@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import _engine
+from vllmperf.metrics.view import COMPLETED
 from vllmperf.model.calibrate import NEAR, Point, calibrate, interval, law_capacity, law_curve, slowed
 from vllmperf.model.capacity import Step
-from vllmperf.model.goodput_test import COMPLETED, Limits, good
+from vllmperf.model.goodput_test import Limits, good
 from vllmperf.model.server_law import ServerLaw
 from vllmperf.model.windows_curve import curve_capacity
 from vllmperf.record.reader import Recording

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from vllmperf import _engine
+from vllmperf.metrics import goodput
+from vllmperf.metrics.view import COMPLETED, Rows
 
 NS = 1e9
 BATCHES = 10
@@ -32,7 +33,6 @@ FILL_TIMES = 20.0
 only when it is clearly fine."""
 GROWING = 1.3
 """More requests in flight in the last third than in the middle one, by this factor: the queue still fills."""
-COMPLETED = _engine.OUTCOMES.index("completed")
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,12 @@ class Limits:
     ttft_ms: float | None
     itl_ms: float | None
     share: float = 0.99
+
+    @property
+    def objectives_ms(self) -> dict[str, float]:
+        """By the names that goodput has for them."""
+        limits = {"ttft_scheduled": self.ttft_ms, "tpot": self.itl_ms}
+        return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 @dataclass(frozen=True)
@@ -58,26 +64,15 @@ class Answer:
 
 def good(requests: NDArray[np.void], limits: Limits) -> NDArray[np.bool_]:
     """Which requests kept the limits; what did not complete did not."""
-    done: NDArray[np.bool_] = requests["outcome"] == COMPLETED
-    if limits.ttft_ms is not None:
-        done = done & ((requests["first_token_ns"] - requests["scheduled_ns"]) / 1e6 <= limits.ttft_ms)
-    if limits.itl_ms is not None:
-        tokens = requests["output_tokens"]
-        span = (requests["last_token_ns"] - requests["first_token_ns"]) / 1e6
-        done = done & (span <= limits.itl_ms * np.maximum(tokens - 1, 1))
-    return done
+    kept: NDArray[np.bool_] = goodput.is_good(Rows(requests), limits.objectives_ms)
+    kept &= requests["outcome"] == COMPLETED
+    return kept
 
 
 def used(requests: NDArray[np.void], limits: Limits) -> NDArray[np.float64]:
     """How much of its limits each request used: 1 is exactly the limit of TTFT or ITL, whichever is nearer. Infinite for
     what did not complete."""
-    share = np.zeros(len(requests))
-    if limits.ttft_ms is not None:
-        share = (requests["first_token_ns"] - requests["scheduled_ns"]) / 1e6 / limits.ttft_ms
-    if limits.itl_ms is not None:
-        gaps = np.maximum(requests["output_tokens"] - 1, 1)
-        itl_ms = (requests["last_token_ns"] - requests["first_token_ns"]) / gaps / 1e6
-        share = np.maximum(share, itl_ms / limits.itl_ms)
+    share = goodput.used(Rows(requests), limits.objectives_ms)
     return np.where(requests["outcome"] == COMPLETED, share, np.inf)
 
 

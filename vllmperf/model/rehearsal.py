@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import _engine
-from vllmperf.model.goodput_test import COMPLETED
+from vllmperf.metrics.view import COMPLETED
 from vllmperf.record.reader import Recording
 
 NONE = _engine.NONE

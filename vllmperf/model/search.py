@@ -23,12 +23,14 @@ from scipy import stats
 
 from vllmperf import _engine
 from vllmperf.errors import CheckError, UsageError
+from vllmperf.metrics.definitions import per_request
+from vllmperf.metrics.view import COMPLETED, Rows
 from vllmperf.model.answered import check_answered
 from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
 from vllmperf.model.capacity import Capacity, Step
 from vllmperf.model.estimate import Found, estimate, lengths, served
-from vllmperf.model.goodput_test import COMPLETED, Answer, Limits, good, judged
+from vllmperf.model.goodput_test import Answer, Limits, good, judged
 from vllmperf.model.law import Measured, measured
 from vllmperf.model.looks import INCOMPLETE, Looks, decided
 from vllmperf.model.server_law import ServerLaw, server_law
@@ -357,10 +359,9 @@ def _spans_s(requests: NDArray[np.void]) -> NDArray[np.float64]:
 
 def _latencies(requests: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """TTFT from the scheduled time, and ITL, of what completed, in ms."""
-    done = requests[(requests["outcome"] == COMPLETED) & (requests["first_token_ns"] != NONE)]
-    said = done[done["output_tokens"] > 1]
-    gaps = (said["last_token_ns"] - said["first_token_ns"]) / (said["output_tokens"] - 1) / 1e6
-    return (done["first_token_ns"] - done["scheduled_ns"]) / 1e6, gaps
+    done = Rows(requests[requests["outcome"] == COMPLETED])
+    ttft, tpot = (per_request(done, name) / 1e6 for name in ("ttft_scheduled", "tpot"))
+    return ttft[~np.isnan(ttft)], tpot[~np.isnan(tpot)]
 
 
 def _told(values: NDArray[np.float64]) -> str:
