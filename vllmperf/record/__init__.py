@@ -1,1 +1,5 @@
-"""The run file: written while a run goes, read by everything after it."""
+"""The run file: written while a run goes, merged, read by everything after it."""
+
+from vllmperf.record.merging import merge
+
+__all__ = ["merge"]

@@ -8,7 +8,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,38 @@ def check(path: Path | str) -> None:
     path = Path(path)
     with _opened(path) as db:
         _check_schema(path, db)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a run file says beside its requests."""
+
+    path: Path
+    meta: dict[str, Any]
+    state: str
+    histograms: dict[str, _engine.Histogram]
+
+    def opened(self) -> AbstractContextManager[sqlite3.Connection]:
+        """The database, for reading."""
+        return _opened(self.path)
+
+
+def header(path: Path | str) -> Header:
+    """Read all but the requests. Raises UsageError as read() does."""
+    path = Path(path)
+    with _opened(path) as db:
+        _check_schema(path, db)
+        meta = _meta(db)
+        return Header(path, meta, _state(meta), _histograms(db))
+
+
+def _meta(db: sqlite3.Connection) -> dict[str, Any]:
+    return {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM meta")}
+
+
+def _histograms(db: sqlite3.Connection) -> dict[str, _engine.Histogram]:
+    rows = db.execute("SELECT name, data FROM histograms")
+    return {name: _engine.Histogram.unpack(data) for name, data in rows}
 
 
 @contextmanager
@@ -146,14 +178,11 @@ def _play_back(path: Path) -> sqlite3.Connection:
 def _recording(path: Path, db: sqlite3.Connection, texts: bool) -> Recording:
     _check_schema(path, db)
     db.execute("BEGIN")  # one moment of a file that may still grow
-    meta = {key: json.loads(value) for key, value in db.execute("SELECT key, value FROM meta")}
+    meta = _meta(db)
     requests = _read_requests(db)
     gaps = _read_gaps(db, requests)
     has_stamps = bool(requests["n_chunk_stamps"].any())
     stamps = b"".join(row[0] for row in _rows(db, "stamps") if row[0]) if has_stamps else b""
-    histograms = {
-        name: _engine.Histogram.unpack(data) for name, data in db.execute("SELECT name, data FROM histograms")
-    }
     return Recording(
         path=path,
         plan=meta.get("plan") or {},
@@ -169,7 +198,7 @@ def _recording(path: Path, db: sqlite3.Connection, texts: bool) -> Recording:
         stamp_request=_offsets(requests["n_chunk_stamps"]),
         texts=_texts(db, "text", len(requests), texts and bool(requests["text_len"].any())),
         errors=_texts(db, "error", len(requests), bool(requests["error_len"].any())),
-        histograms=histograms,
+        histograms=_histograms(db),
         asked=_read_asked(db, len(requests)),
     )
 

@@ -58,7 +58,7 @@ class RunWriter:
         self._record_dtype = np.dtype(_engine.RECORD_DTYPE)
         self._gap_dtype = np.dtype(_engine.GAP_DTYPE)
         self._insert = schema.insert_statement()
-        self._db = _create(self.path)
+        self._db = create(self.path)
         with self._transaction():
             for statement in schema.create_statements():
                 self._db.execute(statement)
@@ -139,8 +139,7 @@ class RunWriter:
                 self._db.execute("ROLLBACK")
 
     def _put_meta(self, **values: object) -> None:
-        rows = [(key, json.dumps(_plain(value), allow_nan=False)) for key, value in values.items()]
-        self._db.executemany("INSERT OR REPLACE INTO meta VALUES(?, ?)", rows)
+        put_meta(self._db, values)
 
     def _put_counters(self, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]) -> None:
         self._put_meta(counters=dict(counters))
@@ -160,6 +159,12 @@ class RunWriter:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def put_meta(db: sqlite3.Connection, values: Mapping[str, object]) -> None:
+    """Write JSON values under their keys, in the place of older ones."""
+    rows = [(key, json.dumps(_plain(value), allow_nan=False)) for key, value in values.items()]
+    db.executemany("INSERT OR REPLACE INTO meta VALUES(?, ?)", rows)
 
 
 def iso_utc(real_ns: int) -> str:
@@ -185,7 +190,8 @@ def _version() -> str:
     return str(__version__)
 
 
-def _create(path: Path) -> sqlite3.Connection:
+def create(path: Path) -> sqlite3.Connection:
+    """An empty database. Raises UsageError where something is already."""
     # an empty file may stand there already, made by tempfile
     if path.exists() and (not path.is_file() or path.stat().st_size):
         raise UsageError(f"{path} exists already: choose another name for the run file or remove it")

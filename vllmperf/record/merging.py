@@ -1,0 +1,201 @@
+"""Run files of one plan, such as those of its shards on several machines, become one run file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vllmperf import _engine
+from vllmperf.errors import UsageError
+from vllmperf.record import schema
+from vllmperf.record.fields import ASKED, BLOBS, FIELDS
+from vllmperf.record.reader import Header, header
+from vllmperf.record.writer import create, iso_utc, put_meta
+
+INSTANTS = frozenset(field.name for field in FIELDS if field.unit == "ns") - {"slot_wait_ns"}
+"""Columns that count from the start of the run."""
+OF_EACH = frozenset({"request_id_prefix"})
+"""Fields of a plan that each of its runs has for itself."""
+SUMMED = ("sent", "in_flight", "done", "completed", "chunks", "connections_opened", "silent_retries", "coalesced", "lost",
+          "cpu_s", "threads", "multis")  # fmt: skip
+
+
+def merge(paths: Sequence[Path | str], out: Path | str) -> Path:
+    """Write one run file `out` with the requests of all these files, and give its path.
+
+    Times count from the earliest start; the machines' clocks say how far the others are behind it. Requests keep their
+    numbers; where two files have the same ones, those of the later file are counted on. Histograms and counters are added
+    up. The run is as finished as the least finished of its parts; meta.parts names them.
+
+    Raises UsageError for fewer than two files, for what is no run file, for files of different plans, and when `out` exists.
+    """
+    if len(paths) < 2:
+        raise UsageError(f"merge needs at least two run files (got {len(paths)})")
+    headers = [header(path) for path in paths]
+    _check_alike(headers)
+    out = Path(out)
+    db = create(out)
+    try:
+        for statement in schema.create_statements():
+            db.execute(statement)
+        _fill(db, headers)
+    except (sqlite3.Error, UsageError) as error:
+        db.close()
+        out.unlink()
+        raise UsageError(f"cannot merge into {out}: {error}") from error
+    db.close()
+    return out
+
+
+# ---- what may be merged ----
+
+
+def _check_alike(headers: Sequence[Header]) -> None:
+    first = headers[0]
+    for other in headers:
+        if other.state == "running":
+            raise UsageError(f"{other.path} is still being written: merge it when its run is over")
+        for what in ("plan", "profile"):
+            a, b = first.meta.get(what), other.meta.get(what)
+            if difference := next(_differences(a, b), None):
+                name, one, two = difference
+                raise UsageError(
+                    f"{first.path} and {other.path} are of different {what}s: "
+                    f"{name or what} is {one!r} and {two!r}; merge takes runs of one {what}"
+                )
+
+
+def _differences(a: object, b: object, name: str = "") -> Iterator[tuple[str, object, object]]:
+    """Where two JSON values differ: the path of keys and both values."""
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        for key in dict.fromkeys([*a, *b]):
+            if key not in OF_EACH:
+                yield from _differences(a.get(key), b.get(key), f"{name}.{key}" if name else str(key))
+    elif a != b:
+        yield name, a, b
+
+
+# ---- copying ----
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One file: how far its requests' numbers and its instants are moved."""
+
+    header: Header
+    number: int
+    shift_ns: int
+
+
+def _fill(db: sqlite3.Connection, headers: Sequence[Header]) -> None:
+    starts = [_start_real_ns(one) for one in headers]
+    known = [start for start in starts if start]
+    shifts = [start - min(known) if start else 0 for start in starts]
+    db.execute("BEGIN IMMEDIATE")
+    parts = []
+    for one, shift in zip(headers, shifts, strict=True):
+        parts.append(_Part(one, _next_number(db, one), shift))
+        _copy_requests(db, parts[-1])
+    _put_histograms(db, headers)
+    _put_meta(db, parts, min(known, default=0))
+    db.execute("COMMIT")
+
+
+def _start_real_ns(one: Header) -> int:
+    return int((one.meta.get("counters") or {}).get("start_real_ns") or 0)
+
+
+def _next_number(db: sqlite3.Connection, one: Header) -> int:
+    """0 where the file's numbers are free, else what they have to be counted on from."""
+    there = {number for (number,) in db.execute('SELECT "index" FROM requests')}
+    with one.opened() as source:
+        taken = any(number in there for (number,) in source.execute('SELECT "index" FROM requests'))
+    return max(there) + 1 if taken else 0
+
+
+def _copy_requests(db: sqlite3.Connection, part: _Part) -> None:
+    with part.header.opened() as source:
+        there = {name for (name,) in source.execute("SELECT name FROM pragma_table_info('requests')")}
+        names = [field.name for field in (*FIELDS, *ASKED, *BLOBS)]
+        source.create_function(
+            "shifted", 1, lambda stamps: _shifted(stamps, part.shift_ns), deterministic=True
+        )
+        columns = ", ".join(_moved(name, part) if name in there else "NULL" for name in names)
+        rows = source.execute(f'SELECT {columns} FROM requests ORDER BY "index"')
+        db.executemany(schema.insert_statement(), rows)
+
+
+def _moved(name: str, part: _Part) -> str:
+    if name == "index":
+        return f'"index" + {part.number}'
+    if name in INSTANTS:
+        return f"{name} + {part.shift_ns}"
+    return f"shifted({name})" if name == "stamps" else schema.quoted(name)
+
+
+def _shifted(stamps: bytes | None, shift_ns: int) -> bytes | None:
+    return None if stamps is None else (np.frombuffer(stamps, dtype="<i8") + shift_ns).astype("<i8").tobytes()
+
+
+def _put_histograms(db: sqlite3.Connection, headers: Sequence[Header]) -> None:
+    found: dict[str, _engine.Histogram] = {}
+    for one in headers:
+        for name, histogram in one.histograms.items():
+            found.setdefault(name, _engine.Histogram()).merge(histogram)
+    rows = [(name, histogram.pack()) for name, histogram in found.items()]
+    db.executemany("INSERT INTO histograms VALUES(?, ?)", rows)
+
+
+def _put_meta(db: sqlite3.Connection, parts: Sequence[_Part], start_real_ns: int) -> None:
+    metas = [part.header.meta for part in parts]
+    finished = [meta["finished_at"] for meta in metas if meta.get("finished_at")]
+    values = {
+        **metas[0],
+        "schema": schema.SCHEMA_VERSION,
+        "plan": _plan(parts),
+        "counters": _counters(metas, start_real_ns),
+        "state": _state([part.header.state for part in parts]),
+        "writer": {},
+        "parts": [_part(part) for part in parts],
+    }
+    if start_real_ns:
+        values["started_at"] = iso_utc(start_real_ns)
+    if finished:
+        values["finished_at"] = max(finished)
+    put_meta(db, values)
+
+
+def _plan(parts: Sequence[_Part]) -> dict[str, Any]:
+    """The plan of all; where the parts are whole runs of it, with the requests of all of them."""
+    plan = dict(parts[0].header.meta.get("plan") or {})
+    if any(part.number for part in parts) and isinstance(plan.get("num_prompts"), int):
+        plan["num_prompts"] *= len(parts)
+    return plan
+
+
+def _state(states: Sequence[str]) -> str:
+    """What a reader makes a killed run of is "running" without a writer."""
+    return "running" if "killed" in states else "interrupted" if "interrupted" in states else "finished"
+
+
+def _counters(metas: Sequence[Mapping[str, Any]], start_real_ns: int) -> dict[str, Any]:
+    counters = [meta.get("counters") or {} for meta in metas]
+    summed = {name: sum(one.get(name) or 0 for one in counters) for name in SUMMED}
+    return {**summed, "state": "ended", "start_real_ns": start_real_ns}
+
+
+def _part(part: _Part) -> dict[str, Any]:
+    meta = part.header.meta
+    return {
+        "file": part.header.path.name,
+        "started_at": meta.get("started_at"),
+        "state": part.header.state,
+        "environment": meta.get("environment"),
+        "first_number": part.number,
+        "shift_ns": part.shift_ns,
+    }
