@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -97,6 +98,11 @@ def values(parsed: ParsedFile) -> dict[str, Any]:
     return found
 
 
+@functools.cache
+def bare_values(path: Path) -> dict[str, Any]:
+    return values(parse(path))
+
+
 TURNED = ("logcli backward", "Cloud Logging array")  # lines are counted from the other end
 PARTED = ("CRI", "CRI in a docker file", "mixed")  # one line is several
 
@@ -105,7 +111,7 @@ PARTED = ("CRI", "CRI in a docker file", "mixed")  # one line is several
 def test_an_envelope_around_a_real_log_changes_nothing(name: str) -> None:
     for path in sorted(LOGS.glob("*.log")):
         lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
-        bare, found = values(parse(path)), values(parse(io.BytesIO(ENVELOPES[name](lines))))
+        bare, found = dict(bare_values(path)), values(parse(io.BytesIO(ENVELOPES[name](lines))))
         if name in TURNED and bare["failure_line"]:
             bare["failure_line"] = len(lines) + 1 - bare["failure_line"]
         if name in PARTED and bare["failure_line"]:
