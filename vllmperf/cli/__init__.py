@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from vllmperf import __version__
+from vllmperf.cli import json_option
 from vllmperf.errors import UsageError, VllmperfError
+from vllmperf.exit_codes import INTERRUPTED, USAGE, help_text
 from vllmperf.outlet import outlets
 
 COMMANDS = {
@@ -79,15 +81,12 @@ COMMANDS = {
 }
 """What each command does, and the two examples with which its help begins."""
 
-INTERRUPTED = 130
-EPILOG = """\
+EPILOG = f"""\
 first try:  vllmperf bench --sim
 a server:   vllmperf bench --base-url http://HOST:8000 --request-rate 10 --num-prompts 300
 help:       vllmperf COMMAND --help
 
-exit codes: 0 fine; 1 the run finished but failed its own checks, or stdout could not be written
-            (a reader that went away is fine); 2 bad arguments; 3 server not reachable;
-            130 interrupted (the results so far are written)
+{help_text()}
 """
 
 
@@ -134,10 +133,10 @@ def _run(words: Sequence[str]) -> int:
 
         return drop_in(words[1:], default="vllm-2026")
     top = parser(words[0] if words and words[0] in COMMANDS else None)
-    args = top.parse_args(words)
+    args = top.parse_args(json_option.settled(words))
     if args.command is None:
         top.print_help(sys.stderr)
-        return UsageError.exit_code
+        return USAGE
     code: int = args.run(args)
     return code
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vllmperf.cli import json_option
 from vllmperf.cli.bench_arguments import (
     Help,
     add_body,
@@ -24,6 +25,7 @@ from vllmperf.cli.bench_arguments import (
 )
 from vllmperf.cli.needs import check_plot, check_scipy, make_folder
 from vllmperf.errors import UsageError
+from vllmperf.exit_codes import INTERRUPTED, OK
 
 if TYPE_CHECKING:
     from vllmperf.model.capacity import Capacity
@@ -48,7 +50,6 @@ OUTPUT_OF_BENCH = {
     "metadata": (),
     "label": None,
 }
-INTERRUPTED = 130
 
 
 def add(subparsers: Any) -> None:
@@ -109,7 +110,7 @@ def _add_search(option: Any) -> None:
         metavar="DIR",
         help="keep the run files here, or go on with those that are here",
     )
-    option("--json", action="store_true", help="print the result as JSON")
+    json_option.add(option)
     option(
         "--plot", type=Path, metavar="FILE", help="draw latency and goodput against the rate (PNG, SVG, PDF)"
     )
@@ -124,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
         make_folder(folder)
         result = _searched(args, plan, limits, folder)
         _put_out(args, result, folder)
-    return INTERRUPTED if result.interrupted else 0
+    return INTERRUPTED if result.interrupted else OK
 
 
 def _searched(args: argparse.Namespace, plan: Plan, limits: Limits, folder: Path) -> Capacity:
@@ -147,9 +148,7 @@ def _put_out(args: argparse.Namespace, result: Capacity, folder: Path) -> None:
         save_json(folder / "capacity.json", result)
     if args.plot:
         plot(result, args.plot)
-    if args.json:
-        print(json.dumps(result.to_json()))
-    else:
+    if json_option.write(args.json, lambda: json.dumps(result.to_json())):
         show(result)
 
 
@@ -178,6 +177,7 @@ def _plan(args: argparse.Namespace) -> Plan:
 def _check(args: argparse.Namespace) -> None:
     if args.max_num_seqs is not None and args.max_num_seqs < 1:
         raise UsageError(f"--max-num-seqs is {args.max_num_seqs}: it must be at least 1")
+    json_option.check(args.json)
     check_plot(args.plot)
     check_scipy("capacity")
 

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vllmperf.cli import json_option
 from vllmperf.cli.bench_arguments import Help, duration, pair
 from vllmperf.cli.needs import check_plot, check_scipy, make_folder
 from vllmperf.errors import UsageError
@@ -60,7 +61,7 @@ def add(subparsers: Any) -> None:
     option("--budget", type=duration, default="5m", metavar="T", help="time for all runs")
     option("--seed", type=int, default=0, metavar="N", help="of prompts and the order of the runs")
     option("--output-dir", type=Path, metavar="DIR", help="keep the run files here")
-    option("--json", action="store_true", help="print the result as JSON")
+    json_option.add(option)
     option("--plot", type=Path, metavar="FILE", help="draw steps against batch (PNG, SVG, PDF)")
     option("--ttft", type=float, metavar="MS", help="target for the printed ConfigMap (with --itl)")
     option("--itl", type=float, metavar="MS", help="target for the printed ConfigMap (with --ttft)")
@@ -75,9 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plot:
         plot(result, args.plot)
-    if args.json:
-        print(json.dumps(result.to_json()))
-    else:
+    if json_option.write(args.json, lambda: json.dumps(result.to_json())):
         show(result, model=model, ttft_ms=args.ttft, itl_ms=args.itl)
     return 0
 
@@ -95,6 +94,7 @@ def _check(args: argparse.Namespace) -> None:
             raise UsageError(f"--{name} is {value:g}: it must be above 0")
     if args.batch is not None and not args.files:
         raise UsageError("--batch is of result files: give those, or leave it out")
+    json_option.check(args.json)
     check_plot(args.plot)
     check_scipy("fit")
 

@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from vllmperf.errors import CheckError, UsageError
+from vllmperf.errors import UsageError
+from vllmperf.exit_codes import FAILED, OK, USAGE
 from vllmperf.report.startup.show import add_output_arguments, check_outputs, write_outputs
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="zone of the log's own stamps: Europe/Berlin, +02:00 (default: UTC is assumed)",
     )
     add_output_arguments(
-        parser, json_help="print one JSON object a file, on a line each (docs/startup_log.md)"
+        parser,
+        json_help="print one JSON object a file, on a line each, instead of the table; with FILE, write them there "
+        "(docs/startup_log.md)",
     )
     parser.set_defaults(run=run)
 
@@ -50,30 +53,30 @@ def run(args: argparse.Namespace) -> int:
 
     check_outputs(args)
     zone(args.tz)
-    parsed, failed = _parse_all(args)
+    parsed, unread = _parse_all(args)
     for one in parsed:
         if not one.recognized:
             print(f"vllmperf: error: {_unknown(one)}", file=sys.stderr)
-    shown = [one for one in parsed if one.recognized or args.json]
+    shown = [one for one in parsed if one.recognized or args.json is not None]
     if shown:
         write_outputs([as_start(one) for one in shown], args, json_objects=[to_json(one) for one in shown])
-    if failed:
-        return UsageError.exit_code
-    return 0 if all(one.recognized for one in parsed) else CheckError.exit_code
+    if unread:
+        return USAGE
+    return OK if all(one.recognized and one.main.failure is None for one in parsed) else FAILED
 
 
 def _parse_all(args: argparse.Namespace) -> tuple[list[ParsedFile], bool]:
     """All files that can be read; what is wrong with the others goes to stderr, a line each."""
     from vllmperf.startup.log.parse import parse
 
-    parsed, failed = [], False
+    parsed, unread = [], False
     for path in args.files:
         try:
             parsed.append(parse(path, args.year, args.tz))
         except UsageError as error:
-            failed = True
+            unread = True
             print(f"vllmperf: error: {error}", file=sys.stderr)
-    return parsed, failed
+    return parsed, unread
 
 
 def _unknown(parsed: ParsedFile) -> str:

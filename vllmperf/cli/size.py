@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf import text_file
+from vllmperf.cli import json_option
 from vllmperf.cli.bench_arguments import Help
 from vllmperf.errors import UsageError
 from vllmperf.model.parameters import MEANINGS
@@ -40,7 +41,7 @@ def add(subparsers: Any) -> None:
     _add_requests(command.add_argument_group("requests").add_argument)
     _add_goals(command.add_argument_group("goals").add_argument)
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the simulated requests")
-    command.add_argument("--json", action="store_true", help="print the result as JSON")
+    json_option.add(command.add_argument)
     command.set_defaults(run=run)
 
 
@@ -102,14 +103,13 @@ def run(args: argparse.Namespace) -> int:
         replica, load, goals, deviations, given.covariance_alpha_beta, rate_per_s=args.rate, seed=args.seed
     )
     published = _published(given, args, load, found.max_rate_per_s)
-    if args.json:
-        print(json.dumps(to_json(found, goals, load, published)))
-    else:
+    if json_option.write(args.json, lambda: json.dumps(to_json(found, goals, load, published))):
         show(found, goals, published)
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
+    json_option.check(args.json)
     _check_parameters(args)
     for names, least, open_end in (
         (ABOVE_ZERO, 0, True),

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from vllmperf.cli.startup_arguments import GRACE_S, add_both, add_cluster, add_command, check
 from vllmperf.errors import UsageError
+from vllmperf.exit_codes import FAILED, INTERRUPTED, OK
 from vllmperf.report.startup.show import add_output_arguments, check_outputs, write_outputs
 
 if TYPE_CHECKING:
     from vllmperf.report.startup.live import LiveStarts
     from vllmperf.startup.result import Start
-
-FAILED = 1
-INTERRUPTED = 130
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -44,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     _make_folder(args.output)
     check_outputs(args)
     starts: list[Start] = []
-    code = 0
+    code = OK
     with _terminable(), LiveStarts(quiet=args.quiet) as live:
         try:
             measured = _of_command(args, live, starts) if args.server is not None else _of_pods(args, live)
@@ -156,7 +154,7 @@ def _verdict(starts: Sequence[Start]) -> int:
     unmeasured = [note for start in starts for note in start.notes if note.startswith(NOT_MEASURED)]
     for note in dict.fromkeys(unmeasured):
         print(f"vllmperf: {note}", file=sys.stderr)
-    return FAILED if unmeasured or not all(start.reached for start in starts) else 0
+    return FAILED if unmeasured or not all(start.reached for start in starts) else OK
 
 
 @contextlib.contextmanager

@@ -13,16 +13,17 @@ from vllmperf.errors import UsageError
 from vllmperf.startup.result import Start
 
 STDOUT = "-"
-TO_FILE = ("csv", "html")
+Writer = Callable[[Sequence[Start], TextIO], None]
+TO_FILE = ("csv", "html", "json")
 
 
 def add_output_arguments(
     parser: argparse.ArgumentParser,
-    json_help: str = "print one JSON object (docs/startup.md) instead of the table",
+    json_help: str = "print one JSON object (docs/startup.md) instead of the table; with FILE, write it there",
 ) -> None:
-    """--json, --csv FILE, --html FILE, --detail, --group SET=PATTERN, --against FILE."""
+    """--json [FILE], --csv FILE, --html FILE, --detail, --group SET=PATTERN, --against FILE."""
     group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help=json_help)
+    group.add_argument("--json", nargs="?", const=STDOUT, metavar="FILE", help=json_help)
     group.add_argument("--csv", metavar="FILE", help="write one row a start and phase to FILE (-: to stdout)")
     group.add_argument("--html", metavar="FILE", help="write the report as a page to FILE (-: to stdout)")
     group.add_argument(
@@ -53,7 +54,7 @@ def _pattern(text: str) -> tuple[str, str]:
 
 def check_outputs(args: argparse.Namespace) -> None:
     """Say before any work starts what could not be written after it. Raises UsageError."""
-    wanted = [flag for flag in TO_FILE if getattr(args, flag) == STDOUT] + (["json"] if args.json else [])
+    wanted = [flag for flag in TO_FILE if getattr(args, flag) == STDOUT]
     if len(wanted) > 1:
         raise UsageError(f"{' and '.join(f'--{flag}' for flag in wanted)} all want stdout: give one a file")
     for flag in TO_FILE:
@@ -88,14 +89,13 @@ def write_outputs(
     from vllmperf.report.startup.table import print_starts
 
     starts, problem = _in_sets(starts, args)
-    problems = [problem] + [
-        _try_to_put(target, write, starts)
-        for target, write in ((args.csv, _write_csv), (args.html, _write_page))
-        if target
-    ]
-    if args.json:
-        _print_json(starts, json_objects)
-    elif STDOUT not in (args.csv, args.html):
+    outputs: tuple[tuple[str | None, Writer], ...] = (
+        (args.csv, _write_csv),
+        (args.html, _write_page),
+        (args.json, lambda starts, file: _write_json(starts, file, json_objects)),
+    )
+    problems = [problem] + [_try_to_put(target, write, starts) for target, write in outputs if target]
+    if STDOUT not in (args.csv, args.html, args.json):
         print_starts(starts, detail=args.detail)
     for problem in filter(None, problems):
         raise problem
@@ -125,20 +125,18 @@ def _write_page(starts: Sequence[Start], file: TextIO) -> None:
     file.write(html.page(starts))
 
 
-def _print_json(starts: Sequence[Start], objects: Iterable[Mapping[str, Any]] | None) -> None:
+def _write_json(starts: Sequence[Start], file: TextIO, objects: Iterable[Mapping[str, Any]] | None) -> None:
     from vllmperf.report.console import json_text
     from vllmperf.report.startup.json import to_json
 
     if objects is None:
-        sys.stdout.write(json_text(to_json(starts), sys.stdout, indent=2) + "\n")
+        file.write(json_text(to_json(starts), file, indent=2) + "\n")
         return
     for each in objects:
-        sys.stdout.write(json_text(each, sys.stdout) + "\n")
+        file.write(json_text(each, file) + "\n")
 
 
-def _try_to_put(
-    target: str, write: Callable[[Sequence[Start], TextIO], None], starts: Sequence[Start]
-) -> UsageError | None:
+def _try_to_put(target: str, write: Writer, starts: Sequence[Start]) -> UsageError | None:
     if target == STDOUT:
         write(starts, sys.stdout)
         return None

@@ -1,0 +1,77 @@
+"""--json alone prints JSON instead of the table; --json FILE writes it to FILE beside the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from vllmperf.errors import UsageError
+
+STDOUT = "-"
+TAKE_FILES = ("parse-log", "fit", "size")
+"""Commands whose words are files: behind --json one of them may stand."""
+COMMANDS = (*TAKE_FILES, "capacity", "startup")
+
+
+def add(option: Callable[..., Any], what: str = "the result") -> None:
+    option(
+        "--json",
+        nargs="?",
+        const=STDOUT,
+        metavar="FILE",
+        help=f"print {what} as JSON instead of the table; with FILE, write it there beside the table",
+    )
+
+
+def settled(words: Sequence[str]) -> list[str]:
+    """The words with --json FILE written as one word, and --json= where the next word is not its file.
+
+    Behind --json of a command that takes files, a word is the file to write when it ends in .json and either a file to
+    read came before it or it does not exist yet.
+    """
+    if words[:1] and words[0] not in COMMANDS:
+        return list(words)
+    found: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--json":
+            target = rest.pop(0) if rest and _is_target(rest[0], found) else STDOUT
+            word = f"--json={target}"
+        found.append(word)
+    return found
+
+
+def _is_target(word: str, before: Sequence[str]) -> bool:
+    if before[:1] and before[0] not in TAKE_FILES:
+        return word == STDOUT or not word.startswith("-")
+    return word.lower().endswith(".json") and (_names_file(before[1:]) or not Path(word).exists())
+
+
+def _names_file(words: Sequence[str]) -> bool:
+    """Whether a file to read is among them. The value of a flag is none."""
+    pairs = zip(["", *words], words, strict=False)
+    return any(not word.startswith("--") and not _wants_value(flag) for flag, word in pairs)
+
+
+def _wants_value(flag: str) -> bool:
+    return flag.startswith("-") and flag != STDOUT and "=" not in flag
+
+
+def check(target: str | None) -> None:
+    """Raises UsageError, before any work, when the file could not be written."""
+    if target not in (None, STDOUT) and not Path(str(target)).absolute().parent.is_dir():
+        raise UsageError(f"--json {target}: there is no folder {Path(str(target)).absolute().parent}")
+
+
+def write(target: str | None, text: Callable[[], str]) -> bool:
+    """Put JSON where --json says. Gives whether stdout is free for the table."""
+    if target == STDOUT:
+        print(text())
+    elif target is not None:
+        try:
+            Path(target).write_text(text() + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--json {target} cannot be written: {error.strerror}") from None
+    return target != STDOUT
