@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vllmperf import datasets
 from vllmperf.errors import UsageError
 from vllmperf.plan import Plan
 
@@ -52,11 +53,16 @@ def bench(
     simulator = None if sim is None or sim is False else ({} if sim is True else dict(sim))
     if (url is None) == (simulator is None):
         raise UsageError("give either url=... or sim=...")
+    arrival = more.pop("arrival", None) or default_arrival(dataset, rate, concurrency)
+    known = datasets.options()
+    own = {name: more.pop(name) for name in list(more) if name in known}
     plan = Plan(
         base_url=url or SIMULATED,
         request_rate=rate,
         max_concurrency=concurrency,
-        num_prompts=default_num_prompts(num_prompts, duration, more.get("arrival")),
+        arrival=arrival,
+        num_prompts=default_num_prompts(num_prompts, duration, arrival),
+        dataset_options=own,
         duration_s=duration,
         input_len=input_len,
         output_len=output_len,
@@ -71,7 +77,14 @@ def bench(
 
 def default_num_prompts(given: int | None, duration_s: float | None, arrival: str | None) -> int | None:
     """1000 as in `vllm bench serve`, but no limit where something else ends the run."""
-    return given if given is not None or duration_s is not None or arrival == "trace" else 1000
+    return given if given is not None or duration_s is not None or arrival in ("trace", "dataset") else 1000
+
+
+def default_arrival(dataset_name: str, rate: float, concurrency: int | None) -> str | None:
+    """The times of a data set that has its own, unless a rate or a concurrency is asked for."""
+    found = datasets.table().get(dataset_name)
+    is_timed = found is not None and found.times_s is not None
+    return "dataset" if is_timed and math.isinf(rate) and concurrency is None else None
 
 
 def load(path: str | Path) -> Run:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from vllmperf import datasets
+from vllmperf.datasets import DataSet, Lengths
 from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import NAMES, OBJECTIVES
 
@@ -20,32 +22,13 @@ BACKENDS = {
 }
 """Kind of request and the path that goes with it when none is given."""
 
-DATASETS = ("random", "sharegpt", "sonnet", "custom")
-ARRIVALS = ("constant", "poisson", "gamma", "trace")
+ARRIVALS = ("constant", "poisson", "gamma", "trace", "dataset")
 MOST = 1e9
 """No number of seconds, requests or tokens lies above it."""
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 SECRET_HEADERS = ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization")
 SECRET_WORDS = ("token", "secret", "password", "api-key", "apikey", "credential")
 """A header with one of these in its name is taken for a secret too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lengths:
-    """Tokens of a prompt, an answer, and the prefix that all prompts share. None: as the data has it."""
-
-    input: int | None
-    output: int | None
-    prefix: int
-
-
-DEFAULT_LENGTHS = {
-    "random": Lengths(1024, 128, 0),
-    "sharegpt": Lengths(None, None, 0),
-    "sonnet": Lengths(550, 150, 200),
-    "custom": Lengths(None, None, 0),
-}
-"""Of `vllm bench serve`, where it has them."""
 
 
 def is_secret(header: str) -> bool:
@@ -85,6 +68,7 @@ class Plan:
     output_len: int | None = None
     random_range_ratio: float = 0.0
     prefix_len: int | None = None
+    dataset_options: Mapping[str, Any] = field(default_factory=dict)
     ignore_eos: bool = False
     stream: bool = True
     n: int = 1
@@ -140,13 +124,18 @@ class Plan:
 
     @property
     def sends_words(self) -> bool:
-        """Random prompts are common words, about a token each: chats take no ids, and some servers neither."""
-        return self.dataset_name == "random" and not self.tokenizer and (self.is_chat or self.text_prompts)
+        """Made-up prompts are common words, about a token each: chats take no ids, and some servers neither."""
+        is_made_up = self.dataset.is_made_up and not self.tokenizer
+        return is_made_up and (self.is_chat or self.text_prompts)
+
+    @property
+    def dataset(self) -> DataSet:
+        return datasets.table()[self.dataset_name]
 
     @property
     def is_open_loop(self) -> bool:
         """Requests have times of their own."""
-        return self.arrival == "trace" or math.isfinite(self.request_rate)
+        return self.arrival in ("trace", "dataset") or math.isfinite(self.request_rate)
 
     @property
     def secrets(self) -> list[str]:
@@ -159,7 +148,7 @@ class Plan:
     @property
     def lengths(self) -> Lengths:
         """What is asked for, else the data set's defaults."""
-        usual = DEFAULT_LENGTHS[self.dataset_name]
+        usual = self.dataset.lengths
         return Lengths(
             self.input_len or usual.input,
             self.output_len or usual.output,
@@ -256,24 +245,29 @@ def _check_load(plan: Plan) -> None:
         raise UsageError("--arrival trace and --arrival-file FILE go together: give both or none")
     if plan.arrival in ("constant", "poisson", "gamma") and not math.isfinite(plan.request_rate):
         raise UsageError(f"--arrival {plan.arrival} needs a --request-rate")
-    if plan.arrival == "trace" and math.isfinite(plan.request_rate):
-        raise UsageError("--arrival trace has its own times: leave --request-rate out")
+    if plan.arrival in ("trace", "dataset") and math.isfinite(plan.request_rate):
+        raise UsageError(f"--arrival {plan.arrival} has its own times: leave --request-rate out")
     if plan.arrival is None and plan.burstiness != 1 and not math.isfinite(plan.request_rate):
         raise UsageError("--burstiness needs a --request-rate")
-    if plan.num_prompts is None and plan.duration_s is None and plan.arrival != "trace":
+    if plan.num_prompts is None and plan.duration_s is None and plan.arrival not in ("trace", "dataset"):
         raise UsageError("a run needs an end: give --num-prompts, --duration, or both")
     if plan.num_prompts is None and not plan.is_open_loop and plan.max_concurrency is None:
         raise UsageError("--duration alone would send without limit: add --request-rate or --max-concurrency")
 
 
 def _check_data(plan: Plan) -> None:
-    _one_of("--dataset-name", plan.dataset_name, DATASETS)
-    if plan.dataset_name == "random" and plan.dataset_path:
-        raise UsageError("--dataset-path does not go with --dataset-name random: remove one of them")
-    if plan.dataset_name != "random" and not plan.dataset_path:
-        raise UsageError(f"--dataset-name {plan.dataset_name} needs --dataset-path FILE")
-    if plan.text_prompts and (plan.dataset_name != "random" or plan.tokenizer):
+    _one_of("--dataset-name", plan.dataset_name, tuple(datasets.table()))
+    name, path = plan.dataset_name, plan.dataset.path
+    if path is None and plan.dataset_path:
+        raise UsageError(f"--dataset-path does not go with --dataset-name {name}: remove one of them")
+    if path is not None and not plan.dataset_path:
+        raise UsageError(f"--dataset-name {name} needs --dataset-path {path}")
+    if plan.text_prompts and (not plan.dataset.is_made_up or plan.tokenizer):
         raise UsageError("--text-prompts is of random prompts without --tokenizer: leave it out")
+    if plan.arrival == "dataset" and plan.dataset.times_s is None:
+        timed = ", ".join(each.name for each in datasets.table().values() if each.times_s)
+        raise UsageError(f"--arrival dataset needs a data set with times of its own: {timed}")
+    datasets.checked(name, plan.dataset_options)
     for name in ("string_content", "chat_max_tokens"):
         if getattr(plan, name) and not plan.is_chat:
             flag = f"--{name.replace('_', '-')}"

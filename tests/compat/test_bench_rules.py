@@ -11,7 +11,7 @@ from vllmperf.compat.benchmark_serving.arrivals import RampUp, drawn, of_trace
 from vllmperf.compat.benchmark_serving.backends import TABLE, Common, check_best_of, rendered
 from vllmperf.compat.benchmark_serving.engine import Replies, Reply
 from vllmperf.compat.benchmark_serving.profiles import PROFILES
-from vllmperf.datasets.sample import Sample
+from vllmperf.datasets.dataset import Sample
 from vllmperf.errors import UsageError
 
 MS = 1_000_000

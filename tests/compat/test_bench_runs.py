@@ -18,7 +18,7 @@ from vllmperf.compat.benchmark_serving.answers import Answer
 from vllmperf.compat.benchmark_serving.metrics import calculate
 from vllmperf.compat.benchmark_serving.profiles import PROFILES
 from vllmperf.compat.benchmark_serving.results import Outcome, result
-from vllmperf.datasets.sample import Sample
+from vllmperf.datasets.dataset import Sample
 from vllmperf.formats import vllm_file
 from vllmperf.formats.vllm_table import metric_section, row
 from vllmperf.formats.vllm_timeline import Bar, page

@@ -7,9 +7,12 @@ import sys
 
 import numpy as np
 import pytest
+from twins.dropin_samples import samples as dropin
 
-from vllmperf.datasets import burstgpt, custom, hf, sharegpt, sonnet, spec_bench, timed_trace
-from vllmperf.datasets.sample import DATASETS, Chance, is_fit
+from vllmperf.compat.benchmark_serving.versions import DATASETS
+from vllmperf.datasets import burstgpt, hf, timed_trace
+from vllmperf.datasets.chance import Chance
+from vllmperf.datasets.sharegpt import is_fit
 from vllmperf.datasets.siphash import string_hash
 from vllmperf.errors import UsageError
 from vllmperf.tokenizer.tokens import Tokens
@@ -26,7 +29,7 @@ def conversations(path, n=12, **more):
         for i in range(n)
     ]
     path.write_text(json.dumps([*rows, {"conversations": []}, {"conversations": [{"value": "alone"}]}]))
-    return {"path": str(path), "seed": 4, "output_len": None, **more}
+    return {"path": str(path), "seed": 4, **more}
 
 
 def prompts(samples):
@@ -41,7 +44,7 @@ def test_0_6_shuffles_with_the_generator_as_it_stands_and_later_ones_seed_it_ane
     for version in ("0.6", "0.8"):
         chance = Chance(4)
         chance.python.random()
-        found = sharegpt.samples(tokens, chance, version, 12, **asked)
+        found = dropin(tokens, chance, version, 12, "sharegpt", **asked)
         plain, expected = random.Random(4), LINES[:12]
         if version == "0.6":
             plain.random()
@@ -51,15 +54,15 @@ def test_0_6_shuffles_with_the_generator_as_it_stands_and_later_ones_seed_it_ane
 
 def test_a_file_that_runs_out_gives_fewer_in_0_6_and_is_drawn_from_again_later(tokens, tmp_path):
     asked = conversations(tmp_path / "c.json")
-    assert len(sharegpt.samples(tokens, Chance(4), "0.6", 20, **asked)) == 12
+    assert len(dropin(tokens, Chance(4), "0.6", 20, "sharegpt", **asked)) == 12
     for version in ("0.8", "2026"):
-        found = sharegpt.samples(tokens, Chance(4), version, 20, **asked)
+        found = dropin(tokens, Chance(4), version, 20, "sharegpt", **asked)
         plain = random.Random(4)
         first = prompts(found[:12])
         drawn = plain.choices(first, k=8) if version == "0.8" else [plain.choice(first) for _ in range(8)]
         assert prompts(found[12:]) == drawn
         assert [sample.number for sample in found] == list(range(20))
-    assert len(sharegpt.samples(tokens, Chance(4), "2026", 20, **asked, oversample=False)) == 12
+    assert len(dropin(tokens, Chance(4), "2026", 20, "sharegpt", **asked, no_oversample=True)) == 12
 
 
 @pytest.mark.parametrize(
@@ -82,8 +85,9 @@ def test_a_fixed_output_length_is_that_of_all_and_lets_short_answers_in(tokens, 
     path = tmp_path / "c.json"
     path.write_text(json.dumps([{"conversations": [{"value": LINES[0]}, {"value": "y"}]}]))
     asked = {"path": str(path), "seed": 0}
-    assert sharegpt.samples(tokens, Chance(0), "0.6", 1, **asked, output_len=None) == []
-    (found,) = sharegpt.samples(tokens, Chance(0), "0.6", 1, **asked, output_len=2)
+    with pytest.raises(UsageError, match="no request"):
+        dropin(tokens, Chance(0), "0.6", 1, "sharegpt", **asked)
+    (found,) = dropin(tokens, Chance(0), "0.6", 1, "sharegpt", **asked, sharegpt_output_len=2)
     assert found.output_len == 2
 
 
@@ -91,14 +95,14 @@ def test_broken_files_are_one_line(tokens, tmp_path):
     path = tmp_path / "c.json"
     for text, what in (
         ("{", "no JSON"),
-        ("{}", "no JSON list"),
+        ("{}", "no request"),
         ('[{"conversations": [{}, {}]}]', '"value"'),
     ):
         path.write_text(text)
         with pytest.raises(UsageError, match=what):
-            sharegpt.samples(tokens, Chance(0), "0.6", 1, path=str(path), seed=0, output_len=None)
+            dropin(tokens, Chance(0), "0.6", 1, "sharegpt", str(path))
     with pytest.raises(UsageError, match="dataset-path"):
-        sharegpt.samples(tokens, Chance(0), "0.6", 1, path="", seed=0, output_len=None)
+        dropin(tokens, Chance(0), "0.6", 1, "sharegpt", "")
 
 
 # ---- sonnet ----
@@ -111,9 +115,9 @@ def poem(tmp_path):
 
 
 def test_sonnet_begins_alike_and_0_8_draws_again_what_is_too_long(tokens, tmp_path):
-    asked = {"path": poem(tmp_path), "input_len": 160, "output_len": 5, "prefix_len": 100}
-    old = sonnet.samples(tokens, Chance(0), "0.6", 6, **asked, is_chat=True)
-    new = sonnet.samples(tokens, Chance(0), "0.8", 6, **asked, is_chat=True)
+    asked = {"path": poem(tmp_path), "sonnet_input_len": 160, "sonnet_prefix_len": 100}
+    old = dropin(tokens, Chance(0), "0.6", 6, "sonnet", **asked, backend="openai-chat")
+    new = dropin(tokens, Chance(0), "0.8", 6, "sonnet", **asked, backend="openai-chat")
     assert len({sample.prompt[:120] for sample in old}) == 1
     assert all(sample.prompt_len <= 160 for sample in new)
     kept = [sample.prompt for sample in old if sample.prompt_len <= 160]
@@ -121,26 +125,16 @@ def test_sonnet_begins_alike_and_0_8_draws_again_what_is_too_long(tokens, tmp_pa
 
 
 def test_sonnet_sends_the_template_unless_the_backend_is_chat(tokens, tmp_path):
-    asked = {"path": poem(tmp_path), "input_len": 160, "output_len": 5, "prefix_len": 100}
-    (plain,) = sonnet.samples(tokens, Chance(0), "0.6", 1, **asked, is_chat=True)
-    (whole,) = sonnet.samples(tokens, Chance(0), "0.6", 1, **asked, is_chat=False)
+    asked = {"path": poem(tmp_path), "sonnet_input_len": 160, "sonnet_prefix_len": 100}
+    (plain,) = dropin(tokens, Chance(0), "0.6", 1, "sonnet", **asked, backend="openai-chat")
+    (whole,) = dropin(tokens, Chance(0), "0.6", 1, "sonnet", **asked)
     assert whole.prompt == "<|begin|><|user|>" + plain.prompt.strip() + "<|assistant|>"
     assert whole.prompt_len == plain.prompt_len == tokens.count(whole.prompt)
 
 
 def test_sonnet_lengths_below_the_beginning_are_refused(tokens, tmp_path):
     with pytest.raises(UsageError, match="sonnet-input-len"):
-        sonnet.samples(
-            tokens,
-            Chance(0),
-            "0.8",
-            1,
-            path=poem(tmp_path),
-            input_len=3,
-            output_len=5,
-            prefix_len=1,
-            is_chat=True,
-        )
+        dropin(tokens, Chance(0), "0.8", 1, "sonnet", poem(tmp_path), sonnet_input_len=3, sonnet_prefix_len=1)
 
 
 # ---- burstgpt ----
@@ -177,36 +171,38 @@ def test_custom_puts_prompts_in_the_template_and_takes_lengths_of_the_rows(token
     path = jsonl(
         tmp_path / "p.jsonl", [{"prompt": line, "output_tokens": i} for i, line in enumerate(LINES[:5])]
     )
-    asked = {"path": path, "seed": 0, "shuffle": False}
-    found = custom.samples(tokens, Chance(0), 0, **asked, output_len=-1)
+    asked = {"path": path, "disable_shuffle": True}
+    found = dropin(tokens, Chance(0), "2026", 0, "custom", **asked, custom_output_len=-1)
     assert prompts(found) == [f"<|begin|><|user|>{line}<|assistant|>" for line in LINES[:5]]
     assert [sample.output_len for sample in found] == [0, 1, 2, 3, 4]
-    plain = custom.samples(tokens, Chance(0), 3, **asked, output_len=7, skip_template=True)
+    plain = dropin(
+        tokens, Chance(0), "2026", 3, "custom", **asked, custom_output_len=7, skip_chat_template=True
+    )
     assert prompts(plain) == LINES[:3]
     assert {sample.output_len for sample in plain} == {7}
 
 
 def test_custom_without_a_tokenizer_knows_no_lengths(tmp_path):
     path = jsonl(tmp_path / "p.jsonl", [{"prompt": "a"}, {"prompt": "b"}])
-    found = custom.samples(None, Chance(0), 2, path=path, seed=0, output_len=9)
+    found = dropin(None, Chance(0), "2026", 2, "custom", path)
     assert {(sample.prompt_len, sample.output_len) for sample in found} == {(1, 1)}
 
 
 def test_custom_wants_jsonl_with_prompts(tokens, tmp_path):
     with pytest.raises(UsageError, match="jsonl"):
-        custom.samples(tokens, Chance(0), 1, path="p.json", seed=0, output_len=1)
+        dropin(tokens, Chance(0), "2026", 1, "custom", "p.json")
     path = jsonl(tmp_path / "p.jsonl", [{"text": "a"}])
     with pytest.raises(UsageError, match="prompt"):
-        custom.samples(tokens, Chance(0), 1, path=path, seed=0, output_len=1)
+        dropin(tokens, Chance(0), "2026", 1, "custom", path)
     path = jsonl(tmp_path / "q.jsonl", [{"prompt": "a"}])
     with pytest.raises(UsageError, match="output_tokens"):
-        custom.samples(tokens, Chance(0), 1, path=path, seed=0, output_len=-1)
+        dropin(tokens, Chance(0), "2026", 1, "custom", path, custom_output_len=-1)
 
 
 def test_spec_bench_takes_first_turns_of_a_category_and_seed_0_whatever_is_asked(tokens, tmp_path):
     rows = [{"category": "ab"[i % 2], "turns": [LINES[i], "more"]} for i in range(8)]
     path = jsonl(tmp_path / "q.jsonl", rows)
-    found = spec_bench.samples(tokens, Chance(99), 4, path=path, category="b", output_len=5)
+    found = dropin(tokens, Chance(99), "2026", 4, "spec_bench", path, seed=99, spec_bench_category="b")
     expected = LINES[1:8:2]
     random.Random(0).shuffle(expected)
     assert prompts(found) == [f"<|begin|><|user|>{line}<|assistant|>" for line in expected]
@@ -221,8 +217,8 @@ def test_a_trace_makes_equal_hashes_equal_ids_and_cuts_the_last_block(tokens, tm
         {"timestamp": 500, "input_length": 40, "output_length": 4, "hash_ids": [1, 2, 3]},
     ]
     path = jsonl(tmp_path / "t.jsonl", rows)
-    asked = {"path": path, "seed": 0, "block": 16, "seconds": 0.001, "labels": timed_trace.Labels()}
-    first, second = timed_trace.samples(tokens, Chance(0), 5, **asked)
+    asked = {"path": path, "block": 16, "seconds": 0.001, "labels": timed_trace.Labels()}
+    first, second = timed_trace.samples(tokens.all_ids, 5, **asked)
     assert (first.prompt_len, second.prompt_len) == (20, 40)
     assert first.prompt[:16] == second.prompt[:16]
     assert second.time_s == 0.5
@@ -257,18 +253,12 @@ def test_hf_rows_of_a_file_are_shuffled_as_a_stream_through_a_buffer(tokens, tmp
 
 def test_hf_of_an_unknown_set_names_those_it_knows(tokens):
     with pytest.raises(UsageError, match="openai/gsm8k"):
-        hf.samples(
-            tokens, Chance(0), "2026", 1, path="no/such", name=None, subset=None, split=None, seed=0,
-            output_len=None, is_chat=False,
-        )  # fmt: skip
+        dropin(tokens, Chance(0), "2026", 1, "hf", "no/such")
 
 
 def test_hf_conversations_come_from_a_local_file(tokens, tmp_path):
     asked = conversations(tmp_path / "c.json")
-    found = hf.samples(
-        tokens, Chance(0), "2026", 3, path=asked["path"], name=None, subset=None, split=None, seed=0,
-        output_len=9, is_chat=False,
-    )  # fmt: skip
+    found = dropin(tokens, Chance(0), "2026", 3, "hf", asked["path"], hf_output_len=9)
     assert {sample.output_len for sample in found} == {9}
     assert set(prompts(found)) <= set(LINES)
 

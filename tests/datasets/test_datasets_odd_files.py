@@ -4,12 +4,12 @@ import gzip
 import json
 
 import pytest
+from twins.dropin_samples import samples as dropin
 
 from vllmperf import text_file
-from vllmperf.datasets import burstgpt, custom, hf, sharegpt, sonnet, spec_bench, timed_trace
-from vllmperf.datasets.sample import Chance
+from vllmperf.datasets import burstgpt, rows, sharegpt, timed_trace
+from vllmperf.datasets.chance import Chance
 from vllmperf.errors import UsageError
-from vllmperf.load import rows
 
 QUESTION = "river number one carries the narrow lantern beyond the bridge"
 ANSWER = "the lantern stands behind the river and the bridge"
@@ -35,35 +35,34 @@ def jsonl(tmp_path, *found, encoding="utf-8", end="\n"):
     return written(tmp_path, text, "data.jsonl", encoding)
 
 
-def read_sharegpt(tokens, path, n=1, version="2026", **more):
-    asked = {"path": path, "seed": 0, "output_len": None, "shuffle": False, "oversample": False, **more}
-    return sharegpt.samples(tokens, Chance(0), version, n, **asked)
+IN_ORDER = {"disable_shuffle": True, "no_oversample": True}
 
 
-def read_custom(tokens, path, n=1, output_len=5, **more):
-    asked = {"path": path, "seed": 0, "shuffle": False, "oversample": False, "skip_template": True, **more}
-    return custom.samples(tokens, Chance(0), n, output_len=output_len, **asked)
+def read_sharegpt(tokens, path, n=1, version="2026"):
+    return dropin(tokens, Chance(0), version, n, "sharegpt", path, **(IN_ORDER if version == "2026" else {}))
+
+
+def read_custom(tokens, path, n=1, output_len=5):
+    asked = {"custom_output_len": output_len, "skip_chat_template": True, **IN_ORDER}
+    return dropin(tokens, Chance(0), "2026", n, "custom", path, **asked)
 
 
 def read_spec_bench(tokens, path, n=1):
-    return spec_bench.samples(tokens, Chance(0), n, path=path, category=None, output_len=5, oversample=False)
+    return dropin(tokens, Chance(0), "2026", n, "spec_bench", path, no_oversample=True)
 
 
 def read_trace(tokens, path, n=1):
-    asked = {"path": path, "seed": 0, "block": 4, "seconds": 1.0, "labels": timed_trace.Labels()}
-    return timed_trace.samples(tokens, Chance(0), n, **asked)
+    asked = {"path": path, "block": 4, "seconds": 1.0, "labels": timed_trace.Labels()}
+    return timed_trace.samples(tokens.all_ids, n, **asked)
 
 
-def read_hf(tokens, path, n=1, name=None):
-    return hf.samples(
-        tokens, Chance(0), "2026", n, path=path, name=name, subset=None, split=None, seed=0, output_len=None,
-        is_chat=False, shuffle=False, oversample=False,
-    )  # fmt: skip
+def read_hf(tokens, path, n=1):
+    return dropin(tokens, Chance(0), "2026", n, "hf", path, **IN_ORDER)
 
 
 def read_sonnet(tokens, path):
-    asked = {"path": path, "input_len": 400, "output_len": 5, "prefix_len": 100}
-    return sonnet.samples(tokens, Chance(0), "0.8", 2, **asked, is_chat=True)
+    asked = {"sonnet_input_len": 400, "sonnet_prefix_len": 100, "backend": "openai-chat"}
+    return dropin(tokens, Chance(0), "0.8", 2, "sonnet", path, **asked)
 
 
 # ---- encodings ----
@@ -90,9 +89,10 @@ def test_streamed_files_may_have_a_byte_order_mark_too(tmp_path, monkeypatch, en
     monkeypatch.setattr(rows, "PIECE", piece)
     path = tmp_path / "data"
     path.write_bytes(json.dumps([talk("é", "b")], ensure_ascii=False).encode(encoding))
-    assert list(rows.sharegpt(path)) == [("é", "b")]
+    assert [pair.question for pair in sharegpt.pairs(path)] == ["é"]
     path.write_bytes('{"prompt": "é"}\r\n\r\n{"prompt": "b"}\r\n'.encode(encoding))
-    assert list(rows.custom(path)) == [("é", None), ("b", None)]
+    for form in (None, ".jsonl"):
+        assert [row.text("prompt") for row in rows.rows(path, form=form)] == ["é", "b"]
     path.write_bytes("é\n\n b\n".encode(encoding))
     assert rows.lines(path) == ["é\n", " b\n"]
 
@@ -102,11 +102,9 @@ def test_what_is_no_utf_8_is_named_with_its_line(tokens, tmp_path):
     with pytest.raises(UsageError, match=r"data\.json is no UTF-8 text: line 3 has the byte 0xe9"):
         read_sharegpt(tokens, written(tmp_path, bad))
     with pytest.raises(UsageError, match="line 3 has the byte 0xe9"):
-        list(rows.sharegpt(tmp_path / "data.json"))
+        sharegpt.pairs(tmp_path / "data.json")
     with pytest.raises(UsageError, match="line 2 has the byte 0xe9"):
-        list(
-            rows.custom(tmp_path / written(tmp_path, b'{"prompt": "a"}\n{"prompt": "\xe9"}\n', "data.jsonl"))
-        )
+        list(rows.rows(written(tmp_path, b'{"prompt": "a"}\n{"prompt": "\xe9"}\n', "data.jsonl")))
 
 
 def test_a_compressed_file_is_named_as_such(tokens, tmp_path):
@@ -114,7 +112,7 @@ def test_a_compressed_file_is_named_as_such(tokens, tmp_path):
     path = written(tmp_path, packed)
     with pytest.raises(UsageError, match=r"data\.json is compressed \(gzip\): unpack it first"):
         read_sharegpt(tokens, path)
-    for read in (rows.lines, lambda path: list(rows.sharegpt(path)), lambda path: list(rows.custom(path))):
+    for read in (rows.lines, sharegpt.pairs, lambda path: list(rows.rows(path, form=".jsonl"))):
         with pytest.raises(UsageError, match="compressed"):
             read(tmp_path / "data.json")
     with pytest.raises(text_file.NoTextError, match="zip"):
@@ -158,10 +156,12 @@ def test_a_line_separator_within_a_text_ends_no_line(tokens, tmp_path):
 )
 def test_a_turn_without_text_is_named_with_file_and_row(tokens, tmp_path, version, bad):
     path = written(tmp_path, [talk(QUESTION, ANSWER), {"conversations": []}, bad])
-    asked = {"shuffle": False, "version": version}
-    with pytest.raises(UsageError, match=r'data\.json row 3: one of the first two turns has no text "value"'):
-        read_sharegpt(tokens, path, 2, **asked)
-    assert len(read_sharegpt(tokens, path, 1, **asked)) == 1  # as in the originals it is not reached
+    with pytest.raises(
+        UsageError, match=r'data\.json row 3, line 1: one of the first two turns has no text "value"'
+    ):
+        read_sharegpt(tokens, path, 2, version)
+    if version == "2026":  # the older ones always shuffle
+        assert len(read_sharegpt(tokens, path, 1, version)) == 1  # as in the original it is not reached
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_rows_that_are_no_conversation_are_passed_over(tokens, tmp_path, row):
 )
 def test_a_custom_row_that_cannot_be_sent_is_named_with_file_and_line(tokens, tmp_path, row, what):
     path = jsonl(tmp_path, {"prompt": "a", "output_tokens": 3}, "\n", row)
-    with pytest.raises(UsageError, match=rf"data\.jsonl line 3: .*{what}"):
+    with pytest.raises(UsageError, match=rf"data\.jsonl row 2, line 3: .*{what}"):
         read_custom(tokens, path, 2, output_len=-1)
     assert len(read_custom(tokens, path, 1, output_len=-1)) == 1
 
@@ -203,7 +203,7 @@ def test_without_a_tokenizer_a_null_prompt_is_refused_and_token_ids_go_out(tmp_p
 
 @pytest.mark.parametrize("turns", [None, [], [None], "ab", [["a"]]])
 def test_a_spec_bench_row_without_a_first_turn_is_named(tokens, tmp_path, turns):
-    with pytest.raises(UsageError, match=r"data\.jsonl line 2: .*turns"):
+    with pytest.raises(UsageError, match=r"data\.jsonl row 2, line 2: .*turns"):
         read_spec_bench(tokens, jsonl(tmp_path, {"turns": ["a"]}, {"turns": turns}))
 
 
@@ -223,7 +223,7 @@ def test_a_spec_bench_row_without_a_first_turn_is_named(tokens, tmp_path, turns)
 def test_a_trace_row_that_is_none_is_named_with_file_and_line(tokens, tmp_path, field, value):
     good = {"timestamp": 0, "input_length": 4, "output_length": 3, "hash_ids": [1]}
     path = jsonl(tmp_path, good, {**good, field: value})
-    with pytest.raises(UsageError, match=rf"data\.jsonl line 2: {field}"):
+    with pytest.raises(UsageError, match=rf"data\.jsonl row 2, line 2: {field}"):
         read_trace(tokens, path, 2)
     assert len(read_trace(tokens, path, 1)) == 1
 
@@ -252,11 +252,11 @@ def test_burstgpt_rows_without_an_answer_are_left_out(tokens, tmp_path):
 @pytest.mark.parametrize(
     ("row", "what"),
     [
-        (talk(QUESTION, None), "row 2: the answer is no text"),
-        (talk(None, ANSWER), "row 2: the prompt is no text"),
-        ({"conversations": None}, "row 2 is none of this data set"),
-        ({}, "row 2 lacks 'conversations'"),
-        (None, "row 2 is none of this data set"),
+        (talk(QUESTION, None), "row 2, line 1: the answer is no text"),
+        (talk(None, ANSWER), "row 2, line 1: the prompt is no text"),
+        ({"conversations": None}, "row 2, line 1 is none of this data set"),
+        ({}, "row 2, line 1 lacks 'conversations'"),
+        (None, "row 2, line 1 is none of this data set"),
     ],
 )
 def test_a_hugging_face_row_without_its_texts_is_named(tokens, tmp_path, row, what):
@@ -267,11 +267,10 @@ def test_a_hugging_face_row_without_its_texts_is_named(tokens, tmp_path, row, wh
 
 
 def test_a_file_of_another_form_is_named(tokens, tmp_path):
-    with pytest.raises(UsageError, match="no JSON list"):
-        read_sharegpt(tokens, written(tmp_path, {"a": 1}))
+    for empty in ({"a": 1}, "", "[" * 100_000):
+        with pytest.raises(UsageError, match=r"no request|no usable row"):
+            read_sharegpt(tokens, written(tmp_path, empty))
     with pytest.raises(UsageError, match="no JSON"):
-        read_sharegpt(tokens, written(tmp_path, ""))
-    with pytest.raises(UsageError, match="no JSON"):
-        read_sharegpt(tokens, written(tmp_path, "[" * 100_000))
+        read_sharegpt(tokens, written(tmp_path, '{"a":' * 100_000))
     with pytest.raises(UsageError, match="line 2: this is no JSON object"):
         read_custom(tokens, jsonl(tmp_path, {"prompt": "a"}, "[1]\n"), 2)

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vllmperf.datasets import prefix_repetition, random_rerank, random_text
-from vllmperf.datasets.sample import Chance, spread
+from vllmperf.compat.benchmark_serving import older_data, random_rerank
+from vllmperf.datasets import prefix_repetition, prompts, random_text
+from vllmperf.datasets.chance import Chance
+from vllmperf.datasets.random_text import spread
 from vllmperf.errors import UsageError
-from vllmperf.load.workload import prompts
+from vllmperf.load.bodies import spec_of
 from vllmperf.plan import Plan
 from vllmperf.tokenizer import renewed
 from vllmperf.tokenizer.circle import Circle, Run
@@ -41,6 +43,10 @@ def asked(**changes):
     return {**usual, **changes}
 
 
+def older(**changes):
+    return {"input_len": 20, "output_len": 6, "prefix_len": 0, **changes}
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1000), lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12))
 def test_many_fitted_at_once_are_those_fitted_one_by_one(tokens, seed, lengths):
@@ -59,9 +65,7 @@ def test_many_fitted_at_once_are_those_fitted_one_by_one(tokens, seed, lengths):
 
 
 def test_2026_draws_lengths_offsets_and_prefix_in_that_order(tokens):
-    found = random_text.samples(
-        tokens, Chance(0), "2026", 9, **asked(prefix_len=4, input_ratio=0.5, output_ratio=0.2)
-    )
+    found = random_text.samples(tokens, 9, **asked(prefix_len=4, input_ratio=0.5, output_ratio=0.2))
     draw = np.random.default_rng(3)
     inputs = draw.integers(int(np.floor(19 * 0.5)), int(np.ceil(19 * 1.5)) + 1, size=9)
     outputs = draw.integers(int(np.floor(6 * 0.8)), int(np.ceil(6 * 1.2)) + 1, size=9)
@@ -87,9 +91,7 @@ def test_2026_draws_lengths_offsets_and_prefix_in_that_order(tokens):
 @pytest.mark.parametrize("version", ["0.6", "0.8"])
 def test_old_versions_draw_from_the_global_generator_and_decode_once(tokens, version):
     ratio = 0.4
-    found = random_text.samples(
-        tokens, Chance(11), version, 7, **asked(input_ratio=ratio, output_ratio=ratio, prefix_len=3)
-    )
+    found = older_data.random(tokens, Chance(11).numpy, version, 7, **older(ratio=ratio, prefix_len=3))
     draw, vocab = np.random.RandomState(11), tokens.vocab_size
     prefix = draw.randint(0, vocab, size=3).tolist()
 
@@ -110,7 +112,8 @@ def test_0_6_draws_an_empty_prefix_and_0_8_does_not(tokens):
     after = {}
     for version in ("0.6", "0.8"):
         chance = Chance(0)
-        random_text.samples(tokens, chance, version, 2, **asked(input_ratio=0.5 if version == "0.8" else 1.0))
+        ratio = 0.5 if version == "0.8" else 1.0
+        older_data.random(tokens, chance.numpy, version, 2, **older(ratio=ratio))
         after[version] = chance.numpy.gamma(1.0, 1.0)
     plain = np.random.RandomState(0)
     plain.randint(0, tokens.vocab_size, size=0)
@@ -121,8 +124,8 @@ def test_0_6_draws_an_empty_prefix_and_0_8_does_not(tokens):
 
 
 def test_a_batch_is_one_request_with_several_texts(tokens):
-    one = random_text.samples(tokens, Chance(0), "2026", 5, **asked())
-    batched = random_text.samples(tokens, Chance(0), "2026", 5, **asked(batch=2))
+    one = random_text.samples(tokens, 5, **asked())
+    batched = random_text.samples(tokens, 5, **asked(batch=2))
     assert [sample.prompt for sample in batched] == [
         [sample.prompt for sample in one[first : first + 2]] for first in (0, 2, 4)
     ]
@@ -133,13 +136,13 @@ def test_a_batch_is_one_request_with_several_texts(tokens):
 
 def test_an_input_length_that_special_tokens_use_up_is_refused(tokens):
     with pytest.raises(UsageError, match="random-input-len 1"):
-        random_text.samples(tokens, Chance(0), "2026", 1, **asked(input_len=1))
+        random_text.samples(tokens, 1, **asked(input_len=1))
 
 
 def test_0_8_refuses_a_range_ratio_of_1_and_0_6_means_fixed_lengths_by_it(tokens):
     with pytest.raises(UsageError, match="random-range-ratio"):
-        random_text.samples(tokens, Chance(0), "0.8", 1, **asked(input_ratio=1.0))
-    found = random_text.samples(tokens, Chance(0), "0.6", 4, **asked(input_ratio=1.0))
+        older_data.random(tokens, Chance(0).numpy, "0.8", 1, **older(ratio=1.0))
+    found = older_data.random(tokens, Chance(0).numpy, "0.6", 4, **older(ratio=1.0))
     assert {sample.prompt_len for sample in found} == {20}
 
 
@@ -189,7 +192,7 @@ def with_and_without_a_circle(monkeypatch, build):
 def test_prompts_put_together_from_segments_are_those_decoded_whole(tokens, monkeypatch, prefix_len):
     def build():
         lengths = asked(input_len=120, input_ratio=0.8, output_ratio=0.8, prefix_len=prefix_len)
-        return random_text.samples(tokens, Chance(1), "2026", 80, **lengths)
+        return random_text.samples(tokens, 80, **lengths)
 
     many, plain = with_and_without_a_circle(monkeypatch, build)
     assert many == plain
@@ -241,10 +244,8 @@ def test_bench_without_a_profile_sends_the_same_prompts_where_these_have_the_ask
         prefix_len=0,
         **lengths,
     )
-    ours = list(prompts(plan))
-    theirs = random_text.samples(
-        tokens, Chance(7), "2026", 150, **asked(seed=7, input_ratio=0.3, output_ratio=0.3, **lengths)
-    )
+    ours = list(prompts(spec_of(plan)))
+    theirs = random_text.samples(tokens, 150, **asked(seed=7, input_ratio=0.3, output_ratio=0.3, **lengths))
     inputs = spread(np.random.default_rng(7), 29, 0.3, 150)
     reached = [tokens.count(one.prompt) == n + 1 for one, n in zip(theirs, inputs, strict=True)]
     assert [json.loads(mine.json) == one.prompt for mine, one in zip(ours, theirs, strict=True)] == reached

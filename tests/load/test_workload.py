@@ -6,10 +6,11 @@ import json
 import numpy as np
 import pytest
 
+from vllmperf import datasets
+from vllmperf.datasets.made_up import WORDS, WordCircle
 from vllmperf.errors import UsageError
-from vllmperf.load.bodies import bodies
+from vllmperf.load.bodies import bodies, spec_of
 from vllmperf.load.merge_patch import merged
-from vllmperf.load.workload import WORDS, WordCircle, prompts
 from vllmperf.plan import Plan
 
 URL = "http://127.0.0.1:8000"
@@ -17,6 +18,10 @@ URL = "http://127.0.0.1:8000"
 
 def plan(**settings):
     return Plan(base_url=URL, **settings)
+
+
+def prompts(plan):
+    return datasets.prompts(spec_of(plan))
 
 
 def objects(first=None, **settings):
@@ -353,11 +358,11 @@ def test_random_texts_have_the_asked_number_of_tokens_with_those_around_them(mod
     assert not any("<s>" in text for text in texts)
 
 
-def test_sharegpt_lengths_are_counted_by_the_tokenizer(model, tmp_path):
+def test_sharegpt_lengths_are_counted_as_vllm_does_with_special_tokens(model, tmp_path):
     folder, made = model
     path = write(tmp_path, talk("how many people use this water", "find out for them"))
     (body,) = objects(dataset_name="sharegpt", dataset_path=path, tokenizer=str(folder), num_prompts=1)
-    assert body["max_tokens"] == len(made.encode("find out for them", add_special_tokens=False).ids)
+    assert body["max_tokens"] == len(made.encode("find out for them").ids)
 
 
 def test_sonnet_prompts_are_no_longer_than_asked_for(model, tmp_path):

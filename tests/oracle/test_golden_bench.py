@@ -79,7 +79,7 @@ PLAN = """
 import json, sys
 from vllmperf.compat.benchmark_serving import arrivals, data, flags
 from vllmperf.compat.benchmark_serving.backends import TABLE
-from vllmperf.datasets.sample import Chance
+from vllmperf.datasets.chance import Chance
 from vllmperf.tokenizer.tokens import Tokens
 
 profile = flags.PROFILES[sys.argv[1]]
@@ -87,7 +87,7 @@ args = flags.parse(profile, sys.argv[2:])
 backend = TABLE[profile.version][args.backend]
 data.settle(args, profile, backend)
 chance = Chance(args.seed)
-samples = data.samples(args, profile, backend, Tokens(args.tokenizer), chance)
+samples = data.samples(args, profile, Tokens(args.tokenizer), chance)
 ramp_up = None
 if getattr(args, "ramp_up_strategy", None):
     ramp_up = arrivals.RampUp(args.ramp_up_strategy, args.ramp_up_start_rps, args.ramp_up_end_rps)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vllmperf import text_file
+from vllmperf import datasets, text_file
 from vllmperf.cli.bench_arguments import AS_MANY_AS_IN_FLIGHT, SAMPLING, Help, add_arguments
 from vllmperf.errors import UsageError
 from vllmperf.plan import Plan
@@ -40,11 +40,12 @@ def add(subparsers: Any) -> None:
 
 def plan_of(args: argparse.Namespace) -> Plan:
     """The plan that the arguments describe. Raises UsageError."""
-    from vllmperf.api import SIMULATED, default_num_prompts
+    from vllmperf.api import SIMULATED, default_arrival, default_num_prompts
 
     if args.sim is not None and args.base_url:
         raise UsageError("--sim and --base-url name two servers: give one of them")
     input_len, output_len, prefix_len = lengths(args)
+    arrival = args.arrival or default_arrival(args.dataset_name, args.request_rate, args.max_concurrency)
     sampling = {name.replace("-", "_"): getattr(args, name.replace("-", "_")) for name in SAMPLING}
     return Plan(
         base_url=SIMULATED if args.sim is not None else args.base_url or _url(args.host, args.port),
@@ -57,10 +58,10 @@ def plan_of(args: argparse.Namespace) -> Plan:
         cacert=args.cacert,
         request_rate=args.request_rate,
         burstiness=args.burstiness,
-        arrival=args.arrival,
+        arrival=arrival,
         arrival_file=args.arrival_file,
         max_concurrency=args.max_concurrency,
-        num_prompts=default_num_prompts(args.num_prompts, args.duration, args.arrival),
+        num_prompts=default_num_prompts(args.num_prompts, args.duration, arrival),
         num_warmups=args.num_warmups,
         duration_s=args.duration,
         seed=args.seed,
@@ -71,6 +72,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
         output_len=output_len,
         random_range_ratio=args.random_range_ratio,
         prefix_len=prefix_len,
+        dataset_options=_dataset_options(args),
         ignore_eos=args.ignore_eos or args.dataset_name == "random",
         stream=not args.no_stream,
         n=args.n,
@@ -110,6 +112,11 @@ def lengths(args: argparse.Namespace) -> tuple[int | None, int | None, int | Non
     input_len = own["input"] if args.input_len is None else args.input_len
     output_len = own["output"] if args.output_len is None else args.output_len
     return input_len, output_len, own["prefix"]
+
+
+def _dataset_options(args: argparse.Namespace) -> dict[str, Any]:
+    given = {name: getattr(args, name) for name in datasets.options()}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _url(host: str, port: int) -> str:

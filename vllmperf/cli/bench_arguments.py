@@ -9,8 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from vllmperf import datasets
 from vllmperf.metrics.definitions import NAMES, OBJECTIVES
-from vllmperf.plan import ARRIVALS, BACKENDS, DATASETS, DEFAULT_LENGTHS
+from vllmperf.plan import ARRIVALS, BACKENDS
 
 SAMPLING: dict[str, type] = {
     "temperature": float,
@@ -102,6 +103,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_load(command.add_argument_group("load").add_argument)
     add_data(command.add_argument_group("data").add_argument)
     add_lengths(command.add_argument_group("lengths, in tokens").add_argument)
+    add_dataset_options(command.add_argument_group("settings of single data sets").add_argument)
     add_body(command.add_argument_group("request").add_argument)
     add_limits(command.add_argument_group("limits (in seconds, or like 500ms, 30s, 10m, 1h)").add_argument)
     add_output(command.add_argument_group("output").add_argument)
@@ -187,13 +189,24 @@ def add_load(option: Any) -> None:
 
 
 def add_data(option: Any) -> None:
-    option("--dataset-name", default="random", choices=DATASETS, help="where prompts come from")
-    option("--dataset-path", metavar="FILE", help="file of sharegpt (JSON), sonnet (text) or custom (JSONL)")
+    option(
+        "--dataset-name",
+        default="random",
+        choices=tuple(datasets.table()),
+        metavar="NAME",
+        help="where prompts come from: " + "; ".join(map(_described, datasets.table().values())),
+    )
+    option(
+        "--dataset-path",
+        metavar="PATH",
+        help="file of the data set, a link to one on the Hugging Face hub, or for hf the name of a data set there",
+    )
     option(
         "--tokenizer",
-        metavar="DIR",
-        help="model folder with a tokenizer.json, to make and count tokens. Without one, random sends "
-        "token ids (chat: as many short words), and sharegpt's answers are taken to have a token for 4 bytes",
+        metavar="NAME",
+        help="model folder with a tokenizer.json, or a model of the Hugging Face hub, to make and count tokens. "
+        "Without one, made-up prompts are token ids (chat: as many short words), and 4 bytes of other texts count as a "
+        "token",
     )
     option(
         "--text-prompts",
@@ -203,19 +216,13 @@ def add_data(option: Any) -> None:
     )
 
 
+def _described(dataset: datasets.DataSet) -> str:
+    return f"{dataset.name} ({dataset.about})"
+
+
 def add_lengths(option: Any) -> None:
     option("--input-len", type=int, metavar="N", help="prompt, whatever the data set (not sharegpt, custom)")
     option("--output-len", type=int, metavar="N", help="answer, whatever the data set")
-    usual, poem = DEFAULT_LENGTHS["random"], DEFAULT_LENGTHS["sonnet"]
-    option("--random-input-len", type=int, default=usual.input, metavar="N", help="random: prompt")
-    option("--random-output-len", type=int, default=usual.output, metavar="N", help="random: answer")
-    option(
-        "--random-prefix-len",
-        type=int,
-        default=usual.prefix,
-        metavar="N",
-        help="random: common prefix, in addition",
-    )
     option(
         "--random-range-ratio",
         type=float,
@@ -223,22 +230,28 @@ def add_lengths(option: Any) -> None:
         metavar="X",
         help="random: lengths spread evenly within length × (1 ± X)",
     )
-    option("--sonnet-input-len", type=int, default=poem.input, metavar="N", help="sonnet: prompt")
-    option("--sonnet-output-len", type=int, default=poem.output, metavar="N", help="sonnet: answer")
-    option(
-        "--sonnet-prefix-len",
-        type=int,
-        default=poem.prefix,
-        metavar="N",
-        help="sonnet: common part of the prompt",
-    )
-    option("--sharegpt-output-len", type=int, metavar="N", help="sharegpt: answer (default: as in the file)")
-    option(
-        "--custom-output-len",
-        type=int,
-        metavar="N",
-        help="custom: answer (default, and -1: the row's output_tokens, or 256)",
-    )
+    for dataset in datasets.table().values():
+        for kind in dataset.own_lengths:
+            _add_own_length(option, dataset, kind)
+
+
+LENGTHS = {"input": "prompt", "output": "answer", "prefix": "common prefix"}
+
+
+def _add_own_length(option: Any, dataset: datasets.DataSet, kind: str) -> None:
+    flag = f"--{dataset.name.replace('_', '-')}-{kind}-len"
+    usual = getattr(dataset.lengths, kind)
+    default = "" if usual is not None else " (default: as in the data)"
+    option(flag, type=int, default=usual, metavar="N", help=f"{dataset.name}: {LENGTHS[kind]}{default}")
+
+
+def add_dataset_options(option: Any) -> None:
+    for dataset in datasets.table().values():
+        for each in dataset.options:
+            usual = "" if each.default is None else f" (default: {each.default})"
+            flag = f"--{each.name.replace('_', '-')}"
+            metavar = {str: "TEXT", int: "N", float: "X"}[each.kind]
+            option(flag, type=each.kind, metavar=metavar, help=f"{dataset.name}: {each.help}{usual}")
 
 
 def add_body(option: Any) -> None:

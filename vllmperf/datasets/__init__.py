@@ -1,6 +1,88 @@
-"""The data sets of vLLM's benchmark clients, prompt for prompt, one file each.
+"""The data sets: one file each, with a DATASET that says everything about it.
 
-A data set is a plain function of its own options: it gives samples in the order in which they are sent, and
-draws from the same generators as the original in the same order, so that a seed gives the same prompts. What
-differs between vLLM 0.6.4, 0.8.5 and 0.33 stands in the function.
+A new data set is a new file in this folder: `vllmperf bench`, its help, Python and the table of docs/datasets.md find it
+by its DATASET. Prompts of a seed are those of `vllm bench serve` with the same seed, where that has the data set.
 """
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import pkgutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+
+from vllmperf import hub
+from vllmperf.datasets.dataset import DataSet, Lengths, Option, Prompt, Spec, Value
+from vllmperf.errors import UsageError
+
+__all__ = [
+    "DataSet",
+    "Lengths",
+    "Option",
+    "Prompt",
+    "Spec",
+    "Value",
+    "checked",
+    "options",
+    "prompts",
+    "table",
+    "times_s",
+]
+
+FIRST = "random"
+"""The default, named before the others."""
+
+
+@cache
+def table() -> Mapping[str, DataSet]:
+    """Every data set by its name, as --dataset-name takes it."""
+    modules = (
+        importlib.import_module(f"{__name__}.{entry.name}") for entry in pkgutil.iter_modules(__path__)
+    )
+    found = [module.DATASET for module in modules if hasattr(module, "DATASET")]
+    return {each.name: each for each in sorted(found, key=lambda each: (each.name != FIRST, each.name))}
+
+
+def options() -> Mapping[str, Option]:
+    """The options of all data sets by name."""
+    return {option.name: option for each in table().values() for option in each.options}
+
+
+def checked(dataset_name: str, given: Mapping[str, object]) -> dict[str, Value]:
+    """Options of a data set, each of its kind. Raises UsageError for another one's."""
+    known = {option.name: option for option in table()[dataset_name].options}
+    other = next((name for name in given if name not in known), None)
+    if other is not None:
+        theirs = f": it has {', '.join(known)}" if known else ""
+        raise UsageError(f"{other} is no setting of the data set {dataset_name}{theirs}")
+    return {name: known[name].checked(value) for name, value in given.items()}
+
+
+def prompts(spec: Spec) -> Iterator[Prompt]:
+    """The prompts that are asked for, in order, as many as spec.num_prompts, or without end.
+
+    Raises UsageError for a bad row, before the first prompt wherever that is possible.
+    """
+    tokens, spec = None, _with_file(spec)
+    if spec.tokenizer:
+        from vllmperf.tokenizer.tokens import Tokens
+
+        tokens = Tokens(spec.tokenizer)
+    return itertools.islice(table()[spec.dataset_name].prompts(spec, tokens), spec.num_prompts)
+
+
+def times_s(spec: Spec) -> list[float]:
+    """When each request is sent, as far as spec.num_prompts, for a data set that has times of its own."""
+    times = table()[spec.dataset_name].times_s
+    if times is None:
+        raise UsageError(f"--dataset-name {spec.dataset_name} has no times of its own")
+    return times(_with_file(spec))
+
+
+def _with_file(spec: Spec) -> Spec:
+    """The file that a link of the Hugging Face hub names, in the place of the link."""
+    if not spec.dataset_path or "://" not in spec.dataset_path:
+        return spec
+    return replace(spec, dataset_path=hub.local_file(spec.dataset_path))

@@ -1,129 +1,58 @@
-"""custom: prompts of a JSON lines file, in the model's chat template unless told otherwise (0.33)."""
+"""custom: the prompts of a JSON lines file, in its order."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
-from vllmperf.datasets.files import json_lines
-from vllmperf.datasets.sample import Chance, Sample, filled_up
-from vllmperf.errors import UsageError
+from vllmperf.datasets.dataset import DataSet, Estimate, Prompt, Spec, needed, repeated
+from vllmperf.datasets.rows import LINES, Row, rows
 from vllmperf.tokenizer.tokens import Tokens
 
-AS_IN_FILE = -1
+OUTPUT_LEN = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a file and where it stands."""
-
-    path: str
-    line: int
-    fields: Mapping[str, Any]
-
-    def bad(self, what: str) -> UsageError:
-        return UsageError(f"{self.path} line {self.line}: {what}")
-
-    def text(self, name: str) -> str:
-        """The field's text. UsageError when it has none."""
-        value = self.fields.get(name)
-        if not isinstance(value, str):
-            raise self.bad(f'the row has no text "{name}"')
-        return value
-
-
-def rows_of(path: str) -> list[Row]:
-    """All rows of a JSON lines file."""
-    return [Row(path, line, fields) for line, fields in json_lines(path)]
-
-
-def samples(
-    tokens: Tokens | None,
-    chance: Chance,
-    n: int,
-    *,
-    path: str,
-    seed: int,
-    output_len: int | None,
-    skip_template: bool = False,
-    template_fields: Mapping[str, Any] | None = None,
-    shuffle: bool = True,
-    oversample: bool = True,
-) -> list[Sample]:
-    """n samples (all rows for 0 and below) of rows {"prompt": ..., "output_tokens": ...}.
-
-    output_len -1 or None takes the row's own. Without a tokenizer prompts go out as they are and all lengths are 1.
-    """
-    if not path.endswith(".jsonl"):
-        raise UsageError(f"--dataset-path {path}: the custom data set reads .jsonl files")
-    rows = rows_of(path)
-    if not any("prompt" in row.fields for row in rows):
-        raise UsageError(f'{path}: every row needs a "prompt"')
-    return of_rows(
-        tokens,
-        chance,
-        n,
-        rows,
-        seed=seed,
-        output_len=output_len,
-        skip_template=skip_template,
-        template_fields=template_fields,
-        shuffle=shuffle,
-        oversample=oversample,
+def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
+    """Rows {"prompt": a text or a list of token ids, "output_tokens": where no length is asked for}."""
+    counter = tokens or Estimate()
+    return repeated(
+        spec, [_prompt(spec, counter, row) for row in needed(spec, rows(spec.path, form=LINES[0]))]
     )
 
 
-def of_rows(
-    tokens: Tokens | None,
-    chance: Chance,
-    n: int,
-    rows: list[Row],
-    *,
-    seed: int,
-    output_len: int | None,
-    skip_template: bool,
-    template_fields: Mapping[str, Any] | None,
-    shuffle: bool,
-    oversample: bool,
-) -> list[Sample]:
-    """The same for rows from elsewhere."""
-    chance.python.seed(seed)
-    if shuffle:
-        chance.python.shuffle(rows)
-    n = n if n > 0 else len(rows)
-    taken = rows[:n]
-    if tokens is None:
-        found = [Sample(_any_prompt(row), 1, 1, number) for number, row in enumerate(taken)]
-    else:
-        texts = [row.text("prompt") for row in taken]
-        if not skip_template:
-            texts = templated(tokens, texts, template_fields)
-        lengths = [_output_len(row, output_len) for row in taken]
-        found = [
-            Sample(text, prompt_len, length, number)
-            for number, (text, prompt_len, length) in enumerate(
-                zip(texts, tokens.counts(texts), lengths, strict=True)
-            )
-        ]
-    return filled_up(found, n, chance, seed) if oversample else found
+DATASET = DataSet(
+    name="custom",
+    about='rows {"prompt": text or token ids, "output_tokens": number}, in their order',
+    path="FILE (JSON lines)",
+    prompts=prompts,
+    own_lengths=("output",),
+)
 
 
-def templated(tokens: Tokens, texts: Sequence[str], fields: Mapping[str, Any] | None = None) -> list[str]:
-    """Each text as a user's only message."""
-    return [tokens.chat([{"role": "user", "content": text}], **(fields or {})) for text in texts]
+def _prompt(spec: Spec, counter: Any, row: Row) -> Prompt:
+    content = _content(row, spec.takes_ids)
+    length = _length(row)
+    input_len = counter.count(content) if isinstance(content, str) else len(content)
+    return Prompt.of(content, spec.output_len or length or OUTPUT_LEN, input_len)
 
 
-def _any_prompt(row: Row) -> str | list[Any]:
-    """Without a tokenizer lists of token ids or messages go out as they are too."""
-    prompt = row.fields.get("prompt")
-    return prompt if isinstance(prompt, list) and prompt else row.text("prompt")
+def _content(row: Row, takes_ids: bool) -> str | list[int]:
+    if "prompt" not in row.fields:
+        raise row.bad('the row has no "prompt"')
+    prompt = row.fields["prompt"]
+    if _is_ids(prompt) and not takes_ids:
+        raise row.bad('"prompt" is a list of token ids, chat needs a text')
+    if not _is_ids(prompt) and not (isinstance(prompt, str) and prompt):
+        raise row.bad('"prompt" must be a text or a list of token ids, and not be empty')
+    return prompt if isinstance(prompt, str) else list(prompt)
 
 
-def _output_len(row: Row, asked: int | None) -> int:
-    if asked is not None and asked != AS_IN_FILE:
-        return asked
-    try:
-        return int(row.fields["output_tokens"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise row.bad('the row has no number "output_tokens": give --custom-output-len') from None
+def _length(row: Row) -> int | None:
+    length = row.fields.get("output_tokens")
+    if length is not None and (not isinstance(length, int) or isinstance(length, bool) or length < 1):
+        raise row.bad('"output_tokens" must be a whole number above 0')
+    return length
+
+
+def _is_ids(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(item) is int and item >= 0 for item in value)

@@ -1,34 +1,61 @@
-"""hf: conversations of a Hugging Face data set that lies in a local file, or is loaded by the package datasets."""
+"""hf: conversations and questions of a Hugging Face data set, from the hub or a local file."""
 
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
-from vllmperf.datasets.custom import templated
-from vllmperf.datasets.files import json_lines, read_json
-from vllmperf.datasets.sample import Chance, Sample, Version, filled_up, is_fit
+from vllmperf import hub
+from vllmperf.datasets.dataset import (
+    Counter,
+    DataSet,
+    Estimate,
+    Option,
+    Prompt,
+    Sample,
+    Spec,
+    needed,
+    of_samples,
+)
+from vllmperf.datasets.rows import Row, rows
+from vllmperf.datasets.sharegpt import is_fit
 from vllmperf.errors import UsageError
 from vllmperf.tokenizer.tokens import Tokens
 
+if TYPE_CHECKING:
+    import numpy as np
+
+SUBSET = Option("hf_subset", str, None, "subset of the data set, like main")
+SPLIT = Option("hf_split", str, None, "split, like test (default: the data set's usual one, else train)")
 BUFFER = 1000
 """Rows that the package datasets holds to shuffle a stream."""
 
-Row = Mapping[str, Any]
+Fields = Mapping[str, Any]
 Taken = TypeVar("Taken")
-Prompt = Callable[[Row], tuple[str, str | None]]
+Texts = Callable[[Fields], tuple[str, str | None]]
 """row → prompt, and the answer whose length is asked for (None: the data set's usual length)"""
 
 
+def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
+    """Texts as they stand: a chat server puts them into its template. Without a tokenizer 4 bytes count as a token."""
+    found = samples(
+        tokens or Estimate(),
+        path=spec.path,
+        name=NAME.of(spec),
+        subset=SUBSET.of(spec),
+        split=SPLIT.of(spec),
+        seed=spec.seed,
+        output_len=spec.output_len,
+        template=None,
+    )
+    return of_samples(spec, needed(spec, found))
+
+
 def samples(
-    tokens: Tokens,
-    chance: Chance,
-    version: Version,
-    n: int,
+    tokens: Counter,
     *,
     path: str,
     name: str | None,
@@ -36,63 +63,55 @@ def samples(
     split: str | None,
     seed: int,
     output_len: int | None,
-    is_chat: bool,  # noqa: ARG001 images would depend on it
+    template: Callable[[str], str] | None,
     shuffle: bool = True,
-    oversample: bool = True,
-    skip_template: bool = False,
-) -> list[Sample]:
-    """n samples. name says what the rows are when path is a file; without one they are conversations.
+) -> Iterator[Sample]:
+    """All usable rows. path: a file, or a data set of the hub. name says what the rows of a file are, by default
+    conversations. template: puts a prompt into the model's chat template, where the original does so.
 
-    Raises UsageError for data sets of images or audio, and when the package datasets is needed and missing.
+    Raises UsageError for data sets of other forms (images, audio).
     """
     known = KINDS.get(name or path)
     if known is None and not Path(path).is_file():
-        raise UsageError(f"--dataset-path {path}: give a local JSON file, or one of {', '.join(KINDS)}")
+        raise UsageError(
+            f"--dataset-path {path} is neither a file nor one of {', '.join(KINDS)}: give one of them, or its "
+            "name by --hf-name"
+        )
     kind = known or KINDS["Aeala/ShareGPT_Vicuna_unfiltered"]
-    found: list[Sample] = []
-    for place, row in _rows(path, subset, split or kind.split, seed, shuffle):
-        if len(found) >= n:
-            break
-        made = kind.sample(tokens, place, row, output_len, skip_template)
+    numbers = itertools.count()
+    for row in _rows(path, subset, split or kind.split or "train", seed if shuffle else None):
+        made = kind.sample(tokens, row, output_len, template)
         if made is not None:
-            prompt, prompt_len, length = made
-            found.append(Sample(prompt, prompt_len, length, len(found)))
-    return found if version == "0.6" or not oversample else filled_up(found, n, chance, seed, version)
+            yield Sample(*made, next(numbers))
 
 
 # ---- rows ----
 
 
-def _rows(
-    path: str, subset: str | None, split: str | None, seed: int, shuffle: bool
-) -> Iterable[tuple[str, Row]]:
-    """(where it stands, row), in the order in which they are taken."""
-    if Path(path).is_file():
-        found = _file_rows(path)
-        return shuffled(found, seed) if shuffle else found
-    try:
-        import datasets  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        raise UsageError(
-            f"--dataset-path {path} is no local file, and loading it needs the package datasets: "
-            "pip install datasets"
-        ) from None
-    loaded: Any = datasets.load_dataset(path, name=subset, split=split, streaming=True)
-    return ((f"a row of {path}", row) for row in (loaded.shuffle(seed=seed) if shuffle else loaded))
+def _rows(path: str, subset: str | None, split: str, seed: int | None) -> Iterable[Row]:
+    """The rows in the order in which they are taken; seed None: as they stand."""
+    files = [Path(path)] if Path(path).is_file() else hub.dataset_files(path, subset, split)
+    if seed is None:
+        return itertools.chain.from_iterable(map(rows, files))
+    return shuffled(itertools.chain.from_iterable(map(rows, _shuffled_files(files, seed))), seed)
 
 
-def _file_rows(path: str) -> list[tuple[str, Row]]:
-    if path.endswith(".jsonl"):
-        return [(f"{path} line {line}", row) for line, row in json_lines(path)]
-    return [(f"{path} row {number}", row) for number, row in enumerate(read_json(path), 1)]
+def _shuffled_files(files: list[Path], seed: int) -> list[Path]:
+    import numpy as np
+
+    order = list(range(len(files)))
+    np.random.default_rng(seed).shuffle(order)
+    return [files[place] for place in order]
 
 
-def shuffled(rows: Iterable[Taken], seed: int) -> Iterator[Taken]:
-    """As the package datasets shuffles a stream of one file: a buffer of 1,000, from which one is drawn at a time."""
+def shuffled(found: Iterable[Taken], seed: int) -> Iterator[Taken]:
+    """As the package datasets shuffles a stream: a buffer of 1,000, from which one is drawn at a time."""
+    import numpy as np
+
     draw = copy.deepcopy(np.random.default_rng(seed))
     buffer: list[Taken] = []
     places = _places(draw)
-    for row in rows:
+    for row in found:
         if len(buffer) < BUFFER:
             buffer.append(row)
             continue
@@ -116,7 +135,7 @@ class Kind:
 
     def __init__(
         self,
-        prompt: Prompt,
+        prompt: Texts,
         *,
         split: str | None = None,
         usual: int | None = None,
@@ -127,30 +146,30 @@ class Kind:
         self._prompt, self._usual, self._is_templated, self._longest = prompt, usual, is_templated, longest
 
     def sample(
-        self, tokens: Tokens, place: str, row: Row, output_len: int | None, skip_template: bool
+        self, tokens: Counter, row: Row, output_len: int | None, template: Callable[[str], str] | None
     ) -> tuple[str, int, int] | None:
-        """(prompt, its tokens, tokens of the answer), or None for a row that is not used. place: for UsageError."""
-        prompt, answer = self._texts(place, row)
+        """(prompt, its tokens, tokens of the answer), or None for a row that is not used."""
+        prompt, answer = self._texts(row)
         if not prompt:
             return None
-        if self._is_templated and not skip_template:
-            (prompt,) = templated(tokens, [prompt])
+        if self._is_templated and template is not None:
+            prompt = template(prompt)
         prompt_len = tokens.count(prompt)
         if answer is None:
             return prompt, prompt_len, output_len or self._usual or 0
         length = tokens.count(answer) if output_len is None else output_len
         return (prompt, prompt_len, length) if self._fits(prompt_len, length, output_len) else None
 
-    def _texts(self, place: str, row: Row) -> tuple[str, str | None]:
+    def _texts(self, row: Row) -> tuple[str, str | None]:
         try:
-            prompt, answer = self._prompt(row)
+            prompt, answer = self._prompt(row.value)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             what = f"lacks {error}" if isinstance(error, KeyError) else "is none of this data set"
-            raise UsageError(f"{place} {what}: check --hf-name and --dataset-path") from None
+            raise UsageError(f"{row.place} {what}: check --hf-name and --dataset-path") from None
         if not isinstance(prompt, str):
-            raise UsageError(f"{place}: the prompt is no text")
+            raise row.bad("the prompt is no text")
         if self._usual is None and not isinstance(answer, str):
-            raise UsageError(f"{place}: the answer is no text")
+            raise row.bad("the answer is no text")
         return prompt, answer
 
     def _fits(self, prompt_len: int, length: int, asked: int | None) -> bool:
@@ -167,19 +186,19 @@ class Kind:
         )
 
 
-def _conversation(row: Row) -> tuple[str, str | None]:
+def _conversation(row: Fields) -> tuple[str, str | None]:
     turns = row["conversations"]
     return (turns[0]["value"], turns[1]["value"]) if len(turns) >= 2 else ("", "")
 
 
-def _instruct_coder(row: Row) -> tuple[str, str | None]:
+def _instruct_coder(row: Fields) -> tuple[str, str | None]:
     return (
         f"{row['input']}\n\n{row['instruction']} Just output the code, do not include any explanation.",
         None,
     )
 
 
-def _zeta(row: Row) -> tuple[str, str | None]:
+def _zeta(row: Fields) -> tuple[str, str | None]:
     asked = (
         "### Instruction:\nYou are a code completion assistant and your task is to analyze user edits and then "
         "rewrite an excerpt that the user provides, suggesting the appropriate edits within the excerpt, taking "
@@ -205,3 +224,16 @@ KINDS: Mapping[str, Kind] = {
     "zed-industries/zeta": Kind(_zeta, split="train"),
 }
 """Data sets of text; those of images, audio and tool calls come later."""
+
+
+NAME = Option(
+    "hf_name", str, None, f"whose form the rows of a file or a copy have: one of {', '.join(KINDS)}"
+)
+DATASET = DataSet(
+    name="hf",
+    about="questions or conversations of the Hugging Face hub",
+    path="NAME (of the hub) or FILE",
+    prompts=prompts,
+    own_lengths=("output",),
+    options=(SUBSET, SPLIT, NAME),
+)

@@ -1,11 +1,70 @@
-"""prefix_repetition: a few drawn prefixes, each with many drawn endings (0.33)."""
+"""prefix_repetition: a few drawn prefixes, each with many drawn endings."""
 
 from __future__ import annotations
 
-from vllmperf.datasets.sample import Chance, Sample
+import random
+from collections.abc import Iterator
+
+from vllmperf.datasets.chance import Chance
+from vllmperf.datasets.dataset import DataSet, Lengths, Option, Prompt, Sample, Spec, of_samples, repeated
+from vllmperf.datasets.draws import Draws
+from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
 from vllmperf.errors import UsageError
 from vllmperf.tokenizer.fitted import fit_all
 from vllmperf.tokenizer.tokens import Tokens
+
+SUFFIX_LEN = Option("prefix_repetition_suffix_len", int, 256, "tokens of each ending", least=1)
+NUM_PREFIXES = Option("prefix_repetition_num_prefixes", int, 10, "different prefixes", least=1)
+WITHOUT_END = 1000
+"""Different prompts of a run that only time ends."""
+
+
+def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
+    """As vllm bench serve makes them; without a tokenizer ids or words of the same lengths."""
+    lengths, n = spec.lengths(DATASET.lengths), spec.num_prompts or WITHOUT_END
+    sizes = {
+        "prefix_len": lengths.prefix,
+        "suffix_len": SUFFIX_LEN.of(spec),
+        "prefixes": NUM_PREFIXES.of(spec),
+    }
+    if tokens is None:
+        return repeated(spec, _made_up(spec, n, output_len=lengths.output or 1, **sizes))
+    found = samples(tokens, Chance(spec.seed), n, seed=spec.seed, output_len=lengths.output or 1, **sizes)
+    return of_samples(spec, found)
+
+
+DATASET = DataSet(
+    name="prefix_repetition",
+    about="a few common prefixes, each with many endings",
+    prompts=prompts,
+    lengths=Lengths(None, 128, 256),
+    own_lengths=("output", "prefix"),
+    options=(SUFFIX_LEN, NUM_PREFIXES),
+    is_made_up=True,
+)
+
+
+def _made_up(
+    spec: Spec, n: int, *, prefix_len: int, suffix_len: int, prefixes: int, output_len: int
+) -> list[Prompt]:
+    _check(n, prefixes)
+    alphabet, draw = Alphabet(spec.takes_ids), Draws(spec.seed)
+    found = []
+    for group in range(prefixes):
+        begun = alphabet.begun(alphabet.members(draw.integers(0, len(SAFE_IDS), size=prefix_len).tolist()))
+        offsets = draw.integers(0, len(SAFE_IDS), size=n // prefixes).tolist()
+        for number, offset in enumerate(offsets, group * (n // prefixes)):
+            text = alphabet.distinct(begun, number, offset, suffix_len)
+            found.append(Prompt(text, output_len, prefix_len + suffix_len))
+    random.Random(spec.seed).shuffle(found)
+    return found
+
+
+def _check(n: int, prefixes: int) -> None:
+    if n < prefixes:
+        raise UsageError(
+            f"--num-prompts {n} is below --prefix-repetition-num-prefixes {prefixes}: give at least as many"
+        )
 
 
 def samples(
@@ -24,11 +83,7 @@ def samples(
 
     Prefix and ending fit by themselves; together they may encode to another length, and nobody looks.
     """
-    each = n // prefixes
-    if each == 0:
-        raise UsageError(
-            f"--num-prompts {n} is below --prefix-repetition-num-prefixes {prefixes}: give at least as many"
-        )
+    _check(n, prefixes)
     chance.seed(seed)
 
     def drawn(length: int) -> list[int]:
@@ -41,7 +96,7 @@ def samples(
     sequences = []
     for _ in range(prefixes):
         prefix = drawn(prefix_len)
-        sequences += [prefix + drawn(suffix_len) for _ in range(each)]
+        sequences += [prefix + drawn(suffix_len) for _ in range(n // prefixes)]
     texts = tokens.decode(sequences)
     found = [Sample(text, len(ids), output_len) for text, ids in zip(texts, sequences, strict=True)]
     if shuffle:

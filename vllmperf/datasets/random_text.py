@@ -1,26 +1,102 @@
-"""random: neighbouring token ids from a drawn place on, as texts."""
+"""random: neighbouring token ids from a drawn place on, as texts of the asked length."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vllmperf.datasets.sample import Chance, Sample, Version, spread
+from vllmperf.datasets.dataset import DataSet, Lengths, Prompt, Sample, Spec
+from vllmperf.datasets.draws import Draws, Integers
+from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
 from vllmperf.errors import UsageError
 from vllmperf.tokenizer.circle import Circle, Run
-from vllmperf.tokenizer.fitted import Draw, Fit, fit_all, fit_runs
+from vllmperf.tokenizer.fitted import Draw, Fit, filled, fit_all, fit_runs
 from vllmperf.tokenizer.tokens import Tokens
+
+if TYPE_CHECKING:
+    import numpy as np
 
 WORTH_A_CIRCLE = 2
 """The whole vocabulary is encoded when the prompts go so often around it."""
+DRAWN_AT_ONCE = 1_000_000
+"""Lengths are drawn for all prompts at once, as vLLM does, up to this many: then in pieces."""
+DRAWN_WITHOUT_END = 1000
+TEXTS_AT_ONCE = 64
+"""Encoded together; fewer would cost more, more would keep a run waiting for its first request."""
+
+
+# ---- bench ----
+
+
+def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
+    """Without end. With a tokenizer: ids[(offset + number + k) mod n] behind the prefix, as vLLM makes them."""
+    import numpy as np
+
+    if tokens is not None:
+        return _texts(spec, tokens, np.random.default_rng(spec.seed))
+    # vLLM draws no ids without a tokenizer, so only lengths can be those that it draws
+    is_spread = spec.random_range_ratio > 0
+    return _ids(spec, np.random.default_rng(spec.seed) if is_spread else Draws(spec.seed))
+
+
+DATASET = DataSet(
+    name="random",
+    about="neighbours of a drawn token, every prompt another one",
+    prompts=prompts,
+    lengths=Lengths(1024, 128, 0),
+    own_lengths=("input", "output", "prefix"),
+    is_made_up=True,
+)
+
+
+def _draws(spec: Spec, generator: Integers, around: int, n_ids: int) -> Iterator[tuple[int, int, int]]:
+    """(input length, output length, offset) of each prompt, in vLLM's order of draws. around: tokens around a prompt."""
+    lengths, ratio = spec.lengths(DATASET.lengths), spec.random_range_ratio
+    n = min(spec.num_prompts or DRAWN_WITHOUT_END, DRAWN_AT_ONCE)
+    while True:
+        inputs = spread(generator, max(1, (lengths.input or 0) - around), ratio, n, least=1)
+        outputs = spread(generator, lengths.output or 1, ratio, n, least=1)
+        offsets = generator.integers(0, n_ids, size=n)
+        yield from zip(inputs, outputs, offsets.tolist(), strict=True)
+
+
+def _ids(spec: Spec, generator: Integers) -> Iterator[Prompt]:
+    draws = _draws(spec, generator, 0, len(SAFE_IDS))
+    first = next(draws)
+    prefix_len = spec.lengths(DATASET.lengths).prefix
+    alphabet = Alphabet(spec.takes_ids)
+    begun = alphabet.begun(alphabet.members(generator.integers(0, len(SAFE_IDS), size=prefix_len).tolist()))
+    for number, (length, answer, offset) in enumerate(itertools.chain([first], draws)):
+        yield Prompt(alphabet.distinct(begun, number, offset, length), answer, prefix_len + length)
+
+
+def _texts(spec: Spec, tokens: Tokens, generator: np.random.Generator) -> Iterator[Prompt]:
+    ring = tokens.plain_ids.tolist()
+    more = filler(generator, tokens)
+    draws = _draws(spec, generator, tokens.special_count, tokens.vocab_size)
+    first = next(draws)
+    lengths = spec.lengths(DATASET.lengths)
+    prefix = [ring[place] for place in generator.integers(0, len(ring), size=lengths.prefix)]
+    total = (spec.num_prompts or DRAWN_WITHOUT_END) * (lengths.input or 0)
+    circle = Circle.of(tokens, ring) if total >= WORTH_A_CIRCLE * len(ring) else None
+    # no more draws than are needed: those that fill a text up come from the same generator
+    numbered = itertools.islice(enumerate(itertools.chain([first], draws)), spec.num_prompts)
+    while block := list(itertools.islice(numbered, TEXTS_AT_ONCE)):
+        runs = [Run(prefix, offset + number, length) for number, (length, _, offset) in block]
+        wanted = [len(prefix) + run.length for run in runs]
+        fits = fit_runs(tokens, circle, runs, ring, wanted, more)
+        for fit, length, (_, (_, answer, _)) in zip(fits, wanted, block, strict=True):
+            exact = filled(tokens, fit, length)
+            yield Prompt.of(exact.text, answer, len(exact.ids) + tokens.special_count)
+
+
+# ---- vllm bench serve (0.33) ----
 
 
 def samples(
     tokens: Tokens,
-    chance: Chance,
-    version: Version,
     n: int,
     *,
     seed: int,
@@ -31,14 +107,12 @@ def samples(
     output_ratio: float,
     batch: int = 1,
 ) -> list[Sample]:
-    """n samples; batch: so many of them together are one request (embeddings, 0.33).
+    """n samples, texts that encode to the asked length, special tokens included; nearly so when ten tries fail.
 
-    0.6: lengths in [len · ratio, len]; 0.8: in [len · (1 - ratio), len · (1 + ratio)]; both decode once, so that
-    a server may count other lengths. 0.33 makes texts that encode to the asked length, special tokens included.
+    batch: so many of them together are one request (embeddings).
     """
-    if version != "2026":
-        lengths = (input_len, output_len, prefix_len)
-        return _decoded_once(tokens, chance.numpy, version, n, lengths, input_ratio)
+    import numpy as np
+
     _check(tokens, input_len, prefix_len, input_ratio)
     draw = np.random.default_rng(seed)
     inputs = spread(draw, max(0, input_len - tokens.special_count), input_ratio, n)
@@ -68,9 +142,16 @@ def fit_usual(tokens: Tokens, runs: Sequence[Run], wanted: Sequence[int], more: 
     return fit_runs(tokens, circle, runs, ring, wanted, more)
 
 
+def spread(draw: Integers, length: int, ratio: float, n: int, least: int = 0) -> Sequence[int]:
+    """n lengths, uniform within length × (1 ± ratio), both ends included."""
+    low, high = math.floor(length * (1 - ratio)), math.ceil(length * (1 + ratio))
+    drawn: list[int] = draw.integers(max(low, least), max(high, least) + 1, size=n).tolist()
+    return drawn
+
+
 def _check(tokens: Tokens, input_len: int, prefix_len: int, ratio: float) -> None:
     own = max(0, input_len - tokens.special_count)
-    if prefix_len + int(np.floor(own * (1 - ratio))) < 1:
+    if prefix_len + math.floor(own * (1 - ratio)) < 1:
         raise UsageError(
             f"--random-input-len {input_len} is too short: the tokenizer puts {tokens.special_count} tokens "
             "around a prompt and nothing is left; give more"
@@ -95,46 +176,3 @@ def _batched(fits: list[Fit], outputs: Sequence[int], batch: int) -> list[Sample
         Sample([fit.text for fit in group], sum(len(fit.ids) for fit in group), 0, number)
         for number, group in enumerate(groups)
     ]
-
-
-# ---- 0.6 and 0.8 ----
-
-
-def _decoded_once(
-    tokens: Tokens,
-    draw: np.random.RandomState,
-    version: Version,
-    n: int,
-    lengths: tuple[int, int, int],
-    ratio: float,
-) -> list[Sample]:
-    """Order of draws: prefix, input lengths, output lengths, offsets."""
-    input_len, output_len, prefix_len = lengths
-    vocab = tokens.vocab_size
-    prefix = draw.randint(0, vocab, size=prefix_len).tolist() if prefix_len > 0 or version == "0.6" else []
-    inputs = _lengths(draw, version, input_len, ratio, n)
-    outputs = _lengths(draw, version, output_len, ratio, n)
-    starts = draw.randint(0, vocab, size=n) + np.arange(n)
-    texts = tokens.decode(
-        [
-            prefix + ((start + np.arange(length)) % vocab).tolist()
-            for start, length in zip(starts, inputs, strict=True)
-        ]
-    )
-    return [
-        Sample(text, prefix_len + length, output, number)
-        for number, (text, length, output) in enumerate(
-            zip(texts, inputs.tolist(), outputs.tolist(), strict=True)
-        )
-    ]
-
-
-def _lengths(
-    draw: np.random.RandomState, version: Version, length: int, ratio: float, n: int
-) -> NDArray[np.int64]:
-    if version == "0.8" and ratio >= 1:
-        raise UsageError(f"--random-range-ratio is {ratio:g}: it must be below 1 in this version")
-    low = int(length * ratio) if version == "0.6" else int(length * (1 - ratio))
-    high = length if version == "0.6" else int(length * (1 + ratio))
-    found: NDArray[np.int64] = draw.randint(low, high + 1, size=n)
-    return found

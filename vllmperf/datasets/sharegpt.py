@@ -2,92 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from vllmperf.datasets.files import read_json
-from vllmperf.datasets.sample import Chance, Sample, Version, filled_up, is_fit
-from vllmperf.errors import UsageError
+from vllmperf.datasets.dataset import Counter, DataSet, Estimate, Prompt, Sample, Spec, of_samples
+from vllmperf.datasets.rows import Row, rows
 from vllmperf.tokenizer.tokens import Tokens
 
 AT_ONCE = 256
+SHORTEST, LONGEST_PROMPT, LONGEST_TOTAL = 4, 1024, 2048
+"""vLLM's bounds, in tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
     """The first two turns of a conversation; None for one without a text."""
 
-    row: int
+    row: Row
     question: str | None
     answer: str | None
 
+    def check(self) -> None:
+        """Raise UsageError when a text is missing."""
+        if self.question is None or self.answer is None:
+            raise self.row.bad('one of the first two turns has no text "value"')
 
-def samples(
-    tokens: Tokens,
-    chance: Chance,
-    version: Version,
-    n: int,
-    *,
-    path: str,
-    seed: int,
-    output_len: int | None,
-    shuffle: bool = True,
-    oversample: bool = True,
-    as_messages: bool = False,
-) -> list[Sample]:
-    """n samples within vLLM's bounds; 0.6 gives fewer when the file runs out, later ones draw some again.
 
-    as_messages: each prompt as a list of one chat message.
-    Roles are ignored: the first two turns are question and answer. 0.6 shuffles pairs with the generator as it
-    stands, later versions seed it anew and shuffle whole rows: that is the same order for the same seed.
+def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
+    """As vllm bench serve takes them. Without a tokenizer 4 bytes of a text are taken for a token."""
+    found = pairs(spec.path)
+    for pair in found:
+        pair.check()
+    random.Random(spec.seed).shuffle(found)
+    return of_samples(spec, usable(tokens or Estimate(), found, spec.output_len))
+
+
+DATASET = DataSet(
+    name="sharegpt",
+    about="first questions of conversations, with the length of their answers",
+    path="FILE (JSON)",
+    prompts=prompts,
+    own_lengths=("output",),
+)
+
+
+def pairs(path: str) -> list[Pair]:
+    """All conversations of two turns or more. Roles are ignored."""
+    return [pair for row in rows(path) if (pair := _pair(row)) is not None]
+
+
+def usable(tokens: Counter, found: Sequence[Pair], output_len: int | None) -> Iterator[Sample]:
+    """Those within vLLM's bounds, in order. output_len: asked for, in the place of the answer's.
+
+    UsageError for a turn without text: only when it is its turn, as a file may be fine up to there.
     """
-    pairs = list(_pairs(path))
-    if version != "0.6":
-        chance.python.seed(seed)
-    if shuffle:
-        chance.python.shuffle(pairs)
-    found: list[Sample] = []
-    for first in range(0, len(pairs), AT_ONCE):
-        if len(found) >= n:
-            break
-        found += _usable(tokens, path, pairs[first : first + AT_ONCE], output_len, len(found), n)
-    if as_messages:
-        found = [replace(sample, prompt=_message(str(sample.prompt))) for sample in found]
-    return found if version == "0.6" or not oversample else filled_up(found, n, chance, seed, version)
+    number = 0
+    for first in range(0, len(found), AT_ONCE):
+        block = found[first : first + AT_ONCE]
+        for pair, prompt_len, length in zip(block, *_lengths(tokens, block, output_len), strict=True):
+            pair.check()
+            if is_fit(prompt_len, length, is_fixed=output_len is not None):
+                yield Sample(pair.question or "", prompt_len, length, number)
+                number += 1
 
 
-def _usable(
-    tokens: Tokens, path: str, pairs: list[Pair], output_len: int | None, before: int, n: int
-) -> list[Sample]:
-    """UsageError for a turn without text: only when it is its turn, as a file may be fine up to there."""
-    questions = tokens.counts([pair.question or "" for pair in pairs])
-    answers = (
-        tokens.counts([pair.answer or "" for pair in pairs])
-        if output_len is None
-        else [output_len] * len(pairs)
-    )
-    found: list[Sample] = []
-    for pair, prompt_len, length in zip(pairs, questions, answers, strict=True):
-        if before + len(found) >= n:
-            break
-        if pair.question is None or pair.answer is None:
-            raise UsageError(f'{path} row {pair.row}: one of the first two turns has no text "value"')
-        if is_fit(prompt_len, length, is_fixed=output_len is not None):
-            found.append(Sample(pair.question, prompt_len, length, before + len(found)))
-    return found
+def is_fit(prompt_len: int, output_len: int, *, is_fixed: bool) -> bool:
+    """vLLM's bounds for conversations. is_fixed: the output length was asked for and may be short."""
+    is_short = prompt_len < SHORTEST or (not is_fixed and output_len < SHORTEST)
+    return not is_short and prompt_len <= LONGEST_PROMPT and prompt_len + output_len <= LONGEST_TOTAL
 
 
-def _message(text: str) -> list[dict[str, Any]]:
-    """In the original's order of keys, which is not that of its chat backend."""
-    return [{"role": "user", "content": [{"text": text, "type": "text"}]}]
+def _lengths(tokens: Counter, block: Sequence[Pair], output_len: int | None) -> tuple[list[int], list[int]]:
+    questions = tokens.counts([pair.question or "" for pair in block])
+    if output_len is not None:
+        return questions, [output_len] * len(block)
+    return questions, tokens.counts([pair.answer or "" for pair in block])
 
 
-def _pairs(path: str) -> Iterator[Pair]:
-    for number, row in enumerate(read_json(path), 1):
-        turns: Any = row.get("conversations") if isinstance(row, dict) else None
-        if isinstance(turns, list) and len(turns) >= 2:
-            yield Pair(number, _text(turns[0]), _text(turns[1]))
+def _pair(row: Row) -> Pair | None:
+    fields: Any = row.value if isinstance(row.value, dict) else {}
+    turns = fields.get("conversations", fields.get("conversation"))
+    if not isinstance(turns, list) or len(turns) < 2:
+        return None
+    return Pair(row, _text(turns[0]), _text(turns[1]))
 
 
 def _text(turn: Any) -> str | None:

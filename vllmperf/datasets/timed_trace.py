@@ -1,4 +1,4 @@
-"""timed_trace: prompts and times of a trace of prefix hashes, as Mooncake and others publish (0.33)."""
+"""timed_trace: prompts and times of a trace of prefix hashes, as Mooncake and others publish."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ import itertools
 import math
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from vllmperf.datasets.files import json_lines
-from vllmperf.datasets.sample import Chance, Sample
+from vllmperf.datasets.dataset import DataSet, Option, Prompt, Sample, Spec, repeated
+from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
+from vllmperf.datasets.rows import LINES, Row, rows
 from vllmperf.datasets.siphash import string_hash
-from vllmperf.errors import UsageError
 from vllmperf.tokenizer.tokens import Tokens
+
+BLOCK = Option("timed_trace_chunk_hash_size", int, 16, "tokens that one hash stands for", least=1)
+SECONDS = Option(
+    "timed_trace_sec_multiplier", float, 1.0, "seconds of one unit of the trace's times", least=0
+)
+TIME = Option("timed_trace_label_timestamp", str, "timestamp", "field of the time")
+INPUT = Option("timed_trace_label_input_length", str, "input_length", "field of the prompt's tokens")
+OUTPUT = Option("timed_trace_label_output_length", str, "output_length", "field of the answer's tokens")
+HASHES = Option("timed_trace_label_hash_ids", str, "hash_ids", "field of the hashes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,54 +35,85 @@ class Labels:
     hashes: str = "hash_ids"
 
 
+def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
+    """The rows in order: token ids, else text. Without a tokenizer ids that every vocabulary has, else words."""
+    alphabet = Alphabet(spec.takes_ids)
+    ids = range(len(SAFE_IDS)) if tokens is None else tokens.all_ids
+    return repeated(spec, (_prompt(spec, sample, alphabet, tokens) for sample in _samples(spec, ids)))
+
+
+def times_s(spec: Spec) -> list[float]:
+    """When each row was sent."""
+    return [sample.time_s or 0.0 for sample in _samples(spec, [0])]
+
+
+DATASET = DataSet(
+    name="timed_trace",
+    about="prompts, lengths and times of a trace of prefix hashes",
+    path="FILE (JSON lines)",
+    prompts=prompts,
+    options=(BLOCK, SECONDS, TIME, INPUT, OUTPUT, HASHES),
+    is_made_up=True,
+    times_s=times_s,
+)
+
+
+def _samples(spec: Spec, ids: Sequence[int]) -> Iterable[Sample]:
+    labels = Labels(TIME.of(spec), INPUT.of(spec), OUTPUT.of(spec), HASHES.of(spec))
+    return samples(
+        ids, spec.num_prompts, path=spec.path, block=BLOCK.of(spec), seconds=SECONDS.of(spec), labels=labels
+    )
+
+
+def _prompt(spec: Spec, sample: Sample, alphabet: Alphabet, tokens: Tokens | None) -> Prompt:
+    ids = [number for number in sample.prompt if isinstance(number, int)]
+    answer = spec.output_len or max(1, sample.output_len)
+    if tokens is None:
+        return Prompt(alphabet.json(alphabet.members(ids)), answer, len(ids))
+    return Prompt.of(ids if spec.takes_ids else tokens.decode_one(ids), answer, len(ids))
+
+
 def samples(
-    tokens: Tokens,
-    chance: Chance,
-    n: int,
-    *,
-    path: str,
-    seed: int,
-    block: int,
-    seconds: float,
-    labels: Labels,
+    ids: Sequence[int], n: int | None, *, path: str, block: int, seconds: float, labels: Labels
 ) -> list[Sample]:
-    """The first n rows. A hash stands for `block` token ids (fewer in the last one), the same in every row.
+    """The first n rows. A hash stands for `block` of these token ids (fewer in the last one), the same in every row.
 
     seconds: of one unit of the rows' time. The original seeds each block with Python's hash of a string, which
     differs from process to process; here it is that of PYTHONHASHSEED=0 unless that is set to something else.
     """
-    chance.seed(seed)
     blocks: dict[str, list[int]] = {}
-    found = []
-    for number, (line, row) in enumerate(itertools.islice(json_lines(path), n)):
+    found: list[Sample] = []
+    for row in itertools.islice(rows(path, form=LINES[0]), n):
         left, output_len, time_s = (
-            _number(path, line, row, name) for name in (labels.input_len, labels.output_len, labels.time)
+            _number(row, name) for name in (labels.input_len, labels.output_len, labels.time)
         )
-        hashes = row.get(labels.hashes, [])
+        hashes = row.fields.get(labels.hashes, [])
         if not isinstance(hashes, list):
-            raise UsageError(f"{path} line {line}: {labels.hashes} is no list")
-        ids = _ids(tokens, blocks, hashes, int(left), block)
-        found.append(Sample(ids, len(ids), int(output_len), number, time_s * seconds))
+            raise row.bad(f"{labels.hashes} is no list")
+        prompt = _ids(ids, blocks, hashes, int(left), block)
+        found.append(Sample(prompt, len(prompt), int(output_len), len(found), time_s * seconds))
     return found
 
 
-def _number(path: str, line: int, row: Mapping[str, Any], name: str) -> float:
+def _number(row: Row, name: str) -> float:
     try:
-        value = float(row[name])
+        value = float(row.fields[name])
     except (KeyError, TypeError, ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
-        raise UsageError(f"{path} line {line}: {name} is missing or no number")
+        raise row.bad(f"{name} is missing or no number")
     return value
 
 
-def _ids(tokens: Tokens, blocks: dict[str, list[int]], hashes: list[Any], left: int, block: int) -> list[int]:
+def _ids(
+    known: Sequence[int], blocks: dict[str, list[int]], hashes: list[object], left: int, block: int
+) -> list[int]:
     ids: list[int] = []
     for name in hashes:
         size = min(block, left)
         key = f"{name}:{size}"
         if key not in blocks:
-            blocks[key] = random.Random(_hash(key) & 0xFFFFFFFF).choices(tokens.all_ids, k=size)
+            blocks[key] = random.Random(_hash(key) & 0xFFFFFFFF).choices(known, k=size)
         ids += blocks[key]
         left -= size
         if left <= 0:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from vllmperf.datasets import Spec, prompts
 from vllmperf.load.merge_patch import merged
-from vllmperf.load.workload import prompts
 from vllmperf.plan import Plan
 
 
@@ -25,13 +25,30 @@ def bodies(plan: Plan, model: str) -> Iterator[Body]:
     limit, patch = plan.limit_field, plan.extra_body
     has_prompt, has_limit = key not in patch, limit not in patch
     tail = _members(merged(fixed_fields(plan, model), patch))
-    for prompt in prompts(plan):
+    for prompt in prompts(spec_of(plan)):
         own = [f'"{key}":{before}{prompt.json}{after}'] if has_prompt else []
         if has_limit and prompt.output_len is not None:
             own.append(f'"{limit}":{prompt.output_len}')
         data = f"{{{','.join([*own, *tail])}}}".encode()
         output_len = prompt.output_len if has_limit else _length(patch[limit])
         yield Body(data, prompt.input_len if has_prompt else None, output_len)
+
+
+def spec_of(plan: Plan) -> Spec:
+    """What the plan asks of its data set."""
+    return Spec(
+        dataset_name=plan.dataset_name,
+        dataset_path=plan.dataset_path,
+        tokenizer=plan.tokenizer,
+        input_len=plan.input_len,
+        output_len=plan.output_len,
+        prefix_len=plan.prefix_len,
+        random_range_ratio=plan.random_range_ratio,
+        options=plan.dataset_options,
+        seed=plan.seed,
+        num_prompts=plan.num_prompts,
+        takes_ids=not (plan.is_chat or plan.text_prompts),
+    )
 
 
 def _length(limit: Any) -> int | None:

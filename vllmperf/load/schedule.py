@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import text_file
+from vllmperf import datasets, text_file
 from vllmperf.errors import UsageError
+from vllmperf.load.bodies import spec_of
 from vllmperf.plan import Plan
 
 TRACE_COLUMNS = ("arrival_s", "timestamp", "time", "arrival")
@@ -36,8 +37,8 @@ class Schedule:
 
 def schedule(plan: Plan) -> Schedule:
     """The schedule of a plan. Raises UsageError for a bad arrival file."""
-    if plan.arrival == "trace":
-        times = trace_ns(plan)
+    if plan.arrival in ("trace", "dataset"):
+        times = trace_ns(plan) if plan.arrival == "trace" else dataset_ns(plan)
         return Schedule(len(times), iter([times]))
     if not math.isfinite(plan.request_rate):
         return Schedule(plan.num_prompts, None)
@@ -94,11 +95,21 @@ def trace_ns(plan: Plan) -> Times:
     """The times of the plan's arrival file, from its earliest on, as many as the plan asks for."""
     path = Path(plan.arrival_file or "")
     times_s = np.sort(np.asarray(read_trace(path), dtype=np.float64))
+    return _kept(plan, f"--arrival-file {path}", times_s)
+
+
+def dataset_ns(plan: Plan) -> Times:
+    """The times of the plan's data set, from the first on; a request never leaves before the one ahead of it."""
+    times_s = np.maximum.accumulate(np.asarray(datasets.times_s(spec_of(plan)), dtype=np.float64))
+    if not len(times_s):
+        raise UsageError(f"--dataset-path {plan.dataset_path} holds no usable row")
+    return _kept(plan, f"--dataset-path {plan.dataset_path}", times_s)
+
+
+def _kept(plan: Plan, of: str, times_s: NDArray[np.float64]) -> Times:
     times_ns: Times = np.rint((times_s - times_s[0]) * 1e9).astype(np.int64)
     if plan.num_prompts is not None and len(times_ns) < plan.num_prompts:
-        raise UsageError(
-            f"--arrival-file {path} has {len(times_ns)} times, --num-prompts is {plan.num_prompts}: lower it"
-        )
+        raise UsageError(f"{of} has {len(times_ns)} times, --num-prompts is {plan.num_prompts}: lower it")
     kept = times_ns[: plan.num_prompts]
     return kept if plan.duration_s is None else kept[kept < plan.duration_s * 1e9]
 

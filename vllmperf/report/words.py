@@ -34,6 +34,8 @@ def _rate_words(plan: Plan) -> str:
     rate = plan.get("request_rate")
     if plan.get("arrival") == "trace":
         return f"at the times of {clean(PurePath(plan.get('arrival_file') or 'a trace').name)}"
+    if plan.get("arrival") == "dataset":
+        return "at the times of the data set"
     if _is_endless(rate):
         return "" if plan.get("max_concurrency") else "all at once"
     return f"{number(_whole(rate))} requests/s, {_arrival_words(plan)}"

@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vllmperf import text_file
+from vllmperf import hub, text_file
 from vllmperf.errors import UsageError
 from vllmperf.tokenizer import renewed, tail
-from vllmperf.tokenizer.files import load, model_folder
+from vllmperf.tokenizer.files import load
 from vllmperf.tokenizer.template import ChatTemplate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 CLEAN_UP = (
@@ -58,7 +59,7 @@ class Tokens:
         self._loaded: Any = load(folder)
         self._loaded.no_truncation()
         self._loaded.no_padding()
-        found = model_folder(folder)
+        found = hub.model_folder(folder)
         self._folder = found if found.is_dir() else found.parent
         self._config = {**self._read("special_tokens_map.json"), **self._read("tokenizer_config.json")}
         if is_renewed:
@@ -145,11 +146,15 @@ class Tokens:
     @cached_property
     def usual_ids(self) -> NDArray[np.int64]:
         """All ids of the vocabulary proper but those of special tokens, rising."""
+        import numpy as np
+
         return np.setdiff1d(np.arange(self.vocab_size), np.asarray(sorted(self.special_ids), dtype=np.int64))
 
     @cached_property
     def plain_ids(self) -> NDArray[np.int64]:
         """The usual ids without those that any added token marks as special, named or not."""
+        import numpy as np
+
         added = self._loaded.get_added_tokens_decoder()
         special = [number for number, token in added.items() if token.special]
         return np.setdiff1d(self.usual_ids, np.asarray(special, dtype=np.int64))

@@ -24,7 +24,7 @@ from vllmperf import _engine
 from vllmperf.compat.benchmark_serving.backends import Backend
 from vllmperf.compat.benchmark_serving.engine import Replies, Reply
 from vllmperf.compat.benchmark_serving.profiles import Profile
-from vllmperf.datasets.sample import Sample
+from vllmperf.datasets.dataset import Sample
 from vllmperf.server_words import said
 
 NO_DONE = "The stream ended without [DONE]."

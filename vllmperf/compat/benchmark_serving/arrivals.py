@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf.datasets.sample import Sample, Version
+from vllmperf.compat.benchmark_serving.versions import Version
+from vllmperf.datasets.dataset import Sample
 from vllmperf.errors import UsageError
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vllmperf.datasets.sample import Sample
+from vllmperf.datasets.dataset import Sample
 from vllmperf.errors import UsageError
 
 

@@ -19,7 +19,7 @@ from vllmperf.compat.benchmark_serving.metrics import calculate
 from vllmperf.compat.benchmark_serving.prepare import Job, check, goodput, percentiles, prepared
 from vllmperf.compat.benchmark_serving.probe import Prober
 from vllmperf.compat.benchmark_serving.results import Outcome
-from vllmperf.datasets.sample import Sample
+from vllmperf.datasets.dataset import Sample
 from vllmperf.errors import TargetError, UsageError
 
 INTERRUPTED = 130

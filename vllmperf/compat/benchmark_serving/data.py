@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from vllmperf import hub
+from vllmperf.compat.benchmark_serving import older_data, random_rerank, templated_data
 from vllmperf.compat.benchmark_serving.backends import Backend
 from vllmperf.compat.benchmark_serving.profiles import Profile
-from vllmperf.datasets import (
-    burstgpt,
-    custom,
-    hf,
-    prefix_repetition,
-    random_rerank,
-    random_text,
-    sharegpt,
-    sonnet,
-    spec_bench,
-    timed_trace,
-)
-from vllmperf.datasets.sample import Chance, Sample
+from vllmperf.compat.benchmark_serving.versions import filled_up
+from vllmperf.datasets import burstgpt, hf, prefix_repetition, random_text, sharegpt, timed_trace
+from vllmperf.datasets.chance import Chance
+from vllmperf.datasets.dataset import Sample
 from vllmperf.errors import UsageError
 from vllmperf.tokenizer.tokens import Tokens
 
@@ -67,7 +62,7 @@ def _settle_2026(args: argparse.Namespace, backend: Backend) -> None:
 
 
 def samples(
-    args: argparse.Namespace, profile: Profile, backend: Backend, tokens: Tokens | None, chance: Chance
+    args: argparse.Namespace, profile: Profile, tokens: Tokens | None, chance: Chance
 ) -> list[Sample]:
     """The samples of the asked data set. Raises UsageError."""
     if tokens is None and args.dataset_name != "custom":
@@ -86,7 +81,7 @@ def samples(
         "spec_bench": lambda: _spec_bench(args, tokens, chance),
         "prefix_repetition": lambda: _prefix_repetition(args, tokens, chance),
         "timed_trace": lambda: _timed_trace(args, tokens, chance),
-        "hf": lambda: _hf(args, profile, tokens, chance, backend),
+        "hf": lambda: _hf(args, profile, tokens, chance),
     }
     found = made[args.dataset_name]()
     if not found:
@@ -95,7 +90,7 @@ def samples(
 
 
 def _path(args: argparse.Namespace) -> str:
-    return args.dataset_path or ""
+    return hub.local_file(args.dataset_path or "")
 
 
 def _shuffles(args: argparse.Namespace) -> bool:
@@ -135,19 +130,19 @@ def _parsed_ratio(text: str) -> Any:
 
 
 def _random(args: argparse.Namespace, profile: Profile, tokens: Tokens, chance: Chance) -> list[Sample]:
-    input_ratio, output_ratio = _ratios(args) if profile.version != "2026" else _open_ratios(args)
+    lengths = {
+        "input_len": args.random_input_len,
+        "output_len": args.random_output_len,
+        "prefix_len": args.random_prefix_len,
+    }
+    n = args.num_prompts
+    if profile.version != "2026":
+        ratio, _ = _ratios(args)
+        return older_data.random(tokens, chance.numpy, profile.version, n, ratio=ratio, **lengths)
+    input_ratio, output_ratio = _open_ratios(args)
+    batch = args.random_batch_size
     return random_text.samples(
-        tokens,
-        chance,
-        profile.version,
-        args.num_prompts,
-        seed=args.seed,
-        input_len=args.random_input_len,
-        output_len=args.random_output_len,
-        prefix_len=args.random_prefix_len,
-        input_ratio=input_ratio,
-        output_ratio=output_ratio,
-        batch=getattr(args, "random_batch_size", 1),
+        tokens, n, seed=args.seed, input_ratio=input_ratio, output_ratio=output_ratio, batch=batch, **lengths
     )
 
 
@@ -164,22 +159,35 @@ def _random_rerank(args: argparse.Namespace, tokens: Tokens) -> list[Sample]:
 
 
 def _sharegpt(args: argparse.Namespace, profile: Profile, tokens: Tokens, chance: Chance) -> list[Sample]:
-    return sharegpt.samples(
-        tokens,
-        chance,
-        profile.version,
-        args.num_prompts,
-        path=_path(args),
-        seed=args.seed,
-        output_len=args.sharegpt_output_len,
-        as_messages=bool(getattr(args, "enable_multimodal_chat", False)),
-        shuffle=_shuffles(args),
-        oversample=_oversamples(args),
-    )
+    """0.6 shuffles pairs with the generator as it stands, later versions seed it anew and shuffle whole rows: that is
+    the same order for the same seed."""
+    pairs = sharegpt.pairs(_path(args))
+    if profile.version != "0.6":
+        chance.python.seed(args.seed)
+    if _shuffles(args):
+        chance.python.shuffle(pairs)
+    usable = sharegpt.usable(tokens, pairs, args.sharegpt_output_len)
+    found = list(itertools.islice(usable, args.num_prompts))
+    if getattr(args, "enable_multimodal_chat", False):
+        found = [replace(sample, prompt=_message(str(sample.prompt))) for sample in found]
+    return _filled_up(args, profile, chance, found)
+
+
+def _message(text: str) -> list[dict[str, Any]]:
+    """In the original's order of keys, which is not that of its chat backend."""
+    return [{"role": "user", "content": [{"text": text, "type": "text"}]}]
+
+
+def _filled_up(
+    args: argparse.Namespace, profile: Profile, chance: Chance, found: list[Sample]
+) -> list[Sample]:
+    if not _oversamples(args):
+        return found
+    return filled_up(found, args.num_prompts, chance, args.seed, profile.version)
 
 
 def _sonnet(args: argparse.Namespace, profile: Profile, tokens: Tokens, chance: Chance) -> list[Sample]:
-    return sonnet.samples(
+    return older_data.sonnet(
         tokens,
         chance,
         profile.version,
@@ -193,11 +201,7 @@ def _sonnet(args: argparse.Namespace, profile: Profile, tokens: Tokens, chance: 
 
 
 def _custom(args: argparse.Namespace, tokens: Tokens | None, chance: Chance) -> list[Sample]:
-    return custom.samples(
-        tokens,
-        chance,
-        args.num_prompts,
-        path=_path(args),
+    ways = templated_data.Ways(
         seed=args.seed,
         output_len=args.custom_output_len,
         skip_template=args.skip_chat_template,
@@ -205,19 +209,18 @@ def _custom(args: argparse.Namespace, tokens: Tokens | None, chance: Chance) -> 
         shuffle=_shuffles(args),
         oversample=_oversamples(args),
     )
+    return templated_data.custom(tokens, chance, args.num_prompts, _path(args), ways)
 
 
 def _spec_bench(args: argparse.Namespace, tokens: Tokens, chance: Chance) -> list[Sample]:
-    return spec_bench.samples(
-        tokens,
-        chance,
-        args.num_prompts,
-        path=_path(args),
-        category=args.spec_bench_category,
+    ways = templated_data.Ways(
+        seed=templated_data.SPEC_BENCH_SEED,
         output_len=args.spec_bench_output_len,
         shuffle=_shuffles(args),
         oversample=_oversamples(args),
     )
+    category = args.spec_bench_category
+    return templated_data.spec_bench(tokens, chance, args.num_prompts, _path(args), category, ways)
 
 
 def _prefix_repetition(args: argparse.Namespace, tokens: Tokens, chance: Chance) -> list[Sample]:
@@ -241,44 +244,32 @@ def _timed_trace(args: argparse.Namespace, tokens: Tokens, chance: Chance) -> li
         output_len=args.timed_trace_label_output_length,
         hashes=args.timed_trace_label_hash_ids,
     )
+    block, seconds = args.timed_trace_chunk_hash_size, args.timed_trace_sec_multiplier
     print(
-        f"timed-trace: chunk_size: {args.timed_trace_chunk_hash_size}, "
-        f"sec_multiplier: {float(args.timed_trace_sec_multiplier)}, "
+        f"timed-trace: chunk_size: {block}, sec_multiplier: {float(seconds)}, "
         f'label_ts: "{labels.time}", label_input_length: "{labels.input_len}", '
         f'label_output_length: "{labels.output_len}", label_hash_ids: "{labels.hashes}"',
         flush=True,
     )
-    return timed_trace.samples(
-        tokens,
-        chance,
-        args.num_prompts,
-        path=_path(args),
-        seed=args.seed,
-        block=args.timed_trace_chunk_hash_size,
-        seconds=args.timed_trace_sec_multiplier,
-        labels=labels,
-    )
+    chance.seed(args.seed)
+    path, n = _path(args), args.num_prompts
+    return timed_trace.samples(tokens.all_ids, n, path=path, block=block, seconds=seconds, labels=labels)
 
 
-def _hf(
-    args: argparse.Namespace, profile: Profile, tokens: Tokens, chance: Chance, backend: Backend
-) -> list[Sample]:
-    return hf.samples(
+def _hf(args: argparse.Namespace, profile: Profile, tokens: Tokens, chance: Chance) -> list[Sample]:
+    skips_template = getattr(args, "skip_chat_template", False)
+    found = hf.samples(
         tokens,
-        chance,
-        profile.version,
-        args.num_prompts,
         path=_path(args),
         name=getattr(args, "hf_name", None),
         subset=args.hf_subset,
         split=args.hf_split,
         seed=args.seed,
         output_len=args.hf_output_len,
-        is_chat=backend.answer == "chat",
+        template=None if skips_template else lambda text: templated_data.templated(tokens, text),
         shuffle=_shuffles(args),
-        oversample=_oversamples(args),
-        skip_template=getattr(args, "skip_chat_template", False),
     )
+    return _filled_up(args, profile, chance, list(itertools.islice(found, args.num_prompts)))
 
 
 def note(text: str) -> None:

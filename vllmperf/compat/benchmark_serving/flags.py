@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from vllmperf.compat.benchmark_serving.profiles import PROFILES, Profile
-from vllmperf.datasets.sample import DATASETS, LATER
+from vllmperf.compat.benchmark_serving.versions import DATASETS, LATER
 from vllmperf.errors import UsageError
 
 SWITCH, ONE_OR_MORE, ANY_NUMBER, TRISTATE = "switch", "+", "*", "tristate"

@@ -14,7 +14,8 @@ from vllmperf.compat.benchmark_serving.backends import TABLE, Backend, Common, r
 from vllmperf.compat.benchmark_serving.engine import CONNECT_S, LONGEST_S, Target
 from vllmperf.compat.benchmark_serving.metrics import GOODPUT
 from vllmperf.compat.benchmark_serving.profiles import Profile
-from vllmperf.datasets.sample import Chance, Sample
+from vllmperf.datasets.chance import Chance
+from vllmperf.datasets.dataset import Sample
 from vllmperf.errors import UsageError
 from vllmperf.load import resolve
 from vllmperf.plan import Plan
@@ -162,7 +163,7 @@ def prepared(profile: Profile, args: argparse.Namespace) -> Job:
     tokens = None if tokenizer_id is None else _tokens(tokenizer_id, profile)
     data.settle(args, profile, backend)
     chance = Chance(args.seed)
-    samples = data.samples(args, profile, backend, tokens, chance)
+    samples = data.samples(args, profile, tokens, chance)
     if profile.version == "2026" and args.dataset_name in ("random", "prefix_repetition"):
         samples = align.aligned(asked, model_id, samples)
     goodput(args)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vllmperf.datasets.sample import Version
+from vllmperf.compat.benchmark_serving.versions import Version
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,20 +10,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vllmperf import text_file
 from vllmperf.compat.guidellm.source import Item, Items, Source
-from vllmperf.datasets.random_text import filler
+from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
+from vllmperf.datasets.synthetic import lengths, texts
 from vllmperf.errors import UsageError
-from vllmperf.load.workload import SAFE_IDS, WORDS, WordCircle
-from vllmperf.tokenizer.fitted import filled, fit_all
 from vllmperf.tokenizer.tokens import Tokens
 
 PATH_MAX = 4096
 FILES = (".config", ".yaml", ".yml")
-SPREAD = 5
-"""Without bounds lengths lie within so many standard deviations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,19 +39,10 @@ class Shape:
 
     def lengths(self, of: str, seed: int) -> Iterator[int]:
         """Lengths of prompts or outputs without end, the same for the same seed as in guidellm 0.3."""
-        mean = getattr(self, f"{of}_tokens")
-        spread = getattr(self, f"{of}_tokens_stdev")
-        low, high = getattr(self, f"{of}_tokens_min"), getattr(self, f"{of}_tokens_max")
-        low = max(1, mean - SPREAD * (spread or 0)) if low is None else low
-        high = mean + SPREAD * (spread or 0) if high is None else high
-        generator = random.Random(seed)
-        while True:
-            if low == high:
-                yield low
-            elif not spread:
-                yield generator.randint(low, high)
-            else:
-                yield round(max(low, min(high, generator.gauss(mean, spread))))
+        mean, stdev, low, high = (
+            getattr(self, f"{of}_tokens{end}") for end in ("", "_stdev", "_min", "_max")
+        )
+        return lengths(mean, stdev, low, high, seed)
 
 
 NAMES = tuple(entry.name for entry in fields(Shape))
@@ -142,32 +128,24 @@ def source(found: Shape, seed: int, tokenizer: Tokens | None, is_chat: bool) -> 
     """The prompts: text of a tokenizer, else token ids, else (chat takes no ids) common words, about a token each."""
     prompts = list(islice(found.lengths("prompt", seed), found.samples))
     outputs = list(islice(found.lengths("output", seed + 1), found.samples))
-    generator = random.Random(seed + 2)  # as guidellm: unlike those of the lengths
-    if tokenizer is not None:
-        return _texts(found, prompts, outputs, tokenizer, generator)
-    return Synthetic(
-        found, prompts, outputs, generator, WORDS if is_chat else [str(number) for number in SAFE_IDS]
-    )
+    draw = random.Random(seed + 2)  # as guidellm: unlike those of the lengths
+    if tokenizer is None:
+        return Synthetic(found.prefix_tokens, prompts, outputs, draw, is_chat)
+    made = zip(texts(tokenizer, prompts, found.prefix_tokens, draw), outputs, strict=True)
+    return Items([Item.of_text(text, length, output) for (text, length), output in made])
 
 
 class Synthetic:
     """Prompts made when they are asked for: neighbours in a circle of ids or words, from a drawn place on."""
 
     def __init__(
-        self,
-        found: Shape,
-        prompts: list[int],
-        outputs: list[int],
-        generator: random.Random,
-        alphabet: tuple[str, ...] | list[str],
+        self, prefix_tokens: int, prompts: list[int], outputs: list[int], draw: random.Random, is_chat: bool
     ) -> None:
-        self._prompts, self._outputs, self._prefix = prompts, outputs, found.prefix_tokens
-        self._are_ids = alphabet[0].isdecimal()
-        joint = "," if self._are_ids else " "
-        self._circle = WordCircle(alphabet, joint)
-        drawn = [generator.choice(alphabet) for _ in range(found.prefix_tokens)]
-        self._head = "".join(word + joint for word in drawn)
-        self._offsets = [generator.randrange(len(alphabet)) for _ in prompts]
+        self._prompts, self._outputs, self._prefix = prompts, outputs, prefix_tokens
+        self._is_text, self._alphabet = is_chat, Alphabet(takes_ids=not is_chat)
+        prefix = self._alphabet.members([draw.randrange(len(SAFE_IDS)) for _ in range(prefix_tokens)])
+        self._begun = self._alphabet.begun(prefix)
+        self._offsets = [draw.randrange(len(SAFE_IDS)) for _ in prompts]
 
     @property
     def count(self) -> int:
@@ -175,23 +153,6 @@ class Synthetic:
 
     def item(self, number: int) -> Item:
         length = self._prompts[number]
-        text = self._head + self._circle.distinct(number, self._offsets[number], length)
-        shown = f"[{text}]" if self._are_ids else text
-        content = shown if self._are_ids else json.dumps(text)
+        content = self._alphabet.distinct(self._begun, number, self._offsets[number], length)
+        shown = str(json.loads(content)) if self._is_text else content
         return Item(content, shown, self._prefix + length, self._outputs[number])
-
-
-def _texts(
-    found: Shape, prompts: list[int], outputs: list[int], tokens: Tokens, generator: random.Random
-) -> Source:
-    chance = np.random.default_rng(generator.getrandbits(64))
-    prefix = chance.choice(tokens.plain_ids, size=found.prefix_tokens).tolist()
-    sequences = [prefix + chance.choice(tokens.plain_ids, size=length).tolist() for length in prompts]
-    wanted = [len(ids) for ids in sequences]
-    fits = fit_all(tokens, sequences, wanted, filler(chance, tokens))
-    return Items(
-        [
-            Item.of_text(filled(tokens, fit, length).text, length, output)
-            for fit, length, output in zip(fits, wanted, outputs, strict=True)
-        ]
-    )

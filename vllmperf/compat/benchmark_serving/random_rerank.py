@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vllmperf.datasets.random_text import filler, fit_usual
-from vllmperf.datasets.sample import Sample, spread
+from vllmperf.datasets.dataset import Sample
+from vllmperf.datasets.random_text import filler, fit_usual, spread
 from vllmperf.errors import UsageError
 from vllmperf.tokenizer.circle import Run
 from vllmperf.tokenizer.tokens import Tokens

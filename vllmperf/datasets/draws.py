@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Integers(Protocol):
@@ -23,6 +24,8 @@ class Draws:
 
     def integers(self, low: int, high: int, /, *, size: int) -> NDArray[np.int64]:
         """So many numbers from low to high - 1, evenly."""
+        import numpy as np
+
         if high - low == 1:
             return np.full(size, low)
         draw, span = self._random, high - low

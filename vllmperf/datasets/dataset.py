@@ -1,0 +1,193 @@
+"""What a data set is, what is asked of it, and what it gives."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vllmperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from vllmperf.tokenizer.tokens import Tokens
+
+Value = str | int | float
+BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Tokens of a prompt, an answer, and the prefix that all prompts share. None: as the data has it."""
+
+    input: int | None = None
+    output: int | None = None
+    prefix: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What is asked of a data set. Lengths in tokens, None: the data set's own. options: by Option.name.
+
+    num_prompts: how many prompts will be taken, None when only time ends the run. takes_ids: a prompt may be a list of
+    token ids (a completion), not only text.
+    """
+
+    dataset_name: str = "random"
+    dataset_path: str | None = None
+    tokenizer: str | None = None
+    input_len: int | None = None
+    output_len: int | None = None
+    prefix_len: int | None = None
+    random_range_ratio: float = 0.0
+    options: Mapping[str, Value] = field(default_factory=dict)
+    seed: int = 0
+    num_prompts: int | None = 1000
+    takes_ids: bool = True
+
+    def lengths(self, usual: Lengths) -> Lengths:
+        """What is asked for, else the usual."""
+        return Lengths(
+            self.input_len or usual.input,
+            self.output_len or usual.output,
+            usual.prefix if self.prefix_len is None else self.prefix_len,
+        )
+
+    @property
+    def path(self) -> str:
+        return self.dataset_path or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One prompt as JSON (a text, or a list of token ids), and its lengths in tokens, None where not known.
+
+    Without a tokenizer input_len is an estimate: a token for a word of made-up text, or for 4 bytes of other text.
+    """
+
+    json: str
+    output_len: int | None
+    input_len: int | None = None
+
+    @staticmethod
+    def of(content: str | Sequence[Any], output_len: int | None, input_len: int | None) -> Prompt:
+        return Prompt(json.dumps(content, separators=(",", ":")), output_len, input_len)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request before it is one. Lengths in tokens, as the original counts them.
+
+    prompt: a text, token ids, several texts (embeddings, rerank), or chat messages. number: of its request id,
+    None when it has none. time_s: when a trace sends it.
+    """
+
+    prompt: str | list[int] | list[str] | list[dict[str, Any]]
+    prompt_len: int
+    output_len: int
+    number: int | None = None
+    time_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A setting of one data set. name: that of the Python keyword and, with dashes, of the flag.
+
+    most: the highest number allowed; a number below `least` is refused. needed: there is no default.
+    """
+
+    name: str
+    kind: type[str] | type[int] | type[float]
+    default: Value | None
+    help: str
+    least: float = -math.inf
+
+    def checked(self, value: object) -> Value:
+        """The value of its kind. Raises UsageError by name."""
+        kinds = {str: "a text", int: "a whole number", float: "a number"}
+        wanted = kinds[self.kind] + (f" of at least {self.least:g}" if self.least > -math.inf else "")
+        refusal = UsageError(f"{self.name} must be {wanted} (got {value!r})")
+        if self.kind is str:
+            if not isinstance(value, str):
+                raise refusal
+            return value
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise refusal
+        if value < self.least or (self.kind is int and value != int(value)):
+            raise refusal
+        return self.kind(value)
+
+    def of(self, spec: Spec) -> Any:
+        """What is asked for, else the default."""
+        return spec.options.get(self.name, self.default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """One data set. about: what its prompts are. path: what --dataset-path names, None when it has no path.
+
+    own_lengths: which of input, output and prefix have a flag of this data set (--NAME-input-len, …). is_made_up: the
+    prompts are drawn, so that without a tokenizer they are token ids, or common words.
+    prompts: all of the data set in order, then drawn again, without end; the tokenizer is None when none was asked for.
+    times_s: when each request is sent, for a data set that knows it.
+    """
+
+    name: str
+    about: str
+    prompts: Callable[[Spec, Tokens | None], Iterator[Prompt]]
+    path: str | None = None
+    lengths: Lengths = Lengths()
+    own_lengths: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+    is_made_up: bool = False
+    times_s: Callable[[Spec], list[float]] | None = None
+
+
+# ---- what several data sets share ----
+
+
+class Counter(Protocol):
+    """What counts tokens: a tokenizer, or the estimate. special: with those that the model puts around a text."""
+
+    def counts(self, texts: Sequence[str], special: bool = True) -> list[int]: ...
+    def count(self, text: str, special: bool = True) -> int: ...
+
+
+class Estimate:
+    """Stands in for a tokenizer: a token for 4 bytes."""
+
+    def counts(self, texts: Sequence[str], special: bool = True) -> list[int]:  # noqa: ARG002 as Tokens has it
+        return [-(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN) for text in texts]
+
+    def count(self, text: str, special: bool = True) -> int:
+        return self.counts([text], special)[0]
+
+
+def repeated(spec: Spec, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
+    """All of them, then some drawn again, without end. UsageError when there is none."""
+    found = []
+    for prompt in prompts:
+        yield prompt
+        found.append(prompt)
+    if not found:
+        raise UsageError(f"--dataset-path {spec.path} holds no usable row")
+    chance = random.Random(spec.seed)
+    while True:
+        yield chance.choice(found)
+
+
+def of_samples(spec: Spec, samples: Iterable[Sample]) -> Iterator[Prompt]:
+    """Samples as prompts, with the output length that is asked for, if any."""
+    made = (
+        Prompt.of(sample.prompt, spec.output_len or sample.output_len or None, sample.prompt_len)
+        for sample in samples
+    )
+    return repeated(spec, made)
+
+
+def needed(spec: Spec, source: Iterable[Any]) -> list[Any]:
+    """As many as the run takes; a bad one behind them does no harm, and one among them is found before the run."""
+    return list(itertools.islice(source, spec.num_prompts))
