@@ -16,6 +16,7 @@ from vllmperf.cli.bench_arguments import (
     Help,
     add_body,
     add_data,
+    add_dataset_options,
     add_engine,
     add_lengths,
     add_limits,
@@ -68,6 +69,7 @@ def add(subparsers: Any) -> None:
     add_simulator(command.add_argument_group("simulator").add_argument)
     add_data(command.add_argument_group("data").add_argument)
     add_lengths(command.add_argument_group("lengths, in tokens").add_argument)
+    add_dataset_options(command.add_argument_group("settings of single data sets").add_argument)
     add_body(command.add_argument_group("request").add_argument)
     add_limits(command.add_argument_group("limits (in seconds, or like 500ms, 30s, 10m, 1h)").add_argument)
     add_engine(command.add_argument_group("engine").add_argument)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 
-import numpy as np
-
 
 class Chance:
     """Both global generators, but of this run alone."""
 
     def __init__(self, seed: int) -> None:
+        import numpy as np
+
         self.python = random.Random(seed)
         self.numpy = np.random.RandomState(seed)
 
