@@ -9,15 +9,20 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from importlib.metadata import version as release
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_api import FakeApi
+from kubernetes.config import incluster_config
 
 from vllmperf import kube
-from vllmperf.errors import TargetError, UsageError
-from vllmperf.kube import credentials
+from vllmperf.cli import main
+from vllmperf.errors import TargetError
+from vllmperf.kube import kubeconfig
+from vllmperf.kube.login import Login
 
 V1 = "client.authentication.k8s.io/v1"
 V1BETA1 = "client.authentication.k8s.io/v1beta1"
@@ -32,7 +37,8 @@ calls = pathlib.Path({str(folder / "calls")!r})
 told = calls.read_text().splitlines() if calls.exists() else []
 calls.write_text("\\n".join([*told, os.environ["KUBERNETES_EXEC_INFO"]]) + "\\n")
 tokens = {list(tokens)!r}
-status = {{"token": tokens[min(len(told), len(tokens) - 1)], **{more.pop("status", {})!r}}}
+token = {{"token": tokens[min(len(told), len(tokens) - 1)]}} if tokens else {{}}
+status = {{**token, **{more.pop("status", {})!r}}}
 print(json.dumps({{"apiVersion": {version!r}, "kind": "ExecCredential", "status": status}}))
 """
     script.write_text(body)
@@ -97,19 +103,22 @@ def test_a_plugin_is_told_the_cluster_when_it_wants_to_know(api: FakeApi, tmp_pa
         cluster.list_pods("default")
     told = calls(tmp_path)[0]
     assert told["apiVersion"] == V1
-    assert told["spec"] == {"interactive": False, "cluster": {"server": api.url, "config": {"audience": "x"}}}
+    if release("kubernetes") < "31":
+        pytest.skip("the package passes the cluster on from release 31")
+    found = told["spec"]["cluster"]
+    assert (found["server"], found["config"]) == (api.url, {"audience": "x"})
 
 
 BAD_PLUGINS: dict[str, tuple[str, str]] = {
-    "it fails": ("#!/bin/sh\necho no luck >&2; exit 3\n", "ended with code 3: no luck"),
-    "it prints no JSON": ("#!/bin/sh\necho hello\n", "did not print an ExecCredential"),
+    "it fails": ("#!/bin/sh\necho no luck >&2; exit 3\n", "returned 3. no luck"),
+    "it prints no JSON": ("#!/bin/sh\necho hello\n", "failed to decode"),
     "it prints another version": (
-        """#!/bin/sh\necho '{"apiVersion": "v9", "status": {"token": "x"}}'\n""",
-        "answered in v9",
+        """#!/bin/sh\necho '{"apiVersion": "v9", "kind": "ExecCredential", "status": {"token": "x"}}'\n""",
+        "version v9 does not match",
     ),
     "it gives nothing": (
-        f"""#!/bin/sh\necho '{{"apiVersion": "{V1}", "status": {{}}}}'\n""",
-        "neither a token",
+        f"""#!/bin/sh\necho '{{"apiVersion": "{V1}", "kind": "ExecCredential", "status": {{}}}}'\n""",
+        "missing token",
     ),
 }
 
@@ -125,14 +134,29 @@ def test_a_plugin_that_does_not_work_is_said_not_to(case: str, api: FakeApi, tmp
 
 def test_a_plugin_that_is_not_installed_gives_its_hint(api: FakeApi, tmp_path: Path) -> None:
     user = {"exec": {"apiVersion": V1, "command": "no-such-plugin", "installHint": "apt install it"}}
-    with connect(api, tmp_path, user=user) as cluster, pytest.raises(UsageError, match="apt install it"):
+    with (
+        connect(api, tmp_path, user=user) as cluster,
+        pytest.raises(TargetError, match=r"no-such-plugin.*apt install it"),
+    ):
         cluster.list_pods("default")
 
 
-def test_a_plugin_of_an_unknown_version_is_refused(api: FakeApi, tmp_path: Path) -> None:
-    user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1alpha1", "command": "x"}}
-    with pytest.raises(UsageError, match="v1alpha1"):
-        connect(api, tmp_path, user=user)
+def test_a_byte_order_mark_before_a_plugins_answer_is_one_clear_error(api: FakeApi, tmp_path: Path) -> None:
+    user = plugin(tmp_path, "t")
+    answer = json.dumps({"apiVersion": V1, "kind": "ExecCredential", "status": {"token": "t"}})
+    (tmp_path / "answer").write_bytes(b"\xef\xbb\xbf" + answer.encode())
+    (tmp_path / "plugin").write_text("#!/bin/sh\ncat answer\n")
+    with connect(api, tmp_path, user=user) as cluster, pytest.raises(TargetError, match="BOM") as caught:
+        cluster.list_pods("default")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plugin_that_fails_is_told_once_and_nothing_is_logged(
+    api: FakeApi, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = api.kubeconfig(tmp_path, user={"exec": {"apiVersion": V1, "command": "no-such-plugin"}})
+    assert main(["kube", "check", "--config", str(path)]) == 3
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_token_file_is_read_again_when_its_token_is_refused(api: FakeApi, tmp_path: Path) -> None:
@@ -145,17 +169,21 @@ def test_a_token_file_is_read_again_when_its_token_is_refused(api: FakeApi, tmp_
         cluster.list_pods("default")
 
 
-def test_a_token_file_is_read_again_after_a_minute(
+def test_the_token_of_the_pod_we_run_in_is_read_again_after_a_minute(
     api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "token").write_text("old")
-    with connect(api, tmp_path, user={"tokenFile": "token"}) as cluster:
-        cluster.list_pods("default")
-        (tmp_path / "token").write_text("new")
-        cluster.list_pods("default")
-        monkeypatch.setattr(credentials, "TOKEN_FILE_KEPT_S", -1.0)
-        cluster.list_pods("default")
-    assert [r.headers["Authorization"] for r in api.requests] == ["Bearer old", "Bearer old", "Bearer new"]
+    for name, text in {"token": "old", "namespace": "team-a", "ca.crt": "x"}.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(kubeconfig, "SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    environ = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+    login = Login(kubeconfig.load(None, None, environ))
+    assert str(login.authorization()).lower() == "bearer old"
+    (tmp_path / "token").write_text("new\n")
+    assert str(login.authorization()).lower() == "bearer old"
+    later = datetime.now() + timedelta(seconds=61)
+    monkeypatch.setattr(incluster_config.datetime, "datetime", type("Later", (), {"now": lambda: later}))
+    assert str(login.authorization()).lower() == "bearer new"
 
 
 def test_a_user_and_password_are_sent_as_basic(api: FakeApi, tmp_path: Path) -> None:
@@ -258,26 +286,35 @@ def test_a_client_certificate_from_a_plugin_is_shown(secure: Secure, keys: Path,
         "clientCertificateData": (keys / "cert.pem").read_text(),
         "clientKeyData": (keys / "key.pem").read_text(),
     }
-    user = plugin(tmp_path, "", status=shown)
+    user = plugin(tmp_path, status=shown)
     with connect(secure(client_certificate=True), tmp_path, cluster=trust, user=user) as cluster:
         assert cluster.list_pods("default") == []
 
 
-def test_keys_in_files_are_private_and_gone_after_closing(secure: Secure, keys: Path, tmp_path: Path) -> None:
+def test_keys_that_came_as_data_are_private_files_until_the_process_ends(
+    secure: Secure, keys: Path, tmp_path: Path
+) -> None:
     trust = {"certificate-authority-data": data(keys / "cert.pem"), "tls-server-name": "kube.test"}
-    cluster = connect(secure(), tmp_path, cluster=trust)
-    cluster.list_pods("default")
-    folder = cluster.transport.files.folder
-    assert folder is not None
-    assert folder.stat().st_mode & 0o077 == 0
-    cluster.close()
-    assert not folder.exists()
+    user = {"client-certificate-data": data(keys / "cert.pem"), "client-key-data": data(keys / "key.pem")}
+    path = secure(client_certificate=True).kubeconfig(tmp_path, cluster=trust, user=user)
+    script = (
+        "import sys; from pathlib import Path; from vllmperf import kube\n"
+        "with kube.connect(sys.argv[1]) as cluster:\n"
+        "    cluster.list_pods('default')\n"
+        "    key = Path(cluster.transport.login.settings.key_file)\n"
+        "    print(key, key.stat().st_mode & 0o077)"
+    )
+    words = [sys.executable, "-c", script, str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    key, others = done.stdout.split()
+    assert others == "0"
+    assert not Path(key).exists()
 
 
-def test_a_certificate_that_is_not_there_is_a_usage_error(api: FakeApi, tmp_path: Path) -> None:
+def test_a_certificate_that_is_not_there_is_one_clear_error(api: FakeApi, tmp_path: Path) -> None:
     user = {"client-certificate": "absent.pem"}
     with (
-        connect(api, tmp_path, user=user) as cluster,
-        pytest.raises(UsageError, match=r"absent\.pem, which is not there"),
+        connect(api, tmp_path, user=user, cluster={"server": "https://127.0.0.1:9"}) as cluster,
+        pytest.raises(TargetError, match=r"File does not exist: .*absent\.pem"),
     ):
         cluster.list_pods("default")

@@ -9,6 +9,7 @@ import pytest
 from vllmperf.errors import UsageError
 from vllmperf.kube import kubeconfig
 from vllmperf.kube.kubeconfig import load
+from vllmperf.kube.login import Login
 
 
 def write(path: Path, current: str = "", **clusters: str) -> Path:
@@ -70,8 +71,22 @@ def test_a_tilde_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_paths_start_from_the_folder_of_the_file_that_names_them(tmp_path: Path) -> None:
     first = write(tmp_path / "one/c", "a", a="https://a")
     second = write(tmp_path / "two/c", "", b="https://b")
-    context = load(None, "b", {"KUBECONFIG": f"{first}:{second}"})
-    assert context.cluster_folder == context.user_folder == tmp_path / "two"
+    data = json.loads(second.read_text())
+    data["users"][0]["user"] = {"tokenFile": "token"}
+    data["clusters"][0]["cluster"]["certificate-authority"] = "ca.crt"
+    second.write_text(json.dumps(data))
+    for name in ("token", "ca.crt"):
+        (tmp_path / "two" / name).write_text(name)
+    login = Login(load(None, "b", {"KUBECONFIG": f"{first}:{second}"}))
+    assert login.authorization() == "Bearer token"
+    assert login.settings.ssl_ca_cert == str(tmp_path / "two" / "ca.crt")
+
+
+def test_the_first_file_with_a_current_context_says_which_as_for_kubectl(tmp_path: Path) -> None:
+    """The package itself takes the last one."""
+    first = write(tmp_path / "1", "a", a="https://a")
+    second = write(tmp_path / "2", "b", b="https://b")
+    assert load(None, None, {"KUBECONFIG": f"{first}:{second}"}).name == "a"
 
 
 def test_a_file_that_is_not_there_is_a_usage_error() -> None:

@@ -10,7 +10,7 @@
         cluster.pod_request("default", pod, 8000, "/health").status
         workloads.get_deployment(cluster, "default", name), workloads.deployment_pods(cluster, deployment), …
 
-The only package that imports `kubernetes`; it does so at the first request, since that takes a second or more.
+The only package that imports `kubernetes`; it does so when a kubeconfig is read, since that takes a second or more.
 """
 
 from vllmperf.kube import access, rights, workloads

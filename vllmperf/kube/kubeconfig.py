@@ -1,18 +1,20 @@
-"""Which cluster, as which user: kubeconfig files merged as kubectl does, or the service account of the pod we run in.
+"""Which cluster, as which user: the kubeconfig files, or the service account of the pod we run in.
 
-Source of the rules: kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig.
+The kubernetes package reads and merges the files; here is which ones, which context of them, and what is wrong with them.
+Its `current-context` is that of the last file; that of kubectl and ours is that of the first that has one
+(kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig): else `kube clean` may meet the wrong cluster.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from vllmperf import text_file
 from vllmperf.errors import UsageError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -23,14 +25,14 @@ Entry = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Context:
-    """A cluster and a user, as their kubeconfig entries; `…_folder` is what relative paths in them start from."""
+    """A cluster and a user, as their kubeconfig entries. `load_into(configuration)` has the package read the files
+    and ask plugins, and fills its Configuration."""
 
     name: str
     namespace: str
     cluster: Entry
     user: Entry
-    cluster_folder: Path = field(default_factory=Path)
-    user_folder: Path = field(default_factory=Path)
+    load_into: Callable[[Any], None]
 
 
 def load(config: str | None = None, context: str | None = None, environ: Entry = os.environ) -> Context:
@@ -45,11 +47,11 @@ def load(config: str | None = None, context: str | None = None, environ: Entry =
             raise UsageError(
                 f"no kubeconfig {path}; --config None uses KUBECONFIG, ~/.kube/config or the pod's own account"
             )
-        return _choose(merge([path]), context, str(path))
+        return _of_files([path], context)
     listed = [Path(part).expanduser() for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part]
     paths = [path for path in listed or [Path(DEFAULT).expanduser()] if path.is_file()]
     if paths:
-        return _choose(merge(paths), context, os.pathsep.join(map(str, paths)))
+        return _of_files(paths, context)
     if in_cluster(environ):
         return _service_account(environ)
     where = (
@@ -60,79 +62,58 @@ def load(config: str | None = None, context: str | None = None, environ: Entry =
     raise UsageError(f"no kubeconfig: {where}; name one with --config")
 
 
-@dataclass(frozen=True)
-class Merged:
-    """Entries by name, each with the folder of its file. The first file that names a thing wins."""
-
-    current: str
-    contexts: Mapping[str, tuple[Entry, Path]]
-    clusters: Mapping[str, tuple[Entry, Path]]
-    users: Mapping[str, tuple[Entry, Path]]
-
-
-def merge(paths: list[Path]) -> Merged:
-    """Reads and merges kubeconfig files, first wins."""
-    files = [(_read(path), path.absolute().parent) for path in paths]
-    current = next((str(data["current-context"]) for data, _ in files if data.get("current-context")), "")
-    return Merged(current, *(_entries(files, plural) for plural in ("contexts", "clusters", "users")))
-
-
 def in_cluster(environ: Entry = os.environ) -> bool:
     """Whether we run in a pod with a service account."""
     return bool(environ.get("KUBERNETES_SERVICE_HOST")) and (SERVICE_ACCOUNT / "token").is_file()
 
 
-def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        data = yaml.load(text_file.read(path), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except OSError as error:
-        raise UsageError(f"cannot read kubeconfig {path}: {error.strerror}") from None
-    except (yaml.YAMLError, text_file.NoTextError, RecursionError) as error:
-        said = " ".join(str(error).split())
-        raise UsageError(f"{path} is not a kubeconfig: {said}") from None
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise UsageError(f"{path} is not a kubeconfig: it holds a {type(data).__name__}, not a mapping")
-    return data
-
-
-def _entries(files: list[tuple[dict[str, Any], Path]], plural: str) -> dict[str, tuple[Entry, Path]]:
-    found: dict[str, tuple[Entry, Path]] = {}
-    for data, folder in files:
-        for entry in data.get(plural) or []:
-            if not isinstance(entry, dict) or "name" not in entry:
-                raise UsageError(f"a kubeconfig in {folder} has one of its {plural} without a name")
-            found.setdefault(str(entry["name"]), (entry.get(plural.removesuffix("s")) or {}, folder))
-    return found
-
-
-def _choose(merged: Merged, wanted: str | None, source: str) -> Context:
-    known = ", ".join(sorted(merged.contexts)) or "none"
-    name = wanted or merged.current
+def _of_files(paths: list[Path], wanted: str | None) -> Context:
+    source = os.pathsep.join(map(str, paths))
+    merged, current = _merged(source)
+    contexts, clusters, users = (_entries(merged, plural) for plural in ("contexts", "clusters", "users"))
+    known, name = ", ".join(sorted(contexts)) or "none", wanted or current
     if not name:
         raise UsageError(f"{source} has no current context; choose one with --context: {known}")
-    if name not in merged.contexts:
+    if name not in contexts:
         raise UsageError(f"{source} has no context {name!r}; it has: {known}")
-    entry, _ = merged.contexts[name]
-    cluster, cluster_folder = _member(merged.clusters, entry, "cluster", name, source)
-    user, user_folder = _member(merged.users, entry, "user", name, source)
+    chosen = contexts[name]
+    for kind, entries in (("cluster", clusters), ("user", users)):
+        if str(chosen.get(kind) or "") not in entries and (chosen.get(kind) or kind == "cluster"):
+            raise UsageError(
+                f"context {name!r} of {source} names the {kind} {chosen.get(kind)!r}, which is not there"
+            )
+    cluster, user = clusters[chosen["cluster"]], users.get(chosen.get("user") or "", {})
     if not _is_url(str(cluster.get("server") or "")):
         raise UsageError(f"{source}: the server of context {name!r} is {cluster.get('server')!r}, not a URL")
-    return Context(name, entry.get("namespace") or "default", cluster, user, cluster_folder, user_folder)
+    return Context(name, chosen.get("namespace") or "default", cluster, user, partial(_load, source, name))
 
 
-def _member(
-    entries: Mapping[str, tuple[Entry, Path]], context: Entry, kind: str, name: str, source: str
-) -> tuple[Entry, Path]:
-    wanted = str(context.get(kind) or "")
-    if not wanted and kind == "user":
-        return {}, Path()
-    if wanted not in entries:
-        raise UsageError(f"context {name!r} of {source} names the {kind} {wanted!r}, which is not there")
-    return entries[wanted]
+def _merged(source: str) -> tuple[Any, str]:
+    """The package's merger of these files, and the current context."""
+    from kubernetes.config import kube_config
+
+    merge: Any = kube_config.KubeConfigMerger  # untyped
+    try:
+        merger = merge(source)
+        each = merger.config_files.values()
+        return merger.config, next(
+            (str(one["current-context"]) for one in each if one.get("current-context")), ""
+        )
+    except Exception as error:  # any kind: the package takes the files for well-formed
+        raise UsageError(f"{source} is not a kubeconfig: {' '.join(str(error).split())}") from None
+
+
+def _entries(merged: Any, plural: str) -> dict[str, Entry]:
+    return {str(one["name"]): one.value.get(plural.removesuffix("s")) or {} for one in merged.value[plural]}
+
+
+def _load(source: str, name: str, configuration: Any) -> None:
+    from kubernetes.config import kube_config
+
+    make: Any = kube_config.KubeConfigLoader  # untyped
+    merged, _ = _merged(source)
+    # config_base_path None: paths start from the folder of the file that names them
+    make(config_dict=merged, active_context=name, config_base_path=None).load_and_set(configuration)
 
 
 def _is_url(text: str) -> bool:
@@ -144,12 +125,17 @@ def _is_url(text: str) -> bool:
 
 
 def _service_account(environ: Entry) -> Context:
-    host, port = environ["KUBERNETES_SERVICE_HOST"], environ.get("KUBERNETES_SERVICE_PORT") or "443"
+    from kubernetes.config.incluster_config import InClusterConfigLoader
+
+    token, authority = SERVICE_ACCOUNT / "token", SERVICE_ACCOUNT / "ca.crt"
+    make: Any = InClusterConfigLoader  # untyped
+    loader = make(token_filename=str(token), cert_filename=str(authority), environ=environ)
+    host, port = environ["KUBERNETES_SERVICE_HOST"], environ.get("KUBERNETES_SERVICE_PORT")
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    cluster = {"server": server, "certificate-authority": str(SERVICE_ACCOUNT / "ca.crt")}
-    user = {"tokenFile": str(SERVICE_ACCOUNT / "token")}
     try:
-        namespace = text_file.read(SERVICE_ACCOUNT / "namespace").strip()
-    except (OSError, text_file.NoTextError):
+        namespace = (SERVICE_ACCOUNT / "namespace").read_text().strip()
+    except OSError:
         namespace = "default"
-    return Context("in-cluster", namespace, cluster, user)
+    return Context(
+        "in-cluster", namespace, {"server": server}, {"tokenFile": str(token)}, loader.load_and_set
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,13 +12,13 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from vllmperf.errors import TargetError
-from vllmperf.kube.credentials import Credentials, credentials_of, impersonation
 from vllmperf.kube.errors import ApiError, Asked, UnreachableError, error_of
 from vllmperf.kube.kubeconfig import Context
-from vllmperf.kube.pool import Files, new_pool
+from vllmperf.kube.login import Login, impersonation
 from vllmperf.kube.rights import right_of
 from vllmperf.kube.stop import Stop
-from vllmperf.kube.ways import is_proxy_s, proxy_of_pool
+from vllmperf.kube.ways import is_proxy_s
+from vllmperf.target import innermost, text_of
 
 CONNECT_LIMIT_S = 10.0
 READ_LIMIT_S = 30.0
@@ -54,30 +53,22 @@ class Request:
 
 
 class Transport:
-    """May be used from several threads. `close()` it: it keeps connections, and keys in files."""
+    """May be used from several threads. `close()` it: it keeps connections."""
 
     def __init__(self, context: Context):
         self.context = context
         self.server = str(context.cluster["server"]).rstrip("/")
-        self.credentials: Credentials = credentials_of(context)
+        self.login = Login(context)
         self._extra = impersonation(context.user)
-        self.files = Files()
-        self._lock = threading.Lock()
         self._answered = False
-        self._pool: Any = None
-        self._pool_certificate: tuple[str, str] | None = None
 
     @property
     def proxy(self) -> str | None:
         """The proxy that requests go through, once there was one."""
-        return proxy_of_pool(self._pool)
+        return self.login.proxy
 
     def close(self) -> None:
-        with self._lock:
-            if self._pool is not None:
-                self._pool.clear()
-                self._pool = None
-        self.files.close()
+        self.login.close()
 
     def call(self, request: Request, stop: Stop | None = None, patience_s: float = PATIENCE_S) -> Any:
         """The JSON of the answer. Raises ApiError or UnreachableError, after repeating what may pass."""
@@ -107,7 +98,7 @@ class Transport:
     def send(self, request: Request, stop: Stop | None = None) -> Any:
         """One attempt, whatever its status; credentials are renewed once after a 401. Raises urllib3's errors."""
         response = self._once(request, stop)
-        if response.status == 401 and self.credentials.renew():
+        if response.status == 401 and self.login.renew():
             response.drain_conn()
             response.release_conn()
             response = self._once(request, stop)
@@ -139,7 +130,7 @@ class Transport:
         import urllib3
 
         silence_s = stop.at_most(request.read_limit_s) if stop else request.read_limit_s
-        return self._connections().request(
+        return self.login.pool().request(
             request.method,
             self.server + request.target(),
             body=request.payload(),
@@ -151,7 +142,7 @@ class Transport:
         )
 
     def _headers(self, request: Request) -> Any:
-        from urllib3._collections import HTTPHeaderDict  # urllib3 2 has it in the open, 1.26 only there
+        from urllib3 import HTTPHeaderDict
 
         from vllmperf import __version__
 
@@ -161,19 +152,10 @@ class Transport:
             headers["Content-Type"] = request.content_type
         for name, value in [*self._extra, *request.headers.items()]:
             headers.add(name, value)
-        authorization = self.credentials.authorization()
+        authorization = self.login.authorization()
         if authorization:
             headers["Authorization"] = authorization
         return headers
-
-    def _connections(self) -> Any:
-        """The package's pool, made anew when a plugin has given another certificate."""
-        certificate = self.credentials.certificate()
-        with self._lock:
-            if self._pool is None or certificate != self._pool_certificate:
-                self._pool = new_pool(self.context, self.files, certificate)
-                self._pool_certificate = certificate
-            return self._pool
 
 
 class _Trial:
@@ -218,13 +200,7 @@ class _Trial:
 
 def chunks(response: Any) -> Iterator[bytes]:
     """The pieces of a body as they arrive. Raises urllib3's errors when the connection breaks before the end."""
-    if not hasattr(response, "read1"):  # urllib3 1.26
-        yield from response.stream(65536)
-        return
-    while True:
-        data = response.read1(65536)
-        if not data:
-            return
+    while data := response.read1(65536):
         yield data
 
 
@@ -246,10 +222,4 @@ def _retry_after(response: Any) -> float | None:
 
 def root_cause(error: BaseException) -> str:
     """The innermost reason, such as "Connection refused", without the objects that urllib3 prints around it."""
-    reason = getattr(error, "reason", None)
-    inner = reason if isinstance(reason, BaseException) else error.__cause__ or error.__context__
-    if inner is not None and inner is not error:
-        return root_cause(inner)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+    return text_of(innermost(error))
