@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from vllmperf.compat import own_words
 from vllmperf.compat.llm_bench.arguments import parse
-from vllmperf.compat.llm_bench.session import run
+from vllmperf.compat.llm_bench.load_test import run
 from vllmperf.errors import VllmperfError
 from vllmperf.outlet import outlets
 

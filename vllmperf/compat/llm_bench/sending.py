@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vllmperf import _engine
 from vllmperf.compat.llm_bench import providers
 from vllmperf.compat.llm_bench.answers import Answer
 from vllmperf.compat.llm_bench.lengths import Lengths
@@ -16,6 +15,7 @@ from vllmperf.compat.llm_bench.options import Options
 from vllmperf.compat.llm_bench.pacing import Pacing, Send
 from vllmperf.compat.llm_bench.prompts import prompts
 from vllmperf.compat.llm_bench.target import Target
+from vllmperf.load.session import Block
 
 LEAST_AHEAD, MOST_AHEAD = 64, 1024
 AHEAD_BYTES = 16 << 20
@@ -36,7 +36,10 @@ class Asked:
 
 
 class Sender:
-    """Feeds the engine. Raises UsageError at once for prompts that cannot be made."""
+    """Makes the requests. Raises UsageError at once for prompts that cannot be made.
+
+    late_s: of the last blocks(), how late those were whose time had passed when a user took them.
+    """
 
     def __init__(self, options: Options, pacing: Pacing, generator: random.Random) -> None:
         self._options, self._pacing, self._generator = options, pacing, generator
@@ -45,38 +48,37 @@ class Sender:
         self._ahead: Iterator[float] | None = None
         self._fed = self._fed_bytes = self._backlog = 0
         self._due_s = 0.0
+        self.late_s: list[float] = []
         self.asked: dict[int, Asked] = {}
 
     @property
     def follows_users(self) -> bool:
-        """Users are told apart still: feed() must come often."""
+        """Users are told apart still: blocks() must be asked often."""
         return self._ahead is None
 
     def freed(self, answers: Sequence[Answer]) -> None:
-        """These requests have ended. Call before feed(), and before their entries in `asked` are dropped."""
+        """These requests have ended. Call before blocks(), and before their entries in `asked` are dropped."""
         if self._ahead is None:
             for answer in answers:
                 self._pacing.freed(self.asked[answer.index].due_s, answer.end_s)
 
-    def feed(self, engine: _engine.Engine, target: Target, now_s: float, backlog: int) -> list[float]:
-        """Hand over what is due soon. Gives the delays of those whose time had passed when a user took them."""
-        late = []
+    def blocks(self, target: Target, now_s: float, backlog: int) -> Iterator[Block]:
+        """What is due soon, so many requests being with the engine already."""
+        self.late_s = []
         if self._ahead is None:
             sends = sorted(self._pacing.take(now_s), key=lambda send: send.due_s)
-            late = [send.late_s for send in sends if send.late_s > 0]
-            self._feed(engine, target, sends)
+            self.late_s = [send.late_s for send in sends if send.late_s > 0]
+            if sends:
+                yield self._block(target, sends)
             self._ahead = self._pacing.ahead(now_s)
         if self._ahead is not None:
-            self._top_up(engine, target, self._ahead, now_s, backlog)
-        return late
+            yield from self._top_up(target, self._ahead, now_s, backlog)
 
-    def _top_up(
-        self, engine: _engine.Engine, target: Target, ahead: Iterator[float], now_s: float, backlog: int
-    ) -> None:
+    def _top_up(self, target: Target, ahead: Iterator[float], now_s: float, backlog: int) -> Iterator[Block]:
         most = max(self._most_ahead(), AHEAD_OF_LAST * (self._backlog - backlog))
         while backlog < most and self._due_s < now_s + AHEAD_S:
             sends = [Send(next(ahead)) for _ in range(min(BLOCK, most - backlog))]
-            self._feed(engine, target, sends)
+            yield self._block(target, sends)
             backlog += len(sends)
         self._backlog = backlog
 
@@ -84,15 +86,11 @@ class Sender:
         fitting = AHEAD_BYTES * self._fed // max(1, self._fed_bytes)
         return max(LEAST_AHEAD, min(MOST_AHEAD, fitting))
 
-    def _feed(self, engine: _engine.Engine, target: Target, sends: list[Send]) -> None:
-        if not sends:
-            return
-        block = [self._body(target, send.due_s) for send in sends]
-        offsets = np.cumsum([0, *map(len, block)], dtype=np.int64)
-        times = np.rint(np.asarray([send.due_s for send in sends]) * 1e9).astype(np.int64)
-        engine.feed(b"".join(block), offsets.tobytes(), times.tobytes())
-        self._fed_bytes += int(offsets[-1])
+    def _block(self, target: Target, sends: list[Send]) -> Block:
+        bodies = [self._body(target, send.due_s) for send in sends]
+        self._fed_bytes += sum(map(len, bodies))
         self._due_s = sends[-1].due_s
+        return Block(bodies, np.rint(np.asarray([send.due_s for send in sends]) * 1e9).astype(np.int64))
 
     def _body(self, target: Target, due_s: float) -> bytes:
         max_tokens = self._lengths.sample(self._generator)

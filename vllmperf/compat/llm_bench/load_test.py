@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import sys
-import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from vllmperf import __version__, _engine
+from vllmperf import __version__
 from vllmperf.compat.llm_bench import providers, summary, tables, target
 from vllmperf.compat.llm_bench.answers import Answer, answers
 from vllmperf.compat.llm_bench.book import Book
@@ -18,11 +17,10 @@ from vllmperf.compat.llm_bench.options import Options
 from vllmperf.compat.llm_bench.pacing import pacing, spawn_times_s
 from vllmperf.compat.llm_bench.sending import Sender
 from vllmperf.formats.llm_bench_csv import append
-from vllmperf.load import limits, resolve
-from vllmperf.load.interrupt import interruptible
+from vllmperf.load import resolve
 from vllmperf.load.run import engine_config
 from vllmperf.load.schedule import Schedule
-from vllmperf.load.session import make_engine
+from vllmperf.load.session import Block, Session, Turn
 from vllmperf.plan import MOST
 
 POLL_S = 0.001
@@ -41,19 +39,19 @@ def run(options: Options) -> int:
     log, generator = Log(options.loglevel), random.Random()
     sender = Sender(options, pacing(options, generator), generator)
     found = target.find(options)
-    session = Session(options, found, sender, log)
-    with contextlib.closing(make_engine(_config(options, found))) as engine:
-        session.drive(engine)
-    return session.report()
+    test = LoadTest(options, found, sender, log)
+    session = Session(_config(options, found), test)
+    session.subscribe(test)
+    test.begin()
+    session.run()
+    return test.report()
 
 
 def _config(options: Options, found: target.Target) -> dict[str, object]:
-    addresses = resolve.usable_addresses(found.plan.url)
-    limits.make_room(options.users, max(len(addresses), 1))
     plan = replace(found.plan, duration_s=_end_s(options) or MOST)
     is_raw = providers.is_raw(found.provider, options)
     return {
-        **engine_config(plan, addresses, Schedule(None, iter(()))),
+        **engine_config(plan, resolve.usable_addresses(plan.url), Schedule(None, iter(()))),
         "no_request_ids": True,
         "follow_redirects": True,
         "raw_bodies": is_raw,
@@ -72,8 +70,10 @@ def _spawned_s(options: Options) -> float:
     return spawn_times_s(options.users, options.spawn_rate)[-1]
 
 
-class Session:
-    """A run under way."""
+class LoadTest:
+    """A run under way: gives the session its requests as users become free, and enters what came back."""
+
+    n, is_timed, ended = None, True, False
 
     def __init__(self, options: Options, found: target.Target, sender: Sender, log: Log) -> None:
         self._options, self._target, self._sender, self._log = options, found, sender, log
@@ -81,22 +81,15 @@ class Session:
         self._spawns_s = spawn_times_s(options.users, options.spawn_rate)
         self._greeted = 0
         self._tables_s = TABLES_S
+        self._now_s = 0.0
+        self._ended: list[Answer] = []
         if found.models_s is not None:
             self._book.stats.add("GET", "/v1/models", found.models_s * 1e3, 0.0)
 
     # ---- under way ----
 
-    def drive(self, engine: _engine.Engine) -> None:
-        """Send until the time is up, enough has come, or Ctrl-C."""
-        self._begin()
-        self._sender.feed(engine, self._target, 0.0, 0)
-        with interruptible(engine):
-            engine.start()
-            while (batch := engine.drain(POLL_S if self._sender.follows_users else DRAIN_S)) is not None:
-                self._turn(engine, answers(batch, self._target.provider, self._options))
-                sys.stdout.flush()
-
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """The lines ahead of the run."""
         options = self._options
         if options.run_time is not None:
             self._log("vllmperf", f"Run time limit set to {options.run_time:g} seconds")
@@ -105,20 +98,32 @@ class Session:
             "vllmperf", f"Ramping to {options.users} users at a rate of {options.spawn_rate:.2f} per second"
         )
 
-    def _turn(self, engine: _engine.Engine, ended: list[Answer]) -> None:
-        counters = engine.counters()
-        start_ns = counters["start_mono_ns"]
-        now_s = (time.monotonic_ns() - start_ns) / NS if start_ns else 0.0
-        self._sender.freed(ended)
-        for delay_s in self._sender.feed(engine, self._target, now_s, counters["backlog"]):
+    @property
+    def wait_s(self) -> float:
+        return POLL_S if self._sender.follows_users else DRAIN_S
+
+    def more(self, turn: Turn) -> Iterator[Block]:
+        """What users that are free send next."""
+        self._now_s = turn.elapsed_ns / NS
+        self._ended = answers(turn.batch, self._target.provider, self._options)
+        self._sender.freed(self._ended)
+        return self._sender.blocks(self._target, self._now_s, turn.counters["backlog"])
+
+    def __call__(self, turn: Turn) -> None:
+        """Enter what ended, and say what the original says meanwhile."""
+        if turn.state != "running":
+            return
+        for delay_s in self._sender.late_s:
             self._book.late(delay_s)
+        ended, self._ended = self._ended, []
         for answer in ended:
             self._greet(answer.end_s)
             self._book.take(answer, self._sender.asked.pop(answer.index))
-        self._greet(now_s)
+        self._greet(self._now_s)
         if self._options.max_requests is not None and self._book.successes >= self._options.max_requests:
-            engine.stop(now=True)
-        self._show(now_s)
+            turn.end(now=True)
+        self._show(self._now_s)
+        sys.stdout.flush()
 
     def _greet(self, now_s: float) -> None:
         """Users that have started by now; with the last one 2026-06 begins to count anew."""
