@@ -9,7 +9,7 @@ from vllmperf import _engine
 from vllmperf.compat.benchmark_serving import answers, metrics, server
 from vllmperf.compat.benchmark_serving.arrivals import RampUp, drawn, of_trace
 from vllmperf.compat.benchmark_serving.backends import TABLE, Common, check_best_of, rendered
-from vllmperf.compat.benchmark_serving.engine import Replies, Reply
+from vllmperf.compat.benchmark_serving.engine import Reply
 from vllmperf.compat.benchmark_serving.profiles import PROFILES
 from vllmperf.datasets.dataset import Sample
 from vllmperf.errors import UsageError
@@ -51,14 +51,8 @@ def reply(
 
 def read(profile, backend, given, sample=None, ignore_eos=False):
     sample = sample or Sample("p", 3, 9)
-    (answer,) = answers.answers(
-        PROFILES[profile],
-        TABLE[PROFILES[profile].version][backend],
-        [sample],
-        Replies([given]),
-        ignore_eos=ignore_eos,
-    )
-    return answer
+    table = TABLE[PROFILES[profile].version]
+    return answers.read(PROFILES[profile], table[backend], sample, given, ignore_eos=ignore_eos)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +212,7 @@ def done(ttft=0.1, latency=0.5, itl=(0.2, 0.2), tokens=3, start=0.0, **more):
         success=True,
         ttft_s=ttft,
         latency_s=latency,
-        itl_s=list(itl),
+        itl_s=np.array(itl),
         output_tokens=tokens,
         start_s=start,
         **more,
@@ -255,9 +249,9 @@ def test_the_peak_counts_requests_of_one_second_together_even_one_after_the_othe
 
 
 def test_without_usage_the_tokenizer_counts_and_without_one_it_is_1(tokens):
-    given = [done(tokens=0, text="the river")]
+    given = [done(tokens=0)]
     assert metrics.output_lens(given, None) == [1]
-    assert metrics.output_lens(given, tokens) == [tokens.count("the river", special=False)]
+    assert metrics.output_lens(given, tokens, ["the river"]) == [tokens.count("the river", special=False)]
 
 
 # ---- schedules ----

@@ -30,12 +30,14 @@ class Feeder:
     Raises UsageError for bad data, most of it at the first more().
     """
 
-    wait_s = 0.5
-
     def __init__(
-        self, bodies: Iterator[Body], schedule: Schedule, max_concurrency: int | None = None
+        self,
+        bodies: Iterator[Body],
+        schedule: Schedule,
+        max_concurrency: int | None = None,
+        wait_s: float = 0.5,
     ) -> None:
-        self.n, self.is_timed = schedule.n, schedule.times is not None
+        self.n, self.is_timed, self.wait_s = schedule.n, schedule.times is not None, wait_s
         self._bodies = itertools.islice(bodies, schedule.n)
         self._times = None if schedule.times is None else TimeQueue(schedule.times)
         self._is_free = self.is_timed and max_concurrency is None

@@ -109,7 +109,8 @@ class Session:
         self._state = "new"
         self._histograms: Mapping[str, _engine.Histogram] = {}
         self._histograms_at = -1.0
-        self._engine = make_engine(dict(config))
+        with _limits_told():
+            self._engine = _engine.Engine(dict(config))
         self._counters = self._engine.counters()
         try:
             self._feed(self._turn(NOTHING))
@@ -278,12 +279,6 @@ def _limits_told() -> Iterator[None]:
         yield
     except (OSError, OverflowError) as error:
         raise UsageError(f"{error}; lower --threads or --max-concurrency") from None
-
-
-def make_engine(config: dict[str, Any]) -> _engine.Engine:
-    """An engine. Raises UsageError when the system has too few files or too little memory for it."""
-    with _limits_told():
-        return _engine.Engine(config)
 
 
 def connections(config: Mapping[str, Any], source: Source) -> int:

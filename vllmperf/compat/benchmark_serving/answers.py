@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -22,8 +23,9 @@ from numpy.typing import NDArray
 
 from vllmperf import _engine
 from vllmperf.compat.benchmark_serving.backends import Backend
-from vllmperf.compat.benchmark_serving.engine import Replies, Reply
+from vllmperf.compat.benchmark_serving.engine import Reply
 from vllmperf.compat.benchmark_serving.profiles import Profile
+from vllmperf.compat.benchmark_serving.texts import Texts
 from vllmperf.datasets.dataset import Sample
 from vllmperf.server_words import said
 
@@ -32,6 +34,7 @@ NO_TEXT = "Unexpected response format: neither 'choices' nor 'text' found"
 NO_STREAM = "the server did not stream, its answer came as one piece of JSON"
 NO_CHUNK = "Never received a valid chunk to calculate TTFT.This response will be marked as failed!"
 FLAG = {name: 1 << bit for bit, name in enumerate(_engine.EVENT_FLAGS)}
+NO_GAPS: NDArray[np.float64] = np.zeros(0)
 JSON = _engine.BODY_KINDS.index("json")
 SAYS_SOMETHING = FLAG["text"] | FLAG["reasoning"] | FLAG["tool_calls"]
 COMPLETED, STREAM_ERROR, NO_TOKENS, TRUNCATED = (
@@ -39,7 +42,7 @@ COMPLETED, STREAM_ERROR, NO_TOKENS, TRUNCATED = (
 )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Answer:
     """One request as the version's client saw it. Times in s; 0 where nothing was measured, as there.
 
@@ -54,7 +57,7 @@ class Answer:
     queue_s: float = 0.0
     latency_s: float = 0.0
     ttft_s: float = 0.0
-    itl_s: list[float] = field(default_factory=list)
+    itl_s: NDArray[np.float64] = field(default_factory=lambda: NO_GAPS)
     output_tokens: int = 0
     sequences: int = 1
     server_queue_ms: float | None = None
@@ -62,6 +65,7 @@ class Answer:
     words: str = ""
     outcome: str = ""
     status: int = 0
+    is_sent: bool = False
 
     @property
     def why(self) -> str:
@@ -69,22 +73,71 @@ class Answer:
         return f"{self.error}: {self.words}" if self.words else self.error
 
 
-def answers(
-    profile: Profile, backend: Backend, samples: Sequence[Sample], replies: Replies, *, ignore_eos: bool
-) -> list[Answer]:
-    """The answer to each sample."""
-    found = []
-    for sample, reply in zip(samples, replies.replies, strict=True):
-        answer = Answer(sample.prompt_len, sequences=_sequences(backend, sample))
-        if backend.is_pooling and profile.version == "2026":
-            answer.prompt_len = 0
-        if reply is None or reply.record["sent_ns"] == _engine.NONE:
-            answer.error = "not sent: the run was interrupted"
-        else:
-            _read(answer, profile, backend, sample, reply, ignore_eos)
-            answer.start_s += replies.start_mono_s
-        found.append(answer)
-    return found
+class Book:
+    """Reads each reply as it comes and keeps its figures alone.
+
+    texts: takes those that will be wanted after the run: all with keeps_all, else of answers whose tokens the server did not
+    count.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        backend: Backend,
+        samples: Sequence[Sample],
+        *,
+        ignore_eos: bool,
+        texts: Texts | None = None,
+        keeps_all: bool = False,
+    ) -> None:
+        self._profile, self._backend, self._samples, self._ignore_eos = profile, backend, samples, ignore_eos
+        self._texts, self._keeps_all = texts, keeps_all
+        self._answers: dict[int, Answer] = {}
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def take(self, reply: Reply) -> None:
+        """Enter a finished request."""
+        number = reply.record["index"]
+        answer = read(self._profile, self._backend, self._samples[number], reply, ignore_eos=self._ignore_eos)
+        is_uncounted = answer.success and not answer.output_tokens
+        if self._texts is not None and (self._keeps_all or is_uncounted):
+            self._texts.put(number, answer.text)
+        answer.text = ""
+        self._answers[number] = answer
+
+    def answers(self, start_mono_s: float) -> list[Answer]:
+        """The answer to each sample. start_mono_s: when the run began, on the monotonic clock."""
+        found = []
+        for number, sample in enumerate(self._samples):
+            answer = self._answers.get(number) or _unread(self._profile, self._backend, sample)
+            if not answer.is_sent:
+                answer.error = "not sent: the run was interrupted"
+            else:
+                answer.start_s += start_mono_s
+            found.append(answer)
+        return found
+
+
+def read(profile: Profile, backend: Backend, sample: Sample, reply: Reply, *, ignore_eos: bool) -> Answer:
+    """The answer to a sample; start_s counts from the start of the run."""
+    answer = _unread(profile, backend, sample)
+    if reply.record["sent_ns"] != _engine.NONE:
+        answer.is_sent = True
+        _read(answer, profile, backend, sample, reply, ignore_eos)
+        answer.error, answer.words = (
+            sys.intern(answer.error),
+            sys.intern(answer.words),
+        )  # they are often alike
+    return answer
+
+
+def _unread(profile: Profile, backend: Backend, sample: Sample) -> Answer:
+    answer = Answer(sample.prompt_len, sequences=_sequences(backend, sample))
+    if backend.is_pooling and profile.version == "2026":
+        answer.prompt_len = 0
+    return answer
 
 
 def _sequences(backend: Backend, sample: Sample) -> int:
@@ -206,7 +259,7 @@ def _take_times(
     if len(stamps):
         answer.ttft_s = float(stamps[0] - reply.record["sent_ns"]) / 1e9
         gaps_ns = np.diff(every, prepend=0)[is_token][1:] if after_any_event else np.diff(stamps)
-        answer.itl_s = (gaps_ns / 1e9).tolist()
+        answer.itl_s = gaps_ns / 1e9
 
 
 def _since_sent(reply: Reply, event: int) -> float:

@@ -12,15 +12,17 @@ from typing import Any
 from vllmperf.compat import own_words
 from vllmperf.compat.benchmark_serving import arrivals, both, console, data, flags, plots, results, server
 from vllmperf.compat.benchmark_serving.advice import advised, failures
-from vllmperf.compat.benchmark_serving.answers import Answer, answers
+from vllmperf.compat.benchmark_serving.answers import Answer, Book
 from vllmperf.compat.benchmark_serving.backends import check_best_of, check_url
-from vllmperf.compat.benchmark_serving.engine import Replies, Writer, run
+from vllmperf.compat.benchmark_serving.engine import run
 from vllmperf.compat.benchmark_serving.metrics import calculate
 from vllmperf.compat.benchmark_serving.prepare import Job, check, goodput, percentiles, prepared
 from vllmperf.compat.benchmark_serving.probe import Prober
 from vllmperf.compat.benchmark_serving.results import Outcome
+from vllmperf.compat.benchmark_serving.texts import Texts
 from vllmperf.datasets.dataset import Sample
 from vllmperf.errors import TargetError, UsageError
+from vllmperf.load.subscribers import Writer
 
 INTERRUPTED = 130
 RETRY_S = 5.0
@@ -70,14 +72,14 @@ def _run(job: Job) -> int:
         console.say(line)
     planned = _arrivals(job)
     with both.recorded(job.args, job.target.plan, job.backend_name, len(job.samples)) as record:
-        outcome, replies = _measured(job, models, planned, test, record.writer)
+        outcome, interrupted = _measured(job, models, planned, test, record.writer)
         try:  # whatever becomes of the one, the other is not lost
             _write(job, outcome)
         finally:
             _report(job, outcome, record)
     if job.version == "2026" and job.args.profile:
         _profiler(job, "stop", test)
-    return INTERRUPTED if replies.interrupted else 0
+    return INTERRUPTED if interrupted else 0
 
 
 def _write(job: Job, outcome: Outcome) -> None:
@@ -109,12 +111,18 @@ def _asked(job: Job, samples: Sequence[Sample], progress: console.Bar | None = N
     """Answers to requests beside the measured ones."""
     check_url(job.args.backend, job.backend, job.target.url)
     check_best_of(job.backend_name, job.common.best_of)
-    bodies = [job.body(sample) for sample in samples]
-    limit = job.args.max_concurrency or None
-    replies = run(job.target.without_ids(), bodies, None, limit, progress)
-    if replies.interrupted:
+    book = Book(job.profile, job.backend, samples, ignore_eos=job.common.ignore_eos)
+    ended = run(
+        job.target.without_ids(),
+        map(job.body, samples),
+        len(samples),
+        book.take,
+        max_concurrency=job.args.max_concurrency or None,
+        progress=progress,
+    )
+    if ended.interrupted:
         raise KeyboardInterrupt
-    return answers(job.profile, job.backend, samples, replies, ignore_eos=job.common.ignore_eos)
+    return book.answers(ended.start_mono_s)
 
 
 def _ready_check(job: Job, test: Sample) -> None:
@@ -183,8 +191,8 @@ def _profiler(job: Job, what: str, test: Sample) -> None:
 
 def _measured(
     job: Job, models: Sequence[str], planned: arrivals.Arrivals, test: Sample, writer: Writer | None
-) -> tuple[Outcome, Replies]:
-    """The measured run with what goes on beside it."""
+) -> tuple[Outcome, bool]:
+    """The measured run with what goes on beside it, and whether it was interrupted."""
     args = job.args
     families = ("spec_decode", "diffusion") if job.version == "2026" else ()
     before = [server.counters(job.server, family) for family in families]
@@ -194,21 +202,40 @@ def _measured(
         console.say(f"Probe request rate: {rate} req/s")
     probe = job.body(replace(test, prompt="Hi", output_len=1))
     prober = Prober(job.target, probe, rate, is_stream=not job.backend.is_pooling)
-    bodies = [job.body(sample, model) for sample, model in zip(job.samples, models, strict=True)]
-    bar = console.Bar(len(bodies), is_shown=not args.disable_tqdm)
+    n = len(job.samples)
+    texts = Texts(n)
+    keeps_all = results.is_saved(args) and results.has_details(job.profile, args)
+    book = Book(
+        job.profile,
+        job.backend,
+        job.samples,
+        ignore_eos=job.common.ignore_eos,
+        texts=texts,
+        keeps_all=keeps_all,
+    )
+    bar = console.Bar(n, is_shown=not args.disable_tqdm)
     bar(0)
     began = datetime.now()
     with prober:
-        replies = run(job.target, bodies, planned.times_ns, args.max_concurrency or None, bar, writer)
-    bar(sum(reply is not None for reply in replies.replies))
+        ended = run(
+            job.target,
+            map(job.body, job.samples, models),
+            n,
+            book.take,
+            planned.times_ns,
+            args.max_concurrency or None,
+            bar,
+            writer,
+        )
+    bar(len(book))
     if job.version != "2026" and args.profile:
         _profiler(job, "stop", test)
     bar.close()
-    duration_s = max(replies.end_s, planned.until_s if not replies.interrupted else 0.0)
+    duration_s = max(ended.end_s, planned.until_s if not ended.interrupted else 0.0)
     after = [server.counters(job.server, family) for family in families]
-    found = answers(job.profile, job.backend, job.samples, replies, ignore_eos=job.common.ignore_eos)
+    found = book.answers(ended.start_mono_s)
     outcome = Outcome(
-        metrics=calculate(found, duration_s, job.tokens, percentiles(args), goodput(args)),
+        metrics=calculate(found, duration_s, job.tokens, percentiles(args), goodput(args), texts),
         answers=found,
         sections=_sections(job),
         is_pooling=job.backend.is_pooling,
@@ -220,8 +247,9 @@ def _measured(
         speculation=server.speculation(before[0], after[0]) if families else None,
         diffusion=server.diffusion(before[1], after[1], duration_s) if families else None,
         goodput_ms=goodput(args),
+        texts=texts,
     )
-    return outcome, replies
+    return outcome, ended.interrupted
 
 
 def _sections(job: Job) -> list[str]:

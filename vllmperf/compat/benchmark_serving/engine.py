@@ -1,41 +1,29 @@
-"""Drives our engine with bodies and times, and keeps each answer with all its events."""
+"""Sends bodies at their times, and hands on each answer with all its events."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import _engine
-from vllmperf.errors import UsageError
-from vllmperf.load import limits
-from vllmperf.load.interrupt import interruptible
+from vllmperf.load.bodies import Body
+from vllmperf.load.feed import Feeder
 from vllmperf.load.run import engine_config
 from vllmperf.load.schedule import Schedule
-from vllmperf.load.session import make_engine
+from vllmperf.load.session import Session, Turn
+from vllmperf.load.subscribers import Writer, recorder
 from vllmperf.plan import Plan
 
 DRAIN_S = 0.1
-BYTES_AHEAD = 32 << 20
 FEW = 512
 LONGEST_S = 6 * 3600.0
 """The originals' only time-out."""
 CONNECT_S = 130.0
 """About what Linux waits for an answer to a SYN."""
-
-
-class Writer(Protocol):
-    """Takes what is finished besides (vllmperf.record.writer.RunWriter)."""
-
-    def append(self, batch: _engine.Batch) -> None: ...
-    def finish(
-        self, state: str, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]
-    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,72 +56,49 @@ class Reply:
     last_words: str = ""
 
 
-@dataclass(slots=True)
-class Replies:
-    """All of a run, in the order of the requests; None for one that was never finished."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended. end_s: when the last answer did, since the start; start_mono_s: the start itself."""
 
-    replies: list[Reply | None]
-    end_s: float = 0.0
-    start_real_s: float = 0.0
-    start_mono_s: float = 0.0
-    interrupted: bool = False
-    counters: dict[str, Any] = field(default_factory=dict)
-
-
-Progress = Callable[[int], None]
-"""Called with the number of finished requests."""
+    end_s: float
+    start_mono_s: float
+    interrupted: bool
 
 
 def run(
     target: Target,
-    bodies: Sequence[bytes],
+    bodies: Iterable[bytes],
+    n: int,
+    take: Callable[[Reply], object],
     times_ns: NDArray[np.int64] | None = None,
     max_concurrency: int | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int], None] | None = None,
     writer: Writer | None = None,
-) -> Replies:
-    """Send all bodies (at their times, or as soon as there is a slot) and wait for the last answer."""
-    n = len(bodies)
-    at_once = n if times_ns is None else 0  # with times nobody knows
-    limits.make_room(min(max_concurrency or at_once, n), max(len(target.addresses), 1))
+) -> Ended:
+    """Send n bodies (at their times, or as soon as there is a slot) and wait for the last answer.
+
+    take: called with each finished request, which is not kept here. progress: called with their number.
+    """
     plan = replace(target.plan, max_concurrency=max_concurrency, num_prompts=n)
-    found = Replies([None] * n)
-    with contextlib.closing(make_engine(_config(plan, target, n, times_ns is not None))) as engine:
-        feeder = _Feeder(engine, bodies, times_ns)
-        feeder.feed()
-        with interruptible(engine) as interrupts:
-            try:
-                engine.start()
-            except OSError as error:
-                raise UsageError(f"{error}; lower --max-concurrency") from None
-            while (batch := engine.drain(DRAIN_S)) is not None:
-                feeder.feed()
-                _keep(found, batch, target.is_raw)
-                if writer is not None:
-                    writer.append(batch)
-                if progress is not None:
-                    progress(engine.counters()["done"])
-        _end(found, engine, bool(interrupts), writer)
-    return found
-
-
-def _end(found: Replies, engine: _engine.Engine, interrupted: bool, writer: Writer | None) -> None:
-    counters = engine.counters()
-    found.interrupted, found.counters = interrupted, dict(counters)
-    found.start_real_s, found.start_mono_s = counters["start_real_ns"] / 1e9, counters["start_mono_ns"] / 1e9
+    when = Schedule(n, None if times_ns is None else iter([times_ns]))
+    session = Session(_config(plan, target, when), Feeder(map(Body, bodies), when, max_concurrency, DRAIN_S))
+    reader = _Reader(target.is_raw, take)
+    session.subscribe(reader)
     if writer is not None:
-        writer.finish("interrupted" if interrupted else "finished", found.counters, engine.histograms())
+        session.subscribe(recorder(writer))
+    if progress is not None:
+        session.subscribe(lambda turn: progress(turn.counters["done"]) if turn.state == "running" else None)
+    state = session.run()
+    return Ended(reader.end_s, reader.start_mono_s, state == "interrupted")
 
 
-def _config(plan: Plan, target: Target, n: int, is_timed: bool) -> dict[str, Any]:
-    # times without a rate (a trace, a ramp-up) may put any number in flight
-    has_rate = is_timed and math.isfinite(plan.request_rate)
-    when = Schedule(n, iter(()) if has_rate else None)
+def _config(plan: Plan, target: Target, when: Schedule) -> dict[str, Any]:
     config = engine_config(plan, target.addresses, when)
+    # one thread connects in the order of the requests, and so few it serves as well
+    is_few = when.n is not None and when.n <= FEW and when.times is None
     return {
         **config,
-        # one thread connects in the order of the requests, and so few it serves as well
-        "threads": 1 if n <= FEW and not is_timed else config["threads"],
+        "threads": 1 if is_few else config["threads"],
         "url": target.url,
         "headers": [f"{name}: {value}" if value else f"{name};" for name, value in target.headers],
         "request_id_prefix": target.id_prefix or "",
@@ -147,41 +112,27 @@ def _config(plan: Plan, target: Target, n: int, is_timed: bool) -> dict[str, Any
     }
 
 
-class _Feeder:
-    """Hands bodies over a few at a time."""
-
-    def __init__(
-        self, engine: _engine.Engine, bodies: Sequence[bytes], times_ns: NDArray[np.int64] | None
-    ) -> None:
-        self._engine, self._bodies, self._times_ns = engine, bodies, times_ns
-        self._at = 0
-        self._ended = False
-
-    def feed(self) -> None:
-        """All at once unless that is very much; the rest as the backlog shrinks."""
-        while self._at < len(self._bodies):
-            first, size = self._at, 0
-            while self._at < len(self._bodies) and size < BYTES_AHEAD:
-                size += len(self._bodies[self._at])
-                self._at += 1
-            self._hand_over(first)
-        if not self._ended:
-            self._engine.feed_end()
-            self._ended = True
-
-    def _hand_over(self, first: int) -> None:
-        block = self._bodies[first : self._at]
-        offsets = np.cumsum([0, *map(len, block)], dtype=np.int64)
-        times = None if self._times_ns is None else self._times_ns[first : self._at].tobytes()
-        self._engine.feed(b"".join(block), offsets.tobytes(), times)
-
-
 # ---- what came back ----
 
 NAMES = tuple(name for name, _ in _engine.RECORD_DTYPE)
 
 
-def _keep(found: Replies, batch: _engine.Batch, is_raw: bool) -> None:
+class _Reader:
+    """Hands on each reply of a batch, and remembers when the last one ended."""
+
+    def __init__(self, is_raw: bool, take: Callable[[Reply], object]) -> None:
+        self._is_raw, self._take = is_raw, take
+        self.end_s = self.start_mono_s = 0.0
+
+    def __call__(self, turn: Turn) -> None:
+        self.start_mono_s = turn.counters["start_mono_ns"] / 1e9
+        for reply in _replies(turn.batch, self._is_raw):
+            if reply.record["end_ns"] != _engine.NONE:
+                self.end_s = max(self.end_s, reply.record["end_ns"] / 1e9)
+            self._take(reply)
+
+
+def _replies(batch: _engine.Batch, is_raw: bool) -> Iterator[Reply]:
     records = np.frombuffer(batch["records"], dtype=np.dtype(_engine.RECORD_DTYPE))
     events = np.frombuffer(batch["events"], dtype=np.dtype(_engine.EVENT_DTYPE))
     data = batch["bytes"]
@@ -195,8 +146,6 @@ def _keep(found: Replies, batch: _engine.Batch, is_raw: bool) -> None:
         if not is_raw:
             reply.text, _, rest = text.partition("\0")
             reply.last_words = rest.rpartition("\0")[2]
-        found.replies[record["index"]] = reply
+        yield reply
         event += more
         byte += text_len + error_len
-        if record["end_ns"] != _engine.NONE:
-            found.end_s = max(found.end_s, record["end_ns"] / 1e9)

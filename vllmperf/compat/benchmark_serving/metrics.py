@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vllmperf.compat.benchmark_serving.answers import Answer
+from vllmperf.compat.benchmark_serving.answers import NO_GAPS, Answer
 from vllmperf.tokenizer.tokens import Tokens
 
+AT_ONCE = 1000
+"""Texts that are tokenized together."""
 GOODPUT = ("ttft", "tpot", "e2el")
 
 
@@ -49,17 +52,18 @@ def calculate(
     tokens: Tokens | None,
     percentiles: Sequence[float],
     goodput_ms: Mapping[str, float],
+    texts: Sequence[str] = (),
 ) -> Metrics:
-    """All figures of the answers to one run."""
-    lens = output_lens(found, tokens)
+    """All figures of the answers to one run. texts: for the tokenizer, by number of the answer."""
+    lens = output_lens(found, tokens, texts)
     good = [(answer, length) for answer, length in zip(found, lens, strict=True) if answer.success]
     tpots = [
         (answer.latency_s - answer.ttft_s) / (length - 1) if length > 1 else 0.0 for answer, length in good
     ]
-    values = {
+    values: dict[str, Sequence[float] | NDArray[np.float64]] = {
         "ttft": [answer.ttft_s for answer, _ in good],
         "tpot": [tpot for tpot, (_, length) in zip(tpots, good, strict=True) if length > 1],
-        "itl": [gap for answer, _ in good for gap in answer.itl_s],
+        "itl": np.concatenate([NO_GAPS, *(answer.itl_s for answer, _ in good)]),
         "e2el": [answer.latency_s for answer, _ in good],
         "client_queue_time": [answer.queue_s for answer, _ in good],
         "e2el_including_client_queue": [answer.latency_s + answer.queue_s for answer, _ in good],
@@ -80,23 +84,23 @@ def calculate(
     )
 
 
-def output_lens(found: Sequence[Answer], tokens: Tokens | None) -> list[int]:
+def output_lens(found: Sequence[Answer], tokens: Tokens | None, texts: Sequence[str] = ()) -> list[int]:
     """Output tokens of each: the server's count, else the tokenizer's, 1 without one, 0 for failures."""
     unknown = [i for i, answer in enumerate(found) if answer.success and not answer.output_tokens]
     lens = [answer.output_tokens if answer.success else 0 for answer in found]
-    counts = (
-        [1] * len(unknown)
-        if tokens is None
-        else tokens.counts([found[i].text for i in unknown], special=False)
-    )
-    for i, count in zip(unknown, counts, strict=True):
-        lens[i] = count
+    for first in range(0, len(unknown), AT_ONCE):
+        some = unknown[first : first + AT_ONCE]
+        counts = [1] * len(some)
+        if tokens is not None:
+            counts = tokens.counts([texts[i] for i in some], special=False)
+        for i, count in zip(some, counts, strict=True):
+            lens[i] = count
     return lens
 
 
-def statistics(seconds: Sequence[float], percentiles: Sequence[float]) -> Statistics:
+def statistics(seconds: Sequence[float] | NDArray[np.float64], percentiles: Sequence[float]) -> Statistics:
     """Population deviation, linear percentiles, in ms."""
-    values = np.asarray(seconds or [0.0])
+    values = np.asarray(seconds if len(seconds) else [0.0])
     found = np.percentile(values, list(percentiles)) if percentiles else []
     return Statistics(
         mean=float(np.mean(values) * 1000),

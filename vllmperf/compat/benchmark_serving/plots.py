@@ -43,7 +43,7 @@ def _bars(outcome: Outcome) -> list[Bar]:
     ]
     first_s = min(answer.start_s for answer, _ in good)
     return [
-        Bar(answer.start_s - first_s, answer.ttft_s, answer.itl_s, answer.prompt_len, output)
+        Bar(answer.start_s - first_s, answer.ttft_s, answer.itl_s.tolist(), answer.prompt_len, output)
         for answer, output in good
     ]
 

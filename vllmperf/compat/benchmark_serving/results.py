@@ -45,24 +45,37 @@ class Outcome:
     speculation: Mapping[str, Any] | None = None
     diffusion: Mapping[str, Any] | None = None
     goodput_ms: Mapping[str, float] = field(default_factory=dict)
+    texts: Sequence[str] = ()
 
 
 def result(profile: Profile, args: argparse.Namespace, outcome: Outcome, date: str) -> dict[str, Any]:
     """The object that --save-result writes."""
     found = {**_settings(profile, args, outcome, date), **_measured(profile, outcome), **_statistics(outcome)}
-    if profile.version != "0.6" and not args.save_detailed:
-        found = {name: value for name, value in found.items() if name not in MANY}
+    if not has_details(profile, args):
+        return {name: value for name, value in found.items() if name not in MANY}
+    if "itls" in found:
+        found["itls"] = [gaps_s.tolist() for gaps_s in found["itls"]]
+        found["generated_texts"] = list(found["generated_texts"])
     return found
+
+
+def has_details(profile: Profile, args: argparse.Namespace) -> bool:
+    """The file has one entry a request, its text included."""
+    return profile.version == "0.6" or bool(args.save_detailed)
+
+
+def is_saved(args: argparse.Namespace) -> bool:
+    """A file is asked for."""
+    return bool(args.save_result or getattr(args, "append_result", False))
 
 
 def save(profile: Profile, args: argparse.Namespace, outcome: Outcome, date: str) -> Path | None:
     """Write what is asked for and give the path. Raises UsageError when it cannot be written."""
-    append = bool(getattr(args, "append_result", False))
-    if not (args.save_result or append):
+    if not is_saved(args):
         return None
     found = result(profile, args, outcome, date)
     path = path_of(profile, args, outcome.model_id, date)
-    vllm_file.write(path, found, append=append)
+    vllm_file.write(path, found, append=bool(getattr(args, "append_result", False)))
     if profile.version != "0.6":
         vllm_file.write_pytorch(path, _arguments(profile, args), found, has_compile=profile.version == "2026")
     return path
@@ -155,7 +168,7 @@ def _measured(profile: Profile, outcome: Outcome) -> dict[str, Any]:
         "queue_times": [answer.queue_s for answer in answers],
     }
     texts = {
-        "generated_texts": [answer.text for answer in answers],
+        "generated_texts": outcome.texts,
         "errors": [answer.error for answer in answers],
     }
     return {**found, **texts} if profile.version != "2026" else {**found, **newer, **texts, **_more(outcome)}
