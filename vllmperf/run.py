@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vllmperf.comparison import Comparison
-    from vllmperf.report.plot import Plots
+    from vllmperf.report.plots.distributions import Plots
 
 PERCENTILE = re.compile(r"p(\d{1,3}(?:_\d+)?)")
 SHOWN = ("ttft", "tpot", "e2el")
@@ -185,7 +185,7 @@ class Run:
     @property
     def plot(self) -> Plots:
         """plot.ttft(), plot.itl(ax=ax), …: cumulative distributions, drawn by matplotlib."""
-        from vllmperf.report.plot import Plots
+        from vllmperf.report.plots.distributions import Plots
 
         return Plots(self.recording)
 

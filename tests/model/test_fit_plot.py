@@ -9,7 +9,7 @@ pytest.importorskip("matplotlib", reason="matplotlib (the extra `plots`) is not 
 from matplotlib.figure import Figure
 
 from vllmperf.model.parameters import UNKNOWN, FitResult, Parameter, Quality
-from vllmperf.report.fit import draw
+from vllmperf.report.plots.fit import draw
 
 SPREAD_MS = 0.02
 

@@ -5,6 +5,7 @@ import builtins
 import csv
 import io
 import json
+import os
 import pickle
 import re
 import subprocess
@@ -236,18 +237,32 @@ def test_what_is_no_run_is_named_when_it_is_opened(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ttft", "itl", "tpot", "e2el"])
 def test_plots_draw_the_distribution(run_file: Path, name: str) -> None:
-    matplotlib = pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib")
     axes = getattr(Run(run_file).plot, name)()
     assert axes.lines[0].get_ydata()[-1] == 1
     assert "ms" in axes.get_xlabel()
     assert getattr(Run(run_file).plot, name)(ax=axes) is axes
-    assert matplotlib.get_backend(auto_select=False) is None or "pyplot" not in sys.modules
+    assert axes._repr_png_().startswith(b"\x89PNG"), "a notebook shows it"
+
+
+def test_a_plot_leaves_the_backend_alone(run_file: Path) -> None:
+    pytest.importorskip("matplotlib")
+    code = (
+        "import sys, vllmperf; ax = vllmperf.open_run(sys.argv[1]).plot.ttft(); import matplotlib; "
+        "print(matplotlib.get_backend(auto_select=False), 'matplotlib.pyplot' in sys.modules)"
+    )
+    words = [sys.executable, "-c", code, str(run_file)]
+    environment = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["None", "False"]
 
 
 def test_without_matplotlib_the_error_says_what_to_install(
     run_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without(monkeypatch, "matplotlib")
+    for name in [name for name in sys.modules if name.startswith("vllmperf.report.plots")]:
+        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(UsageError, match=r"pip install 'vllmperf\[plots\]'"):
         Run(run_file).plot.ttft()
 

@@ -144,11 +144,13 @@ def _searched(args: argparse.Namespace, plan: Plan, limits: Limits, folder: Path
 
 def _put_out(args: argparse.Namespace, result: Capacity, folder: Path) -> None:
     from vllmperf.model.capacity import save_json
-    from vllmperf.report.capacity import plot, show
+    from vllmperf.report.capacity import show
 
     if args.output_dir:
         save_json(folder / "capacity.json", result)
     if args.plot:
+        from vllmperf.report.plots.capacity import plot
+
         plot(result, args.plot)
     if json_option.write(args.json, lambda: json.dumps(result.to_json())):
         show(result)

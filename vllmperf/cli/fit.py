@@ -72,9 +72,11 @@ def run(args: argparse.Namespace) -> int:
     """Measure or read, fit, print."""
     _check(args)
     result, model = _from_files(args) if args.files else _from_server(args)
-    from vllmperf.report.fit import plot, show
+    from vllmperf.report.fit import show
 
     if args.plot:
+        from vllmperf.report.plots.fit import plot
+
         plot(result, args.plot)
     if json_option.write(args.json, lambda: json.dumps(result.to_json())):
         show(result, model=model, ttft_ms=args.ttft, itl_ms=args.itl)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
-from vllmperf.numbers import number
+from vllmperf.numbers import NOTHING, number
+from vllmperf.report import table
+from vllmperf.report.console import print_lines, width_of
+from vllmperf.report.table import INDENT, Line, Row, Table, wrapped
 
 if TYPE_CHECKING:
     from vllmperf.model.simulate import Load, Outcome
     from vllmperf.model.sizing import Goals, Sizing
 
 SCHEMA = 1
+WIDTH = 100
+"""Columns where there is no terminal."""
 PERCENTILES = (50, 90, 99)
 Published = Mapping[str, Mapping[str, Any]]
 """By the model's name: what published.answer() gives."""
@@ -56,29 +61,28 @@ def _values(outcome: Outcome, metric: str) -> dict[str, float | None]:
     return {name: None if math.isnan(value) else value for name, value in said.items()}
 
 
-def show(
-    found: Sizing,
-    goals: Goals,
-    published: Published,
-    file: IO[str] | None = None,
-    width: int | None = None,
-) -> None:
+def show(found: Sizing, goals: Goals, published: Published, file: TextIO | None = None) -> None:
     """Print the answer, the latencies at that rate, and the published models' answers below it."""
-    from rich.console import Console
+    file = file or sys.stdout
+    print_lines(_lines(found, goals, published, width_of(file, WIDTH)), file)
 
-    console = Console(file=file or sys.stdout, width=width, highlight=False)
-    rate, low, high = (f"{one:.4g}" for one in (found.max_rate_per_s, found.low, found.high))
-    console.print(
-        f"One replica carries {rate} requests/s (95 %: {low} … {high}).", style="bold", markup=False
-    )
+
+def _lines(found: Sizing, goals: Goals, published: Published, width: int) -> list[Line]:
+    room = width - len(INDENT)
+    rate, low, high = map(number, (found.max_rate_per_s, found.low, found.high))
     tokens = f"{found.outcome.output_tokens_per_s:,.0f} output tokens/s"
-    console.print(f"{tokens}; limited by {_limit(found, goals)}.", markup=False)
-    if found.replicas is not None:
-        console.print(_replicas(found), markup=False)
-    console.print(_table(found, published))
-    for name, one in published.items():
-        if one["why_not"]:
-            console.print(f"{name}: {one['why_not']}", markup=False, style="dim")
+    said = [
+        (f"One replica carries {rate} requests/s (95 %: {low} … {high}).", "strong"),
+        (f"{tokens}; limited by {_limit(found, goals)}.", ""),
+        *([(_replicas(found), "")] if found.replicas is not None else []),
+    ]
+    notes = [(f"{name}: {one['why_not']}", "dim") for name, one in published.items() if one["why_not"]]
+    blocks = [_wrapped(said, room), table.lines(_table(found, published), width), _wrapped(notes, room)]
+    return [line for block in blocks if block for line in (*block, [])][:-1]
+
+
+def _wrapped(said: Sequence[tuple[str, str]], room: int) -> list[Line]:
+    return [[(INDENT + piece, style)] for text, style in said for piece in wrapped(text, room)]
 
 
 def _limit(found: Sizing, goals: Goals) -> str:
@@ -93,32 +97,27 @@ def _limit(found: Sizing, goals: Goals) -> str:
 def _replicas(found: Sizing) -> str:
     count = f"{found.replicas} replica{'s' if found.replicas != 1 else ''}"
     span = f"{found.replicas_low} … {found.replicas_high}"
-    return f"The load needs {count} (95 %: {span}), each with {found.each_per_s:.4g} requests/s."
+    return f"The load needs {count} (95 %: {span}), each with {number(found.each_per_s)} requests/s."
 
 
-def _table(found: Sizing, published: Published) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("at that rate", no_wrap=True)
+def _table(found: Sizing, published: Published) -> Table:
     models = [name.replace("-parameter", "-par.") for name in published]
-    for head in ("mean", *(f"p{percent:g}" for percent in PERCENTILES), *models):
-        table.add_column(head, justify="right", no_wrap=True)
+    rows = []
     for metric in ("ttft", "itl"):
         values = [found.outcome.value(metric, percent) for percent in (None, *PERCENTILES)]
         values += [one[f"{metric}_ms"] for one in published.values()]
-        table.add_row(f"{metric.upper()}, ms", *map(_number, values))
+        rows.append(Row(f"{metric.upper()}, ms", tuple(map(_number, values))))
     if published:
-        table.add_row(
-            "largest rate/s", f"{found.max_rate_per_s:.4g}", *["–"] * 3, *map(_rate, published.values())
-        )
-        table.caption = (
-            "Right: published queueing models, of 4 and 3 parameters and for chunked prefill. Theirs are means, "
-            "also where they say a largest rate."
-        )
-        table.caption_justify = "left"
-    return table
+        rates = [number(found.max_rate_per_s), *[NOTHING] * len(PERCENTILES), *map(_rate, published.values())]
+        rows.append(Row("largest rate/s", tuple(rates)))
+    heads = ("mean", *(f"p{percent:g}" for percent in PERCENTILES), *models)
+    return Table("at that rate", heads, tuple(rows), PUBLISHED if published else "")
+
+
+PUBLISHED = (
+    "Right: published queueing models, of 4 and 3 parameters and for chunked prefill. Theirs are means, also where they say "
+    "a largest rate."
+)
 
 
 def _number(value: float | None) -> str:
@@ -126,4 +125,4 @@ def _number(value: float | None) -> str:
 
 
 def _rate(one: Mapping[str, Any]) -> str:
-    return "none" if one["max_rate_per_s"] is None else f"{one['max_rate_per_s']:.4g}"
+    return "none" if one["max_rate_per_s"] is None else number(one["max_rate_per_s"])

@@ -1,0 +1,129 @@
+"""The picture of a search for the capacity: latencies and goodput against the rate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vllmperf.report.capacity import answer, slo
+from vllmperf.report.plots import figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from vllmperf.model.capacity import Capacity, Step
+
+COLOURS = {"pass": "#2a7f62", "fail": "#c0392b", "unclear": "#d68910"}
+BLUE, GREY, RED = "#2b5c8a", "#7b818c", "#c0392b"
+DASHES = (0, (5, 3))
+SMALLEST, LARGEST = 18.0, 150.0
+"""Area of a point, in square points: it grows with the step's requests."""
+
+
+def plot(result: Capacity, path: Path) -> None:
+    """Write the picture to a file. Needs matplotlib (the extra `plots`); raises UsageError without it."""
+    figure.save(figure.styled(lambda: picture(result)), path)
+
+
+def picture(result: Capacity) -> figure.Picture:
+    """One point a step, in the colour of its verdict, as large as it had requests, at the time within which the share of the
+    SLO lies, with a stroke from the mean; the law's curves with their knee, the limits, the capacity with its interval."""
+    whole = figure.new_figure(8, 8.4)
+    axes = whole.subplots(3, 1, sharex=True, height_ratios=(3, 2, 2))
+    draw(result, *axes)
+    whole.suptitle(answer(result).rstrip("."), x=0.125, y=0.95, ha="left", fontsize=12, weight="bold")
+    _legend(whole, result)
+    whole.align_ylabels(axes)
+    return whole
+
+
+def draw(result: Capacity, ttft: Axes, itl: Axes, kept: Axes) -> None:
+    """The three panels on axes of yours."""
+    from matplotlib.ticker import PercentFormatter
+
+    limits, share = result.limits, f"{100 * result.limits.share:g} %"
+    _panel(ttft, result, f"TTFT, ms\n{share} and mean", limits.ttft_ms, "ttft_of_share_ms", "ttft_ms")
+    _panel(itl, result, f"ITL, ms\n{share} and mean", limits.itl_ms, "itl_of_share_ms", "itl_ms")
+    _panel(kept, result, "requests that\nkeep the SLO", limits.share, "goodput")
+    _ttft_axis(ttft)
+    kept.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    kept.set_xlabel("requests/s, Poisson arrivals")
+    kept.set_xlim(left=0)
+    ttft.set_title(slo(result), loc="left", color=GREY, fontsize=9, pad=10)
+
+
+def _value(step: Step, name: str) -> float | None:
+    if name == "goodput":
+        return None if step.answer.bad is None else 1 - step.answer.bad
+    value: float | None = getattr(step, name)
+    return value
+
+
+def _panel(
+    ax: Any, result: Capacity, label: str, limit: float | None, name: str, mean: str | None = None
+) -> None:
+    ax.set_ylabel(label)
+    ax.grid(alpha=0.25, linewidth=0.6)
+    ax.set_axisbelow(True)
+    if result.rate_per_s is not None:
+        ax.axvline(result.rate_per_s, color=BLUE, linewidth=1.4)
+        if result.low is not None and result.high is not None:
+            ax.axvspan(result.low, result.high, color=BLUE, alpha=0.15, linewidth=0)
+    for one, style in ((name, "-"), (mean, ":")):
+        curve = [(point.rate_per_s, getattr(point, one)) for point in result.curve] if one else []
+        if curve and all(y is not None for _, y in curve):
+            ax.plot(*zip(*curve, strict=True), color=GREY, linewidth=1.5, linestyle=style, zorder=2)
+    if limit is not None:
+        ax.axhline(limit, color=RED, linestyle=DASHES, linewidth=1.1)
+    most = max((step.answer.n for step in result.steps), default=1)
+    for step in result.steps:
+        _mark(
+            ax, step, _value(step, name), _value(step, mean) if mean else None, step.answer.n / max(most, 1)
+        )
+
+
+def _mark(ax: Any, step: Step, value: float | None, mean: float | None, size: float) -> None:
+    if value is None:
+        return
+    colour = COLOURS[step.answer.verdict]
+    if mean is not None:
+        ax.vlines(step.rate_per_s, mean, value, color=colour, linewidth=1, alpha=0.7, zorder=2)
+    area = SMALLEST + (LARGEST - SMALLEST) * size
+    ax.scatter(
+        step.rate_per_s, value, s=area, color=colour, alpha=0.85, linewidth=0.6, edgecolor="white", zorder=3
+    )
+
+
+def _ttft_axis(ax: Any) -> None:
+    """Logarithmic, in plain numbers: the knee is a matter of decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _legend(figure: Any, result: Capacity) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    verdicts = [name for name in COLOURS if any(step.answer.verdict == name for step in result.steps)]
+    marks: list[Any] = [
+        Line2D([], [], marker="o", linestyle="", color=COLOURS[name], label=name) for name in verdicts
+    ]
+    marks.append(Line2D([], [], color=RED, linestyle=DASHES, linewidth=1.1, label="SLO"))
+    if result.curve:
+        marks.append(Line2D([], [], color=GREY, linewidth=1.5, label="by the step law"))
+        marks.append(Line2D([], [], color=GREY, linewidth=1.5, linestyle=":", label="its mean"))
+    if result.rate_per_s is not None:
+        name = "highest rate tried" if result.at_least else "capacity, 95 %"
+        marks.append(Patch(facecolor=BLUE, alpha=0.4, label=name))
+    figure.legend(
+        handles=marks,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.0),
+        frameon=False,
+        ncols=len(marks),
+        fontsize=8,
+    )
