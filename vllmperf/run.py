@@ -115,6 +115,9 @@ class Run:
     Raises UsageError when there is no file, or it is no run file.
     """
 
+    has_requests = True
+    """False of a run that a foreign file tells: it has figures alone."""
+
     def __init__(self, path: Path | str, keep_alive: object = None) -> None:
         self.path = Path(path)
         check(self.path)

@@ -108,7 +108,7 @@ def test_each_command_has_help(name, capsys):
         main([name, "--help"])
     out, err = capsys.readouterr()
     assert caught.value.code == 0
-    assert out.startswith(f"usage: vllmperf {name}")
+    assert f"usage: vllmperf {name}" in out
     assert err == ""
 
 

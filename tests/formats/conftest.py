@@ -1,4 +1,5 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "report" / "startup"))
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS / "report" / "startup"), str(TESTS / "record")]

@@ -416,4 +416,4 @@ def test_a_bad_file_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("vllmperf: error: there is no run file")
+    assert done.stderr.startswith("vllmperf: error: cannot read ")

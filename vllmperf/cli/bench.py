@@ -171,7 +171,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_output(args: argparse.Namespace) -> None:
     """What cannot be written is said before the run, not after it."""
-    if args.json and args.csv == "-":
+    if args.json == "-" and args.csv == "-":
         raise UsageError("--json and --csv - both want stdout: give --csv a file")
     for flag, path in (("--csv", args.csv), ("--record", args.record)):
         if path and str(path) != "-" and not Path(path).absolute().parent.is_dir():
@@ -196,7 +196,7 @@ def _put_out(made: Run, args: argparse.Namespace) -> None:
             show(made, csv_to=args.csv)
     finally:
         if args.csv != "-":
-            show(made, as_json=args.json)
+            show(made, json_to=args.json)
 
 
 def exit_code(made: Run) -> int:

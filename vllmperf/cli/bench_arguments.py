@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf import datasets
+from vllmperf.cli import json_option
 from vllmperf.metrics.definitions import NAMES, OBJECTIVES
 from vllmperf.plan import ARRIVALS, BACKENDS
 
@@ -329,7 +330,7 @@ def add_output(option: Any) -> None:
     option(
         "--record", type=Path, metavar="FILE", help="keep the run file (vllmperf report FILE shows it again)"
     )
-    option("--json", action="store_true", help="print the summary as JSON instead of the table")
+    json_option.add(option, "the summary")
     option("--csv", metavar="FILE", help="write one row a request to FILE, - for stdout instead of the table")
     option(
         "--percentile-metrics",

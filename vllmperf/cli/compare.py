@@ -3,15 +3,12 @@
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from vllmperf import text_file
-from vllmperf.errors import UsageError
+from vllmperf.cli import json_option
 
 if TYPE_CHECKING:
     from vllmperf.comparison import Figures
-
-SQLITE = b"SQLite format 3\0"
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -22,9 +19,9 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         parser.add_argument(
             name,
             metavar=name.upper(),
-            help="a run file, or a result JSON of vLLM's benchmark (its last object)",
+            help="a run file, a result JSON of vLLM's benchmark (its last object), a report of guidellm, …",
         )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    json_option.add(parser.add_argument, "both sides and the change")
     parser.set_defaults(run=run)
 
 
@@ -34,37 +31,19 @@ def run(args: argparse.Namespace) -> int:
 
     names = short_names([args.a, args.b])
     found = Comparison(figures(Path(args.a), names[0]), figures(Path(args.b), names[1]))
-    if args.json:
-        print(json.dumps(found.to_dict(), indent=1))
-    else:
+    if json_option.write(args.json, lambda: json.dumps(found.to_dict(), indent=1)):
         show(found)
     return 0
 
 
 def figures(path: Path, name: str) -> "Figures":
-    """What a file says. Raises UsageError when it is neither of the two kinds."""
+    """What a file says. Raises UsageError when it holds no run."""
     from vllmperf.comparison import figures_of_summary, figures_of_vllm
-    from vllmperf.run import open_run
+    from vllmperf.formats import runs
+    from vllmperf.formats.runs import vllm
+    from vllmperf.formats.runs.file import File
 
-    if not path.is_file():
-        raise UsageError(f"{path}: there is no such file")
-    with path.open("rb") as file:
-        is_run = file.read(len(SQLITE)) == SQLITE
-    if not is_run:
-        return figures_of_vllm(_last_object(path), name)
-    return figures_of_summary(open_run(path).summary, name)
-
-
-def _last_object(path: Path) -> dict[str, Any]:
-    """The object of a result file, the last one when results were appended to it."""
-    try:
-        text = text_file.read(path).strip()
-        try:
-            found = json.loads(text)
-        except ValueError:
-            found = json.loads(text.splitlines()[-1])
-    except (OSError, ValueError, IndexError) as error:
-        raise UsageError(f"{path} is neither a run file nor a result JSON ({error})") from None
-    if not isinstance(found, dict) or "duration" not in found or "completed" not in found:
-        raise UsageError(f"{path} is no result of a serving benchmark: it has no duration and completed")
-    return found
+    file = File(path)
+    if vllm.recognise(file):
+        return figures_of_vllm(file.data, name)
+    return figures_of_summary(runs.read(path).summary, name)

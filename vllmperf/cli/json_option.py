@@ -9,9 +9,9 @@ from typing import Any
 from vllmperf.errors import UsageError
 
 STDOUT = "-"
-TAKE_FILES = ("parse-log", "fit", "size")
+TAKE_FILES = ("parse-log", "fit", "size", "report", "compare")
 """Commands whose words are files: behind --json one of them may stand."""
-COMMANDS = (*TAKE_FILES, "capacity", "startup")
+COMMANDS = (*TAKE_FILES, "bench", "capacity", "startup")
 
 
 def add(option: Callable[..., Any], what: str = "the result") -> None:

@@ -1,15 +1,38 @@
-"""vllmperf report RUN: the table of a recorded run, or its JSON, CSV or HTML."""
+"""vllmperf report RUN: the table of a run, or the run in another format."""
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vllmperf.cli import json_option
+from vllmperf.errors import UsageError
+from vllmperf.exit_codes import OK
+
+if TYPE_CHECKING:
+    from vllmperf.run import Run
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = subparsers.add_parser("report", help="show a recorded run again", description=__doc__)
+    from vllmperf.formats import runs
+
+    parser = subparsers.add_parser("report", help="show a run again", description=__doc__)
     parser.add_argument(
-        "run_file", metavar="RUN", type=Path, help="run file written by `vllmperf bench --record RUN`"
+        "run_file",
+        metavar="RUN",
+        type=Path,
+        help="run file of `vllmperf bench --record RUN`, result JSON of vLLM, report of guidellm (JSON, YAML), summary CSV of "
+        "llm_bench, or what --json printed",
     )
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON instead of the table")
+    parser.add_argument(
+        "--to",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("FORMAT", "PATH"),
+        help=f"write the run to PATH as {', '.join(runs.writable())}; repeatable",
+    )
+    json_option.add(parser.add_argument, "the summary")
     parser.add_argument("--csv", metavar="FILE", help="write one row a request to FILE (-: to stdout)")
     parser.add_argument("--html", metavar="FILE", help="write the report as a page to FILE (-: to stdout)")
     parser.add_argument(
@@ -28,17 +51,33 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(args: argparse.Namespace) -> int:
+    from vllmperf.formats import runs
+
+    found = runs.read_all(args.run_file)
+    if len(found) > 1 and (args.to or args.csv or args.html or args.json):
+        raise UsageError(f"{args.run_file} holds {len(found)} runs: only their tables can be shown")
+    for one in found:
+        _put_out(one, args)
+    return OK
+
+
+def _put_out(one: "Run", args: argparse.Namespace) -> None:
+    from vllmperf.formats import runs
     from vllmperf.report.show import show
 
+    for name, path in args.to:
+        runs.write(one, path, name)
+        print(f"vllmperf: wrote {path}", file=sys.stderr)
+    if args.to and not (args.json or args.csv or args.html):
+        return
     show(
-        args.run_file,
-        as_json=args.json,
+        one,
+        json_to=args.json,
         csv_to=args.csv,
         html_to=args.html,
         percentile_metrics=args.percentile_metrics,
         metric_percentiles=args.metric_percentiles,
     )
-    return 0
 
 
 def _names(text: str) -> list[str]:

@@ -77,6 +77,7 @@ VERDICTS = {
     "trusted": "the client kept up, and its own error is far below what it measured",
     "caution": "read the numbers with this in mind",
     "untrusted": "do not rely on these numbers",
+    "unknown": "the file does not say how well its client kept up",
 }
 
 
@@ -188,7 +189,7 @@ def _cells(row: Mapping[str, Any] | None, keys: Sequence[str], with_count: bool)
         return (*[NOTHING] * len(keys), *(["0"] if with_count else []))
     values = [row.get(key) for key in keys]
     places = decimals([row["mean"]])
-    return (*[fixed(value, places) for value in values], *([number(row["n"])] if with_count else []))
+    return (*[fixed(value, places) for value in values], *([number(row.get("n"))] if with_count else []))
 
 
 # ---- outcomes ----
@@ -270,8 +271,9 @@ def _in_flight_words(summary: Summary) -> str:
         return ""
     asked = f"{number(in_flight['asked'])} asked, " if in_flight["asked"] else ""
     held = in_flight["mean_sending"] if in_flight["asked"] and not summary["open_loop"] else None
+    most = "" if in_flight["max"] is None else f", {number(in_flight['max'])} at most"
     held_words = f" ({number(held)} while sending)" if held is not None else ""
-    return f"{asked}{number(in_flight['mean'])} on average{held_words}, {number(in_flight['max'])} at most"
+    return f"{asked}{number(in_flight['mean'])} on average{held_words}{most}"
 
 
 def _coalesced_words(part: float | None) -> str:
@@ -281,6 +283,8 @@ def _coalesced_words(part: float | None) -> str:
 def _connection_words(summary: Summary) -> str:
     """64 opened before the start, connect p50 0.2, max 5.0 ms, 0 silent retries"""
     client = summary["client"]
+    if client["connections_opened"] is None:
+        return ""
     opened, ahead = client["connections_opened"], client["connections_ahead"]
     when = "ahead of their requests" if summary["open_loop"] else "before the start"
     which = f" {when}" if 0 < ahead == opened else f", {number(ahead)} of them {when}" if ahead else ""

@@ -32,7 +32,7 @@ vertical-align:top}
 .vllmperf svg{max-width:100%;margin-right:12px}
 """
 
-LEVELS = {"trusted": "Trusted", "caution": "Caution", "untrusted": "Not trusted"}
+LEVELS = {"trusted": "Trusted", "caution": "Caution", "untrusted": "Not trusted", "unknown": "Unknown"}
 
 
 def fragment(
@@ -62,12 +62,18 @@ def styled(body: str) -> str:
 
 
 def of_run(run: Run) -> str:
-    """The tables of a run, and how TTFT and ITL are distributed."""
+    """The tables of a run, and how TTFT and ITL are distributed where it has its requests."""
+    if not run.has_requests:
+        return fragment(run.summary)
     done = Completed(run.recording)
     plots = [
         svg.cdf(f"{BY_NAME[name].short}, ms", BY_NAME[name].all_samples(done)) for name in ("ttft", "itl")
     ]
     return fragment(run.summary, plots)
+
+
+def page_of(run: Run) -> str:
+    return page(of_run(run), f"vllmperf: {run.path.name}")
 
 
 def page(body: str, title: str) -> str:

@@ -15,7 +15,7 @@ LEAST_BESIDE = 20
 WIDEST = 100
 NARROWEST = 40
 
-MARKS = {"trusted": "✔ trusted", "caution": "! caution", "untrusted": "✘ not trusted"}
+MARKS = {"trusted": "✔ trusted", "caution": "! caution", "untrusted": "✘ not trusted", "unknown": "? unknown"}
 
 
 def lines(report: Report, width: int) -> list[Line]:

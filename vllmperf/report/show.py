@@ -9,10 +9,12 @@ from vllmperf.errors import UsageError
 from vllmperf.report import console
 from vllmperf.run import Run
 
+STDOUT = "-"
+
 
 def show(
-    run: Run | Path,
-    as_json: bool = False,
+    run: Run,
+    json_to: str | None = None,
     csv_to: str | None = None,
     html_to: str | None = None,
     percentile_metrics: Sequence[str] | None = None,
@@ -20,32 +22,31 @@ def show(
 ) -> None:
     """Print the table of a run, or in its place what is asked for.
 
-    JSON goes to stdout, CSV and HTML to a file, or to stdout for "-".
+    JSON, CSV and HTML go to a file, or to stdout for "-"; the table stands beside a file of JSON.
 
     Raises UsageError when the run cannot be read or a file cannot be written.
     """
-    run = run if isinstance(run, Run) else Run(run)
     if csv_to:
         from vllmperf.report import csv
 
         _put(csv_to, lambda file: csv.write(run.recording, file))
     if html_to:
         _put(html_to, lambda file: _write_page(run, file))
-    if as_json:
+    if json_to:
         summary = run.summarize(metric_percentiles or ())
-        sys.stdout.write(console.json_text(summary, sys.stdout, indent=2) + "\n")
-    elif not csv_to and not html_to:
+        _put(json_to, lambda file: file.write(console.json_text(summary, file, indent=2) + "\n"))
+    if json_to != STDOUT and not csv_to and not html_to:
         console.print_report(run.summarize(metric_percentiles or ()), percentile_metrics, metric_percentiles)
 
 
 def _write_page(run: Run, file: TextIO) -> None:
     from vllmperf.report import html
 
-    file.write(html.page(html.of_run(run), f"vllmperf: {run.path.name}"))
+    file.write(html.page_of(run))
 
 
-def _put(target: str, write: Callable[[TextIO], None]) -> None:
-    if target == "-":
+def _put(target: str, write: Callable[[TextIO], object]) -> None:
+    if target == STDOUT:
         write(sys.stdout)
         return
     try:

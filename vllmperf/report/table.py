@@ -27,6 +27,7 @@ STYLES = {
     "trusted": "bold green",
     "caution": "bold yellow",
     "untrusted": "bold red",
+    "unknown": "bold",
 }
 
 INDENT = "  "

@@ -1,0 +1,155 @@
+"""A run as a file of another tool tells it: figures without the requests behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from vllmperf.errors import UsageError
+from vllmperf.metrics.definitions import BY_NAME, FIGURES, METRICS
+from vllmperf.metrics.statistics import Row
+from vllmperf.metrics.summary import SUMMARY_SCHEMA, Summary
+from vllmperf.record.reader import Recording
+from vllmperf.run import Run
+
+Metrics = Mapping[str, Row | None]
+
+
+class Stated:
+    """A metric by its statistics alone: mean, p50, p99_9 … in ms, None where the file does not say."""
+
+    def __init__(self, row: Row | None) -> None:
+        self._row = row or {}
+
+    def __getattr__(self, name: str) -> float | None:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self._row.get(name.replace("_", "."))
+
+    def __repr__(self) -> str:
+        return f"Stated({self._row})"
+
+
+class ForeignRun(Run):
+    """`summary` has what the file says and None for the rest; there are no requests.
+
+    tool: who wrote the file. Raises UsageError when single requests are asked for.
+    """
+
+    has_requests = False
+
+    def __init__(self, path: Path, tool: str, summary: Mapping[str, Any]) -> None:
+        self.path, self.tool, self._keep_alive = path, tool, None
+        self._stated = summary
+
+    @cached_property
+    def summary(self) -> Summary:
+        return cast(Summary, dict(self._stated))
+
+    def summarize(self, percentiles: Iterable[float]) -> Summary:  # noqa: ARG002
+        """The same: a file of figures has no further percentiles."""
+        return self.summary
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        return dict(self.summary["plan"])
+
+    @cached_property
+    def recording(self) -> Recording:
+        raise UsageError(
+            f"{self.path} is of {self.tool} and holds no single requests: give a run file for that"
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in BY_NAME:
+            raise AttributeError(name)
+        return Stated(self.summary["metrics"].get(BY_NAME[name].key))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "tool": self.tool, "summary": self._stated}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"], state["tool"], state["summary"])  # type: ignore[misc]
+
+
+def summary_of(
+    tool: str,
+    figures: Mapping[str, float | int | None],
+    metrics: Metrics,
+    plan: Mapping[str, object],
+    started_at: str | None = None,
+) -> dict[str, Any]:
+    """A summary with these figures (by the names of metrics.definitions.FIGURES) and metrics (by key), None for the rest."""
+    completed, failed = figures.get("requests.completed"), figures.get("requests.not_completed") or 0
+    outcomes = {"completed": int(completed or 0), **({"failed": int(failed)} if failed else {})}
+    failure = {
+        "outcome": "failed",
+        "status": None,
+        "count": int(failed),
+        "kinds": 1,
+        "sample": None,
+        "hint": None,
+    }
+    found: dict[str, Any] = {
+        "schema": SUMMARY_SCHEMA,
+        "tool": {"name": tool},
+        "profile": tool,
+        "started_at": started_at,
+        "duration_s": None,
+        "plan": {name: value for name, value in plan.items() if value is not None},
+        "environment": {},
+        "state": "finished",
+        "open_loop": False,
+        "requests": {
+            "asked": None,
+            "sent": None,
+            "completed": int(completed or 0),
+            "not_completed": int(failed),
+            "outcomes": outcomes,
+            "samples": {},
+            "failures": [failure] if failed else [],
+        },
+        "tokens": {"prompt": None, "cached": None, "output": None, "source": None, "sources": {}},
+        "throughput": {},
+        "in_flight": {"asked": plan.get("max_concurrency"), "mean": None, "max": None, "mean_sending": None},
+        "metrics": {metric.key: metrics.get(metric.key) for metric in METRICS},
+        "gaps": {"n": 0, "shared": 0, "shared_share": None, "percentiles": None},
+        "answers": {},
+        "goodput": None,
+        "client": dict.fromkeys(CLIENT),
+        "identities": {},
+        "verdict": {"level": "unknown", "reasons": []},
+    }
+    for figure in FIGURES:
+        _place(found, figure.path, figures.get(figure.name))
+    return found
+
+
+CLIENT = (
+    *("schedule_lag_ms", "client_lag_ms", "loop_ms", "coalesced_share", "connect_ms", "connections_opened"),
+    *("connections_ahead", "silent_retries", "lost_results", "cpu_s"),
+)
+
+
+def _place(found: dict[str, Any], path: tuple[str, ...], value: float | int | None) -> None:
+    part: Any = found
+    for name in path[:-1]:
+        part = part.get(name)
+        if part is None:
+            return
+    if value is not None or path[-1] not in part:
+        part[path[-1]] = value
+
+
+def row(n: int | None, mean: float | None, **more: float | None) -> Row | None:
+    """A metric's row from what a file says; None where it has no mean."""
+    if mean is None:
+        return None
+    named = {name.replace("_", "."): value for name, value in more.items()}
+    return {
+        **({"n": n} if n is not None else {}),
+        "mean": float(mean),
+        **{name: float(value) for name, value in named.items() if value is not None},
+    }

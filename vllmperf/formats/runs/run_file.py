@@ -1,0 +1,21 @@
+"""vllmperf's own run file, with every request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vllmperf.formats.runs.file import File
+from vllmperf.run import Run, open_run
+
+
+def recognise(file: File) -> bool:
+    return file.head.startswith(b"SQLite format 3\0")
+
+
+def read(file: File) -> list[Run]:
+    return [open_run(file.path)]
+
+
+def write(run: Run, path: Path) -> None:
+    run.recording  # noqa: B018 raises where there are no requests
+    run.save(path)

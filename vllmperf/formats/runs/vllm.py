@@ -1,0 +1,77 @@
+"""The result JSON of `vllm bench serve --save-result`, of any version."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from vllmperf.comparison import STATISTICS, figures_of_summary
+from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
+from vllmperf.formats.runs.file import File
+from vllmperf.metrics.definitions import FIGURES, METRICS
+from vllmperf.run import Run
+
+SETTINGS = {
+    "backend": "backend",
+    "model": "model_id",
+    "num_prompts": "num_prompts",
+    "request_rate": "request_rate",
+    "burstiness": "burstiness",
+    "max_concurrency": "max_concurrency",
+}
+"""Of the plan, and vLLM's name."""
+WORDS = {theirs: ours for ours, theirs in STATISTICS.items()}
+
+
+def recognise(file: File) -> bool:
+    return "duration" in file.data and "completed" in file.data
+
+
+def read(file: File) -> list[Run]:
+    data = file.data
+    tool = str(data.get("profile") or "vllm")
+    figures = {figure.name: _number(data.get(figure.vllm)) for figure in FIGURES if figure.vllm}
+    metrics = {metric.key: _row(data, metric.key) for metric in METRICS}
+    plan = {ours: data.get(theirs) for ours, theirs in SETTINGS.items()}
+    summary = summary_of(tool, figures, metrics, plan, _started(data.get("date")))
+    return [ForeignRun(file.path, tool, summary)]
+
+
+def _number(value: object) -> float | int | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _row(data: dict[str, Any], key: str) -> dict[str, float] | None:
+    """mean_ttft_ms, median_ttft_ms, p99_ttft_ms … of one metric. vLLM writes 0 for what was not measured."""
+    found = {
+        WORDS.get(name.removesuffix(f"_{key}"), name.removesuffix(f"_{key}")).replace(".", "_"): _number(
+            value
+        )
+        for name, value in data.items()
+        if name.endswith(f"_{key}") and "_" not in name.removesuffix(f"_{key}")
+    }
+    mean = found.pop("mean", None)
+    found.pop("n", None)
+    return row(int(data["completed"]), mean or None, **found)
+
+
+def _started(date: object) -> str | None:
+    try:
+        return datetime.strptime(str(date), "%Y%m%d-%H%M%S").isoformat()
+    except ValueError:
+        return None
+
+
+def write(run: Run, path: Path) -> None:
+    path.write_text(json.dumps(_object(run)), encoding="utf-8")
+
+
+def _object(run: Run) -> dict[str, Any]:
+    from vllmperf.formats.vllm_result import result
+
+    if run.has_requests:
+        return result(run, datetime.now())
+    settings = {theirs: run.plan.get(ours) for ours, theirs in SETTINGS.items()}
+    return {**settings, **figures_of_summary(run.summary, "").values, "profile": run.summary["profile"]}
