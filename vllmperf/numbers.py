@@ -82,7 +82,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return NOTHING
     if seconds < 120:
-        return f"{seconds:.3g} s"
+        return f"{brief(seconds)} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 120:
         return f"{minutes} min {rest:02d} s"

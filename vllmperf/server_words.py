@@ -34,12 +34,18 @@ def _one_line(text: str) -> str:
 
 
 def _of_page(text: str) -> str:
-    """The words of an HTML page, its title first."""
+    """The words of an HTML page, its title first, without what repeats it."""
     import html
 
-    title = TITLE.search(text)
-    words = html.unescape(NOT_TEXT.sub(" ", TITLE.sub(" ", text)))
-    return f"{html.unescape(title[1])}: {words}" if title and words.strip() else title[1] if title else words
+    found = TITLE.search(text)
+    title = html.unescape(found[1]).strip() if found else ""
+    pieces = html.unescape(NOT_TEXT.sub("\n", TITLE.sub(" ", text))).splitlines()
+    words = " ".join(piece for piece in map(str.strip, pieces) if piece and not _repeats(piece, title))
+    return ": ".join(filter(None, (title, words)))
+
+
+def _repeats(piece: str, title: str) -> bool:
+    return piece == title or (" " in piece and piece in title)
 
 
 def _of_json(text: str) -> str:

@@ -243,6 +243,11 @@ def test_a_chat_that_never_ends_may_know_no_limit(outcome):
         ('{"code": "Throttling.RateQuota", "message": "limit exceeded"}', "limit exceeded (Throttling.RateQuota)"),
         ('{"error": {"message": "a \\"cut\\" mess', 'a "cut" mess'),
         ("\ufeff" + '{"error": "with a mark"}', "with a mark"),
+        ("<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>\r\n<body>\r\n"
+         "<center><h1>400 Bad Request</h1></center>\r\n<center>The plain HTTP request was sent to HTTPS port</center>\r\n"
+         "<hr><center>nginx/1.22.1</center>\r\n</body>\r\n</html>\r\n",
+         "400 The plain HTTP request was sent to HTTPS port: 400 Bad Request nginx/1.22.1"),
+        ("<html><head><title>403 Forbidden</title></head><body><h1>403 Forbidden</h1></body></html>", "403 Forbidden"),
         ("<html><head><title>502 Bad Gateway</title></head><body><hr>nginx &amp; co</body></html>",
          "502 Bad Gateway: nginx & co"),
         ('{"status": "failed"}', '{"status": "failed"}'),

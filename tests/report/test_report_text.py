@@ -337,6 +337,15 @@ def test_what_to_do_stands_below_the_words_and_in_the_page(tmp_path: Path) -> No
     assert hint in html.fragment(summary)
 
 
+def test_what_to_do_is_said_once_for_several_outcomes(tmp_path: Path) -> None:
+    statuses = [401, 403]
+    requests = [failed(i, "http_error", f"no {s}", status=s) for i, s in enumerate(statuses)]
+    text = console.table(summary_of(tmp_path, requests))
+    assert "http error 401" in text
+    assert "http error 403" in text
+    assert text.count("→ ") == 1
+
+
 def test_cutting_counts_wide_characters_twice() -> None:
     assert cut("abcdef", 4) == "abc…"
     assert cut("模型模型", 5) == "模型…"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vllmperf.errors import UsageError
@@ -203,7 +203,13 @@ def _outcomes(summary: Summary) -> tuple[Outcome, ...]:
         for name in NO_FAILURES
         if name in counts
     ]
-    return (*fine, *(_failure(failure, ended) for failure in failures))
+    failed = [_failure(failure, ended) for failure in failures]
+    hints = [outcome.hint for outcome in failed]
+    once = (
+        outcome if outcome.hint not in hints[:i] else replace(outcome, hint="")
+        for i, outcome in enumerate(failed)
+    )
+    return (*fine, *once)
 
 
 def _failure(failure: Mapping[str, Any], ended: int) -> Outcome:

@@ -66,7 +66,7 @@ def _stanzas(
         targets = inferred_targets(result.three_parameter, shape.input_tokens, shape.output_tokens)
         if targets:
             newer += (
-                f"; with these three it aims at TTFT {targets[0]:.4g} ms and ITL {targets[1]:.4g} ms "
+                f"; with these three it aims at TTFT {number(targets[0])} ms and ITL {number(targets[1])} ms "
                 f"for {shape.input_tokens:.0f}/{shape.output_tokens:.0f} tokens"
             )
     return [
