@@ -1,5 +1,5 @@
-/* Owns the sockets of plain http: connecting, keeping, sending, and what arrives, with the kernel's stamp of
- * each read. Does not decide when to send; what the bytes mean is plain_answer.c's.
+/* Owns the bytes of plain http on their way: what is sent, and what arrives with the kernel's stamp of each
+ * read. Does not open or keep connections (plain_connection.c), nor know what bytes mean (plain_answer.c).
  *
  * Reading is taken apart from understanding: `ready` only moves a socket's bytes into the arena with their
  * stamp, `work` makes sense of them later, in the order of arrival. A stream that waits for its turn is still
@@ -12,140 +12,7 @@
 #include "engine/clock.h"
 #include "stream/array.h"
 
-#define MAX_IDLE_NS (4 * NS_PER_S) /* vLLM closes idle connections after 5 s */
 enum { ARENA_BYTES = 1 << 20, READ_BYTES = 64 * 1024 };
-enum { MOST_OPENING = 64 }; /* at once, for nobody: a server's queue of new connections is short */
-
-/* ---- connections that are idle ---- */
-
-static void push_idle(struct connection *c) {
-    struct plain *p = c->plain;
-    c->pooled = true;
-    c->idle_since_ns = transport_now_ns(p->t);
-    c->newer = NULL;
-    c->older = p->newest_idle;
-    if (p->newest_idle) p->newest_idle->newer = c;
-    p->newest_idle = c;
-    if (!p->oldest_idle) p->oldest_idle = c;
-    p->n_idle++;
-}
-
-static void leave_pool(struct connection *c) {
-    struct plain *p = c->plain;
-    if (!c->pooled) return;
-    c->pooled = false;
-    *(c->newer ? &c->newer->older : &p->newest_idle) = c->older;
-    *(c->older ? &c->older->newer : &p->oldest_idle) = c->newer;
-    p->n_idle--;
-}
-
-/* ---- life of a connection ---- */
-
-static void connection_free(struct connection *c) {
-    framing_free(&c->framing);
-    decoder_free(c->decoder);
-    free(c->url);
-    free(c->next_url);
-    free(c->head);
-    free(c);
-}
-
-void plain_close(struct connection *c) {
-    struct plain *p = c->plain;
-    leave_pool(c);
-    if (c->fd >= 0) {
-        loop_forget(p->t->loop, c->fd);
-        if ((size_t)c->fd < p->n_fds) p->by_fd[c->fd] = NULL;
-        close(c->fd);
-        if (!c->up) p->n_opening--;
-        c->fd = -1;
-    }
-    if (c->slot) c->slot->carrier = NULL;
-    c->slot = NULL;
-    if (c->pieces == 0) connection_free(c);
-}
-
-void plain_release(struct connection *c, bool keep) {
-    c->slot->carrier = NULL;
-    c->slot = NULL;
-    if (keep)
-        push_idle(c);
-    else
-        plain_close(c);
-}
-
-static bool register_fd(struct plain *p, struct connection *c) {
-    if (!ARRAY_ROOM_ZEROED(p->by_fd, p->n_fds, (size_t)c->fd + 1)) return false;
-    p->by_fd[c->fd] = c;
-    return loop_watch(p->t->loop, c->fd, LOOP_READ | LOOP_WRITE | LOOP_EDGE) == 0;
-}
-
-/* NULL with errno set. */
-static struct connection *open_connection(struct plain *p, const struct socket_address *to) {
-    struct connection *c = calloc(1, sizeof *c);
-    if (!c) return NULL;
-    c->plain = p;
-    c->began_ns = transport_now_ns(p->t);
-    c->fd = socket_connect(to, p->t->config->kernel_stamps);
-    if (c->fd >= 0) {
-        p->n_opening++;
-        if (register_fd(p, c)) return c;
-    }
-    int error = errno;
-    plain_close(c);
-    errno = error;
-    return NULL;
-}
-
-static const struct socket_address *next_address(struct plain *p) {
-    return &p->addresses[p->next_address++ % p->n_addresses];
-}
-
-/* Begin connections for nobody, as many as are wanted and as the server has room for. */
-static void open_more(struct plain *p) {
-    while (p->to_open > 0 && p->n_opening < MOST_OPENING) {
-        p->to_open--;
-        if (!open_connection(p, next_address(p))) p->to_open = 0;
-    }
-}
-
-static void warm(void *own, int64_t n) {
-    struct plain *p = own;
-    p->to_open += n;
-    open_more(p);
-}
-
-static size_t opening(const void *own) {
-    const struct plain *p = own;
-    return p->n_opening + (size_t)p->to_open;
-}
-
-/* Of an open loop nobody knows how many connections it will need: some are kept ready beyond those in use. */
-static void keep_spare(struct plain *p) {
-    bool wants = p->t->config->spare_connections && p->n_addresses > 0;
-    if (transport_now_ns(p->t) < p->no_spare_until_ns) return;
-    if (wants && p->n_idle + opening(p) < 4 + p->t->n_busy / 8) warm(p, 1);
-}
-
-static void tend(void *own, int64_t now_ns, bool sending) {
-    struct plain *p = own;
-    while (p->oldest_idle && now_ns - p->oldest_idle->idle_since_ns > MAX_IDLE_NS)
-        plain_close(p->oldest_idle);
-    if (sending) keep_spare(p);
-    open_more(p);
-}
-
-static void shift(void *own, int64_t by_ns) {
-    struct plain *p = own;
-    p->no_spare_until_ns += by_ns;
-    for (size_t i = 0; i < p->n_fds; i++) {
-        struct connection *c = p->by_fd[i];
-        if (!c) continue;
-        c->began_ns += by_ns;
-        c->idle_since_ns += by_ns;
-        if (c->last_arrived_ns) c->last_arrived_ns += by_ns;
-    }
-}
 
 /* ---- the queue of pieces ---- */
 
@@ -215,30 +82,6 @@ static bool make_head(struct connection *c) {
     return c->head_len > 0;
 }
 
-/* Where a redirect leads is no name that could be looked up in the run: plain_answer.c has seen to that. */
-static struct connection *connection_elsewhere(struct plain *p, const char *url) {
-    struct request_url parts;
-    struct socket_address to;
-    errno = EINVAL;
-    return request_url(url, &parts) && socket_address(parts.host, parts.port, &to) ? open_connection(p, &to)
-                                                                                   : NULL;
-}
-
-static bool has_news(const struct connection *c) {
-    return c->pieces > (c == c->plain->at_work);
-}
-
-static struct connection *connection_for(struct plain *p, const char *url, bool fresh) {
-    if (request_is_elsewhere(&p->request, url)) return connection_elsewhere(p, url);
-    while (p->newest_idle && has_news(p->newest_idle))
-        plain_close(p->newest_idle); /* what it has to say is its end */
-    if (fresh || !p->newest_idle) return open_connection(p, next_address(p));
-    struct connection *c = p->newest_idle;
-    leave_pool(c);
-    c->reused = true;
-    return c;
-}
-
 void plain_send(struct plain *p, struct slot *slot, char *url, bool fresh) {
     struct connection *c = connection_for(p, url, fresh || p->t->config->fresh_connections);
     int error = errno;
@@ -254,12 +97,12 @@ void plain_send(struct plain *p, struct slot *slot, char *url, bool fresh) {
     slot->connected = c->up;
     slot->connecting_ns = transport_now_ns(p->t);
     if (!make_head(c)) {
-        plain_release(c, false);
+        connection_release(c, false);
         transport_end(slot, OUTCOME_local_fault, "out of memory");
         return;
     }
     if (c->up) send_on(c);
-    keep_spare(p);
+    plain_keep_spare(p);
 }
 
 static void send_slot(struct slot *slot) {
@@ -267,7 +110,7 @@ static void send_slot(struct slot *slot) {
 }
 
 static void abort_slot(struct slot *slot) {
-    if (slot->carrier) plain_close(slot->carrier);
+    if (slot->carrier) connection_close(slot->carrier);
 }
 
 /* ---- what the loop brings ---- */
@@ -324,15 +167,15 @@ static void connection_is_up(struct connection *c) {
         c->slot->response.record.connected_ns = transport_now_ns(p->t);
         send_on(c);
     } else {
-        push_idle(c);
+        connection_keep(c);
     }
-    open_more(p);
+    plain_open_more(p);
 }
 
 static void connection_failed(struct connection *c, int error) {
     struct slot *slot = c->slot;
     struct plain *p = c->plain;
-    plain_close(c);
+    connection_close(c);
     if (slot)
         connect_failed(slot, error);
     else
@@ -429,7 +272,7 @@ static void close_all(void *own) {
         if (--c->pieces == 0 && c->fd < 0) connection_free(c);
     }
     for (size_t i = 0; i < p->n_fds; i++)
-        if (p->by_fd[i]) plain_close(p->by_fd[i]);
+        if (p->by_fd[i]) connection_close(p->by_fd[i]);
     request_free(&p->request);
     free(p->addresses);
     free(p->by_fd);
@@ -456,13 +299,13 @@ const struct transport_kind transport_plain = {
     .slot_free = slot_free,
     .send = send_slot,
     .abort = abort_slot,
-    .warm = warm,
-    .opening = opening,
+    .warm = plain_warm,
+    .opening = plain_opening,
     .ready = ready,
     .work = work,
     .has_work = has_work,
     .next_timer_ns = next_timer_ns,
     .run_timers = run_timers,
-    .tend = tend,
-    .shift = shift,
+    .tend = plain_tend,
+    .shift = plain_shift,
 };

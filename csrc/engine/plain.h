@@ -1,6 +1,9 @@
-/* plain: http on sockets of our own, in two files. plain.c moves bytes: it connects, pools, sends and reads.
- * plain_answer.c says what the bytes mean: it frames the answer, decodes it, follows redirects, tries again.
- * Only these two include this. Belongs to one thread.
+/* plain: http on sockets of our own, in three files. plain_connection.c opens, keeps and closes connections.
+ * plain.c moves bytes: it sends and reads. plain_answer.c says what the bytes mean: it frames the answer,
+ * decodes it, follows redirects, tries again. Only these three include this. Belongs to one thread.
+ *
+ * struct plain owns its connections, as long as they are open or have pieces in its queue. What fails ends
+ * the transfer with its outcome (transport_end).
  */
 #ifndef VLLMPERF_PLAIN_H
 #define VLLMPERF_PLAIN_H
@@ -67,15 +70,33 @@ struct plain {
     size_t arena_used, n_in_arena;
 };
 
+/* ---- plain_connection.c ---- */
+
+/* For a request: one that is idle unless it must be fresh, else a new one; `url`: of a redirect, NULL for the
+ * run's. NULL with errno set. */
+struct connection *connection_for(struct plain *plain, const char *url, bool fresh);
+
+/* Take it from its slot, for the next request or to close it. */
+void connection_release(struct connection *connection, bool keep);
+void connection_keep(struct connection *connection);
+void connection_close(struct connection *connection);
+void connection_free(struct connection *connection); /* the last piece of a closed one is gone */
+
+/* Connections for nobody: begin those that are wanted; want one when few are idle. */
+void plain_open_more(struct plain *plain);
+void plain_keep_spare(struct plain *plain);
+
+/* See transport_kind.h. */
+void plain_warm(void *own, int64_t n);
+size_t plain_opening(const void *own);
+void plain_tend(void *own, int64_t now_ns, bool sending);
+void plain_shift(void *own, int64_t by_ns);
+
 /* ---- plain.c ---- */
 
 /* The request of the slot goes out on a connection: a kept one unless it must be fresh. `url`: of a redirect,
  * the connection takes it over; else NULL. May end the transfer at once. */
 void plain_send(struct plain *plain, struct slot *slot, char *url, bool fresh);
-
-/* Take the connection from its slot, for the next request or to close it. */
-void plain_release(struct connection *connection, bool keep);
-void plain_close(struct connection *connection);
 
 /* ---- plain_answer.c ---- */
 

@@ -10,7 +10,7 @@
 
 static void end(struct connection *c, bool keep, enum outcome outcome, const char *why) {
     struct slot *slot = c->slot;
-    plain_release(c, keep);
+    connection_release(c, keep);
     transport_end(slot, outcome, why);
 }
 
@@ -24,7 +24,7 @@ static bool try_again(struct connection *c) {
     c->url = NULL;
     slot->response.record.retries++;
     slot->connected = false;
-    plain_release(c, false);
+    connection_release(c, false);
     plain_send(p, slot, url, true);
     return true;
 }
@@ -112,7 +112,7 @@ static void follow(struct connection *c, bool keep) {
     slot->response.record.redirects++;
     slot->is_get = slot->is_get || (c->framing.status != 307 && c->framing.status != 308);
     slot->response.record.first_byte_ns = RECORD_NONE;
-    plain_release(c, keep);
+    connection_release(c, keep);
     plain_send(p, slot, url, false);
 }
 
@@ -222,7 +222,7 @@ void plain_take_piece(const struct piece *piece) {
     struct connection *c = piece->connection;
     struct slot *slot = c->slot;
     if (!slot) { /* an idle one has nothing to say: it was closed, or does not keep to HTTP */
-        plain_close(c);
+        connection_close(c);
         return;
     }
     slot->read = (struct read_stamp){piece->arrived_ns, piece->seen_ns, piece->number};
