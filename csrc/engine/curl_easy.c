@@ -36,6 +36,7 @@ static curl_socket_t on_socket_open(void *context, curlsocktype purpose, struct 
         easy->local_error = errno;
         return CURL_SOCKET_BAD;
     }
+    loop_forget(t->loop, fd); /* libcurl's resolver had one of this number, and closed it without a word */
     easy->sockets_opened++;
     easy->began_ns = transport_now_ns(t);
     if (t->config->kernel_stamps) setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);

@@ -2,16 +2,10 @@
  * Does not own the sockets, does not read them. */
 #include "engine/loop.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdatomic.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "engine/clock.h"
+#include "engine/epoll_ns.h"
 #include "stream/array.h"
 
 struct loop {
@@ -19,7 +13,7 @@ struct loop {
     atomic_bool woken; /* beside the descriptor, which stands behind all sockets that were ready before it */
     unsigned char *watched; /* by fd: what the kernel has registered */
     size_t n_watched;
-    bool no_pwait2; /* the kernel is older than 5.11, or a seccomp profile is older than the kernel */
+    bool no_pwait2; /* see epoll_ns.h */
 };
 
 struct loop *loop_new(void) {
@@ -56,28 +50,9 @@ int loop_watch(struct loop *loop, int fd, int what) {
 }
 
 void loop_forget(struct loop *loop, int fd) {
-    if (fd >= 0 && (size_t)fd < loop->n_watched && loop->watched[fd]) loop_watch(loop, fd, 0);
-}
-
-/* Where there is no epoll_pwait2: ppoll waits to the ns, epoll then only looks. */
-static int wait_by_ppoll(struct loop *loop, const struct timespec *timeout, struct epoll_event *ready) {
-    struct pollfd self = {.fd = loop->epoll, .events = POLLIN};
-    if (ppoll(&self, 1, timeout, NULL) <= 0) return 0;
-    return epoll_wait(loop->epoll, ready, LOOP_BATCH, 0);
-}
-
-/* epoll_pwait2 by number: the libc may be older than the kernel. */
-static int wait_ns(struct loop *loop, int64_t timeout_ns, struct epoll_event *ready) {
-    struct timespec timeout = {timeout_ns / NS_PER_S, timeout_ns % NS_PER_S};
-    if (timeout_ns <= 0) return epoll_wait(loop->epoll, ready, LOOP_BATCH, 0);
-#ifdef SYS_epoll_pwait2
-    if (!loop->no_pwait2) {
-        long n = syscall(SYS_epoll_pwait2, loop->epoll, ready, LOOP_BATCH, &timeout, NULL, (size_t)0);
-        if (n >= 0 || errno == EINTR) return (int)n;
-        loop->no_pwait2 = true; /* ENOSYS, or EPERM from a container's old seccomp profile */
-    }
-#endif
-    return wait_by_ppoll(loop, &timeout, ready);
+    if (fd < 0 || (size_t)fd >= loop->n_watched || !loop->watched[fd]) return;
+    epoll_ctl(loop->epoll, EPOLL_CTL_DEL, fd, NULL); /* fails when it is closed already */
+    loop->watched[fd] = 0;
 }
 
 static int what_of(uint32_t events) {
@@ -91,7 +66,7 @@ static int what_of(uint32_t events) {
 
 int loop_wait(struct loop *loop, int64_t timeout_ns, struct loop_event events[LOOP_BATCH], bool *woken) {
     struct epoll_event ready[LOOP_BATCH];
-    int n = wait_ns(loop, timeout_ns, ready), kept = 0;
+    int n = epoll_wait_ns(loop->epoll, ready, LOOP_BATCH, timeout_ns, &loop->no_pwait2), kept = 0;
     for (int i = 0; i < n; i++) {
         uint64_t times;
         if (ready[i].data.fd != loop->wake)

@@ -26,7 +26,8 @@ void loop_free(struct loop *loop);
 /* Watch fd for `what` (0 = not at all). 0, or -1 with errno set. */
 int loop_watch(struct loop *loop, int fd, int what);
 
-/* fd is about to be closed. That alone would not end its watch while a forked child holds the socket. */
+/* fd is about to be closed, which would not end its watch while a forked child holds the socket; or it was
+ * closed by somebody else. */
 void loop_forget(struct loop *loop, int fd);
 
 /* Wait up to timeout_ns (0 = look only) and fill events; returns how many. *woken turns true when loop_wake

@@ -11,15 +11,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include "engine/clock.h"
+#include "engine/epoll_ns.h"
 #include "sim/account.h"
 #include "sim/answer.h"
 #include "sim/api.h"
@@ -58,6 +55,7 @@ struct server {
     struct wheel_timer listen_timer;
     int64_t cpu_published_ns, looked_ns; /* the latter: at the sockets */
     bool woke_early;
+    bool no_pwait2; /* see epoll_ns.h */
 };
 
 void sim_config_free(struct sim_config *config) {
@@ -251,14 +249,6 @@ static void run_timers(struct server *server) {
     sim->iteration_tokens = 0;
 }
 
-/* epoll_pwait2 has ns; before Linux 5.11 there are only ms, and waiting less than one is then busy. */
-static int wait_events(int epoll_fd, struct epoll_event *events, int64_t timeout_ns) {
-    struct timespec timeout = {timeout_ns / NS_PER_S, timeout_ns % NS_PER_S};
-    int n = (int)syscall(SYS_epoll_pwait2, epoll_fd, events, EVENTS_PER_TURN, &timeout, NULL, 0);
-    if (n >= 0 || errno != ENOSYS) return n;
-    return epoll_wait(epoll_fd, events, EVENTS_PER_TURN, (int)(timeout_ns / NS_PER_MS));
-}
-
 static int64_t time_to_next(struct server *server, int64_t now) {
     int64_t next = wheel_next_ns(server->sim.wheel);
     if (next > now + NS_PER_S) return NS_PER_S;
@@ -292,8 +282,8 @@ static bool turn(struct server *server) {
     if (stay_awake && now - server->looked_ns < LOOK_NS) return true;
     publish_cpu(server, now);
     if (!stay_awake) server->woke_early = wait_ns > LONG_SLEEP_NS;
-    int n =
-        wait_events(server->sim.epoll_fd, events, stay_awake ? 0 : wait_ns - server->woke_early * WAKE_NS);
+    int64_t sleep_ns = stay_awake ? 0 : wait_ns - server->woke_early * WAKE_NS;
+    int n = epoll_wait_ns(server->sim.epoll_fd, events, EVENTS_PER_TURN, sleep_ns, &server->no_pwait2);
     server->looked_ns = clock_mono_ns();
     for (int i = 0; i < n; i++) {
         if (events[i].data.ptr == &server->stop_fd)

@@ -2,17 +2,12 @@
  * Asserts no upper bound of time: the machine may be busy. */
 #include "engine/loop.h"
 
-#include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "engine/clock.h"
+#include "test/refuse.h"
 #include "test/t.h"
 
 struct pair {
@@ -92,27 +87,32 @@ static void test_edges(struct loop *loop) {
     close(pair.ours);
 }
 
+static void test_closed_behind_its_back(struct loop *loop) {
+    struct loop_event events[LOOP_BATCH];
+    struct pair pair = new_pair();
+    bool woken = false;
+    loop_watch(loop, pair.ours, LOOP_READ);
+    close(pair.ours);
+    loop_forget(loop, pair.ours);
+    int again = dup2(pair.theirs, pair.ours);
+    struct pair other = new_pair();
+    dup2(other.ours, again);
+    CHECK("a descriptor whose number was given again is watched anew",
+          loop_watch(loop, again, LOOP_READ) == 0);
+    say(other.theirs, "a");
+    CHECK("and heard", loop_wait(loop, 0, events, &woken) == 1 && events[0].fd == again);
+    loop_forget(loop, again);
+    close(again);
+    close(other.ours);
+    close(other.theirs);
+    close(pair.theirs);
+}
+
 static bool waits(struct loop *loop, int64_t ns) {
     struct loop_event events[LOOP_BATCH];
     bool woken = false;
     int64_t began_ns = clock_mono_ns();
     return loop_wait(loop, ns, events, &woken) == 0 && clock_mono_ns() - began_ns >= ns;
-}
-
-static bool refuse_epoll_pwait2(void) {
-#ifdef SYS_epoll_pwait2
-    struct sock_filter rules[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_epoll_pwait2, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof rules / sizeof *rules, rules};
-    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-#else
-    return true;
-#endif
 }
 
 static void test_waits(struct loop *loop) {
@@ -143,6 +143,7 @@ int main(void) {
     test_wake_up(loop);
     test_wake_up_behind_a_crowd(loop);
     test_edges(loop);
+    test_closed_behind_its_back(loop);
     test_waits(loop);
     loop_free(loop);
     return t_done("test_loop");

@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 #include "sim/server.h"
-#include "t.h"
+#include "test/refuse.h"
+#include "test/t.h"
 
 static bool batching; /* which mode the servers have */
 
@@ -148,6 +149,15 @@ static void test_too_small_a_cache(void) {
     server_free(server);
 }
 
+/* Last, since nothing takes it back. */
+static void test_old_seccomp_profile(void) {
+    CHECK("seccomp refuses epoll_pwait2 from here on", refuse_epoll_pwait2());
+    alarm(20);
+    test_start_and_stop();
+    test_requests();
+    alarm(0);
+}
+
 int main(void) {
     for (int mode = 0; mode < 2; mode++) {
         batching = mode == 1;
@@ -156,5 +166,6 @@ int main(void) {
         test_faults();
     }
     test_too_small_a_cache();
+    test_old_seccomp_profile();
     return t_done("simserver");
 }

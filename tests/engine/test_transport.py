@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import socket
 import subprocess
 import sys
 import threading
@@ -198,6 +199,20 @@ def test_a_redirect_is_followed_with_the_body_when_asked_for(status, location, u
     assert records["status"].tolist() == [200] * 6
     assert records["redirects"].tolist() == [1] * 6
     assert counters["silent_retries"] == 0
+
+
+def test_libcurl_follows_a_redirect_to_a_name_that_it_has_to_look_up():
+    name = socket.gethostname()
+    with RawServer(host="0.0.0.0") as server:
+        try:
+            socket.create_connection((name, server.port)).close()
+        except OSError as error:
+            pytest.skip(f"this machine does not find itself as {name}: {error}")
+        server._answer = sends_on(b"307", f"http://{name}:{server.port}/there".encode())
+        wanted = settings(server, follow_redirects=True, use_libcurl=True, max_concurrency=1)
+        records, _ = run_engine(wanted, 3, BODY)
+    assert names(records) == ["completed"] * 3
+    assert records["redirects"].tolist() == [1] * 3
 
 
 @pytest.mark.parametrize(
