@@ -1,11 +1,8 @@
-/* Owns the thread, the listening socket and the loop: timers first, then sockets, then sleep to the next
- * timer. Does not read or write connections (conn.c). */
+/* Owns the thread and the loop: timers first, then sockets, then sleep to the next timer.
+ * Does not accept connections (listener.c), nor read or write them (conn.c). */
 #include "sim/server.h"
 
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,18 +10,16 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 
 #include "engine/epoll_ns.h"
 #include "sim/account.h"
 #include "sim/answer.h"
 #include "sim/api.h"
 #include "sim/batching.h"
-#include "sim/conn.h"
+#include "sim/listener.h"
 
 /* Bounds of what one turn does, so that under overload reading, writing and accepting all go on. */
-enum { TIMERS_PER_TURN = 512, EVENTS_PER_TURN = 256, ACCEPTS_PER_TURN = 256, BACKLOG = 8192 };
+enum { TIMERS_PER_TURN = 512, EVENTS_PER_TURN = 256 };
 /* A timer that is due this soon is waited for awake: sleeping and waking would take longer than that. Sockets
  * are looked at at least this often meanwhile. */
 #define AWAKE_NS (10 * 1000)
@@ -33,11 +28,6 @@ enum { TIMERS_PER_TURN = 512, EVENTS_PER_TURN = 256, ACCEPTS_PER_TURN = 256, BAC
 #define WAKE_NS       (80 * 1000)
 #define LONG_SLEEP_NS (1 * NS_PER_MS)
 #define CPU_CLOCK_NS  (100 * NS_PER_MS) /* how often the thread's CPU time is published */
-/* The last descriptors are for the rest of the process. Without one for the next connection it waits in the
- * backlog, and the listener, which would stay readable, is looked at again after a while. */
-#define CROWDED_NS (10 * NS_PER_MS)
-enum { KEPT_FILES = 16, NEAR_FILES = 64 };
-
 struct server {
     struct sim sim;
     struct sim_config config;
@@ -47,12 +37,8 @@ struct server {
     pthread_t thread;
     _Atomic bool running;
     _Atomic int port;
-    int listen_fd, stop_fd, highest_fd; /* the latter: of the connections so far */
-    int64_t most_files;
-    struct sockaddr_storage address; /* that we listen on, to listen on it again */
-    socklen_t address_len;
-    int64_t connection_number; /* of the latest connection, or of the refused one */
-    struct wheel_timer listen_timer;
+    int stop_fd;
+    struct listener listener;
     int64_t cpu_published_ns, looked_ns; /* the latter: at the sockets */
     bool woke_early;
     bool no_pwait2; /* see epoll_ns.h */
@@ -76,140 +62,8 @@ struct server *server_new(struct sim_config *config) {
     pthread_mutex_init(&server->lock, NULL);
     server->config = *config;
     server->ready = true;
-    server->listen_fd = server->stop_fd = server->sim.epoll_fd = -1;
+    server->listener.fd = server->stop_fd = server->sim.epoll_fd = -1;
     return server;
-}
-
-/* ---- listening ---- */
-
-static int bind_and_listen(struct server *server) {
-    int fd = socket(server->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-    /* BBR, where it is the default, paces small writes by timers: not what is wanted of exact times. */
-    setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    /* Connections inherit it; set later it would miss what comes before they are accepted. */
-    if (*server->config.truth_path) setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &(int){1}, sizeof(int));
-    if (bind(fd, (struct sockaddr *)&server->address, server->address_len) != 0 || listen(fd, BACKLOG) != 0) {
-        int error = errno;
-        close(fd);
-        errno = error;
-        return -1;
-    }
-    return fd;
-}
-
-/* 0, or an errno with a line in error. */
-static int open_listener(struct server *server, char *error, size_t error_size) {
-    const struct sim_config *config = &server->config;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *found;
-    char port[12];
-    snprintf(port, sizeof port, "%d", config->port);
-    int why = getaddrinfo(config->host, port, &hints, &found);
-    if (why != 0) {
-        snprintf(error, error_size, "cannot listen on %s: %s", config->host, gai_strerror(why));
-        return EADDRNOTAVAIL;
-    }
-    memcpy(&server->address, found->ai_addr, found->ai_addrlen);
-    server->address_len = found->ai_addrlen;
-    freeaddrinfo(found);
-    server->listen_fd = bind_and_listen(server);
-    if (server->listen_fd < 0) {
-        int number = errno;
-        snprintf(error, error_size, "cannot listen on %s port %d: %s", config->host, config->port,
-                 strerror(number));
-        return number;
-    }
-    socklen_t len = sizeof server->address;
-    getsockname(server->listen_fd, (struct sockaddr *)&server->address, &len);
-    server->port =
-        ntohs(server->address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&server->address)->sin6_port
-                                                    : ((struct sockaddr_in *)&server->address)->sin_port);
-    return 0;
-}
-
-static void watch_listener(struct server *server) {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &server->listen_fd};
-    epoll_ctl(server->sim.epoll_fd, EPOLL_CTL_ADD, server->listen_fd, &event);
-}
-
-static const struct fault *connection_fault(const struct server *server, enum fault_kind kind,
-                                            int64_t number) {
-    const struct sim_config *config = &server->config;
-    for (int i = 0; i < config->n_faults; i++)
-        if (config->faults[i].kind == kind && fault_hits(&config->faults[i], config->seed, number))
-            return &config->faults[i];
-    return NULL;
-}
-
-/* When the next connection is to be refused, nothing listens for a while; the first try has its number. */
-static void maybe_stop_listening(struct server *server) {
-    const struct fault *refuse = connection_fault(server, FAULT_REFUSE, server->connection_number + 1);
-    if (refuse == NULL || server->listen_fd < 0) return;
-    close(server->listen_fd);
-    server->listen_fd = -1;
-    server->connection_number++;
-    counter_add(&server->counters.windows_refused, 1);
-    server->listen_timer.kind = TIMER_LISTEN;
-    wheel_set(server->sim.wheel, &server->listen_timer, clock_mono_ns() + refuse->value[0] * NS_PER_MS);
-}
-
-/* On a listener that was closed, or only not watched for a while. */
-static void listen_again(struct server *server) {
-    if (server->listen_fd < 0) server->listen_fd = bind_and_listen(server);
-    if (server->listen_fd >= 0)
-        watch_listener(server);
-    else
-        wheel_set(server->sim.wheel, &server->listen_timer, clock_mono_ns() + NS_PER_MS);
-}
-
-static const struct conn_user answerer = {.request = api_handle,
-                                          .bad_request = api_bad_request,
-                                          .written = account_written,
-                                          .unblocked = answer_unblocked,
-                                          .ended = answer_end};
-
-static void take_connection(struct server *server, int fd) {
-    int64_t number = ++server->connection_number;
-    counter_add(&server->counters.connections, 1);
-    if (connection_fault(server, FAULT_RESET_CONNECT, number)) {
-        setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
-        close(fd);
-    } else {
-        struct conn *conn = conn_new(&server->sim, &answerer, fd, number);
-        if (conn) conn_settle(conn);
-    }
-    if (server->config.n_faults) maybe_stop_listening(server);
-}
-
-/* A descriptor has the lowest number that is free; which one a connection would get is only asked when the
- * limit is near. */
-static bool has_room(const struct server *server) {
-    if (server->highest_fd + NEAR_FILES < server->most_files) return true;
-    int fd = dup(server->listen_fd);
-    if (fd >= 0) close(fd);
-    errno = EMFILE;
-    return fd >= 0 && fd < server->most_files;
-}
-
-static void pause_accepting(struct server *server) {
-    epoll_ctl(server->sim.epoll_fd, EPOLL_CTL_DEL, server->listen_fd, NULL);
-    server->listen_timer.kind = TIMER_LISTEN;
-    wheel_set(server->sim.wheel, &server->listen_timer, clock_mono_ns() + CROWDED_NS);
-}
-
-static void accept_some(struct server *server) {
-    for (int i = 0; i < ACCEPTS_PER_TURN && server->listen_fd >= 0; i++) {
-        int fd = has_room(server) ? accept4(server->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
-        if (fd > server->highest_fd) server->highest_fd = fd;
-        if (fd >= 0) {
-            take_connection(server, fd);
-        } else if (errno != EINTR && errno != ECONNABORTED) {
-            if (errno != EAGAIN) pause_accepting(server);
-            return;
-        }
-    }
 }
 
 /* ---- the loop ---- */
@@ -218,7 +72,7 @@ static void run_timer(struct server *server, struct wheel_timer *timer) {
     struct conn *conn;
     switch ((enum timer_kind)timer->kind) {
     case TIMER_LISTEN:
-        listen_again(server);
+        listener_on_timer(&server->listener);
         return;
     case TIMER_STEP:
         batch_on_timer(server->sim.batch);
@@ -256,8 +110,8 @@ static int64_t time_to_next(struct server *server, int64_t now) {
 }
 
 static void handle_event(struct server *server, const struct epoll_event *event) {
-    if (event->data.ptr == &server->listen_fd) {
-        accept_some(server);
+    if (event->data.ptr == &server->listener) {
+        listener_accept(&server->listener);
         return;
     }
     struct conn *conn = event->data.ptr;
@@ -310,15 +164,11 @@ static void *run(void *argument) {
 
 /* ---- start and stop ---- */
 
-static int64_t raise_open_files(void) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return INT64_MAX;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_max == RLIM_INFINITY || limit.rlim_max > INT32_MAX) return INT64_MAX;
-    int64_t most = (int64_t)limit.rlim_max, kept = most / 8 < KEPT_FILES ? most / 8 : KEPT_FILES;
-    return most - kept;
-}
+static const struct conn_user answerer = {.request = api_handle,
+                                          .bad_request = api_bad_request,
+                                          .written = account_written,
+                                          .unblocked = answer_unblocked,
+                                          .ended = answer_end};
 
 static int open_truth(struct server *server, char *error, size_t error_size) {
     const char *path = server->config.truth_path;
@@ -388,7 +238,7 @@ static int close_all(struct server *server) {
     struct sim *sim = &server->sim;
     int error = 0;
     if (sim->truth && !truth_close(sim->truth)) error = errno;
-    close_fd(&server->listen_fd);
+    listener_close(&server->listener);
     close_fd(&server->stop_fd);
     close_fd(&sim->epoll_fd);
     batching_free(sim->batch);
@@ -415,17 +265,13 @@ static int start(struct server *server, char *error, size_t error_size) {
     server->sim = (struct sim){
         .config = &server->config, .counters = &server->counters, .ready = &server->ready, .epoll_fd = -1};
     reset_counters(&server->counters);
-    server->connection_number = 0;
-    server->listen_timer = (struct wheel_timer){0};
-    server->most_files = raise_open_files();
-    server->highest_fd = 0;
     int number = open_loop(server, error, error_size);
     if (number == 0) number = open_engine(server, error, error_size);
-    if (number == 0) number = open_listener(server, error, error_size);
+    if (number == 0) number = listener_open(&server->listener, &server->sim, &answerer, error, error_size);
     if (number == 0) number = open_truth(server, error, error_size);
     if (number == 0) {
-        watch_listener(server);
-        maybe_stop_listening(server);
+        server->port = listener_port(&server->listener);
+        listener_start(&server->listener);
         number = start_thread(server, error, error_size);
     }
     if (number) close_all(server);
@@ -469,7 +315,7 @@ void server_free(struct server *server) {
 }
 
 void server_forget(struct server *server) {
-    close_fd(&server->listen_fd);
+    listener_close(&server->listener);
     sim_config_free(&server->config);
     free(server);
 }
