@@ -1,5 +1,6 @@
 /* chain: the token chunks of one choice and the gaps between them. Times come in from outside. Owns its gaps
  * and its text, which are kept from one request to the next. One thread at a time. A chain of zeros is ready.
+ * False means out of memory.
  */
 #ifndef VLLMPERF_CHAIN_H
 #define VLLMPERF_CHAIN_H

@@ -1,6 +1,6 @@
-/* clock: the two clocks of the program in ns. Owns nothing; any thread may call.
- * Durations are CLOCK_MONOTONIC. CLOCK_REALTIME is for people, for joins, and because kernel receive stamps
- * are in it.
+/* clock: the two clocks of the program in ns. Owns nothing; any thread may call. Durations are
+ * CLOCK_MONOTONIC. CLOCK_REALTIME is for people, for joins, and because kernel receive stamps are in it. No
+ * call can fail.
  */
 #ifndef VLLMPERF_CLOCK_H
 #define VLLMPERF_CLOCK_H

@@ -1,5 +1,6 @@
 /* cores: how many cores this process may keep busy: its CPU affinity, cut by the limits of its control groups
- * (v1 and v2, those of the groups above it too). Reads files under /proc and /sys; holds nothing.
+ * (v1 and v2, those of the groups above it too). Reads files under /proc and /sys; holds nothing. Any thread
+ * may call; what cannot be read limits nothing.
  */
 #ifndef VLLMPERF_CORES_H
 #define VLLMPERF_CORES_H

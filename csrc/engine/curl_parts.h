@@ -1,6 +1,7 @@
 /* curl_parts: https on libcurl, in two files. curl_easy.c has what belongs to one transfer: its handle, what
  * libcurl tells while it connects and reads, how it ends. curl.c has the multis and the loop. Only these two
- * include this.
+ * include this. For the worker's thread. The slots own their easies, the transport owns the rest. False and
+ * NULL mean out of memory; what fails later ends a transfer with its outcome.
  */
 #ifndef VLLMPERF_CURL_PARTS_H
 #define VLLMPERF_CURL_PARTS_H

@@ -1,4 +1,5 @@
 /* decoder: a compressed body (gzip or deflate) made plain, piece by piece, with zlib. One thread at a time.
+ * Whoever made a decoder frees it.
  */
 #ifndef VLLMPERF_DECODER_H
 #define VLLMPERF_DECODER_H

@@ -4,6 +4,8 @@
  *
  * Use: framing_begin for each answer; framing_feed lends a piece of input, framing_next returns what is in it
  * until FRAMING_MORE. The views it gives live until the next call. What stands behind the answer is not read.
+ * A framing owns the beginning of a line that came in pieces, which framing_free frees. Every error is
+ * FRAMING_BAD, with words in `why`.
  */
 #ifndef VLLMPERF_FRAMING_H
 #define VLLMPERF_FRAMING_H

@@ -1,5 +1,6 @@
 /* loop: which sockets are readable or writable, with a wait of ns resolution and a wake-up from other
- * threads. Knows nothing of HTTP. One thread waits; any thread may wake.
+ * threads. Knows nothing of HTTP. One thread waits; any thread may wake. It owns no socket: whoever watches
+ * one closes it, after loop_forget.
  */
 #ifndef VLLMPERF_LOOP_H
 #define VLLMPERF_LOOP_H

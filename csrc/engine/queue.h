@@ -1,7 +1,8 @@
 /* queue: requests that were fed and not yet sent. A block is one feed(): bodies and times in one piece of
  * memory that lives until its last request is finished. Requests leave in the order of their times, whatever
  * the order in which they were fed; those of one time, and those without, in the order of their numbers. Any
- * thread may call; each queue has a lock of its own.
+ * thread may call; each queue has a lock of its own. Blocks live as long as somebody holds them; the one
+ * error is to be out of memory.
  */
 #ifndef VLLMPERF_QUEUE_H
 #define VLLMPERF_QUEUE_H

@@ -1,5 +1,6 @@
 /* request: the bytes before a request's body, the same for all requests of a run but for the id and the
- * length, and where they go. Read-only after request_init: any thread may use it then.
+ * length, and where they go. Read-only after request_init: any thread may use it then. It owns its texts, not
+ * the configuration behind them.
  */
 #ifndef VLLMPERF_REQUEST_H
 #define VLLMPERF_REQUEST_H

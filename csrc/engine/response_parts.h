@@ -1,4 +1,6 @@
-/* response_parts: what response.c, response_events.c and response_chunks.c know of each other. */
+/* response_parts: what response.c, response_events.c and response_chunks.c know of each other. For the thread
+ * of the response, which owns all memory; to be out of it is a trouble.
+ */
 #ifndef VLLMPERF_RESPONSE_PARTS_H
 #define VLLMPERF_RESPONSE_PARTS_H
 

@@ -1,5 +1,5 @@
 /* socket: a TCP socket without waiting: connect, send, and receive with the kernel's stamp. Any thread may
- * call.
+ * call. The caller closes what it opened. Errors are -1 with errno set.
  */
 #ifndef VLLMPERF_SOCKET_H
 #define VLLMPERF_SOCKET_H

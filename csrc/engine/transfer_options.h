@@ -1,5 +1,5 @@
-/* transfer_options: what libcurl is told once for each easy handle, whatever the request.
- * Any thread may call.
+/* transfer_options: what libcurl is told once for each easy handle, whatever the request. Any thread may
+ * call. Owns nothing; libcurl copies what it is given, but for the share, which must outlive the handle.
  */
 #ifndef VLLMPERF_TRANSFER_OPTIONS_H
 #define VLLMPERF_TRANSFER_OPTIONS_H

@@ -1,4 +1,5 @@
-/* transfer_outcome: what a failed transfer speaks for by itself. Any thread may call.
+/* transfer_outcome: what a failed transfer speaks for by itself. Any thread may call. Owns nothing, cannot
+ * fail.
  */
 #ifndef VLLMPERF_TRANSFER_OUTCOME_H
 #define VLLMPERF_TRANSFER_OUTCOME_H

@@ -1,5 +1,6 @@
 /* transport: requests out, answers in, on many connections of one loop. Plain http runs on sockets of our own
- * (plain.c), https on libcurl (curl.c); this is what both have in common. Belongs to one thread.
+ * (plain.c), https on libcurl (curl.c); this is what both have in common. Belongs to one thread. It owns its
+ * slots and the connections. A request that fails ends with its outcome; NULL means out of memory.
  */
 #ifndef VLLMPERF_TRANSPORT_H
 #define VLLMPERF_TRANSPORT_H

@@ -1,5 +1,6 @@
 /* transport_kind: what a kind of transport provides (one table of functions each) and what it may use of the
- * common part. Only transport.c, plain.c and curl.c include this.
+ * common part. Only transport.c, plain.c and curl.c include this. For the transport's thread; a slot belongs
+ * to the transport, its carrier to the kind.
  */
 #ifndef VLLMPERF_TRANSPORT_KIND_H
 #define VLLMPERF_TRANSPORT_KIND_H

@@ -1,6 +1,6 @@
 /* worker: one engine thread. Sends what is due, lets the transport read, watches deadlines, keeps finished
  * requests until they are collected. The functions without a comment on threads belong to the worker's own
- * thread.
+ * thread. It owns its loop, transport and results; the queue is lent to it.
  */
 #ifndef VLLMPERF_WORKER_H
 #define VLLMPERF_WORKER_H

@@ -1,4 +1,5 @@
-/* engine_parts: what the two files of the Engine type share. */
+/* engine_parts: what the two files of the Engine type share. The GIL is held by all callers.
+ */
 #ifndef VLLMPERF_ENGINE_PARTS_H
 #define VLLMPERF_ENGINE_PARTS_H
 

@@ -1,4 +1,6 @@
-/* parts: what the pieces of the _engine module share. Only files of csrc/module include Python.h. */
+/* parts: what the pieces of the _engine module share. Only files of csrc/module include Python.h. The GIL is
+ * held by all callers.
+ */
 #ifndef VLLMPERF_PARTS_H
 #define VLLMPERF_PARTS_H
 

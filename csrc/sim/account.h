@@ -1,4 +1,5 @@
-/* account: what is counted and written down about answers. Called by the server's thread.
+/* account: what is counted and written down about answers. Called by the server's thread. Owns nothing,
+ * cannot fail: what the truth file could not take comes out when it is closed.
  */
 #ifndef VLLMPERF_SIM_ACCOUNT_H
 #define VLLMPERF_SIM_ACCOUNT_H

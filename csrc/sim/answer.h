@@ -9,7 +9,8 @@
  * The head of a stream comes head_ns after the request, or with the first token when that is earlier. At once
  * would be too early for clients in Go before 1.21 and proxies made of it (caddy 2.6): they have sent the
  * last byte of a body of more than 4 kB a moment before they know that it was the last, and a head that comes
- * in between makes them break the request off.
+ * in between makes them break the request off. An answer frees itself at its end; without memory it aborts
+ * its connection.
  */
 #ifndef VLLMPERF_SIM_ANSWER_H
 #define VLLMPERF_SIM_ANSWER_H

@@ -1,5 +1,5 @@
 /* answer_data: what is known of one answer of the model. answer.c makes and changes it; those that render,
- * count and schedule read it.
+ * count and schedule read it. Only the server's thread comes near it; answer_end frees it.
  */
 #ifndef VLLMPERF_SIM_ANSWER_DATA_H
 #define VLLMPERF_SIM_ANSWER_DATA_H

@@ -1,4 +1,5 @@
-/* api: which path and method gives what. Answers at once, or starts an answer of the model.
+/* api: which path and method gives what. Answers at once, or starts an answer of the model. For the server's
+ * thread. Owns nothing; without memory the connection is aborted.
  */
 #ifndef VLLMPERF_SIM_API_H
 #define VLLMPERF_SIM_API_H

@@ -1,5 +1,6 @@
 /* dist: durations drawn from a distribution, and the generator of random numbers that all of the simulator
  * uses. Everything drawn depends on the seed and on the number of the request alone, never on load or time.
+ * Owns nothing, cannot fail; one thread at a time for each struct random.
  */
 #ifndef VLLMPERF_SIM_DIST_H
 #define VLLMPERF_SIM_DIST_H

@@ -1,5 +1,6 @@
 /* event: an SSE event on its way to the connection: its lines, its framing as an HTTP chunk, and the faults
- * that only change how it is written (line ends, comments, cut or merged events).
+ * that only change how it is written (line ends, comments, cut or merged events). For the server's thread.
+ * The bytes are in the buffers of sim; without memory the connection is aborted.
  */
 #ifndef VLLMPERF_SIM_EVENT_H
 #define VLLMPERF_SIM_EVENT_H

@@ -5,7 +5,7 @@
  * N+N+...) or p=SHARE (drawn with the seed); without a selector every request is hit. Requests are numbered
  * from 1 in the order in which they were completely read, counting POSTs of completions and chat completions
  * only; for the faults of connections it is the connections that are numbered, in the order in which they
- * were accepted.
+ * were accepted. Constant data and pure functions.
  */
 #ifndef VLLMPERF_SIM_FAULT_H
 #define VLLMPERF_SIM_FAULT_H

@@ -1,4 +1,5 @@
-/* head: status line and headers of an answer, as vLLM's server writes them.
+/* head: status line and headers of an answer, as vLLM's server writes them. For the server's thread. Owns
+ * nothing; without memory the buffer says so.
  */
 #ifndef VLLMPERF_SIM_HEAD_H
 #define VLLMPERF_SIM_HEAD_H

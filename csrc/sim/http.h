@@ -1,5 +1,6 @@
 /* http: one request as it comes in, HTTP/1.0 and 1.1, without I/O. The caller owns the buffer; what is found
  * is given as places in it, so the buffer may move between calls. A chunked body is put together in place.
+ * One thread at a time. An error is HTTP_FAILED with a status.
  */
 #ifndef VLLMPERF_SIM_HTTP_H
 #define VLLMPERF_SIM_HTTP_H

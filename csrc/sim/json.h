@@ -1,7 +1,7 @@
 /* json: a pull reader of one JSON text in memory. Owns nothing: what it gives are slices of the text, which
  * must stay. Strict (RFC 8259) but for two things: the depth is bounded, and that strings are valid UTF-8 is
  * not checked. The words of its errors and their places are those of Python's json, which is what vLLM's
- * clients see.
+ * clients see. One thread at a time.
  */
 #ifndef VLLMPERF_SIM_JSON_H
 #define VLLMPERF_SIM_JSON_H

@@ -1,5 +1,6 @@
 /* metrics: what a vLLM server counts, kept while the simulator answers, and its Prometheus text under the
- * names and buckets of vLLM's V1 engine. Every value is what really happened here. One thread.
+ * names and buckets of vLLM's V1 engine. Every value is what really happened here. One thread. Owns nothing,
+ * cannot fail.
  */
 #ifndef VLLMPERF_SIM_METRICS_H
 #define VLLMPERF_SIM_METRICS_H

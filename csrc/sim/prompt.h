@@ -1,6 +1,7 @@
 /* prompt: the prompts of a request: how many tokens each has and, when they have to be given back, their
  * texts and ids. The rule for tokens: token ids count as they are; a text has one token per word between
  * blanks (words.h); a chat has those of its contents, 4 more per message and 3 for the answer's beginning.
+ * One thread at a time. The ask owns what was read; without memory its buffers say so.
  */
 #ifndef VLLMPERF_SIM_PROMPT_H
 #define VLLMPERF_SIM_PROMPT_H

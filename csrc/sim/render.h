@@ -1,5 +1,6 @@
 /* render: the JSON of an answer, byte for byte as vLLM 0.32 writes it. Adds to a buffer; changes nothing but
- * the count of characters that logprobs need.
+ * the count of characters that logprobs need. For the server's thread. Owns nothing; without memory the
+ * buffer says so.
  */
 #ifndef VLLMPERF_SIM_RENDER_H
 #define VLLMPERF_SIM_RENDER_H

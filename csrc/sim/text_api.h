@@ -1,5 +1,5 @@
 /* text_api: /tokenize and /detokenize with the simulator's rule for tokens (words.h). Pure functions: a body
- * in, a body and its HTTP status out.
+ * in, a body and its HTTP status out. Without memory `out` says so.
  */
 #ifndef VLLMPERF_SIM_TEXT_API_H
 #define VLLMPERF_SIM_TEXT_API_H

@@ -1,6 +1,6 @@
-/* truth: the file that says what the simulator really did, one JSON object a line for each request that
- * ended and for each step of a batching engine. Times are ns: *_mono_ns of CLOCK_MONOTONIC, *_real_ns of
- * CLOCK_REALTIME. One thread writes.
+/* truth: the file that says what the simulator really did, one JSON object a line for each request that ended
+ * and for each step of a batching engine. Times are ns: *_mono_ns of CLOCK_MONOTONIC, *_real_ns of
+ * CLOCK_REALTIME. One thread writes. The caller keeps what a record points to.
  */
 #ifndef VLLMPERF_SIM_TRUTH_H
 #define VLLMPERF_SIM_TRUTH_H

@@ -1,6 +1,6 @@
-/* hist: a log-linear histogram of non-negative integers (nanoseconds in this program).
- * 10 mantissa bits per octave: a value read back differs from the one put in by at most 1/2048 of it (0.049
- * %); values below 2048 are exact. Adding histograms is exact and order-free. One writer at a time.
+/* hist: a log-linear histogram of non-negative integers (nanoseconds in this program). 10 mantissa bits per
+ * octave: a value read back differs from the one put in by at most 1/2048 of it (0.049 %); values below 2048
+ * are exact. Adding histograms is exact and order-free. One writer at a time. Whoever made one frees it.
  */
 #ifndef VLLMPERF_HIST_H
 #define VLLMPERF_HIST_H

@@ -2,6 +2,7 @@
  * possible. Rule: NumPy's default (Hyndman-Fan type 7): h = (n-1)q, linear between the two neighbours, in the
  * same order of operations as NumPy on float64, so that results are equal bit for bit. float32 values are
  * taken as float64 (NumPy rounds q or the difference of the neighbours to float32, depending on q's type).
+ * Owns nothing; any thread may call.
  */
 #ifndef VLLMPERF_QUANTILE_H
 #define VLLMPERF_QUANTILE_H

@@ -2,7 +2,8 @@
  * fills and Python empties. RECORD_FIELDS is the one list of fields: the struct, NumPy's dtype and the run
  * file read it.
  *
- * Times are CLOCK_MONOTONIC ns counted from the run's start; NONE (INT64_MIN) means "did not happen".
+ * Times are CLOCK_MONOTONIC ns counted from the run's start; NONE (INT64_MIN) means "did not happen". One
+ * thread at a time for each batch, which owns its arrays.
  */
 #ifndef VLLMPERF_RECORD_H
 #define VLLMPERF_RECORD_H

@@ -1,4 +1,5 @@
-/* choice: reads one choice of a completions or chat object. Any thread may call.
+/* choice: reads one choice of a completions or chat object. Any thread may call. Owns nothing; what it fills
+ * are views of the JSON.
  */
 #ifndef VLLMPERF_STREAM_CHOICE_H
 #define VLLMPERF_STREAM_CHOICE_H

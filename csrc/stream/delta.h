@@ -8,7 +8,8 @@
  * thinking, audio …), and unknown when they only hold text. Anything else is skipped.
  *
  * Of two equal keys the last one counts, as in Python's json module. A choice that has a delta says nothing
- * by its message: servers repeat the whole answer so far in it.
+ * by its message: servers repeat the whole answer so far in it. Any thread may call. Views live as long as
+ * the input.
  */
 #ifndef VLLMPERF_DELTA_H
 #define VLLMPERF_DELTA_H

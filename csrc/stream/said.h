@@ -3,7 +3,7 @@
  *
  * All strings count but those under keys that describe (id, type, role, format, signature …). What lies below
  * a key that names thoughts (thinking, reasoning, thought, summary), or in an object of such a type, counts
- * apart.
+ * apart. Owns nothing; NULL means that it is no JSON.
  */
 #ifndef VLLMPERF_STREAM_SAID_H
 #define VLLMPERF_STREAM_SAID_H

@@ -7,7 +7,7 @@
  *
  * Use: sse_feed() lends a piece of input, sse_next() returns the events in it until SSE_MORE; the piece must
  * stay alive until then. An event that lies whole in one piece is returned as a view into that piece (no
- * copy). One parser belongs to one thread at a time.
+ * copy). One parser belongs to one thread at a time. Whoever made a parser frees it with sse_free.
  */
 #ifndef VLLMPERF_SSE_H
 #define VLLMPERF_SSE_H

@@ -1,4 +1,5 @@
-/* unescape: the text that the inside of a JSON string stands for. Any thread may call.
+/* unescape: the text that the inside of a JSON string stands for. Any thread may call. Owns nothing, cannot
+ * fail.
  */
 #ifndef VLLMPERF_STREAM_UNESCAPE_H
 #define VLLMPERF_STREAM_UNESCAPE_H
