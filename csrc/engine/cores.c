@@ -28,7 +28,7 @@ static FILE *open_under(const char *root, const char *path) {
 }
 
 /* Is `word` one of a list with commas? */
-static bool holds(const char *list, const char *word) {
+static bool cores_holds(const char *list, const char *word) {
     size_t len = strlen(word);
     for (const char *at = list; *at; at += *at == ',') {
         size_t part = strcspn(at, ",");
@@ -39,7 +39,7 @@ static bool holds(const char *list, const char *word) {
 }
 
 /* Blanks and the like are written as \040. */
-static void unescape(char *text) {
+static void cores_unescape(char *text) {
     char *to = text;
     for (const char *from = text; *from; to++) {
         bool is_octal = from[0] == '\\' && from[1] && from[2] && from[3];
@@ -55,9 +55,10 @@ static bool take_mount(const char *line, struct hierarchy *h) {
     const char *rest = strstr(line, " - ");
     if (!rest || sscanf(line, "%*s %*s %*s %4095s %4095s", h->root, h->mount) != 2) return false;
     if (sscanf(rest + 3, "%31s %*s %1023s", type, options) != 2) return false;
-    unescape(h->root);
-    unescape(h->mount);
-    return h->is_v2 ? strcmp(type, "cgroup2") == 0 : strcmp(type, "cgroup") == 0 && holds(options, "cpu");
+    cores_unescape(h->root);
+    cores_unescape(h->mount);
+    return h->is_v2 ? strcmp(type, "cgroup2") == 0
+                    : strcmp(type, "cgroup") == 0 && cores_holds(options, "cpu");
 }
 
 static bool find_mount(const char *root, struct hierarchy *h) {
@@ -77,7 +78,7 @@ static bool take_group(char *line, struct hierarchy *h) {
     if (!path) return false;
     *path++ = '\0';
     path[strcspn(path, "\n")] = '\0';
-    if (h->is_v2 ? strcmp(line, "0:") != 0 : !holds(controllers + 1, "cpu")) return false;
+    if (h->is_v2 ? strcmp(line, "0:") != 0 : !cores_holds(controllers + 1, "cpu")) return false;
     snprintf(h->group, sizeof h->group, "%s", path);
     return true;
 }
@@ -119,13 +120,13 @@ static double limit_of(const char *root, const char *folder, bool is_v2) {
     return quota > 0 && period > 0 ? quota / period : 0;
 }
 
-static double lesser(double a, double b) {
+static double cores_lesser(double a, double b) {
     return a > 0 && (b == 0 || a < b) ? a : b;
 }
 
 /* The group's folder below the mount point. Inside a container the mount may show the group itself, or one
  * that the path, told from outside, does not begin with: then the mount point is what there is to read. */
-static const char *below(const struct hierarchy *h) {
+static const char *cores_below(const struct hierarchy *h) {
     size_t len = strcmp(h->root, "/") == 0 ? 0 : strlen(h->root);
     bool is_below = strncmp(h->group, h->root, len) == 0 && (h->group[len] == '/' || h->group[len] == '\0');
     return is_below && !strstr(h->group, "/..") ? h->group + len : "";
@@ -136,9 +137,9 @@ static double least_limit(const char *root, const struct hierarchy *h) {
     char folder[2 * PATH_MAX];
     size_t mount = strlen(h->mount);
     double least = 0;
-    snprintf(folder, sizeof folder, "%s%s", h->mount, below(h));
+    snprintf(folder, sizeof folder, "%s%s", h->mount, cores_below(h));
     for (;;) {
-        least = lesser(limit_of(root, folder, h->is_v2), least);
+        least = cores_lesser(limit_of(root, folder, h->is_v2), least);
         char *last = strrchr(folder, '/');
         if (!last || last < folder + mount) return least;
         *last = '\0';
@@ -151,7 +152,7 @@ double cores_limit(const char *root) {
         struct hierarchy *h = calloc(1, sizeof *h);
         if (!h) return least;
         h->is_v2 = v2;
-        if (find_group(root, h) && find_mount(root, h)) least = lesser(least_limit(root, h), least);
+        if (find_group(root, h) && find_mount(root, h)) least = cores_lesser(least_limit(root, h), least);
         free(h);
     }
     return least;

@@ -61,7 +61,7 @@ static void take_finished(struct multi *multi) {
     }
 }
 
-static void abort_slot(struct slot *slot) {
+static void libcurl_abort_slot(struct slot *slot) {
     struct easy *easy = slot->carrier;
     if (!easy || !easy->in_transfer) return;
     if (slot->response.record.status == 0) easy_read_head(easy);
@@ -71,14 +71,14 @@ static void abort_slot(struct slot *slot) {
 
 /* ---- sending ---- */
 
-static void kick(struct multi *multi, curl_socket_t fd, int mask) {
+static void libcurl_kick(struct multi *multi, curl_socket_t fd, int mask) {
     int running;
     curl_multi_socket_action(multi->handle, fd, mask, &running);
     if (running < multi->running) take_finished(multi);
     multi->running = running;
 }
 
-static void launch(struct easy *easy) {
+static void libcurl_launch(struct easy *easy) {
     struct multi *multi = easy->multi;
     easy->sockets_opened = easy->sends = easy->local_error = 0;
     easy->redirects = 0;
@@ -87,10 +87,10 @@ static void launch(struct easy *easy) {
     easy->in_transfer = true;
     multi->running++;
     curl_multi_add_handle(multi->handle, easy->handle);
-    kick(multi, CURL_SOCKET_TIMEOUT, 0);
+    libcurl_kick(multi, CURL_SOCKET_TIMEOUT, 0);
 }
 
-static void send_slot(struct slot *slot) {
+static void libcurl_send_slot(struct slot *slot) {
     struct easy *easy = slot->carrier;
     const struct engine_config *config = slot->transport->config;
     char id[REQUEST_ID_BYTES];
@@ -100,11 +100,11 @@ static void send_slot(struct slot *slot) {
     curl_easy_setopt(easy->handle, CURLOPT_POST, 1L);
     curl_easy_setopt(easy->handle, CURLOPT_POSTFIELDS, item_body(&slot->item));
     curl_easy_setopt(easy->handle, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)item_body_len(&slot->item));
-    launch(easy);
+    libcurl_launch(easy);
 }
 
 /* With a GET, whose answer is ignored: only so libcurl opens a connection that a request can take. */
-static void warm(void *own, int64_t n) {
+static void libcurl_warm(void *own, int64_t n) {
     struct curl *curl = own;
     for (int64_t i = 0; i < n; i++) {
         struct slot *slot = transport_slot(curl->t);
@@ -115,11 +115,11 @@ static void warm(void *own, int64_t n) {
         curl_easy_setopt(easy->handle, CURLOPT_HTTPGET, 1L);
         easy->warming = true;
         curl->n_warming++;
-        launch(easy);
+        libcurl_launch(easy);
     }
 }
 
-static size_t opening(const void *own) {
+static size_t libcurl_opening(const void *own) {
     return ((const struct curl *)own)->n_warming;
 }
 
@@ -130,7 +130,7 @@ static int mask_of(int what) {
            (what & LOOP_WRITE ? CURL_CSELECT_OUT : 0) | (what & LOOP_ERROR ? CURL_CSELECT_ERR : 0);
 }
 
-static void stamp(struct curl *curl, struct easy *easy, int fd) {
+static void libcurl_stamp(struct curl *curl, struct easy *easy, int fd) {
     struct transport *t = curl->t;
     int64_t stamp_ns = RECORD_NONE, now_ns = transport_now_ns(t);
     ssize_t waiting = 0;
@@ -143,7 +143,7 @@ static void stamp(struct curl *curl, struct easy *easy, int fd) {
     easy->slot->read = (struct read_stamp){arrived_ns, now_ns, ++t->reads};
 }
 
-static void ready(void *own, const struct loop_event *event) {
+static void libcurl_ready(void *own, const struct loop_event *event) {
     struct curl *curl = own;
     struct easy *easy = (size_t)event->fd < curl->n_fds ? curl->by_fd[event->fd] : NULL;
     if (!easy) { /* an idle connection that the server closed; libcurl will notice when it wants to use it */
@@ -151,10 +151,10 @@ static void ready(void *own, const struct loop_event *event) {
         return;
     }
     if (event->what & LOOP_READ && easy->slot->connected && !easy->warming) {
-        stamp(curl, easy, event->fd);
+        libcurl_stamp(curl, easy, event->fd);
         curl->reading = easy;
     }
-    kick(easy->multi, event->fd, mask_of(event->what));
+    libcurl_kick(easy->multi, event->fd, mask_of(event->what));
     curl->reading = NULL;
 }
 
@@ -168,7 +168,7 @@ static bool has_no_work(const void *own) {
     return false;
 }
 
-static int64_t next_timer_ns(const void *own) {
+static int64_t libcurl_next_timer_ns(const void *own) {
     const struct curl *curl = own;
     int64_t next_ns = INT64_MAX;
     for (size_t i = 0; i < curl->n_multis; i++)
@@ -176,21 +176,21 @@ static int64_t next_timer_ns(const void *own) {
     return next_ns;
 }
 
-static void run_timers(void *own, int64_t now_ns) {
+static void libcurl_run_timers(void *own, int64_t now_ns) {
     struct curl *curl = own;
     for (size_t i = 0; i < curl->n_multis; i++) {
         struct multi *multi = &curl->multis[i];
         if (multi->timer_ns > now_ns) continue;
         multi->timer_ns = INT64_MAX;
-        kick(multi, CURL_SOCKET_TIMEOUT, 0);
+        libcurl_kick(multi, CURL_SOCKET_TIMEOUT, 0);
     }
 }
 
-static void tend(void *own, int64_t now_ns, bool sending) {
+static void libcurl_tend(void *own, int64_t now_ns, bool sending) {
     (void)own, (void)now_ns, (void)sending;
 }
 
-static void shift(void *own, int64_t by_ns) {
+static void libcurl_shift(void *own, int64_t by_ns) {
     struct curl *curl = own;
     for (size_t i = 0; i < curl->n_multis; i++)
         if (curl->multis[i].timer_ns != INT64_MAX) curl->multis[i].timer_ns += by_ns;
@@ -200,7 +200,7 @@ static void shift(void *own, int64_t by_ns) {
 
 /* ---- life ---- */
 
-static bool add_header(struct curl *curl, const char *line) {
+static bool libcurl_add_header(struct curl *curl, const char *line) {
     struct curl_slist *longer = curl_slist_append(curl->headers, line);
     if (longer) curl->headers = longer;
     return longer != NULL;
@@ -215,9 +215,10 @@ static bool names_coding(const struct engine_config *config) {
 
 static bool make_headers(struct curl *curl) {
     const struct engine_config *config = curl->t->config;
-    bool ok = add_header(curl, "Expect:"); /* else bodies over 1 MB wait for a 100 Continue */
-    if (!names_coding(config)) ok = ok && add_header(curl, "Accept-Encoding:"); /* see transfer_options() */
-    for (size_t i = 0; ok && i < config->n_headers; i++) ok = add_header(curl, config->headers[i]);
+    bool ok = libcurl_add_header(curl, "Expect:"); /* else bodies over 1 MB wait for a 100 Continue */
+    if (!names_coding(config))
+        ok = ok && libcurl_add_header(curl, "Accept-Encoding:"); /* see transfer_options() */
+    for (size_t i = 0; ok && i < config->n_headers; i++) ok = libcurl_add_header(curl, config->headers[i]);
     return ok;
 }
 
@@ -238,7 +239,7 @@ static bool make_multis(struct curl *curl, size_t n_multis) {
     return true;
 }
 
-static void close_all(void *own) {
+static void libcurl_close_all(void *own) {
     struct curl *curl = own;
     for (size_t i = 0; i < curl->n_multis; i++)
         if (curl->multis[i].handle) curl_multi_cleanup(curl->multis[i].handle);
@@ -262,7 +263,7 @@ static void read_place(struct curl *curl, const char *url) {
     curl_url_cleanup(parts);
 }
 
-static void *open_all(struct transport *t, size_t n_multis) {
+static void *libcurl_open_all(struct transport *t, size_t n_multis) {
     struct curl *curl = calloc(1, sizeof *curl);
     if (!curl) return NULL;
     curl->t = t;
@@ -273,24 +274,24 @@ static void *open_all(struct transport *t, size_t n_multis) {
         curl_share_setopt(curl->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
         return curl;
     }
-    close_all(curl);
+    libcurl_close_all(curl);
     return NULL;
 }
 
 const struct transport_kind transport_curl = {
-    .open = open_all,
-    .close = close_all,
+    .open = libcurl_open_all,
+    .close = libcurl_close_all,
     .slot_init = easy_init,
     .slot_free = easy_free,
-    .send = send_slot,
-    .abort = abort_slot,
-    .warm = warm,
-    .opening = opening,
-    .ready = ready,
+    .send = libcurl_send_slot,
+    .abort = libcurl_abort_slot,
+    .warm = libcurl_warm,
+    .opening = libcurl_opening,
+    .ready = libcurl_ready,
     .work = no_work,
     .has_work = has_no_work,
-    .next_timer_ns = next_timer_ns,
-    .run_timers = run_timers,
-    .tend = tend,
-    .shift = shift,
+    .next_timer_ns = libcurl_next_timer_ns,
+    .run_timers = libcurl_run_timers,
+    .tend = libcurl_tend,
+    .shift = libcurl_shift,
 };

@@ -86,7 +86,7 @@ static void free_config(struct engine_config *config) {
     free_texts(config->headers, config->n_headers);
 }
 
-static int64_t clamp(int64_t value, int64_t low, int64_t high) {
+static int64_t engine_clamp(int64_t value, int64_t low, int64_t high) {
     return value < low ? low : value > high ? high : value;
 }
 
@@ -95,18 +95,19 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high) {
 static int64_t choose_threads(const struct engine_config *config) {
     int64_t cores = cores_usable();
     int64_t most = config->max_concurrency > 0 ? config->max_concurrency : INT64_MAX;
-    if (config->threads > 0) return clamp(config->threads, 1, most);
-    return clamp(config->max_in_flight_hint / STREAMS_PER_THREAD + 1, 1, clamp(cores / 2, 1, most));
+    if (config->threads > 0) return engine_clamp(config->threads, 1, most);
+    return engine_clamp(config->max_in_flight_hint / STREAMS_PER_THREAD + 1, 1,
+                        engine_clamp(cores / 2, 1, most));
 }
 
 static size_t choose_multis(const struct engine_config *config, int64_t threads) {
     if (config->multis > 0) return (size_t)config->multis;
-    return (size_t)clamp(config->max_in_flight_hint / threads / STREAMS_PER_MULTI + 1, 1, MAX_MULTIS);
+    return (size_t)engine_clamp(config->max_in_flight_hint / threads / STREAMS_PER_MULTI + 1, 1, MAX_MULTIS);
 }
 
 /* ---- life ---- */
 
-static int64_t share(int64_t total, size_t parts, size_t number) {
+static int64_t engine_share(int64_t total, size_t parts, size_t number) {
     return total / (int64_t)parts + ((int64_t)number < total % (int64_t)parts);
 }
 
@@ -115,8 +116,8 @@ static bool make_worker(struct engine *e, size_t number) {
     struct worker_setup setup = {
         .config = &e->config,
         .number = (int)number,
-        .max_concurrency = limit > 0 ? share(limit, e->n_seats, number) : INT64_MAX,
-        .warm_connections = share(e->config.warm_connections, e->n_seats, number),
+        .max_concurrency = limit > 0 ? engine_share(limit, e->n_seats, number) : INT64_MAX,
+        .warm_connections = engine_share(e->config.warm_connections, e->n_seats, number),
         .n_multis = e->n_multis,
         .queue = e->queues[number % e->n_queues],
         .stop = &e->stop,
@@ -186,17 +187,17 @@ static void wake_all(struct engine *e) {
 }
 
 /* Room in all queues first, so that a failure leaves each of them as it was. */
-static bool reserve(struct engine *e) {
+static bool engine_reserve(struct engine *e) {
     for (size_t i = 0; i < e->n_queues; i++)
         if (queue_reserve(e->queues[i]) != 0) return false;
     return true;
 }
 
-static int enqueue(struct engine *e, size_t n, const int64_t *offsets, const int64_t *at_ns,
-                   const char *bodies) {
+static int engine_enqueue(struct engine *e, size_t n, const int64_t *offsets, const int64_t *at_ns,
+                          const char *bodies) {
     if (e->n_fed > 0 && e->has_times != (at_ns != NULL)) return -2;
     struct block *block = block_new(e->n_fed, n, offsets, at_ns, bodies);
-    bool ok = block && reserve(e);
+    bool ok = block && engine_reserve(e);
     for (size_t i = 0; ok && i < e->n_queues; i++) queue_feed(e->queues[i], block);
     block_drop(block);
     if (!ok) return -1;
@@ -209,7 +210,7 @@ int engine_feed(struct engine *e, size_t n, const int64_t *offsets, const int64_
                 const char *bodies) {
     if (n == 0) return 0;
     pthread_mutex_lock(&e->feeding);
-    int status = enqueue(e, n, offsets, at_ns, bodies);
+    int status = engine_enqueue(e, n, offsets, at_ns, bodies);
     pthread_mutex_unlock(&e->feeding);
     if (status == 0) wake_all(e);
     return status;
@@ -248,7 +249,7 @@ static void set_start(struct engine *e) {
 }
 
 /* All threads meet here when their connections are warm; the last one sets the start. */
-static int64_t meet(struct engine *e) {
+static int64_t engine_meet(struct engine *e) {
     pthread_mutex_lock(&e->lock);
     if (++e->n_ready == e->n_seats) {
         set_start(e);
@@ -260,12 +261,12 @@ static int64_t meet(struct engine *e) {
     return start_ns;
 }
 
-static void *work(void *argument) {
+static void *engine_work(void *argument) {
     struct seat *seat = argument;
     struct engine *e = seat->engine;
     wait_to_warm(e);
     worker_warm(seat->worker);
-    worker_run(seat->worker, meet(e));
+    worker_run(seat->worker, engine_meet(e));
     pthread_mutex_lock(&e->lock);
     e->n_ended++;
     pthread_cond_broadcast(&e->changed);
@@ -274,11 +275,11 @@ static void *work(void *argument) {
 }
 
 /* Signals are the caller's: a thread of ours that took Ctrl-C would hide it from Python. */
-static int start_thread(struct seat *seat) {
+static int engine_start_thread(struct seat *seat) {
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int error = pthread_create(&seat->thread, NULL, work, seat);
+    int error = pthread_create(&seat->thread, NULL, engine_work, seat);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     seat->started = error == 0;
     return error;
@@ -297,7 +298,7 @@ int engine_start(struct engine *e, int64_t at_real_ns) {
     int error = 0;
     if (!is_first_start(e, at_real_ns)) return -1;
     for (size_t i = 0; i < e->n_seats; i++) {
-        int failed = start_thread(&e->seats[i]);
+        int failed = engine_start_thread(&e->seats[i]);
         if (!failed) continue;
         error = failed;
         pthread_mutex_lock(&e->lock); /* the others must not wait for one that never came */
@@ -332,7 +333,7 @@ bool engine_wait(struct engine *e, int64_t timeout_ns) {
 }
 
 /* Move everything of `from` behind `into`. Gives how many there was no room for. */
-static int64_t join(struct batch *into, struct batch *from) {
+static int64_t engine_join(struct batch *into, struct batch *from) {
     const struct record_gap *gaps = from->gaps;
     const struct record_stamp *stamps = from->stamps;
     const struct record_event *events = from->events;
@@ -357,7 +358,7 @@ bool engine_drain(struct engine *e, int64_t timeout_ns, struct batch *batch) {
     for (size_t i = 1; i < e->n_seats; i++) {
         struct batch more = {0};
         worker_collect(e->seats[i].worker, &more);
-        atomic_fetch_add(&e->lost, join(batch, &more));
+        atomic_fetch_add(&e->lost, engine_join(batch, &more));
     }
     return !ended || batch->n_records > 0;
 }
@@ -369,7 +370,7 @@ static enum engine_state state_of(struct engine *e, bool sending) {
     return sending ? ENGINE_RUNNING : ENGINE_DRAINING;
 }
 
-static long long get(const atomic_llong *counter) {
+static long long engine_get(const atomic_llong *counter) {
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
@@ -378,20 +379,20 @@ void engine_counters(struct engine *e, struct engine_counters *sum) {
     memset(sum, 0, sizeof *sum);
     for (size_t i = 0; i < e->n_seats; i++) {
         const struct worker_counters *c = worker_counters(e->seats[i].worker);
-        sum->sent += get(&c->sent);
-        sum->in_flight += get(&c->in_flight);
-        sum->done += get(&c->done);
-        sum->completed += get(&c->completed);
-        sum->chunks += get(&c->chunks);
-        sum->coalesced += get(&c->coalesced);
-        sum->connections_opened += get(&c->connections_opened);
-        sum->silent_retries += get(&c->silent_retries);
-        sum->lost += get(&c->lost);
-        sum->cpu_ns += get(&c->cpu_ns);
-        sending = sending || get(&c->sending);
+        sum->sent += engine_get(&c->sent);
+        sum->in_flight += engine_get(&c->in_flight);
+        sum->done += engine_get(&c->done);
+        sum->completed += engine_get(&c->completed);
+        sum->chunks += engine_get(&c->chunks);
+        sum->coalesced += engine_get(&c->coalesced);
+        sum->connections_opened += engine_get(&c->connections_opened);
+        sum->silent_retries += engine_get(&c->silent_retries);
+        sum->lost += engine_get(&c->lost);
+        sum->cpu_ns += engine_get(&c->cpu_ns);
+        sending = sending || engine_get(&c->sending);
     }
     for (size_t i = 0; i < e->n_queues; i++) sum->backlog += queue_length(e->queues[i]);
-    sum->lost += get(&e->lost);
+    sum->lost += engine_get(&e->lost);
     sum->threads = (int64_t)e->n_seats;
     sum->multis = (int64_t)e->n_multis;
     pthread_mutex_lock(&e->lock);

@@ -30,7 +30,7 @@ size_t framing_left_over(const struct framing *f) {
     return (size_t)(f->end - f->at);
 }
 
-static enum framing_status bad(struct framing *f, const char *what, const char *text, size_t len) {
+static enum framing_status framing_bad(struct framing *f, const char *what, const char *text, size_t len) {
     char shown[48];
     size_t n = len < sizeof shown - 1 ? len : sizeof shown - 1;
     for (size_t i = 0; i < n; i++) shown[i] = text[i] < ' ' || text[i] > '~' ? '.' : text[i];
@@ -49,20 +49,20 @@ struct line {
 
 /* The next line, or false when its end has not come or it is too long (then broken). A view into the piece,
  * or into the kept beginning when the line came in several. */
-static bool next_line(struct framing *f, struct line *line) {
+static bool framing_next_line(struct framing *f, struct line *line) {
     size_t there = (size_t)(f->end - f->at);
     const char *lf = there ? memchr(f->at, '\n', there) : NULL;
     size_t take = lf ? (size_t)(lf - f->at) + 1 : there;
     f->head_bytes += take;
     if (f->head_bytes > FRAMING_HEAD_BYTES) {
-        bad(f, "the answer's head is longer than 256 KB", f->at, take);
+        framing_bad(f, "the answer's head is longer than 256 KB", f->at, take);
         return false;
     }
     *line = (struct line){f->at, take};
     f->at += take;
     if (f->line.len || !lf) {
         if (!text_add(&f->line, line->text, take)) {
-            bad(f, "out of memory in the answer's head", "", 0);
+            framing_bad(f, "out of memory in the answer's head", "", 0);
             return false;
         }
         *line = (struct line){f->line.bytes, f->line.len};
@@ -74,7 +74,7 @@ static bool next_line(struct framing *f, struct line *line) {
     return true;
 }
 
-static bool is_digit(char c) {
+static bool framing_is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
@@ -86,10 +86,10 @@ static bool is_blank(char c) {
 
 static enum framing_status take_status(struct framing *f, const struct line *line) {
     const char *t = line->text;
-    bool is_one = line->len >= 12 && memcmp(t, "HTTP/1.", 7) == 0 && is_digit(t[7]) && t[8] == ' ';
-    bool is_status = is_one && t[9] >= '1' && t[9] <= '9' && is_digit(t[10]) && is_digit(t[11]) &&
-                     (line->len == 12 || t[12] == ' ');
-    if (!is_status) return bad(f, "the answer is no HTTP/1.1, it begins with", t, line->len);
+    bool is_one = line->len >= 12 && memcmp(t, "HTTP/1.", 7) == 0 && framing_is_digit(t[7]) && t[8] == ' ';
+    bool is_status = is_one && t[9] >= '1' && t[9] <= '9' && framing_is_digit(t[10]) &&
+                     framing_is_digit(t[11]) && (line->len == 12 || t[12] == ' ');
+    if (!is_status) return framing_bad(f, "the answer is no HTTP/1.1, it begins with", t, line->len);
     f->minor_version = t[7] - '0';
     f->status = (t[9] - '0') * 100 + (t[10] - '0') * 10 + t[11] - '0';
     f->keeps_connection = f->minor_version >= 1;
@@ -97,14 +97,14 @@ static enum framing_status take_status(struct framing *f, const struct line *lin
     return FRAMING_MORE;
 }
 
-static void keep(char *to, size_t size, const struct line *value) {
+static void framing_keep(char *to, size_t size, const struct line *value) {
     size_t n = value->len < size - 1 ? value->len : size - 1;
     memcpy(to, value->text, n);
     to[n] = 0;
 }
 
 /* Is `word` one of the values of a list like "gzip, chunked"? */
-static bool lists(const struct line *value, const char *word) {
+static bool framing_lists(const struct line *value, const char *word) {
     size_t n = strlen(word);
     for (size_t i = 0; i + n <= value->len; i++) {
         bool begins = i == 0 || value->text[i - 1] == ',' || is_blank(value->text[i - 1]);
@@ -122,10 +122,11 @@ static bool is_word(const struct line *value, const char *word) {
 static enum framing_status take_length(struct framing *f, const struct line *value) {
     int64_t length = 0;
     size_t i = 0;
-    for (; i < value->len && is_digit(value->text[i]) && length < INT64_MAX / 100; i++)
+    for (; i < value->len && framing_is_digit(value->text[i]) && length < INT64_MAX / 100; i++)
         length = length * 10 + value->text[i] - '0';
     bool is_again = f->length >= 0 && f->length != length;
-    if (i == 0 || i < value->len || is_again) return bad(f, "bad Content-Length", value->text, value->len);
+    if (i == 0 || i < value->len || is_again)
+        return framing_bad(f, "bad Content-Length", value->text, value->len);
     f->length = length;
     return FRAMING_MORE;
 }
@@ -134,12 +135,12 @@ static enum framing_status take_transfer_encoding(struct framing *f, const struc
     if (is_word(value, "identity")) return FRAMING_MORE;
     f->chunked = is_word(value, "chunked"); /* with another coding besides: nobody here could decode it */
     if (f->chunked) return FRAMING_MORE;
-    return bad(f, "unknown Transfer-Encoding", value->text, value->len);
+    return framing_bad(f, "unknown Transfer-Encoding", value->text, value->len);
 }
 
-static void take_connection(struct framing *f, const struct line *value) {
-    if (lists(value, "close")) f->keeps_connection = false;
-    if (f->minor_version == 0 && lists(value, "keep-alive")) f->keeps_connection = true;
+static void framing_take_connection(struct framing *f, const struct line *value) {
+    if (framing_lists(value, "close")) f->keeps_connection = false;
+    if (f->minor_version == 0 && framing_lists(value, "keep-alive")) f->keeps_connection = true;
 }
 
 static enum framing_status take_header(struct framing *f, const struct line *line) {
@@ -151,10 +152,10 @@ static enum framing_status take_header(struct framing *f, const struct line *lin
     while (value.len && is_blank(value.text[0])) value.text++, value.len--;
     while (value.len && is_blank(value.text[value.len - 1])) value.len--;
 #define IS(name) (name_len == sizeof(name) - 1 && strncasecmp(line->text, name, name_len) == 0)
-    if (IS("content-type")) keep(f->content_type, sizeof f->content_type, &value);
-    if (IS("content-encoding")) keep(f->content_encoding, sizeof f->content_encoding, &value);
-    if (IS("location")) keep(f->location, sizeof f->location, &value);
-    if (IS("connection")) take_connection(f, &value);
+    if (IS("content-type")) framing_keep(f->content_type, sizeof f->content_type, &value);
+    if (IS("content-encoding")) framing_keep(f->content_encoding, sizeof f->content_encoding, &value);
+    if (IS("location")) framing_keep(f->location, sizeof f->location, &value);
+    if (IS("connection")) framing_take_connection(f, &value);
     if (IS("content-length")) return take_length(f, &value);
     if (IS("transfer-encoding")) return take_transfer_encoding(f, &value);
 #undef IS
@@ -188,7 +189,7 @@ static enum framing_status end_head(struct framing *f) {
 /* ---- the body ---- */
 
 static int hex_digit(char c) {
-    if (is_digit(c)) return c - '0';
+    if (framing_is_digit(c)) return c - '0';
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;
     if (c >= 'A' && c <= 'F') return c - 'A' + 10;
     return -1;
@@ -198,18 +199,18 @@ static enum framing_status take_chunk_size(struct framing *f, const struct line 
     int64_t size = 0;
     size_t i = 0;
     for (int digit; i < line->len && (digit = hex_digit(line->text[i])) >= 0; i++) {
-        if (size > INT64_MAX / 32) return bad(f, "bad chunk size", line->text, line->len);
+        if (size > INT64_MAX / 32) return framing_bad(f, "bad chunk size", line->text, line->len);
         size = size * 16 + digit;
     }
     bool ends = i == line->len || line->text[i] == ';' || is_blank(line->text[i]);
-    if (i == 0 || !ends) return bad(f, "bad chunk size", line->text, line->len);
+    if (i == 0 || !ends) return framing_bad(f, "bad chunk size", line->text, line->len);
     f->head_bytes = 0;
     f->left = size;
     f->state = size ? FRAMING_IN_CHUNK : FRAMING_AT_TRAILER;
     return FRAMING_MORE;
 }
 
-static enum framing_status take_body(struct framing *f, const char **body, size_t *len) {
+static enum framing_status framing_take_body(struct framing *f, const char **body, size_t *len) {
     size_t there = (size_t)(f->end - f->at);
     if (f->state != FRAMING_TO_CLOSE) {
         if (there > (uint64_t)f->left) there = (size_t)f->left;
@@ -222,12 +223,12 @@ static enum framing_status take_body(struct framing *f, const char **body, size_
     return there ? FRAMING_BODY : FRAMING_MORE;
 }
 
-static enum framing_status end(struct framing *f) {
+static enum framing_status framing_end(struct framing *f) {
     f->state = FRAMING_DONE;
     return FRAMING_END;
 }
 
-static enum framing_status take_line(struct framing *f, const struct line *line) {
+static enum framing_status framing_take_line(struct framing *f, const struct line *line) {
     switch (f->state) {
     case FRAMING_AT_STATUS:
         return take_status(f, line);
@@ -236,11 +237,11 @@ static enum framing_status take_line(struct framing *f, const struct line *line)
     case FRAMING_AT_CHUNK_SIZE:
         return take_chunk_size(f, line);
     case FRAMING_AT_CHUNK_END:
-        if (line->len) return bad(f, "a chunk is longer than its size says", line->text, line->len);
+        if (line->len) return framing_bad(f, "a chunk is longer than its size says", line->text, line->len);
         f->state = FRAMING_AT_CHUNK_SIZE;
         return FRAMING_MORE;
     default: /* a trailer */
-        return line->len ? FRAMING_MORE : end(f);
+        return line->len ? FRAMING_MORE : framing_end(f);
     }
 }
 
@@ -250,17 +251,17 @@ enum framing_status framing_next(struct framing *f, const char **body, size_t *l
     while (status == FRAMING_MORE) {
         if (f->state == FRAMING_BROKEN) return FRAMING_BAD;
         if (f->state == FRAMING_DONE) return FRAMING_MORE;
-        if (f->state == FRAMING_IN_LENGTH && f->left == 0) return end(f);
+        if (f->state == FRAMING_IN_LENGTH && f->left == 0) return framing_end(f);
         if (f->at == f->end) return FRAMING_MORE;
         if (f->state == FRAMING_IN_LENGTH || f->state == FRAMING_IN_CHUNK || f->state == FRAMING_TO_CLOSE)
-            status = take_body(f, body, len);
-        else if (next_line(f, &line))
-            status = take_line(f, &line);
+            status = framing_take_body(f, body, len);
+        else if (framing_next_line(f, &line))
+            status = framing_take_line(f, &line);
     }
     return status;
 }
 
 enum framing_status framing_end_of_input(struct framing *f) {
     if (f->state == FRAMING_DONE) return FRAMING_END;
-    return f->state == FRAMING_TO_CLOSE ? end(f) : FRAMING_BAD;
+    return f->state == FRAMING_TO_CLOSE ? framing_end(f) : FRAMING_BAD;
 }

@@ -105,11 +105,11 @@ void plain_send(struct plain *p, struct slot *slot, char *url, bool fresh) {
     plain_keep_spare(p);
 }
 
-static void send_slot(struct slot *slot) {
+static void plain_send_slot(struct slot *slot) {
     plain_send(slot->transport->own, slot, NULL, false);
 }
 
-static void abort_slot(struct slot *slot) {
+static void plain_abort_slot(struct slot *slot) {
     if (slot->carrier) connection_close(slot->carrier);
 }
 
@@ -143,7 +143,7 @@ static void push_unread(struct connection *c) {
 
 /* Read what is there. A read that fills its room was cut: what follows waited with it, so it belongs to the
  * same read; and behind an end that the loop has seen nothing new will be told, so it is read up to it. */
-static void receive(struct connection *c) {
+static void plain_receive(struct connection *c) {
     struct plain *p = c->plain;
     struct piece piece;
     if (c->unread) return; /* what came first is read first */
@@ -183,7 +183,7 @@ static void connection_failed(struct connection *c, int error) {
     p->no_spare_until_ns = transport_now_ns(p->t) + NS_PER_S;
 }
 
-static void ready(void *own, const struct loop_event *event) {
+static void plain_ready(void *own, const struct loop_event *event) {
     struct plain *p = own;
     struct connection *c = (size_t)event->fd < p->n_fds ? p->by_fd[event->fd] : NULL;
     if (!c) return;
@@ -198,7 +198,7 @@ static void ready(void *own, const struct loop_event *event) {
         send_rest(c);
     }
     if (event->what & (LOOP_END | LOOP_ERROR)) c->ends = true;
-    if (event->what & ~LOOP_WRITE) receive(c);
+    if (event->what & ~LOOP_WRITE) plain_receive(c);
 }
 
 /* ---- the work that waits ---- */
@@ -218,7 +218,7 @@ static void take_unread(struct connection *c) {
     if (c->fd >= 0 && piece.len && (c->read_is_cut || c->ends)) push_unread(c);
 }
 
-static bool work(void *own) {
+static bool plain_work(void *own) {
     struct plain *p = own;
     if (!has_work(p)) return false;
     struct piece piece = p->pieces[p->first_piece++];
@@ -236,23 +236,23 @@ static bool work(void *own) {
     return true;
 }
 
-static int64_t next_timer_ns(const void *own) {
+static int64_t plain_next_timer_ns(const void *own) {
     (void)own;
     return INT64_MAX;
 }
 
-static void run_timers(void *own, int64_t now_ns) {
+static void plain_run_timers(void *own, int64_t now_ns) {
     (void)own, (void)now_ns;
 }
 
 /* ---- life ---- */
 
-static bool slot_init(struct slot *slot) {
+static bool plain_slot_init(struct slot *slot) {
     (void)slot;
     return true;
 }
 
-static void slot_free(struct slot *slot) {
+static void plain_slot_free(struct slot *slot) {
     (void)slot;
 }
 
@@ -265,7 +265,7 @@ static bool make_addresses(struct plain *p, const struct engine_config *config) 
     return p->n_addresses == config->n_addresses;
 }
 
-static void close_all(void *own) {
+static void plain_close_all(void *own) {
     struct plain *p = own;
     for (size_t i = p->first_piece; i < p->n_pieces; i++) {
         struct connection *c = p->pieces[i].connection;
@@ -281,31 +281,31 @@ static void close_all(void *own) {
     free(p);
 }
 
-static void *open_all(struct transport *t, size_t n_multis) {
+static void *plain_open_all(struct transport *t, size_t n_multis) {
     (void)n_multis;
     struct plain *p = calloc(1, sizeof *p);
     if (!p) return NULL;
     p->t = t;
     p->arena = malloc(ARENA_BYTES + READ_BYTES);
     if (p->arena && request_init(&p->request, t->config) && make_addresses(p, t->config)) return p;
-    close_all(p);
+    plain_close_all(p);
     return NULL;
 }
 
 const struct transport_kind transport_plain = {
-    .open = open_all,
-    .close = close_all,
-    .slot_init = slot_init,
-    .slot_free = slot_free,
-    .send = send_slot,
-    .abort = abort_slot,
+    .open = plain_open_all,
+    .close = plain_close_all,
+    .slot_init = plain_slot_init,
+    .slot_free = plain_slot_free,
+    .send = plain_send_slot,
+    .abort = plain_abort_slot,
     .warm = plain_warm,
     .opening = plain_opening,
-    .ready = ready,
-    .work = work,
+    .ready = plain_ready,
+    .work = plain_work,
     .has_work = has_work,
-    .next_timer_ns = next_timer_ns,
-    .run_timers = run_timers,
+    .next_timer_ns = plain_next_timer_ns,
+    .run_timers = plain_run_timers,
     .tend = plain_tend,
     .shift = plain_shift,
 };

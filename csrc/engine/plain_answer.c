@@ -8,7 +8,7 @@
 
 /* ---- ends ---- */
 
-static void end(struct connection *c, bool keep, enum outcome outcome, const char *why) {
+static void plain_end(struct connection *c, bool keep, enum outcome outcome, const char *why) {
     struct slot *slot = c->slot;
     connection_release(c, keep);
     transport_end(slot, outcome, why);
@@ -31,7 +31,7 @@ static bool try_again(struct connection *c) {
 
 static void input_failed(struct connection *c, int error) {
     enum outcome outcome = socket_is_local_fault(error) ? OUTCOME_local_fault : OUTCOME_reset;
-    if (!try_again(c)) end(c, false, outcome, strerror(error));
+    if (!try_again(c)) plain_end(c, false, outcome, strerror(error));
 }
 
 /* ---- redirects ---- */
@@ -66,7 +66,7 @@ static size_t kept_of(const char *path, const char *location) {
 }
 
 /* The absolute address that a Location means, without a fragment, allocated; NULL when it is none of http. */
-static char *resolve(const struct connection *c, const char *location) {
+static char *plain_resolve(const struct connection *c, const char *location) {
     struct request_url parts;
     const char *base = c->url ? c->url : c->plain->t->config->url;
     bool is_whole = has_scheme(location), is_host = strncmp(location, "//", 2) == 0;
@@ -97,14 +97,14 @@ static char *next_url(const struct connection *c) {
     bool may_follow =
         c->plain->t->config->follow_redirects && c->slot->response.record.redirects < MOST_REDIRECTS;
     if (!may_follow || !is_redirect(c->framing.status) || !is_sound(&c->framing)) return NULL;
-    char *url = resolve(c, c->framing.location);
+    char *url = plain_resolve(c, c->framing.location);
     if (url && can_reach(c, url)) return url;
     free(url);
     return NULL;
 }
 
 /* 307 and 308 keep the method; the others make a GET of it, as clients have always done. */
-static void follow(struct connection *c, bool keep) {
+static void plain_follow(struct connection *c, bool keep) {
     struct slot *slot = c->slot;
     struct plain *p = c->plain;
     char *url = c->next_url;
@@ -118,27 +118,28 @@ static void follow(struct connection *c, bool keep) {
 
 /* ---- whole or cut ---- */
 
-static void complete(struct connection *c) {
+static void plain_complete(struct connection *c) {
     const struct plain *p = c->plain;
     bool keep = c->framing.keeps_connection && !p->t->config->fresh_connections &&
                 !request_is_elsewhere(&p->request, c->url) && c->sent == c->head_len + c->body_len &&
                 framing_left_over(&c->framing) == 0;
     if (c->next_url)
-        follow(c, keep);
+        plain_follow(c, keep);
     else
-        end(c, keep, c->undecodable ? OUTCOME_malformed : OUTCOME_completed, "");
+        plain_end(c, keep, c->undecodable ? OUTCOME_malformed : OUTCOME_completed, "");
 }
 
 static void input_ended(struct connection *c) {
     if (try_again(c)) return;
     if (!c->got_bytes)
-        end(c, false, OUTCOME_reset, "the server closed the connection without an answer");
+        plain_end(c, false, OUTCOME_reset, "the server closed the connection without an answer");
     else if (framing_end_of_input(&c->framing) == FRAMING_END)
-        complete(c);
+        plain_complete(c);
     else if (c->framing.status == 0)
-        end(c, false, OUTCOME_malformed, "the answer is no HTTP/1.1");
+        plain_end(c, false, OUTCOME_malformed, "the answer is no HTTP/1.1");
     else
-        end(c, false, OUTCOME_truncated, "the server closed the connection before the end of the answer");
+        plain_end(c, false, OUTCOME_truncated,
+                  "the server closed the connection before the end of the answer");
 }
 
 /* ---- the answer ---- */
@@ -158,7 +159,7 @@ static void take_coding(struct connection *c) {
     response_error(r, message, (size_t)n);
 }
 
-static void take_head(struct connection *c) {
+static void plain_take_head(struct connection *c) {
     struct response *r = &c->slot->response;
     char message[sizeof c->framing.location + 32];
     c->next_url = next_url(c);
@@ -180,17 +181,17 @@ static void take_decoded(void *context, const char *bytes, size_t len) {
 }
 
 /* False when the transfer was given up. */
-static bool take_body(struct connection *c, const char *bytes, size_t len) {
+static bool plain_take_body(struct connection *c, const char *bytes, size_t len) {
     struct slot *slot = c->slot;
     if (c->skips_body) return true;
     if (!c->decodes) {
         transport_take_body(slot, bytes, len);
     } else if (!decoder_feed(c->decoder, bytes, len, take_decoded, slot)) {
-        end(c, false, OUTCOME_malformed, "the answer is not compressed as its Content-Encoding says");
+        plain_end(c, false, OUTCOME_malformed, "the answer is not compressed as its Content-Encoding says");
         return false;
     }
     if (!slot->response.is_stuck) return true;
-    end(c, false, OUTCOME_malformed, "");
+    plain_end(c, false, OUTCOME_malformed, "");
     return false;
 }
 
@@ -201,16 +202,16 @@ static void take_bytes(struct connection *c, const char *bytes, size_t len) {
     for (;;) {
         switch (framing_next(&c->framing, &body, &body_len)) {
         case FRAMING_HEAD:
-            take_head(c);
+            plain_take_head(c);
             break;
         case FRAMING_BODY:
-            if (!take_body(c, body, body_len)) return;
+            if (!plain_take_body(c, body, body_len)) return;
             break;
         case FRAMING_END:
-            complete(c);
+            plain_complete(c);
             return;
         case FRAMING_BAD:
-            end(c, false, OUTCOME_malformed, c->framing.why);
+            plain_end(c, false, OUTCOME_malformed, c->framing.why);
             return;
         case FRAMING_MORE:
             return;

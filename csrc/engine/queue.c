@@ -19,7 +19,7 @@ struct queue {
     bool ended;
 };
 
-static void *copy(const void *from, size_t size) {
+static void *queue_copy(const void *from, size_t size) {
     void *to = malloc(size ? size : 1);
     if (to && size) memcpy(to, from, size);
     return to;
@@ -38,7 +38,7 @@ static int by_time(const void *a, const void *b) {
     return (x->i > y->i) - (x->i < y->i);
 }
 
-static bool ascend(const int64_t *at_ns, size_t n) {
+static bool queue_ascend(const int64_t *at_ns, size_t n) {
     for (size_t i = 1; i < n; i++)
         if (at_ns[i] < at_ns[i - 1]) return false;
     return true;
@@ -66,10 +66,10 @@ struct block *block_new(int64_t first_index, size_t n, const int64_t *offsets, c
     atomic_init(&block->references, 1);
     block->first_index = first_index;
     block->n = n;
-    block->offsets = copy(offsets, (n + 1) * sizeof *offsets);
-    block->at_ns = at_ns ? copy(at_ns, n * sizeof *at_ns) : NULL;
-    block->bodies = copy(bodies, (size_t)offsets[n]);
-    bool is_sorted = !at_ns || ascend(at_ns, n);
+    block->offsets = queue_copy(offsets, (n + 1) * sizeof *offsets);
+    block->at_ns = at_ns ? queue_copy(at_ns, n * sizeof *at_ns) : NULL;
+    block->bodies = queue_copy(bodies, (size_t)offsets[n]);
+    bool is_sorted = !at_ns || queue_ascend(at_ns, n);
     if (!is_sorted) block->order = order_of(at_ns, n);
     if (block->offsets && block->bodies && (block->at_ns || !at_ns) && (block->order || is_sorted))
         return block;
@@ -92,28 +92,28 @@ void block_drop(struct block *block) {
 
 /* ---- the heap of blocks ---- */
 
-static bool is_before(const struct node *a, const struct node *b) {
+static bool queue_is_before(const struct node *a, const struct node *b) {
     return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->index < b->index;
 }
 
-static void swap(struct node *a, struct node *b) {
+static void queue_swap(struct node *a, struct node *b) {
     struct node held = *a;
     *a = *b;
     *b = held;
 }
 
 static void sift_up(struct queue *queue, size_t i) {
-    for (; i > 0 && is_before(&queue->heap[i], &queue->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        swap(&queue->heap[i], &queue->heap[(i - 1) / 2]);
+    for (; i > 0 && queue_is_before(&queue->heap[i], &queue->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        queue_swap(&queue->heap[i], &queue->heap[(i - 1) / 2]);
 }
 
 static void sift_down(struct queue *queue) {
     struct node *heap = queue->heap;
     for (size_t i = 0, least; 2 * i + 1 < queue->n; i = least) {
         least = 2 * i + 1;
-        if (least + 1 < queue->n && is_before(&heap[least + 1], &heap[least])) least++;
-        if (!is_before(&heap[least], &heap[i])) return;
-        swap(&heap[least], &heap[i]);
+        if (least + 1 < queue->n && queue_is_before(&heap[least + 1], &heap[least])) least++;
+        if (!queue_is_before(&heap[least], &heap[i])) return;
+        queue_swap(&heap[least], &heap[i]);
     }
 }
 
@@ -130,7 +130,7 @@ static void set_place(struct node *node, size_t place) {
 }
 
 /* The first node's request is taken: on to the next one, or away with the node. */
-static void step(struct queue *queue) {
+static void queue_step(struct queue *queue) {
     struct node *node = &queue->heap[0];
     size_t next = node->place + (size_t)queue->stride;
     if (next < node->block->n) {
@@ -164,23 +164,23 @@ void queue_free(struct queue *queue) {
 /* ---- feeding ---- */
 
 /* First place of the block that is this queue's. */
-static size_t first_of(const struct queue *queue, const struct block *block) {
+static size_t queue_first_of(const struct queue *queue, const struct block *block) {
     int64_t past = (block->first_index - queue->first) % queue->stride;
     return (size_t)((queue->stride - past) % queue->stride);
 }
 
-static bool make_room(struct queue *queue) {
+static bool queue_make_room(struct queue *queue) {
     return ARRAY_ROOM(queue->heap, queue->cap, queue->n + 1);
 }
 
 int queue_reserve(struct queue *queue) {
     pthread_mutex_lock(&queue->lock);
-    bool ok = make_room(queue);
+    bool ok = queue_make_room(queue);
     pthread_mutex_unlock(&queue->lock);
     return ok ? 0 : -1;
 }
 
-static void push(struct queue *queue, struct block *block, size_t place) {
+static void queue_push(struct queue *queue, struct block *block, size_t place) {
     struct node *node = &queue->heap[queue->n];
     node->block = block;
     set_place(node, place);
@@ -190,11 +190,11 @@ static void push(struct queue *queue, struct block *block, size_t place) {
 }
 
 int queue_feed(struct queue *queue, struct block *block) {
-    size_t place = first_of(queue, block);
+    size_t place = queue_first_of(queue, block);
     if (place >= block->n) return 0;
     pthread_mutex_lock(&queue->lock);
-    bool ok = make_room(queue);
-    if (ok) push(queue, block, place);
+    bool ok = queue_make_room(queue);
+    if (ok) queue_push(queue, block, place);
     pthread_mutex_unlock(&queue->lock);
     return ok ? 0 : -1;
 }
@@ -207,7 +207,7 @@ void queue_end(struct queue *queue) {
 
 /* ---- taking ---- */
 
-static enum take take_head(struct queue *queue, int64_t now_ns, struct item *item, int64_t *next_ns) {
+static enum take queue_take_first(struct queue *queue, int64_t now_ns, struct item *item, int64_t *next_ns) {
     if (queue->n == 0) return queue->ended ? TAKE_END : TAKE_EMPTY;
     const struct node *node = &queue->heap[0];
     if (node->block->at_ns && node->at_ns > now_ns) {
@@ -217,13 +217,13 @@ static enum take take_head(struct queue *queue, int64_t now_ns, struct item *ite
     block_hold(node->block);
     *item = (struct item){node->block, request_at(node->block, node->place)};
     queue->length--;
-    step(queue);
+    queue_step(queue);
     return TAKE_ITEM;
 }
 
 enum take queue_take(struct queue *queue, int64_t now_ns, struct item *item, int64_t *next_ns) {
     pthread_mutex_lock(&queue->lock);
-    enum take taken = take_head(queue, now_ns, item, next_ns);
+    enum take taken = queue_take_first(queue, now_ns, item, next_ns);
     pthread_mutex_unlock(&queue->lock);
     return taken;
 }

@@ -44,12 +44,13 @@ bool request_url(const char *url, struct request_url *parts) {
 
 /* ---- the head ---- */
 
-static bool add(struct text *text, const char *more) {
+static bool request_add(struct text *text, const char *more) {
     return text_add(text, more, strlen(more));
 }
 
 static bool add_line(struct text *text, const char *name, const char *value, const char *more) {
-    return add(text, name) && add(text, value) && add(text, more) && add(text, "\r\n");
+    return request_add(text, name) && request_add(text, value) && request_add(text, more) &&
+           request_add(text, "\r\n");
 }
 
 /* Is this "Name: value" or "Name;" of that name? */
@@ -65,12 +66,12 @@ static const char *header_named(const struct engine_config *config, const char *
 }
 
 /* As libcurl takes them: "Name: value"; "Name;" sends an empty value, "Name:" none of that name. */
-static bool add_header(struct text *text, const char *line) {
+static bool request_add_header(struct text *text, const char *line) {
     size_t n = strlen(line), name = strcspn(line, ":;");
     bool is_empty = name + 1 >= n;
     if (is_empty && line[name] == ':') return true;
-    if (is_empty) return text_add(text, line, name) && add(text, ":\r\n");
-    return add(text, line) && add(text, "\r\n");
+    if (is_empty) return text_add(text, line, name) && request_add(text, ":\r\n");
+    return request_add(text, line) && request_add(text, "\r\n");
 }
 
 static char *end_of(struct text *text, bool ok) {
@@ -83,7 +84,7 @@ static char *end_of(struct text *text, bool ok) {
 static char *host_line(const struct engine_config *config, const char *authority) {
     struct text text = {0};
     const char *given = header_named(config, "host");
-    return end_of(&text, given ? add_header(&text, given) : add_line(&text, "Host: ", authority, ""));
+    return end_of(&text, given ? request_add_header(&text, given) : add_line(&text, "Host: ", authority, ""));
 }
 
 static char *more_lines(const struct engine_config *config, bool elsewhere) {
@@ -92,7 +93,7 @@ static char *more_lines(const struct engine_config *config, bool elsewhere) {
     for (size_t i = 0; ok && i < config->n_headers; i++) {
         const char *line = config->headers[i];
         bool is_secret = is_header(line, "authorization") || is_header(line, "cookie");
-        if (!is_header(line, "host") && !(elsewhere && is_secret)) ok = add_header(&text, line);
+        if (!is_header(line, "host") && !(elsewhere && is_secret)) ok = request_add_header(&text, line);
     }
     return end_of(&text, ok);
 }
@@ -151,14 +152,15 @@ size_t request_head(const struct request *request, const char *url, int64_t inde
     bool moved = url && request_url(url, &parts), elsewhere = request_is_elsewhere(request, url);
     const char *path = moved ? parts.path : request->path;
     request_id(request->config, index, id);
-    bool ok = add(&text, body_len < 0 ? "GET " : "POST ") &&
-              add_line(&text, path[0] == '/' ? "" : "/", path, " HTTP/1.1") &&
-              (elsewhere ? add_line(&text, "Host: ", parts.authority, "") : add(&text, request->host_line));
-    ok = ok && add(&text, request->headers);
+    bool ok =
+        request_add(&text, body_len < 0 ? "GET " : "POST ") &&
+        add_line(&text, path[0] == '/' ? "" : "/", path, " HTTP/1.1") &&
+        (elsewhere ? add_line(&text, "Host: ", parts.authority, "") : request_add(&text, request->host_line));
+    ok = ok && request_add(&text, request->headers);
     if (ok && !request->config->no_request_ids)
         ok = add_line(&text, "x-request-id: ", request->config->request_id_prefix, id);
-    ok = ok && add(&text, elsewhere ? request->more_elsewhere : request->more) &&
-         add_length(&text, body_len) && add(&text, "\r\n");
+    ok = ok && request_add(&text, elsewhere ? request->more_elsewhere : request->more) &&
+         add_length(&text, body_len) && request_add(&text, "\r\n");
     *head = text.bytes;
     *cap = text.cap;
     return ok ? text.len : 0;

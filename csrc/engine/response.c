@@ -58,7 +58,7 @@ static void keep_one_chain(struct response *r) {
 }
 
 /* One large answer must not keep its memory for the rest of the run, times the number of slots. */
-static void trim(struct response *r) {
+static void response_trim(struct response *r) {
     if (r->cap_chains * sizeof *r->chains > RESPONSE_KEPT_BYTES) keep_one_chain(r);
     for (size_t i = 0; i < r->n_chains; i++) chain_trim(&r->chains[i], RESPONSE_KEPT_BYTES);
     chain_trim(&r->with_unknown, RESPONSE_KEPT_BYTES);
@@ -115,7 +115,7 @@ void response_error(struct response *r, const char *message, size_t len) {
     if (r->error_source <= ERROR_GUESS) set_error(r, message, len, ERROR_MESSAGE);
 }
 
-static void guess(struct response *r, const char *why) {
+static void response_guess_why(struct response *r, const char *why) {
     response_guess(r, why, strlen(why));
 }
 
@@ -172,7 +172,7 @@ static void take_json(struct response *r, const char *bytes, size_t len) {
         response_no_memory(r);
 }
 
-static void take_events(struct response *r) {
+static void response_take_events(struct response *r) {
     struct sse_event event;
     enum sse_status status;
     while ((status = sse_next(r->sse, &event)) == SSE_EVENT) events_take(r, &event);
@@ -192,7 +192,7 @@ static void keep_head(struct response *r, const char *bytes, size_t len) {
 static void take_stream(struct response *r, const char *bytes, size_t len) {
     if (r->record.events == 0) keep_head(r, bytes, len);
     sse_feed(r->sse, bytes, len);
-    take_events(r);
+    response_take_events(r);
     if (r->lines == sse_lines(r->sse)) return;
     r->lines = sse_lines(r->sse);
     r->line_at = r->now;
@@ -252,7 +252,7 @@ static bool is_no_stream(const struct response *r) {
 
 static void finish_stream(struct response *r) {
     sse_end(r->sse);
-    take_events(r);
+    response_take_events(r);
     chunks_settle(r);
     if (r->settings.raw || r->is_stuck || !is_no_stream(r)) return;
     r->kind = BODY_OTHER;
@@ -333,11 +333,12 @@ static const char *why_no_tokens(const struct response *r) {
                                                         : "the stream ended before any output";
 }
 
-static void explain(struct response *r, enum outcome outcome) {
-    if (outcome == OUTCOME_truncated) guess(r, why_truncated(r));
-    if (outcome == OUTCOME_no_tokens) guess(r, why_no_tokens(r));
-    if (outcome == OUTCOME_local_fault) guess(r, "out of memory");
-    if (outcome == OUTCOME_http_error && r->record.bytes_received == 0) guess(r, "the body is empty");
+static void response_explain(struct response *r, enum outcome outcome) {
+    if (outcome == OUTCOME_truncated) response_guess_why(r, why_truncated(r));
+    if (outcome == OUTCOME_no_tokens) response_guess_why(r, why_no_tokens(r));
+    if (outcome == OUTCOME_local_fault) response_guess_why(r, "out of memory");
+    if (outcome == OUTCOME_http_error && r->record.bytes_received == 0)
+        response_guess_why(r, "the body is empty");
 }
 
 enum outcome response_finish(struct response *r) {
@@ -347,7 +348,7 @@ enum outcome response_finish(struct response *r) {
     r->record.body_kind = r->record.bytes_received > 0 ? (int64_t)r->kind : BODY_NONE;
     name_binary(r);
     enum outcome outcome = outcome_of(r);
-    explain(r, outcome);
+    response_explain(r, outcome);
     return outcome;
 }
 
@@ -411,6 +412,6 @@ int response_store(struct response *r, struct batch *batch) {
         free(gaps);
         free(text.bytes);
     }
-    trim(r);
+    response_trim(r);
     return status;
 }

@@ -112,7 +112,7 @@ static void tally_add(struct chunk_tally *t, const struct read_stamp *stamp) {
 }
 
 /* The record always says what is known so far: time-outs and live figures look at it. */
-static void publish(struct response *r) {
+static void chunks_publish(struct response *r) {
     const struct chunk_tally *t = &r->tally;
     struct record *record = &r->record;
     record->first_token_ns = t->first_ns;
@@ -138,7 +138,7 @@ void chunks_add(struct response *r, struct chain *c, const struct read_stamp *st
     c->has_tail = false; /* more came after it */
     if (!chain_add(c, stamp->arrived_ns, stamp->number, tokens)) response_no_memory(r);
     tally_add(&r->tally, stamp);
-    publish(r);
+    chunks_publish(r);
     add_stamp(r, stamp, false);
     if (r->n_unknown) add_with_unknown(r, stamp, tokens);
 }
@@ -164,7 +164,7 @@ static bool unknown_was_output(const struct response *r) {
     return r->n_unknown <= missing && 2 * (int64_t)r->n_unknown > missing;
 }
 
-static void take_unknown(struct response *r) {
+static void chunks_take_unknown(struct response *r) {
     struct chain *c = &r->chains[r->newest];
     struct chain known = *c;
     *c = r->with_unknown;
@@ -181,7 +181,7 @@ static void take_unknown(struct response *r) {
     r->record.unknown_output -= r->n_unknown;
     r->n_unknown = 0;
     r->record.choices = 1;
-    publish(r);
+    chunks_publish(r);
 }
 
 /* ---- the end ---- */
@@ -203,7 +203,7 @@ void chunks_settle(struct response *r) {
     if (indices_count_tokens(r)) join_counted(r);
     bool takes_unknown = unknown_was_output(r);
     if (r->n_unknown) settle_stamps(r, takes_unknown);
-    if (takes_unknown) take_unknown(r);
+    if (takes_unknown) chunks_take_unknown(r);
     take_tails(r);
     r->record.coalesced = 0;
     for (size_t i = 0; i < r->n_chains; i++) {

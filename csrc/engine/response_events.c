@@ -87,8 +87,8 @@ static void keep_tail(struct response *r, struct chain *c) {
     c->tail_read = r->at.number;
 }
 
-static void take_chunk(struct response *r, struct chain *c, const struct delta_choice *choice,
-                       bool is_certain) {
+static void events_take_chunk(struct response *r, struct chain *c, const struct delta_choice *choice,
+                              bool is_certain) {
     struct record *record = &r->record;
     bool is_text = choice->text_bytes || choice->has_tool_calls;
     if (record->first_text_ns == RECORD_NONE && is_text) record->first_text_ns = r->at.arrived_ns;
@@ -98,7 +98,7 @@ static void take_chunk(struct response *r, struct chain *c, const struct delta_c
     chunks_add(r, c, &r->at, ids > 0 ? (uint16_t)ids : 0, is_certain);
 }
 
-static void on_choice(void *context, const struct delta_choice *choice) {
+static void events_on_choice(void *context, const struct delta_choice *choice) {
     struct response *r = context;
     struct chain *c = chunks_chain(r, choice->index);
     bool is_certain = delta_choice_bytes(choice) || choice->has_tool_calls || choice->token_ids > 0;
@@ -119,7 +119,7 @@ static void on_choice(void *context, const struct delta_choice *choice) {
     else if (choice->finish_reason.at && !is_certain)
         keep_tail(r, c);
     else
-        take_chunk(r, c, choice, is_certain);
+        events_take_chunk(r, c, choice, is_certain);
 }
 
 /* ---- objects ---- */
@@ -135,7 +135,7 @@ static void note_chunk_tokens(struct response *r, int64_t tokens, int32_t chunks
 
 /* An event whose output is in fields that we do not know is a token chunk when its usage counts more tokens;
  * else it may be one. Whole answers of another API are none. */
-static void take_unknown(struct response *r, bool is_foreign, bool has_tokens) {
+static void events_take_unknown(struct response *r, bool is_foreign, bool has_tokens) {
     if (is_foreign && !r->has_choices) r->record.unknown_output++;
     if (is_foreign && r->has_choices) r->unknown_chain = (int64_t)r->newest;
     if (r->unknown_chain < 0) return;
@@ -154,7 +154,7 @@ static void take_usage(struct response *r, const struct delta *delta, int32_t ch
     if (delta->cached_tokens >= 0) r->record.cached_tokens = delta->cached_tokens;
     if (delta->total_tokens >= 0) r->usage_total = delta->total_tokens;
     if (said >= 0) r->usage_tokens = said;
-    take_unknown(r, delta->has_foreign_output, said > before && r->record.chunks == chunks_before);
+    events_take_unknown(r, delta->has_foreign_output, said > before && r->record.chunks == chunks_before);
     if (said >= 0) note_chunk_tokens(r, said - before, chunks_before);
 }
 
@@ -175,7 +175,7 @@ static void take_object(struct response *r, const char *json, size_t len) {
     int32_t chunks_before = r->record.chunks;
     r->event_choices = 0;
     r->unknown_chain = -1;
-    enum delta_status status = delta_scan(json, len, &delta, on_choice, r);
+    enum delta_status status = delta_scan(json, len, &delta, events_on_choice, r);
     mark_object(r, &delta, status);
     if (status == DELTA_DONE) {
         r->done = true;

@@ -74,7 +74,7 @@ static int64_t stamp_of(struct msghdr *message) {
     return (int64_t)stamp.tv_sec * NS_PER_S + stamp.tv_nsec;
 }
 
-static ssize_t receive(int fd, char *to, size_t size, int flags, int64_t *stamp_ns) {
+static ssize_t socket_take(int fd, char *to, size_t size, int flags, int64_t *stamp_ns) {
     char control[CMSG_SPACE(sizeof(struct timespec))];
     struct iovec piece = {to, size};
     struct msghdr message = {
@@ -85,12 +85,12 @@ static ssize_t receive(int fd, char *to, size_t size, int flags, int64_t *stamp_
 }
 
 ssize_t socket_receive(int fd, char *to, size_t size, int64_t *stamp_ns) {
-    return receive(fd, to, size, 0, stamp_ns);
+    return socket_take(fd, to, size, 0, stamp_ns);
 }
 
 /* With MSG_TRUNC, TCP counts the bytes and copies none: one call, whatever waits. */
 ssize_t socket_peek(int fd, char *scratch, size_t size, int64_t *stamp_ns) {
-    return receive(fd, scratch, size, MSG_PEEK | MSG_TRUNC, stamp_ns);
+    return socket_take(fd, scratch, size, MSG_PEEK | MSG_TRUNC, stamp_ns);
 }
 
 ssize_t socket_send(int fd, const struct iovec pieces[2]) {

@@ -146,7 +146,7 @@ static bool body_decides(const struct response *r, enum outcome body) {
     return body == OUTCOME_completed && response_is_whole(r);
 }
 
-static void finish(struct slot *slot, enum outcome outcome) {
+static void transport_finish(struct slot *slot, enum outcome outcome) {
     struct transport *t = slot->transport;
     slot->busy = false;
     t->n_busy--;
@@ -162,7 +162,7 @@ void transport_end(struct slot *slot, enum outcome outcome, const char *why) {
     r->record.clean_end = outcome == OUTCOME_completed && !r->cut_in_event;
     bool decides = outcome == OUTCOME_completed || body_decides(r, body);
     if (!decides) response_error(r, why, strlen(why));
-    finish(slot, decides ? body : outcome);
+    transport_finish(slot, decides ? body : outcome);
 }
 
 void transport_cut(struct slot *slot, enum outcome outcome, const char *why) {
@@ -171,7 +171,7 @@ void transport_cut(struct slot *slot, enum outcome outcome, const char *why) {
     enum outcome body = response_finish(r);
     if (body == OUTCOME_completed && response_is_whole(r)) outcome = body;
     if (outcome != body) response_error(r, why, strlen(why));
-    finish(slot, outcome);
+    transport_finish(slot, outcome);
 }
 
 /* ---- what the kind does ---- */

@@ -39,7 +39,7 @@ struct worker {
     struct hist *shared[HISTOGRAM_COUNT];
 };
 
-static void add(atomic_llong *counter, long long more) {
+static void worker_add(atomic_llong *counter, long long more) {
     if (more) atomic_fetch_add_explicit(counter, more, memory_order_relaxed);
 }
 
@@ -54,14 +54,14 @@ static void on_end(void *context, struct slot *slot, enum outcome outcome) {
     w->freed_ns = record->end_ns;
     w->in_flight--;
     w->next_due_ns = 0; /* look at the queue again in this turn */
-    add(&w->counters.in_flight, -1);
-    add(&w->counters.done, 1);
-    add(&w->counters.completed, outcome == OUTCOME_completed);
-    add(&w->counters.chunks, record->chunks);
-    add(&w->counters.coalesced, record->coalesced);
-    add(&w->counters.silent_retries, record->retries);
+    worker_add(&w->counters.in_flight, -1);
+    worker_add(&w->counters.done, 1);
+    worker_add(&w->counters.completed, outcome == OUTCOME_completed);
+    worker_add(&w->counters.chunks, record->chunks);
+    worker_add(&w->counters.coalesced, record->coalesced);
+    worker_add(&w->counters.silent_retries, record->retries);
     pthread_mutex_lock(&w->lock);
-    add(&w->counters.lost, response_store(&slot->response, &w->batch) != 0);
+    worker_add(&w->counters.lost, response_store(&slot->response, &w->batch) != 0);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -107,8 +107,8 @@ static bool send_one(struct worker *w, const struct item *item) {
     if (!slot) return false;
     slot->item = *item;
     w->in_flight++;
-    add(&w->counters.in_flight, 1);
-    add(&w->counters.sent, 1);
+    worker_add(&w->counters.in_flight, 1);
+    worker_add(&w->counters.sent, 1);
     transport_prepare(slot);
     note_lag(w, slot);
     transport_send(slot);
@@ -144,7 +144,7 @@ static void send_due(struct worker *w) {
         enum take taken = queue_take(w->setup.queue, now_ns, &item, &next_ns);
         if (taken == TAKE_ITEM && !send_one(w, &item)) {
             block_drop(item.block);
-            add(&w->counters.lost, 1);
+            worker_add(&w->counters.lost, 1);
         }
         if (taken == TAKE_LATER) w->next_due_ns = next_ns;
         if (taken == TAKE_END) stop_sending(w, now_ns, false);
@@ -154,7 +154,7 @@ static void send_due(struct worker *w) {
 
 /* ---- deadlines ---- */
 
-static bool over(int64_t since_ns, int64_t limit_ns, int64_t now_ns) {
+static bool worker_over(int64_t since_ns, int64_t limit_ns, int64_t now_ns) {
     return now_ns - since_ns > limit_ns;
 }
 
@@ -162,15 +162,15 @@ static void check_slot(struct worker *w, struct slot *slot, int64_t now_ns) {
     const struct engine_config *config = w->setup.config;
     const struct response *r = &slot->response;
     bool has_token = r->record.first_token_ns != RECORD_NONE;
-    if (slot->done_seen_ns && over(slot->done_seen_ns, LINGER_NS, now_ns))
+    if (slot->done_seen_ns && worker_over(slot->done_seen_ns, LINGER_NS, now_ns))
         transport_cut(slot, OUTCOME_truncated, "the transfer did not end after [DONE]");
-    else if (over(slot->sent_ns, config->total_timeout_ns, now_ns))
+    else if (worker_over(slot->sent_ns, config->total_timeout_ns, now_ns))
         transport_cut(slot, OUTCOME_total_timeout, "the request took longer than --total-timeout");
-    else if (!slot->connected && over(slot->connecting_ns, config->connect_timeout_ns, now_ns))
+    else if (!slot->connected && worker_over(slot->connecting_ns, config->connect_timeout_ns, now_ns))
         transport_cut(slot, OUTCOME_connect_timeout, "no connection within --connect-timeout");
-    else if (!has_token && over(slot->sent_ns, config->first_token_timeout_ns, now_ns))
+    else if (!has_token && worker_over(slot->sent_ns, config->first_token_timeout_ns, now_ns))
         transport_cut(slot, OUTCOME_first_token_timeout, "no token within --first-token-timeout");
-    else if (has_token && over(r->last_event_ns, config->stall_timeout_ns, now_ns))
+    else if (has_token && worker_over(r->last_event_ns, config->stall_timeout_ns, now_ns))
         transport_cut(slot, OUTCOME_stalled, "no event for longer than --stall-timeout");
 }
 
@@ -204,14 +204,14 @@ static void publish_histogram(struct worker *w, int which) {
     hist_clear(w->live[which]);
 }
 
-static void publish(struct worker *w) {
+static void worker_publish(struct worker *w) {
     for (int i = 0; i < HISTOGRAM_COUNT; i++) publish_histogram(w, i);
     atomic_store_explicit(&w->counters.cpu_ns, clock_ns(CLOCK_THREAD_CPUTIME_ID), memory_order_relaxed);
     atomic_store_explicit(&w->counters.connections_opened, transport_connections_opened(w->transport),
                           memory_order_relaxed);
 }
 
-static void tick(struct worker *w, int64_t now_ns) {
+static void worker_tick(struct worker *w, int64_t now_ns) {
     if (now_ns < w->next_tick_ns) return;
     w->next_tick_ns = now_ns + TICK_NS;
     check_slots(w, now_ns);
@@ -219,12 +219,12 @@ static void tick(struct worker *w, int64_t now_ns) {
     transport_tend(w->transport, now_ns, w->sending);
     if (now_ns < w->next_publish_ns) return;
     w->next_publish_ns = now_ns + PUBLISH_NS;
-    publish(w);
+    worker_publish(w);
 }
 
 /* ---- the loop ---- */
 
-static int64_t least(int64_t a, int64_t b) {
+static int64_t worker_least(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
@@ -232,23 +232,23 @@ static int64_t least(int64_t a, int64_t b) {
  * ms as machines go. As early as sleeps were late on average: to spin longer would only cost CPU. */
 static int64_t wait_ns(struct worker *w, int64_t now_ns) {
     if (transport_has_work(w->transport)) return 0;
-    w->wake_ns = least(w->next_tick_ns, transport_next_timer_ns(w->transport));
+    w->wake_ns = worker_least(w->next_tick_ns, transport_next_timer_ns(w->transport));
     if (w->next_due_ns != INT64_MAX) {
-        int64_t spin_ns = least(w->oversleep_ns + w->oversleep_ns / 4, w->setup.config->spin_ns);
-        w->wake_ns = least(w->wake_ns, w->next_due_ns - spin_ns);
+        int64_t spin_ns = worker_least(w->oversleep_ns + w->oversleep_ns / 4, w->setup.config->spin_ns);
+        w->wake_ns = worker_least(w->wake_ns, w->next_due_ns - spin_ns);
     }
     return w->wake_ns > now_ns ? w->wake_ns - now_ns : 0;
 }
 
 static void note_oversleep(struct worker *w, int64_t now_ns) {
-    int64_t late_ns = least(now_ns - w->wake_ns, w->setup.config->spin_ns);
+    int64_t late_ns = worker_least(now_ns - w->wake_ns, w->setup.config->spin_ns);
     w->oversleep_ns += (late_ns - w->oversleep_ns) / 16;
 }
 
 /* Take what the sockets have, with its stamps: each at most once, since so many may be ready all the time
  * that there is no end to it, and not while something is due. A wake-up may mean that more was fed or that
  * the run was stopped. */
-static int look(struct worker *w, int64_t timeout_ns) {
+static int worker_look(struct worker *w, int64_t timeout_ns) {
     struct loop_event events[LOOP_BATCH];
     int n, total = 0;
     do {
@@ -267,25 +267,25 @@ static int look(struct worker *w, int64_t timeout_ns) {
 
 /* Make sense of what has arrived, and go on looking at the sockets and sending what is due meanwhile. Ends
  * when the rest of the turn is due, but not before it got somewhere. */
-static void work(struct worker *w) {
+static void worker_work(struct worker *w) {
     for (int pieces = 1; transport_work(w->transport); pieces++) {
         int64_t now_ns = transport_now_ns(w->transport);
         if (w->next_due_ns <= now_ns) send_due(w);
-        if (now_ns - w->looked_ns >= LOOK_NS) look(w, 0);
+        if (now_ns - w->looked_ns >= LOOK_NS) worker_look(w, 0);
         if (w->next_tick_ns <= now_ns && pieces >= PIECES_PER_TURN) return;
     }
 }
 
-static void turn(struct worker *w) {
+static void worker_turn(struct worker *w) {
     int64_t sleep_ns = wait_ns(w, transport_now_ns(w->transport));
-    int n = look(w, sleep_ns);
+    int n = worker_look(w, sleep_ns);
     int64_t began_ns = w->looked_ns;
     if (sleep_ns > 0 && began_ns >= w->wake_ns) note_oversleep(w, began_ns);
-    work(w);
+    worker_work(w);
     int64_t now_ns = transport_now_ns(w->transport);
     if (transport_next_timer_ns(w->transport) <= now_ns) transport_run_timers(w->transport, now_ns);
     if (w->next_due_ns <= now_ns) send_due(w);
-    tick(w, now_ns);
+    worker_tick(w, now_ns);
     if (n > 0 && !w->warming) hist_add(w->live[HISTOGRAM_LOOP], transport_now_ns(w->transport) - began_ns, 1);
 }
 
@@ -298,8 +298,8 @@ void worker_run(struct worker *w, int64_t start_mono_ns) {
     w->sending = true;
     w->warming = false;
     atomic_store(&w->counters.sending, 1);
-    while (w->sending || w->in_flight > 0) turn(w);
-    publish(w);
+    while (w->sending || w->in_flight > 0) worker_turn(w);
+    worker_publish(w);
 }
 
 void worker_warm(struct worker *w) {
@@ -310,7 +310,7 @@ void worker_warm(struct worker *w) {
     transport_warm(w->transport, w->setup.warm_connections);
     while (transport_opening(w->transport) > 0 && transport_now_ns(w->transport) < limit_ns &&
            atomic_load(w->setup.stop) == STOP_NO)
-        turn(w);
+        worker_turn(w);
 }
 
 /* ---- life ---- */

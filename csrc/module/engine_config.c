@@ -116,7 +116,7 @@ static bool get_flags(PyObject *config, struct engine_config *to) {
 }
 
 /* UTF-8, borrowed from the str. C and HTTP would end it at a NUL, and a header at a line break. */
-static const char *get_text(PyObject *value, const char *name) {
+static const char *config_get_text(PyObject *value, const char *name) {
     if (!PyUnicode_Check(value)) {
         PyErr_Format(PyExc_TypeError, "'%s' must be str", name);
         return NULL;
@@ -131,7 +131,7 @@ static const char *get_text(PyObject *value, const char *name) {
 static bool get_texts(PyObject *config, struct engine_config *to) {
     for (size_t i = 0; i < COUNT(text_keys); i++) {
         PyObject *value = get_key(config, text_keys[i].name);
-        const char *text = value ? get_text(value, text_keys[i].name) : NULL;
+        const char *text = value ? config_get_text(value, text_keys[i].name) : NULL;
         if (!text) return false;
         memcpy((char *)to + text_keys[i].offset, &text, sizeof text);
     }
@@ -150,7 +150,7 @@ static const char **get_list(PyObject *config, const char *name, size_t *n) {
     const char **texts = PyMem_Malloc((*n + 1) * sizeof *texts);
     if (!texts) PyErr_NoMemory();
     for (size_t i = 0; texts && i < *n; i++) {
-        texts[i] = get_text(PyList_GetItem(list, (Py_ssize_t)i), name);
+        texts[i] = config_get_text(PyList_GetItem(list, (Py_ssize_t)i), name);
         if (texts[i]) continue;
         PyMem_Free(texts);
         return NULL;

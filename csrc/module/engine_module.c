@@ -41,13 +41,13 @@ static const char *const tokens_sources[] = {"none", "usage", "token_ids", "chun
 static const char *const body_kinds[] = {"none", "stream", "json", "error", "other", NULL};
 
 /* Add a new reference to the module; 0 or -1. */
-static int add(PyObject *module, const char *name, PyObject *value) {
+static int module_add(PyObject *module, const char *name, PyObject *value) {
     int status = value ? PyModule_AddObjectRef(module, name, value) : -1;
     Py_XDECREF(value);
     return status;
 }
 
-static PyObject *dtype(const struct field *fields) {
+static PyObject *module_dtype(const struct field *fields) {
     PyObject *list = PyList_New(0);
     for (; list && fields->name; fields++) {
         PyObject *pair = Py_BuildValue("ss", fields->name, fields->format);
@@ -57,7 +57,7 @@ static PyObject *dtype(const struct field *fields) {
     return list;
 }
 
-static PyObject *names(const char *const *texts) {
+static PyObject *module_names(const char *const *texts) {
     PyObject *list = PyList_New(0), *tuple;
     for (; list && *texts; texts++) {
         PyObject *text = PyUnicode_FromString(*texts);
@@ -82,23 +82,25 @@ static int only_main_interpreter(void) {
     return -1;
 }
 
-static int exec(PyObject *module) {
+static int engine_exec(PyObject *module) {
     if (only_main_interpreter() != 0) return -1;
     pthread_once(&once, start_libcurl);
-    int failed =
-        add(module, "RECORD_DTYPE", dtype(record_fields)) || add(module, "GAP_DTYPE", dtype(gap_fields)) ||
-        add(module, "STAMP_DTYPE", dtype(stamp_fields)) || add(module, "EVENT_DTYPE", dtype(event_fields)) ||
-        add(module, "EVENT_FLAGS", names(event_flags)) || add(module, "OUTCOMES", names(outcomes)) ||
-        add(module, "FINISH_REASONS", names(finish_reasons)) ||
-        add(module, "TOKENS_SOURCES", names(tokens_sources)) ||
-        add(module, "BODY_KINDS", names(body_kinds)) ||
-        add(module, "NONE", PyLong_FromLongLong(RECORD_NONE)) ||
-        add(module, "LIBCURL_VERSION", PyUnicode_FromString(curl_version())) || add_stats(module) ||
-        add_stream(module) || add_scan(module) || add_engine(module);
+    int failed = module_add(module, "RECORD_DTYPE", module_dtype(record_fields)) ||
+                 module_add(module, "GAP_DTYPE", module_dtype(gap_fields)) ||
+                 module_add(module, "STAMP_DTYPE", module_dtype(stamp_fields)) ||
+                 module_add(module, "EVENT_DTYPE", module_dtype(event_fields)) ||
+                 module_add(module, "EVENT_FLAGS", module_names(event_flags)) ||
+                 module_add(module, "OUTCOMES", module_names(outcomes)) ||
+                 module_add(module, "FINISH_REASONS", module_names(finish_reasons)) ||
+                 module_add(module, "TOKENS_SOURCES", module_names(tokens_sources)) ||
+                 module_add(module, "BODY_KINDS", module_names(body_kinds)) ||
+                 module_add(module, "NONE", PyLong_FromLongLong(RECORD_NONE)) ||
+                 module_add(module, "LIBCURL_VERSION", PyUnicode_FromString(curl_version())) ||
+                 add_stats(module) || add_stream(module) || add_scan(module) || add_engine(module);
     return failed ? -1 : 0;
 }
 
-static int traverse(PyObject *module, visitproc visit, void *arg) {
+static int engine_traverse(PyObject *module, visitproc visit, void *arg) {
     struct module_state *state = PyModule_GetState(module);
     if (!state) return 0;
     Py_VISIT(state->histogram_type);
@@ -106,7 +108,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg) {
     return 0;
 }
 
-static int clear(PyObject *module) {
+static int engine_clear(PyObject *module) {
     struct module_state *state = PyModule_GetState(module);
     if (!state) return 0;
     Py_CLEAR(state->histogram_type);
@@ -114,7 +116,7 @@ static int clear(PyObject *module) {
     return 0;
 }
 
-static PyModuleDef_Slot slots[] = {{Py_mod_exec, exec}, {0, NULL}};
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, engine_exec}, {0, NULL}};
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
@@ -122,8 +124,8 @@ static struct PyModuleDef definition = {
     .m_doc = "The C core: load engine, stream parsers, percentile math.",
     .m_size = sizeof(struct module_state),
     .m_slots = slots,
-    .m_traverse = traverse,
-    .m_clear = clear,
+    .m_traverse = engine_traverse,
+    .m_clear = engine_clear,
 };
 
 PyMODINIT_FUNC PyInit__engine(void) {

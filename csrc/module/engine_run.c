@@ -18,12 +18,12 @@ struct py_engine {
     int draining; /* Python threads that wait in the engine without the GIL; changed under the GIL */
 };
 
-static struct py_engine *of(PyObject *self) {
+static struct py_engine *py_engine_of(PyObject *self) {
     return (struct py_engine *)(void *)self;
 }
 
 static struct engine *engine_or_raise(PyObject *self) {
-    struct py_engine *e = of(self);
+    struct py_engine *e = py_engine_of(self);
     if (!e->engine) {
         PyErr_SetString(PyExc_RuntimeError, "this engine is closed");
         return NULL;
@@ -50,9 +50,9 @@ static PyObject *engine_type_new(PyTypeObject *type, PyObject *args, PyObject *k
         engine_free(engine);
         return NULL;
     }
-    of(self)->engine = engine;
-    of(self)->module = Py_NewRef(module);
-    of(self)->pid = getpid();
+    py_engine_of(self)->engine = engine;
+    py_engine_of(self)->module = Py_NewRef(module);
+    py_engine_of(self)->pid = getpid();
     return self;
 }
 
@@ -137,7 +137,7 @@ static PyObject *feed_checked(PyObject *self, const Py_buffer *bodies, struct in
     return NULL;
 }
 
-static PyObject *feed(PyObject *self, PyObject *args, PyObject *keywords) {
+static PyObject *py_feed(PyObject *self, PyObject *args, PyObject *keywords) {
     static char *names[] = {"bodies", "offsets", "at_ns", NULL};
     PyObject *bodies_object, *offsets_object, *at_ns = Py_None, *result = NULL;
     Py_buffer bodies;
@@ -155,7 +155,7 @@ static PyObject *feed(PyObject *self, PyObject *args, PyObject *keywords) {
     return result;
 }
 
-static PyObject *feed_end(PyObject *self, PyObject *unused) {
+static PyObject *py_feed_end(PyObject *self, PyObject *unused) {
     (void)unused;
     struct engine *engine = engine_or_raise(self);
     if (!engine) return NULL;
@@ -171,7 +171,7 @@ PyDoc_STRVAR(
 
 #define LATEST_REAL_NS INT64_C(4000000000000000000) /* in 2096 */
 
-static PyObject *start(PyObject *self, PyObject *args, PyObject *keywords) {
+static PyObject *py_start(PyObject *self, PyObject *args, PyObject *keywords) {
     static char *names[] = {"at_real_ns", NULL};
     long long at_real_ns = 0;
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "|L:start", names, &at_real_ns)) return NULL;
@@ -225,27 +225,27 @@ static bool wait_for_end(PyObject *self, int64_t timeout_ns) {
     return engine_or_raise(self) != NULL;
 }
 
-static PyObject *drain(PyObject *self, PyObject *timeout) {
+static PyObject *py_drain(PyObject *self, PyObject *timeout) {
     double timeout_s = PyFloat_AsDouble(timeout);
     if (PyErr_Occurred() || !engine_or_raise(self)) return NULL;
     struct batch batch = {0};
     bool more = false;
     if (!(timeout_s >= 0)) timeout_s = 0;
     if (timeout_s > LONGEST_S) timeout_s = LONGEST_S;
-    of(self)->draining++; /* so that nobody closes it */
+    py_engine_of(self)->draining++; /* so that nobody closes it */
     bool ok = wait_for_end(self, (int64_t)(timeout_s * 1e9));
     if (ok) {
         Py_BEGIN_ALLOW_THREADS
-        more = engine_drain(of(self)->engine, 0, &batch);
+        more = engine_drain(py_engine_of(self)->engine, 0, &batch);
         Py_END_ALLOW_THREADS
     }
-    of(self)->draining--;
+    py_engine_of(self)->draining--;
     PyObject *result = !ok ? NULL : more ? batch_dict(&batch) : Py_NewRef(Py_None);
     batch_free(&batch);
     return result;
 }
 
-static PyObject *stop(PyObject *self, PyObject *args, PyObject *keywords) {
+static PyObject *py_stop(PyObject *self, PyObject *args, PyObject *keywords) {
     static char *names[] = {"now", NULL};
     int now = 0;
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "|p:stop", names, &now)) return NULL;
@@ -255,7 +255,7 @@ static PyObject *stop(PyObject *self, PyObject *args, PyObject *keywords) {
     Py_RETURN_NONE;
 }
 
-static PyObject *counters(PyObject *self, PyObject *unused) {
+static PyObject *py_counters(PyObject *self, PyObject *unused) {
     (void)unused;
     static const char *const states[] = {"new", "warming", "running", "draining", "ended"};
     struct engine *engine = engine_or_raise(self);
@@ -271,7 +271,7 @@ static PyObject *counters(PyObject *self, PyObject *unused) {
 }
 
 /* All of them first: making Python objects may run code that closes the engine. */
-static PyObject *histograms(PyObject *self, PyObject *unused) {
+static PyObject *py_histograms(PyObject *self, PyObject *unused) {
     (void)unused;
     static const char *const names[] = {"schedule_lag", "client_lag", "loop", "connect"};
     struct engine *engine = engine_or_raise(self);
@@ -280,7 +280,8 @@ static PyObject *histograms(PyObject *self, PyObject *unused) {
     for (int i = 0; i < HISTOGRAM_COUNT; i++) sums[i] = engine_histogram(engine, (enum engine_histogram)i);
     PyObject *dict = PyDict_New();
     for (int i = 0; i < HISTOGRAM_COUNT; i++) {
-        PyObject *histogram = histogram_from(of(self)->module, sums[i]); /* owns it, also when this fails */
+        PyObject *histogram =
+            histogram_from(py_engine_of(self)->module, sums[i]); /* owns it, also when this fails */
         if (!histogram || (dict && PyDict_SetItemString(dict, names[i], histogram) != 0)) Py_CLEAR(dict);
         Py_XDECREF(histogram);
     }
@@ -288,7 +289,7 @@ static PyObject *histograms(PyObject *self, PyObject *unused) {
 }
 
 /* In a forked child the threads are gone and joining them would wait for ever: leave it all to the exit. */
-static void release(struct py_engine *e) {
+static void py_release(struct py_engine *e) {
     struct engine *engine = e->engine;
     e->engine = NULL;
     if (!engine || e->pid != getpid()) return;
@@ -297,36 +298,37 @@ static void release(struct py_engine *e) {
     Py_END_ALLOW_THREADS
 }
 
-static PyObject *close_engine(PyObject *self, PyObject *unused) {
+static PyObject *py_close(PyObject *self, PyObject *unused) {
     (void)unused;
-    if (of(self)->draining > 0 && of(self)->pid == getpid()) {
-        PyErr_SetString(PyExc_RuntimeError, "another thread drains this engine: stop() it and let that end");
+    if (py_engine_of(self)->draining > 0 && py_engine_of(self)->pid == getpid()) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "another thread drains this engine: py_stop() it and let that end");
         return NULL;
     }
-    release(of(self));
+    py_release(py_engine_of(self));
     Py_RETURN_NONE;
 }
 
-static void dealloc(PyObject *self) {
+static void py_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
-    release(of(self));
-    Py_XDECREF(of(self)->module);
+    py_release(py_engine_of(self));
+    Py_XDECREF(py_engine_of(self)->module);
     freefunc free_object = (freefunc)PyType_GetSlot(type, Py_tp_free);
     free_object(self);
     Py_DECREF(type);
 }
 
 static PyMethodDef methods[] = {
-    {"feed", (PyCFunction)(void (*)(void))feed, METH_VARARGS | METH_KEYWORDS, feed_doc},
-    {"feed_end", feed_end, METH_NOARGS, "feed_end($self, /)\n--\n\nNo more requests will come."},
-    {"start", (PyCFunction)(void (*)(void))start, METH_VARARGS | METH_KEYWORDS, start_doc},
-    {"drain", drain, METH_O, drain_doc},
-    {"stop", (PyCFunction)(void (*)(void))stop, METH_VARARGS | METH_KEYWORDS,
+    {"feed", (PyCFunction)(void (*)(void))py_feed, METH_VARARGS | METH_KEYWORDS, feed_doc},
+    {"feed_end", py_feed_end, METH_NOARGS, "feed_end($self, /)\n--\n\nNo more requests will come."},
+    {"start", (PyCFunction)(void (*)(void))py_start, METH_VARARGS | METH_KEYWORDS, start_doc},
+    {"drain", py_drain, METH_O, drain_doc},
+    {"stop", (PyCFunction)(void (*)(void))py_stop, METH_VARARGS | METH_KEYWORDS,
      "stop($self, now=False)\n--\n\nSend no more; with now, cut what is in flight."},
-    {"counters", counters, METH_NOARGS, "counters($self, /)\n--\n\nLive figures."},
-    {"histograms", histograms, METH_NOARGS, "histograms($self, /)\n--\n\nLags so far, at most a second old."},
-    {"close", close_engine, METH_NOARGS,
-     "close($self, /)\n--\n\nEnd the run if it goes on and free everything."},
+    {"counters", py_counters, METH_NOARGS, "counters($self, /)\n--\n\nLive figures."},
+    {"histograms", py_histograms, METH_NOARGS,
+     "histograms($self, /)\n--\n\nLags so far, at most a second old."},
+    {"close", py_close, METH_NOARGS, "close($self, /)\n--\n\nEnd the run if it goes on and free everything."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -334,7 +336,7 @@ static PyType_Slot slots[] = {
     {Py_tp_doc, "Engine(config)\n--\n\nFires requests from threads of its own, which never take the GIL.\n\n"
                 "config: a dict with every key of vllmperf.load.run.engine_config()."},
     {Py_tp_new, engine_type_new},
-    {Py_tp_dealloc, dealloc},
+    {Py_tp_dealloc, py_dealloc},
     {Py_tp_methods, methods},
     {0, NULL},
 };

@@ -19,7 +19,7 @@ static char type_of(const Py_buffer *view) {
     return (format[0] == 'l' || format[0] == 'q') && view->itemsize == 8 ? 'q' : '\0';
 }
 
-static bool get_array(PyObject *object, Py_buffer *view, char *type) {
+static bool stats_get_array(PyObject *object, Py_buffer *view, char *type) {
     if (PyObject_GetBuffer(object, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) return false;
     *type = type_of(view);
     if (!*type)
@@ -37,7 +37,7 @@ static bool get_array(PyObject *object, Py_buffer *view, char *type) {
 /* The same for functions that know no int64. */
 static bool get_floats(PyObject *object, Py_buffer *view, bool *is_f64) {
     char type;
-    if (!get_array(object, view, &type)) return false;
+    if (!stats_get_array(object, view, &type)) return false;
     *is_f64 = type == 'd';
     if (type != 'q') return true;
     PyErr_SetString(PyExc_TypeError, "an array of float64 or float32 is needed, not one of int64");
@@ -45,7 +45,7 @@ static bool get_floats(PyObject *object, Py_buffer *view, bool *is_f64) {
     return false;
 }
 
-static size_t length(const Py_buffer *view) {
+static size_t stats_length(const Py_buffer *view) {
     return (size_t)(view->len / view->itemsize);
 }
 
@@ -99,8 +99,8 @@ static PyObject *quantiles_of(const Py_buffer *view, bool is_f64, const double *
     if (out && values) {
         memcpy(values, view->buf, (size_t)view->len);
         Py_BEGIN_ALLOW_THREADS
-        status = is_f64 ? quantile_f64(values, length(view), q, (size_t)n_q, out)
-                        : quantile_f32(values, length(view), q, (size_t)n_q, out);
+        status = is_f64 ? quantile_f64(values, stats_length(view), q, (size_t)n_q, out)
+                        : quantile_f32(values, stats_length(view), q, (size_t)n_q, out);
         Py_END_ALLOW_THREADS
     }
     PyObject *result = status == QUANTILE_OK ? float_list(out, n_q) : raise_status(status);
@@ -109,7 +109,7 @@ static PyObject *quantiles_of(const Py_buffer *view, bool is_f64, const double *
     return result;
 }
 
-static PyObject *quantile(PyObject *module, PyObject *args) {
+static PyObject *py_quantile(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *values, *wanted, *result = NULL;
     Py_buffer view;
@@ -130,7 +130,7 @@ PyDoc_STRVAR(moments_doc,
              "moments($module, values, /)\n--\n\n"
              "Mean and population variance of a float32 or float64 array; NaN when it is empty.");
 
-static PyObject *moments(PyObject *module, PyObject *values) {
+static PyObject *py_moments(PyObject *module, PyObject *values) {
     (void)module;
     Py_buffer view;
     bool is_f64;
@@ -138,9 +138,9 @@ static PyObject *moments(PyObject *module, PyObject *values) {
     if (!get_floats(values, &view, &is_f64)) return NULL;
     Py_BEGIN_ALLOW_THREADS
     if (is_f64)
-        moments_f64(view.buf, length(&view), &mean, &variance);
+        moments_f64(view.buf, stats_length(&view), &mean, &variance);
     else
-        moments_f32(view.buf, length(&view), &mean, &variance);
+        moments_f32(view.buf, stats_length(&view), &mean, &variance);
     Py_END_ALLOW_THREADS
     PyBuffer_Release(&view);
     return Py_BuildValue("dd", mean, variance);
@@ -157,7 +157,7 @@ static struct hist *hist_of(PyObject *self) {
     return ((struct histogram *)(void *)self)->hist;
 }
 
-static PyObject *wrap(PyTypeObject *type, struct hist *owned) {
+static PyObject *stats_wrap(PyTypeObject *type, struct hist *owned) {
     if (!owned) return PyErr_NoMemory();
     allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     PyObject *self = alloc(type, 0);
@@ -170,7 +170,7 @@ static PyObject *wrap(PyTypeObject *type, struct hist *owned) {
 
 PyObject *histogram_from(PyObject *module, struct hist *owned) {
     struct module_state *state = PyModule_GetState(module);
-    return wrap((PyTypeObject *)(void *)state->histogram_type, owned);
+    return stats_wrap((PyTypeObject *)(void *)state->histogram_type, owned);
 }
 
 static PyObject *histogram_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
@@ -178,7 +178,7 @@ static PyObject *histogram_new(PyTypeObject *type, PyObject *args, PyObject *key
         PyErr_SetString(PyExc_TypeError, "Histogram() takes no arguments");
         return NULL;
     }
-    return wrap(type, hist_new());
+    return stats_wrap(type, hist_new());
 }
 
 static void histogram_dealloc(PyObject *self) {
@@ -197,7 +197,7 @@ static bool add_float(struct hist *hist, double value) {
 
 /* False when there is a NaN. */
 static bool add_values(struct hist *hist, const Py_buffer *view, char type) {
-    size_t n = length(view);
+    size_t n = stats_length(view);
     bool ok = true;
     if (type == 'q')
         for (size_t i = 0; i < n; i++) hist_add(hist, ((const int64_t *)view->buf)[i], 1);
@@ -236,7 +236,7 @@ static PyObject *histogram_add(PyObject *self, PyObject *values) {
     }
     Py_buffer view;
     char type;
-    if (!get_array(values, &view, &type)) return NULL;
+    if (!stats_get_array(values, &view, &type)) return NULL;
     bool ok = add_array(hist_of(self), &view, type);
     PyBuffer_Release(&view);
     if (!ok) return NULL;
@@ -275,7 +275,7 @@ static PyObject *histogram_unpack(PyObject *type, PyObject *image) {
     if (PyObject_GetBuffer(image, &view, PyBUF_SIMPLE) != 0) return NULL;
     struct hist *hist = hist_unpack(view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
-    if (hist) return wrap((PyTypeObject *)(void *)type, hist);
+    if (hist) return stats_wrap((PyTypeObject *)(void *)type, hist);
     PyErr_SetString(PyExc_ValueError, "these bytes are no packed histogram");
     return NULL;
 }
@@ -340,8 +340,8 @@ static PyType_Spec histogram_spec = {
 };
 
 static PyMethodDef functions[] = {
-    {"quantile", quantile, METH_VARARGS, quantile_doc},
-    {"moments", moments, METH_O, moments_doc},
+    {"quantile", py_quantile, METH_VARARGS, quantile_doc},
+    {"moments", py_moments, METH_O, moments_doc},
     {NULL, NULL, 0, NULL},
 };
 

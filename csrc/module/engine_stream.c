@@ -10,18 +10,18 @@
 
 enum { DEFAULT_MAX_BYTES = 16 * 1024 * 1024 };
 
-static bool append(PyObject *list, PyObject *item) {
+static bool stream_append(PyObject *list, PyObject *item) {
     bool ok = item && PyList_Append(list, item) == 0;
     Py_XDECREF(item);
     return ok;
 }
 
-static bool take_events(struct sse *sse, PyObject *events) {
+static bool stream_take_events(struct sse *sse, PyObject *events) {
     struct sse_event event;
     enum sse_status status;
     while ((status = sse_next(sse, &event)) == SSE_EVENT)
-        if (!append(events, Py_BuildValue("y#y#", event.type, (Py_ssize_t)event.type_len, event.data,
-                                          (Py_ssize_t)event.data_len)))
+        if (!stream_append(events, Py_BuildValue("y#y#", event.type, (Py_ssize_t)event.type_len, event.data,
+                                                 (Py_ssize_t)event.data_len)))
             return false;
     if (status == SSE_TOO_LONG) PyErr_SetString(PyExc_ValueError, "a line or event is longer than max_bytes");
     if (status == SSE_NO_MEMORY) PyErr_NoMemory();
@@ -32,7 +32,7 @@ static bool feed_piece(struct sse *sse, PyObject *piece, PyObject *events) {
     Py_buffer view;
     if (!piece || PyObject_GetBuffer(piece, &view, PyBUF_SIMPLE) != 0) return false;
     sse_feed(sse, view.buf, (size_t)view.len);
-    bool ok = take_events(sse, events);
+    bool ok = stream_take_events(sse, events);
     PyBuffer_Release(&view);
     return ok;
 }
@@ -59,7 +59,7 @@ static PyObject *sse_parse(PyObject *module, PyObject *args, PyObject *keywords)
     if (ok && end) {
         sse_feed(sse, "", 0);
         sse_end(sse);
-        ok = take_events(sse, events);
+        ok = stream_take_events(sse, events);
     }
     sse_free(sse);
     Py_XDECREF(list);
@@ -69,7 +69,7 @@ static PyObject *sse_parse(PyObject *module, PyObject *args, PyObject *keywords)
 
 /* ---- delta ---- */
 
-static bool set(PyObject *dict, const char *key, PyObject *value) {
+static bool stream_set(PyObject *dict, const char *key, PyObject *value) {
     bool ok = value && PyDict_SetItemString(dict, key, value) == 0;
     Py_XDECREF(value);
     return ok;
@@ -106,40 +106,40 @@ static PyObject *content_or_none(const struct delta_choice *choice) {
 
 static PyObject *choice_dict(const struct delta_choice *choice) {
     PyObject *dict = PyDict_New();
-    bool ok = dict && set(dict, "index", PyLong_FromLongLong(choice->index)) &&
-              set(dict, "content", content_or_none(choice)) &&
-              set(dict, "reasoning", text_or_none(choice->reasoning, choice->reasoning_len)) &&
-              set(dict, "text_bytes", PyLong_FromSize_t(choice->text_bytes)) &&
-              set(dict, "thought_bytes", PyLong_FromSize_t(choice->thought_bytes)) &&
-              set(dict, "tool_bytes", PyLong_FromSize_t(choice->tool_bytes)) &&
-              set(dict, "has_content", PyBool_FromLong(choice->has_content)) &&
-              set(dict, "has_tool_calls", PyBool_FromLong(choice->has_tool_calls)) &&
-              set(dict, "has_unknown", PyBool_FromLong(choice->has_unknown)) &&
-              set(dict, "has_role", PyBool_FromLong(choice->has_role)) &&
-              set(dict, "token_ids", count_or_none(choice->token_ids)) &&
-              set(dict, "finish_reason", view_or_none(choice->finish_reason)) &&
-              set(dict, "is_output", PyBool_FromLong(delta_choice_is_output(choice)));
+    bool ok = dict && stream_set(dict, "index", PyLong_FromLongLong(choice->index)) &&
+              stream_set(dict, "content", content_or_none(choice)) &&
+              stream_set(dict, "reasoning", text_or_none(choice->reasoning, choice->reasoning_len)) &&
+              stream_set(dict, "text_bytes", PyLong_FromSize_t(choice->text_bytes)) &&
+              stream_set(dict, "thought_bytes", PyLong_FromSize_t(choice->thought_bytes)) &&
+              stream_set(dict, "tool_bytes", PyLong_FromSize_t(choice->tool_bytes)) &&
+              stream_set(dict, "has_content", PyBool_FromLong(choice->has_content)) &&
+              stream_set(dict, "has_tool_calls", PyBool_FromLong(choice->has_tool_calls)) &&
+              stream_set(dict, "has_unknown", PyBool_FromLong(choice->has_unknown)) &&
+              stream_set(dict, "has_role", PyBool_FromLong(choice->has_role)) &&
+              stream_set(dict, "token_ids", count_or_none(choice->token_ids)) &&
+              stream_set(dict, "finish_reason", view_or_none(choice->finish_reason)) &&
+              stream_set(dict, "is_output", PyBool_FromLong(delta_choice_is_output(choice)));
     if (!ok) Py_CLEAR(dict);
     return dict;
 }
 
-static void on_choice(void *context, const struct delta_choice *choice) {
+static void stream_on_choice(void *context, const struct delta_choice *choice) {
     PyObject **choices = context;
-    if (*choices && !append(*choices, choice_dict(choice))) Py_CLEAR(*choices);
+    if (*choices && !stream_append(*choices, choice_dict(choice))) Py_CLEAR(*choices);
 }
 
 static PyObject *delta_dict(const struct delta *delta, PyObject *choices) {
     PyObject *dict = PyDict_New();
-    bool ok = dict && set(dict, "choices", Py_NewRef(choices)) &&
-              set(dict, "prompt_tokens", count_or_none(delta->prompt_tokens)) &&
-              set(dict, "completion_tokens", count_or_none(delta->completion_tokens)) &&
-              set(dict, "total_tokens", count_or_none(delta->total_tokens)) &&
-              set(dict, "cached_tokens", count_or_none(delta->cached_tokens)) &&
-              set(dict, "has_complaint", PyBool_FromLong(delta->has_complaint)) &&
-              set(dict, "has_foreign_output", PyBool_FromLong(delta->has_foreign_output)) &&
-              set(dict, "error",
-                  delta->error ? PyBytes_FromStringAndSize(delta->error, (Py_ssize_t)delta->error_len)
-                               : Py_NewRef(Py_None));
+    bool ok = dict && stream_set(dict, "choices", Py_NewRef(choices)) &&
+              stream_set(dict, "prompt_tokens", count_or_none(delta->prompt_tokens)) &&
+              stream_set(dict, "completion_tokens", count_or_none(delta->completion_tokens)) &&
+              stream_set(dict, "total_tokens", count_or_none(delta->total_tokens)) &&
+              stream_set(dict, "cached_tokens", count_or_none(delta->cached_tokens)) &&
+              stream_set(dict, "has_complaint", PyBool_FromLong(delta->has_complaint)) &&
+              stream_set(dict, "has_foreign_output", PyBool_FromLong(delta->has_foreign_output)) &&
+              stream_set(dict, "error",
+                         delta->error ? PyBytes_FromStringAndSize(delta->error, (Py_ssize_t)delta->error_len)
+                                      : Py_NewRef(Py_None));
     if (!ok) Py_CLEAR(dict);
     return dict;
 }
@@ -150,13 +150,13 @@ PyDoc_STRVAR(delta_doc,
              "completion_tokens, total_tokens, cached_tokens, error (raw JSON bytes); None for [DONE].\n"
              "Raises ValueError when the bytes are no JSON object.");
 
-static PyObject *scan(PyObject *module, PyObject *data) {
+static PyObject *py_delta_scan(PyObject *module, PyObject *data) {
     (void)module;
     Py_buffer view;
     if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) != 0) return NULL;
     PyObject *choices = PyList_New(0), *result = NULL;
     struct delta delta;
-    enum delta_status status = delta_scan(view.buf, (size_t)view.len, &delta, on_choice, &choices);
+    enum delta_status status = delta_scan(view.buf, (size_t)view.len, &delta, stream_on_choice, &choices);
     if (choices && status == DELTA_OK) result = delta_dict(&delta, choices);
     if (choices && status == DELTA_DONE) result = Py_NewRef(Py_None);
     if (choices && status == DELTA_MALFORMED) PyErr_SetString(PyExc_ValueError, "this is no JSON object");
@@ -167,7 +167,7 @@ static PyObject *scan(PyObject *module, PyObject *data) {
 
 static PyMethodDef functions[] = {
     {"sse_parse", (PyCFunction)(void (*)(void))sse_parse, METH_VARARGS | METH_KEYWORDS, sse_doc},
-    {"delta_scan", scan, METH_O, delta_doc},
+    {"delta_scan", py_delta_scan, METH_O, delta_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -7,14 +7,14 @@
 
 #include "module/sim_parts.h"
 
-static PyObject *item(PyObject *config, const char *key) {
+static PyObject *setting_item(PyObject *config, const char *key) {
     PyObject *value = PyDict_GetItemString(config, key);
     if (value == NULL) PyErr_Format(PyExc_ValueError, "missing setting: %s", key);
     return value;
 }
 
-static bool get_text(PyObject *config, const char *key, char **out) {
-    PyObject *value = item(config, key);
+static bool setting_get_text(PyObject *config, const char *key, char **out) {
+    PyObject *value = setting_item(config, key);
     if (value == NULL) return false;
     const char *text = PyUnicode_AsUTF8AndSize(value, NULL);
     if (text == NULL) return false;
@@ -24,21 +24,21 @@ static bool get_text(PyObject *config, const char *key, char **out) {
 }
 
 static bool get_int(PyObject *config, const char *key, int64_t *out) {
-    PyObject *value = item(config, key);
+    PyObject *value = setting_item(config, key);
     if (value == NULL) return false;
     *out = PyLong_AsLongLong(value);
     return *out != -1 || !PyErr_Occurred();
 }
 
 static bool get_double(PyObject *config, const char *key, double *out) {
-    PyObject *value = item(config, key);
+    PyObject *value = setting_item(config, key);
     if (value == NULL) return false;
     *out = PyFloat_AsDouble(value);
     return *out != -1.0 || !PyErr_Occurred();
 }
 
 static bool get_bool(PyObject *config, const char *key, bool *out) {
-    PyObject *value = item(config, key);
+    PyObject *value = setting_item(config, key);
     int truth = value ? PyObject_IsTrue(value) : -1;
     *out = truth == 1;
     return truth >= 0;
@@ -46,7 +46,7 @@ static bool get_bool(PyObject *config, const char *key, bool *out) {
 
 static bool get_dist(PyObject *config, const char *key, struct dist *out) {
     char *text = NULL;
-    if (!get_text(config, key, &text)) return false;
+    if (!setting_get_text(config, key, &text)) return false;
     bool ok = dist_parse(out, text);
     if (!ok)
         PyErr_Format(PyExc_ValueError,
@@ -66,7 +66,7 @@ static bool get_fault(PyObject *value, struct fault *out) {
 }
 
 static bool get_faults(PyObject *config, struct sim_config *out) {
-    PyObject *list = item(config, "faults");
+    PyObject *list = setting_item(config, "faults");
     Py_ssize_t n = list ? PySequence_Size(list) : -1;
     if (n < 0) return false;
     out->faults = calloc((size_t)n + 1, sizeof *out->faults);
@@ -87,7 +87,7 @@ static bool get_faults(PyObject *config, struct sim_config *out) {
 /* ---- the batching engine ---- */
 
 static bool get_graph_sizes(PyObject *config, struct step_model *out) {
-    PyObject *list = item(config, "graph_sizes");
+    PyObject *list = setting_item(config, "graph_sizes");
     Py_ssize_t n = list ? PySequence_Size(list) : -1;
     if (n > STEP_GRAPH_SIZES) PyErr_Format(PyExc_ValueError, "graph_sizes: at most %d", STEP_GRAPH_SIZES);
     if (n < 0 || n > STEP_GRAPH_SIZES) return false;
@@ -115,7 +115,7 @@ static bool get_model(PyObject *config, struct step_model *out) {
 
 static bool get_policy(PyObject *config, bool *priority) {
     char *policy = NULL;
-    if (!get_text(config, "scheduling_policy", &policy)) return false;
+    if (!setting_get_text(config, "scheduling_policy", &policy)) return false;
     *priority = strcmp(policy, "priority") == 0;
     free(policy);
     return true;
@@ -140,7 +140,7 @@ bool sim_get_scheduler(PyObject *config, struct scheduler_config *out, int64_t *
 
 static bool get_batching(PyObject *config, struct sim_config *out) {
     char *mode = NULL;
-    if (!get_text(config, "mode", &mode)) return false;
+    if (!setting_get_text(config, "mode", &mode)) return false;
     out->batching = strcmp(mode, "batching") == 0;
     free(mode);
     return get_double(config, "time_scale", &out->time_scale) &&
@@ -154,10 +154,11 @@ static bool get_batching(PyObject *config, struct sim_config *out) {
 bool sim_get_config(PyObject *config, struct sim_config *out) {
     int64_t port = 0, seed = 0, head_bytes = 0, body_bytes = 0;
     double keep_alive_s = 0, sleep_ms = 0, wake_ms = 0, head_ms = 0;
-    bool ok = get_text(config, "host", &out->host) && get_int(config, "port", &port) &&
-              get_text(config, "model", &out->model) && get_text(config, "version", &out->version) &&
-              get_text(config, "truth", &out->truth_path) && get_dist(config, "ttft_ms", &out->ttft) &&
-              get_dist(config, "itl_ms", &out->itl) &&
+    bool ok = setting_get_text(config, "host", &out->host) && get_int(config, "port", &port) &&
+              setting_get_text(config, "model", &out->model) &&
+              setting_get_text(config, "version", &out->version) &&
+              setting_get_text(config, "truth", &out->truth_path) &&
+              get_dist(config, "ttft_ms", &out->ttft) && get_dist(config, "itl_ms", &out->itl) &&
               get_int(config, "tokens_per_chunk", &out->tokens_per_chunk) &&
               get_int(config, "chat_max_tokens", &out->chat_max_tokens) &&
               get_double(config, "eos_mean", &out->eos_mean) && get_int(config, "seed", &seed) &&

@@ -18,7 +18,7 @@ struct arrays {
     int64_t n;
 };
 
-static void release(struct arrays *arrays) {
+static void arrays_free(struct arrays *arrays) {
     for (int i = 0; i < ARRAYS; i++) PyMem_Free(arrays->data[i]);
 }
 
@@ -43,7 +43,7 @@ static bool copy_array(struct arrays *arrays, int i, const Py_buffer *view) {
 }
 
 /* int64 of the same length each, or None. */
-static bool get_array(struct arrays *arrays, int i, PyObject *object) {
+static bool arrays_get(struct arrays *arrays, int i, PyObject *object) {
     Py_buffer view;
     if (object == Py_None) return true;
     if (PyObject_GetBuffer(object, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT) != 0) return false;
@@ -52,20 +52,20 @@ static bool get_array(struct arrays *arrays, int i, PyObject *object) {
     return ok;
 }
 
-static PyObject *failure(enum replay_result result, const struct replay *replay) {
+static PyObject *replay_failure(enum replay_result result, const struct replay *replay) {
     if (result == REPLAY_NO_MEMORY) return PyErr_NoMemory();
     return PyErr_Format(PyExc_ValueError, "request %lld: %s", (long long)replay->bad, replay_text(result));
 }
 
-static PyObject *results(const struct replay *replay, int64_t n) {
+static PyObject *replay_results(const struct replay *replay, int64_t n) {
     Py_ssize_t step_bytes = replay->steps ? (Py_ssize_t)sizeof *replay->steps * replay->n_steps : 0;
     return Py_BuildValue("(Ly#y#)", (long long)replay->n_steps, (const char *)replay->requests,
                          (Py_ssize_t)sizeof *replay->requests * n,
                          replay->steps ? (const char *)replay->steps : "", step_bytes);
 }
 
-static PyObject *run(const struct scheduler_config *config, int64_t front_ns, const struct arrays *arrays,
-                     int64_t concurrency, bool want_steps) {
+static PyObject *replay_run_arrays(const struct scheduler_config *config, int64_t front_ns,
+                                   const struct arrays *arrays, int64_t concurrency, bool want_steps) {
     struct replay_load load = {arrays->n,       arrays->data[0], arrays->data[1], arrays->data[2],
                                arrays->data[3], arrays->data[4], arrays->data[5], concurrency};
     struct replay replay;
@@ -77,7 +77,8 @@ static PyObject *run(const struct scheduler_config *config, int64_t front_ns, co
     Py_BEGIN_ALLOW_THREADS
     result = replay_run(&replay, config, front_ns, &load, want_steps);
     Py_END_ALLOW_THREADS
-    PyObject *value = result == REPLAY_OK ? results(&replay, arrays->n) : failure(result, &replay);
+    PyObject *value =
+        result == REPLAY_OK ? replay_results(&replay, arrays->n) : replay_failure(result, &replay);
     replay_free(&replay);
     return value;
 }
@@ -94,9 +95,9 @@ PyObject *sim_replay(PyObject *module, PyObject *args) {
                           &objects[2], &objects[3], &objects[4], &objects[5], &concurrency, &want_steps))
         return NULL;
     bool ok = sim_get_scheduler(config, &parsed, &front_ns);
-    for (int i = 0; ok && i < ARRAYS; i++) ok = get_array(&arrays, i, objects[i]);
-    if (ok) result = run(&parsed, front_ns, &arrays, concurrency, want_steps);
-    release(&arrays);
+    for (int i = 0; ok && i < ARRAYS; i++) ok = arrays_get(&arrays, i, objects[i]);
+    if (ok) result = replay_run_arrays(&parsed, front_ns, &arrays, concurrency, want_steps);
+    arrays_free(&arrays);
     return result;
 }
 

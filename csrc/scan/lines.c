@@ -16,7 +16,7 @@ struct lines {
     size_t states;
 };
 
-static bool usable(const char *const *needles, const size_t *lens, size_t count, size_t *total) {
+static bool lines_usable(const char *const *needles, const size_t *lens, size_t count, size_t *total) {
     *total = 0;
     for (size_t i = 0; i < count; i++) {
         if (lens[i] == 0 || lens[i] > LINES_MAX_BYTES || memchr(needles[i], '\n', lens[i])) return false;
@@ -62,7 +62,7 @@ static bool close_table(struct lines *lines) {
 
 struct lines *lines_new(const char *const *needles, const size_t *lens, size_t count) {
     size_t total;
-    if (!usable(needles, lens, count, &total)) return NULL;
+    if (!lines_usable(needles, lens, count, &total)) return NULL;
     struct lines *lines = calloc(1, sizeof *lines);
     if (!lines) return NULL;
     lines->states = 1;

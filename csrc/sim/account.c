@@ -6,7 +6,7 @@
 
 static const double NS_PER_S_F = 1e9;
 
-static double seconds(int64_t ns) {
+static double account_seconds(int64_t ns) {
     return (double)ns / NS_PER_S_F;
 }
 
@@ -14,8 +14,9 @@ static double seconds(int64_t ns) {
 static void count_body_gaps(struct answer *answer, struct choice *choice, int64_t at_ns) {
     struct metrics *metrics = &answer->sim->metrics;
     int64_t first = answer->first_mono_ns, gaps = (choice->n_tokens - 1) / answer->tokens_per_chunk;
-    metrics_observe(metrics, METRICS_TTFT, seconds(first - answer->arrival.read_mono_ns));
-    for (int64_t i = 0; i < gaps; i++) metrics_observe(metrics, METRICS_ITL, seconds((at_ns - first) / gaps));
+    metrics_observe(metrics, METRICS_TTFT, account_seconds(first - answer->arrival.read_mono_ns));
+    for (int64_t i = 0; i < gaps; i++)
+        metrics_observe(metrics, METRICS_ITL, account_seconds((at_ns - first) / gaps));
     choice->last_ns = at_ns;
 }
 
@@ -26,9 +27,9 @@ static void count_engine(struct answer *answer, int32_t choice, int64_t tokens, 
     if (!answer->ask.stream)
         for (int i = 0; i < answer->n_choices; i++) count_body_gaps(answer, &answer->choices[i], at_ns);
     else if (*last == 0)
-        metrics_observe(metrics, METRICS_TTFT, seconds(at_ns - answer->arrival.read_mono_ns));
+        metrics_observe(metrics, METRICS_TTFT, account_seconds(at_ns - answer->arrival.read_mono_ns));
     else
-        metrics_observe(metrics, METRICS_ITL, seconds(at_ns - *last));
+        metrics_observe(metrics, METRICS_ITL, account_seconds(at_ns - *last));
     *last = at_ns;
     metrics->generation_tokens += tokens;
     answer->sim->iteration_tokens += tokens;
@@ -70,9 +71,9 @@ void account_token(struct answer *answer, int index, int64_t at_ns) {
     if (choice->seq.produced == 1) {
         metrics->prompt_tokens += choice->seq.prompt_tokens;
         metrics->cached_tokens += choice->seq.cached;
-        metrics_observe(metrics, METRICS_TTFT, seconds(at_ns - answer->arrival.read_mono_ns));
+        metrics_observe(metrics, METRICS_TTFT, account_seconds(at_ns - answer->arrival.read_mono_ns));
     } else {
-        metrics_observe(metrics, METRICS_ITL, seconds(at_ns - choice->last_ns));
+        metrics_observe(metrics, METRICS_ITL, account_seconds(at_ns - choice->last_ns));
     }
     metrics->generation_tokens++;
     choice->last_ns = at_ns;
@@ -100,12 +101,12 @@ static void count_finished_choice(const struct answer *answer, int index) {
     metrics_observe(m, METRICS_PROMPT_TOKENS, (double)answer->ask.prompts[index / answer->ask.n].tokens);
     metrics_observe(m, METRICS_GENERATION_TOKENS, (double)n);
     metrics_observe(m, METRICS_PARAMS_MAX_TOKENS, (double)answer->ask.max_tokens);
-    metrics_observe(m, METRICS_E2E, seconds(t.last - answer->arrival.read_mono_ns));
-    metrics_observe(m, METRICS_QUEUE, seconds(t.scheduled - t.queued));
-    metrics_observe(m, METRICS_INFERENCE, seconds(t.last - t.scheduled));
-    metrics_observe(m, METRICS_PREFILL, seconds(t.first - t.scheduled));
-    metrics_observe(m, METRICS_DECODE, seconds(t.last - t.first));
-    if (n > 1) metrics_observe(m, METRICS_TPOT, seconds(t.last - t.first) / (double)(n - 1));
+    metrics_observe(m, METRICS_E2E, account_seconds(t.last - answer->arrival.read_mono_ns));
+    metrics_observe(m, METRICS_QUEUE, account_seconds(t.scheduled - t.queued));
+    metrics_observe(m, METRICS_INFERENCE, account_seconds(t.last - t.scheduled));
+    metrics_observe(m, METRICS_PREFILL, account_seconds(t.first - t.scheduled));
+    metrics_observe(m, METRICS_DECODE, account_seconds(t.last - t.first));
+    if (n > 1) metrics_observe(m, METRICS_TPOT, account_seconds(t.last - t.first) / (double)(n - 1));
 }
 
 void account_finished(const struct answer *answer) {
@@ -121,7 +122,7 @@ void account_finished(const struct answer *answer) {
     }
 }
 
-static const char *path_of(bool chat) {
+static const char *account_path_of(bool chat) {
     return chat ? "/v1/chat/completions" : "/v1/completions";
 }
 
@@ -140,7 +141,7 @@ void account_record(const struct answer *answer, const char *outcome) {
     if (answer->sim->truth == NULL) return;
     struct truth_record record = {
         .request_id = answer->arrival.request_id,
-        .path = path_of(answer->ask.chat),
+        .path = account_path_of(answer->ask.chat),
         .outcome = outcome,
         .number = answer->arrival.number,
         .connection = answer->conn->number,
@@ -170,7 +171,7 @@ void account_refused(struct conn *conn, bool chat, const struct fault_set *fault
     if (conn->sim->truth == NULL) return;
     struct truth_record record = {
         .request_id = arrival->request_id,
-        .path = path_of(chat),
+        .path = account_path_of(chat),
         .outcome = outcome,
         .number = arrival->number,
         .connection = conn->number,

@@ -17,7 +17,7 @@
 /* A client that does not read: the plan waits when this much is not yet taken by its socket. */
 enum { BACKLOG_BYTES = 1024 * 1024 };
 
-static bool has(const struct answer *answer, enum fault_kind kind) {
+static bool answer_has(const struct answer *answer, enum fault_kind kind) {
     return fault_has(&answer->faults, kind);
 }
 
@@ -64,7 +64,7 @@ void answer_start(struct conn *conn, struct ask *ask, const struct fault_set *fa
         conn_abort(conn, true, "out_of_memory");
         return;
     }
-    if (has(answer, FAULT_SILENT)) {
+    if (answer_has(answer, FAULT_SILENT)) {
         answer->silent = true;
         answer->outcome = fault_table[FAULT_SILENT].name;
         int64_t pause_ns = faults->value[FAULT_SILENT][0] * NS_PER_MS;
@@ -80,12 +80,12 @@ void answer_start(struct conn *conn, struct ask *ask, const struct fault_set *fa
 
 /* Is this fault due before the next chunk? A position behind the last chunk means before the last. */
 static bool is_due(const struct answer *answer, enum fault_kind kind) {
-    if (!has(answer, kind)) return false;
+    if (!answer_has(answer, kind)) return false;
     int64_t after = answer->faults.value[kind][0], last = answer->n_chunks - 1;
     return answer->sent == (after < last ? after : last);
 }
 
-static void stall(struct answer *answer) {
+static void answer_stall(struct answer *answer) {
     int64_t pause_ns = answer->faults.value[FAULT_STALL][1] * NS_PER_MS;
     answer->stalled = true;
     answer->outcome = fault_table[FAULT_STALL].name;
@@ -114,7 +114,7 @@ static bool is_halted(struct answer *answer) {
     else if (is_due(answer, FAULT_STREAM_ERROR))
         fail_in_stream(answer);
     else if (is_due(answer, FAULT_STALL) && !answer->stalled)
-        stall(answer);
+        answer_stall(answer);
     else
         return false;
     return true;
@@ -123,7 +123,7 @@ static bool is_halted(struct answer *answer) {
 /* ---- a stream's steps ---- */
 
 static bool send_roles(struct answer *answer) {
-    if (!answer->ask.chat || has(answer, FAULT_NO_ROLE)) return true;
+    if (!answer->ask.chat || answer_has(answer, FAULT_NO_ROLE)) return true;
     for (int i = 0; i < answer->n_choices; i++) {
         event_begin(answer);
         render_role(&answer->sim->event, answer, i);
@@ -133,7 +133,7 @@ static bool send_roles(struct answer *answer) {
 }
 
 /* Put the event's data into two lines, or pad it, or cut it. */
-static void spoil(struct answer *answer, size_t json_at, enum fault_kind kind) {
+static void answer_spoil(struct answer *answer, size_t json_at, enum fault_kind kind) {
     struct buf *event = &answer->sim->event;
     if (kind == FAULT_MALFORMED) {
         event->len = json_at + (event->len - json_at) / 2;
@@ -151,8 +151,8 @@ static void spoil(struct answer *answer, size_t json_at, enum fault_kind kind) {
 
 static void break_line(struct answer *answer, size_t json_at) {
     struct buf *event = &answer->sim->event;
-    const char *end = has(answer, FAULT_CRLF) ? "\r\n" : has(answer, FAULT_CR) ? "\r" : "\n";
-    const char *field = has(answer, FAULT_NO_SPACE) ? "data:" : "data: ";
+    const char *end = answer_has(answer, FAULT_CRLF) ? "\r\n" : answer_has(answer, FAULT_CR) ? "\r" : "\n";
+    const char *field = answer_has(answer, FAULT_NO_SPACE) ? "data:" : "data: ";
     size_t at = json_at + answer->head.len, more = strlen(end) + strlen(field);
     if (!buf_reserve(event, more)) return;
     memmove(event->data + at + more, event->data + at, event->len - at);
@@ -163,7 +163,7 @@ static void break_line(struct answer *answer, size_t json_at) {
 
 static bool is_empty_text(const struct answer *answer) {
     int64_t every = answer->faults.value[FAULT_EMPTY_TEXT][0];
-    return has(answer, FAULT_EMPTY_TEXT) && (every <= 1 || (answer->sent + 1) % every == 0);
+    return answer_has(answer, FAULT_EMPTY_TEXT) && (every <= 1 || (answer->sent + 1) % every == 0);
 }
 
 static bool send_chunk(struct answer *answer, int choice, int64_t from) {
@@ -182,14 +182,14 @@ static bool send_chunk(struct answer *answer, int choice, int64_t from) {
     event_begin(answer);
     size_t json_at = answer->sim->event.len;
     render_chunk(&answer->sim->event, answer, piece);
-    if (malformed) spoil(answer, json_at, FAULT_MALFORMED);
-    if (huge) spoil(answer, json_at, FAULT_HUGE_LINE);
-    if (has(answer, FAULT_MULTILINE) && !malformed) break_line(answer, json_at);
+    if (malformed) answer_spoil(answer, json_at, FAULT_MALFORMED);
+    if (huge) answer_spoil(answer, json_at, FAULT_HUGE_LINE);
+    if (answer_has(answer, FAULT_MULTILINE) && !malformed) break_line(answer, json_at);
     return event_end(answer, index, false);
 }
 
 static void end_stream(struct answer *answer) {
-    if (answer->ask.include_usage && !has(answer, FAULT_NO_USAGE)) {
+    if (answer->ask.include_usage && !answer_has(answer, FAULT_NO_USAGE)) {
         event_begin(answer);
         render_usage_chunk(&answer->sim->event, answer);
         if (!event_end(answer, MARK_NONE, true)) return;
@@ -226,19 +226,19 @@ static void stream_step(struct answer *answer) {
 
 /* The second half of a body that a fault has cut, or what ends the answer instead. */
 static void body_fault(struct answer *answer) {
-    if (has(answer, FAULT_RESET))
+    if (answer_has(answer, FAULT_RESET))
         conn_abort(answer->conn, true, fault_table[FAULT_RESET].name);
-    else if (has(answer, FAULT_CLOSE))
+    else if (answer_has(answer, FAULT_CLOSE))
         conn_abort(answer->conn, false, fault_table[FAULT_CLOSE].name);
     else
-        stall(answer);
+        answer_stall(answer);
 }
 
 static void send_body(struct answer *answer) {
     struct conn *conn = answer->conn;
     struct buf *body = &answer->sim->event;
-    bool cut = has(answer, FAULT_RESET) || has(answer, FAULT_CLOSE) ||
-               (has(answer, FAULT_STALL) && !answer->stalled);
+    bool cut = answer_has(answer, FAULT_RESET) || answer_has(answer, FAULT_CLOSE) ||
+               (answer_has(answer, FAULT_STALL) && !answer->stalled);
     for (int i = 0; i < answer->n_choices && answer->step == 0; i++) {
         answer->tokens += answer->choices[i].n_tokens;
         answer->choices[i].text_offset = 0;
@@ -246,7 +246,7 @@ static void send_body(struct answer *answer) {
     answer->step = 1;
     body->len = 0;
     render_body(body, answer);
-    if (has(answer, FAULT_MALFORMED)) body->len /= 2;
+    if (answer_has(answer, FAULT_MALFORMED)) body->len /= 2;
     size_t half = body->len / 2;
     answer->planned_ns[0] = answer->plan_ns;
     answer->chunk_tokens[0] = (int32_t)answer->tokens;
@@ -254,7 +254,7 @@ static void send_body(struct answer *answer) {
     struct head head = {.status = 200,
                         .type = HEAD_JSON,
                         .request_id = answer->arrival.request_id,
-                        .length = has(answer, FAULT_UNTIL_CLOSE) ? -1 : (long long)body->len};
+                        .length = answer_has(answer, FAULT_UNTIL_CLOSE) ? -1 : (long long)body->len};
     if (!answer->stalled) head_send(conn, head, &answer->faults);
     if (conn->answer != answer) return;
     if (cut) {
@@ -278,7 +278,7 @@ static void note_chunk(struct answer *answer, int index, int64_t at_ns, int64_t 
 }
 
 /* Send what the engine has given. A stall holds it up, the engine goes on. */
-static void deliver(struct answer *answer) {
+static void answer_deliver(struct answer *answer) {
     if (answer->sent == answer->due || (answer->stalled && answer->outcome)) return;
     if (answer->head_at_ns) wheel_cancel(answer->sim->wheel, &answer->timer);
     if (answer->head_at_ns && !send_stream_head(answer)) return;
@@ -305,7 +305,7 @@ void answer_on_token(struct answer *answer, int index, int64_t at_ns) {
         return;
     }
     if (last || produced % per_chunk == 0) note_chunk(answer, index, at_ns, (produced - 1) % per_chunk + 1);
-    deliver(answer);
+    answer_deliver(answer);
 }
 
 static void batch_turn(struct answer *answer) {
@@ -314,7 +314,7 @@ static void batch_turn(struct answer *answer) {
         batching_submit(answer->sim->batch, answer, answer->plan_ns);
         if (answer->head_at_ns) wheel_set(answer->sim->wheel, &answer->timer, answer->head_at_ns);
     } else if (answer->ask.stream) {
-        deliver(answer);
+        answer_deliver(answer);
     } else if (answer->unfinished == 0) {
         send_body(answer);
     }

@@ -49,8 +49,8 @@ static int64_t reply_ns(const struct request *r) {
     return r->http->body.len && head_ns ? r->arrival.read_mono_ns + head_ns : 0;
 }
 
-static void reply(struct request *r, int status, const char *type, const char *extra, const char *body,
-                  size_t len) {
+static void api_reply(struct request *r, int status, const char *type, const char *extra, const char *body,
+                      size_t len) {
     struct head head = {.status = status,
                         .type = type,
                         .extra = extra,
@@ -61,12 +61,12 @@ static void reply(struct request *r, int status, const char *type, const char *e
 }
 
 static void reply_json(struct request *r, int status, struct buf *body) {
-    reply(r, status, HEAD_JSON, NULL, body->data, body->len);
+    api_reply(r, status, HEAD_JSON, NULL, body->data, body->len);
     buf_free(body);
 }
 
 static void reply_text(struct request *r, int status, const char *json) {
-    reply(r, status, HEAD_JSON, NULL, json, strlen(json));
+    api_reply(r, status, HEAD_JSON, NULL, json, strlen(json));
 }
 
 static void find_request_id(struct request *r) {
@@ -93,7 +93,7 @@ static const char *body_of(const struct request *r, size_t *len) {
 /* ---- routes that need no model ---- */
 
 static void get_health(struct request *r) {
-    reply(r, 200, NULL, NULL, "", 0);
+    api_reply(r, 200, NULL, NULL, "", 0);
 }
 
 static void get_version(struct request *r) {
@@ -111,7 +111,7 @@ static void get_load(struct request *r) {
 static void get_metrics(struct request *r) {
     struct buf body = {0};
     metrics_render(&r->conn->sim->metrics, r->conn->sim->config->model, &body);
-    reply(r, 200, "text/plain; version=1.0.0; charset=utf-8", NULL, body.data, body.len);
+    api_reply(r, 200, "text/plain; version=1.0.0; charset=utf-8", NULL, body.data, body.len);
     buf_free(&body);
 }
 
@@ -212,7 +212,7 @@ static bool asked_faults(struct request *r, struct fault_set *faults, char *erro
 static void reply_refused(struct request *r, bool chat, const struct fault_set *faults, int status,
                           const char *outcome, const char *extra, struct buf *body) {
     account_refused(r->conn, chat, faults, &r->arrival, status, outcome);
-    reply(r, status, HEAD_JSON, extra, body->data, body->len);
+    api_reply(r, status, HEAD_JSON, extra, body->data, body->len);
     buf_free(body);
 }
 
@@ -242,7 +242,7 @@ static void reply_html(struct request *r, bool chat, const struct fault_set *fau
     static const char page[] =
         "<html><head><title>Welcome</title></head><body><h1>It works!</h1></body></html>\n";
     account_refused(r->conn, chat, faults, &r->arrival, 200, fault_table[FAULT_HTML].name);
-    reply(r, 200, "text/html; charset=utf-8", NULL, page, sizeof page - 1);
+    api_reply(r, 200, "text/html; charset=utf-8", NULL, page, sizeof page - 1);
 }
 
 /* Faults that come instead of an answer; false when there are none. */
@@ -292,7 +292,7 @@ static int read_ask(struct request *r, bool chat, struct ask *ask, struct buf *p
     return 400;
 }
 
-static void generate(struct request *r, bool chat) {
+static void api_generate(struct request *r, bool chat) {
     struct conn *conn = r->conn;
     struct sim *sim = conn->sim;
     struct ask ask;
@@ -322,10 +322,10 @@ static void generate(struct request *r, bool chat) {
 }
 
 static void post_completions(struct request *r) {
-    generate(r, false);
+    api_generate(r, false);
 }
 static void post_chat(struct request *r) {
-    generate(r, true);
+    api_generate(r, true);
 }
 
 /* ---- routing ---- */
@@ -355,7 +355,7 @@ static bool is_text(const struct request *r, struct http_slice slice, const char
 }
 
 /* http://host/path, as it is asked of a proxy, is /path, too. */
-static struct http_slice path_of(const struct request *r) {
+static struct http_slice api_path_of(const struct request *r) {
     struct http_slice target = r->http->target;
     const char *text = r->data + target.at;
     size_t scheme = target.len > 7 && strncasecmp(text, "http://", 7) == 0    ? 7
@@ -369,7 +369,7 @@ static struct http_slice path_of(const struct request *r) {
 }
 
 static const struct route *find_route(struct request *r) {
-    struct http_slice path = path_of(r);
+    struct http_slice path = api_path_of(r);
     const char *query = memchr(r->data + path.at, '?', path.len);
     if (query) path.len = (size_t)(query - r->data) - path.at;
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
@@ -397,6 +397,6 @@ void api_handle(struct conn *conn, const struct http *http, const char *data) {
     else if (r.post && route->post)
         route->post(&r);
     else
-        reply(&r, 405, HEAD_JSON, route->get ? "allow: GET" : "allow: POST",
-              "{\"detail\":\"Method Not Allowed\"}", strlen("{\"detail\":\"Method Not Allowed\"}"));
+        api_reply(&r, 405, HEAD_JSON, route->get ? "allow: GET" : "allow: POST",
+                  "{\"detail\":\"Method Not Allowed\"}", strlen("{\"detail\":\"Method Not Allowed\"}"));
 }

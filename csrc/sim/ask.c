@@ -64,8 +64,8 @@ void ask_bad_json(struct buf *out, const char *error, size_t at) {
         place, error);
 }
 
-static void invalid(struct reading *r, const char *field, const char *type, const char *message,
-                    struct json_item item) {
+static void ask_invalid(struct reading *r, const char *field, const char *type, const char *message,
+                        struct json_item item) {
     char place[64];
     snprintf(place, sizeof place, "body.%s", field);
     ask_problem(r->problem, 400, "Bad Request", place,
@@ -89,13 +89,13 @@ static bool lenient_int(struct json_item item, int64_t *value) {
 static bool read_int(struct reading *r, const char *name, struct json_item item, int64_t *value) {
     if (lenient_int(item, value)) return true;
     if (item.kind == JSON_STRING)
-        invalid(r, name, "int_parsing",
-                "Input should be a valid integer, unable to parse string as an integer", item);
+        ask_invalid(r, name, "int_parsing",
+                    "Input should be a valid integer, unable to parse string as an integer", item);
     else if (item.kind == JSON_NUMBER)
-        invalid(r, name, "int_from_float",
-                "Input should be a valid integer, got a number with a fractional part", item);
+        ask_invalid(r, name, "int_from_float",
+                    "Input should be a valid integer, got a number with a fractional part", item);
     else
-        invalid(r, name, "int_type", "Input should be a valid integer", item);
+        ask_invalid(r, name, "int_type", "Input should be a valid integer", item);
     return false;
 }
 
@@ -103,15 +103,16 @@ static bool read_bool(struct reading *r, const char *name, struct json_item item
     *value = item.kind == JSON_TRUE || json_is(item, "true") || json_is(item, "1");
     if (*value || item.kind == JSON_FALSE || json_is(item, "false") || json_is(item, "0")) return true;
     if (item.kind == JSON_STRING || item.kind == JSON_NUMBER)
-        invalid(r, name, "bool_parsing", "Input should be a valid boolean, unable to interpret input", item);
+        ask_invalid(r, name, "bool_parsing", "Input should be a valid boolean, unable to interpret input",
+                    item);
     else
-        invalid(r, name, "bool_type", "Input should be a valid boolean", item);
+        ask_invalid(r, name, "bool_type", "Input should be a valid boolean", item);
     return false;
 }
 
 static bool read_number(struct reading *r, const char *name, struct json_item item, double *value) {
     if (json_double(item, value)) return true;
-    invalid(r, name, "float_type", "Input should be a valid number", item);
+    ask_invalid(r, name, "float_type", "Input should be a valid number", item);
     return false;
 }
 
@@ -139,7 +140,7 @@ static bool read_logprobs(struct reading *r, struct json_item item) {
 static bool read_stream_options(struct reading *r, struct json_item item) {
     bool fine = true;
     if (item.kind != JSON_OBJECT) {
-        invalid(r, "stream_options", "model_attributes_type", "Input should be a valid dictionary", item);
+        ask_invalid(r, "stream_options", "model_attributes_type", "Input should be a valid dictionary", item);
         json_skip(&r->json, item);
         return false;
     }
@@ -214,7 +215,7 @@ static int read_fields(struct reading *r, const char *body, size_t len) {
     return fine ? 0 : 400;
 }
 
-static int refuse(struct reading *r, const char *param, const char *message, const char *value) {
+static int ask_refuse(struct reading *r, const char *param, const char *message, const char *value) {
     if (value)
         ask_problem(r->problem, 400, "BadRequestError", param, "%s (parameter=%s, value=%s)", message, param,
                     value);
@@ -237,14 +238,15 @@ static int at_least_one(struct reading *r, const char *name, int64_t value) {
     char message[80], number[24];
     snprintf(message, sizeof message, "%s must be at least 1, got %lld.", name, (long long)value);
     snprintf(number, sizeof number, "%lld", (long long)value);
-    return refuse(r, name, message, number);
+    return ask_refuse(r, name, message, number);
 }
 
 static int check_values(struct reading *r) {
     struct ask *ask = r->ask;
     char message[100], number[40];
     if (ask->has_stream_options && !ask->stream)
-        return refuse(r, "stream_options", "Stream options can only be defined when `stream=True`.", NULL);
+        return ask_refuse(r, "stream_options", "Stream options can only be defined when `stream=True`.",
+                          NULL);
     if (ask->max_completion_tokens != INT64_MIN) ask->max_tokens = ask->max_completion_tokens;
     if (ask->max_tokens != INT64_MIN && ask->max_tokens < 1)
         return at_least_one(r, "max_tokens", ask->max_tokens);
@@ -252,7 +254,7 @@ static int check_values(struct reading *r) {
     if (ask->temperature >= 0) return 0;
     snprintf(number, sizeof number, "%.1f", ask->temperature);
     snprintf(message, sizeof message, "temperature must be non-negative, got %s.", number);
-    return refuse(r, "temperature", message, number);
+    return ask_refuse(r, "temperature", message, number);
 }
 
 static int check_length(struct reading *r) {
@@ -273,13 +275,14 @@ static int check_length(struct reading *r) {
     if (ask->max_tokens == INT64_MIN) ask->max_tokens = ask->chat ? r->config->chat_max_tokens : 16;
     if (ask->max_tokens > limit - longest) ask->max_tokens = limit - longest;
     if (ask->n > ASK_CHOICES || ask->n * ask->n_prompts > ASK_CHOICES)
-        return refuse(r, "n", "The simulator gives at most 4096 choices.", NULL);
+        return ask_refuse(r, "n", "The simulator gives at most 4096 choices.", NULL);
     return 0;
 }
 
 static int missing_prompt(struct reading *r) {
     if (!r->ask->chat)
-        return refuse(r, "prompt", "Either prompt or prompt_embeds must be provided and non-empty.", NULL);
+        return ask_refuse(r, "prompt", "Either prompt or prompt_embeds must be provided and non-empty.",
+                          NULL);
     ask_problem(r->problem, 400, "Bad Request", "body.messages",
                 "1 validation error:\n  {'type': 'missing', 'loc': 'body.messages', 'msg': 'Field required', "
                 "'input': "
@@ -297,9 +300,9 @@ static int read_prompts(struct reading *r, const char *end) {
     if (result == PROMPT_OK) return 0;
     if (result == PROMPT_EMPTY) return missing_prompt(r);
     const char *field = r->ask->chat ? "messages" : "prompt";
-    invalid(r, field, "list_type",
-            r->ask->chat ? "Input should be a valid list" : "Input should be a valid string",
-            (struct json_item){.kind = JSON_NULL});
+    ask_invalid(r, field, "list_type",
+                r->ask->chat ? "Input should be a valid list" : "Input should be a valid string",
+                (struct json_item){.kind = JSON_NULL});
     return 400;
 }
 

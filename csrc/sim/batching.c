@@ -44,7 +44,7 @@ void batching_free(struct batching *batch) {
 
 /* ---- what is seen ---- */
 
-static void publish(struct batching *batch) {
+static void batching_publish(struct batching *batch) {
     struct metrics *metrics = &batch->sim->metrics;
     const struct kv_cache *kv = scheduler_kv_cache(batch->scheduler);
     const struct scheduler_counts *counts = scheduler_counts(batch->scheduler);
@@ -65,7 +65,7 @@ static void begin_step(struct batching *batch, int64_t start_ns) {
     batch->step = scheduler_plan(batch->scheduler, start_ns);
     int64_t next = scheduler_next_queued_ns(batch->scheduler);
     if (batch->step == NULL && next != INT64_MAX) batch->step = scheduler_plan(batch->scheduler, next);
-    publish(batch);
+    batching_publish(batch);
     if (batch->step == NULL) return;
     batch->end_ns = batch->step->start_ns + sim_scaled_ns(batch->sim->config, batch->step->duration_ns);
     wheel_set(batch->sim->wheel, &batch->timer, batch->end_ns);
@@ -96,8 +96,8 @@ void batch_on_timer(struct batching *batch) {
 /* ---- answers ---- */
 
 /* Ids as they stand in ask.ids: "[1,2,3]". */
-static void add_prompt(const struct batching *batch, struct seq *seq, const struct ask *ask,
-                       const struct ask_prompt *prompt) {
+static void batching_add_prompt(const struct batching *batch, struct seq *seq, const struct ask *ask,
+                                const struct ask_prompt *prompt) {
     const char *at = ask->ids.data + prompt->ids_at, *end = at + prompt->ids_len;
     for (at++; at < end; at++) {
         char *stop;
@@ -119,7 +119,7 @@ static void submit_choice(struct batching *batch, struct answer *answer, int ind
                         .owner = answer,
                         .index = index};
     if (batch->sim->config->scheduler.prefix_caching && prompt->ids_len)
-        add_prompt(batch, seq, &answer->ask, prompt);
+        batching_add_prompt(batch, seq, &answer->ask, prompt);
     scheduler_submit(batch->scheduler, seq);
 }
 
@@ -128,11 +128,11 @@ void batching_submit(struct batching *batch, struct answer *answer, int64_t queu
     if (batch->step == NULL)
         begin_step(batch, queued_ns);
     else
-        publish(batch);
+        batching_publish(batch);
 }
 
 void batching_remove(struct batching *batch, struct answer *answer) {
     for (int i = 0; i < answer->n_choices && answer->choices; i++)
         scheduler_remove(batch->scheduler, &answer->choices[i].seq);
-    publish(batch);
+    batching_publish(batch);
 }

@@ -41,7 +41,7 @@ void buf_format(struct buf *b, const char *format, ...) {
     va_end(again);
 }
 
-static void escape(struct buf *b, unsigned char c) {
+static void buf_escape(struct buf *b, unsigned char c) {
     static const char *const short_forms[32] = {
         ['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r"};
     if (c == '"' || c == '\\') {
@@ -60,7 +60,7 @@ void buf_json(struct buf *b, const char *text, size_t len) {
         unsigned char c = (unsigned char)text[i];
         if (c >= 0x20 && c != '"' && c != '\\') continue;
         buf_add(b, text + plain, i - plain);
-        escape(b, c);
+        buf_escape(b, c);
         plain = i + 1;
     }
     buf_add(b, text + plain, len - plain);

@@ -72,7 +72,7 @@ void conn_abort(struct conn *conn, bool reset, const char *outcome) {
 
 /* ---- out ---- */
 
-static void watch(struct conn *conn) {
+static void conn_watch(struct conn *conn) {
     uint32_t in = conn->paused ? 0 : EPOLLIN, out = conn->wants_write ? EPOLLOUT : 0;
     struct epoll_event event = {.events = EPOLLRDHUP | in | out, .data.ptr = conn};
     epoll_ctl(conn->sim->epoll_fd, EPOLL_CTL_MOD, conn->fd, &event);
@@ -81,14 +81,14 @@ static void watch(struct conn *conn) {
 static void watch_writing(struct conn *conn, bool wanted) {
     if (conn->wants_write == wanted) return;
     conn->wants_write = wanted;
-    watch(conn);
+    conn_watch(conn);
 }
 
 /* While an answer is written nobody takes the requests behind it: many bytes of them wait in the socket. */
 static void pause_reading(struct conn *conn, bool paused) {
     if (conn->paused == paused) return;
     conn->paused = paused;
-    watch(conn);
+    conn_watch(conn);
 }
 
 static void become_idle(struct conn *conn) {
@@ -101,7 +101,7 @@ static void become_idle(struct conn *conn) {
 
 /* What still comes is thrown away until the client has closed, too: closing with bytes unread would make the
  * kernel send a reset, which can overtake the answer. */
-static void drain(struct conn *conn) {
+static void conn_drain(struct conn *conn) {
     conn->draining = true;
     pause_reading(conn, false);
     shutdown(conn->fd, SHUT_WR);
@@ -109,7 +109,7 @@ static void drain(struct conn *conn) {
 }
 
 /* The piece with this mark has gone to the kernel. */
-static void tell(struct conn *conn, int32_t what, int64_t at_ns) {
+static void conn_tell(struct conn *conn, int32_t what, int64_t at_ns) {
     if (what == MARK_NONE) return;
     if (conn->answer && what != MARK_CLOSE && what != MARK_END)
         conn->user->written(conn->answer, what, at_ns);
@@ -120,7 +120,7 @@ static void tell(struct conn *conn, int32_t what, int64_t at_ns) {
     if (what == MARK_CLOSE)
         conn_abort(conn, false, NULL);
     else if (conn->close_after)
-        drain(conn);
+        conn_drain(conn);
     else
         become_idle(conn);
 }
@@ -151,12 +151,12 @@ static void pass_marks(struct conn *conn, int64_t at_ns) {
            conn->marks[conn->first_mark].end <= conn->sent_bytes) {
         int32_t what = conn->marks[conn->first_mark++].what;
         if (conn->first_mark == conn->n_marks) conn->first_mark = conn->n_marks = 0;
-        tell(conn, what, at_ns);
+        conn_tell(conn, what, at_ns);
     }
 }
 
 /* Write what waits, up to the first gate that is still closed or until the socket is full. */
-static void flush(struct conn *conn) {
+static void conn_flush(struct conn *conn) {
     size_t at = 0;
     while (!conn->dead && at < conn->out.len) {
         const struct mark *mark = conn->first_mark < conn->n_marks ? &conn->marks[conn->first_mark] : NULL;
@@ -193,7 +193,7 @@ void conn_send(struct conn *conn, const char *data, size_t len, int64_t not_befo
         conn->sent_bytes += n;
         if (conn->dead) return;
         if (n == len) {
-            tell(conn, mark, now);
+            conn_tell(conn, mark, now);
             return;
         }
         data += n;
@@ -211,7 +211,7 @@ void conn_send(struct conn *conn, const char *data, size_t len, int64_t not_befo
 void conn_on_writable(struct conn *conn) {
     if (conn->dead || !conn->wants_write) return;
     watch_writing(conn, false);
-    flush(conn);
+    conn_flush(conn);
 }
 
 /* ---- in ---- */
@@ -266,7 +266,7 @@ static void say_continue(struct conn *conn) {
 }
 
 /* Read and answer requests as long as there are whole ones and the one before is answered. */
-static void process(struct conn *conn) {
+static void conn_process(struct conn *conn) {
     conn->reading = true;
     while (!conn->dead && !conn->busy && conn->in.len) {
         if (conn->http == NULL) {
@@ -323,15 +323,15 @@ void conn_on_readable(struct conn *conn) {
         return;
     }
     wheel_cancel(conn->sim->wheel, &conn->timer);
-    process(conn);
+    conn_process(conn);
 }
 
 void conn_on_timer(struct conn *conn) {
     if (conn->dead) return;
     if (conn->out.len)
-        flush(conn);
+        conn_flush(conn);
     else if (conn->in.len && !conn->draining)
-        process(conn);
+        conn_process(conn);
     else
         conn_abort(conn, false, NULL);
 }

@@ -9,18 +9,18 @@
 static const double NS_PER_MS_F = 1e6;
 static const double TWO_PI = 6.283185307179586;
 
-static uint64_t mix(uint64_t z) {
+static uint64_t dist_mix(uint64_t z) {
     z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
     return z ^ (z >> 31);
 }
 
 struct random random_for(uint64_t seed, uint64_t number, uint64_t purpose) {
-    return (struct random){mix(mix(mix(seed + 1) ^ number) ^ purpose)};
+    return (struct random){dist_mix(dist_mix(dist_mix(seed + 1) ^ number) ^ purpose)};
 }
 
 uint64_t random_u64(struct random *random) {
-    return mix(random->state += UINT64_C(0x9e3779b97f4a7c15));
+    return dist_mix(random->state += UINT64_C(0x9e3779b97f4a7c15));
 }
 
 double random_unit(struct random *random) {
@@ -33,7 +33,7 @@ double random_normal(struct random *random) {
 }
 
 /* One or two numbers after the colon(s); the whole text must be used up. */
-static bool numbers(const char *text, double *mean_ns, double *std_ns) {
+static bool dist_numbers(const char *text, double *mean_ns, double *std_ns) {
     char *end;
     *mean_ns = strtod(text, &end) * NS_PER_MS_F;
     if (end == text || *end != ':') return false;
@@ -50,11 +50,11 @@ bool dist_parse(struct dist *dist, const char *text) {
     *dist = (struct dist){.kind = DIST_CONSTANT};
     if (strncmp(text, "normal:", 7) == 0) {
         dist->kind = DIST_NORMAL;
-        return numbers(text + 7, &dist->mean_ns, &dist->std_ns) && is_sane(dist);
+        return dist_numbers(text + 7, &dist->mean_ns, &dist->std_ns) && is_sane(dist);
     }
     if (strncmp(text, "lognormal:", 10) == 0) {
         dist->kind = DIST_LOGNORMAL;
-        if (!numbers(text + 10, &dist->mean_ns, &dist->std_ns) || dist->mean_ns <= 0) return false;
+        if (!dist_numbers(text + 10, &dist->mean_ns, &dist->std_ns) || dist->mean_ns <= 0) return false;
         double ratio = dist->std_ns / dist->mean_ns;
         dist->sigma = sqrt(log1p(ratio * ratio));
         dist->mu = log(dist->mean_ns) - dist->sigma * dist->sigma / 2;

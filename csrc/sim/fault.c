@@ -109,19 +109,19 @@ struct cursor {
     size_t error_size;
 };
 
-static bool fail(struct cursor *c, const char *what, const char *at, size_t len) {
+static bool fault_fail(struct cursor *c, const char *what, const char *at, size_t len) {
     snprintf(c->error, c->error_size, "%s: %.*s", what, (int)(len < 60 ? len : 60), at);
     return false;
 }
 
 /* What stands before the next of the stops, or before the end. */
-static size_t until(const struct cursor *c, const char *stops) {
+static size_t fault_until(const struct cursor *c, const char *stops) {
     size_t len = 0;
     while (c->at + len < c->end && strchr(stops, c->at[len]) == NULL) len++;
     return len;
 }
 
-static bool number(const char *text, size_t len, double *value) {
+static bool fault_number(const char *text, size_t len, double *value) {
     char copy[32], *end;
     if (len == 0 || len >= sizeof copy) return false;
     memcpy(copy, text, len);
@@ -135,7 +135,7 @@ static bool is_name(const char *name, const char *text, size_t len) {
 }
 
 static bool parse_kind(struct cursor *c, struct fault *fault) {
-    size_t len = until(c, ":@");
+    size_t len = fault_until(c, ":@");
     for (int kind = 0; kind < FAULT_KINDS; kind++) {
         if (!is_name(fault_table[kind].name, c->at, len)) continue;
         fault->kind = (enum fault_kind)kind;
@@ -143,42 +143,42 @@ static bool parse_kind(struct cursor *c, struct fault *fault) {
         c->at += len;
         return true;
     }
-    return fail(c, "no such fault", c->at, len);
+    return fault_fail(c, "no such fault", c->at, len);
 }
 
 static bool parse_parameter(struct cursor *c, struct fault *fault) {
     const char *begin = ++c->at;
-    size_t len = until(c, ":@"), name = until(c, "=:@");
+    size_t len = fault_until(c, ":@"), name = fault_until(c, "=:@");
     c->at += len;
     double value;
     for (int i = 0; i < FAULT_PARAMETERS; i++) {
         if (!is_name(fault_table[fault->kind].parameters[i].name, begin, name)) continue;
-        if (name == len || !number(begin + name + 1, len - name - 1, &value)) break;
+        if (name == len || !fault_number(begin + name + 1, len - name - 1, &value)) break;
         fault->value[i] = (int64_t)value;
         return true;
     }
-    return fail(c, "no such parameter of this fault, or no number", begin, len);
+    return fault_fail(c, "no such parameter of this fault, or no number", begin, len);
 }
 
 static bool parse_numbers(struct cursor *c, struct fault *fault) {
     const char *begin = c->at;
     while (c->at < c->end) {
-        size_t len = until(c, ",+");
+        size_t len = fault_until(c, ",+");
         double value;
-        if (fault->n_at == FAULT_AT || !number(c->at, len, &value))
-            return fail(c, "not a list of numbers", begin, (size_t)(c->end - begin));
+        if (fault->n_at == FAULT_AT || !fault_number(c->at, len, &value))
+            return fault_fail(c, "not a list of numbers", begin, (size_t)(c->end - begin));
         fault->at[fault->n_at++] = (int64_t)value;
         c->at += len + (c->at + len < c->end);
     }
-    return fault->n_at > 0 || fail(c, "not a list of numbers", begin, 0);
+    return fault->n_at > 0 || fault_fail(c, "not a list of numbers", begin, 0);
 }
 
 static bool parse_selector(struct cursor *c, struct fault *fault) {
     const char *begin = ++c->at;
-    size_t len = (size_t)(c->end - begin), name = until(c, "=");
+    size_t len = (size_t)(c->end - begin), name = fault_until(c, "=");
     double value = 0;
     c->at += name + (name < len);
-    bool is_number = number(c->at, (size_t)(c->end - c->at), &value);
+    bool is_number = fault_number(c->at, (size_t)(c->end - c->at), &value);
     if (is_name("at", begin, name)) {
         fault->selector = FAULT_NUMBERS;
         return parse_numbers(c, fault);
@@ -193,7 +193,7 @@ static bool parse_selector(struct cursor *c, struct fault *fault) {
         fault->share = value;
         return true;
     }
-    return fail(c, "after @ comes every=N, at=N,N,... or p=SHARE, not", begin, len);
+    return fault_fail(c, "after @ comes every=N, at=N,N,... or p=SHARE, not", begin, len);
 }
 
 bool fault_parse(struct fault *fault, const char *text, size_t len, char *error, size_t error_size) {

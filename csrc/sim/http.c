@@ -17,7 +17,7 @@ void http_init(struct http *http) {
     http->in_data = http->in_trailer = false;
 }
 
-static enum http_state fail(struct http *http, int status) {
+static enum http_state http_fail(struct http *http, int status) {
     http->status = status;
     return http->state = HTTP_FAILED;
 }
@@ -30,23 +30,23 @@ static bool is_token(const char *data, struct http_slice slice) {
     return slice.len > 0;
 }
 
-static struct http_slice trim(const char *data, size_t at, size_t end) {
+static struct http_slice http_trim(const char *data, size_t at, size_t end) {
     while (at < end && (data[at] == ' ' || data[at] == '\t')) at++;
     while (end > at && (data[end - 1] == ' ' || data[end - 1] == '\t')) end--;
     return (struct http_slice){at, end - at};
 }
 
-static bool equals(const char *data, struct http_slice slice, const char *text) {
+static bool http_equals(const char *data, struct http_slice slice, const char *text) {
     return slice.len == strlen(text) && strncasecmp(data + slice.at, text, slice.len) == 0;
 }
 
 /* Does a comma-separated value hold the word? */
-static bool lists(const char *data, struct http_slice value, const char *word) {
+static bool http_lists(const char *data, struct http_slice value, const char *word) {
     size_t end = value.at + value.len;
     for (size_t at = value.at; at < end;) {
         const char *comma = memchr(data + at, ',', end - at);
         size_t stop = comma ? (size_t)(comma - data) : end;
-        if (equals(data, trim(data, at, stop), word)) return true;
+        if (http_equals(data, http_trim(data, at, stop), word)) return true;
         at = stop + 1;
     }
     return false;
@@ -82,18 +82,18 @@ static bool length_header(struct http *http, const char *data, struct http_slice
 }
 
 /* 0, or the status to fail with. */
-static int meaning(struct http *http, const char *data, const struct http_header *header) {
-    if (equals(data, header->name, "content-length")) {
+static int http_meaning(struct http *http, const char *data, const struct http_header *header) {
+    if (http_equals(data, header->name, "content-length")) {
         if (!length_header(http, data, header->value)) return 400;
-    } else if (equals(data, header->name, "transfer-encoding")) {
-        if (!equals(data, header->value, "chunked")) return 501;
+    } else if (http_equals(data, header->name, "transfer-encoding")) {
+        if (!http_equals(data, header->value, "chunked")) return 501;
         if (http->chunked) return 400;
         http->chunked = true;
-    } else if (equals(data, header->name, "connection")) {
-        if (lists(data, header->value, "close")) http->says_close = true;
-        if (lists(data, header->value, "keep-alive")) http->keep_alive = true;
-    } else if (equals(data, header->name, "expect")) {
-        http->expects_continue = equals(data, header->value, "100-continue");
+    } else if (http_equals(data, header->name, "connection")) {
+        if (http_lists(data, header->value, "close")) http->says_close = true;
+        if (http_lists(data, header->value, "keep-alive")) http->keep_alive = true;
+    } else if (http_equals(data, header->name, "expect")) {
+        http->expects_continue = http_equals(data, header->value, "100-continue");
     }
     return 0;
 }
@@ -113,9 +113,9 @@ static int header_line(struct http *http, const char *data, size_t at, size_t en
     if (http->n_headers == HTTP_HEADERS) return 431;
     size_t name_end = (size_t)(colon - data);
     struct http_header *header = &http->headers[http->n_headers++];
-    *header = (struct http_header){{at, name_end - at}, trim(data, name_end + 1, end)};
+    *header = (struct http_header){{at, name_end - at}, http_trim(data, name_end + 1, end)};
     if (!is_token(data, header->name) || !is_value(data, header->value)) return 400;
-    return meaning(http, data, header);
+    return http_meaning(http, data, header);
 }
 
 /* The lines of a complete head, which ends before `end`. 0, or the status to fail with. */
@@ -147,7 +147,7 @@ static size_t head_end(struct http *http, const char *data, size_t len) {
 }
 
 /* A line of the chunked framing at scanned: its end (behind the newline), or 0 when it is not complete. */
-static size_t line_end(const struct http *http, const char *data, size_t len) {
+static size_t http_line_end(const struct http *http, const char *data, size_t len) {
     const char *newline = memchr(data + http->scanned, '\n', len - http->scanned);
     return newline ? (size_t)(newline - data) + 1 : 0;
 }
@@ -168,7 +168,7 @@ static bool chunk_size(const char *data, size_t at, size_t end, size_t *size) {
 }
 
 /* Move what has come of the current chunk to the end of the body. */
-static void take_chunk(struct http *http, char *data, size_t len) {
+static void http_take_chunk(struct http *http, char *data, size_t len) {
     size_t have = len - http->scanned < http->chunk_left ? len - http->scanned : http->chunk_left;
     memmove(data + http->body.at + http->body.len, data + http->scanned, have);
     http->body.len += have;
@@ -182,7 +182,7 @@ static enum http_state read_line(struct http *http, const struct http_limits *li
     bool blank = end - at == 1 || (end - at == 2 && data[at] == '\r');
     if (http->in_data) {
         http->in_data = false;
-        return blank ? HTTP_BODY : fail(http, 400);
+        return blank ? HTTP_BODY : http_fail(http, 400);
     }
     if (http->in_trailer && blank) {
         http->length = end;
@@ -190,10 +190,10 @@ static enum http_state read_line(struct http *http, const struct http_limits *li
     }
     if (http->in_trailer) {
         http->trailer_bytes += end - at;
-        return http->trailer_bytes > limits->head_bytes ? fail(http, 431) : HTTP_BODY;
+        return http->trailer_bytes > limits->head_bytes ? http_fail(http, 431) : HTTP_BODY;
     }
-    if (!chunk_size(data, at, end, &http->chunk_left)) return fail(http, 400);
-    if (http->chunk_left > limits->body_bytes - http->body.len) return fail(http, 413);
+    if (!chunk_size(data, at, end, &http->chunk_left)) return http_fail(http, 400);
+    if (http->chunk_left > limits->body_bytes - http->body.len) return http_fail(http, 413);
     http->in_trailer = http->chunk_left == 0;
     http->in_data = !http->in_trailer;
     return HTTP_BODY;
@@ -202,15 +202,15 @@ static enum http_state read_line(struct http *http, const struct http_limits *li
 static enum http_state read_chunks(struct http *http, const struct http_limits *limits, char *data,
                                    size_t len) {
     for (;;) {
-        take_chunk(http, data, len);
+        http_take_chunk(http, data, len);
         if (http->chunk_left) return HTTP_BODY;
-        size_t at = http->scanned, end = line_end(http, data, len);
-        if (end == 0) return len - at > limits->head_bytes ? fail(http, 431) : HTTP_BODY;
+        size_t at = http->scanned, end = http_line_end(http, data, len);
+        if (end == 0) return len - at > limits->head_bytes ? http_fail(http, 431) : HTTP_BODY;
         http->scanned = end;
         if (read_line(http, limits, data, at, end) != HTTP_BODY) return http->state;
         /* Framing that is longer than any body may be. */
         if (end - http->body.at - http->body.len > limits->body_bytes + limits->head_bytes)
-            return fail(http, 413);
+            return http_fail(http, 413);
     }
 }
 
@@ -221,11 +221,11 @@ static enum http_state read_head(struct http *http, const struct http_limits *li
         begin++; /* blank lines before a request */
     if (http->scanned < begin) http->scanned = begin;
     size_t end = head_end(http, data, len);
-    if (end == 0) return len > limits->head_bytes ? fail(http, 431) : HTTP_HEAD;
-    if (end > limits->head_bytes) return fail(http, 431);
+    if (end == 0) return len > limits->head_bytes ? http_fail(http, 431) : HTTP_HEAD;
+    if (end > limits->head_bytes) return http_fail(http, 431);
     int status = parse_head(http, data, begin, end);
-    if (status) return fail(http, status);
-    if (!http->chunked && http->content_length > limits->body_bytes) return fail(http, 413);
+    if (status) return http_fail(http, status);
+    if (!http->chunked && http->content_length > limits->body_bytes) return http_fail(http, 413);
     /* A length beside chunks is one that somebody on the way may believe. */
     if (http->says_close || (http->chunked && http->has_length)) http->keep_alive = false;
     http->body = (struct http_slice){end, http->chunked ? 0 : http->content_length};
@@ -244,7 +244,7 @@ enum http_state http_read(struct http *http, const struct http_limits *limits, c
 
 const struct http_header *http_find(const struct http *http, const char *data, const char *name) {
     for (int i = 0; i < http->n_headers; i++)
-        if (equals(data, http->headers[i].name, name)) return &http->headers[i];
+        if (http_equals(data, http->headers[i].name, name)) return &http->headers[i];
     return NULL;
 }
 

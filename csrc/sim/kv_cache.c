@@ -23,7 +23,7 @@ struct kv_cache {
     bool caching;
 };
 
-static int32_t *slot_of(const struct kv_cache *cache, uint64_t hash) {
+static int32_t *kv_slot_of(const struct kv_cache *cache, uint64_t hash) {
     return &cache->slots[(uint32_t)(hash ^ (hash >> 32)) & cache->slot_mask];
 }
 
@@ -56,25 +56,25 @@ static void drop_unheld(struct kv_cache *cache, int32_t id) {
 
 /* ---- by hash ---- */
 
-static int32_t find(const struct kv_cache *cache, uint64_t hash) {
-    int32_t id = *slot_of(cache, hash);
+static int32_t kv_find(const struct kv_cache *cache, uint64_t hash) {
+    int32_t id = *kv_slot_of(cache, hash);
     while (id != NONE && cache->blocks[id].hash != hash) id = cache->blocks[id].next_of_chain;
     return id;
 }
 
-static void forget(struct kv_cache *cache, int32_t id) {
+static void kv_forget(struct kv_cache *cache, int32_t id) {
     struct block *block = &cache->blocks[id];
     if (!block->hashed) return;
-    int32_t *link = slot_of(cache, block->hash);
+    int32_t *link = kv_slot_of(cache, block->hash);
     while (*link != id) link = &cache->blocks[*link].next_of_chain;
     *link = block->next_of_chain;
     block->hashed = false;
 }
 
-static void remember(struct kv_cache *cache, int32_t id, uint64_t hash) {
+static void kv_remember(struct kv_cache *cache, int32_t id, uint64_t hash) {
     struct block *block = &cache->blocks[id];
     if (block->hashed) return;
-    int32_t *slot = slot_of(cache, hash);
+    int32_t *slot = kv_slot_of(cache, hash);
     block->hash = hash;
     block->hashed = true;
     block->next_of_chain = *slot;
@@ -137,57 +137,57 @@ int32_t kv_cache_unheld(const struct kv_cache *cache) {
 
 /* ---- holding ---- */
 
-static bool reserve(struct kv_table *table, int32_t n) {
+static bool kv_reserve(struct kv_table *table, int32_t n) {
     return ARRAY_ROOM(table->blocks, table->capacity, (size_t)n);
 }
 
 int32_t kv_cache_match(const struct kv_cache *cache, const uint64_t *hashes, int32_t n) {
     int32_t i = 0;
     if (!cache->caching) return 0;
-    while (i < n && find(cache, hashes[i]) != NONE) i++;
+    while (i < n && kv_find(cache, hashes[i]) != NONE) i++;
     return i;
 }
 
-static void share(struct kv_cache *cache, struct kv_table *table, uint64_t hash) {
-    int32_t id = find(cache, hash);
+static void kv_share(struct kv_cache *cache, struct kv_table *table, uint64_t hash) {
+    int32_t id = kv_find(cache, hash);
     if (cache->blocks[id].holders++ == 0) drop_unheld(cache, id);
     table->blocks[table->n++] = id;
 }
 
 /* The longest unheld block; what was in it is lost. */
-static void take(struct kv_cache *cache, struct kv_table *table) {
+static void kv_take(struct kv_cache *cache, struct kv_table *table) {
     int32_t id = cache->oldest;
     drop_unheld(cache, id);
-    forget(cache, id);
+    kv_forget(cache, id);
     cache->blocks[id].holders = 1;
     table->blocks[table->n++] = id;
 }
 
 static int32_t unheld_among(const struct kv_cache *cache, const uint64_t *hashes, int32_t n) {
     int32_t count = 0;
-    for (int32_t i = 0; i < n; i++) count += cache->blocks[find(cache, hashes[i])].holders == 0;
+    for (int32_t i = 0; i < n; i++) count += cache->blocks[kv_find(cache, hashes[i])].holders == 0;
     return count;
 }
 
 bool kv_cache_begin(struct kv_cache *cache, struct kv_table *table, const uint64_t *hashes, int32_t shared,
                     int32_t n_blocks) {
     if (n_blocks - shared > cache->n_unheld - unheld_among(cache, hashes, shared)) return false;
-    if (!reserve(table, n_blocks)) return false;
-    for (int32_t i = 0; i < shared; i++) share(cache, table, hashes[i]);
-    while (table->n < n_blocks) take(cache, table);
+    if (!kv_reserve(table, n_blocks)) return false;
+    for (int32_t i = 0; i < shared; i++) kv_share(cache, table, hashes[i]);
+    while (table->n < n_blocks) kv_take(cache, table);
     return true;
 }
 
 bool kv_cache_grow(struct kv_cache *cache, struct kv_table *table, int32_t n_blocks) {
-    if (n_blocks - table->n > cache->n_unheld || !reserve(table, n_blocks)) return false;
-    while (table->n < n_blocks) take(cache, table);
+    if (n_blocks - table->n > cache->n_unheld || !kv_reserve(table, n_blocks)) return false;
+    while (table->n < n_blocks) kv_take(cache, table);
     return true;
 }
 
 void kv_cache_seal(struct kv_cache *cache, const struct kv_table *table, const uint64_t *hashes, int32_t from,
                    int32_t to) {
     if (!cache->caching) return;
-    for (int32_t i = from; i < to; i++) remember(cache, table->blocks[i], hashes[i]);
+    for (int32_t i = from; i < to; i++) kv_remember(cache, table->blocks[i], hashes[i]);
 }
 
 void kv_cache_release(struct kv_cache *cache, struct kv_table *table) {

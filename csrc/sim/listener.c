@@ -80,7 +80,7 @@ int listener_port(const struct listener *l) {
                                                   : ((const struct sockaddr_in *)&l->address)->sin_port);
 }
 
-static void watch(struct listener *l) {
+static void listener_watch(struct listener *l) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = l};
     epoll_ctl(l->sim->epoll_fd, EPOLL_CTL_ADD, l->fd, &event);
 }
@@ -109,12 +109,12 @@ static void stop_for_refusal(struct listener *l) {
 void listener_on_timer(struct listener *l) {
     if (l->fd < 0) l->fd = bind_and_listen(l);
     if (l->fd >= 0)
-        watch(l);
+        listener_watch(l);
     else
         wheel_set(l->sim->wheel, &l->timer, clock_mono_ns() + NS_PER_MS);
 }
 
-static void take_connection(struct listener *l, int fd) {
+static void listener_take(struct listener *l, int fd) {
     int64_t number = ++l->connection_number;
     counter_add(&l->sim->counters->connections, 1);
     if (connection_fault(l, FAULT_RESET_CONNECT, number)) {
@@ -148,7 +148,7 @@ void listener_accept(struct listener *l) {
         int fd = has_room(l) ? accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
         if (fd > l->highest_fd) l->highest_fd = fd;
         if (fd >= 0) {
-            take_connection(l, fd);
+            listener_take(l, fd);
         } else if (errno != EINTR && errno != ECONNABORTED) {
             if (errno != EAGAIN) pause_accepting(l);
             return;
@@ -157,7 +157,7 @@ void listener_accept(struct listener *l) {
 }
 
 void listener_start(struct listener *l) {
-    watch(l);
+    listener_watch(l);
     stop_for_refusal(l);
 }
 

@@ -45,7 +45,7 @@ static void end_prompt(struct prompts *p, struct ask_prompt *prompt) {
     if (prompt->tokens > ask->longest_prompt) ask->longest_prompt = prompt->tokens;
 }
 
-static void add_text(struct prompts *p, struct ask_prompt *prompt, struct json_item text) {
+static void prompt_add_text(struct prompts *p, struct ask_prompt *prompt, struct json_item text) {
     struct ask *ask = p->ask;
     if (p->keep_ids)
         prompt->tokens += prompt_text_ids(&ask->ids, text.text, text.len, prompt->tokens == 0);
@@ -58,7 +58,7 @@ static enum prompt_result text_prompt(struct prompts *p, struct json_item text) 
     if (text.len == 0) return PROMPT_EMPTY;
     struct ask_prompt *prompt = new_prompt(p);
     if (prompt == NULL) return PROMPT_EMPTY;
-    add_text(p, prompt, text);
+    prompt_add_text(p, prompt, text);
     if (prompt->tokens == 0) prompt->tokens = 1; /* nothing but blanks */
     end_prompt(p, prompt);
     return PROMPT_OK;
@@ -120,7 +120,7 @@ static bool content_parts(struct prompts *p, struct ask_prompt *prompt) {
         if (item.kind != JSON_OBJECT) return false;
         for (struct json_item key; (key = json_next(&p->json)).kind == JSON_KEY;) {
             struct json_item value = json_next(&p->json);
-            if (json_is(key, "text") && value.kind == JSON_STRING) add_text(p, prompt, value);
+            if (json_is(key, "text") && value.kind == JSON_STRING) prompt_add_text(p, prompt, value);
             json_skip(&p->json, value);
         }
     }
@@ -135,12 +135,12 @@ static void add_template_tokens(struct prompts *p, struct ask_prompt *prompt, in
     }
 }
 
-static bool message(struct prompts *p, struct ask_prompt *prompt) {
+static bool prompt_message(struct prompts *p, struct ask_prompt *prompt) {
     add_template_tokens(p, prompt, MESSAGE_TOKENS);
     for (struct json_item key; (key = json_next(&p->json)).kind == JSON_KEY;) {
         struct json_item value = json_next(&p->json);
         bool content = json_is(key, "content");
-        if (content && value.kind == JSON_STRING) add_text(p, prompt, value);
+        if (content && value.kind == JSON_STRING) prompt_add_text(p, prompt, value);
         if (content && value.kind == JSON_ARRAY) {
             if (!content_parts(p, prompt)) return false;
         } else {
@@ -155,7 +155,7 @@ static enum prompt_result read_messages(struct prompts *p) {
     struct ask_prompt *prompt = new_prompt(p);
     if (prompt == NULL) return PROMPT_EMPTY;
     for (struct json_item item; (item = json_next(&p->json)).kind != JSON_ARRAY_END;)
-        if (item.kind != JSON_OBJECT || !message(p, prompt)) return PROMPT_WRONG_TYPE;
+        if (item.kind != JSON_OBJECT || !prompt_message(p, prompt)) return PROMPT_WRONG_TYPE;
     add_template_tokens(p, prompt, ANSWER_TOKENS);
     end_prompt(p, prompt);
     return PROMPT_OK;

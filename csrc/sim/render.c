@@ -36,7 +36,8 @@ void render_head(struct answer *answer) {
     buf_str(out, "\",\"choices\":[");
 }
 
-static void add_text(struct buf *out, const struct answer *answer, int choice, int64_t from, int64_t n) {
+static void render_add_text(struct buf *out, const struct answer *answer, int choice, int64_t from,
+                            int64_t n) {
     for (int64_t k = from; k < from + n; k++) {
         size_t len;
         if (is_eos(answer, choice, k)) continue;
@@ -73,17 +74,17 @@ static void add_prompt_ids(struct buf *out, const struct answer *answer, int cho
 
 /* ---- logprobs: the numbers are made up, but the same for the same token ---- */
 
-static double logprob(int64_t id, int64_t rank) {
+static double render_logprob(int64_t id, int64_t rank) {
     return -0.5 - (double)(id % 97) / 64 - (double)rank / 16;
 }
 
-static int64_t rival(int64_t id, int64_t rank) {
+static int64_t render_rival(int64_t id, int64_t rank) {
     return WORDS_FIRST_ID + (id - WORDS_FIRST_ID + rank) % WORDS_COUNT;
 }
 
 static void add_token_logprobs(struct buf *out, const struct answer *answer, struct render_piece p) {
     for (int64_t k = p.from; k < p.from + p.n; k++)
-        buf_format(out, k > p.from ? ",%g" : "%g", logprob(answer_token(answer, p.choice, k), 0));
+        buf_format(out, k > p.from ? ",%g" : "%g", render_logprob(answer_token(answer, p.choice, k), 0));
 }
 
 static void add_token_strings(struct buf *out, const struct answer *answer, struct render_piece p) {
@@ -99,8 +100,8 @@ static void add_top(struct buf *out, const struct answer *answer, int64_t id) {
     buf_char(out, '{');
     for (int64_t rank = 0; rank < count && rank < WORDS_COUNT; rank++) {
         size_t len;
-        const char *piece = words_piece(rival(id, rank), &len);
-        buf_format(out, "%s\"%.*s\":%g", rank ? "," : "", (int)len, piece, logprob(id, rank));
+        const char *piece = words_piece(render_rival(id, rank), &len);
+        buf_format(out, "%s\"%.*s\":%g", rank ? "," : "", (int)len, piece, render_logprob(id, rank));
     }
     buf_char(out, '}');
 }
@@ -129,8 +130,9 @@ static void add_completion_logprobs(struct buf *out, struct answer *answer, stru
 
 static void add_chat_token(struct buf *out, int64_t id, int64_t rank) {
     size_t len;
-    const char *piece = words_piece(rival(id, rank), &len);
-    buf_format(out, "{\"token\":\"%.*s\",\"logprob\":%g,\"bytes\":[", (int)len, piece, logprob(id, rank));
+    const char *piece = words_piece(render_rival(id, rank), &len);
+    buf_format(out, "{\"token\":\"%.*s\",\"logprob\":%g,\"bytes\":[", (int)len, piece,
+               render_logprob(id, rank));
     for (size_t i = 0; i < len; i++) {
         if (i) buf_char(out, ',');
         buf_int(out, (unsigned char)piece[i]);
@@ -166,7 +168,7 @@ static void add_logprobs(struct buf *out, struct answer *answer, struct render_p
 
 /* ---- usage ---- */
 
-static int64_t reported(const struct answer *answer, int64_t tokens) {
+static int64_t render_reported(const struct answer *answer, int64_t tokens) {
     if (fault_has(&answer->faults, FAULT_WRONG_USAGE)) tokens += answer->faults.value[FAULT_WRONG_USAGE][0];
     return tokens;
 }
@@ -191,7 +193,7 @@ static int64_t cached_tokens(const struct answer *answer) {
 }
 
 /* `null`: what to add when there is nothing to say. */
-static void details(const struct answer *answer, char *text, size_t size, const char *null) {
+static void render_details(const struct answer *answer, char *text, size_t size, const char *null) {
     int64_t cached = cached_tokens(answer);
     if (cached)
         snprintf(text, size, ",\"prompt_tokens_details\":{\"cached_tokens\":%lld}", (long long)cached);
@@ -244,7 +246,7 @@ static void add_completion_choice(struct buf *out, struct answer *answer, struct
     const struct ask *ask = &answer->ask;
     buf_str(out, ",\"text\":\"");
     if (p.from == 0 && ask->echo) add_echo(out, answer, p.choice);
-    if (!p.empty) add_text(out, answer, p.choice, p.from, p.n);
+    if (!p.empty) render_add_text(out, answer, p.choice, p.from, p.n);
     buf_str(out, "\",\"logprobs\":");
     add_logprobs(out, answer, p);
     buf_str(out, ",\"finish_reason\":");
@@ -255,7 +257,7 @@ static void add_completion_choice(struct buf *out, struct answer *answer, struct
 
 static void add_chat_choice(struct buf *out, struct answer *answer, struct render_piece p) {
     buf_str(out, ",\"delta\":{\"content\":\"");
-    if (!p.empty) add_text(out, answer, p.choice, p.from, p.n);
+    if (!p.empty) render_add_text(out, answer, p.choice, p.from, p.n);
     buf_str(out, "\"},\"logprobs\":");
     add_logprobs(out, answer, p);
     buf_str(out, ",\"finish_reason\":");
@@ -281,7 +283,7 @@ void render_chunk(struct buf *out, struct answer *answer, struct render_piece p)
     buf_str(out, "}]");
     if (has_running_usage(answer)) {
         buf_char(out, ',');
-        add_usage(out, prompt_of(answer, p.choice)->tokens, reported(answer, p.from + p.n),
+        add_usage(out, prompt_of(answer, p.choice)->tokens, render_reported(answer, p.from + p.n),
                   answer->ask.chat ? ",\"completion_tokens_details\":null" : "");
     }
     if (p.last_of_all && !answer->ask.include_usage) add_fingerprint(out, answer);
@@ -308,8 +310,8 @@ void render_usage_chunk(struct buf *out, const struct answer *answer) {
     buf_add(out, answer->head.data, answer->head.len);
     buf_str(out, "],");
     char rest[DETAILS];
-    details(answer, rest, sizeof rest, "");
-    add_usage(out, answer->ask.prompt_tokens, reported(answer, answer->tokens), rest);
+    render_details(answer, rest, sizeof rest, "");
+    add_usage(out, answer->ask.prompt_tokens, render_reported(answer, answer->tokens), rest);
     add_fingerprint(out, answer);
     if (answer->sim->config->per_request_metrics) {
         buf_str(out, ",\"metrics\":");
@@ -335,7 +337,7 @@ static void add_body_choice(struct buf *out, struct answer *answer, int index) {
     buf_int(out, index);
     buf_str(out, ask->chat ? ",\"message\":{\"role\":\"assistant\",\"content\":\"" : ",\"text\":\"");
     if (ask->echo && !ask->chat) add_echo(out, answer, index);
-    add_text(out, answer, index, 0, n);
+    render_add_text(out, answer, index, 0, n);
     buf_str(out, ask->chat ? "\",\"refusal\":null,\"annotations\":null,\"audio\":null,\"function_call\":null,"
                              "\"reasoning\":null},\"logprobs\":"
                            : "\",\"logprobs\":");
@@ -359,10 +361,10 @@ void render_body(struct buf *out, struct answer *answer) {
     add_fingerprint(out, answer);
     if (!fault_has(&answer->faults, FAULT_NO_USAGE)) {
         char rest[DETAILS];
-        details(answer, rest, sizeof rest, ",\"prompt_tokens_details\":null");
+        render_details(answer, rest, sizeof rest, ",\"prompt_tokens_details\":null");
         strcat(rest, ",\"completion_tokens_details\":null");
         buf_char(out, ',');
-        add_usage(out, ask->prompt_tokens, reported(answer, answer->tokens), rest);
+        add_usage(out, ask->prompt_tokens, render_reported(answer, answer->tokens), rest);
     }
     if (ask->chat) {
         buf_str(out, ",\"prompt_logprobs\":null,\"prompt_token_ids\":");

@@ -45,7 +45,7 @@ static enum replay_result check_one(const struct run *run, int64_t i) {
     return load->arrival_ns[i] < before ? REPLAY_UNORDERED : REPLAY_OK;
 }
 
-static enum replay_result check(struct run *run) {
+static enum replay_result replay_check(struct run *run) {
     for (int64_t i = 0; i < run->load->n; i++) {
         enum replay_result result = check_one(run, i);
         run->replay->bad = i;
@@ -56,7 +56,7 @@ static enum replay_result check(struct run *run) {
 
 /* ---- requests ---- */
 
-static void add_prompt(struct run *run, struct seq *seq, int64_t i) {
+static void replay_add_prompt(struct run *run, struct seq *seq, int64_t i) {
     const struct replay_load *load = run->load;
     int64_t shared = load->prefix && load->prefix_tokens ? load->prefix_tokens[i] : 0;
     /* Ids of different prefixes, and of different requests, must differ. */
@@ -65,7 +65,7 @@ static void add_prompt(struct run *run, struct seq *seq, int64_t i) {
         seq_add_token(seq, run->scheduler, k < shared ? prefix_id : i + 1);
 }
 
-static void submit(struct run *run, int64_t i) {
+static void replay_submit(struct run *run, int64_t i) {
     const struct replay_load *load = run->load;
     struct seq *seq = &run->seqs[i];
     *seq = (struct seq){.number = i,
@@ -73,7 +73,7 @@ static void submit(struct run *run, int64_t i) {
                         .queued_ns = run->replay->requests[i].arrival_ns + run->front_ns,
                         .prompt_tokens = load->prompt_tokens[i],
                         .output_tokens = load->output_tokens[i]};
-    add_prompt(run, seq, i);
+    replay_add_prompt(run, seq, i);
     scheduler_submit(run->scheduler, seq);
 }
 
@@ -83,11 +83,11 @@ static int64_t next_queued_ns(const struct run *run) {
 }
 
 static void submit_due(struct run *run) {
-    while (next_queued_ns(run) <= run->now) submit(run, run->submitted++);
+    while (next_queued_ns(run) <= run->now) replay_submit(run, run->submitted++);
 }
 
 /* In a closed loop: the next one comes now. */
-static void release(struct run *run) {
+static void replay_release(struct run *run) {
     if (run->known == run->load->n) return;
     run->replay->requests[run->known++].arrival_ns = run->now;
 }
@@ -95,7 +95,7 @@ static void release(struct run *run) {
 static void first_arrivals(struct run *run) {
     const struct replay_load *load = run->load;
     if (load->concurrency > 0) {
-        for (int64_t i = 0; i < load->concurrency; i++) release(run);
+        for (int64_t i = 0; i < load->concurrency; i++) replay_release(run);
         return;
     }
     for (; run->known < load->n; run->known++)
@@ -111,7 +111,7 @@ static void end_request(struct run *run, struct seq *seq) {
     request->preemptions = seq->preemptions;
     scheduler_remove(run->scheduler, seq);
     run->done++;
-    if (run->load->concurrency > 0) release(run);
+    if (run->load->concurrency > 0) replay_release(run);
 }
 
 /* ---- steps ---- */
@@ -157,7 +157,7 @@ static enum replay_result one_step(struct run *run) {
 }
 
 static enum replay_result run_all(struct run *run) {
-    enum replay_result result = check(run);
+    enum replay_result result = replay_check(run);
     if (result != REPLAY_OK) return result;
     run->replay->requests = calloc((size_t)run->load->n + 1, sizeof *run->replay->requests);
     run->seqs = calloc((size_t)run->load->n + 1, sizeof *run->seqs);

@@ -22,7 +22,7 @@ struct scheduler {
 /* ---- lists ---- */
 
 /* Before `place`; NULL = at the end. */
-static void insert(struct list *list, struct seq *seq, struct seq *place) {
+static void scheduler_insert(struct list *list, struct seq *seq, struct seq *place) {
     seq->next = place;
     seq->previous = place ? place->previous : list->last;
     if (seq->previous)
@@ -50,7 +50,7 @@ static void take_out(struct list *list, struct seq *seq) {
 }
 
 /* Is a served before b? */
-static bool is_before(const struct seq *a, const struct seq *b) {
+static bool scheduler_is_before(const struct seq *a, const struct seq *b) {
     if (a->priority != b->priority) return a->priority < b->priority;
     return a->number < b->number;
 }
@@ -59,16 +59,16 @@ static void add_waiting(struct scheduler *s, struct seq *seq, bool in_front) {
     struct seq *place = in_front && !s->config.priority ? s->waiting.first : NULL;
     if (s->config.priority && s->waiting.n) {
         struct seq *after = s->waiting.last;
-        while (after && is_before(seq, after)) after = after->previous;
+        while (after && scheduler_is_before(seq, after)) after = after->previous;
         place = after ? after->next : s->waiting.first;
     }
-    insert(&s->waiting, seq, place);
+    scheduler_insert(&s->waiting, seq, place);
     seq->state = SEQ_WAITING;
 }
 
 /* ---- hashes of prefixes ---- */
 
-static uint64_t mix(uint64_t hash, uint64_t value) {
+static uint64_t scheduler_mix(uint64_t hash, uint64_t value) {
     uint64_t z = (hash ^ value) + UINT64_C(0x9e3779b97f4a7c15);
     z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
@@ -86,7 +86,7 @@ static void add_hash(struct seq *seq) {
 
 void seq_add_token(struct seq *seq, const struct scheduler *s, int64_t id) {
     if (!s->config.prefix_caching) return;
-    seq->hash = mix(seq->hash, (uint64_t)id);
+    seq->hash = scheduler_mix(seq->hash, (uint64_t)id);
     if (++seq->hashed_tokens % s->config.block_size == 0) add_hash(seq);
 }
 
@@ -94,7 +94,7 @@ static void hash_output(const struct scheduler *s, struct seq *seq) {
     int64_t k = seq->produced - 1;
     if (!s->config.prefix_caching || seq->hashed_tokens != seq->prompt_tokens + k) return;
     int64_t id = s->config.output_token ? s->config.output_token(seq, k)
-                                        : (int64_t)mix((uint64_t)seq->number + 1, (uint64_t)k);
+                                        : (int64_t)scheduler_mix((uint64_t)seq->number + 1, (uint64_t)k);
     seq_add_token(seq, s, id);
 }
 
@@ -159,12 +159,12 @@ static int32_t blocks_for(const struct scheduler *s, int64_t tokens) {
 }
 
 /* Tokens that must be computed before it says the next one. */
-static int64_t missing(const struct seq *seq) {
+static int64_t scheduler_missing(const struct seq *seq) {
     return seq->prompt_tokens + seq->produced - seq->computed;
 }
 
 static bool is_decode(const struct seq *seq) {
-    return seq->produced > 0 && missing(seq) == 1;
+    return seq->produced > 0 && scheduler_missing(seq) == 1;
 }
 
 static void count_work(struct step *step, const struct seq *seq, int64_t tokens) {
@@ -178,29 +178,29 @@ static void count_work(struct step *step, const struct seq *seq, int64_t tokens)
     step->work.prefill_attention += step_attention(seq->computed, tokens);
 }
 
-static void seal(struct scheduler *s, struct seq *seq, int64_t tokens) {
+static void scheduler_seal(struct scheduler *s, struct seq *seq, int64_t tokens) {
     int32_t from = (int32_t)(seq->computed / s->config.block_size);
     int32_t to = (int32_t)((seq->computed + tokens) / s->config.block_size);
     if (to > seq->n_hashes) to = seq->n_hashes;
     kv_cache_seal(s->kv, &seq->table, seq->hashes, from, to);
 }
 
-static void schedule(struct scheduler *s, struct seq *seq, int64_t tokens) {
+static void scheduler_schedule(struct scheduler *s, struct seq *seq, int64_t tokens) {
     seq->scheduled = tokens;
     s->budget -= tokens;
-    seal(s, seq, tokens);
+    scheduler_seal(s, seq, tokens);
 }
 
 /* Whose blocks are taken when there are none left. */
-static struct seq *victim(const struct scheduler *s) {
+static struct seq *scheduler_victim(const struct scheduler *s) {
     struct seq *worst = s->running.last;
     if (!s->config.priority) return worst;
     for (struct seq *seq = worst; seq; seq = seq->previous)
-        if (is_before(worst, seq)) worst = seq;
+        if (scheduler_is_before(worst, seq)) worst = seq;
     return worst;
 }
 
-static void preempt(struct scheduler *s, struct seq *seq) {
+static void scheduler_preempt(struct scheduler *s, struct seq *seq) {
     take_out(&s->running, seq);
     kv_cache_release(s->kv, &seq->table);
     s->budget += seq->scheduled;
@@ -212,10 +212,10 @@ static void preempt(struct scheduler *s, struct seq *seq) {
 }
 
 /* Blocks for so many more tokens of a running sequence; false when it was itself thrown out for them. */
-static bool make_room(struct scheduler *s, struct seq *seq, int64_t tokens) {
+static bool scheduler_make_room(struct scheduler *s, struct seq *seq, int64_t tokens) {
     while (!kv_cache_grow(s->kv, &seq->table, blocks_for(s, seq->computed + tokens))) {
-        struct seq *out = victim(s);
-        preempt(s, out);
+        struct seq *out = scheduler_victim(s);
+        scheduler_preempt(s, out);
         if (out == seq) return false;
     }
     return true;
@@ -223,9 +223,9 @@ static bool make_room(struct scheduler *s, struct seq *seq, int64_t tokens) {
 
 static void schedule_running(struct scheduler *s) {
     for (struct seq *seq = s->running.first, *next; seq && s->budget > 0; seq = next) {
-        int64_t tokens = missing(seq) < s->budget ? missing(seq) : s->budget;
-        if (!make_room(s, seq, tokens)) return;
-        schedule(s, seq, tokens);
+        int64_t tokens = scheduler_missing(seq) < s->budget ? scheduler_missing(seq) : s->budget;
+        if (!scheduler_make_room(s, seq, tokens)) return;
+        scheduler_schedule(s, seq, tokens);
         next = seq->next; /* not before: make_room may have thrown it out */
     }
 }
@@ -245,7 +245,7 @@ static void note_admission(struct scheduler *s, struct seq *seq) {
     s->counts.prefix_hits += seq->computed;
 }
 
-static bool admit(struct scheduler *s, struct seq *seq) {
+static bool scheduler_admit(struct scheduler *s, struct seq *seq) {
     int32_t shared = cached_blocks(s, seq);
     int64_t computed = (int64_t)shared * s->config.block_size;
     int64_t tokens = seq->prompt_tokens + seq->produced - computed;
@@ -254,12 +254,12 @@ static bool admit(struct scheduler *s, struct seq *seq) {
     if (!kv_cache_begin(s->kv, &seq->table, seq->hashes, shared, blocks_for(s, computed + tokens)))
         return false;
     take_out(&s->waiting, seq);
-    insert(&s->running, seq, NULL);
+    scheduler_insert(&s->running, seq, NULL);
     seq->state = SEQ_RUNNING;
     seq->computed = computed;
     if (seq->preemptions == 0) seq->scheduled_ns = s->step.start_ns;
     note_admission(s, seq);
-    schedule(s, seq, tokens);
+    scheduler_schedule(s, seq, tokens);
     return true;
 }
 
@@ -267,7 +267,7 @@ static void schedule_waiting(struct scheduler *s) {
     for (struct seq *seq = s->waiting.first, *next; seq; seq = next) {
         if (s->budget <= 0 || s->running.n >= s->config.max_num_seqs) return;
         next = seq->next;
-        if (seq->queued_ns <= s->step.start_ns && !admit(s, seq)) return;
+        if (seq->queued_ns <= s->step.start_ns && !scheduler_admit(s, seq)) return;
     }
 }
 
@@ -318,7 +318,7 @@ static void give_token(struct scheduler *s, struct seq *seq, int64_t end_ns) {
     s->last_token = seq;
 }
 
-static void retire(struct scheduler *s, struct seq *seq) {
+static void scheduler_retire(struct scheduler *s, struct seq *seq) {
     take_out(&s->running, seq);
     kv_cache_release(s->kv, &seq->table);
     seq->state = SEQ_DONE;
@@ -330,9 +330,9 @@ void scheduler_finish(struct scheduler *s, int64_t end_ns) {
         if (seq->scheduled == 0) continue;
         seq->computed += seq->scheduled;
         seq->scheduled = 0;
-        if (missing(seq) > 0) continue;
+        if (scheduler_missing(seq) > 0) continue;
         give_token(s, seq, end_ns);
-        if (seq->produced == seq->output_tokens) retire(s, seq);
+        if (seq->produced == seq->output_tokens) scheduler_retire(s, seq);
     }
 }
 

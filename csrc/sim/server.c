@@ -90,7 +90,7 @@ static void run_timer(struct server *server, struct wheel_timer *timer) {
     conn_settle(conn);
 }
 
-static void run_timers(struct server *server) {
+static void server_run_timers(struct server *server) {
     struct sim *sim = &server->sim;
     struct wheel_timer *timer;
     for (int i = 0; i < TIMERS_PER_TURN && (timer = wheel_take(sim->wheel, clock_mono_ns())) != NULL; i++) {
@@ -127,10 +127,10 @@ static void publish_cpu(struct server *server, int64_t now) {
 }
 
 /* One turn; false when the server was told to stop. */
-static bool turn(struct server *server) {
+static bool server_turn(struct server *server) {
     struct epoll_event events[EVENTS_PER_TURN];
     bool go_on = true;
-    run_timers(server);
+    server_run_timers(server);
     int64_t now = clock_mono_ns(), wait_ns = time_to_next(server, now);
     bool stay_awake = wait_ns <= (server->woke_early ? 2 * WAKE_NS : AWAKE_NS);
     if (stay_awake && now - server->looked_ns < LOOK_NS) return true;
@@ -148,11 +148,11 @@ static bool turn(struct server *server) {
     return go_on;
 }
 
-static void *run(void *argument) {
+static void *server_run(void *argument) {
     struct server *server = argument;
     prctl(PR_SET_NAME, "vllmperf-sim");
     prctl(PR_SET_TIMERSLACK, 1);
-    while (turn(server)) {
+    while (server_turn(server)) {
     }
     while (server->sim.conns) {
         conn_abort(server->sim.conns, false, "server_stopped");
@@ -219,11 +219,11 @@ static int open_loop(struct server *server, char *error, size_t error_size) {
 }
 
 /* Signals are for the threads of the program around us. */
-static int start_thread(struct server *server, char *error, size_t error_size) {
+static int server_start_thread(struct server *server, char *error, size_t error_size) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int number = pthread_create(&server->thread, NULL, run, server);
+    int number = pthread_create(&server->thread, NULL, server_run, server);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (number) snprintf(error, error_size, "cannot start a thread: %s", strerror(number));
     return number;
@@ -234,7 +234,7 @@ static void close_fd(int *fd) {
     *fd = -1;
 }
 
-static int close_all(struct server *server) {
+static int server_close_all(struct server *server) {
     struct sim *sim = &server->sim;
     int error = 0;
     if (sim->truth && !truth_close(sim->truth)) error = errno;
@@ -257,7 +257,7 @@ static void reset_counters(struct sim_counters *counters) {
 #undef X
 }
 
-static int start(struct server *server, char *error, size_t error_size) {
+static int server_start_locked(struct server *server, char *error, size_t error_size) {
     if (server->running) {
         snprintf(error, error_size, "the simulated server is running already");
         return EALREADY;
@@ -272,32 +272,32 @@ static int start(struct server *server, char *error, size_t error_size) {
     if (number == 0) {
         server->port = listener_port(&server->listener);
         listener_start(&server->listener);
-        number = start_thread(server, error, error_size);
+        number = server_start_thread(server, error, error_size);
     }
-    if (number) close_all(server);
+    if (number) server_close_all(server);
     server->running = number == 0;
     return number;
 }
 
 int server_start(struct server *server, char *error, size_t error_size) {
     pthread_mutex_lock(&server->lock);
-    int number = start(server, error, error_size);
+    int number = server_start_locked(server, error, error_size);
     pthread_mutex_unlock(&server->lock);
     return number;
 }
 
-static int stop(struct server *server) {
+static int server_stop_locked(struct server *server) {
     if (!server->running) return 0;
     uint64_t one = 1;
     if (write(server->stop_fd, &one, sizeof one) != sizeof one) return errno;
     pthread_join(server->thread, NULL);
     server->running = false;
-    return close_all(server);
+    return server_close_all(server);
 }
 
 int server_stop(struct server *server) {
     pthread_mutex_lock(&server->lock);
-    int number = stop(server);
+    int number = server_stop_locked(server);
     pthread_mutex_unlock(&server->lock);
     return number;
 }

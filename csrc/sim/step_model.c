@@ -21,7 +21,7 @@ int64_t step_padded(const struct step_model *model, const struct step_work *work
 }
 
 /* ms without noise. */
-static double law(const struct step_model *model, const struct step_work *work) {
+static double step_law(const struct step_model *model, const struct step_work *work) {
     double ms = model->alpha_ms + model->beta_ms * (double)step_padded(model, work) +
                 model->kv_ms * (double)work->decode_context;
     if (work->prefill_tokens == 0) return ms;
@@ -29,7 +29,7 @@ static double law(const struct step_model *model, const struct step_work *work) 
            model->attention_ms * (double)work->prefill_attention;
 }
 
-static double noise(const struct step_model *model, int64_t number) {
+static double step_draw_noise(const struct step_model *model, int64_t number) {
     if (model->noise <= 0) return 1;
     struct random random = random_for(model->seed, (uint64_t)number, FOR_STEPS);
     double variance = log1p(model->noise * model->noise);
@@ -37,6 +37,6 @@ static double noise(const struct step_model *model, int64_t number) {
 }
 
 int64_t step_model_ns(const struct step_model *model, const struct step_work *work, int64_t number) {
-    double ns = law(model, work) * NS_PER_MS_F * noise(model, number);
+    double ns = step_law(model, work) * NS_PER_MS_F * step_draw_noise(model, number);
     return ns < 1 ? 1 : (int64_t)(ns + 0.5);
 }

@@ -21,7 +21,7 @@ static const char *find_key(const char *body, size_t len, const char *name, stru
     return json->error ? NULL : found;
 }
 
-static int problem(struct buf *out, const struct json *json, const char *field) {
+static int text_problem(struct buf *out, const struct json *json, const char *field) {
     char place[64] = "body.";
     strcat(place, field);
     if (json->error)
@@ -61,12 +61,12 @@ int text_tokenize(struct buf *out, const struct sim_config *config, const char *
         at = find_key(body, len, "messages", &json);
         chat = true;
     }
-    if (at == NULL) return problem(out, &json, "prompt");
+    if (at == NULL) return text_problem(out, &json, "prompt");
     struct ask ask = {
         .chat = chat, .return_token_ids = true, .keep_ids = true, .echo = true, .unknown_id = ASK_UNSET};
     if (prompt_read(&ask, 0, at, body + len) != PROMPT_OK) {
         ask_free(&ask);
-        return problem(out, &json, chat ? "messages" : "prompt");
+        return text_problem(out, &json, chat ? "messages" : "prompt");
     }
     const struct ask_prompt *prompt = &ask.prompts[0];
     buf_format(out, "{\"count\":%lld,\"max_model_len\":%lld,\"tokens\":", (long long)prompt->tokens,
@@ -85,10 +85,10 @@ int text_tokenize(struct buf *out, const struct sim_config *config, const char *
 int text_detokenize(struct buf *out, const char *body, size_t len) {
     struct json json;
     const char *at = find_key(body, len, "tokens", &json);
-    if (at == NULL) return problem(out, &json, "tokens");
+    if (at == NULL) return text_problem(out, &json, "tokens");
     json_init(&json, at, (size_t)(body + len - at));
     struct json_item item = json_next(&json);
-    if (item.kind != JSON_ARRAY) return problem(out, &json, "tokens");
+    if (item.kind != JSON_ARRAY) return text_problem(out, &json, "tokens");
     buf_str(out, "{\"prompt\":\"");
     for (int64_t id; json_int(item = json_next(&json), &id);) {
         size_t n;
@@ -97,7 +97,7 @@ int text_detokenize(struct buf *out, const char *body, size_t len) {
     }
     if (item.kind != JSON_ARRAY_END) {
         out->len = 0;
-        return problem(out, &json, "tokens");
+        return text_problem(out, &json, "tokens");
     }
     buf_str(out, "\"}");
     return 200;

@@ -28,7 +28,7 @@ void wheel_free(struct wheel *wheel) {
 
 /* `child` is the first child, `next` a sibling, `previous` the sibling before or the parent. */
 
-static struct wheel_timer *join(struct wheel_timer *a, struct wheel_timer *b) {
+static struct wheel_timer *wheel_join(struct wheel_timer *a, struct wheel_timer *b) {
     if (a == NULL) return b;
     if (b == NULL) return a;
     if (b->at_ns < a->at_ns) {
@@ -51,14 +51,14 @@ static struct wheel_timer *join_siblings(struct wheel_timer *first) {
         first = b ? b->next : NULL;
         a->next = a->previous = NULL;
         if (b) b->next = b->previous = NULL;
-        a = join(a, b);
+        a = wheel_join(a, b);
         a->next = pairs;
         pairs = a;
     }
     while (pairs) {
         struct wheel_timer *rest = pairs->next;
         pairs->next = NULL;
-        heap = join(heap, pairs);
+        heap = wheel_join(heap, pairs);
         pairs = rest;
     }
     return heap;
@@ -67,7 +67,7 @@ static struct wheel_timer *join_siblings(struct wheel_timer *first) {
 static void near_add(struct wheel *wheel, struct wheel_timer *timer) {
     timer->next = timer->previous = timer->child = NULL;
     timer->slot = WHEEL_NEAR;
-    wheel->near = join(wheel->near, timer);
+    wheel->near = wheel_join(wheel->near, timer);
     wheel->near->previous = NULL;
 }
 
@@ -81,7 +81,7 @@ static void near_remove(struct wheel *wheel, struct wheel_timer *timer) {
         else
             timer->previous->next = timer->next;
         if (timer->next) timer->next->previous = timer->previous;
-        wheel->near = join(wheel->near, children);
+        wheel->near = wheel_join(wheel->near, children);
     }
     if (wheel->near) wheel->near->previous = NULL;
 }
@@ -114,7 +114,7 @@ static void slot_remove(struct wheel *wheel, struct wheel_timer *timer) {
 }
 
 /* A timer's level is that of the highest digit in which its tick differs from the wheel's. */
-static void place(struct wheel *wheel, struct wheel_timer *timer) {
+static void wheel_place(struct wheel *wheel, struct wheel_timer *timer) {
     int64_t tick = timer->at_ns >> TICK_BITS;
     if (tick <= wheel->tick) {
         near_add(wheel, timer);
@@ -155,7 +155,7 @@ static void open_slot(struct wheel *wheel, int level, int index, int64_t tick) {
     wheel->tick = tick;
     while (timer) {
         struct wheel_timer *rest = timer->next;
-        place(wheel, timer);
+        wheel_place(wheel, timer);
         timer = rest;
     }
 }
@@ -165,7 +165,7 @@ static void open_slot(struct wheel *wheel, int level, int index, int64_t tick) {
 void wheel_set(struct wheel *wheel, struct wheel_timer *timer, int64_t at_ns) {
     wheel_cancel(wheel, timer);
     timer->at_ns = at_ns;
-    place(wheel, timer);
+    wheel_place(wheel, timer);
 }
 
 void wheel_cancel(struct wheel *wheel, struct wheel_timer *timer) {

@@ -32,7 +32,7 @@ const char *words_piece(int64_t id, size_t *len) {
 }
 
 /* Length of the blank at `at`, 0 when it is none. */
-static size_t blank(const char *at, const char *end) {
+static size_t words_blank(const char *at, const char *end) {
     if ((unsigned char)*at <= ' ') return 1;
     if (*at == '\\' && end - at >= 2 && (at[1] == 'n' || at[1] == 't' || at[1] == 'r' || at[1] == 'f'))
         return 2;
@@ -41,9 +41,9 @@ static size_t blank(const char *at, const char *end) {
 
 size_t words_next(const char *text, size_t len, size_t *at) {
     const char *end = text + len, *from = text + *at;
-    for (size_t n; from < end && (n = blank(from, end)) > 0;) from += n;
+    for (size_t n; from < end && (n = words_blank(from, end)) > 0;) from += n;
     const char *word = from;
-    while (from < end && blank(from, end) == 0) from += *from == '\\' && end - from >= 2 ? 2 : 1;
+    while (from < end && words_blank(from, end) == 0) from += *from == '\\' && end - from >= 2 ? 2 : 1;
     *at = (size_t)(word - text);
     return (size_t)(from - word);
 }

@@ -67,7 +67,7 @@ void hist_free(struct hist *h) {
     free(h);
 }
 
-static size_t bin_of(int64_t value) {
+static size_t hist_bin_of(int64_t value) {
     if (value < LINEAR) return (size_t)value;
     int octave = 63 - __builtin_clzll((unsigned long long)value) - (HIST_MANTISSA_BITS + 1);
     size_t mantissa = (size_t)(value >> (octave + 1)) - PER_OCTAVE;
@@ -75,7 +75,7 @@ static size_t bin_of(int64_t value) {
 }
 
 /* The middle of a bin. */
-static double value_of(size_t bin) {
+static double hist_value_of(size_t bin) {
     if (bin < LINEAR) return (double)bin;
     size_t octave = (bin - LINEAR) / PER_OCTAVE, mantissa = (bin - LINEAR) % PER_OCTAVE;
     double width = ldexp(1.0, (int)octave + 1);
@@ -85,7 +85,7 @@ static double value_of(size_t bin) {
 void hist_add(struct hist *h, int64_t value, uint64_t times) {
     if (times == 0) return;
     if (value < 0) value = 0;
-    size_t bin = bin_of(value);
+    size_t bin = hist_bin_of(value);
     if (h->count == 0 || value < h->min) h->min = value;
     if (value > h->max) h->max = value;
     if (bin < h->low) h->low = bin;
@@ -145,13 +145,13 @@ double hist_std(const struct hist *h) {
 /* ---- quantiles ---- */
 
 /* The value of a rank, counted from 0. */
-static double value_at(const struct hist *h, uint64_t rank) {
+static double hist_value_at(const struct hist *h, uint64_t rank) {
     if (rank == 0) return (double)h->min;
     if (rank >= h->count - 1) return (double)h->max;
     uint64_t seen = 0;
     size_t bin = h->low;
     while (bin < h->high && (seen += h->bins[bin]) <= rank) bin++;
-    double value = value_of(bin);
+    double value = hist_value_of(bin);
     return value < (double)h->min ? (double)h->min : value > (double)h->max ? (double)h->max : value;
 }
 
@@ -159,7 +159,7 @@ double hist_quantile(const struct hist *h, double q) {
     if (h->count == 0 || !(q >= 0 && q <= 1)) return NAN;
     double rank = (double)(h->count - 1) * q, below = floor(rank);
     if (rank >= 0x1p63) return (double)h->max; /* a count that no run reaches, but a packed image may say */
-    double a = value_at(h, (uint64_t)below), b = value_at(h, (uint64_t)ceil(rank));
+    double a = hist_value_at(h, (uint64_t)below), b = hist_value_at(h, (uint64_t)ceil(rank));
     return a + (b - a) * (rank - below);
 }
 
@@ -226,7 +226,7 @@ static bool take_bins(struct hist *h, const unsigned char *at, uint64_t used) {
     return count == h->count;
 }
 
-static void take_head(struct hist *h, const uint64_t *head) {
+static void hist_take_head(struct hist *h, const uint64_t *head) {
     h->count = head[COUNT];
     h->min = (int64_t)head[MIN];
     h->max = (int64_t)head[MAX];
@@ -236,7 +236,7 @@ static void take_head(struct hist *h, const uint64_t *head) {
 
 static bool is_consistent(const struct hist *h) {
     if (h->count == 0) return h->min == 0 && h->max == 0 && h->sum == 0;
-    return h->min >= 0 && h->max >= h->min && bin_of(h->min) == h->low && bin_of(h->max) == h->high;
+    return h->min >= 0 && h->max >= h->min && hist_bin_of(h->min) == h->low && hist_bin_of(h->max) == h->high;
 }
 
 struct hist *hist_unpack(const void *src, size_t len) {
@@ -248,7 +248,7 @@ struct hist *hist_unpack(const void *src, size_t len) {
         return NULL;
     struct hist *h = hist_new();
     if (!h) return NULL;
-    take_head(h, head);
+    hist_take_head(h, head);
     if (take_bins(h, bytes + sizeof head, head[USED]) && is_consistent(h)) return h;
     hist_free(h);
     return NULL;

@@ -45,7 +45,7 @@ static void add_block(struct moments *m, const double *values, size_t n) {
     m->n = total;
 }
 
-static void finish(const struct moments *m, double *mean, double *variance) {
+static void moments_finish(const struct moments *m, double *mean, double *variance) {
     *mean = *variance = NAN;
     if (m->n == 0) return;
     *mean = (double)(m->sum / m->n);
@@ -55,7 +55,7 @@ static void finish(const struct moments *m, double *mean, double *variance) {
 void moments_f64(const double *values, size_t n, double *mean, double *variance) {
     struct moments m = {0};
     for (size_t i = 0; i < n; i += BLOCK) add_block(&m, values + i, n - i < BLOCK ? n - i : BLOCK);
-    finish(&m, mean, variance);
+    moments_finish(&m, mean, variance);
 }
 
 void moments_f32(const float *values, size_t n, double *mean, double *variance) {
@@ -66,5 +66,5 @@ void moments_f32(const float *values, size_t n, double *mean, double *variance) 
         for (size_t j = 0; j < size; j++) block[j] = values[i + j];
         add_block(&m, block, size);
     }
-    finish(&m, mean, variance);
+    moments_finish(&m, mean, variance);
 }

@@ -39,7 +39,7 @@ static inline uint64_t key_f32(float value) {
     return bits ^ ((0 - (bits >> 31)) | UINT32_C(1) << 31);
 }
 
-static double value_of(const struct values *v, uint64_t key) {
+static double quantile_value_of(const struct values *v, uint64_t key) {
     if (v->f64) {
         uint64_t bits = key >> 63 ? key ^ UINT64_C(1) << 63 : ~key;
         double value;
@@ -104,7 +104,7 @@ static struct bins *bins_new(struct range range) {
     return b;
 }
 
-static inline size_t bin_of(const struct bins *b, uint64_t key) {
+static inline size_t quantile_bin_of(const struct bins *b, uint64_t key) {
     uint64_t off = key - b->range.low; /* huge when the key is below */
     if (off <= b->range.high - b->range.low) return (size_t)(off >> b->shift);
     return key < b->range.low ? BELOW : ABOVE;
@@ -138,7 +138,7 @@ static inline __attribute__((always_inline)) bool count_keys(const struct values
     return nan;
 }
 
-static bool count(const struct values *v, struct bins *b) {
+static bool quantile_count(const struct values *v, struct bins *b) {
     return v->f64 ? count_keys(v, b, true) : count_keys(v, b, false);
 }
 
@@ -152,7 +152,7 @@ struct rank {
 };
 
 /* Find the bin of each rank; ranks ascend. */
-static void place(const struct bins *b, struct rank *ranks, size_t n) {
+static void quantile_place(const struct bins *b, struct rank *ranks, size_t n) {
     uint64_t before = 0;
     size_t next = 0;
     for (size_t i = 0; i < ALL_BINS && next < n; i++) {
@@ -183,19 +183,19 @@ static inline __attribute__((always_inline)) void gather_keys(const struct value
                                                               struct gather *g, bool is_f64) {
     for (size_t i = 0; i < v->n; i++) {
         uint64_t key = is_f64 ? key_f64(v->f64[i]) : key_f32(v->f32[i]);
-        size_t bin = bin_of(b, key);
+        size_t bin = quantile_bin_of(b, key);
         if (g->wanted[bin]) g->keys[g->fill[bin]++] = key;
     }
 }
 
-static void swap(uint64_t *a, uint64_t *b) {
+static void quantile_swap(uint64_t *a, uint64_t *b) {
     uint64_t held = *a;
     *a = *b;
     *b = held;
 }
 
-static uint64_t median(uint64_t a, uint64_t b, uint64_t c) {
-    if (a > b) swap(&a, &b);
+static uint64_t quantile_median(uint64_t a, uint64_t b, uint64_t c) {
+    if (a > b) quantile_swap(&a, &b);
     return c < a ? a : c > b ? b : c;
 }
 
@@ -209,13 +209,13 @@ static void select_key(uint64_t *keys, size_t low, size_t n, size_t k) {
             random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
             drawn[i] = keys[low + (size_t)(random >> 20) % (high - low)];
         }
-        uint64_t pivot = median(drawn[0], drawn[1], drawn[2]);
+        uint64_t pivot = quantile_median(drawn[0], drawn[1], drawn[2]);
         size_t less = low, more = high;
         for (size_t i = low; i < more;) {
             if (keys[i] < pivot)
-                swap(&keys[less++], &keys[i++]);
+                quantile_swap(&keys[less++], &keys[i++]);
             else if (keys[i] > pivot)
-                swap(&keys[i], &keys[--more]);
+                quantile_swap(&keys[i], &keys[--more]);
             else
                 i++;
         }
@@ -277,24 +277,24 @@ static bool answer_light(const struct values *v, const struct bins *b, struct ra
 
 enum found { FOUND, FOUND_NAN, NO_MEMORY };
 
-static enum found find(const struct values *v, struct range range, struct rank *ranks, size_t n);
+static enum found quantile_find(const struct values *v, struct range range, struct rank *ranks, size_t n);
 
 /* Ranks in a heavy bin: all its keys are the same, or it is cut into bins of its own. */
 static enum found answer_heavy(const struct values *v, const struct bins *b, struct rank *ranks, size_t n) {
     struct range range = keys_of_bin(v, b, ranks[0].bin);
-    if (!is_one_key(range)) return find(v, range, ranks, n);
+    if (!is_one_key(range)) return quantile_find(v, range, ranks, n);
     for (size_t i = 0; i < n; i++) ranks[i].key = range.low;
     return FOUND;
 }
 
 /* The keys of all ranks, which ascend. Each level of the recursion makes the range at least BINS / 2 times
  * smaller. */
-static enum found find(const struct values *v, struct range range, struct rank *ranks, size_t n) {
+static enum found quantile_find(const struct values *v, struct range range, struct rank *ranks, size_t n) {
     struct bins *b = bins_new(range);
     if (!b) return NO_MEMORY;
-    enum found found = count(v, b) ? FOUND_NAN : FOUND;
+    enum found found = quantile_count(v, b) ? FOUND_NAN : FOUND;
     if (found == FOUND) {
-        place(b, ranks, n);
+        quantile_place(b, ranks, n);
         if (!answer_light(v, b, ranks, n)) found = NO_MEMORY;
     }
     for (size_t i = 0, run; found == FOUND && i < n; i += run) {
@@ -321,7 +321,7 @@ static struct place place_of(const struct values *v, double q) {
 
 /* numpy/lib/_function_base_impl.py (2.4), _lerp: from the nearer end, so that both ends are exact. Statement
  * by statement, lest a compiler fuses the multiplication with the addition. */
-static double lerp(double a, double b, double t) {
+static double quantile_lerp(double a, double b, double t) {
     double span = b - a, part = t >= 0.5 ? 1 - t : t;
     double step = span * part;
     return t >= 0.5 ? b - step : a + step;
@@ -332,13 +332,14 @@ static int by_rank(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static double value_at(const struct values *v, const struct rank *ranks, size_t n, size_t rank) {
+static double quantile_value_at(const struct values *v, const struct rank *ranks, size_t n, size_t rank) {
     const struct rank wanted = {.rank = rank};
     const struct rank *found = bsearch(&wanted, ranks, n, sizeof *ranks, by_rank);
-    return value_of(v, found->key);
+    return quantile_value_of(v, found->key);
 }
 
-static enum quantile_status interpolate(const struct values *v, const double *q, size_t n_q, double *out) {
+static enum quantile_status quantile_interpolate(const struct values *v, const double *q, size_t n_q,
+                                                 double *out) {
     size_t n = 2 * n_q;
     struct rank *ranks = calloc(n, sizeof *ranks);
     if (!ranks) return QUANTILE_NO_MEMORY;
@@ -348,10 +349,11 @@ static enum quantile_status interpolate(const struct values *v, const double *q,
         ranks[2 * i + 1].rank = place.above;
     }
     qsort(ranks, n, sizeof *ranks, by_rank);
-    enum found found = find(v, likely_range(v), ranks, n);
+    enum found found = quantile_find(v, likely_range(v), ranks, n);
     for (size_t i = 0; found == FOUND && i < n_q; i++) {
         struct place place = place_of(v, q[i]);
-        out[i] = lerp(value_at(v, ranks, n, place.below), value_at(v, ranks, n, place.above), place.part);
+        out[i] = quantile_lerp(quantile_value_at(v, ranks, n, place.below),
+                               quantile_value_at(v, ranks, n, place.above), place.part);
     }
     free(ranks);
     return found == NO_MEMORY ? QUANTILE_NO_MEMORY : QUANTILE_OK;
@@ -362,7 +364,7 @@ static enum quantile_status quantile(const struct values *v, const double *q, si
         if (!(q[i] >= 0 && q[i] <= 1)) return QUANTILE_BAD_Q;
         out[i] = NAN;
     }
-    return v->n == 0 || n_q == 0 ? QUANTILE_OK : interpolate(v, q, n_q, out);
+    return v->n == 0 || n_q == 0 ? QUANTILE_OK : quantile_interpolate(v, q, n_q, out);
 }
 
 enum quantile_status quantile_f64(const double *values, size_t n, const double *q, size_t n_q, double *out) {

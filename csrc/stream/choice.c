@@ -31,7 +31,7 @@ struct part {
     struct said slots[N_SLOTS];
 };
 
-static inline enum slot slot_of(struct view key) {
+static inline enum slot choice_slot(struct view key) {
     switch (key.len) {
     case 4:
         return memcmp(key.at, "text", 4) == 0 ? TEXT : N_SLOTS;
@@ -92,7 +92,7 @@ static inline bool can_hold_text(const char *at, const char *end) {
 
 static inline const char *delta_member(const char *at, const char *end, struct view key, void *context) {
     struct part *part = context;
-    enum slot slot = slot_of(key);
+    enum slot slot = choice_slot(key);
     if (slot != N_SLOTS) return read_slot(at, end, IN_DELTA, part, slot);
     if (view_is(key, "role")) {
         part->has_role = at < end && *at == '"';
@@ -152,26 +152,26 @@ static inline const char *choice_member(const char *at, const char *end, struct 
     if (view_is(key, "finish_reason")) return read_finish(at, end, &choice->finish_reason);
     if (!can_hold_text(at, end)) {
         if (view_is(key, "token_ids")) choice->token_ids = -1;
-        enum slot slot = slot_of(key);
+        enum slot slot = choice_slot(key);
         if (slot != N_SLOTS) parts->own.filled &= ~(1U << slot);
         return json_skip(at, end, IN_CHOICE);
     }
-    enum slot slot = slot_of(key);
+    enum slot slot = choice_slot(key);
     if (slot != N_SLOTS) return read_slot(at, end, IN_CHOICE, &parts->own, slot);
     if (view_is(key, "token_ids")) return read_length(at, end, IN_CHOICE, &choice->token_ids);
     return read_other(at, end, IN_CHOICE, key, false, &parts->own);
 }
 
-static bool says_something(const struct said *said) {
+static bool choice_says_something(const struct said *said) {
     return said && (said->text_bytes || said->thought_bytes);
 }
 
 /* The first of these slots that says something, else the first that has room for it, else NULL. */
-static inline const struct said *first_of(const struct part *part, unsigned slots) {
+static inline const struct said *choice_first_of(const struct part *part, unsigned slots) {
     const struct said *found = NULL;
     for (unsigned left = part->filled & slots; left; left &= left - 1) {
         const struct said *said = &part->slots[__builtin_ctz(left)];
-        if (says_something(said)) return said;
+        if (choice_says_something(said)) return said;
         if (!found && (said->shape == SAID_STRING || said->is_filled)) found = said;
     }
     return found;
@@ -184,7 +184,7 @@ enum {
 };
 
 static const struct said *better_of(const struct said *first, const struct said *second) {
-    return !first || (says_something(second) && !says_something(first)) ? second : first;
+    return !first || (choice_says_something(second) && !choice_says_something(first)) ? second : first;
 }
 
 static void take_content(const struct said *said, struct delta_choice *choice) {
@@ -224,8 +224,9 @@ static inline void add_rest(const struct part *part, struct delta_choice *choice
 
 /* `part`: the delta or the message. What it does not say the choice itself may say. */
 static inline void take_parts(const struct part *part, const struct part *own, struct delta_choice *choice) {
-    const struct said *content = better_of(first_of(part, TEXTS), first_of(own, TEXTS));
-    const struct said *reasoning = better_of(first_of(part, REASONINGS), first_of(own, REASONINGS));
+    const struct said *content = better_of(choice_first_of(part, TEXTS), choice_first_of(own, TEXTS));
+    const struct said *reasoning =
+        better_of(choice_first_of(part, REASONINGS), choice_first_of(own, REASONINGS));
     if (content) take_content(content, choice);
     if (reasoning) take_reasoning(reasoning, choice);
     add_rest(part, choice);

@@ -81,7 +81,7 @@ static const char *read_usage(const char *at, const char *end, struct delta *out
 }
 
 /* Whether a well-formed value says anything: not when all in it is null, false, 0 or empty. */
-static bool says_something(const char *at, const char *end) {
+static bool delta_says_something(const char *at, const char *end) {
     struct view text = {NULL, 0};
     while (at < end) {
         if (*at == '"') {
@@ -105,7 +105,7 @@ static const char *read_error(const char *at, const char *end, struct delta *out
     out->error = NULL;
     out->error_len = 0;
     at = json_skip(at, end, IN_OBJECT);
-    if (!at || !says_something(start, at)) return at;
+    if (!at || !delta_says_something(start, at)) return at;
     out->error = start;
     out->error_len = (size_t)(at - start);
     return at;
@@ -157,7 +157,7 @@ static const char *foreign_member(const char *at, const char *end, struct view k
                   (view_is(key, "message") && said.shape == SAID_TREE) || said_is_output(key);
     out->has_foreign_output |= is_own && said.text_bytes + said.thought_bytes > 0;
     bool may_complain = !out->has_choices && !is_own && is_complaint(key);
-    out->has_complaint |= may_complain && says_something(at, behind);
+    out->has_complaint |= may_complain && delta_says_something(at, behind);
     return behind;
 }
 

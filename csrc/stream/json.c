@@ -4,11 +4,11 @@
 
 #include "stream/unescape.h"
 
-static bool is_digit(char c) {
+static bool json_is_digit(char c) {
     return c >= '0' && c <= '9';
 }
-static bool is_hex(char c) {
-    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+static bool json_is_hex(char c) {
+    return json_is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
 const char *json_escape(const char *at, const char *end) {
@@ -17,28 +17,28 @@ const char *json_escape(const char *at, const char *end) {
     if (*at++ != 'u') return at;
     if (end - at < 4) return NULL;
     for (int i = 0; i < 4; i++, at++)
-        if (!is_hex(*at)) return NULL;
+        if (!json_is_hex(*at)) return NULL;
     return at;
 }
 
-static const char *digits(const char *at, const char *end) {
+static const char *json_digits(const char *at, const char *end) {
     const char *start = at;
-    while (at < end && is_digit(*at)) at++;
+    while (at < end && json_is_digit(*at)) at++;
     return at > start ? at : NULL;
 }
 
-static const char *number(const char *at, const char *end) {
-    at = at < end && *at == '0' ? at + 1 : digits(at, end);
-    if (at && at < end && *at == '.') at = digits(at + 1, end);
+static const char *json_number(const char *at, const char *end) {
+    at = at < end && *at == '0' ? at + 1 : json_digits(at, end);
+    if (at && at < end && *at == '.') at = json_digits(at + 1, end);
     if (at && at < end && (*at == 'e' || *at == 'E')) {
         at++;
         if (at < end && (*at == '+' || *at == '-')) at++;
-        at = digits(at, end);
+        at = json_digits(at, end);
     }
     return at;
 }
 
-static const char *word(const char *at, const char *end, const char *text) {
+static const char *json_word(const char *at, const char *end, const char *text) {
     size_t len = strlen(text);
     return (size_t)(end - at) >= len && memcmp(at, text, len) == 0 ? at + len : NULL;
 }
@@ -46,21 +46,21 @@ static const char *word(const char *at, const char *end, const char *text) {
 const char *json_scalar(const char *at, const char *end) {
     bool is_negative = *at == '-';
     if (is_negative) at++;
-    if (at < end && *at == 'I') return word(at, end, "Infinity");
-    if (is_negative || is_digit(*at)) return number(at, end);
+    if (at < end && *at == 'I') return json_word(at, end, "Infinity");
+    if (is_negative || json_is_digit(*at)) return json_number(at, end);
     switch (*at) {
     case 't':
-        return word(at, end, "true");
+        return json_word(at, end, "true");
     case 'f':
-        return word(at, end, "false");
+        return json_word(at, end, "false");
     case 'N':
-        return word(at, end, "NaN");
+        return json_word(at, end, "NaN");
     default:
         return NULL;
     }
 }
 
-static const char *key(const char *at, const char *end) {
+static const char *json_past_key(const char *at, const char *end) {
     struct view ignored;
     if (at >= end || *at != '"' || !(at = json_string(at + 1, end, &ignored))) return NULL;
     at = json_blanks(at, end);
@@ -68,7 +68,7 @@ static const char *key(const char *at, const char *end) {
 }
 
 /* Into brackets as far as a scalar or an empty pair, which is skipped. */
-static const char *descend(const char *at, const char *end, char *closing, int *depth) {
+static const char *json_descend(const char *at, const char *end, char *closing, int *depth) {
     bool more;
     while (at && at < end && (*at == '{' || *at == '[')) {
         if (++*depth > JSON_MAX_DEPTH) return NULL;
@@ -79,7 +79,7 @@ static const char *descend(const char *at, const char *end, char *closing, int *
             --*depth;
             return at;
         }
-        if (closing[*depth] == '}') at = key(at, end);
+        if (closing[*depth] == '}') at = json_past_key(at, end);
     }
     return at ? json_skip(at, end, *depth) : NULL;
 }
@@ -88,13 +88,13 @@ const char *json_skip_tree(const char *at, const char *end, int depth) {
     char closing[JSON_MAX_DEPTH + 1]; /* by depth */
     int outside = depth;
     do {
-        at = descend(at, end, closing, &depth);
+        at = json_descend(at, end, closing, &depth);
         bool more = false;
         while (at && depth > outside && !more) {
             at = json_next(at, end, closing[depth], &more);
             if (!more) depth--;
         }
-        if (at && more && closing[depth] == '}') at = key(at, end);
+        if (at && more && closing[depth] == '}') at = json_past_key(at, end);
     } while (at && depth > outside);
     return at;
 }
@@ -107,7 +107,7 @@ static int64_t exponent_of(struct view number) {
     if (!at) return 0;
     bool is_negative = at[1] == '-';
     int64_t value = 0;
-    for (at += is_digit(at[1]) ? 1 : 2; at < end; at++)
+    for (at += json_is_digit(at[1]) ? 1 : 2; at < end; at++)
         if (value < INT32_MAX) value = value * 10 + (*at - '0');
     return is_negative ? -value : value;
 }
@@ -117,8 +117,8 @@ int64_t json_count_of(struct view number) {
     const char *at = number.at, *end = at + number.len;
     bool is_negative = at < end && *at == '-';
     at += is_negative;
-    for (const char *digit = at; digit < end && is_digit(*digit); digit++) power++;
-    for (; at < end && (is_digit(*at) || *at == '.'); at++) {
+    for (const char *digit = at; digit < end && json_is_digit(*digit); digit++) power++;
+    for (; at < end && (json_is_digit(*at) || *at == '.'); at++) {
         if (*at == '.') continue;
         power--;
         if (*at == '0') continue;

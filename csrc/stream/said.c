@@ -23,7 +23,7 @@ static const char *const thoughts[] = {"think", "reason", "thought", "summary"};
 
 #define COUNT(table) (sizeof(table) / sizeof(table)[0])
 
-static bool contains(struct view text, const char *part) {
+static bool said_contains(struct view text, const char *part) {
     size_t len = strlen(part);
     for (size_t i = 0; i + len <= text.len; i++)
         if ((text.at[i] | 0x20) == *part && strncasecmp(text.at + i, part, len) == 0) return true;
@@ -32,7 +32,7 @@ static bool contains(struct view text, const char *part) {
 
 static bool contains_any(struct view text, const char *const *parts, size_t n) {
     for (size_t i = 0; i < n; i++)
-        if (contains(text, parts[i])) return true;
+        if (said_contains(text, parts[i])) return true;
     return false;
 }
 

@@ -74,7 +74,7 @@ void sse_end(struct sse *s) {
     s->ended = true;
 }
 
-static bool add(struct sse *s, struct text *to, const char *from, size_t len) {
+static bool sse_add(struct sse *s, struct text *to, const char *from, size_t len) {
     bool fits = to->len + len <= s->max_bytes;
     if (fits && text_add(to, from, len)) return true;
     s->broken = fits ? SSE_NO_MEMORY : SSE_TOO_LONG;
@@ -91,7 +91,7 @@ static const char *next_of(const struct sse *s, const char **found, char wanted)
 
 /* The first CR or LF of the piece, or NULL. Two memchr beat a loop over bytes; what they found is remembered,
  * so that a stream with only one of the two is not searched to its end on every line. */
-static const char *line_end(struct sse *s) {
+static const char *sse_line_end(struct sse *s) {
     if (s->left == 0) return NULL;
     const char *lf = next_of(s, &s->next_lf, '\n'), *cr = next_of(s, &s->next_cr, '\r');
     const char *first = cr < lf ? cr : lf;
@@ -103,10 +103,10 @@ static bool keep_view(struct sse *s) {
     if (!s->data_view) return true;
     const char *view = s->data_view;
     s->data_view = NULL;
-    return add(s, &s->data, view, s->data_view_len);
+    return sse_add(s, &s->data, view, s->data_view_len);
 }
 
-static void swap(struct text *a, struct text *b) {
+static void sse_swap(struct text *a, struct text *b) {
     struct text kept = *a;
     *a = *b;
     *b = kept;
@@ -119,7 +119,7 @@ static struct view data_so_far(const struct sse *s) {
     return data;
 }
 
-static void fill(const struct sse *s, struct sse_event *event) {
+static void sse_fill(const struct sse *s, struct sse_event *event) {
     struct view data = data_so_far(s);
     *event = (struct sse_event){.data = data.at,
                                 .data_len = data.len,
@@ -130,20 +130,20 @@ static void fill(const struct sse *s, struct sse_event *event) {
 
 /* Another data line follows: give out the one before if it is an event by itself. An event field between the
  * two belongs to the second. */
-static bool split(struct sse *s, struct sse_event *event) {
+static bool sse_split(struct sse *s, struct sse_event *event) {
     struct view data = data_so_far(s);
     if (!s->has_data || !s->is_one_line || !delta_is_whole(data.at, data.len)) return false;
-    fill(s, event);
+    sse_fill(s, event);
     event->split = true;
-    swap(&s->data, &s->given);
-    swap(&s->type, &s->next_type);
+    sse_swap(&s->data, &s->given);
+    sse_swap(&s->type, &s->next_type);
     s->data.len = s->next_type.len = 0;
     s->data_view = NULL;
     s->has_data = s->has_next_type = false;
     return true;
 }
 
-static void join(struct sse *s, const char *value, size_t len) {
+static void sse_join(struct sse *s, const char *value, size_t len) {
     s->is_one_line = !s->has_data;
     if (!s->has_data) {
         s->has_data = true;
@@ -151,7 +151,7 @@ static void join(struct sse *s, const char *value, size_t len) {
         s->data_view_len = len;
         return;
     }
-    if (keep_view(s) && add(s, &s->data, "\n", 1)) add(s, &s->data, value, len);
+    if (keep_view(s) && sse_add(s, &s->data, "\n", 1)) sse_add(s, &s->data, value, len);
 }
 
 /* True when the line before was an event. */
@@ -160,9 +160,9 @@ static bool take_data(struct sse *s, const char *value, size_t len, struct sse_e
         s->broken = SSE_TOO_LONG;
         return false;
     }
-    bool got = split(s, event);
+    bool got = sse_split(s, event);
     s->lines++;
-    join(s, value, len);
+    sse_join(s, value, len);
     return got;
 }
 
@@ -170,7 +170,7 @@ static void take_type(struct sse *s, const char *value, size_t len) {
     struct text *type = s->has_data ? &s->next_type : &s->type;
     s->has_next_type = s->has_data;
     type->len = 0;
-    add(s, type, value, len);
+    sse_add(s, type, value, len);
 }
 
 static bool is_field(const char *line, size_t name_len, const char *name) {
@@ -179,7 +179,7 @@ static bool is_field(const char *line, size_t name_len, const char *name) {
 
 /* id and retry have no meaning without reconnecting; they and unknown fields are skipped. True when the line
  * shows that the one before was an event. */
-static bool take_line(struct sse *s, const char *line, size_t len, struct sse_event *event) {
+static bool sse_take_line(struct sse *s, const char *line, size_t len, struct sse_event *event) {
     const char *colon = memchr(line, ':', len);
     size_t name_len = colon ? (size_t)(colon - line) : len;
     const char *value = colon ? colon + 1 : line + len;
@@ -191,10 +191,10 @@ static bool take_line(struct sse *s, const char *line, size_t len, struct sse_ev
 }
 
 /* A blank line: true when there is an event to give out. */
-static bool dispatch(struct sse *s, struct sse_event *event) {
+static bool sse_dispatch(struct sse *s, struct sse_event *event) {
     bool got = s->has_data;
-    if (s->has_next_type) swap(&s->type, &s->next_type);
-    if (got) fill(s, event);
+    if (s->has_next_type) sse_swap(&s->type, &s->next_type);
+    if (got) sse_fill(s, event);
     drop_event(s);
     return got;
 }
@@ -204,7 +204,7 @@ static bool past_bom(struct sse *s) {
     static const char mark[] = "\xef\xbb\xbf";
     while (s->bom >= 0 && s->left) {
         if (*s->piece != mark[s->bom]) {
-            bool ok = s->bom == 0 || add(s, &s->line, mark, (size_t)s->bom); /* it only looked like one */
+            bool ok = s->bom == 0 || sse_add(s, &s->line, mark, (size_t)s->bom); /* it only looked like one */
             s->bom = -1;
             return ok;
         }
@@ -215,21 +215,21 @@ static bool past_bom(struct sse *s) {
 }
 
 /* Take the next whole line out of the piece: 1 = *line is it, 0 = none, the rest is kept, -1 = broken. */
-static int next_line(struct sse *s, const char **line, size_t *len) {
+static int sse_next_line(struct sse *s, const char **line, size_t *len) {
     if (s->skip_lf && s->left) {
         if (*s->piece == '\n') s->piece++, s->left--;
         s->skip_lf = false;
     }
-    const char *end = line_end(s);
+    const char *end = sse_line_end(s);
     if (!end) {
-        bool kept = keep_view(s) && add(s, &s->line, s->piece, s->left);
+        bool kept = keep_view(s) && sse_add(s, &s->line, s->piece, s->left);
         s->left = 0;
         return kept ? 0 : -1;
     }
     *line = s->piece;
     *len = (size_t)(end - s->piece);
     if (s->line.len) {
-        if (!add(s, &s->line, *line, *len)) return -1;
+        if (!sse_add(s, &s->line, *line, *len)) return -1;
         *line = s->line.bytes;
         *len = s->line.len;
     }
@@ -241,12 +241,12 @@ static int next_line(struct sse *s, const char **line, size_t *len) {
 
 /* One line; true when it gave an event. The line buffer is used up, so a view into it is copied. */
 static bool one_line(struct sse *s, const char *line, size_t len, struct sse_event *event) {
-    if (len == 0) return dispatch(s, event);
+    if (len == 0) return sse_dispatch(s, event);
     bool buffered = s->line.len > 0, got = false;
     if (len > s->max_bytes)
         s->broken = SSE_TOO_LONG;
     else if (line[0] != ':')
-        got = take_line(s, line, len, event);
+        got = sse_take_line(s, line, len, event);
     if (buffered && s->data_view) keep_view(s);
     s->line.len = 0;
     return got;
@@ -258,7 +258,7 @@ static enum sse_status last_event(struct sse *s, struct sse_event *event) {
     if (s->line.len && one_line(s, s->line.bytes, s->line.len, event) && !s->broken) return SSE_EVENT;
     s->end_done = true;
     if (s->broken) return s->broken;
-    if (!dispatch(s, event)) return SSE_MORE;
+    if (!sse_dispatch(s, event)) return SSE_MORE;
     event->cut = true;
     return SSE_EVENT;
 }
@@ -283,7 +283,7 @@ enum sse_status sse_next(struct sse *s, struct sse_event *event) {
     size_t len;
     if (!s->broken && plain_event(s, event)) return SSE_EVENT;
     while (!s->broken && past_bom(s)) {
-        int got = next_line(s, &line, &len);
+        int got = sse_next_line(s, &line, &len);
         if (got < 0) break;
         if (got == 0) return last_event(s, event);
         if (one_line(s, line, len, event) && !s->broken) return SSE_EVENT;

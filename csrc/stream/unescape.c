@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-static unsigned hex(const char *at) {
+static unsigned unescape_hex(const char *at) {
     unsigned value = 0;
     for (int i = 0; i < 4; i++) {
         unsigned c = (unsigned char)at[i];
@@ -28,13 +28,13 @@ static size_t put_utf8(char *dst, unsigned c) {
 
 /* \uXXXX at src (of len bytes), with the second half of a pair when there is one. Returns bytes read. */
 static size_t take_unicode(const char *src, size_t len, unsigned *c) {
-    *c = hex(src + 2);
+    *c = unescape_hex(src + 2);
     if (*c < 0xd800 || *c > 0xdfff) {
         if (*c == 0) *c = 0xfffd;
         return 6;
     }
     bool is_pair = *c < 0xdc00 && len >= 12 && src[6] == '\\' && src[7] == 'u';
-    unsigned second = is_pair ? hex(src + 8) : 0;
+    unsigned second = is_pair ? unescape_hex(src + 8) : 0;
     if (second < 0xdc00 || second > 0xdfff) {
         *c = 0xfffd;
         return 6;
