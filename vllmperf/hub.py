@@ -51,16 +51,18 @@ class Repository:
     def folder(self, patterns: Sequence[str], is_enough: Callable[[Path], bool]) -> Path:
         """A folder with the files of these patterns: that of the cache if it is enough. UsageError by name."""
         hub = _package(f"{self.flag} {self.name}")
-        asked: dict[str, Any] = {"repo_type": self.kind, "revision": self.revision}
+        asked: dict[str, Any] = {
+            "repo_type": self.kind,
+            "revision": self.revision,
+            "allow_patterns": list(patterns),
+        }
         try:
             found = Path(hub.snapshot_download(self.name, **asked, local_files_only=True))
             if is_enough(found):
                 return found
         except Exception:  # not in the cache: the package has many ways to say so
             pass
-        return Path(
-            self._asked(hub, lambda: hub.snapshot_download(self.name, **asked, allow_patterns=list(patterns)))
-        )
+        return Path(self._asked(hub, lambda: hub.snapshot_download(self.name, **asked)))
 
     def files(self) -> list[str]:
         """Paths of all files: as the hub lists them, else those in the cache."""

@@ -5,6 +5,7 @@ import json
 import random
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -112,7 +113,7 @@ def test_chat_gets_words_where_there_is_no_tokenizer():
 
 
 def test_a_tokenizer_that_is_given_is_used(model):
-    tokenizer = data.tokenizer(str(model), {})
+    tokenizer = data.tokenizer(str(model))
     found = synthetic.source(
         synthetic.shape("prompt_tokens=20,output_tokens=3,samples=4"), 42, tokenizer, False
     )
@@ -120,15 +121,10 @@ def test_a_tokenizer_that_is_given_is_used(model):
     assert counts == [20] * 4
 
 
-def test_a_tokenizer_is_found_in_the_hubs_cache_and_nothing_is_fetched(model, tmp_path):
-    snapshot = tmp_path / "hub" / "models--some--model" / "snapshots" / "abc"
-    snapshot.mkdir(parents=True)
-    (snapshot / "tokenizer.json").write_bytes((model / "tokenizer.json").read_bytes())
-    assert data.tokenizer("some/model", {"HF_HOME": str(tmp_path)}) is not None
-    assert data.tokenizer("other/model", {"HF_HOME": str(tmp_path)}) is None
-    assert data.tokenizer(None, {}) is None
-    with pytest.raises(UsageError, match="no such folder"):
-        data.tokenizer("/nowhere/model", {})
+def test_a_processor_that_is_a_missing_path_is_refused():
+    assert data.tokenizer(None) is None
+    with pytest.raises(UsageError, match=r"there is no /nowhere/model"):
+        data.tokenizer("/nowhere/model")
 
 
 # ---- files ----
@@ -175,7 +171,7 @@ def test_the_sampler_shuffles_by_the_seed(tmp_path):
     [
         ("a.hdf5", "x", None, "hdf5"),
         ("a.bin", "x", None, "give a .txt"),
-        ("a.txt", "\n", None, "no prompts"),
+        ("a.txt", "\n", None, "is empty"),
         ("a.csv", "a,b\n1,2\n", None, "no column"),
         ("a.csv", "prompt,output_tokens\nx,many\n", None, "output_tokens is 'many'"),
         ("a.jsonl", '{"prompt": 5}\n', None, "row 1"),
@@ -186,12 +182,6 @@ def test_the_sampler_shuffles_by_the_seed(tmp_path):
 def test_a_file_that_cannot_be_used_is_refused_by_name(tmp_path, name, text, arguments, word):
     with pytest.raises(UsageError, match=word):
         files.source(written(tmp_path, name, text), arguments, None)
-
-
-def test_without_datasets_a_line_says_what_to_install(monkeypatch):
-    without(monkeypatch, "datasets")
-    with pytest.raises(UsageError, match=r"openai/gsm8k.*pip install datasets"):
-        files.source("openai/gsm8k", None, None)
 
 
 # ---- data that other packages read ----
@@ -227,7 +217,9 @@ def test_parquet_is_read_by_pyarrow(tmp_path, monkeypatch):
 def test_without_pyarrow_a_line_says_what_to_install(tmp_path, monkeypatch, suffix):
     without(monkeypatch, "pyarrow")
     without(monkeypatch, "pyarrow.ipc")
-    with pytest.raises(UsageError, match=rf"\.{suffix} is read by pyarrow.*pip install pyarrow"):
+    with pytest.raises(
+        UsageError, match=rf"pyarrow reads \.{suffix} files.*pip install .vllmperf\[datasets\]"
+    ):
         files.source(written(tmp_path, f"a.{suffix}", "x"), None, None)
 
 
@@ -252,31 +244,25 @@ def test_what_pyarrow_writes_is_read(tmp_path, form):
     assert "\n" not in str(refusal.value)
 
 
-def test_a_data_set_of_the_hub_is_loaded_with_what_does_not_name_columns(monkeypatch):
-    asked = {}
+def test_a_data_set_of_the_hub_is_read_as_its_files_are(tmp_path, monkeypatch):
+    asked = []
 
-    def load(name, **arguments):
-        asked.update(arguments, name=name)
-        return {"train": [{"q": "one", "n": 5}], "test": [{"q": "two", "n": 6}]}
+    def files_of(*words):
+        asked.append(words)
+        return [
+            Path(written(tmp_path, f"{name}.jsonl", f'{{"q": "{name}", "n": 5}}')) for name in ("one", "two")
+        ]
 
-    package(monkeypatch, "datasets", load_dataset=load)
-    arguments = {"text_column": "q", "output_tokens_count_column": "n", "revision": "main"}
-    (item,) = files.source("org/set", arguments, None).items
-    assert (item.shown, item.output_tokens) == ("one", 5)
-    assert asked == {"name": "org/set", "revision": "main"}
-
-
-def test_a_data_set_that_cannot_be_loaded_is_one_line(monkeypatch):
-    def load(name, **_):
-        raise ConnectionError("no\nroute")
-
-    package(monkeypatch, "datasets", load_dataset=load)
-    with pytest.raises(UsageError, match="org/set cannot be loaded: no route"):
-        files.source("org/set", None, None)
+    monkeypatch.setattr("vllmperf.hub.dataset_files", files_of)
+    arguments = {"text_column": "q", "output_tokens_count_column": "n", "name": "main", "split": "test"}
+    found = files.source("org/set", arguments, None).items
+    assert [(item.shown, item.output_tokens) for item in found] == [("one", 5), ("two", 5)]
+    assert asked == [("org/set", "main", "test", None, "--data")]
+    with pytest.raises(UsageError, match="streaming is not known here"):
+        files.source("org/set", {"streaming": True}, None)
 
 
-def test_a_file_that_does_not_exist_is_not_looked_for_at_the_hub(monkeypatch):
-    package(monkeypatch, "datasets")
+def test_a_file_that_does_not_exist_is_not_looked_for_at_the_hub():
     for name in ("/nowhere/set", "prompts.jsonl", "~/a", "./b"):
         with pytest.raises(UsageError, match="no such file"):
             files.source(name, None, None)

@@ -279,5 +279,6 @@ def test_a_model_of_the_hugging_face_cache_is_found_by_its_name(model, tmp_path,
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path))
     assert Tokens("some/model").chat([{"role": "user", "content": "x"}]) == "<|begin|><|user|>x<|assistant|>"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UsageError, match="Hugging Face cache"):
         Tokens("some/other-model")

@@ -211,7 +211,11 @@ FLAGS = (
         ("--backend-kwargs",),
     ),
     Flag("model", str, "model; else the first that the server lists"),
-    Flag("processor", str, "folder with a tokenizer.json; else prompts are token ids"),
+    Flag(
+        "processor",
+        str,
+        "folder with a tokenizer.json, or a model of the hub; without it prompts are token ids",
+    ),
     Flag("processor_args", json_object, "JSON, noted in the report"),
     Flag(
         "data",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -213,12 +212,7 @@ class Benchmark:
     def _load(self) -> Loaded:
         options = self._options
         counting = _counting(options)
-        tokenizer = data.tokenizer(options.processor, os.environ)
-        if options.processor and tokenizer is None:
-            print(
-                f"guidellm: --processor {options.processor} is not on this machine: synthetic prompts are token ids",
-                file=sys.stderr,
-            )
+        tokenizer = data.tokenizer(options.processor)
         source = data.source(
             options, tokenizer
         )  # what is wrong with the data is said before the server is asked

@@ -1,23 +1,21 @@
-"""Data files of prompts: text with one a line, CSV, JSON, JSON lines, Parquet and Arrow; data sets of the hub."""
+"""Prompts of text files, one a line, of files of rows, and of data sets of the Hugging Face hub."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import itertools
 import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vllmperf import text_file
-from vllmperf.compat.guidellm import packages
+from vllmperf import hub
 from vllmperf.compat.guidellm.source import Item, Items
+from vllmperf.datasets.rows import Row, lines, rows
 from vllmperf.errors import UsageError
 
 TEXTS = (".txt", ".text")
 NOT_HERE = (".hdf5", ".tar", ".db")
-KNOWN = (*TEXTS, ".csv", ".json", ".jsonl", *packages.COLUMNAR)
+ROWS = (".csv", ".json", ".jsonl", ".parquet", ".arrow")
 COLUMNS = (
     "prompt",
     "prompts",
@@ -43,89 +41,73 @@ COUNTS = {
 NAMES = ("prompt_column", "text_column", *COUNTS)
 ARGUMENTS = (*NAMES, "split", "field")
 """What --data-args may say of a file. split changes nothing: a file has one."""
-Row = Mapping[str, Any]
+HUB_ARGUMENTS = (*NAMES, "name", "split", "revision", "field")
+"""What --data-args may say of a data set of the hub; name: its subset."""
+FLAG = "--data"
+Fields = Mapping[str, Any]
 
 
 def source(data: str, arguments: Mapping[str, Any] | None, shuffle_seed: int | None) -> Items:
     """The prompts of a file, shuffled when there is a seed. UsageError by name for what cannot be read."""
     path, given = Path(data), dict(arguments or {})
-    rows = list(_rows(path, given) if path.is_file() else _hub(path, data, given))
-    if not rows:
+    found = list(_file(path, given) if path.is_file() else _hub(path, data, given))
+    if not found:
         raise UsageError(f"--data {path} holds no prompts")
-    columns = _columns(path, rows[0], given)
-    items = [_item(path, number, row, columns) for number, row in enumerate(rows, 1)]
+    columns = _columns(path, found[0], given)
+    items = [_item(path, number, row, columns) for number, row in enumerate(found, 1)]
     if shuffle_seed is not None:
         random.Random(shuffle_seed).shuffle(items)
     return Items(items)
 
 
-def _hub(path: Path, data: str, given: Mapping[str, Any]) -> Iterator[Row]:
-    """The rows of a folder or a data set of the hub; what does not name columns goes to its loader."""
-    if not path.is_dir() and (data.startswith((".", "/", "~")) or path.suffix.lower() in (*KNOWN, *NOT_HERE)):
-        raise UsageError(f"--data {path}: there is no such file")
-    return packages.hub(data, {name: value for name, value in given.items() if name not in NAMES})
+def _hub(path: Path, data: str, given: Mapping[str, Any]) -> Iterator[Fields]:
+    """The rows of a split of a data set of the hub, by default of train."""
+    if path.is_dir() or data.startswith(hub.PATH_BEGINS) or path.suffix.lower() in (*TEXTS, *ROWS, *NOT_HERE):
+        what = "this is a folder: give one of its files" if path.is_dir() else "there is no such file"
+        raise UsageError(f"--data {path}: {what}")
+    _check_arguments(given, HUB_ARGUMENTS)
+    split = str(given.get("split") or "train")
+    files = hub.dataset_files(data, given.get("name"), split, given.get("revision"), FLAG)
+    return itertools.chain.from_iterable(_file(file, {"field": given.get("field")}) for file in files)
 
 
-def _rows(path: Path, given: Mapping[str, Any]) -> Iterator[Row]:
-    kind = path.suffix.lower()
-    unknown = next((name for name in given if name not in ARGUMENTS), None)
+def _check_arguments(given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    unknown = next((name for name in given if name not in known), None)
     if unknown is not None:
-        raise UsageError(f"--data-args: {unknown} is not known here; there are {', '.join(ARGUMENTS)}")
+        raise UsageError(f"--data-args: {unknown} is not known here; there are {', '.join(known)}")
+
+
+def _file(path: Path, given: Mapping[str, Any]) -> Iterator[Fields]:
+    kind = path.suffix.lower()
+    _check_arguments(given, ARGUMENTS)
     if kind in NOT_HERE:
         raise UsageError(f"--data {path}: {kind} is not read here; convert it to .jsonl or .csv")
-    if kind in packages.COLUMNAR:
-        return packages.rows(path)
-    if kind == ".csv":
-        return _csv_rows(path)
-    text = _text(path)
     if kind in TEXTS:
-        return ({"text": line} for line in text.split("\n") if line.strip())
-    if kind in (".json", ".jsonl"):
-        return _json_rows(path, text, given.get("field"))
-    raise UsageError(f"--data {path}: give a .txt, .csv, .json, .jsonl, .parquet or .arrow file")
+        return ({"text": line.removesuffix("\n")} for line in lines(path, FLAG))
+    if kind not in ROWS:
+        raise UsageError(f"--data {path}: give a .txt, .csv, .json, .jsonl, .parquet or .arrow file")
+    found = rows(path, FLAG)
+    return (
+        _listed(path, list(found), given.get("field")) if kind == ".json" else (row.fields for row in found)
+    )
 
 
-def _text(path: Path, newline: str | None = None) -> str:
-    try:
-        return text_file.read(path, newline)
-    except OSError as error:
-        raise UsageError(f"--data {path} cannot be read: {error.strerror or error}") from None
-    except text_file.NoTextError as error:
-        raise UsageError(f"--data {path} {error}") from None
-
-
-def _csv_rows(path: Path) -> Iterator[Row]:
-    try:
-        yield from csv.DictReader(io.StringIO(_text(path, newline="")))
-    except csv.Error as error:
-        raise UsageError(f"--data {path} is no CSV ({error})") from None
-
-
-def _json_rows(path: Path, text: str, field: str | None) -> Iterator[Row]:
-    """A list of objects, objects in lines, or an object with one list, or the one under the key `field`."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = [_line(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if field is not None:
-        found = found.get(field) if isinstance(found, dict) else None
-    elif isinstance(found, dict):
-        lists = [value for value in found.values() if isinstance(value, list)]
-        found = lists[0] if len(lists) == 1 else [found]
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+def _listed(path: Path, found: list[Row], field: str | None) -> Iterator[Fields]:
+    """Objects one after the other, or an object with one list of them, or the one under the key `field`."""
+    values = [row.value for row in found]
+    if len(found) == 1 and isinstance(values[0], dict):
+        lists = [value for value in values[0].values() if isinstance(value, list)]
+        values = lists[0] if len(lists) == 1 and field is None else values
+        values = values[0].get(field) if field is not None else values
+    elif field is not None:
+        values = []
+    if not isinstance(values, list) or not values or not all(isinstance(row, dict) for row in values):
         where = "is no list of objects" if field is None else f"has no list of objects under {field}"
         raise UsageError(f"--data {path} {where}: write one object a line")
-    return iter(found)
+    return iter(values)
 
 
-def _line(path: Path, number: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"--data {path} line {number}: this is no JSON ({error})") from None
-
-
-def _columns(path: Path, first: Row, given: Mapping[str, Any]) -> dict[str, str | None]:
+def _columns(path: Path, first: Fields, given: Mapping[str, Any]) -> dict[str, str | None]:
     """Which column holds the prompt and the two lengths."""
     named = given.get("prompt_column") or given.get("text_column")
     guessed = (
@@ -144,7 +126,7 @@ def _columns(path: Path, first: Row, given: Mapping[str, Any]) -> dict[str, str 
     return {"prompt": str(prompt), **counts}
 
 
-def _item(path: Path, number: int, row: Row, columns: Mapping[str, str | None]) -> Item:
+def _item(path: Path, number: int, row: Fields, columns: Mapping[str, str | None]) -> Item:
     text = row.get(columns["prompt"] or "")
     if not isinstance(text, str) or not text:
         raise UsageError(f"--data {path} row {number}: {columns['prompt']} is no text")
@@ -152,7 +134,7 @@ def _item(path: Path, number: int, row: Row, columns: Mapping[str, str | None]) 
     return Item.of_text(text, *lengths)
 
 
-def _length(path: Path, number: int, row: Row, column: str | None) -> int | None:
+def _length(path: Path, number: int, row: Fields, column: str | None) -> int | None:
     value = row.get(column) if column else None
     if value in (None, ""):
         return None

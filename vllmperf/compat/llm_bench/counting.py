@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from vllmperf import text_file
+from vllmperf import hub, text_file
 from vllmperf.compat.llm_bench.options import Options
 from vllmperf.tokenizer.tokens import Tokens
 
@@ -20,7 +20,7 @@ def token_count(options: Options) -> Callable[[str], int] | None:
     if not options.tokenizer:
         return None
     tokenizer = Tokens(options.tokenizer)
-    special = not _class(Path(options.tokenizer)).startswith(WITHOUT_SPECIAL)
+    special = not _class(hub.model_folder(options.tokenizer)).startswith(WITHOUT_SPECIAL)
     return lambda text: tokenizer.count(text, special=special)
 
 

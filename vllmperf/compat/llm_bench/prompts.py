@@ -6,13 +6,13 @@ import json
 import random
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from vllmperf import text_file
+from vllmperf import hub, text_file
 from vllmperf.compat.llm_bench.counting import token_count
 from vllmperf.compat.llm_bench.options import Options
 from vllmperf.compat.llm_bench.texts import code, limericks
+from vllmperf.datasets.rows import LINES, Row, rows
 from vllmperf.errors import UsageError
 from vllmperf.tokenizer.tokens import Tokens
 
@@ -50,21 +50,11 @@ def _read(name: str) -> str:
         raise UsageError(f"{name} {error}") from None
 
 
-def _json_lines(name: str) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(_read(name).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{name} line {number}: this is no JSON ({error})") from None
-        if not isinstance(row, dict):
-            raise UsageError(f"{name} line {number}: this is no JSON object")
-        rows.append(row)
-    if not rows:
+def _json_lines(name: str) -> list[Row]:
+    found = list(rows(hub.local_file(name, ""), "", form=LINES[0]))
+    if not found:
         raise UsageError(f"{name} is empty")
-    return rows
+    return found
 
 
 # ---- 2024-10 ----
@@ -96,11 +86,10 @@ def _source(options: Options) -> str | list[dict[str, Any]]:
 def _file(name: str) -> str | list[dict[str, Any]]:
     if not name.endswith(".jsonl"):
         return _read(name)
-    rows = _json_lines(name)
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row.get("prompt"), str):
-            raise UsageError(f'{name} line {number}: the row has no text "prompt"')
-    return rows
+    found = _json_lines(name)
+    for row in found:
+        row.text("prompt")
+    return [row.fields for row in found]
 
 
 def _repeated(
@@ -130,10 +119,10 @@ def letters(text: str, generator: random.Random) -> str:
 
 
 def _rows(options: Options) -> Iterator[tuple[Prompt, int | None]]:
-    rows = _json_lines(options.dataset[1:])
+    found = [row.fields for row in _json_lines(options.dataset[1:])]
     if options.dataset_shuffle_seed is not None:
-        random.Random(options.dataset_shuffle_seed).shuffle(rows)
-    return _cycle(rows[: options.dataset_limit])
+        random.Random(options.dataset_shuffle_seed).shuffle(found)
+    return _cycle(found[: options.dataset_limit])
 
 
 def _cycle(rows: list[dict[str, Any]]) -> Iterator[tuple[Prompt, int | None]]:
@@ -189,7 +178,7 @@ def _composed(
 
 def _template_tokens(options: Options, tokenizer: Tokens) -> int:
     """Tokens that the chat template puts around a message; 0 when there is no way to know, which is said."""
-    folder = Path(options.tokenizer or "")
+    folder = hub.model_folder(options.tokenizer or "")
     try:
         from jinja2 import Environment
 
