@@ -100,7 +100,10 @@ def _why(hub: Any, kind: Kind, endpoint: str, error: Exception) -> str:
         return f"{endpoint} gives it only to those with access: set HF_TOKEN to a token of theirs"
     if isinstance(error, errors.RepositoryNotFoundError | errors.HFValidationError):
         return f"{endpoint} has no such {what} (or it is private: set HF_TOKEN)"
-    if isinstance(error, errors.RemoteEntryNotFoundError | errors.RevisionNotFoundError):
+    is_elsewhere = isinstance(
+        error, errors.LocalEntryNotFoundError
+    )  # it says that the hub could not be asked
+    if not is_elsewhere and isinstance(error, errors.EntryNotFoundError | errors.RevisionNotFoundError):
         return f"{endpoint} has the {what} without that file or revision"
     text = " ".join(str(error.__cause__ or error).split())
     return f"{endpoint} cannot be asked ({text[:200]})"
