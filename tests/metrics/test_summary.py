@@ -2,6 +2,7 @@
 
 import json
 import math
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from synthetic import MS, PLAN, Request, batch, failed, histogram, quiet_histogr
 
 from vllmperf import _engine
 from vllmperf.metrics import identity
+from vllmperf.metrics.definitions import FIGURES
 from vllmperf.metrics.in_flight import InFlight, sweep
-from vllmperf.metrics.summary import summarize
+from vllmperf.metrics.summary import Summary, summarize
 from vllmperf.metrics.verdict import RULES
 from vllmperf.metrics.view import Completed
 from vllmperf.record.reader import read
@@ -277,3 +279,11 @@ def test_a_run_of_one_instant_has_no_rates(tmp_path: Path) -> None:
     assert summary["duration_s"] is None
     assert summary["throughput"]["requests_per_s"] is None
     assert not any(isinstance(value, float) and math.isnan(value) for value in summary["in_flight"].values())
+
+
+def test_the_type_of_the_summary_names_every_figure() -> None:
+    for figure in FIGURES:
+        part: Any = Summary
+        for key in figure.path:
+            part = typing.get_type_hints(part)[key]
+            part = next((one for one in typing.get_args(part) if hasattr(one, "__annotations__")), part)

@@ -8,10 +8,8 @@ from rich.cells import cell_len, chop_cells
 from vllmperf.numbers import align
 from vllmperf.report import table
 from vllmperf.report.content import Outcome, Report
-from vllmperf.report.table import BETWEEN, INDENT, Line, Span, wrapped
+from vllmperf.report.table import BETWEEN, INDENT, LEAST_BESIDE, Line, Span, wrapped
 
-LEAST_BESIDE = 20
-"""Columns beside a row for the beginning of a long text; with fewer all of it stands below."""
 WIDEST = 100
 NARROWEST = 40
 

@@ -33,6 +33,8 @@ STYLES = {
 INDENT = "  "
 BETWEEN = 3
 """Blanks between columns."""
+LEAST_BESIDE = 20
+"""Columns beside a row for a long text; with fewer all of it stands below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """title stands above the labels, heads above the cells. note_head: above the notes. keeps_notes: where a note does not
-    fit behind its row it stands below; else all notes are left out."""
+    """title stands above the labels, heads above the cells. note_head: above the notes. keeps_notes: a note that does not fit
+    behind its row goes on below; else all notes are left out."""
 
     title: str
     heads: tuple[str, ...]
@@ -112,14 +114,25 @@ def _part(
 ) -> list[Line]:
     heads = "".join(" " * BETWEEN + table.heads[i].rjust(widths[i]) for i in group)
     room = width - len(INDENT) - label_room - len(heads) - BETWEEN
-    is_beside = all(len(row.note) <= room for row in table.rows)
+    if not table.keeps_notes and any(len(row.note) > room for row in table.rows):
+        room = 0  # all of them or none
     title = table.title.ljust(label_room)
-    note_head = " " * BETWEEN + table.note_head if table.note_head and is_beside else ""
+    note_head = " " * BETWEEN + table.note_head if len(table.note_head) <= room and table.note_head else ""
     found: list[Line] = [[(INDENT + title, "title"), (heads + note_head, "head")]]
     for number, row in enumerate(table.rows):
         cells = "".join(" " * BETWEEN + columns[i][number].rjust(widths[i]) for i in group)
-        note = " " * BETWEEN + row.note if is_beside and row.note else ""
+        first, *rest = _note(row.note, table.keeps_notes and 0 in group, room)
+        note = " " * BETWEEN + first if first else ""
         found.append([(INDENT + row.label.ljust(label_room), "label"), (cells, ""), (note, "dim")])
-        if row.note and not is_beside and table.keeps_notes and 0 in group:
-            found += [[(INDENT * 2 + piece, "dim")] for piece in wrapped(row.note, width - 2 * len(INDENT))]
+        indent = " " * (width - room) if first else INDENT * 2
+        found += [[(indent + piece, "dim")] for text in rest for piece in wrapped(text, width - len(indent))]
     return found
+
+
+def _note(note: str, is_kept: bool, room: int) -> list[str]:
+    """What stands behind a row ("": nothing), then what goes on below it."""
+    if len(note) <= room:
+        return [note]
+    if not is_kept:
+        return [""]
+    return wrapped(note, room) if room >= LEAST_BESIDE else ["", note]
