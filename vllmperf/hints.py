@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from vllmperf import datasets
+
 Plan = Mapping[str, Any]
 
 KEY = "--api-key KEY, --api-key-file FILE or OPENAI_API_KEY"
@@ -252,11 +254,9 @@ def _sends_parts(plan: Plan) -> bool:
 
 
 def _sends_ids(plan: Plan) -> bool:
-    is_text = (
-        plan.get("tokenizer")
-        or plan.get("text_prompts")
-        or plan.get("dataset_name") in ("sharegpt", "sonnet")
-    )
+    dataset = datasets.table().get(str(plan.get("dataset_name")))
+    has_ids = dataset is None or dataset.is_made_up or dataset.name == "custom"
+    is_text = plan.get("tokenizer") or plan.get("text_prompts") or not has_ids
     return not _is_chat(plan) and not is_text
 
 

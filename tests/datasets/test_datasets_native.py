@@ -2,12 +2,13 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 from twins.dropin_samples import samples as dropin
 
 from vllmperf import bench, datasets
-from vllmperf.datasets import Spec, prompts
+from vllmperf.datasets import Spec, page, prompts
 from vllmperf.datasets.chance import Chance
 from vllmperf.errors import UsageError
 from vllmperf.load.schedule import schedule
@@ -89,9 +90,9 @@ def test_prompts_of_a_seed_are_those_of_vllm_bench_serve(spec, tokens, model, na
     theirs = dropin(tokens, Chance(3), "2026", asked.num_prompts, name, asked.dataset_path, seed=3)
     ours = first(asked.num_prompts, asked)
     assert [json.loads(prompt.json) for prompt in ours] == [sample.prompt for sample in theirs]
-    assert [(prompt.input_len, prompt.output_len) for prompt in ours] == [
-        (sample.prompt_len, sample.output_len) for sample in theirs
-    ]
+    assert [prompt.output_len for prompt in ours] == [sample.output_len for sample in theirs]
+    if name != "timed_trace":  # it sends token ids
+        assert [prompt.input_len for prompt in ours] == tokens.counts([sample.prompt for sample in theirs])
 
 
 def test_settings_of_a_data_set_are_its_own(spec):
@@ -149,3 +150,8 @@ def test_bench_sends_a_trace_at_its_times_unless_it_is_told_otherwise(spec):
     assert run.summary["requests"]["completed"] == 5
     assert run.summary["plan"]["arrival"] == "dataset"
     assert bench(**asked, concurrency=2, num_prompts=7).summary["requests"]["completed"] == 7
+
+
+def test_the_page_of_data_sets_is_printed_from_their_table():
+    """If it is stale: python -m vllmperf.datasets.page > docs/datasets.md"""
+    assert (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8") == page.text()

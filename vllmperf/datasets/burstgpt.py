@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from vllmperf.datasets.dataset import DataSet, Prompt, Sample, Spec, of_samples, repeated
+from vllmperf.datasets.dataset import DataSet, Prompt, Sample, Spec, counted, repeated
 from vllmperf.datasets.made_up import Alphabet
 from vllmperf.datasets.rows import Row, rows
 from vllmperf.errors import UsageError
@@ -19,7 +19,7 @@ MISSING = ("", "NA", "N/A", "n/a", "NULL", "null", "None", "<NA>")
 def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
     """As vllm bench serve draws them; without a tokenizer the same lengths of other prompts."""
     if tokens is not None:
-        return of_samples(spec, samples(tokens, spec.num_prompts, path=spec.path, seed=spec.seed))
+        return counted(spec, tokens, samples(tokens, spec.num_prompts, path=spec.path, seed=spec.seed))
     alphabet = Alphabet(spec.takes_ids)
     begun = alphabet.begun([])
     drawn = enumerate(lengths(spec.path, spec.num_prompts, spec.seed))

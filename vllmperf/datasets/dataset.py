@@ -7,7 +7,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vllmperf.errors import UsageError
@@ -186,6 +186,13 @@ def of_samples(spec: Spec, samples: Iterable[Sample]) -> Iterator[Prompt]:
         for sample in samples
     )
     return repeated(spec, made)
+
+
+def counted(spec: Spec, tokens: Tokens, samples: Sequence[Sample]) -> Iterator[Prompt]:
+    """The same for texts whose lengths vLLM only supposes: they are counted, so that a server's count can be checked."""
+    lengths = tokens.counts([str(sample.prompt) for sample in samples])
+    made = zip(samples, lengths, strict=True)
+    return of_samples(spec, (replace(sample, prompt_len=length) for sample, length in made))
 
 
 def needed(spec: Spec, source: Iterable[Any]) -> list[Any]:

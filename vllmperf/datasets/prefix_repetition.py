@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 
 from vllmperf.datasets.chance import Chance
-from vllmperf.datasets.dataset import DataSet, Lengths, Option, Prompt, Sample, Spec, of_samples, repeated
+from vllmperf.datasets.dataset import DataSet, Lengths, Option, Prompt, Sample, Spec, counted, repeated
 from vllmperf.datasets.draws import Draws
 from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
 from vllmperf.errors import UsageError
@@ -30,7 +30,7 @@ def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
     if tokens is None:
         return repeated(spec, _made_up(spec, n, output_len=lengths.output or 1, **sizes))
     found = samples(tokens, Chance(spec.seed), n, seed=spec.seed, output_len=lengths.output or 1, **sizes)
-    return of_samples(spec, found)
+    return counted(spec, tokens, found)
 
 
 DATASET = DataSet(

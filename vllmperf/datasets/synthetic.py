@@ -36,7 +36,10 @@ def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
     draw = random.Random(spec.seed + 2)  # as guidellm: unlike those of the lengths
     if tokens is not None:
         made = texts(tokens, inputs, usual.prefix, draw)
-        return (Prompt.of(text, answer, n) for (text, n), answer in zip(made, outputs, strict=False))
+        return (
+            Prompt.of(text, answer, n + tokens.special_count)
+            for (text, n), answer in zip(made, outputs, strict=False)
+        )
     return _made_up(Alphabet(spec.takes_ids), zip(inputs, outputs, strict=False), usual.prefix, draw)
 
 

@@ -70,7 +70,10 @@ def _prompt(spec: Spec, sample: Sample, alphabet: Alphabet, tokens: Tokens | Non
     answer = spec.output_len or max(1, sample.output_len)
     if tokens is None:
         return Prompt(alphabet.json(alphabet.members(ids)), answer, len(ids))
-    return Prompt.of(ids if spec.takes_ids else tokens.decode_one(ids), answer, len(ids))
+    if spec.takes_ids:
+        return Prompt.of(ids, answer, len(ids))
+    text = tokens.decode_one(ids)
+    return Prompt.of(text, answer, tokens.count(text))
 
 
 def samples(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+from vllmperf import _engine, datasets
 from vllmperf.metrics.percentile import percentile
 from vllmperf.metrics.view import Completed, Flags, Floats
 from vllmperf.plan import BACKENDS
@@ -258,10 +258,13 @@ def _prompt(done: Completed) -> Part | None:
 
 
 def _prompt_tolerance(plan: dict[str, Any]) -> float:
-    is_random, is_chat = plan.get("dataset_name") == "random", plan.get("backend") == "openai-chat"
+    dataset, is_chat = (
+        datasets.table().get(str(plan.get("dataset_name"))),
+        plan.get("backend") == "openai-chat",
+    )
     if plan.get("tokenizer") and plan.get("dataset_name") != "custom":
         return FAR
-    if is_random:
+    if dataset is not None and dataset.is_made_up:
         return ESTIMATED_WORDS if is_chat or plan.get("text_prompts") else FAR
     return ESTIMATED_TEXT
 
