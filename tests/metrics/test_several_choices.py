@@ -11,8 +11,8 @@ from vllmperf.metrics.definitions import FIGURES, METRICS
 from vllmperf.metrics.goodput import is_good, used
 from vllmperf.metrics.summary import Summary, summarize
 from vllmperf.metrics.view import Rows
-from vllmperf.model.goodput_test import Limits, good
-from vllmperf.model.goodput_test import used as used_of_search
+from vllmperf.model.slo import Limits, good
+from vllmperf.model.slo import used as used_of_search
 from vllmperf.record.reader import Recording, read
 
 # Two choices of 3 tokens: a at 50, 60, 70; b at 55, 65, 75 ms after the request was sent at 10 ms, due at 8 ms.

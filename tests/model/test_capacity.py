@@ -13,7 +13,6 @@ from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
 from vllmperf.model.capacity import Step
 from vllmperf.model.estimate import estimate
-from vllmperf.model.goodput_test import Limits, answer, judged
 from vllmperf.model.law import measured
 from vllmperf.model.looks import Looks
 from vllmperf.model.rehearsal import cut, rehearse
@@ -21,6 +20,7 @@ from vllmperf.model.rehearsed_search import RehearsedSearch, looked_at, poisson_
 from vllmperf.model.search import Search
 from vllmperf.model.server_law import server_law
 from vllmperf.model.simulate import Replica
+from vllmperf.model.slo import Limits, answer, judged
 from vllmperf.model.slots import seen_slots
 from vllmperf.model.steps import steps
 from vllmperf.model.windows_curve import curve_capacity

@@ -30,7 +30,7 @@ from vllmperf.exit_codes import INTERRUPTED, OK
 
 if TYPE_CHECKING:
     from vllmperf.model.capacity import Capacity
-    from vllmperf.model.goodput_test import Limits
+    from vllmperf.model.slo import Limits
     from vllmperf.plan import Plan
 
 LOAD_OF_A_STEP = {
@@ -157,7 +157,7 @@ def _put_out(args: argparse.Namespace, result: Capacity, folder: Path) -> None:
 
 
 def _limits(args: argparse.Namespace) -> Limits:
-    from vllmperf.model.goodput_test import Limits
+    from vllmperf.model.slo import Limits
 
     if args.ttft is None and args.itl is None:
         raise UsageError("a capacity needs an SLO: give --ttft MS, --itl MS, or both")

@@ -10,6 +10,8 @@ import numpy as np
 
 from vllmperf import _engine
 from vllmperf.load.progress import Snapshot
+from vllmperf.metrics.definitions import per_request
+from vllmperf.metrics.view import Rows
 
 NS = 1_000_000_000
 COMPLETED = _engine.OUTCOMES.index("completed")
@@ -34,9 +36,8 @@ class Watch:
         self._outcomes.update({number: n for number, n in enumerate(counts) if n})
         tokens = records["output_tokens"]
         self._tokens += int(tokens[tokens != _engine.NONE].sum())
-        started = records[records["first_token_ns"] != _engine.NONE]
-        if len(started):
-            self._ttft.add(np.ascontiguousarray(started["first_token_ns"] - started["sent_ns"]))
+        ttft = per_request(Rows(records), "ttft")
+        self._ttft.add(ttft[~np.isnan(ttft)])
 
     def snapshot(self, counters: _engine.Counters, histograms: Mapping[str, _engine.Histogram]) -> Snapshot:
         """The run now."""

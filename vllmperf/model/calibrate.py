@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from vllmperf import _engine
-from vllmperf.metrics.view import COMPLETED
-from vllmperf.model.goodput_test import Limits
+from vllmperf.metrics.definitions import per_request
+from vllmperf.metrics.view import COMPLETED, Rows
 from vllmperf.model.simulate import WARM_UP, Replica, serve
+from vllmperf.model.slo import Limits
 
 if TYPE_CHECKING:
     from vllmperf.sim.replay import Replay
@@ -91,7 +92,7 @@ def _blocks(requests: NDArray[np.void], replica: Replica) -> tuple[NDArray[np.fl
     done = done[np.argsort(done["sent_ns"], kind="stable")]
     if len(done) < 5 * BLOCKS:
         return np.zeros(0), np.zeros(0)
-    seen = (done["last_token_ns"] - done["sent_ns"]) / 1e6
+    seen = per_request(Rows(done), "e2el") / 1e6
     law, slower = (_latency_ms(slowed(replica, factor), done) for factor in (1.0, 1.0 + NUDGE))
     parts = np.array_split(np.arange(len(done)), BLOCKS)
     factors, weights = [], []

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf.model.calibrate import Point
-from vllmperf.model.goodput_test import Answer, Limits
 from vllmperf.model.parameters import FitResult
+from vllmperf.model.slo import Answer, Limits
 
 SCHEMA = 1
 

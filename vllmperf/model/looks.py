@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vllmperf import _engine
 from vllmperf.load.subscribers import DRAIN
-from vllmperf.model.goodput_test import CLEAR, LOOKS, Limits, has_room, judged, used
+from vllmperf.model.slo import CLEAR, LOOKS, Limits, has_room, judged, used
 
 NONE = _engine.NONE
 INCOMPLETE = _engine.OUTCOMES.index("incomplete")

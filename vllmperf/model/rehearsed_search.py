@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf.load.subscribers import DRAIN
-from vllmperf.model.goodput_test import Limits
 from vllmperf.model.looks import Looks
 from vllmperf.model.rehearsal import cut, first_ones, rehearse
 from vllmperf.model.search import NS, Search
+from vllmperf.model.slo import Limits
 from vllmperf.plan import Plan
 from vllmperf.record.reader import Recording
 

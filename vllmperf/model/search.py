@@ -30,10 +30,10 @@ from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
 from vllmperf.model.capacity import Capacity, Step
 from vllmperf.model.estimate import Found, estimate, lengths, served
-from vllmperf.model.goodput_test import Answer, Limits, good, judged
 from vllmperf.model.law import Measured, measured
 from vllmperf.model.looks import INCOMPLETE, Looks, decided
 from vllmperf.model.server_law import ServerLaw, server_law
+from vllmperf.model.slo import Answer, Limits, good, judged
 from vllmperf.plan import Plan
 from vllmperf.record.reader import Recording, read
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from vllmperf import _engine
 from vllmperf.errors import UsageError
+from vllmperf.metrics.definitions import per_request
+from vllmperf.metrics.view import Rows
 from vllmperf.model.law import Measured, fit_runs
 from vllmperf.model.parameters import FitResult
 from vllmperf.model.simulate import Replica
@@ -61,6 +63,6 @@ def server_law(
 def _front_ms(alone: NDArray[np.void], step_ms: float, step_delta_ms: float) -> float:
     """What a single request waits beyond its own step."""
     began = alone[(alone["first_token_ns"] != NONE) & (alone["prompt_tokens"] != NONE)]
-    ttft = (began["first_token_ns"] - began["sent_ns"]) / 1e6
+    ttft = per_request(Rows(began), "ttft") / 1e6
     rest = ttft - step_ms - step_delta_ms * began["prompt_tokens"]
     return max(float(np.median(rest)), 0.0) if len(rest) else 0.0
