@@ -42,9 +42,8 @@ SAYS_NOTHING = re.compile(
     r"(internal |invalid |unknown )?(error|request)|not implemented|unsupported media type)\W*)*",
     re.IGNORECASE,
 )
-FIELD_FLAGS = {
-    "max_completion_tokens": "--chat-max-tokens sends max_tokens in the place of max_completion_tokens"
-}
+SEND_TEXT = "--tokenizer DIR sends text, --text-prompts sends words without a tokenizer"
+FIELD_FLAGS = {"max_completion_tokens": "--chat-max-tokens sends max_tokens instead of max_completion_tokens"}
 
 
 def of_failure(
@@ -65,7 +64,7 @@ def of_failure(
     if outcome == "local_fault":
         return of_local_fault(text)
     if outcome == "reset" and not others_completed and not was_kept:
-        return "nothing was answered: does that port speak HTTP, and not TLS (https://)?"
+        return "does that port speak HTTP, or does it expect TLS (https://)?"
     if outcome == "reset" and was_kept and not plan.get("fresh_connections"):
         return "the server closed a connection that it had kept open: --fresh-connections opens one for each request"
     if outcome in ("stream_error", "no_tokens"):
@@ -78,12 +77,12 @@ def of_failure(
 
 
 OF_OUTCOME = {
-    "refused": "nothing listens there: is the server up, and --base-url right?",
+    "refused": "nothing listens there: is the server running, and is --base-url right?",
     "dns_failed": "check the host of --base-url",
-    "connect_timeout": "nobody answers there: check --base-url and the firewall, or give more time by --connect-timeout",
-    "first_token_timeout": "--first-token-timeout gives more time",
-    "stalled": "--stall-timeout gives more time",
-    "total_timeout": "--total-timeout gives more time",
+    "connect_timeout": "nothing answers there: check --base-url and the firewall, or raise --connect-timeout",
+    "first_token_timeout": "raise --first-token-timeout to wait longer",
+    "stalled": "raise --stall-timeout to wait longer",
+    "total_timeout": "raise --total-timeout to wait longer",
 }
 
 
@@ -115,19 +114,19 @@ def of_question(plan: Plan, url: str, status: int, text: str) -> str:
 GIVE_MODEL = "check --base-url, or give --model"
 
 OF_STATUS = {
-    407: "a proxy wants to know who asks: reach the server without it",
-    413: "the request is too large: a shorter --input-len",
+    407: "a proxy asks for credentials: connect to the server directly",
+    413: "the request is too large: shorten --input-len",
     429: "the server limits the load: lower --request-rate or --max-concurrency",
-    502: "a gateway does not reach the server behind it",
-    503: "the server, or the one behind a gateway, takes no more now: is it still loading, or overloaded?",
+    502: "a gateway cannot reach the server behind it",
+    503: "the server, or a gateway in front of it, refuses requests now: is it still loading, or overloaded?",
     504: "a gateway gave up waiting for the server behind it",
 }
 
 
 def _of_key(plan: Plan) -> str:
     if plan.get("authorized") or plan.get("api_key"):
-        return f"the server does not take the key: check {KEY}"
-    return f"the server wants a key: give {KEY}"
+        return f"the server rejects the key: check {KEY}"
+    return f"the server requires a key: give {KEY}"
 
 
 # ---- addresses ----
@@ -139,7 +138,7 @@ def _of_missing(plan: Plan, text: str) -> str:
         return f"the address has {TWICE.findall(_url(plan))[0]} twice: give --base-url {FROM_VERSION_ON.sub('', base)}"
     endpoint = _endpoint(plan)
     if endpoint and base.rstrip("/").endswith(endpoint):
-        return f"--base-url holds the path of the requests already: give {base.rstrip('/').removesuffix(endpoint)}"
+        return f"--base-url already contains the path of the requests: give {base.rstrip('/').removesuffix(endpoint)}"
     if NO_MODEL.search(text):
         return "the server does not serve this model: give --model a name of its /v1/models"
     return "the server does not know this path: check --base-url, --endpoint and --backend (openai-chat for chats)"
@@ -148,16 +147,16 @@ def _of_missing(plan: Plan, text: str) -> str:
 def _of_redirect(plan: Plan, text: str) -> str | None:
     found = re.search(r"redirected to (\S+)", text)
     if not found:
-        return "redirects are not followed: give --base-url the address that they lead to"
+        return "vllmperf does not follow redirects: give --base-url the address that they lead to"
     place, url, endpoint = urlsplit(found[1]), urlsplit(_url(plan)), _endpoint(plan)
     base_path = urlsplit(str(plan.get("base_url") or "")).path.rstrip("/")
     same_server = not place.netloc or (place.scheme, place.netloc) == (url.scheme, url.netloc)
     if same_server and place.path.startswith(base_path + "/"):
-        return f"redirects are not followed: give --endpoint {place.path[len(base_path) :]}"
+        return f"vllmperf does not follow redirects: give --endpoint {place.path[len(base_path) :]}"
     path = place.path.rstrip("/")
     if not same_server and endpoint and path.endswith(endpoint):
-        return f"redirects are not followed: give --base-url {place.scheme}://{place.netloc}{path.removesuffix(endpoint)}"
-    return "redirects are not followed: give --base-url and --endpoint the address that they lead to"
+        return f"vllmperf does not follow redirects: give --base-url {place.scheme}://{place.netloc}{path.removesuffix(endpoint)}"
+    return "vllmperf does not follow redirects: give --base-url and --endpoint the address that they lead to"
 
 
 def _url(plan: Plan) -> str:
@@ -180,9 +179,9 @@ def _use_https(plan: Plan) -> str | None:
 def of_tls(text: str) -> str:
     """The hint for a TLS connection that did not come about."""
     if NO_TLS.search(text):
-        return "that port speaks no TLS: give --base-url http://…"
+        return "that port does not speak TLS: give --base-url http://…"
     if CERTIFICATE.search(text):
-        return "nobody that this machine trusts signed that certificate: --cacert FILE trusts one, --insecure trusts any"
+        return "this machine does not trust the certificate: --cacert FILE trusts one, --insecure trusts any"
     return "does that port speak TLS? If not, give --base-url http://…"
 
 
@@ -190,14 +189,14 @@ def of_local_fault(text: str) -> str | None:
     """The hint for a failure on this side of the wire."""
     words = text.lower()
     if "open files" in words:
-        return "this machine gives the client too few file descriptors: raise ulimit -n, or allow fewer with --max-concurrency"
+        return "this machine gives the client too few file descriptors: raise ulimit -n, or lower --max-concurrency"
     if "assign requested address" in words or "address already in use" in words:
         return (
             "this machine has no local port left: widen net.ipv4.ip_local_port_range, lower --max-concurrency, or leave "
             "out --fresh-connections"
         )
     if "memory" in words or "buffer space" in words:
-        return "this machine has no memory left for connections: allow fewer with --max-concurrency"
+        return "this machine has no memory left for connections: lower --max-concurrency"
     return "the fault is on this machine, not the server's"
 
 
@@ -226,18 +225,18 @@ def _of_refusal(plan: Plan, text: str) -> str | None:
 
 def _of_string(plan: Plan, text: str) -> str | None:
     if _sends_parts(plan) and not re.search(r"\bprompt\b", text):
-        return "the server takes only plain strings: --string-content sends content as one"
+        return "the server accepts only plain strings: --string-content sends the content as one"
     if _sends_ids(plan) and not re.search(r"\bmessages\b", text):
-        return "the server takes no token ids: --tokenizer DIR sends text, --text-prompts sends words without one"
+        return f"the server does not accept token ids: {SEND_TEXT}"
     return None
 
 
 def _of_what_is_sent(plan: Plan) -> str | None:
     """It did not: what most often is the cause."""
     if _sends_ids(plan):
-        return "if the server takes no token ids: --tokenizer DIR sends text, --text-prompts sends words without one"
+        return f"if the server does not accept token ids, {SEND_TEXT}"
     if _sends_parts(plan):
-        return "if the server takes content only as a string: --string-content sends it so"
+        return "if the server accepts content only as a string, --string-content sends it that way"
     return None
 
 

@@ -322,7 +322,7 @@ def _no_answer(url: str, error: BaseException) -> AnswerError:
         return CertificateError(f"cannot reach {url}: {why}; {hints.of_tls('certificate')}", why)
     why = text_of(reason)
     is_tls = isinstance(reason, ssl.SSLError) or "handshake" in why
-    hint = hints.of_tls(why) if is_tls else "is the server up and --base-url right?"
+    hint = hints.of_tls(why) if is_tls else "is the server running, and is --base-url right?"
     return AnswerError(f"cannot reach {url}: {why}; {hint}", why)
 
 

@@ -336,7 +336,9 @@ def test_a_hint_names_the_flags_of_the_version(model, tmp_path, capsys):
         assert "Error: Not Found; the address has /v1 twice: give --base-url" in capsys.readouterr().out
     with OddServer(lambda *_: Answer([b'{"error": "no"}'], status=401, end="length")) as server:
         assert profile("2026", server.url, model, tmp_path)["errors"] == ["Unauthorized"] * N
-        said = f"{N} of {N} requests failed: Unauthorized: no; the server wants a key: give OPENAI_API_KEY\n"
+        said = (
+            f"{N} of {N} requests failed: Unauthorized: no; the server requires a key: give OPENAI_API_KEY\n"
+        )
         assert said in capsys.readouterr().err
 
 
@@ -389,14 +391,14 @@ def test_a_server_that_wants_a_key_is_told_by_the_tools_own_flag(model, tmp_path
         server.get = lambda _: Answer([b'{"error": {"message": "no key"}}'], status=401, end="length")
         words = f"--profile vllm-2026 --base-url {server.url} --tokenizer {model} --num-prompts 1".split()
         with pytest.raises(
-            TargetError, match=r"401 Unauthorized: no key; the server wants a key: give OPENAI_API_KEY$"
+            TargetError, match=r"401 Unauthorized: no key; the server requires a key: give OPENAI_API_KEY$"
         ):
             command.main(words)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
-        with pytest.raises(TargetError, match=r"does not take the key: check OPENAI_API_KEY$"):
+        with pytest.raises(TargetError, match=r"rejects the key: check OPENAI_API_KEY$"):
             command.main(words)
         assert llm_bench(f"-H {server.url} --headless -u 1 -r 1 -t 1s".split()) == 3
-        assert "the server wants a key: give -k KEY" in capsys.readouterr().err
+        assert "the server requires a key: give -k KEY" in capsys.readouterr().err
         assert guidellm(server.url, tmp_path)[0] == 3
         assert "GUIDELLM__OPENAI__API_KEY" in capsys.readouterr().err
 

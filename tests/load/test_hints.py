@@ -67,8 +67,8 @@ def test_a_key_is_asked_for_not_a_model(status):
     assert "OPENAI_API_KEY" in wanted
     assert "--api-key" in wanted
     assert "--model" not in wanted
-    assert "does not take the key" in http(status, "Unauthorized", api_key="x")
-    assert "does not take the key" in http(status, "Unauthorized", headers={"authorization": "Bearer x"})
+    assert "rejects the key" in http(status, "Unauthorized", api_key="x")
+    assert "rejects the key" in http(status, "Unauthorized", headers={"authorization": "Bearer x"})
 
 
 @pytest.mark.parametrize(
