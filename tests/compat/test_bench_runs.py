@@ -319,14 +319,17 @@ def test_neighbouring_gaps_of_one_colour_are_one_part_of_a_bar():
 
 def test_an_interrupted_run_prints_what_came_and_ends_with_130(model, target, tmp_path):
     words = f"""--profile vllm-2026 --tokenizer {model} --base-url {target.url} --random-input-len 12
-        --random-output-len 3 --num-prompts 100 --request-rate 10 --disable-tqdm --save-result
+        --random-output-len 3 --num-prompts 100 --request-rate 4 --disable-tqdm --save-result
         --save-detailed --result-filename r.json"""
     command = [sys.executable, str(SCRIPT), *words.split()]
+    before = target.stats["finished"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as running:
         for line in running.stdout:
             if line.startswith("Maximum request concurrency"):
                 break
-        time.sleep(1)
+        while target.stats["finished"] < before + 4:
+            assert running.poll() is None
+            time.sleep(0.05)
         running.send_signal(signal.SIGINT)
         rest = running.stdout.read()
     assert running.returncode == 130

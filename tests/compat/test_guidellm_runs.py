@@ -462,7 +462,7 @@ def test_a_server_that_is_gone_does_not_fill_the_report_for_the_rest_of_the_time
     began = time.monotonic()
     own.good_for = 20
     more = (
-        "--profile kind=concurrent,streams=4 --max-seconds 100 --disable-progress --disable-console-outputs"
+        "--profile kind=concurrent,streams=4 --max-seconds 1000 --disable-progress --disable-console-outputs"
     )
     assert vllmperf(words(url, more, tmp_path / "a.json")) == 1
     said = capsys.readouterr().err
@@ -470,7 +470,7 @@ def test_a_server_that_is_gone_does_not_fill_the_report_for_the_rest_of_the_time
     found = only(guidellm_file.load(tmp_path / "a.json"))
     assert found["request_totals"]["errored"] >= 1000
     assert found["request_totals"]["successful"] > 0
-    assert time.monotonic() - began < 80
+    assert time.monotonic() - began < 500
 
 
 def test_no_server_is_exit_code_3_with_one_line(tmp_path, capsys):
@@ -570,7 +570,7 @@ def test_ctrl_c_keeps_what_came(tmp_path):
             sys.executable,
             "-m",
             "vllmperf",
-            *words(server.url, "--rate-type synchronous --max-seconds 60", path),
+            *words(server.url, "--rate-type synchronous --max-seconds 600", path),
         ]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -578,9 +578,11 @@ def test_ctrl_c_keeps_what_came(tmp_path):
         for line in process.stdout:
             if line.startswith("Created loader"):
                 break
-        time.sleep(2)
+        while server.stats["finished"] < 9:  # one after the other: the first have been read
+            assert process.poll() is None
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Benchmarks Stats:" in out
     assert out.rstrip().endswith("Benchmarking interrupted.")
@@ -620,7 +622,7 @@ def test_a_reader_that_goes_away_does_not_cost_the_report(tmp_path):
         process.stdout.close()
         said = process.stderr.read()
         process.stderr.close()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
     assert b"Traceback" not in said
     assert only(guidellm_file.load(path))["request_totals"]["successful"] > 0
 

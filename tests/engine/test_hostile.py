@@ -40,7 +40,7 @@ def answers_before_it_has_read(connection, _over):
 
 
 def never_reads(_connection, over):
-    over.wait(5)
+    over.wait(60)
 
 
 def endless_head(connection, over):
@@ -91,23 +91,21 @@ PATIENT = {"first_token_timeout_s": 60.0, "stall_timeout_s": 60.0, "total_timeou
 @pytest.mark.parametrize(
     ("talk", "outcome", "settings"),
     [
-        (answers_before_it_has_read, "http_error", {"input_len": 100_000}),
+        (answers_before_it_has_read, "http_error", {"input_len": 100_000, **PATIENT}),
         (never_reads, "first_token_timeout", {"input_len": 1_000_000}),
         (endless_head, "malformed", PATIENT),
         (endless_line, "malformed", PATIENT),
         (only_comments, "first_token_timeout", {}),
-        (comments_after_a_token, "stalled", {}),
-        (byte_by_byte, "completed", {}),
-        (binary, "malformed", {}),
-        (nul_bytes_in_the_text, "completed", {}),
+        (comments_after_a_token, "stalled", {"first_token_timeout_s": 60.0}),
+        (byte_by_byte, "completed", PATIENT),
+        (binary, "malformed", PATIENT),
+        (nul_bytes_in_the_text, "completed", PATIENT),
     ],
 )
 def test_the_run_ends_and_says_what_happened(talk, outcome, settings):
-    limits = {"first_token_timeout_s": 0.7, "stall_timeout_s": 0.5, "total_timeout_s": 10.0}
+    limits = {"first_token_timeout_s": 0.7, "stall_timeout_s": 0.5, "total_timeout_s": 60.0}
     with Talker(talk) as server:
-        began = time.monotonic()
         run = bench(server.url, n=3, **{**limits, **settings})
-        assert time.monotonic() - began < 60
     assert outcomes(run) == {outcome: 3}
     if outcome != "completed":
         assert all(errors(run))
@@ -135,8 +133,8 @@ def test_a_forked_child_can_make_a_run_of_its_own_while_the_parent_makes_one():
         warnings.simplefilter("ignore", DeprecationWarning)
         child = context.Process(target=child_run, args=[queue])
         child.start()
-    assert queue.get(timeout=30) == {"completed": 20}
-    child.join(10)
-    parent.join(30)
+    assert queue.get(timeout=120) == {"completed": 20}
+    child.join(60)
+    parent.join(60)
     assert child.exitcode == 0
     assert found == [{"completed": 60}]

@@ -433,8 +433,7 @@ def test_the_key_reaches_the_server_and_nothing_else(tmp_path):
 # ---- the end of a run ----
 
 
-def start_cli(tmp_path, **sim):
-    settings = ",".join(f"{name}={value}" for name, value in {"ttft_ms": 20, "itl_ms": 20, **sim}.items())
+def start_cli(tmp_path, url):
     words = [
         "--num-prompts",
         "100000",
@@ -446,30 +445,28 @@ def start_cli(tmp_path, **sim):
         str(tmp_path / "run"),
     ]
     return subprocess.Popen(
-        [sys.executable, "-m", "vllmperf", "bench", "--sim", settings, *words],
+        [sys.executable, "-m", "vllmperf", "bench", "--base-url", url, "--model", "sim", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def wait_for_file(path):
-    deadline = time.monotonic() + 30
-    while not path.exists() and time.monotonic() < deadline:
+def wait_for(server, what, n, process):
+    while server.stats[what] < n:
+        assert process.poll() is None
         time.sleep(0.02)
-    time.sleep(0.7)
 
 
 def test_ctrl_c_twice_ends_at_once_and_keeps_everything(tmp_path):
-    process = start_cli(tmp_path, itl_ms=1000)
-    wait_for_file(tmp_path / "run")
-    began = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.4)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
-    assert time.monotonic() - began < 10
+    with Server(ttft_ms=20, itl_ms=600_000) as server:
+        process = start_cli(tmp_path, server.url)
+        wait_for(server, "running", 4, process)
+        process.send_signal(signal.SIGINT)
+        time.sleep(2)  # two signals at once would be one
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "incomplete" in out
     assert "Traceback" not in err
@@ -479,22 +476,30 @@ def test_ctrl_c_twice_ends_at_once_and_keeps_everything(tmp_path):
 
 
 def test_sigterm_ends_a_run_like_ctrl_c(tmp_path):
-    process = start_cli(tmp_path, itl_ms=1)
-    wait_for_file(tmp_path / "run")
-    process.terminate()
-    _, err = process.communicate(timeout=20)
+    with Server(ttft_ms=20, itl_ms=1) as server:
+        process = start_cli(tmp_path, server.url)
+        wait_for(server, "finished", 4, process)
+        process.terminate()
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in err
 
 
 def test_a_thread_with_a_free_slot_takes_whatever_is_next():
-    """One request that hangs holds up its own slot, not every second request."""
-    run = bench(sim={"faults": ["stall:after=1@at=1"]}, n=21, concurrency=2, threads=2, stall_timeout_s=1.0)
-    assert outcomes(run) == {"completed": 20, "stalled": 1}
-    records = run.recording.requests
-    ends = records["end_ns"][records["outcome"] == 0]
-    assert ends.max() < records["end_ns"][records["outcome"] != 0].min()
-    assert set(records["thread"].tolist()) == {0, 1}
+    """One request that hangs holds up its own slot, not every second request: it is answered after all others."""
+    first, answered = threading.Lock(), threading.Semaphore(0)
+
+    def answer(connection: socket.socket, request: bytes, number: int) -> None:
+        hangs = first.acquire(blocking=False)
+        if hangs and not all(answered.acquire(timeout=60) for _ in range(20)):
+            raise ConnectionAbortedError
+        good(connection, request, number)
+        answered.release()
+
+    with RawServer(answer) as server:
+        run = bench(server.url, n=21, concurrency=2, threads=2)
+    assert outcomes(run) == {"completed": 21}
+    assert set(run.recording.requests["thread"].tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize(

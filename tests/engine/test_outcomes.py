@@ -37,12 +37,6 @@ HARMLESS = ["split:pieces=5:gap_us=50", "comments", "crlf", "cr", "bom", "no_spa
             "merge:events=3", "no_last_blank", "no_done", "huge_line:bytes=200000"]  # fmt: skip
 
 
-def closed_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 # ---- nobody there ----
 
 
@@ -54,8 +48,8 @@ def test_completed_with_every_token():
     assert errors(run) == [""] * 6
 
 
-def test_refused_by_a_closed_port():
-    run = bench(f"http://127.0.0.1:{closed_port()}")
+def test_refused_by_a_closed_port(port):
+    run = bench(f"http://127.0.0.1:{port}")
     assert outcomes(run) == {"refused": 6}
     assert all(errors(run))
     assert run.summary["requests"]["completed"] == 0
@@ -98,7 +92,7 @@ def deaf_listener():
 
 def test_connect_timeout_at_a_listener_that_takes_nobody():
     with deaf_listener() as port:
-        run = bench(f"http://127.0.0.1:{port}", n=3, connect_timeout_s=0.3)
+        run = bench(f"http://127.0.0.1:{port}", n=3, concurrency=None, connect_timeout_s=0.3)
     assert outcomes(run) == {"connect_timeout": 3}
     records = run.recording.requests
     assert np.all(records["end_ns"] - records["sent_ns"] >= 300_000_000)
@@ -151,7 +145,9 @@ def test_cacert_makes_it_known(tls_server, certificate):
 
 def test_a_plain_server_behind_https_never_connects():
     with RawServer(says(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
-        run = bench(server.url.replace("http:", "https:"), n=2, insecure=True, connect_timeout_s=0.5)
+        run = bench(
+            server.url.replace("http:", "https:"), n=2, insecure=True, concurrency=None, connect_timeout_s=0.5
+        )
     assert outcomes(run) == {"connect_timeout": 2}
 
 

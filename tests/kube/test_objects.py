@@ -356,7 +356,7 @@ def test_a_streamed_answer_comes_piece_by_piece(api: FakeApi, cluster: kube.Clus
     def serve(served: Served) -> None:
         served.begin("text/event-stream")
         served.piece(b"data: first\n\n")
-        go_on.wait(20)
+        go_on.wait(60)
         served.piece(b"data: [DONE]\n\n")
 
     api.proxied["default", "a", 8000] = serve
@@ -397,7 +397,7 @@ def test_stopping_ends_a_streamed_answer(api: FakeApi, cluster: kube.Cluster) ->
     began = time.monotonic()
     with cluster.pod_stream("default", "a", 8000, "/v1/completions", stop=stop) as stream:
         assert list(stream.pieces()) == []
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
 
 
 def test_a_pod_behind_tls_is_named_as_such(api: FakeApi, cluster: kube.Cluster) -> None:

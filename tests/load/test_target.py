@@ -150,15 +150,9 @@ def test_what_is_no_list_of_models_is_shown(server):
         target.first_model(client_of(plan_for(server)))
 
 
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
-def test_a_server_that_is_not_there_is_an_error_of_one_line():
+def test_a_server_that_is_not_there_is_an_error_of_one_line(port):
     with pytest.raises(TargetError, match="--base-url") as refused:
-        target.first_model(client_of(Plan(base_url=f"http://127.0.0.1:{free_port()}")))
+        target.first_model(client_of(Plan(base_url=f"http://127.0.0.1:{port}")))
     assert "\n" not in str(refused.value)
 
 
@@ -178,13 +172,12 @@ def test_a_server_that_speaks_something_else_is_an_error_of_one_line():
         thread.join()
 
 
-def test_a_port_that_leaves_a_handshake_unanswered_may_speak_no_tls(monkeypatch):
-    monkeypatch.setattr(target, "ANSWER_S", 0.05)
+def test_a_port_that_leaves_a_handshake_unanswered_may_speak_no_tls():
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(TargetError, match="--base-url http://"),
     ):
-        target.first_model(client_of(Plan(base_url=f"https://127.0.0.1:{silent.getsockname()[1]}")))
+        client_of(Plan(base_url=f"https://127.0.0.1:{silent.getsockname()[1]}")).get("/", timeout_s=0.3)
 
 
 def test_a_bad_certificate_file_is_an_error_of_one_line(tmp_path):
@@ -232,9 +225,9 @@ def test_addresses_on_which_nobody_listens_are_left_out(monkeypatch, server):
     assert resolve.usable_addresses(f"http://h:{server.server_port}") == ["127.0.0.1"]
 
 
-def test_all_addresses_stay_when_nobody_listens_anywhere(monkeypatch):
+def test_all_addresses_stay_when_nobody_listens_anywhere(monkeypatch, port):
     resolves_to(monkeypatch, "127.0.0.9", "127.0.0.8", "127.0.0.9")
-    assert resolve.usable_addresses(f"http://h:{free_port()}") == ["127.0.0.9", "127.0.0.8"]
+    assert resolve.usable_addresses(f"http://h:{port}") == ["127.0.0.9", "127.0.0.8"]
 
 
 def test_a_redirect_to_another_server_leaves_the_key_behind_and_one_to_the_same_does_not(server):
@@ -270,9 +263,9 @@ def test_an_answer_without_an_end_is_refused(server, monkeypatch):
         client_of(plan_for(server)).get("/metrics")
 
 
-def test_a_proxy_of_the_environment_is_not_used(server, monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+def test_a_proxy_of_the_environment_is_not_used(server, monkeypatch, port):
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
     assert target.first_model(client_of(plan_for(server))) == "tiny"
 
 

@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import random
 import time
+import urllib.request
 from dataclasses import dataclass
 
 
@@ -62,7 +63,7 @@ class Engine:
         self.kind, self.random = kind, random.Random(seed)
         self.waiting: list[Stream] = []
         self.running: list[Stream] = []
-        self.steps = 0
+        self.steps = self.late_steps = 0
 
     async def work(self) -> None:
         due = time.monotonic()
@@ -81,6 +82,7 @@ class Engine:
                 decoding = []
             due = max(due, time.monotonic() - 0.05) + self._step_ms(decoding, tokens) / 1000
             await asyncio.sleep(max(0.0, due - time.monotonic()))
+            self.late_steps += time.monotonic() - due > 0.002
             self._speak(decoding + prompts)
 
     def _invite(self) -> None:
@@ -144,7 +146,9 @@ class Server:
         if path.endswith("/completions"):
             await self._complete(json.loads(body), writer)
             return
+        late, of = (sum(getattr(one, name) for one in self.engines) for name in ("late_steps", "steps"))
         answers: dict[str, object] = {
+            "/late": {"share": late / max(of, 1)},
             "/v1/models": {"data": [{"id": "other"}]},
             "/server_info": {"a": {"max_num_seqs": self.kind.slots}},
         }
@@ -195,6 +199,12 @@ class Server:
 def _main(kind: Kind, ready: object) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(Server(kind).serve(ready))
+
+
+def late_share(url: str) -> float:
+    """The share of its steps so far that ended over 2 ms late, because its machine was busy."""
+    with urllib.request.urlopen(f"{url}/late", timeout=60) as answer:
+        return json.load(answer)["share"]
 
 
 @contextlib.contextmanager

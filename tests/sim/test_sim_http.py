@@ -331,4 +331,4 @@ def test_without_descriptors_connections_wait_their_turn_and_cost_nothing() -> N
                 wire.send(request("GET", "/version"))
                 assert wire.reply().status == 200
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0

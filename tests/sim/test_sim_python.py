@@ -159,14 +159,14 @@ def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path, stop: signa
     port = int(line.split()[2].rpartition(":")[2])
     assert len(complete(port).tokens) == 6
     process.send_signal(stop)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (0, "", "")
     assert json.loads(truth.read_text())["outcome"] == "finished"
 
 
 def test_a_port_that_is_taken_is_one_line_and_exit_2(fast: Server) -> None:
     process = command("--port", str(fast.port))
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (2, "")
     assert err.count("\n") == 1
     assert "Address already in use" in err
@@ -174,13 +174,13 @@ def test_a_port_that_is_taken_is_one_line_and_exit_2(fast: Server) -> None:
 
 def test_a_wrong_fault_is_one_line_and_exit_2() -> None:
     process = command("--port", "0", "--fault", "nonsense")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (2, "")
     assert err.count("\n") == 1
 
 
 def test_help_lists_the_faults() -> None:
-    out, err = command("--help").communicate(timeout=30)
+    out, err = command("--help").communicate(timeout=120)
     assert err == ""
     assert all(name in out for name, _, _, _ in FAULTS)
     assert all(setting.flag in out for setting in SETTINGS if setting.name != "faults")

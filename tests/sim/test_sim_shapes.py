@@ -58,7 +58,7 @@ def answered(server: Server, name: str) -> Reply:
 def shape(value: Any, key: str = "") -> Any:
     """What of a JSON value does not depend on the model: keys in their order, types, and finish reasons."""
     if isinstance(value, dict):
-        if key == "top_logprobs" and all(isinstance(number, float) for number in value.values()):
+        if key == "top_logprobs" and all(isinstance(number, (int, float)) for number in value.values()):
             return "numbers by token"
         return [(k, shape(v, k)) for k, v in value.items()]
     if isinstance(value, list):

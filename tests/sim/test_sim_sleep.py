@@ -39,8 +39,8 @@ def test_a_second_sleep_changes_nothing() -> None:
 
 
 def test_a_server_that_wakes_up_without_having_slept_stays_awake() -> None:
-    with Server(wake_ms=10_000) as server:
-        assert seconds_of(server, "/wake_up") < 5
+    with Server(wake_ms=600_000) as server:
+        assert seconds_of(server, "/wake_up") < 300
         assert not is_sleeping(server)
         assert server.stats["wakes"] == 0
 

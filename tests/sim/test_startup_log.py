@@ -59,7 +59,7 @@ def events(script: StartupScript) -> list[str]:
     return [hit[0].event for hit in found if hit]
 
 
-def until(true: Callable[[], bool], within_s: float = 20) -> None:
+def until(true: Callable[[], bool], within_s: float = 120) -> None:
     end = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < end, "it did not happen in time"
@@ -383,7 +383,7 @@ def test_the_command_writes_line_by_line_to_a_pipe_and_ends_on_a_signal() -> Non
         while b"Starting to load model" not in process.stdout.readline():
             pass  # it comes though the start goes on for a minute
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert b"Automatically detected platform cuda." in first
         assert process.stderr is not None
         assert b"listening on http://" in process.stderr.read()

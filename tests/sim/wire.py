@@ -44,7 +44,7 @@ class Reply:
 class Wire:
     """One connection."""
 
-    def __init__(self, port: int, timeout: float = 10) -> None:
+    def __init__(self, port: int, timeout: float = 60) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.came = b""
         self.at = 0  # what of it was read
@@ -141,7 +141,7 @@ def ask(
     path: str,
     body: Any = None,
     headers: dict[str, str] | None = None,
-    timeout: float = 10,
+    timeout: float = 60,
 ) -> Reply:
     """One request on a connection of its own."""
     with Wire(port, timeout) as wire:
@@ -149,7 +149,7 @@ def ask(
         return wire.reply()
 
 
-def complete(port: int, headers: dict[str, str] | None = None, timeout: float = 10, **fields: Any) -> Reply:
+def complete(port: int, headers: dict[str, str] | None = None, timeout: float = 60, **fields: Any) -> Reply:
     body = {"prompt": "what is it", "max_tokens": 6, "stream": True, **fields}
     return ask(port, "POST", "/v1/completions", body, headers, timeout)
 

@@ -24,13 +24,6 @@ from vllmperf.startup.result import Start
 SERVER = Path(__file__).with_name("fake_server.py")
 
 
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def command(port: int, *more: str) -> str:
     return shlex.join([sys.executable, str(SERVER), "--port", str(port), *more])
 
@@ -48,7 +41,7 @@ def is_gone(pid: int) -> bool:
 
 
 def wait_gone(pid: int) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not is_gone(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     return is_gone(pid)
@@ -130,9 +123,9 @@ def test_a_child_that_dies_early_is_a_failure_with_its_last_lines(port: int) -> 
 
 def test_a_start_that_takes_too_long_is_a_failure_and_the_child_is_ended(port: int, tmp_path: Path) -> None:
     worker = tmp_path / "pid"
-    (start,) = measure_command(command(port, "--hang", "--grandchild", str(worker)), timeout_s=1.5)
+    (start,) = measure_command(command(port, "--hang", "--grandchild", str(worker)), timeout_s=5)
     assert start.failure is not None
-    assert "not ready within 1.5 s" in start.failure.text
+    assert "not ready within 5 s" in start.failure.text
     assert wait_gone(int(worker.read_text()))
 
 

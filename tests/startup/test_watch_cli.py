@@ -22,13 +22,6 @@ from vllmperf.cli import main
 SERVER = Path(__file__).with_name("fake_server.py")
 
 
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def command(port: int, *more: str) -> str:
     return shlex.join([sys.executable, str(SERVER), "--port", str(port), *more])
 
