@@ -179,11 +179,12 @@ def test_a_second_benchmark_goes_on_with_other_prompts(tmp_path):
 
 
 def test_a_file_without_limits_is_sent_by_each_benchmark(tmp_path):
-    path = tmp_path / "prompts.txt"
-    path.write_text("one\ntwo\nthree\n")
+    path = tmp_path / "prompts.jsonl"
+    texts = ["one", "three", "two"]
+    path.write_text("".join(json.dumps({"prompt": text, "output_tokens": 3}) + "\n" for text in texts))
     _, report = run(tmp_path, "--rate-type concurrent --rate 1,2 --disable-progress", data=str(path))
     for found in report["benchmarks"]:
-        assert sorted(row["prompt"] for row in found["requests"]["successful"]) == ["one", "three", "two"]
+        assert sorted(row["prompt"] for row in found["requests"]["successful"]) == texts
 
 
 @pytest.mark.parametrize("name", ["out.yaml", "out.csv", "out.html", "new/out.json"])

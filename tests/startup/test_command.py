@@ -189,9 +189,9 @@ def test_variables_in_front_of_the_command_are_its_environment(port: int, tmp_pa
     ("words", "says"),
     [("", "holds no program"), ("no-such-program-at-all", "cannot run"), ("vllm 'serve", "split into words")],
 )
-def test_a_command_that_cannot_be_run_is_said_in_one_line(words: str, says: str) -> None:
+def test_a_command_that_cannot_be_run_is_said_in_one_line(port: int, words: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        measure_command(words)
+        measure_command(words and f"{words} --port {port}")
 
 
 def test_the_environment_is_left_as_it_was(port: int) -> None:
