@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 
-from vllmperf import hub
 from vllmperf.datasets.dataset import DataSet, Lengths, Option, Prompt, Spec, Value
 from vllmperf.errors import UsageError
 
@@ -85,4 +84,6 @@ def _with_file(spec: Spec) -> Spec:
     """The file that a link of the Hugging Face hub names, in the place of the link."""
     if not spec.dataset_path or "://" not in spec.dataset_path:
         return spec
+    from vllmperf import hub
+
     return replace(spec, dataset_path=hub.local_file(spec.dataset_path))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from vllmperf.datasets.dataset import DataSet, Prompt, Sample, Spec, counted, repeated
 from vllmperf.datasets.made_up import Alphabet
 from vllmperf.datasets.rows import Row, rows
 from vllmperf.errors import UsageError
-from vllmperf.tokenizer.tokens import Tokens
+
+if TYPE_CHECKING:
+    from vllmperf.tokenizer.tokens import Tokens
 
 MODEL, ANSWER = "Model", "Response tokens"
 INPUT_COLUMN, OUTPUT_COLUMN = 2, 3

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllmperf.datasets.dataset import DataSet, Estimate, Prompt, Spec, needed, repeated
 from vllmperf.datasets.rows import LINES, Row, rows
-from vllmperf.tokenizer.tokens import Tokens
+
+if TYPE_CHECKING:
+    from vllmperf.tokenizer.tokens import Tokens
 
 OUTPUT_LEN = 256
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vllmperf import hub
 from vllmperf.datasets.dataset import (
     Counter,
     DataSet,
@@ -23,10 +22,11 @@ from vllmperf.datasets.dataset import (
 from vllmperf.datasets.rows import Row, rows
 from vllmperf.datasets.sharegpt import is_fit
 from vllmperf.errors import UsageError
-from vllmperf.tokenizer.tokens import Tokens
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from vllmperf.tokenizer.tokens import Tokens
 
 SUBSET = Option("hf_subset", str, None, "subset of the data set, like main")
 SPLIT = Option("hf_split", str, None, "split, like test (default: the data set's usual one, else train)")
@@ -90,6 +90,8 @@ def samples(
 
 def _rows(path: str, subset: str | None, split: str, seed: int | None) -> Iterable[Row]:
     """The rows in the order in which they are taken; seed None: as they stand."""
+    from vllmperf import hub
+
     files = [Path(path)] if Path(path).is_file() else hub.dataset_files(path, subset, split)
     if seed is None:
         return itertools.chain.from_iterable(map(rows, files))

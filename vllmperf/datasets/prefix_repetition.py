@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from vllmperf.datasets.chance import Chance
 from vllmperf.datasets.dataset import DataSet, Lengths, Option, Prompt, Sample, Spec, counted, repeated
 from vllmperf.datasets.draws import Draws
 from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
 from vllmperf.errors import UsageError
-from vllmperf.tokenizer.fitted import fit_all
-from vllmperf.tokenizer.tokens import Tokens
+
+if TYPE_CHECKING:
+    from vllmperf.tokenizer.tokens import Tokens
 
 SUFFIX_LEN = Option("prefix_repetition_suffix_len", int, 256, "tokens of each ending", least=1)
 NUM_PREFIXES = Option("prefix_repetition_num_prefixes", int, 10, "different prefixes", least=1)
@@ -83,6 +85,8 @@ def samples(
 
     Prefix and ending fit by themselves; together they may encode to another length, and nobody looks.
     """
+    from vllmperf.tokenizer.fitted import fit_all
+
     _check(n, prefixes)
     chance.seed(seed)
 

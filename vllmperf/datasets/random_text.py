@@ -11,12 +11,13 @@ from vllmperf.datasets.dataset import DataSet, Lengths, Prompt, Sample, Spec
 from vllmperf.datasets.draws import Draws, Integers
 from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
 from vllmperf.errors import UsageError
-from vllmperf.tokenizer.circle import Circle, Run
-from vllmperf.tokenizer.fitted import Draw, Fit, filled, fit_all, fit_runs
-from vllmperf.tokenizer.tokens import Tokens
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from vllmperf.tokenizer.circle import Run
+    from vllmperf.tokenizer.fitted import Draw, Fit
+    from vllmperf.tokenizer.tokens import Tokens
 
 WORTH_A_CIRCLE = 2
 """The whole vocabulary is encoded when the prompts go so often around it."""
@@ -73,6 +74,9 @@ def _ids(spec: Spec, generator: Integers) -> Iterator[Prompt]:
 
 
 def _texts(spec: Spec, tokens: Tokens, generator: np.random.Generator) -> Iterator[Prompt]:
+    from vllmperf.tokenizer.circle import Circle, Run
+    from vllmperf.tokenizer.fitted import filled, fit_runs
+
     ring = tokens.plain_ids.tolist()
     more = filler(generator, tokens)
     draws = _draws(spec, generator, tokens.special_count, tokens.vocab_size)
@@ -113,6 +117,8 @@ def samples(
     """
     import numpy as np
 
+    from vllmperf.tokenizer.circle import Run
+
     _check(tokens, input_len, prefix_len, input_ratio)
     draw = np.random.default_rng(seed)
     inputs = spread(draw, max(0, input_len - tokens.special_count), input_ratio, n)
@@ -136,6 +142,9 @@ def filler(draw: np.random.Generator, tokens: Tokens) -> Draw:
 
 def fit_usual(tokens: Tokens, runs: Sequence[Run], wanted: Sequence[int], more: Draw) -> list[Fit]:
     """Runs of the circle of usual ids as texts of the wanted lengths."""
+    from vllmperf.tokenizer.circle import Circle
+    from vllmperf.tokenizer.fitted import fit_runs
+
     ring = tokens.usual_ids.tolist()
     is_worth_it = sum(run.length for run in runs) >= WORTH_A_CIRCLE * len(ring)
     circle = Circle.of(tokens, ring) if is_worth_it else None
@@ -159,6 +168,8 @@ def _check(tokens: Tokens, input_len: int, prefix_len: int, ratio: float) -> Non
 
 
 def _prefix(tokens: Tokens, draw: np.random.Generator, length: int, more: Draw) -> list[int]:
+    from vllmperf.tokenizer.fitted import fit_all
+
     if length <= 0:
         return []
     ids = tokens.usual_ids[draw.integers(0, len(tokens.usual_ids), size=length)].tolist()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllmperf.datasets.dataset import Counter, DataSet, Estimate, Prompt, Sample, Spec, of_samples
 from vllmperf.datasets.rows import Row, rows
-from vllmperf.tokenizer.tokens import Tokens
+
+if TYPE_CHECKING:
+    from vllmperf.tokenizer.tokens import Tokens
 
 AT_ONCE = 256
 SHORTEST, LONGEST_PROMPT, LONGEST_TOTAL = 4, 1024, 2048

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from vllmperf.datasets.dataset import Counter, DataSet, Estimate, Lengths, Prompt, Spec
 from vllmperf.datasets.rows import lines
 from vllmperf.errors import UsageError
-from vllmperf.tokenizer.tokens import Tokens
+
+if TYPE_CHECKING:
+    from vllmperf.tokenizer.tokens import Tokens
 
 BEGIN = "Pick as many lines as you can from these poem lines:\n"
 TRIES = 1000

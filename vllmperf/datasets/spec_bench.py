@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from vllmperf.datasets.dataset import DataSet, Estimate, Lengths, Option, Prompt, Spec, repeated
 from vllmperf.datasets.rows import LINES, Row, rows
 from vllmperf.errors import UsageError
-from vllmperf.tokenizer.tokens import Tokens
+
+if TYPE_CHECKING:
+    from vllmperf.tokenizer.tokens import Tokens
 
 CATEGORY = Option("spec_bench_category", str, None, "only questions of this category, like coding")
 

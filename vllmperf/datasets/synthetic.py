@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from vllmperf.datasets.dataset import DataSet, Lengths, Option, Prompt, Spec
 from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
 from vllmperf.datasets.random_text import TEXTS_AT_ONCE, filler
-from vllmperf.tokenizer.fitted import filled, fit_all
-from vllmperf.tokenizer.tokens import Tokens
+
+if TYPE_CHECKING:
+    from vllmperf.tokenizer.tokens import Tokens
 
 SPREAD = 5
 """Without bounds lengths lie within so many standard deviations."""
@@ -73,6 +75,8 @@ def texts(
 ) -> Iterator[tuple[str, int]]:
     """(text of drawn ids behind a common prefix, its tokens)."""
     import numpy as np
+
+    from vllmperf.tokenizer.fitted import filled, fit_all
 
     chance = np.random.default_rng(draw.getrandbits(64))
     more, ids = filler(chance, tokens), tokens.plain_ids

@@ -8,12 +8,15 @@ import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vllmperf.datasets.dataset import DataSet, Option, Prompt, Sample, Spec, repeated
 from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
 from vllmperf.datasets.rows import LINES, Row, rows
 from vllmperf.datasets.siphash import string_hash
-from vllmperf.tokenizer.tokens import Tokens
+
+if TYPE_CHECKING:
+    from vllmperf.tokenizer.tokens import Tokens
 
 BLOCK = Option("timed_trace_chunk_hash_size", int, 16, "tokens that one hash stands for", least=1)
 SECONDS = Option(
