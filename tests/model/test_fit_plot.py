@@ -1,5 +1,8 @@
 """What the picture of a fit shows."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,7 +11,9 @@ pytest.importorskip("matplotlib", reason="matplotlib (the extra `plots`) is not 
 
 from matplotlib.figure import Figure
 
+from vllmperf.model.capacity import Capacity, Step
 from vllmperf.model.parameters import UNKNOWN, FitResult, Parameter, Quality
+from vllmperf.model.slo import Answer, Limits
 from vllmperf.report.plots.fit import draw
 
 SPREAD_MS = 0.02
@@ -57,3 +62,20 @@ def test_the_band_is_as_wide_as_the_interval_of_the_law():
     band = top.collections[-1].get_paths()[0].vertices
     first = band[np.isclose(band[:, 0], 1.0), 1]
     assert np.ptp(first) == pytest.approx(2 * 1.96 * np.sqrt(2.6e-5 + 2.6e-7), rel=1e-3)
+
+
+def test_a_fit_shows_its_numbers_in_a_terminal_and_in_a_notebook():
+    found = replace(result(stalls=0), warnings=("<the law> is no line",))
+    assert "alpha, ms" in repr(found)
+    assert "7.0000" in repr(found)
+    assert "&lt;the law&gt; is no line" in found._repr_html_()
+    assert found.plot()._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_search_shows_its_answer_in_a_terminal_and_in_a_notebook():
+    step = Step(2.0, Answer("pass", 0.0, 0.0, 0.01, 120), False, 60.0, False, Path("x"), 55.3, 7.1, 90.0, 9.0)
+    found = Capacity(30.9, 30.1, 31.6, "law", Limits(500.0, 20.0), (step,), 243.0, warnings=("late",))
+    assert repr(found).startswith("  The server carries 30.90 requests/s (95 %: 30.10 … 31.60).")
+    assert "TTFT ≤ 500 ms" in found._repr_html_()
+    assert found.plot()._repr_png_().startswith(b"\x89PNG")
+    assert found.to_dict()["steps"][0]["verdict"] == "pass"

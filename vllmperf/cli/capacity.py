@@ -152,7 +152,7 @@ def _put_out(args: argparse.Namespace, result: Capacity, folder: Path) -> None:
         from vllmperf.report.plots.capacity import plot
 
         plot(result, args.plot)
-    if json_option.write(args.json, lambda: json.dumps(result.to_json())):
+    if json_option.write(args.json, lambda: json.dumps(result.to_dict())):
         show(result)
 
 

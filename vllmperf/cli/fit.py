@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         from vllmperf.report.plots.fit import plot
 
         plot(result, args.plot)
-    if json_option.write(args.json, lambda: json.dumps(result.to_json())):
+    if json_option.write(args.json, lambda: json.dumps(result.to_dict())):
         show(result, model=model, ttft_ms=args.ttft, itl_ms=args.itl)
     return 0
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllmperf.model.calibrate import Point
 from vllmperf.model.parameters import FitResult
 from vllmperf.model.slo import Answer, Limits
+
+if TYPE_CHECKING:
+    from vllmperf.report.plots.figure import Picture
 
 SCHEMA = 1
 
@@ -56,7 +59,7 @@ class Capacity:
     warnings: tuple[str, ...] = ()
     curve: tuple[Point, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The object that `--json` prints; docs/capacity.md has its schema."""
         limits = self.limits
         known = self.low is not None or self.high is not None
@@ -70,11 +73,28 @@ class Capacity:
             "elapsed_s": self.elapsed_s,
             "interrupted": self.interrupted,
             "max_num_seqs": self.max_num_seqs,
-            "law": None if self.fit is None else self.fit.to_json()["parameters"],
+            "law": None if self.fit is None else self.fit.to_dict()["parameters"],
             "slowness": self.slowness,
             "curve": [dict(vars(point)) for point in self.curve],
             "warnings": list(self.warnings),
         }
+
+    def plot(self) -> Picture:
+        """Latencies and goodput against the rate, with the capacity and its interval. Needs matplotlib."""
+        from vllmperf.report.plots.capacity import picture
+        from vllmperf.report.plots.figure import styled
+
+        return styled(lambda: picture(self))
+
+    def __repr__(self) -> str:
+        from vllmperf.report.capacity import text
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        from vllmperf.report.capacity import fragment
+
+        return fragment(self)
 
 
 def _step_json(step: Step) -> dict[str, Any]:
@@ -96,7 +116,7 @@ def _step_json(step: Step) -> dict[str, Any]:
 
 
 def save_json(path: Path, result: Capacity) -> None:
-    """Write to_json() in whole or not at all."""
+    """Write to_dict() in whole or not at all."""
     part = path.with_suffix(path.suffix + ".part")
-    part.write_text(json.dumps(result.to_json(), indent=2) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
     part.replace(path)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vllmperf.report.plots.figure import Picture
 
 SCHEMA = 1
 
@@ -89,7 +92,7 @@ class FitResult:
     residuals: tuple[tuple[float, float, float, float], ...] = field(default=(), repr=False)
     """(batch, step in ms, residual in ms, steps behind it) of each measurement, for the plot."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The object that `--json` prints; docs/fit.md has its schema."""
         return {
             "schema": SCHEMA,
@@ -109,6 +112,23 @@ class FitResult:
             "points": [dict(vars(point)) for point in self.points],
             "warnings": list(self.warnings),
         }
+
+    def plot(self) -> Picture:
+        """Steps against batch with the law and its 95 % band, and the residuals. Needs matplotlib."""
+        from vllmperf.report.plots.figure import styled
+        from vllmperf.report.plots.fit import picture
+
+        return styled(lambda: picture(self))
+
+    def __repr__(self) -> str:
+        from vllmperf.report.fit import text
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        from vllmperf.report.fit import fragment
+
+        return fragment(self)
 
 
 def _parameter(unit: str, parameter: Parameter) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 from vllmperf.numbers import NOTHING, brief, number, share
 from vllmperf.report import table
 from vllmperf.report.console import print_lines, width_of
-from vllmperf.report.table import INDENT, Line, Row, Table, plain, wrapped
+from vllmperf.report.table import Line, Row, Span, Table, plain, said
 
 if TYPE_CHECKING:
     from vllmperf.model.capacity import Capacity, Step
@@ -25,6 +25,14 @@ def text(result: Capacity, width: int = 100) -> str:
     return plain(_lines(result, width))
 
 
+def fragment(result: Capacity) -> str:
+    """The same as HTML."""
+    from vllmperf.report import html
+
+    head = [(answer(result), "strong"), (f"{slo(result)}; {_how(result)}", "")]
+    return html.styled(html.said(head) + html.table(_steps(result)) + html.said(_warnings(result)))
+
+
 def show(result: Capacity, file: TextIO | None = None) -> None:
     """Print the answer and the table of steps."""
     file = file or sys.stdout
@@ -32,13 +40,13 @@ def show(result: Capacity, file: TextIO | None = None) -> None:
 
 
 def _lines(result: Capacity, width: int) -> list[Line]:
-    room = width - len(INDENT)
-    head = [[(INDENT + piece, "strong")] for piece in wrapped(answer(result), room)]
-    head += [[(INDENT + piece, "")] for piece in wrapped(f"{slo(result)}; {_how(result)}", room)]
-    warnings = [
-        [(INDENT + piece, "warning")] for text in result.warnings for piece in wrapped(f"! {text}", room)
-    ]
+    head = said([(answer(result), "strong"), (f"{slo(result)}; {_how(result)}", "")], width)
+    warnings = said(_warnings(result), width)
     return [*head, [], *table.lines(_steps(result), width), *([[]] if warnings else []), *warnings]
+
+
+def _warnings(result: Capacity) -> list[Span]:
+    return [(f"! {text}", "warning") for text in result.warnings]
 
 
 def answer(result: Capacity) -> str:

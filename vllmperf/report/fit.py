@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from vllmperf.model.parameters import (
@@ -18,7 +18,7 @@ from vllmperf.model.parameters import (
 from vllmperf.numbers import NOTHING, estimate, number
 from vllmperf.report import table
 from vllmperf.report.console import print_lines, width_of
-from vllmperf.report.table import INDENT, Line, Row, Table, plain, wrapped
+from vllmperf.report.table import Line, Row, Span, Table, plain, said
 
 WIDTH = 100
 """Columns where there is no terminal."""
@@ -44,17 +44,28 @@ def show(
         file.write(stanza)
 
 
+def fragment(result: FitResult) -> str:
+    """The same as HTML."""
+    from vllmperf.report import html
+
+    return html.styled("".join(map(html.table, _tables(result))) + html.said(_remarks(result)))
+
+
 def _lines(result: FitResult, width: int) -> list[Line]:
-    room = width - len(INDENT)
-    blocks = [table.lines(_parameters("One replica", result.parameters, MEANINGS), width)]
-    if result.three_parameter:
-        blocks.append(table.lines(_parameters("With three", result.three_parameter, THREE), width))
-    blocks.append(table.lines(_points(result), width))
-    blocks.append([[(INDENT + piece, "")] for piece in wrapped(_quality(result), room)])
-    blocks += [
-        [[(INDENT + piece, "warning")] for piece in wrapped(f"! {one}", room)] for one in result.warnings
-    ]
+    blocks = [table.lines(one, width) for one in _tables(result)]
+    blocks += [said([remark], width) for remark in _remarks(result)]
     return [line for block in blocks for line in (*block, [])][:-1]
+
+
+def _tables(result: FitResult) -> Iterator[Table]:
+    yield _parameters("One replica", result.parameters, MEANINGS)
+    if result.three_parameter:
+        yield _parameters("With three", result.three_parameter, THREE)
+    yield _points(result)
+
+
+def _remarks(result: FitResult) -> list[Span]:
+    return [(_quality(result), ""), *((f"! {text}", "warning") for text in result.warnings)]
 
 
 def _stanzas(
@@ -104,18 +115,18 @@ def _points(result: FitResult) -> Table:
 
 def _quality(result: FitResult) -> str:
     quality = result.quality
-    said = [counted(result)]
+    parts = [counted(result)]
     if quality.r2 is not None:
-        said.append(f"R² {quality.r2:.4f}")
+        parts.append(f"R² {quality.r2:.4f}")
     if quality.lack_of_fit_p is not None:
-        said.append(f"lack of fit p = {quality.lack_of_fit_p:.2g}")
+        parts.append(f"lack of fit p = {quality.lack_of_fit_p:.2g}")
     if quality.condition is not None:
-        said.append(f"condition number {quality.condition:.1f}")
+        parts.append(f"condition number {quality.condition:.1f}")
     if quality.hold_out_error is not None:
-        said.append(f"ITL of the run held out {quality.hold_out_error:+.1%} of the law")
+        parts.append(f"ITL of the run held out {quality.hold_out_error:+.1%} of the law")
     low, high = result.valid_batch
-    said.append(f"valid for batches {low:g} to {high:g}")
-    return "; ".join(said)
+    parts.append(f"valid for batches {low:g} to {high:g}")
+    return "; ".join(parts)
 
 
 def counted(result: FitResult) -> str:

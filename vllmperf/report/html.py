@@ -1,7 +1,7 @@
 """The report as a fragment of HTML for a notebook or a page: self-contained, no script, fit for
 light and dark."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -10,7 +10,7 @@ from vllmperf.metrics.view import Completed
 from vllmperf.numbers import align
 from vllmperf.report import svg
 from vllmperf.report.content import Outcome, Report, report
-from vllmperf.report.table import Row, Table
+from vllmperf.report.table import Row, Span, Table
 from vllmperf.run import Run
 
 STYLE = """
@@ -125,6 +125,16 @@ def table(content: Table) -> str:
 def _html_row(row: Row, cells: Sequence[str]) -> str:
     numbers = "".join(f'<td class="n">{figures(cell)}</td>' for cell in cells)
     return f'<tr><td>{escape(row.label)}</td>{numbers}<td class="d">{escape(row.note)}</td></tr>'
+
+
+def said(sentences: Iterable[Span]) -> str:
+    """Sentences with their styles, a line each."""
+    tags = {"strong": "b", "warning": "em"}
+    return "".join(
+        f"<div><{tag}>{escape(text)}</{tag}></div>"
+        for text, style in sentences
+        for tag in (tags.get(style, "span"),)
+    )
 
 
 def _outcomes(outcomes: Sequence[Outcome]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from vllmperf.numbers import NOTHING, number
 from vllmperf.report import table
 from vllmperf.report.console import print_lines, width_of
-from vllmperf.report.table import INDENT, Line, Row, Table, wrapped
+from vllmperf.report.table import Line, Row, Table, said
 
 if TYPE_CHECKING:
     from vllmperf.model.simulate import Load, Outcome
@@ -56,9 +56,9 @@ def to_json(found: Sizing, goals: Goals, load: Load, published: Published) -> di
 
 
 def _values(outcome: Outcome, metric: str) -> dict[str, float | None]:
-    said = {f"p{percent:g}": outcome.value(metric, percent) for percent in PERCENTILES}
-    said = {"mean": outcome.value(metric, None), **said, "mean_half_width": outcome.half_width(metric)}
-    return {name: None if math.isnan(value) else value for name, value in said.items()}
+    values = {f"p{percent:g}": outcome.value(metric, percent) for percent in PERCENTILES}
+    values = {"mean": outcome.value(metric, None), **values, "mean_half_width": outcome.half_width(metric)}
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
 def show(found: Sizing, goals: Goals, published: Published, file: TextIO | None = None) -> None:
@@ -68,21 +68,16 @@ def show(found: Sizing, goals: Goals, published: Published, file: TextIO | None 
 
 
 def _lines(found: Sizing, goals: Goals, published: Published, width: int) -> list[Line]:
-    room = width - len(INDENT)
     rate, low, high = map(number, (found.max_rate_per_s, found.low, found.high))
     tokens = f"{found.outcome.output_tokens_per_s:,.0f} output tokens/s"
-    said = [
+    head = [
         (f"One replica carries {rate} requests/s (95 %: {low} … {high}).", "strong"),
         (f"{tokens}; limited by {_limit(found, goals)}.", ""),
         *([(_replicas(found), "")] if found.replicas is not None else []),
     ]
     notes = [(f"{name}: {one['why_not']}", "dim") for name, one in published.items() if one["why_not"]]
-    blocks = [_wrapped(said, room), table.lines(_table(found, published), width), _wrapped(notes, room)]
+    blocks = [said(head, width), table.lines(_table(found, published), width), said(notes, width)]
     return [line for block in blocks if block for line in (*block, [])][:-1]
-
-
-def _wrapped(said: Sequence[tuple[str, str]], room: int) -> list[Line]:
-    return [[(INDENT + piece, style)] for text, style in said for piece in wrapped(text, room)]
 
 
 def _limit(found: Sizing, goals: Goals) -> str:

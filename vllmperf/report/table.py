@@ -70,6 +70,12 @@ def wrapped(text: str, width: int) -> list[str]:
     return [piece for line in found for piece in chop_cells(line, width)]
 
 
+def said(sentences: Iterable[Span], width: int) -> list[Line]:
+    """Sentences with their styles, wrapped to `width` columns."""
+    room = width - len(INDENT)
+    return [[(INDENT + piece, style)] for text, style in sentences for piece in wrapped(text, room)]
+
+
 def label_width(*tables: Table) -> int:
     """The room that the labels of these tables need."""
     labels = [row.label for table in tables for row in table.rows] + [table.title for table in tables]
