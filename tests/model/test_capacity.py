@@ -74,7 +74,7 @@ def test_a_step_far_above_the_capacity_fails_and_is_cut_short(found):
 
 
 def test_the_json_has_the_keys_of_the_schema(found):
-    data = json.loads(json.dumps(found.to_json()))
+    data = json.loads(json.dumps(found.to_dict()))
     assert data["schema"] == 1
     assert data["capacity_per_s"]["ci95"][0] <= data["capacity_per_s"]["value"]
     assert data["slo"] == {"ttft_ms": 400, "itl_ms": 20, "goodput": 0.99}

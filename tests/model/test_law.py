@@ -54,7 +54,7 @@ def test_prompts_of_one_length_leave_gamma_and_delta_unknown():
     result = fit_runs(points(Law(), shapes=((1, 128), (8, 128))))
     assert result.parameters["gamma"].value is None
     assert any("two prompt lengths" in warning for warning in result.warnings)
-    assert result.to_json()["parameters"]["gamma"] == {"value": None, "unit": "ms", "ci95": None}
+    assert result.to_dict()["parameters"]["gamma"] == {"value": None, "unit": "ms", "ci95": None}
 
 
 def test_a_server_with_graph_sizes_is_called_bent():
