@@ -13,7 +13,7 @@ from vllmperf import target
 from vllmperf.errors import TargetError, UsageError
 from vllmperf.load import resolve
 from vllmperf.plan import Plan
-from vllmperf.target import client_of, headers_of
+from vllmperf.target import answer, client, client_of, headers_of, questions
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
@@ -177,7 +177,7 @@ def test_a_port_that_leaves_a_handshake_unanswered_may_speak_no_tls():
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(TargetError, match="--base-url http://"),
     ):
-        client_of(Plan(base_url=f"https://127.0.0.1:{silent.getsockname()[1]}")).get("/", timeout_s=0.3)
+        target.Client(f"https://127.0.0.1:{silent.getsockname()[1]}").get("/v1/models", timeout_s=0.05)
 
 
 def test_a_bad_certificate_file_is_an_error_of_one_line(tmp_path):
@@ -188,7 +188,7 @@ def test_a_bad_certificate_file_is_an_error_of_one_line(tmp_path):
 
 
 def test_the_ready_check_waits_until_the_server_answers(server, monkeypatch):
-    monkeypatch.setattr(target.time, "sleep", lambda _: None)
+    monkeypatch.setattr(questions.time, "sleep", lambda _: None)
     server.answers = [(503, b""), (503, b""), (200, b"{}")]
     target.wait_ready(client_of(plan_for(server)), 30)
     assert len(server.seen) == 3
@@ -253,11 +253,11 @@ def test_redirects_without_end_are_told(server):
     server.answers = [(307, b"", ("Location", "/again"))]
     with pytest.raises(TargetError, match="307 Temporary Redirect: redirected to /again"):
         target.first_model(client_of(plan_for(server), follow=True))
-    assert len(server.seen) == target.MOST_REDIRECTS + 1
+    assert len(server.seen) == client.MOST_REDIRECTS + 1
 
 
 def test_an_answer_without_an_end_is_refused(server, monkeypatch):
-    monkeypatch.setattr(target, "MOST_BYTES", 1000)
+    monkeypatch.setattr(answer, "MOST_BYTES", 1000)
     server.answers = [(200, b"x" * 100_000)]
     with pytest.raises(TargetError, match="longer than"):
         client_of(plan_for(server)).get("/metrics")
@@ -284,6 +284,39 @@ def test_a_connection_is_kept_for_the_next_question_when_that_is_asked_for(monke
                 for _ in range(3):
                     target.first_model(client)
             assert len(accepted) == connections
+    finally:
+        made.shutdown()
+        thread.join()
+        made.server_close()
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip"])
+def test_lines_are_given_as_they_arrive_compressed_or_not(encoding, monkeypatch):
+    """The server sends the second line only when the first one was read."""
+    read = threading.Event()
+
+    def stream(self):
+        packed = zlib.compressobj(wbits=31)
+        self.send_response(200)
+        if encoding:
+            self.send_header("Content-Encoding", encoding)
+        self.end_headers()
+        for line in (b"data: 1\n", b"data: 2"):
+            data = packed.compress(line) + packed.flush(zlib.Z_SYNC_FLUSH) if encoding else line
+            self.wfile.write(data)
+            assert line == b"data: 2" or read.wait(30)
+
+    monkeypatch.setattr(Answers, "do_POST", stream, raising=False)
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        client = target.Client(f"http://127.0.0.1:{made.server_port}")
+        with client.ask("POST", "/", b"", timeout_s=10) as answer:
+            lines = answer.lines()
+            assert next(lines) == b"data: 1"
+            read.set()
+            assert list(lines) == [b"data: 2"]
     finally:
         made.shutdown()
         thread.join()

@@ -1,27 +1,17 @@
-"""The HTTP client for everything that is not load: models, tokens, metrics, health, settings, probes.
-
-    with Client("http://127.0.0.1:8000") as client:
-        client.get("/metrics")                      # bytes, or AnswerError with one line that says what to do
-        with client.ask("POST", "/v1/completions", body, timeout_s=300) as answer:
-            for line in answer.lines(): ...         # as they arrive
-
-Requests go straight to the server, as those of a run do: a proxy of the environment would be measured with it.
-"""
+"""The client: a server, how it is asked, and its answers."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Protocol
 
 from vllmperf import hints
-from vllmperf.errors import TargetError, UsageError
-from vllmperf.server_words import said
+from vllmperf.errors import UsageError
+from vllmperf.target.answer import Answer, pieces_of, words_of
+from vllmperf.target.errors import AnswerError, no_answer
 
 if TYPE_CHECKING:
     import ssl
@@ -29,29 +19,9 @@ if TYPE_CHECKING:
     import urllib3
 
 ANSWER_S = 30.0
-MOST_BYTES = 64 << 20
-"""Of an answer: more is no answer to such a question."""
-MOST_WORDS_BYTES = 4096
-"""Of an answer that is not what was asked for, as a part of an error."""
 MOST_REDIRECTS = 10
-PIECE = 1 << 16
 PUBLIC = ("content-type", "accept", "user-agent", "connection")
 """Headers that say nothing of who asks: only they follow a redirect to another server."""
-
-
-class AnswerError(TargetError):
-    """No answer (status 0), or one that is a refusal.
-
-    why: "404 Not Found" or "Connection refused"; words: what the server said beside it.
-    """
-
-    def __init__(self, message: str, why: str, status: int = 0, words: str = "") -> None:
-        super().__init__(message)
-        self.why, self.status, self.words = why, status, words
-
-
-class CertificateError(AnswerError):
-    """Nobody that we trust signed the server's certificate: asking again does not help."""
 
 
 class Where(Protocol):
@@ -92,42 +62,6 @@ def client_of(where: Where, *, follow: bool = False) -> Client:
         insecure=where.insecure,
         follow=follow,
     )
-
-
-class Answer:
-    """status, reason, headers, and the body, decompressed: whole, or as it comes. Raises AnswerError when it breaks off."""
-
-    def __init__(
-        self,
-        status: int,
-        pieces: Iterator[bytes],
-        reason: str = "",
-        headers: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        self.status, self.reason, self.headers = status, reason, headers
-        self._pieces = pieces
-
-    def read(self, most: int | None = None) -> bytes:
-        """The body; with `most`, no more than its beginning."""
-        body = b""
-        for piece in self._pieces:
-            body += piece
-            if most is not None and len(body) >= most:
-                return body[:most]
-            if len(body) > MOST_BYTES:
-                raise AnswerError(
-                    f"the answer is longer than {MOST_BYTES >> 20} MiB", "its answer has no end"
-                )
-        return body
-
-    def lines(self) -> Iterator[bytes]:
-        """Lines as they arrive, without their ends."""
-        rest = b""
-        for piece in self._pieces:
-            *whole, rest = (rest + piece).split(b"\n")
-            yield from whole
-        if rest:
-            yield rest
 
 
 class Client:
@@ -193,9 +127,11 @@ class Client:
             try:
                 response = self._sent(pool, method, url, body, timeout_s)
             except (HTTPError, OSError, ValueError) as error:
-                raise _no_answer(url, error) from None
+                raise no_answer(url, error) from None
             with contextlib.closing(response):
-                yield Answer(response.status, _pieces(response, url), response.reason or "", response.headers)
+                yield Answer(
+                    response.status, pieces_of(response, url), response.reason or "", response.headers
+                )
 
     def _sent(
         self, pool: urllib3.PoolManager, method: str, url: str, body: bytes | None, timeout_s: float
@@ -233,7 +169,7 @@ class Client:
 
     def _refusal(self, method: str, url: str, answer: Answer) -> AnswerError:
         """Status, what the server said, and what to do."""
-        words = "" if (words := _words_of(answer)) == answer.reason else words
+        words = "" if (words := words_of(answer)) == answer.reason else words
         place = answer.headers.get("Location")
         if place and 300 <= answer.status < 400:
             words = f"redirected to {place}"
@@ -282,114 +218,3 @@ class Client:
             context.verify_mode = ssl.CERT_NONE
             disable_warnings(InsecureRequestWarning)  # it was asked for
         return context
-
-
-def _pieces(response: urllib3.BaseHTTPResponse, url: str) -> Iterator[bytes]:
-    """A body as it arrives, decompressed."""
-    from urllib3.exceptions import DecodeError, HTTPError
-
-    coding = response.headers.get("Content-Encoding", "")
-    for name in coding.lower().split(","):
-        if name.strip() not in ("", "identity", *response.CONTENT_DECODERS):
-            raise _unreadable(url, f"it is compressed with {name.strip()!r}, which vllmperf cannot read")
-    try:
-        while piece := response.read1(PIECE):
-            yield piece
-    except DecodeError:
-        raise _unreadable(url, f"it says that it is compressed with {coding}, and is not") from None
-    except (HTTPError, OSError) as error:
-        raise _no_answer(url, error) from None
-
-
-def _unreadable(url: str, why: str) -> AnswerError:
-    return AnswerError(f"the answer of {url} cannot be read: {why}; {hints.GIVE_MODEL}", why)
-
-
-def _words_of(answer: Answer) -> str:
-    """What the server said beside its status; "" for nothing."""
-    try:
-        return said(answer.read(MOST_WORDS_BYTES).decode(errors="replace"))
-    except AnswerError:
-        return ""
-
-
-def _no_answer(url: str, error: BaseException) -> AnswerError:
-    import ssl
-
-    reason = innermost(error)
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        why = reason.verify_message
-        return CertificateError(f"cannot reach {url}: {why}; {hints.of_tls('certificate')}", why)
-    why = text_of(reason)
-    is_tls = isinstance(reason, ssl.SSLError) or "handshake" in why
-    hint = hints.of_tls(why) if is_tls else "is the server running, and is --base-url right?"
-    return AnswerError(f"cannot reach {url}: {why}; {hint}", why)
-
-
-def innermost(error: BaseException) -> BaseException:
-    """The first cause, without what urllib3 wraps around it."""
-    seen = {id(error)}
-    while True:
-        held = (getattr(error, "reason", None), *error.args, error.__cause__, error.__context__)
-        inner = next((one for one in held if isinstance(one, BaseException)), None)
-        if inner is None or id(inner) in seen:
-            return error
-        seen.add(id(inner))
-        error = inner
-
-
-def text_of(error: BaseException) -> str:
-    """Such as "Connection refused", on one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-# ---- questions ----
-
-
-def models(client: Client) -> list[Mapping[str, Any]]:
-    """The entries of /v1/models, at least one, each with an "id". Raises AnswerError."""
-    body = client.get("/v1/models")
-    try:
-        listed = [entry for entry in json.loads(body)["data"] if "id" in entry]
-        listed[0]["id"]
-    except (ValueError, LookupError, TypeError):
-        words = said(body[:MOST_WORDS_BYTES].decode(errors="replace")) or "its answer is empty"
-        raise AnswerError(
-            f"{client.base_url}/v1/models names no model ({words}); give --model", "it names no model"
-        ) from None
-    return listed
-
-
-def first_model(client: Client) -> str:
-    """The id of the first model that the server lists, as `vllm bench serve` takes it. Raises AnswerError."""
-    return str(models(client)[0]["id"])
-
-
-def wait_ready(client: Client, timeout_s: float) -> None:
-    """Ask for the models every second until there is an answer. After timeout_s: the last AnswerError."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            client.get("/v1/models")
-            return
-        except CertificateError:
-            raise
-        except AnswerError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(1.0)
-
-
-def is_listening(url: str) -> bool:
-    """Whether something accepts connections there."""
-    import socket
-
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        socket.create_connection((parts.hostname or "", port), timeout=1.0).close()
-    except OSError:
-        return False
-    return True
