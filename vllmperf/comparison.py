@@ -112,7 +112,13 @@ class ComparisonDict(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two sides; rows has their figures."""
+    """Two sides; rows has their figures.
+
+    >>> first, second = Figures("a", "vllmperf", {"mean_ttft_ms": 40.0}), Figures("b", "vllmperf", {"mean_ttft_ms": 50.0})
+    >>> Comparison(first, second)
+                             a       b   change
+      Mean TTFT (ms)     40.00   50.00   +25.0%
+    """
 
     first: Figures
     second: Figures

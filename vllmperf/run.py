@@ -35,7 +35,12 @@ SHOWN = ("ttft", "tpot", "e2el")
 
 
 def open_run(path: Path | str) -> Run:
-    """The run in a run file. Raises UsageError when there is none, or it is no run file."""
+    """The run in a run file. Raises UsageError when there is none, or it is no run file.
+
+    >>> open_run("/nope")
+    Traceback (most recent call last):
+    vllmperf.errors.UsageError: there is no run file /nope: check the name, runs are written by `vllmperf bench --record FILE`
+    """
     return Run(path)
 
 
@@ -110,6 +115,15 @@ class Run:
     """A run file and what is computed from it, when it is asked for.
 
     Every metric of docs/metrics.md is an attribute that gives its Distribution: `run.ttft.p99`, `run.itl.mean`.
+
+    >>> import vllmperf
+    >>> run = vllmperf.bench(sim={"ttft_ms": 5, "itl_ms": 1}, num_prompts=8, concurrency=2, input_len=4, output_len=5)
+    >>> run.ttft.n, run.ttft.p99 >= 5
+    (8, True)
+    >>> int(run.requests["output_tokens"].sum())
+    40
+    >>> run.summary["requests"]["outcomes"]
+    {'completed': 8}
 
     path: the run file; save() copies it to a better place. keep_alive: what must not go before the Run.
     Raises UsageError when there is no file, or it is no run file.

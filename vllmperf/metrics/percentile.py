@@ -22,6 +22,11 @@ def percentile(values: ArrayLike, q: float | Sequence[float] | NDArray[Any]) -> 
     number, else a float64 array; NaN for no values or when one is NaN (as numpy.percentile does). Several q cost
     little more than one. Arithmetic is float64: the bits are those of numpy.percentile of the values in float64.
     Raises ValueError for a q outside 0 to 100.
+
+    >>> percentile([1, 2, 3, 4], 50)
+    2.5
+    >>> percentile([1, 2, 3, 4], [0, 90])
+    array([1. , 3.7])
     """
     import numpy as np
 
