@@ -3,88 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vllmperf import datasets
-from vllmperf.errors import UsageError
-from vllmperf.plan import Plan
+from vllmperf.plan import Plan, Task
 
 if TYPE_CHECKING:
     from vllmperf.load.progress import Snapshot
     from vllmperf.load.subscribers import Enough
     from vllmperf.run import Run
-
-SIMULATED = "http://127.0.0.1:1"
-"""Stands in the plan until the simulator inside has a port."""
+    from vllmperf.sim import Server
 
 
 def bench(
-    url: str | None = None,
+    target: str | Server | Plan | None = None,
+    /,
     *,
-    rate: float = math.inf,
-    concurrency: int | None = None,
-    num_prompts: int | None = None,
-    duration: float | None = None,
-    input_len: int | None = None,
-    output_len: int | None = None,
-    dataset: str = "random",
-    model: str | None = None,
-    backend: str = "openai",
     record: str | Path | None = None,
-    sim: Mapping[str, Any] | bool | None = None,
     progress: bool | Callable[[Snapshot], None] = False,
-    **more: Any,
+    **settings: object,
 ) -> Run:
     """Load a server and give the run.
 
-    url: base URL, like http://127.0.0.1:8000; or sim=True or sim={"ttft_ms": 50} for a simulated server here.
-    rate: requests/s (inf: as fast as concurrency allows). duration in s. num_prompts is 1000 unless a
-    duration or an arrival file is given. record: path of the run file (else a temporary one, see Run.save).
+    target: base URL, like http://127.0.0.1:8000; a vllmperf.sim.Server; or a Plan, which the settings change. Without
+    one: base_url=..., or sim=True or sim={"ttft_ms": 50} for a simulated server here.
+    settings: those of Plan, named as the flags of `vllmperf bench`, of the engine (keep_text, threads, ...) and of the
+    report (goodput, label, ...). url, rate, concurrency and dataset are short names. Durations are seconds, or texts like
+    "30s"; request_rate is in requests/s (inf: as fast as max_concurrency allows); num_prompts is 1000 unless duration or
+    an arrival file is given. The API key is that of OPENAI_API_KEY unless api_key is given.
+    record: path of the run file (else a temporary one, see Run.save).
     progress: True for a live panel on stderr, or a function that takes load.progress.Snapshot.
-    more: fields of `vllmperf.Plan`. The API key is taken from OPENAI_API_KEY unless api_key is given.
 
-    Raises UsageError for what does not fit together, TargetError when the server is not there.
+    Raises UsageError for settings that are not known or do not fit together, TargetError when the server is not there.
     """
-    simulator = None if sim is None or sim is False else ({} if sim is True else dict(sim))
-    if (url is None) == (simulator is None):
-        raise UsageError("give either url=... or sim=...")
-    arrival = more.pop("arrival", None) or default_arrival(dataset, rate, concurrency)
-    known = datasets.options()
-    own = {name: more.pop(name) for name in list(more) if name in known}
-    plan = Plan(
-        base_url=url or SIMULATED,
-        request_rate=rate,
-        max_concurrency=concurrency,
-        arrival=arrival,
-        num_prompts=default_num_prompts(num_prompts, duration, arrival),
-        dataset_options=own,
-        duration_s=duration,
-        input_len=input_len,
-        output_len=output_len,
-        dataset_name=dataset,
-        model=model,
-        backend=backend,
-        simulator=simulator,
-        **{"api_key": os.environ.get("OPENAI_API_KEY") or None, "ignore_eos": dataset == "random", **more},
-    )
-    return make_run(plan, Path(record) if record else None, progress)
-
-
-def default_num_prompts(given: int | None, duration_s: float | None, arrival: str | None) -> int | None:
-    """1000 as in `vllm bench serve`, but no limit where something else ends the run."""
-    return given if given is not None or duration_s is not None or arrival in ("trace", "dataset") else 1000
-
-
-def default_arrival(dataset_name: str, rate: float, concurrency: int | None) -> str | None:
-    """The times of a data set that has its own, unless a rate or a concurrency is asked for."""
-    found = datasets.table().get(dataset_name)
-    is_timed = found is not None and found.times_s is not None
-    return "dataset" if is_timed and math.isinf(rate) and concurrency is None else None
+    base = target if isinstance(target, Plan) else None
+    if target is not None and base is None:
+        settings = {"base_url": target if isinstance(target, str) else target.url, **settings}
+    return make_run(Task.of(settings, base), Path(record) if record else None, progress)
 
 
 def load(path: str | Path) -> Run:
@@ -95,26 +51,26 @@ def load(path: str | Path) -> Run:
 
 
 def make_run(
-    plan: Plan,
+    task: Task,
     record: Path | None,
     progress: bool | Callable[[Snapshot], None] = False,
     enough: Enough | None = None,
 ) -> Run:
-    """Carry a plan out and write its run file. The simulator of the plan runs inside for that long."""
+    """Carry a task out and write its run file. A simulator of its plan runs inside for that long."""
     from vllmperf.load.environment import environment
     from vllmperf.load.run import ready
     from vllmperf.load.subscribers import live, recorder, until
     from vllmperf.record.writer import RunWriter
     from vllmperf.run import Folder, Run
 
-    with _target(plan) as plan, _shown(progress) as show:
-        model = plan.model or _first_model(plan)
+    is_inside, secrets = task.plan.target.simulator is not None, task.credentials.secrets
+    with _served(task) as served, _shown(progress) as show:
+        model = task.plan.target.model or _first_model(served)
         # The file is made last: what cannot start leaves none behind.
-        with ready(plan, model) as run:
-            written = {**run.plan.to_dict(), "model": model, "num_prompts": run.feeder.n}
+        with ready(served, model, is_inside) as run:
             folder = None if record else Folder()
-            path = record or Path(str(folder)) / "run.vllmperf"
-            with RunWriter(path, written, environment(), None, plan.secrets, run.feeder.asked) as writer:
+            path, plan = record or Path(str(folder)) / "run.vllmperf", task.plan.to_dict()
+            with RunWriter(path, plan, environment(), None, secrets, run.feeder.asked, run.facts) as writer:
                 run.session.subscribe(recorder(writer))
                 if enough is not None:
                     run.session.subscribe(until(enough))
@@ -124,22 +80,22 @@ def make_run(
     return Run(path, keep_alive=folder)
 
 
-def _first_model(plan: Plan) -> str:
+def _first_model(task: Task) -> str:
     from vllmperf.target import client_of, first_model
 
-    return first_model(client_of(plan))
+    return first_model(client_of(task.plan.target, task.credentials))
 
 
 @contextlib.contextmanager
-def _target(plan: Plan) -> Iterator[Plan]:
-    """The plan with a server behind it."""
-    if plan.simulator is None:
-        yield plan
+def _served(task: Task) -> Iterator[Task]:
+    """The task with a server behind it."""
+    if task.plan.target.simulator is None:
+        yield task
         return
     from vllmperf.sim import Server
 
-    with Server(**plan.simulator) as server:
-        yield replace(plan, base_url=server.url)
+    with Server(**dict[str, Any](task.plan.target.simulator)) as server:
+        yield task.replace(base_url=server.url)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """Errors meant for people: one line, what is wrong and what to do, with the exit code of the command line."""
 
+from collections.abc import Callable
+
 from vllmperf.exit_codes import FAILED, TARGET, USAGE
 
 
@@ -19,6 +21,31 @@ class UsageError(VllmperfError):
     """Bad arguments or bad input files."""
 
     exit_code = USAGE
+
+
+class SettingError(UsageError):
+    """A setting that makes no sense.
+
+    words: the message, with settings and values in braces: "{max_concurrency} must be at least 1 (got {got})". Names
+    without a value are settings, which Python, a file and the command line call by different names.
+    """
+
+    def __init__(self, words: str, **values: object) -> None:
+        self.words, self.values = words, values
+        super().__init__(self.told(str))
+
+    def told(self, name: Callable[[str], str]) -> str:
+        """The message; `name` gives what the reader calls a setting."""
+        return self.words.format_map(_Words(name, self.values))
+
+
+class _Words(dict[str, object]):
+    def __init__(self, name: Callable[[str], str], values: dict[str, object]) -> None:
+        super().__init__(values)
+        self._name = name
+
+    def __missing__(self, setting: str) -> str:
+        return self._name(setting)
 
 
 class TargetError(VllmperfError):

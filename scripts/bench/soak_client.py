@@ -11,7 +11,6 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -25,17 +24,18 @@ from vllmperf.load.run import engine_config, request_id_prefix
 from vllmperf.load.schedule import schedule
 from vllmperf.load.session import Block, Session, Turn
 from vllmperf.load.subscribers import recorder
-from vllmperf.plan import Plan
+from vllmperf.plan import Knobs, Plan, Task
 from vllmperf.record.writer import RunWriter
 
 DRAIN_S = 0.02
 """The queue of the engine is empty before each of these: every feed has to wake it."""
 
 
-def plan_of(url: str, tokens: int, rate: float, seconds: float) -> Plan:
-    plan = Plan(base_url=url, request_rate=rate, arrival="constant", duration_s=seconds, num_prompts=None,
-                input_len=16, output_len=tokens, ignore_eos=True, record_chunks=True, model="sim")  # fmt: skip
-    return replace(plan, request_id_prefix=request_id_prefix(plan))
+def task_of(url: str, tokens: int, rate: float, seconds: float) -> Task:
+    plan = Plan.of(base_url=url, request_rate=rate, arrival="constant", duration=seconds,
+                   input_len=16, output_len=tokens, model="sim")  # fmt: skip
+    knobs = Knobs(spin_us=50.0, record_chunks=True)
+    return Task(plan.replace(request_id_prefix=request_id_prefix(plan)), knobs=knobs)
 
 
 class Streams:
@@ -46,7 +46,7 @@ class Streams:
 
     def __init__(self, plan: Plan, streams: int) -> None:
         self._bodies = (body.data for body in bodies(plan, "sim"))
-        self._first = [round(i * 1e9 / plan.request_rate) for i in range(streams)]
+        self._first = [round(i * 1e9 / plan.load.request_rate) for i in range(streams)]
         self.fed_ns = 0
 
     def more(self, turn: Turn) -> Iterator[Block]:
@@ -77,12 +77,16 @@ class Teller:
 
 def main() -> None:
     url, streams, tokens, rate, seconds, folder = sys.argv[1:]
-    plan = plan_of(url, int(tokens), float(rate), float(seconds))
+    task = task_of(url, int(tokens), float(rate), float(seconds))
     limits.make_room(int(streams))
-    source = Streams(plan, int(streams))
-    session = Session(engine_config(plan, resolve.usable_addresses(plan.url), schedule(plan)), source)
-    with RunWriter(Path(folder) / "run.vllmperf", plan.to_dict(), environment()) as writer:
-        session.subscribe(recorder(writer), Teller(source, plan.request_id_prefix))
+    source = Streams(task.plan, int(streams))
+    session = Session(
+        engine_config(task, resolve.usable_addresses(task.plan.url), schedule(task.plan)), source
+    )
+    with RunWriter(
+        Path(folder) / "run.vllmperf", task.plan.to_dict(), environment(), facts=task.facts()
+    ) as writer:
+        session.subscribe(recorder(writer), Teller(source, task.plan.workload.request_id_prefix))
         session.run()
 
 

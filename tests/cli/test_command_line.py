@@ -12,7 +12,7 @@ import time
 import pytest
 
 from vllmperf.cli import COMMANDS, main, parser
-from vllmperf.cli.bench import lengths, plan_of
+from vllmperf.cli.bench import task_of
 from vllmperf.errors import UsageError
 
 SIM = ["bench", "--sim", "ttft_ms=2,itl_ms=0.5", "--no-progress"]
@@ -40,8 +40,12 @@ def done(*words, **more):
     return process.returncode, out, err
 
 
+def task(*words):
+    return task_of(parser("bench").parse_args(["bench", *words]))
+
+
 def plan(*words):
-    return plan_of(parser("bench").parse_args(["bench", *words]))
+    return task(*words).plan
 
 
 # ---- start ----
@@ -149,12 +153,12 @@ def test_without_a_command_the_help_goes_to_stderr(capsys):
         (["bench", "--goodput", "itl:5"], "--goodput"),
         (["bench", "--extra-body", "{"], "JSON"),
         (["bench", "--extra-body", "[]"], "JSON object"),
-        (["bench", "--metric-percentiles", "a"], "50,90,99"),
+        (["bench", "--metric-percentiles", "a"], "--metric-percentiles"),
         (["bench", "--percentile-metrics", "speed"], "--percentile-metrics"),
         (["bench", "--sim", "--base-url", "http://h"], "--sim"),
         (["bench", "--sim", "ttft=5"], "ttft_ms"),
         (["bench", "--warm-connections"], "--max-concurrency"),
-        (["bench", "--api-key-file", "/nowhere"], "--api-key-file"),
+        (["bench", "--api-key-file", "/nowhere"], "/nowhere"),
         (["bench", "--sim", "--json", "--csv", "-"], "--csv"),
         (["bench", "--sim", "--csv", "/nowhere/x.csv"], "/nowhere"),
         (["bench", "--sim", "--record", "/"], "exists already"),
@@ -181,8 +185,8 @@ def test_underscores_and_dashes_are_the_same_in_flags(capsys):
 
 
 def test_underscores_stay_in_values():
-    assert plan("--metadata", "a_b=c_d").metadata == {"a_b": "c_d"}
-    assert plan("--extra-body", '{"top_k": 1}').extra_body == {"top_k": 1}
+    assert task("--metadata", "a_b=c_d").notes.metadata == {"a_b": "c_d"}
+    assert plan("--extra-body", '{"top_k": 1}').workload.extra_body == {"top_k": 1}
 
 
 def test_the_flags_of_vllm_mean_what_they_mean_there():
@@ -190,15 +194,16 @@ def test_the_flags_of_vllm_mean_what_they_mean_there():
     words += " --num-prompts 7 --seed 4 --random-input-len 10 --random-output-len 20 --random-range-ratio 0.5"
     words += " --random-prefix-len 6 --temperature 0 --top-k 5 --logprobs 2 --label l --request-id-prefix r-"
     words += " --goodput ttft:200 tpot:50 --header A=b=c D=e --percentile-metrics ttft,e2el --metric-percentiles 50,99.9"
-    made = plan(*words.split())
+    asked = task(*words.split())
+    made, work, load = asked.plan, asked.plan.workload, asked.plan.load
     assert made.url == "http://h:9/v1/completions"
-    assert (made.request_rate, made.burstiness, made.max_concurrency, made.num_prompts) == (5, 2, 3, 7)
-    assert (made.input_len, made.output_len, made.prefix_len, made.random_range_ratio) == (10, 20, 6, 0.5)
-    assert made.sampling == {"temperature": 0, "top_k": 5}
-    assert made.headers == {"A": "b=c", "D": "e"}
-    assert made.goodput == {"ttft": 200, "tpot": 50}
-    assert made.metric_percentiles == (50, 99.9)
-    assert made.ignore_eos is True
+    assert (load.request_rate, load.burstiness, load.max_concurrency, load.num_prompts) == (5, 2, 3, 7)
+    assert (work.input_len, work.output_len, work.prefix_len, work.random_range_ratio) == (10, 20, 6, 0.5)
+    assert work.sampling == {"temperature": 0, "top_k": 5}
+    assert made.target.headers == {"A": "b=c", "D": "e"}
+    assert asked.notes.goodput == {"ttft": 200, "tpot": 50}
+    assert asked.notes.metric_percentiles == (50, 99.9)
+    assert work.ignore_eos is True
 
 
 @pytest.mark.parametrize(
@@ -209,53 +214,52 @@ def test_the_flags_of_vllm_mean_what_they_mean_there():
         ("--input-len 7 --output-len 8 --random-input-len 9", (7, 8, 0)),
         ("--dataset-name sonnet", (550, 150, 200)),
         ("--dataset-name sonnet --sonnet-prefix-len 3 --random-prefix-len 4", (550, 150, 3)),
-        ("--dataset-name sharegpt", (None, None, None)),
-        ("--dataset-name sharegpt --sharegpt-output-len 5", (None, 5, None)),
-        ("--dataset-name custom --custom-output-len -1", (None, None, None)),
-        ("--dataset-name custom --output-len 4", (None, 4, None)),
+        ("--dataset-name sharegpt", (None, None, 0)),
+        ("--dataset-name sharegpt --sharegpt-output-len 5", (None, 5, 0)),
+        ("--dataset-name custom --custom-output-len -1", (None, None, 0)),
+        ("--dataset-name custom --output-len 4", (None, 4, 0)),
     ],
 )
 def test_a_length_flag_counts_only_for_its_data_set(words, expected):
-    assert lengths(parser("bench").parse_args(["bench", *words.split()])) == expected
+    path = ["--dataset-path", "x"] if "--dataset-name" in words else []
+    found = plan(*words.split(), *path).workload.lengths
+    assert (found.input, found.output, found.prefix) == expected
 
 
 def test_random_asks_for_full_answers_and_other_data_only_when_told(tmp_path):
-    assert plan().ignore_eos
-    assert not plan("--dataset-name", "custom", "--dataset-path", "x").ignore_eos
+    assert plan().workload.ignore_eos
+    assert not plan("--dataset-name", "custom", "--dataset-path", "x").workload.ignore_eos
 
 
 def test_a_duration_or_a_trace_takes_the_place_of_the_number():
-    assert plan().num_prompts == 1000
-    assert plan("--duration", "1h30m", "--request-rate", "1").num_prompts is None
-    assert plan("--duration", "1h30m", "--request-rate", "1").duration_s == 5400
-    assert plan("--arrival", "trace", "--arrival-file", "x").num_prompts is None
+    assert plan().load.num_prompts == 1000
+    assert plan("--duration", "1h30m", "--request-rate", "1").load.num_prompts is None
+    assert plan("--duration", "1h30m", "--request-rate", "1").load.duration == 5400
+    assert plan("--arrival", "trace", "--arrival-file", "x").load.num_prompts is None
 
 
 def test_limits_are_seconds_or_durations():
     made = plan(
         "--connect-timeout", "500ms", "--stall-timeout", "5", "--total-timeout", "10m", "--grace-period", "0"
     )
-    assert (made.connect_timeout_s, made.stall_timeout_s, made.total_timeout_s, made.grace_period_s) == (
-        0.5,
-        5,
-        600,
-        0,
-    )
-    assert plan().first_token_timeout_s == 300
+    limits = made.limits
+    assert (limits.connect_timeout, limits.stall_timeout) == (0.5, 5)
+    assert (limits.total_timeout, limits.grace_period) == (600, 0)
+    assert plan().limits.first_token_timeout == 300
 
 
 def test_an_ipv6_host_gets_brackets():
-    assert plan("--host", "::1").base_url == "http://[::1]:8000"
+    assert plan("--host", "::1").target.base_url == "http://[::1]:8000"
 
 
 def test_the_key_comes_from_flag_file_or_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "from-environment")
     (tmp_path / "key").write_text("from-file\n")
-    assert plan().api_key == "from-environment"
-    assert plan("--api-key", "from-flag").api_key == "from-flag"
-    assert plan("--api-key-file", str(tmp_path / "key")).api_key == "from-file"
+    assert task().credentials.api_key == "from-environment"
+    assert task("--api-key", "from-flag").credentials.api_key == "from-flag"
+    assert task("--api-key-file", str(tmp_path / "key")).credentials.api_key == "from-file"
     (tmp_path / "key").write_text("from-windows\r\n", encoding="utf-16", newline="")
-    assert plan("--api-key-file", str(tmp_path / "key")).api_key == "from-windows"
+    assert task("--api-key-file", str(tmp_path / "key")).credentials.api_key == "from-windows"
     (tmp_path / "key").write_text("\n")
     with pytest.raises(UsageError, match="is empty"):
         plan("--api-key-file", str(tmp_path / "key"))
@@ -263,10 +267,12 @@ def test_the_key_comes_from_flag_file_or_environment(tmp_path, monkeypatch):
 
 def test_flags_that_change_the_requests_reach_the_plan():
     made = plan("--backend", "openai-chat", "--string-content", "--chat-max-tokens", "--fresh-connections")
-    assert (made.string_content, made.chat_max_tokens, made.fresh_connections) == (True, True, True)
-    assert made.warm_connections is None
-    assert plan("--text-prompts").text_prompts
-    assert plan("--warm-connections", "0").warm_connections == 0
+    assert made.workload.string_content
+    assert made.workload.chat_max_tokens
+    assert made.load.fresh_connections
+    assert made.load.warm_connections is None
+    assert plan("--text-prompts").workload.text_prompts
+    assert plan("--warm-connections", "0").load.warm_connections == 0
 
 
 def test_the_help_names_content_and_max_tokens(capsys):
@@ -278,8 +284,8 @@ def test_the_help_names_content_and_max_tokens(capsys):
 
 
 def test_warm_connections_without_a_number_are_as_many_as_in_flight():
-    assert plan("--warm-connections", "--max-concurrency", "9").warm_connections == 9
-    assert plan("--warm-connections", "4").warm_connections == 4
+    assert plan("--warm-connections", "--max-concurrency", "9").load.warm_connections == 9
+    assert plan("--warm-connections", "4").load.warm_connections == 4
 
 
 # ---- runs ----

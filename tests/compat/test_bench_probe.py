@@ -12,7 +12,7 @@ import pytest
 
 from vllmperf.compat.benchmark_serving.engine import Target
 from vllmperf.compat.benchmark_serving.probe import Prober
-from vllmperf.plan import Plan
+from vllmperf.plan import Plan, Task
 from vllmperf.sim import Server
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_serving.py"
@@ -47,7 +47,7 @@ def answering(body):
 def probed(body, *, is_stream):
     with answering(body) as (url, third):
         target = Target(
-            plan=Plan(base_url=url), url=url, addresses=[], headers=[], is_raw=False, id_prefix=None
+            task=Task(Plan.of(base_url=url)), url=url, addresses=[], headers=[], is_raw=False, id_prefix=None
         )
         prober = Prober(target, b"{}", 500.0, is_stream=is_stream)
         with prober:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vllmperf.compat.llm_bench import summary, tables
 from vllmperf.compat.llm_bench.arguments import parse
 from vllmperf.compat.llm_bench.stats import Entry, Stats, locust_round, unrounded
-from vllmperf.compat.llm_bench.target import Target, plan
+from vllmperf.compat.llm_bench.target import Target, task
 from vllmperf.errors import UsageError
 from vllmperf.formats.llm_bench_csv import append
 
@@ -164,7 +164,7 @@ def test_errors_are_listed_with_how_often_they_came():
 
 def figures(words="", profile="2024-10"):
     read = options(f"-H http://h {words}", profile)
-    target = Target("vllm", "m", "/v1/completions", plan(read, "/v1/completions", chat=False), None)
+    target = Target("vllm", "m", "/v1/completions", task(read, "/v1/completions", chat=False), None)
     stats = Stats()
     for value in (103.2, 107.9):
         for name in ("time_to_first_token", "total_latency"):

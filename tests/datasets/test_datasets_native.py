@@ -129,7 +129,7 @@ def test_more_prefixes_than_prompts_are_refused(spec):
 def test_a_timed_trace_is_sent_at_its_own_times(spec):
     asked = spec("timed_trace")
     settings = {"dataset_name": "timed_trace", "dataset_path": asked.dataset_path, "arrival": "dataset"}
-    plan = Plan(
+    plan = Plan.of(
         base_url="http://h",
         num_prompts=None,
         dataset_options={"timed_trace_sec_multiplier": 0.001},
@@ -139,9 +139,9 @@ def test_a_timed_trace_is_sent_at_its_own_times(spec):
     assert when.n == 5
     assert next(when.times).tolist() == [0, 1_000_000, 2_000_000, 3_000_000, 4_000_000]
     with pytest.raises(UsageError, match="--num-prompts is 9"):
-        schedule(Plan(base_url="http://h", num_prompts=9, **settings))
+        schedule(Plan.of(base_url="http://h", num_prompts=9, **settings))
     with pytest.raises(UsageError, match="times of its own: timed_trace"):
-        Plan(base_url="http://h", arrival="dataset")
+        Plan.of(base_url="http://h", arrival="dataset")
 
 
 def test_bench_sends_a_trace_at_its_times_unless_it_is_told_otherwise(spec):

@@ -235,7 +235,7 @@ def test_a_clean_up_after_decoding_is_done_for_bpe_as_transformers_did_before_5(
 
 def test_bench_without_a_profile_sends_the_same_prompts_where_these_have_the_asked_length(model, tokens):
     lengths = {"input_len": 30, "output_len": 9}
-    plan = Plan(
+    plan = Plan.of(
         base_url="http://h",
         tokenizer=str(model),
         num_prompts=150,

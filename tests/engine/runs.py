@@ -11,7 +11,7 @@ import vllmperf
 from vllmperf import _engine
 from vllmperf.load.run import engine_config
 from vllmperf.load.schedule import schedule
-from vllmperf.plan import Plan
+from vllmperf.plan import Plan, Task
 from vllmperf.run import Run
 
 QUICK = {"ttft_ms": 2, "itl_ms": 1}
@@ -37,8 +37,8 @@ def errors(run: Run) -> list[str]:
 
 def config(base_url: str = "http://127.0.0.1:1", addresses: tuple[str, ...] = ("127.0.0.1",), **changes: Any):
     """A configuration for the engine itself."""
-    plan = Plan(base_url=base_url, model="m", max_concurrency=4, num_prompts=4)
-    return {**engine_config(plan, list(addresses), schedule(plan)), **changes}
+    plan = Plan.of(base_url=base_url, model="m", max_concurrency=4, num_prompts=4)
+    return {**engine_config(Task(plan), list(addresses), schedule(plan)), **changes}
 
 
 def feed(engine: _engine.Engine, n: int, body: bytes = b"{}", at_ns: Any = None) -> None:

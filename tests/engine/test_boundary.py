@@ -156,9 +156,9 @@ def test_a_buffer_that_closes_the_engine_is_no_use_after_free():
         from vllmperf import _engine
         from vllmperf.load.run import engine_config
         from vllmperf.load.schedule import schedule
-        from vllmperf.plan import Plan
-        plan = Plan(base_url="http://127.0.0.1:1", model="m", max_concurrency=4, num_prompts=4)
-        engine = _engine.Engine(engine_config(plan, ["127.0.0.1"], schedule(plan)))
+        from vllmperf.plan import Plan, Task
+        plan = Plan.of(base_url="http://127.0.0.1:1", model="m", max_concurrency=4, num_prompts=4)
+        engine = _engine.Engine(engine_config(Task(plan), ["127.0.0.1"], schedule(plan)))
         class Odd(float):
             def __float__(self): engine.close(); return 0.0
             def __bool__(self): engine.close(); return True
@@ -178,8 +178,8 @@ def test_offsets_that_another_thread_writes_cannot_reach_beyond_the_bodies():
         from vllmperf import _engine
         from vllmperf.load.run import engine_config
         from vllmperf.load.schedule import schedule
-        from vllmperf.plan import Plan
-        plan = Plan(base_url="http://127.0.0.1:1", model="m", max_concurrency=4, num_prompts=4)
+        from vllmperf.plan import Plan, Task
+        plan = Plan.of(base_url="http://127.0.0.1:1", model="m", max_concurrency=4, num_prompts=4)
         good = np.arange(200_001, dtype=np.int64)
         shared, wild = good.copy(), good * 10**12
         over = False
@@ -189,7 +189,7 @@ def test_offsets_that_another_thread_writes_cannot_reach_beyond_the_bodies():
         thread = threading.Thread(target=write); thread.start()
         taken = 0
         for _ in range(40):
-            engine = _engine.Engine(engine_config(plan, ["127.0.0.1"], schedule(plan)))
+            engine = _engine.Engine(engine_config(Task(plan), ["127.0.0.1"], schedule(plan)))
             try: engine.feed(b"a" * 200_000, shared); taken += 1
             except ValueError: pass
             engine.close()
@@ -481,9 +481,9 @@ def test_cores_and_threads_follow_the_cpu_affinity():
         from vllmperf import _engine
         from vllmperf.load.run import engine_config
         from vllmperf.load.schedule import schedule
-        from vllmperf.plan import Plan
-        plan = Plan(base_url="http://127.0.0.1:1", model="m", max_concurrency=9999, num_prompts=9999)
-        engine = _engine.Engine(engine_config(plan, ["127.0.0.1"], schedule(plan)))
+        from vllmperf.plan import Plan, Task
+        plan = Plan.of(base_url="http://127.0.0.1:1", model="m", max_concurrency=9999, num_prompts=9999)
+        engine = _engine.Engine(engine_config(Task(plan), ["127.0.0.1"], schedule(plan)))
         print(_engine.usable_cores(), engine.counters()["threads"])
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -84,7 +84,7 @@ def nul_bytes_in_the_text(connection, _over):
     connection.sendall(EVENT_STREAM + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
 
 
-PATIENT = {"first_token_timeout_s": 60.0, "stall_timeout_s": 60.0, "total_timeout_s": 60.0}
+PATIENT = {"first_token_timeout": 60.0, "stall_timeout": 60.0, "total_timeout": 60.0}
 """For what ends by itself, however slowly this machine reads it."""
 
 
@@ -96,14 +96,14 @@ PATIENT = {"first_token_timeout_s": 60.0, "stall_timeout_s": 60.0, "total_timeou
         (endless_head, "malformed", PATIENT),
         (endless_line, "malformed", PATIENT),
         (only_comments, "first_token_timeout", {}),
-        (comments_after_a_token, "stalled", {"first_token_timeout_s": 60.0}),
+        (comments_after_a_token, "stalled", {"first_token_timeout": 60.0}),
         (byte_by_byte, "completed", PATIENT),
         (binary, "malformed", PATIENT),
         (nul_bytes_in_the_text, "completed", PATIENT),
     ],
 )
 def test_the_run_ends_and_says_what_happened(talk, outcome, settings):
-    limits = {"first_token_timeout_s": 0.7, "stall_timeout_s": 0.5, "total_timeout_s": 60.0}
+    limits = {"first_token_timeout": 0.7, "stall_timeout": 0.5, "total_timeout": 60.0}
     with Talker(talk) as server:
         run = bench(server.url, n=3, **{**limits, **settings})
     assert outcomes(run) == {outcome: 3}

@@ -92,7 +92,7 @@ def deaf_listener():
 
 def test_connect_timeout_at_a_listener_that_takes_nobody():
     with deaf_listener() as port:
-        run = bench(f"http://127.0.0.1:{port}", n=3, concurrency=None, connect_timeout_s=0.3)
+        run = bench(f"http://127.0.0.1:{port}", n=3, concurrency=None, connect_timeout=0.3)
     assert outcomes(run) == {"connect_timeout": 3}
     records = run.recording.requests
     assert np.all(records["end_ns"] - records["sent_ns"] >= 300_000_000)
@@ -146,7 +146,7 @@ def test_cacert_makes_it_known(tls_server, certificate):
 def test_a_plain_server_behind_https_never_connects():
     with RawServer(says(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
         run = bench(
-            server.url.replace("http:", "https:"), n=2, insecure=True, concurrency=None, connect_timeout_s=0.5
+            server.url.replace("http:", "https:"), n=2, insecure=True, concurrency=None, connect_timeout=0.5
         )
     assert outcomes(run) == {"connect_timeout": 2}
 
@@ -155,31 +155,31 @@ def test_a_plain_server_behind_https_never_connects():
 
 
 def test_first_token_timeout():
-    run = bench(sim={"faults": ["silent"]}, first_token_timeout_s=0.3)
+    run = bench(sim={"faults": ["silent"]}, first_token_timeout=0.3)
     assert outcomes(run) == {"first_token_timeout": 6}
 
 
 def test_stalled_keeps_what_came_before():
-    run = bench(sim={"faults": ["stall:after=3"]}, stall_timeout_s=0.3)
+    run = bench(sim={"faults": ["stall:after=3"]}, stall_timeout=0.3)
     assert outcomes(run) == {"stalled": 6}
     assert run.recording.requests["chunks"].tolist() == [3] * 6
     assert all(run.recording.texts)
 
 
 def test_total_timeout_of_a_stream_that_goes_on_and_on():
-    run = bench(sim={"itl_ms": 20}, output_len=10_000, total_timeout_s=0.4)
+    run = bench(sim={"itl_ms": 20}, output_len=10_000, total_timeout=0.4)
     assert outcomes(run) == {"total_timeout": 6}
     assert run.recording.requests["chunks"].min() > 3
 
 
 def test_incomplete_is_what_the_end_of_the_run_cuts():
-    run = bench(sim={"itl_ms": 20}, n=1000, output_len=10_000, duration=0.3, grace_period_s=0.0)
+    run = bench(sim={"itl_ms": 20}, n=1000, output_len=10_000, duration=0.3, grace_period=0.0)
     assert outcomes(run) == {"incomplete": 6}
     assert run.summary["requests"]["sent"] == 6
 
 
 def test_the_grace_period_lets_the_last_ones_finish():
-    run = bench(sim={"ttft_ms": 300}, n=1000, duration=0.1, grace_period_s=5.0)
+    run = bench(sim={"ttft_ms": 300}, n=1000, duration=0.1, grace_period=5.0)
     assert outcomes(run) == {"completed": 6}
 
 
@@ -310,7 +310,7 @@ def test_what_is_no_http_is_malformed():
 
 @pytest.mark.parametrize(("fault", "outcome"), EVERY_TENTH)
 def test_a_fault_on_every_tenth_of_60_spares_the_54(fault, outcome):
-    limits = {"first_token_timeout_s": 0.5, "stall_timeout_s": 0.5}
+    limits = {"first_token_timeout": 0.5, "stall_timeout": 0.5}
     run = bench(sim={"faults": [f"{fault}@every=10"]}, n=60, concurrency=10, **limits)
     assert outcomes(run) == {"completed": 54, outcome: 6}
     assert run.summary["tokens"]["output"] == 54 * 5

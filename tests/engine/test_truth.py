@@ -123,7 +123,7 @@ def test_times_of_the_plan_are_kept_to_the_nanosecond(both):
         assert set(both.records["scheduled_ns"].tolist()) == {_engine.NONE}
         return
     fields = ("base_url", "request_rate", "arrival", "seed", "num_prompts", "burstiness")
-    when = schedule(Plan(**{name: plan[name] for name in fields}))
+    when = schedule(Plan.of(**{name: plan[name] for name in fields}))
     asked = np.concatenate(list(when.times))[:60]
     assert both.records["scheduled_ns"].tolist() == asked.tolist()
     assert np.all(both.records["sent_ns"] >= both.records["scheduled_ns"])

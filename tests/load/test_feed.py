@@ -31,8 +31,8 @@ class Fed:
 
 
 def feeding(**settings):
-    plan = Plan(base_url=URL, **settings)
-    return Fed(Feeder(bodies(plan, "m"), schedule(plan), plan.max_concurrency))
+    plan = Plan.of(base_url=URL, **settings)
+    return Fed(Feeder(bodies(plan, "m"), schedule(plan), plan.load.max_concurrency))
 
 
 def test_each_request_is_fed_once_with_its_time_and_then_the_end():
@@ -44,7 +44,7 @@ def test_each_request_is_fed_once_with_its_time_and_then_the_end():
 
 
 def test_an_endless_run_keeps_a_bounded_backlog():
-    fed = feeding(num_prompts=None, duration_s=1, max_concurrency=8)
+    fed = feeding(num_prompts=None, duration=1, max_concurrency=8)
     fed.feed(0)
     first = len(fed.bodies)
     assert LEAST_AHEAD <= first <= 2 * LEAST_AHEAD
@@ -53,13 +53,13 @@ def test_an_endless_run_keeps_a_bounded_backlog():
 
 
 def test_of_small_bodies_more_are_kept_ready():
-    fed = feeding(num_prompts=None, duration_s=1, max_concurrency=8, input_len=4)
+    fed = feeding(num_prompts=None, duration=1, max_concurrency=8, input_len=4)
     fed.feed(0)
     assert len(fed.bodies) >= MOST_SMALL
 
 
 def test_a_server_that_takes_more_than_was_ready_gets_more_the_next_time():
-    fed = feeding(num_prompts=None, duration_s=1, max_concurrency=8)
+    fed = feeding(num_prompts=None, duration=1, max_concurrency=8)
     fed.feed(0)
     first = len(fed.bodies)
     fed.feed(0)
@@ -67,7 +67,7 @@ def test_a_server_that_takes_more_than_was_ready_gets_more_the_next_time():
 
 
 def test_a_fast_rate_is_covered_for_a_second():
-    fed = feeding(num_prompts=None, duration_s=60, request_rate=4000)
+    fed = feeding(num_prompts=None, duration=60, request_rate=4000)
     fed.feed(0)
     assert fed.times[-1] > 950_000_000
 
@@ -84,7 +84,7 @@ def test_a_burst_of_a_trace_is_fed_before_it_is_due(tmp_path):
 
 
 def test_what_waits_for_a_slot_does_not_let_the_backlog_grow():
-    fed = feeding(num_prompts=None, duration_s=3600, request_rate=1000, max_concurrency=4)
+    fed = feeding(num_prompts=None, duration=3600, request_rate=1000, max_concurrency=4)
     fed.feed(0)
     first = len(fed.bodies)
     fed.feed(first - 10, 60_000_000_000)

@@ -5,14 +5,14 @@ import json
 import pytest
 
 from vllmperf import hints
-from vllmperf.plan import Plan
+from vllmperf.plan import Task
 from vllmperf.server_words import said
 
 CHAT = {"backend": "openai-chat"}
 
 
 def hint(outcome, status, text, base_url="http://h:1", others_completed=False, was_kept=False, **settings):
-    plan = Plan(base_url=base_url, **settings).to_dict()
+    plan = Task.of({"base_url": base_url, **settings}).described()
     return hints.of_failure(
         plan, outcome, status, said(text), was_kept=was_kept, others_completed=others_completed
     ) or ""  # fmt: skip
@@ -25,9 +25,9 @@ def http(status, text="", **settings):
 # ---- addresses ----
 
 
-@pytest.mark.parametrize("base", ["http://h:1/v1", "http://h:1/v1/", "http://h:1/v1/chat/completions"])
+@pytest.mark.parametrize("base", ["http://h:1/v1/chat/completions", "http://h:1/v1/chat/completions/"])
 def test_an_address_with_v1_twice_is_told_with_the_right_one(base):
-    settings = CHAT if "chat" in base else {}
+    settings = CHAT
     assert "has /v1 twice: give --base-url http://h:1" in http(
         404, '{"detail": "Not Found"}', base_url=base, **settings
     )
@@ -35,7 +35,7 @@ def test_an_address_with_v1_twice_is_told_with_the_right_one(base):
 
 
 def test_a_prefix_before_v1_stays():
-    assert http(404, base_url="http://h:1/api/v1").endswith("give --base-url http://h:1/api")
+    assert http(404, base_url="http://h:1/api/v1/completions").endswith("give --base-url http://h:1/api")
 
 
 def test_a_missing_path_and_a_missing_model_are_told_apart():
@@ -109,7 +109,7 @@ def test_a_port_of_the_other_protocol_is_told():
         ('{"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]}', {},
          {"stream_options": None}),
         ("Unsupported parameter: 'logprobs'", {"backend": "vllm"}, {"logprobs": None}),
-        ("top_k is not supported", {"sampling": {"top_k": 1}}, {"top_k": None}),
+        ("top_k is not supported", {"top_k": 1}, {"top_k": None}),
         ("Unknown field foo", {"extra_body": {"foo": 1}}, {"foo": None}),
     ],
 )  # fmt: skip
@@ -120,7 +120,7 @@ def test_a_field_that_is_refused_is_left_out(text, settings, patch):
 
 
 def test_a_field_that_is_not_sent_is_not_left_out():
-    assert http(400, "ignore_eos is not permitted", others_completed=True) == ""
+    assert http(400, "ignore_eos is not permitted", ignore_eos=False, others_completed=True) == ""
     assert http(400, "no stream_options", extra_body={"stream_options": None}, others_completed=True) == ""
 
 

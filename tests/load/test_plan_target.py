@@ -7,7 +7,7 @@ import pytest
 
 from vllmperf.cli import main
 from vllmperf.errors import UsageError
-from vllmperf.plan import Plan
+from vllmperf.plan import Task
 
 URL = "http://127.0.0.1:8000"
 
@@ -15,23 +15,23 @@ URL = "http://127.0.0.1:8000"
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"base_url": "http://h/a b"}, "no URL"),
-        ({"base_url": "http://h/\n"}, "no URL"),
-        ({"base_url": "http://h/é"}, "no URL"),
-        ({"base_url": "http://h/?key=1"}, "no URL"),
-        ({"base_url": "http://h/#x"}, "no URL"),
-        ({"base_url": "http://h", "endpoint": "/v1/com pletions"}, "no URL"),
-        ({"base_url": URL, "headers": {"a b": "1"}}, "--header"),
-        ({"base_url": URL, "headers": {"é": "1"}}, "--header"),
-        ({"base_url": URL, "headers": {"X-A": "snow ☃"}}, "--header"),
-        ({"base_url": URL, "headers": {"X-A": "1\r\nX-B: 2"}}, "--header"),
-        ({"base_url": URL, "request_id_prefix": "a\r\nX-B: 2"}, "--request-id-prefix"),
-        ({"base_url": URL, "api_key": "sk-é"}, "API key"),
+        ({"base_url": "http://h/a b"}, "must be plain ASCII"),
+        ({"base_url": "http://h/\n"}, "must be plain ASCII"),
+        ({"base_url": "http://h/é"}, "must be plain ASCII"),
+        ({"base_url": "http://h/?key=1"}, "must be plain ASCII"),
+        ({"base_url": "http://h/#x"}, "must be plain ASCII"),
+        ({"base_url": "http://h", "endpoint": "/v1/com pletions"}, "must be plain ASCII"),
+        ({"base_url": URL, "headers": {"a b": "1"}}, "headers: "),
+        ({"base_url": URL, "headers": {"é": "1"}}, "headers: "),
+        ({"base_url": URL, "headers": {"X-A": "snow ☃"}}, "headers: "),
+        ({"base_url": URL, "headers": {"X-A": "1\r\nX-B: 2"}}, "headers: "),
+        ({"base_url": URL, "request_id_prefix": "a\r\nX-B: 2"}, "request_id_prefix"),
+        ({"base_url": URL, "api_key": "sk-é"}, "api_key"),
     ],
 )
 def test_what_no_request_can_carry_is_refused(settings, says):
     with pytest.raises(UsageError, match=says) as caught:
-        Plan(model="m", **settings)
+        Task.of({"model": "m", **settings})
     assert "\n" not in str(caught.value)
 
 

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from vllmperf.load import run as running
 from vllmperf.load.interrupt import interruptible
 from vllmperf.load.progress import Snapshot
 from vllmperf.load.schedule import schedule
-from vllmperf.plan import Plan
+from vllmperf.plan import Plan, Task
 from vllmperf.sim import Server
 
 FAST = {"ttft_ms": 2, "itl_ms": 0.5}
@@ -134,7 +133,7 @@ def test_a_temporary_run_file_goes_with_its_run(tmp_path):
 
 @pytest.mark.parametrize("settings", [{}, {"url": "http://h", "sim": True}, {"sim": False}])
 def test_a_target_is_given_once(settings):
-    with pytest.raises(UsageError, match="url="):
+    with pytest.raises(UsageError, match="give either base_url or simulator"):
         vllmperf.bench(**settings)
 
 
@@ -264,13 +263,13 @@ def test_the_first_signal_asks_and_the_next_ones_insist():
 
 
 def config(**settings):
-    plan = Plan(base_url="https://h:1", **settings)
-    return running.engine_config(plan, ["127.0.0.1"], schedule(plan))
+    task = Task.of({"base_url": "https://h:1", **settings})
+    return running.engine_config(task, ["127.0.0.1"], schedule(task.plan))
 
 
 def test_without_a_stream_only_the_total_time_out_counts():
-    assert config(stream=False, total_timeout_s=900)["first_token_timeout_ns"] == 900_000_000_000
-    assert config(first_token_timeout_s=7)["first_token_timeout_ns"] == 7_000_000_000
+    assert config(stream=False, total_timeout=900)["first_token_timeout_ns"] == 900_000_000_000
+    assert config(first_token_timeout=7)["first_token_timeout_ns"] == 7_000_000_000
 
 
 def test_secrets_reach_the_engine_only_as_headers():
@@ -291,7 +290,7 @@ def test_secrets_reach_the_engine_only_as_headers():
     ],
 )
 def test_the_engine_is_sized_by_what_will_be_in_flight(settings, hint):
-    plan = Plan(base_url="http://h", **settings)
+    plan = Plan.of(base_url="http://h", **settings)
     assert running.in_flight_hint(plan, schedule(plan)) == hint
 
 
@@ -300,7 +299,7 @@ def test_the_engine_is_sized_by_what_will_be_in_flight(settings, hint):
     [
         ({"max_concurrency": 7}, 7, False),
         ({"max_concurrency": 7, "num_prompts": 5}, 5, False),
-        ({"max_concurrency": 7, "num_prompts": None, "duration_s": 1}, 7, False),
+        ({"max_concurrency": 7, "num_prompts": None, "duration": 1}, 7, False),
         ({"num_prompts": 30}, 30, False),
         ({"max_concurrency": 7, "warm_connections": 0}, 0, False),
         ({"max_concurrency": 7, "fresh_connections": True}, 0, False),
@@ -314,12 +313,12 @@ def test_the_engine_is_sized_by_what_will_be_in_flight(settings, hint):
 def test_connections_are_opened_ahead_where_their_number_is_known_and_kept_spare_where_not(
     settings, warm, spare
 ):
-    plan = Plan(base_url="http://h", **settings)
+    plan = Plan.of(base_url="http://h", **settings)
     when = schedule(plan)
     assert running.warm_connections(plan, when) == warm
     assert running.keeps_spare(plan, when) is spare
 
 
 def test_the_simulator_of_a_plan_is_its_target():
-    plan = Plan(base_url=api.SIMULATED, simulator=FAST, num_prompts=2, output_len=2)
-    assert outcomes(api.make_run(replace(plan, seed=4), None)) == {"completed": 2}
+    plan = Plan.of(simulator=FAST, num_prompts=2, output_len=2)
+    assert outcomes(api.make_run(Task(plan.replace(seed=4)), None)) == {"completed": 2}

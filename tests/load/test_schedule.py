@@ -15,7 +15,7 @@ def whole(pieces):
 
 
 def times(**settings):
-    return whole(schedule(Plan(base_url=URL, **settings)).times)
+    return whole(schedule(Plan.of(base_url=URL, **settings)).times)
 
 
 def vllm_times_s(rate, n, shape, seed):
@@ -55,22 +55,22 @@ def test_endless_burstiness_is_an_even_spread():
 
 
 def test_a_closed_loop_has_no_times():
-    assert schedule(Plan(base_url=URL)).times is None
-    assert schedule(Plan(base_url=URL)).n == 1000
-    endless = schedule(Plan(base_url=URL, num_prompts=None, duration_s=9, max_concurrency=2))
+    assert schedule(Plan.of(base_url=URL)).times is None
+    assert schedule(Plan.of(base_url=URL)).n == 1000
+    endless = schedule(Plan.of(base_url=URL, num_prompts=None, duration=9, max_concurrency=2))
     assert (endless.n, endless.times) == (None, None)
 
 
 @pytest.mark.parametrize(("num_prompts", "n"), [(None, 20), (7, 7), (500, 20)])
 def test_a_duration_limits_the_requests_of_a_rate(num_prompts, n):
-    assert schedule(Plan(base_url=URL, request_rate=10, duration_s=2, num_prompts=num_prompts)).n == n
+    assert schedule(Plan.of(base_url=URL, request_rate=10, duration=2, num_prompts=num_prompts)).n == n
 
 
 def trace(tmp_path, text, **settings):
     path = tmp_path / "arrivals"
     path.write_text(text)
     settings = {"num_prompts": None, **settings}
-    return schedule(Plan(base_url=URL, arrival="trace", arrival_file=str(path), **settings))
+    return schedule(Plan.of(base_url=URL, arrival="trace", arrival_file=str(path), **settings))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_an_arrival_file_may_have_a_byte_order_mark(tmp_path, encoding):
 
 def test_number_and_duration_cut_an_arrival_file(tmp_path):
     assert trace(tmp_path, "0\n1\n2\n3", num_prompts=2).n == 2
-    assert trace(tmp_path, "0\n1\n2\n3", duration_s=2.5).n == 3
+    assert trace(tmp_path, "0\n1\n2\n3", duration=2.5).n == 3
 
 
 @pytest.mark.parametrize(

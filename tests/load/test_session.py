@@ -21,7 +21,7 @@ from vllmperf.load.run import engine_config
 from vllmperf.load.schedule import Schedule
 from vllmperf.load.session import Block, Session
 from vllmperf.load.subscribers import recorder
-from vllmperf.plan import Plan
+from vllmperf.plan import Plan, Task
 from vllmperf.record.reader import read
 from vllmperf.record.writer import RunWriter
 from vllmperf.sim import Server
@@ -33,9 +33,9 @@ def session(url, n=None, times_ns=None, **settings):
     """A session with n equal requests; without n only stop() ends it."""
     times = None if times_ns is None else iter([np.asarray(times_ns, dtype=np.int64)])
     when = Schedule(n, times)
-    plan = Plan(base_url=url, model="sim", **{"max_concurrency": 2, **settings})
-    feeder = Feeder(itertools.repeat(Body(BODY)), when, plan.max_concurrency)
-    return Session(engine_config(plan, ["127.0.0.1"], when), feeder)
+    plan = Plan.of(base_url=url, model="sim", **{"max_concurrency": 2, **settings})
+    feeder = Feeder(itertools.repeat(Body(BODY)), when, plan.load.max_concurrency)
+    return Session(engine_config(Task(plan), ["127.0.0.1"], when), feeder)
 
 
 class Kept:
@@ -209,8 +209,8 @@ class FailsLater:
 
 
 def test_a_source_that_fails_later_ends_the_run_and_loses_nothing(server):
-    plan = Plan(base_url=server.url, model="sim", max_concurrency=1)
-    made = Session(engine_config(plan, ["127.0.0.1"], Schedule(None, None)), FailsLater())
+    plan = Plan.of(base_url=server.url, model="sim", max_concurrency=1)
+    made = Session(engine_config(Task(plan), ["127.0.0.1"], Schedule(None, None)), FailsLater())
     kept = Kept()
     made.subscribe(kept)
     with pytest.raises(UsageError, match="within a line"):
@@ -223,9 +223,11 @@ def test_a_source_that_fails_at_once_fails_where_the_session_is_made(server):
         raise UsageError("no such file")
         yield
 
-    plan = Plan(base_url=server.url, model="sim")
+    plan = Plan.of(base_url=server.url, model="sim")
     with pytest.raises(UsageError, match="no such file"):
-        Session(engine_config(plan, ["127.0.0.1"], Schedule(3, None)), Feeder(nothing(), Schedule(3, None)))
+        Session(
+            engine_config(Task(plan), ["127.0.0.1"], Schedule(3, None)), Feeder(nothing(), Schedule(3, None))
+        )
 
 
 def test_who_has_enough_finishes_the_run(server):

@@ -17,7 +17,7 @@ URL = "http://127.0.0.1:8000"
 
 
 def plan(**settings):
-    return Plan(base_url=URL, **settings)
+    return Plan.of(base_url=URL, **settings)
 
 
 def prompts(plan):
@@ -81,7 +81,7 @@ def test_lengths_are_drawn_in_the_order_of_vllm():
 
 
 def test_prompts_go_on_without_end_when_only_time_ends_the_run():
-    endless = plan(num_prompts=None, duration_s=1, request_rate=1)
+    endless = plan(num_prompts=None, duration=1, request_rate=1)
     assert len(list(itertools.islice(prompts(endless), 2500))) == 2500
 
 
@@ -100,7 +100,7 @@ def test_words_are_short_plain_and_different():
 
 
 def test_the_openai_backend_sends_only_fields_that_every_such_server_knows():
-    body = objects(1)[0]
+    body = objects(1, ignore_eos=False)[0]
     assert set(body) == {"prompt", "model", "max_tokens", "stream", "stream_options"}
 
 
@@ -119,7 +119,7 @@ def test_the_fields_of_a_vllm_completion_are_those_of_vllm():
 
 
 def test_the_fields_of_a_chat_are_those_of_vllm():
-    body = objects(1, backend="openai-chat", logprobs=2)[0]
+    body = objects(1, backend="openai-chat", logprobs=2, ignore_eos=False)[0]
     assert chat_text(body)
     del body["messages"]
     assert body == {
@@ -140,13 +140,13 @@ def test_without_a_stream_there_are_no_stream_options():
 
 def test_extra_fields_win_over_sampling_and_over_everything_else():
     extra = {"temperature": 1, "prompt": "hi", "max_tokens": 5, "model": "other", "x": [None, "ü"]}
-    body = objects(1, sampling={"temperature": 0.5, "top_k": 3}, n=2, extra_body=extra)[0]
+    body = objects(1, temperature=0.5, top_k=3, n=2, extra_body=extra)[0]
     assert {name: body[name] for name in extra} == extra
     assert (body["top_k"], body["n"]) == (3, 2)
 
 
 def test_null_leaves_a_field_out_whichever_it_is():
-    usual = {"stream": True, "ignore_eos": True, "sampling": {"temperature": 0}, "backend": "openai-chat"}
+    usual = {"stream": True, "ignore_eos": True, "temperature": 0, "backend": "openai-chat"}
     full = objects(1, **usual)[0]
     for name in full:
         body = objects(1, **usual, extra_body={name: None})[0]
@@ -210,10 +210,10 @@ def test_text_prompts_are_words_that_begin_differently():
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"string_content": True}, "--string-content is of chats"),
-        ({"chat_max_tokens": True}, "--chat-max-tokens is of chats"),
-        ({"text_prompts": True, "tokenizer": "x"}, "--text-prompts"),
-        ({"text_prompts": True, "dataset_name": "sonnet", "dataset_path": "x"}, "--text-prompts"),
+        ({"string_content": True}, "string_content is of chats"),
+        ({"chat_max_tokens": True}, "chat_max_tokens is of chats"),
+        ({"text_prompts": True, "tokenizer": "x"}, "text_prompts"),
+        ({"text_prompts": True, "dataset_name": "sonnet", "dataset_path": "x"}, "text_prompts"),
     ],
 )
 def test_a_flag_that_would_change_nothing_is_refused(settings, says):

@@ -24,19 +24,19 @@ from vllmperf.model.slo import Limits, answer, judged
 from vllmperf.model.slots import seen_slots
 from vllmperf.model.steps import steps
 from vllmperf.model.windows_curve import curve_capacity
-from vllmperf.plan import Plan
+from vllmperf.plan import Plan, Task
 
 SERVER = {"alpha_ms": 7.0, "beta_ms": 0.1, "gamma_ms": 1.0, "delta_ms": 0.01, "max_num_seqs": 16}
 LIMITS = Limits(ttft_ms=400, itl_ms=20)
 
 
-def plan(**more):
+def task(**more):
     usual = {"input_len": 64, "output_len": 64, "random_range_ratio": 0.2, "num_prompts": 1, "seed": 5}
-    return Plan(base_url="http://127.0.0.1:1", model="m", **{**usual, **more})
+    return Task(Plan.of(base_url="http://127.0.0.1:1", model="m", **{**usual, **more}))
 
 
 def search(folder, limits=LIMITS, budget_s=90.0, server=SERVER, **more):
-    return RehearsedSearch(server, plan(**more), limits, budget_s, folder, stamp_ms=0.1)
+    return RehearsedSearch(server, task(**more), limits, budget_s, folder, stamp_ms=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_a_server_that_the_law_does_not_describe_is_estimated_from_its_goodput(t
             made = super()._carry_out(*args)
             return replace(made, gap_tokens=np.full(len(made.gap_tokens), 2, np.uint16))
 
-    result = Merged(SERVER, plan(), LIMITS, 90.0, tmp_path).run()
+    result = Merged(SERVER, task(), LIMITS, 90.0, tmp_path).run()
     assert result.method == "windows"
     assert result.rate_per_s == pytest.approx(truth, rel=0.15)
     assert any("several tokens" in warning for warning in result.warnings)
@@ -131,7 +131,7 @@ def test_ctrl_c_keeps_what_came(tmp_path):
                 raise KeyboardInterrupt
             super()._step(rate)
 
-    result = Impatient(SERVER, plan(), LIMITS, 90.0, tmp_path).run()
+    result = Impatient(SERVER, task(), LIMITS, 90.0, tmp_path).run()
     assert result.interrupted
     assert len(result.steps) == 2
 
@@ -143,7 +143,7 @@ def test_a_client_that_sends_late_says_so(tmp_path):
             made.requests["scheduled_ns"] -= 60_000_000
             return made
 
-    result = Slow(SERVER, plan(), LIMITS, 30.0, tmp_path).run()
+    result = Slow(SERVER, task(), LIMITS, 30.0, tmp_path).run()
     assert any("client itself" in warning for warning in result.warnings)
 
 
@@ -219,15 +219,15 @@ def test_windows_that_fail_more_and_more_often_give_the_rate_of_the_goal():
 class Hanging(RehearsedSearch):
     """After its first overload the server answers no more."""
 
-    def _single_requests(self, plan):
-        made = super()._single_requests(plan)
+    def _single_requests(self, task):
+        made = super()._single_requests(task)
         if self.steps:
             made.requests["outcome"] = 3
         return made
 
 
 def test_a_server_that_hangs_after_an_overload_is_said_to(tmp_path):
-    result = Hanging(SERVER, plan(), LIMITS, 40.0, tmp_path).run()
+    result = Hanging(SERVER, task(), LIMITS, 40.0, tmp_path).run()
     assert any("did not come back" in warning for warning in result.warnings)
 
 
@@ -294,7 +294,7 @@ def test_a_live_search_leaves_run_files_and_goes_on_from_them(tmp_path):
 
     settings = {"mode": "batching", "alpha_ms": 3.0, "beta_ms": 0.2, "delta_ms": 0.002, "max_num_seqs": 8}
     with Server(**settings) as server:
-        asked = replace(plan(input_len=16, output_len=16), base_url=server.url, model=None)
+        asked = task(input_len=16, output_len=16).replace(base_url=server.url, model=None)
         first = Search(asked, Limits(300, 50), 14.0, tmp_path).run()
         files = sorted(path.name for path in tmp_path.glob("*.vllmperf"))
         again = Search(asked, Limits(300, 50), 1.0, tmp_path).run()

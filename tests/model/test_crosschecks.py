@@ -15,6 +15,7 @@ from vllmperf.model.server_settings import _in_json, _in_text
 from vllmperf.model.steady import settled, warm_up, without_stalls
 from vllmperf.model.steps import steps
 from vllmperf.model.three_parameter import three_parameter_law
+from vllmperf.plan import Plan, Task
 
 
 def made(streams=8, law=None, requests=40, prompt=100):
@@ -202,7 +203,7 @@ def test_a_batching_server_that_is_not_ours_is_fitted(tmp_path, kind, method):
     with other_server(law) as url:
         assert max_num_seqs(Client(url)) == law.slots
         planned = spots(8, shapes_of("64/48"))
-        done = carry_out({"url": url, "model": None}, planned, run_seconds(planned, 18), tmp_path)
+        done = carry_out(Task(Plan.of(base_url=url)), planned, run_seconds(planned, 18), tmp_path)
         late = late_share(url)
     result = fit_runs([measured(one.spot.label, arrivals(read(one.path))) for one in done])
     if {point.method for point in result.points} != {method} and late > 0.01:

@@ -161,7 +161,7 @@ def test_facts_in_words(tmp_path: Path) -> None:
         "burstiness": 0.5,
         "max_concurrency": 64,
         "num_prompts": None,
-        "duration_s": 90,
+        "duration": 90,
         "stream": False,
     }
     plan |= {

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from vllmperf import __version__
 from vllmperf.cli import json_option
-from vllmperf.errors import UsageError, VllmperfError
+from vllmperf.errors import SettingError, UsageError, VllmperfError
 from vllmperf.exit_codes import INTERRUPTED, USAGE, help_text
 from vllmperf.outlet import outlets
 
@@ -121,10 +121,19 @@ def _coded(command: Callable[[], int]) -> int:
     try:
         return command()
     except VllmperfError as error:
-        print(f"vllmperf: error: {_one_line(str(error))}", file=sys.stderr)
+        print(f"vllmperf: error: {_one_line(_told(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _told(error: VllmperfError) -> str:
+    """The message, with flags for settings."""
+    if not isinstance(error, SettingError):
+        return str(error)
+    from vllmperf.cli.bench_arguments import flag
+
+    return error.told(flag)
 
 
 def _run(words: Sequence[str]) -> int:
@@ -133,7 +142,9 @@ def _run(words: Sequence[str]) -> int:
 
         return drop_in(words[1:], default="vllm-2026")
     top = parser(words[0] if words and words[0] in COMMANDS else None)
-    args = top.parse_args(json_option.settled(words))
+    args, rest = top.parse_known_args(json_option.settled(words))
+    if rest:
+        raise _unknown(rest[0], top, args.command)
     if args.command is None:
         top.print_help(sys.stderr)
         return USAGE
@@ -165,8 +176,16 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see {self.prog} --help")
 
+    def flags_of(self, command: str | None) -> list[str]:
+        """The long flags of a command."""
+        groups = (
+            action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction)
+        )
+        parsers = [choices[command] for choices in groups if command in choices] or [self]
+        return [flag for flag in parsers[0]._option_string_actions if flag.startswith("--")]
 
-def parser(command: str | None) -> argparse.ArgumentParser:
+
+def parser(command: str | None) -> Parser:
     """The parser of one command, or one that names them all: building everything would cost at every start."""
     top = Parser(
         prog="vllmperf",
@@ -183,6 +202,19 @@ def parser(command: str | None) -> argparse.ArgumentParser:
         elif command is None:
             commands.add_parser(name, help=text, add_help=False)
     return top
+
+
+def _unknown(word: str, top: Parser, command: str | None) -> UsageError:
+    """no such flag --max-concurency: did you mean --max-concurrency? See vllmperf bench --help"""
+    from vllmperf.plan.settings import nearest
+
+    where = f"vllmperf {command}" if command else "vllmperf"
+    if not word.startswith("--"):
+        return UsageError(f"unrecognized argument {word!r}; see {where} --help")
+    flags = {flag.removeprefix("--").replace("-", "_"): flag for flag in top.flags_of(command)}
+    close = nearest(word.partition("=")[0].removeprefix("--").replace("-", "_"), flags)
+    hint = f": did you mean {flags[close]}?" if close else ""
+    return UsageError(f"no such flag {word.partition('=')[0]}{hint or '.'} See {where} --help")
 
 
 def _dashes(words: Sequence[str]) -> list[str]:

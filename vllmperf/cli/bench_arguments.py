@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import functools
 import json
-import math
-import re
 from pathlib import Path
 from typing import Any
 
 from vllmperf import datasets
 from vllmperf.cli import json_option
 from vllmperf.metrics.definitions import NAMES, OBJECTIVES
-from vllmperf.plan import ARRIVALS, BACKENDS
+from vllmperf.plan import (
+    ARRIVALS,
+    BACKENDS,
+    SAMPLING,
+    Limits,
+    Load,
+    Target,
+    Workload,
+)
+from vllmperf.plan.checks import seconds_of
+from vllmperf.plan.knobs import Knobs
+from vllmperf.plan.notes import Notes
 
-SAMPLING: dict[str, type] = {
-    "temperature": float,
-    "top-p": float,
-    "top-k": int,
-    "min-p": float,
-    "frequency-penalty": float,
-    "presence-penalty": float,
-    "repetition-penalty": float,
-}
-UNITS_S = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 AS_MANY_AS_IN_FLIGHT = -1
 """--warm-connections without a number."""
+HOST, PORT = "127.0.0.1", 8000
+FLAGS = {
+    "headers": "--header",
+    "simulator": "--sim",
+    "prefix_len": "--random-prefix-len",
+    "stream": "--no-stream",
+}
+"""Settings whose flags are called otherwise."""
+
+
+def flag(setting: str) -> str:
+    """What the command line calls a setting."""
+    return FLAGS.get(setting) or f"--{setting.replace('_', '-')}"
 
 
 # ---- values ----
@@ -33,10 +47,10 @@ AS_MANY_AS_IN_FLIGHT = -1
 
 def duration(text: str) -> float:
     """Seconds: 30, 30s, 500ms, 1.5m, 1h30m."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|)", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+    found = seconds_of(text)
+    if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 30, 30s, 10m or 1h30m")
-    return sum(float(number) * UNITS_S[unit] for number, unit in parts)
+    return found
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -45,17 +59,6 @@ def pair(text: str) -> tuple[str, str]:
     if not mark or not name.strip():
         raise argparse.ArgumentTypeError(f"{text.split('=')[0]!r} is not NAME=VALUE")
     return name.strip(), value.strip()
-
-
-def goal(text: str) -> tuple[str, float]:
-    """METRIC:MS"""
-    name, mark, value = text.partition(":")
-    try:
-        if not mark:
-            raise ValueError
-        return name, float(value)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not METRIC:MS, like ttft:200") from None
 
 
 def json_object(text: str) -> dict[str, Any]:
@@ -69,20 +72,32 @@ def json_object(text: str) -> dict[str, Any]:
     return value
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """50,90,99"""
-    try:
-        return tuple(float(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers like 50,90,99") from None
+class Pairs(argparse.Action):
+    """NAME=VALUE, repeatable, gathered in a dict."""
+
+    def __call__(
+        self, _parser: object, namespace: argparse.Namespace, values: Any, _option: object = None
+    ) -> None:
+        setattr(namespace, self.dest, {**getattr(namespace, self.dest, {}), **dict(values)})
 
 
-def names(text: str) -> tuple[str, ...]:
-    """ttft,tpot"""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def simulator(text: str) -> dict[str, Any]:
+    """K=V,…"""
+    from vllmperf.sim.config import parse_settings
+
+    return parse_settings(text)
 
 
 # ---- help ----
+
+
+DEFAULTS = {
+    each.name: each.default
+    for part in (Target, Workload, Load, Limits, Knobs, Notes)
+    for each in dataclasses.fields(part)
+}
+"""Of the settings: arguments that are not given do not show up in the parsed ones, and the plan says what holds then."""
+UNSAID: tuple[object, ...] = (None, False, True, (), {}, [])
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -92,13 +107,27 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
         super().__init__(prog, max_help_position=32)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False or action.default in ([], {}):
+        default, text = action.default, action.help or ""
+        if default is argparse.SUPPRESS:
+            default = DEFAULTS.get(action.dest)
+        if default in UNSAID or "(default" in text:
             return action.help
-        return super()._get_help_string(action)
+        return f"{text} (default: {f'{default:g}' if isinstance(default, float) else default})"
+
+
+def settings(option: Any) -> Any:
+    """The same for flags that are settings: what is not given is not there."""
+    return functools.partial(option, default=argparse.SUPPRESS)
+
+
+def given(args: argparse.Namespace, known: frozenset[str]) -> dict[str, Any]:
+    """The settings that were given."""
+    return {name: value for name, value in vars(args).items() if name in known}
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """All of them, in groups."""
+    add_plan(command.add_argument_group("plan").add_argument)
     add_target(command.add_argument_group("target").add_argument)
     add_simulator(command.add_argument_group("simulator").add_argument)
     add_load(command.add_argument_group("load").add_argument)
@@ -112,25 +141,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def add_target(option: Any) -> None:
-    option("--base-url", metavar="URL", help="like http://HOST:PORT; else made of --host and --port")
-    option("--host", default="127.0.0.1", help="server's host")
-    option("--port", type=int, default=8000, help="server's port")
-    option("--backend", default="openai", choices=tuple(BACKENDS), help="kind of request")
-    option("--endpoint", metavar="PATH", help="path of the requests (default: the backend's)")
-    option("--model", metavar="NAME", help="name sent in the requests (default: the server's first model)")
-    option(
-        "--header",
-        type=pair,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="K=V",
-        help="extra headers, repeatable; values of headers that look secret are never written anywhere",
-    )
-    option("--api-key", metavar="KEY", help="bearer token (default: $OPENAI_API_KEY); never written anywhere")
-    option("--api-key-file", type=Path, metavar="FILE", help="file that holds the bearer token")
-    option("--insecure", action="store_true", help="accept any TLS certificate")
-    option("--cacert", metavar="FILE", help="PEM file of trusted certificates")
     option(
         "--ready-check-timeout-sec",
         type=duration,
@@ -138,11 +148,45 @@ def add_target(option: Any) -> None:
         metavar="T",
         help="wait this long for the server to answer before the run",
     )
+    option = settings(option)
+    option("--base-url", metavar="URL", help="like http://HOST:PORT; else made of --host and --port")
+    option("--host", help="server's host (default: 127.0.0.1)")
+    option("--port", type=int, help="server's port (default: 8000)")
+    option("--backend", choices=tuple(BACKENDS), help="kind of request")
+    option("--endpoint", metavar="PATH", help="path of the requests (default: the backend's)")
+    option("--model", metavar="NAME", help="name sent in the requests (default: the server's first model)")
+    option(
+        "--header",
+        dest="headers",
+        type=pair,
+        nargs="+",
+        action=Pairs,
+        metavar="K=V",
+        help="extra headers, repeatable; values of headers that look secret are never written anywhere",
+    )
+    option("--api-key", metavar="KEY", help="bearer token (default: $OPENAI_API_KEY); never written anywhere")
+    option("--api-key-file", type=Path, metavar="FILE", help="file that holds the bearer token")
+    option("--insecure", action="store_true", help="accept any TLS certificate")
+    option("--cacert", metavar="FILE", help="PEM file of trusted certificates")
+
+
+def add_plan(option: Any) -> None:
+    option(
+        "--plan",
+        dest="plan_file",
+        type=Path,
+        metavar="FILE",
+        help="settings from a plan in JSON; flags override it",
+    )
+    option("--print-plan", action="store_true", help="print the plan as JSON, and send nothing")
 
 
 def add_simulator(option: Any) -> None:
+    option = settings(option)
     option(
         "--sim",
+        dest="simulator",
+        type=simulator,
         nargs="?",
         const="",
         metavar="K=V,…",
@@ -152,10 +196,10 @@ def add_simulator(option: Any) -> None:
 
 
 def add_load(option: Any) -> None:
+    option = settings(option)
     option(
         "--request-rate",
         type=float,
-        default=math.inf,
         metavar="R",
         help="requests per second, inf = all at once",
     )
@@ -171,28 +215,28 @@ def add_load(option: Any) -> None:
         metavar="N",
         help="requests in all (default: 1000; no limit with --duration)",
     )
-    option("--duration", type=duration, metavar="T", help="stop sending after 30s, 10m, 1h")
+    option("--duration", metavar="T", help="stop sending after 30s, 10m, 1h")
     option(
         "--arrival",
         choices=ARRIVALS,
         help="how requests of a rate are spread: evenly, by chance, with --burstiness, or from a file "
         "(default: gamma, which with burstiness 1 is poisson)",
     )
-    option("--burstiness", type=float, default=1.0, metavar="B", help="shape of gamma gaps, below 1 = bursts")
+    option("--burstiness", type=float, metavar="B", help="shape of gamma gaps, below 1 = bursts")
     option(
         "--arrival-file",
         metavar="FILE",
         help="times in s for --arrival trace: one a line, or a column arrival_s or timestamp of CSV or "
         "JSONL; counted from the earliest",
     )
-    option("--num-warmups", type=int, default=0, metavar="N", help="requests sent before and not counted")
-    option("--seed", type=int, default=0, metavar="N", help="of prompts, lengths and arrivals")
+    option("--num-warmups", type=int, metavar="N", help="requests sent before and not counted")
+    option("--seed", type=int, metavar="N", help="of prompts, lengths and arrivals")
 
 
 def add_data(option: Any) -> None:
+    option = settings(option)
     option(
         "--dataset-name",
-        default="random",
         choices=tuple(datasets.table()),
         metavar="NAME",
         help="where prompts come from: " + "; ".join(map(_described, datasets.table().values())),
@@ -222,12 +266,12 @@ def _described(dataset: datasets.DataSet) -> str:
 
 
 def add_lengths(option: Any) -> None:
+    option = settings(option)
     option("--input-len", type=int, metavar="N", help="prompt, whatever the data set (not sharegpt, custom)")
     option("--output-len", type=int, metavar="N", help="answer, whatever the data set")
     option(
         "--random-range-ratio",
         type=float,
-        default=0.0,
         metavar="X",
         help="random: lengths spread evenly within length × (1 ± X)",
     )
@@ -242,11 +286,12 @@ LENGTHS = {"input": "prompt", "output": "answer", "prefix": "common prefix"}
 def _add_own_length(option: Any, dataset: datasets.DataSet, kind: str) -> None:
     flag = f"--{dataset.name.replace('_', '-')}-{kind}-len"
     usual = getattr(dataset.lengths, kind)
-    default = "" if usual is not None else " (default: as in the data)"
-    option(flag, type=int, default=usual, metavar="N", help=f"{dataset.name}: {LENGTHS[kind]}{default}")
+    default = "as in the data" if usual is None else usual
+    option(flag, type=int, metavar="N", help=f"{dataset.name}: {LENGTHS[kind]} (default: {default})")
 
 
 def add_dataset_options(option: Any) -> None:
+    option = settings(option)
     for dataset in datasets.table().values():
         for each in dataset.options:
             usual = "" if each.default is None else f" (default: {each.default})"
@@ -256,6 +301,7 @@ def add_dataset_options(option: Any) -> None:
 
 
 def add_body(option: Any) -> None:
+    option = settings(option)
     option(
         "--ignore-eos",
         action="store_true",
@@ -263,22 +309,22 @@ def add_body(option: Any) -> None:
     )
     option(
         "--no-stream",
-        action="store_true",
+        dest="stream",
+        action="store_false",
         help="ask for whole answers: no TTFT, TPOT, ITL (vLLM's flag of this name is about reading data)",
     )
-    option("--n", type=int, default=1, metavar="N", help="choices per request")
+    option("--n", type=int, metavar="N", help="choices per request")
     option("--logprobs", type=int, metavar="N", help="logprobs per token")
-    for name, kind in SAMPLING.items():
+    for name in SAMPLING:
         option(
-            f"--{name}",
-            type=kind,
+            flag(name),
+            type=int if name == "top_k" else float,
             metavar="X",
-            help=f"{name.replace('-', '_')}, if the server's default is not wanted",
+            help=f"{name}, if the server's default is not wanted",
         )
     option(
         "--extra-body",
         type=json_object,
-        default={},
         metavar="JSON",
         help="change every body by a JSON merge patch: fields replace ours, objects merge, null leaves a field out, "
         """like '{"stream_options": null}'""",
@@ -301,57 +347,36 @@ def add_body(option: Any) -> None:
 
 
 def add_limits(option: Any) -> None:
-    option("--connect-timeout", type=duration, default="10", metavar="T", help="for a connection to stand")
-    option(
-        "--first-token-timeout",
-        type=duration,
-        default="300",
-        metavar="T",
-        help="from sending to the first token",
-    )
-    option(
-        "--stall-timeout",
-        type=duration,
-        default="30",
-        metavar="T",
-        help="without an event after the first token",
-    )
-    option("--total-timeout", type=duration, default="3600", metavar="T", help="for one request")
-    option(
-        "--grace-period",
-        type=duration,
-        default="30",
-        metavar="T",
-        help="for what is in flight when sending stops",
-    )
+    option = settings(option)
+    option("--connect-timeout", metavar="T", help="for a connection to stand")
+    option("--first-token-timeout", metavar="T", help="from sending to the first token")
+    option("--stall-timeout", metavar="T", help="without an event after the first token")
+    option("--total-timeout", metavar="T", help="for one request")
+    option("--grace-period", metavar="T", help="for what is in flight when sending stops")
 
 
 def add_output(option: Any) -> None:
+    note = settings(option)
     option(
         "--record", type=Path, metavar="FILE", help="keep the run file (vllmperf report FILE shows it again)"
     )
     json_option.add(option, "the summary")
+    option("--html", metavar="FILE", help="write the report as a page of HTML to FILE")
     option("--csv", metavar="FILE", help="write one row a request to FILE, - for stdout instead of the table")
-    option(
+    note(
         "--percentile-metrics",
-        type=names,
-        default=(),
         metavar="NAMES",
         help=f"rows of the table, of {','.join(NAMES)} (default: those that there are)",
     )
-    option(
+    note(
         "--metric-percentiles",
-        type=numbers,
-        default=(),
         metavar="NUMBERS",
         help="columns of the table (default: 50,90,99)",
     )
-    option(
+    note(
         "--goodput",
-        type=goal,
         nargs="+",
         action="extend",
-        default=[],
         metavar="METRIC:MS",
         help=f"count requests within limits, like ttft:200 tpot:50; of {', '.join(OBJECTIVES)}",
     )
@@ -361,20 +386,20 @@ def add_output(option: Any) -> None:
     )
     option("--result-dir", type=Path, metavar="DIR", help="folder of the result JSON (default: here)")
     option("--result-filename", metavar="NAME", help="its name (default: made of settings and time)")
-    option(
+    note(
         "--metadata",
         type=pair,
         nargs="+",
-        action="extend",
-        default=[],
+        action=Pairs,
         metavar="K=V",
         help="kept with the run",
     )
-    option("--label", metavar="TEXT", help="name of this run, kept with it")
+    note("--label", metavar="TEXT", help="name of this run, kept with it")
     option("--no-progress", "--disable-tqdm", action="store_true", help="no live figures on stderr")
 
 
 def add_engine(option: Any) -> None:
+    option = settings(option)
     option(
         "--warm-connections",
         type=int,
@@ -389,11 +414,10 @@ def add_engine(option: Any) -> None:
         action="store_true",
         help="a new connection for each request, for servers that close kept ones without a word",
     )
-    option("--threads", type=int, default=0, metavar="N", help="engine threads, 0 = chosen")
+    option("--threads", type=int, metavar="N", help="engine threads, 0 = chosen")
     option(
         "--spin-us",
         type=float,
-        default=200.0,
         metavar="US",
         help="before a send is due, spin instead of sleeping",
     )

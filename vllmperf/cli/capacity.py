@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from vllmperf.cli.bench_arguments import (
     add_simulator,
     add_target,
     duration,
+    settings,
 )
 from vllmperf.cli.needs import check_plot, check_scipy, make_folder
 from vllmperf.errors import UsageError
@@ -31,26 +31,7 @@ from vllmperf.exit_codes import INTERRUPTED, OK
 if TYPE_CHECKING:
     from vllmperf.model.capacity import Capacity
     from vllmperf.model.slo import Limits
-    from vllmperf.plan import Plan
-
-LOAD_OF_A_STEP = {
-    "request_rate": 1.0,
-    "burstiness": 1.0,
-    "arrival": None,
-    "arrival_file": None,
-    "max_concurrency": None,
-    "num_prompts": None,
-    "duration": 1.0,
-}
-"""What the search decides itself, as `bench` would have it."""
-OUTPUT_OF_BENCH = {
-    "save_detailed": False,
-    "percentile_metrics": (),
-    "metric_percentiles": (),
-    "goodput": (),
-    "metadata": (),
-    "label": None,
-}
+    from vllmperf.plan import Task
 
 
 def add(subparsers: Any) -> None:
@@ -91,11 +72,10 @@ def _add_search(option: Any) -> None:
         metavar="X",
         help="share of requests that keep the limits",
     )
-    option("--seed", type=int, default=0, metavar="N", help="of prompts, lengths and arrivals")
-    option(
+    settings(option)("--seed", type=int, metavar="N", help="of prompts, lengths and arrivals")
+    settings(option)(
         "--num-warmups",
         type=int,
-        default=0,
         metavar="N",
         help="requests before each step that are not counted",
     )
@@ -121,25 +101,28 @@ def _add_search(option: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Search, print, draw. 0 fine, 1 no rate keeps the SLO, 130 interrupted (what came is printed)."""
     _check(args)
-    limits, plan = _limits(args), _plan(args)
+    limits, task = _limits(args), _task(args)
     with tempfile.TemporaryDirectory(prefix="vllmperf-capacity-") as temporary:
         folder = args.output_dir or Path(temporary)
         make_folder(folder)
-        result = _searched(args, plan, limits, folder)
+        result = _searched(args, task, limits, folder)
         _put_out(args, result, folder)
     return INTERRUPTED if result.interrupted else OK
 
 
-def _searched(args: argparse.Namespace, plan: Plan, limits: Limits, folder: Path) -> Capacity:
+def _searched(args: argparse.Namespace, task: Task, limits: Limits, folder: Path) -> Capacity:
     from vllmperf.model.search import Search
 
-    if plan.simulator is None:
-        return Search(plan, limits, args.budget, folder, args.max_num_seqs, _tell).run()
+    def searched(task: Task) -> Capacity:
+        return Search(task, limits, args.budget, folder, args.max_num_seqs, _tell).run()
+
+    simulator = task.plan.target.simulator
+    if simulator is None:
+        return searched(task)
     from vllmperf.sim import Server
 
-    with Server(**plan.simulator) as server:
-        plan = replace(plan, base_url=server.url, simulator=None)
-        return Search(plan, limits, args.budget, folder, args.max_num_seqs, _tell).run()
+    with Server(**dict[str, Any](simulator)) as server:
+        return searched(task.replace(base_url=server.url))
 
 
 def _put_out(args: argparse.Namespace, result: Capacity, folder: Path) -> None:
@@ -170,12 +153,12 @@ def _limits(args: argparse.Namespace) -> Limits:
     return Limits(args.ttft, args.itl, args.goodput_share)
 
 
-def _plan(args: argparse.Namespace) -> Plan:
-    from vllmperf.cli.bench import plan_of
+def _task(args: argparse.Namespace) -> Task:
+    from vllmperf.cli.bench import task_of
 
-    if args.no_stream:
+    if not getattr(args, "stream", True):
         raise UsageError("--no-stream leaves no times of tokens: leave it out")
-    return plan_of(argparse.Namespace(**{**LOAD_OF_A_STEP, **OUTPUT_OF_BENCH, **vars(args)}))
+    return task_of(args, request_rate=1.0, duration=1.0)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -105,24 +105,19 @@ def _from_server(args: argparse.Namespace) -> tuple[FitResult, str]:
     from vllmperf.model.arrivals import arrivals
     from vllmperf.model.campaign import carry_out, run_seconds, shapes_of, spots
     from vllmperf.model.law import fit_runs, measured
-    from vllmperf.plan import Plan
+    from vllmperf.plan import Task
     from vllmperf.record.reader import read
     from vllmperf.target import client_of, first_model
 
-    settings: dict[str, Any] = {
-        "headers": dict(args.header),
-        "api_key": args.api_key or os.environ.get("OPENAI_API_KEY") or None,
-    }
-    plan = Plan(base_url=args.base_url, num_prompts=1, **settings)
-    client = client_of(plan)
+    task = Task.of({"base_url": args.base_url, "headers": dict(args.header), "api_key": args.api_key})
+    client = client_of(task.plan.target, task.credentials)
     model = args.model or first_model(client)
     planned = spots(_max_num_seqs(args, client), shapes_of(args.shapes))
     each_s = run_seconds(planned, args.budget)
     with tempfile.TemporaryDirectory(prefix="vllmperf-fit-") as temporary:
         folder = args.output_dir or Path(temporary)
         make_folder(folder)
-        every = {"url": args.base_url, "model": model, **settings}
-        done = carry_out(every, planned, each_s, folder, args.seed, _tell)
+        done = carry_out(task.replace(model=model), planned, each_s, folder, args.seed, _tell)
         runs = [
             measured(
                 one.spot.label,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from vllmperf import datasets
 from vllmperf.datasets import Spec, prompts
 from vllmperf.load.merge_patch import merged
 from vllmperf.plan import Plan
@@ -22,7 +23,7 @@ class Body(NamedTuple):
 def bodies(plan: Plan, model: str) -> Iterator[Body]:
     """The body of each request, in order. What is the same in all of them is rendered once."""
     key, before, after = _prompt_field(plan)
-    limit, patch = plan.limit_field, plan.extra_body
+    limit, patch = plan.limit_field, plan.workload.extra_body
     has_prompt, has_limit = key not in patch, limit not in patch
     tail = _members(merged(fixed_fields(plan, model), patch))
     for prompt in prompts(spec_of(plan)):
@@ -36,18 +37,19 @@ def bodies(plan: Plan, model: str) -> Iterator[Body]:
 
 def spec_of(plan: Plan) -> Spec:
     """What the plan asks of its data set."""
+    work = plan.workload
     return Spec(
-        dataset_name=plan.dataset_name,
-        dataset_path=plan.dataset_path,
-        tokenizer=plan.tokenizer,
-        input_len=plan.input_len,
-        output_len=plan.output_len,
-        prefix_len=plan.prefix_len,
-        random_range_ratio=plan.random_range_ratio,
-        options=plan.dataset_options,
-        seed=plan.seed,
-        num_prompts=plan.num_prompts,
-        takes_ids=not (plan.is_chat or plan.text_prompts),
+        dataset_name=work.dataset_name,
+        dataset_path=work.dataset_path,
+        tokenizer=work.tokenizer,
+        input_len=work.input_len,
+        output_len=work.output_len,
+        prefix_len=work.prefix_len,
+        random_range_ratio=work.random_range_ratio,
+        options=datasets.checked(work.dataset_name, work.dataset_options),
+        seed=work.seed,
+        num_prompts=plan.load.num_prompts,
+        takes_ids=not (plan.target.is_chat or work.text_prompts),
     )
 
 
@@ -58,28 +60,28 @@ def _length(limit: Any) -> int | None:
 def fixed_fields(plan: Plan, model: str) -> dict[str, Any]:
     """What all bodies of a run share, before --extra-body changes it."""
     fields: dict[str, Any] = {"model": model}
-    if plan.is_chat:
-        if plan.logprobs is not None:
-            fields |= {"logprobs": True, "top_logprobs": plan.logprobs}
-    elif plan.backend == "vllm":
-        fields |= {"repetition_penalty": 1.0, "logprobs": plan.logprobs}
-    elif plan.logprobs is not None:  # what only vLLM knows would be refused by stricter servers
-        fields["logprobs"] = plan.logprobs
-    fields |= {"stream": plan.stream}
-    if plan.stream:
+    if plan.target.is_chat:
+        if plan.workload.logprobs is not None:
+            fields |= {"logprobs": True, "top_logprobs": plan.workload.logprobs}
+    elif plan.target.backend == "vllm":
+        fields |= {"repetition_penalty": 1.0, "logprobs": plan.workload.logprobs}
+    elif plan.workload.logprobs is not None:  # what only vLLM knows would be refused by stricter servers
+        fields["logprobs"] = plan.workload.logprobs
+    fields |= {"stream": plan.workload.stream}
+    if plan.workload.stream:
         fields |= {"stream_options": {"include_usage": True}}
-    if plan.ignore_eos:
+    if plan.workload.ignore_eos:
         fields["ignore_eos"] = True
-    if plan.n > 1:
-        fields["n"] = plan.n
-    return {**fields, **plan.sampling}
+    if plan.workload.n > 1:
+        fields["n"] = plan.workload.n
+    return {**fields, **plan.workload.sampling}
 
 
 def _prompt_field(plan: Plan) -> tuple[str, str, str]:
     """The field that holds the prompt, and the JSON before and behind it."""
-    if not plan.is_chat:
+    if not plan.target.is_chat:
         return "prompt", "", ""
-    if plan.string_content:
+    if plan.workload.string_content:
         return "messages", '[{"role":"user","content":', "}]"
     return "messages", '[{"role":"user","content":[{"type":"text","text":', "}]}]"
 

@@ -6,17 +6,19 @@ import contextlib
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from vllmperf.errors import SettingError
 from vllmperf.load import resolve
 from vllmperf.load.bodies import bodies
 from vllmperf.load.feed import Feeder
 from vllmperf.load.request_id import HEADER, is_uuid_prefix, uuid_prefix
 from vllmperf.load.schedule import Schedule, schedule
 from vllmperf.load.session import Session
-from vllmperf.plan import Plan
+from vllmperf.plan import Plan, Task
 from vllmperf.target import headers_of
 
 MAX_EVENT_BYTES = 16 << 20
@@ -26,39 +28,42 @@ NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class Ready:
-    """A run that could start now. plan: as the run file is to have it."""
+    """A run that could start now. facts: what was settled for it, for the run file."""
 
-    plan: Plan
+    facts: dict[str, Any]
     session: Session
     feeder: Feeder
 
 
 @contextlib.contextmanager
-def ready(plan: Plan, model: str) -> Iterator[Ready]:
+def ready(task: Task, model: str, is_inside: bool = False) -> Iterator[Ready]:
     """Make a run ready; warm-up requests are sent now. What goes on at the end of the block is cut.
 
     Raises UsageError for bad data or too few file descriptors, TargetError when the name has no address.
     """
-    addresses = resolve.usable_addresses(plan.url)
-    plan = replace(plan, request_id_prefix=request_id_prefix(plan))  # so that the run file holds it
-    when = schedule(plan)
-    config = {"spare_connections": keeps_spare(plan, when)}
-    plan = replace(plan, warm_connections=warm_connections(plan, when))
-    config |= engine_config(plan, addresses, when)
-    feeder = Feeder(bodies(plan, model), when, plan.max_concurrency)
-    with Session(config, feeder, is_inside=plan.simulator is not None) as session:
-        if plan.num_warmups:
-            warm_up(plan, model, addresses)
-        yield Ready(plan, session, feeder)
+    plan = task.plan
+    addresses, when = resolve.usable_addresses(plan.url), schedule(plan)
+    settled = {
+        "request_id_prefix": request_id_prefix(plan),
+        "warm_connections": warm_connections(plan, when),
+    }
+    settled_task = task.replace(**settled)
+    config = engine_config(settled_task, addresses, when)
+    config["spare_connections"] = keeps_spare(plan, when)
+    feeder = Feeder(bodies(plan, model), when, plan.load.max_concurrency)
+    with Session(config, feeder, is_inside) as session:
+        if plan.load.num_warmups:
+            warm_up(settled_task, model, addresses)
+        yield Ready({**task.facts(), **settled, "model": model, "num_prompts": feeder.n}, session, feeder)
 
 
-def warm_up(plan: Plan, model: str, addresses: list[str]) -> None:
+def warm_up(task: Task, model: str, addresses: list[str]) -> None:
     """Send the first request num_warmups times and throw the answers away. Ctrl-C ends the whole run."""
-    few = replace(
-        plan,
-        num_prompts=plan.num_warmups,
+    plan = task.plan
+    few = task.replace(
+        num_prompts=plan.load.num_warmups,
         request_rate=float("inf"),
-        duration_s=None,
+        duration=None,
         arrival=None,
         arrival_file=None,
         burstiness=1.0,
@@ -67,9 +72,9 @@ def warm_up(plan: Plan, model: str, addresses: list[str]) -> None:
         record_chunks=False,
         request_id_prefix=_warmup_prefix(plan),
     )
-    when, first = schedule(few), next(bodies(few, model))
+    when, first = schedule(few.plan), next(bodies(few.plan, model))
     session = Session(
-        engine_config(few, addresses, when), Feeder(itertools.repeat(first), when, few.max_concurrency)
+        engine_config(few, addresses, when), Feeder(itertools.repeat(first), when, plan.load.max_concurrency)
     )
     if session.run() == "interrupted":
         raise KeyboardInterrupt
@@ -78,66 +83,74 @@ def warm_up(plan: Plan, model: str, addresses: list[str]) -> None:
 def warm_connections(plan: Plan, when: Schedule) -> int:
     """How many to open before the start: as asked for, else all of a closed loop. Connecting would be a part of TTFT, and
     a thousand connections at once take a server tens of milliseconds."""
-    if plan.warm_connections is not None:
-        return plan.warm_connections
-    if plan.fresh_connections or when.times is not None:
+    if plan.load.warm_connections is not None:
+        return plan.load.warm_connections
+    if plan.load.fresh_connections or when.times is not None:
         return 0
-    return min(count for count in (plan.max_concurrency, when.n) if count is not None)
+    return min(count for count in (plan.load.max_concurrency, when.n) if count is not None)
 
 
 def keeps_spare(plan: Plan, when: Schedule) -> bool:
     """Nobody knows how many connections an open loop will need: the engine keeps some ahead."""
-    return when.times is not None and plan.warm_connections is None and not plan.fresh_connections
+    return when.times is not None and plan.load.warm_connections is None and not plan.load.fresh_connections
 
 
 def in_flight_hint(plan: Plan, when: Schedule) -> int:
     """About how many streams at once, for sizing."""
-    if plan.max_concurrency:
-        return plan.max_concurrency
-    has_rate = when.times is not None and math.isfinite(plan.request_rate)
-    many = int(plan.request_rate * 10) + 16 if has_rate else MOST_HINTED
+    if plan.load.max_concurrency:
+        return plan.load.max_concurrency
+    has_rate = when.times is not None and math.isfinite(plan.load.request_rate)
+    many = int(plan.load.request_rate * 10) + 16 if has_rate else MOST_HINTED
     return min(when.n or many, many, MOST_HINTED)
 
 
-def engine_config(plan: Plan, addresses: list[str], when: Schedule) -> dict[str, Any]:
-    """The engine's view of a plan."""
+def engine_config(task: Task, addresses: list[str], when: Schedule) -> dict[str, Any]:
+    """The engine's view of a task. Raises SettingError when the file of certificates is not there."""
+    plan, knobs = task.plan, task.knobs
+    sent = headers_of(plan.target, task.credentials)
+    _check_cacert(plan.target.cacert)
     # Without a stream the first byte of the answer is its last: only the total time-out says anything.
     prefix = request_id_prefix(plan)
-    first_token_s = plan.first_token_timeout_s if plan.stream else plan.total_timeout_s
+    first_token_s = plan.limits.first_token_timeout if plan.workload.stream else plan.limits.total_timeout
     return {
         "url": plan.url,
         "addresses": addresses,
-        "headers": [f"{name}: {value}" if value else f"{name};" for name, value in headers_of(plan).items()],
+        "headers": [f"{name}: {value}" if value else f"{name};" for name, value in sent.items()],
         "request_id_prefix": prefix,
         "uuid_request_ids": is_uuid_prefix(prefix),
-        "no_request_ids": any(name.lower() == HEADER for name in plan.headers),
+        "no_request_ids": any(name.lower() == HEADER for name in sent),
         "warm_url": _origin(plan.url) + "/health",
-        "cacert": plan.cacert or "",
-        "max_concurrency": plan.max_concurrency or 0,
+        "cacert": plan.target.cacert or "",
+        "max_concurrency": plan.load.max_concurrency or 0,
         "max_in_flight_hint": in_flight_hint(plan, when),
-        "threads": plan.threads,
+        "threads": knobs.threads,
         "multis": 0,
-        "warm_connections": plan.warm_connections or 0,
-        "spin_ns": round(plan.spin_us * 1e3),
-        "connect_timeout_ns": round(plan.connect_timeout_s * NS),
+        "warm_connections": plan.load.warm_connections or 0,
+        "spin_ns": round(knobs.spin_us * 1e3),
+        "connect_timeout_ns": round(plan.limits.connect_timeout * NS),
         "first_token_timeout_ns": round(first_token_s * NS),
-        "stall_timeout_ns": round(plan.stall_timeout_s * NS),
-        "total_timeout_ns": round(plan.total_timeout_s * NS),
-        "duration_ns": round((plan.duration_s or 0) * NS),
-        "grace_ns": round(plan.grace_period_s * NS),
+        "stall_timeout_ns": round(plan.limits.stall_timeout * NS),
+        "total_timeout_ns": round(plan.limits.total_timeout * NS),
+        "duration_ns": round((plan.load.duration or 0) * NS),
+        "grace_ns": round(plan.limits.grace_period * NS),
         "max_event_bytes": MAX_EVENT_BYTES,
-        "kernel_stamps": plan.kernel_stamps,
-        "keep_text": plan.keep_text,
-        "keep_stamps": plan.record_chunks,
-        "insecure": plan.insecure,
-        "fresh_connections": plan.fresh_connections,
+        "kernel_stamps": knobs.kernel_stamps,
+        "keep_text": knobs.keep_text,
+        "keep_stamps": knobs.record_chunks,
+        "insecure": plan.target.insecure,
+        "fresh_connections": plan.load.fresh_connections,
     }
+
+
+def _check_cacert(path: str | None) -> None:
+    if path and not Path(path).is_file():
+        raise SettingError("{cacert}: there is no file {path}", path=path)
 
 
 def request_id_prefix(plan: Plan) -> str:
     """As asked for; else of a UUID, which some servers demand, and of this run alone: a server may mix up requests of two
     clients that have the same id."""
-    return uuid_prefix() if plan.request_id_prefix is None else plan.request_id_prefix
+    return uuid_prefix() if plan.workload.request_id_prefix is None else plan.workload.request_id_prefix
 
 
 def _warmup_prefix(plan: Plan) -> str:

@@ -37,23 +37,23 @@ class Schedule:
 
 def schedule(plan: Plan) -> Schedule:
     """The schedule of a plan. Raises UsageError for a bad arrival file."""
-    if plan.arrival in ("trace", "dataset"):
-        times = trace_ns(plan) if plan.arrival == "trace" else dataset_ns(plan)
+    if plan.load.arrival in ("trace", "dataset"):
+        times = trace_ns(plan) if plan.load.arrival == "trace" else dataset_ns(plan)
         return Schedule(len(times), iter([times]))
-    if not math.isfinite(plan.request_rate):
-        return Schedule(plan.num_prompts, None)
-    limits = [plan.num_prompts] if plan.num_prompts is not None else []
-    if plan.duration_s is not None:
-        limits.append(max(1, round(plan.request_rate * plan.duration_s)))
+    if not math.isfinite(plan.load.request_rate):
+        return Schedule(plan.load.num_prompts, None)
+    limits = [plan.load.num_prompts] if plan.load.num_prompts is not None else []
+    if plan.load.duration is not None:
+        limits.append(max(1, round(plan.load.request_rate * plan.load.duration)))
     n = min(limits)
     return Schedule(n, _spaced(plan, n))
 
 
 def _spaced(plan: Plan, n: int) -> Iterator[Times]:
-    if plan.arrival == "constant" or math.isinf(plan.burstiness):
-        return constant_ns(plan.request_rate, n)
-    shape = 1.0 if plan.arrival == "poisson" else plan.burstiness
-    return gamma_ns(plan.request_rate, n, shape, plan.seed)
+    if plan.load.arrival == "constant" or math.isinf(plan.load.burstiness):
+        return constant_ns(plan.load.request_rate, n)
+    shape = 1.0 if plan.load.arrival == "poisson" else plan.load.burstiness
+    return gamma_ns(plan.load.request_rate, n, shape, plan.workload.seed)
 
 
 def constant_ns(rate: float, n: int) -> Iterator[Times]:
@@ -93,7 +93,7 @@ def _gamma_s(rate: float, n: int, shape: float, seed: int) -> Iterator[NDArray[n
 
 def trace_ns(plan: Plan) -> Times:
     """The times of the plan's arrival file, from its earliest on, as many as the plan asks for."""
-    path = Path(plan.arrival_file or "")
+    path = Path(plan.load.arrival_file or "")
     times_s = np.sort(np.asarray(read_trace(path), dtype=np.float64))
     return _kept(plan, f"--arrival-file {path}", times_s)
 
@@ -102,16 +102,18 @@ def dataset_ns(plan: Plan) -> Times:
     """The times of the plan's data set, from the first on; a request never leaves before the one ahead of it."""
     times_s = np.maximum.accumulate(np.asarray(datasets.times_s(spec_of(plan)), dtype=np.float64))
     if not len(times_s):
-        raise UsageError(f"--dataset-path {plan.dataset_path} holds no usable row")
-    return _kept(plan, f"--dataset-path {plan.dataset_path}", times_s)
+        raise UsageError(f"--dataset-path {plan.workload.dataset_path} holds no usable row")
+    return _kept(plan, f"--dataset-path {plan.workload.dataset_path}", times_s)
 
 
 def _kept(plan: Plan, of: str, times_s: NDArray[np.float64]) -> Times:
     times_ns: Times = np.rint((times_s - times_s[0]) * 1e9).astype(np.int64)
-    if plan.num_prompts is not None and len(times_ns) < plan.num_prompts:
-        raise UsageError(f"{of} has {len(times_ns)} times, --num-prompts is {plan.num_prompts}: lower it")
-    kept = times_ns[: plan.num_prompts]
-    return kept if plan.duration_s is None else kept[kept < plan.duration_s * 1e9]
+    if plan.load.num_prompts is not None and len(times_ns) < plan.load.num_prompts:
+        raise UsageError(
+            f"{of} has {len(times_ns)} times, --num-prompts is {plan.load.num_prompts}: lower it"
+        )
+    kept = times_ns[: plan.load.num_prompts]
+    return kept if plan.load.duration is None else kept[kept < plan.load.duration * 1e9]
 
 
 def read_trace(path: Path) -> list[float]:

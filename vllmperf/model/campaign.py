@@ -7,12 +7,13 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vllmperf.errors import UsageError
 from vllmperf.target import client_of
 
 if TYPE_CHECKING:
+    from vllmperf.plan import Task
     from vllmperf.record.reader import Recording
 
 ONE_TOKENS = 4
@@ -107,57 +108,52 @@ class Done:
 
 
 def carry_out(
-    settings: dict[str, Any],
+    task: Task,
     planned: Sequence[Spot],
     each_s: float,
     folder: Path,
     seed: int = 0,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Done]:
-    """Run every spot in an order drawn by `seed`. settings: arguments of vllmperf.bench.
+    """Run every spot in an order drawn by `seed`. task: what all runs share.
 
     The order is mixed so that a server that grows slower or faster does not look like a law. Each run has prompts of
     its own: a prefix cache would answer a second time. Raises TargetError when the server answers nothing.
     """
     from vllmperf.model.answered import check_answered
-    from vllmperf.plan import Plan
     from vllmperf.scrape.running import Running
 
-    target = {name: value for name, value in settings.items() if name not in ("url", "concurrency")}
-    plan = Plan(base_url=settings["url"], num_prompts=1, **target)
     order = list(enumerate(planned))
     random.Random(seed).shuffle(order)
     most = max(planned, key=lambda spot: spot.concurrency)
     tell(f"warm-up: {most.label}, {each_s * WARM_UP_SHARE:.0f} s")
-    check_answered(
-        _run(settings, most, each_s * WARM_UP_SHARE, folder / "warm-up.vllmperf", seed * 1000 + 999)
-    )
+    check_answered(_run(task, most, each_s * WARM_UP_SHARE, folder / "warm-up.vllmperf", seed * 1000 + 999))
     done: dict[int, Done] = {}
     for count, (place, spot) in enumerate(order, start=1):
         tell(f"run {count} of {len(order)}: {spot.label}, {each_s * spot.share:.0f} s")
         shape = f"{spot.shape.input_tokens}-{spot.shape.output_tokens}"
         path = folder / f"fit-{place:02d}-{spot.concurrency}x{shape}.vllmperf"
-        with client_of(plan) as client, Running(client) as running:
-            _run(settings, spot, each_s * spot.share, path, seed * 1000 + place)
+        with client_of(task.plan.target, task.credentials) as client, Running(client) as running:
+            _run(task, spot, each_s * spot.share, path, seed * 1000 + place)
         done[place] = Done(spot, path, running.mean)
     return [done[place] for place in range(len(planned))]
 
 
-def _run(settings: dict[str, Any], spot: Spot, seconds: float, path: Path, seed: int) -> Recording:
-    from vllmperf.api import bench
+def _run(task: Task, spot: Spot, seconds: float, path: Path, seed: int) -> Recording:
+    from vllmperf.api import make_run
 
     path.unlink(missing_ok=True)
-    made = bench(
-        concurrency=spot.concurrency,
+    one = task.replace(
+        max_concurrency=spot.concurrency,
+        num_prompts=None,
         duration=seconds,
         input_len=spot.shape.input_tokens,
         output_len=spot.shape.output_tokens,
         random_range_ratio=SPREAD,
         seed=seed % 2**32,
         label=spot.label,
-        record=path,
-        **settings,
     )
+    made = make_run(one, path)
     if made.recording.state == "interrupted":
         raise KeyboardInterrupt
     return made.recording

@@ -15,7 +15,7 @@ from vllmperf.model.looks import Looks
 from vllmperf.model.rehearsal import cut, first_ones, rehearse
 from vllmperf.model.search import NS, Search
 from vllmperf.model.slo import Limits
-from vllmperf.plan import Plan
+from vllmperf.plan import Task
 from vllmperf.record.reader import Recording
 
 
@@ -25,7 +25,7 @@ class RehearsedSearch(Search):
     def __init__(
         self,
         settings: dict[str, Any],
-        plan: Plan,
+        task: Task,
         limits: Limits,
         budget_s: float,
         folder: Path,
@@ -33,39 +33,46 @@ class RehearsedSearch(Search):
         stamp_ms: float = 0.0,
     ) -> None:
         self.virtual_s = 0.0
-        super().__init__(plan, limits, budget_s, folder, max_num_seqs)
+        super().__init__(task, limits, budget_s, folder, max_num_seqs)
         self.settings, self.stamp_ms = settings, stamp_ms
 
     def now_s(self) -> float:
         return self.virtual_s
 
-    def _carry_out(self, plan: Plan, path: Path, looks: Looks | None = None) -> Recording:
-        if plan.max_concurrency is not None:
-            recording = self._single_requests(plan)
+    def _carry_out(self, task: Task, path: Path, looks: Looks | None = None) -> Recording:
+        plan = task.plan
+        if plan.load.max_concurrency is not None:
+            recording = self._single_requests(task)
         else:
-            times = poisson_s(plan.request_rate, plan.duration_s or 0.0, plan.seed)
-            recording = self._rehearsed(plan, len(times), arrival_s=times)
+            times = poisson_s(plan.load.request_rate, plan.load.duration or 0.0, plan.workload.seed)
+            recording = self._rehearsed(task, len(times), arrival_s=times)
             recording = looked_at(recording, looks) if looks else recording
-            last = ((plan.duration_s or 0.0) + plan.grace_period_s) * NS
+            last = ((plan.load.duration or 0.0) + plan.limits.grace_period) * NS
             if recording.requests["end_ns"].max(initial=0) > last:
                 recording = cut(recording, last)
         self.virtual_s += float(recording.requests["end_ns"].max(initial=0)) / NS
         return replace(recording, path=path)
 
-    def _single_requests(self, plan: Plan) -> Recording:
-        if plan.num_prompts is not None:
-            return self._rehearsed(plan, plan.num_prompts, concurrency=1)
-        one = self._rehearsed(plan, 1, concurrency=1).requests["end_ns"][0] / NS
-        return self._rehearsed(plan, max(1, int((plan.duration_s or 0.0) / one)), concurrency=1)
+    def _single_requests(self, task: Task) -> Recording:
+        load = task.plan.load
+        if load.num_prompts is not None:
+            return self._rehearsed(task, load.num_prompts, concurrency=1)
+        one = self._rehearsed(task, 1, concurrency=1).requests["end_ns"][0] / NS
+        return self._rehearsed(task, max(1, int((load.duration or 0.0) / one)), concurrency=1)
 
-    def _rehearsed(self, plan: Plan, count: int, **load: Any) -> Recording:
-        rng = np.random.default_rng(plan.seed + 1)
-        usual = plan.lengths
-        prompts = spread_lengths(rng, usual.input, plan.random_range_ratio, count)
-        outputs = spread_lengths(rng, usual.output, plan.random_range_ratio, count)
-        described = {**plan.to_dict(), "label": plan.label}
+    def _rehearsed(self, task: Task, count: int, **load: Any) -> Recording:
+        work = task.plan.workload
+        rng, usual = np.random.default_rng(work.seed + 1), work.lengths
+        prompts = spread_lengths(rng, usual.input, work.random_range_ratio, count)
+        outputs = spread_lengths(rng, usual.output, work.random_range_ratio, count)
         return rehearse(
-            self.settings, described, prompts, outputs, stamp_ms=self.stamp_ms, seed=plan.seed, **load
+            self.settings,
+            task.described(),
+            prompts,
+            outputs,
+            stamp_ms=self.stamp_ms,
+            seed=work.seed,
+            **load,
         )
 
 

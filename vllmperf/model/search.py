@@ -13,7 +13,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from vllmperf.model.law import Measured, measured
 from vllmperf.model.looks import INCOMPLETE, Looks, decided
 from vllmperf.model.server_law import ServerLaw, server_law
 from vllmperf.model.slo import Answer, Limits, good, judged
-from vllmperf.plan import Plan
+from vllmperf.plan import Task
 from vllmperf.record.reader import Recording, read
 
 NS = 1e9
@@ -69,14 +68,14 @@ class Search:
 
     def __init__(
         self,
-        plan: Plan,
+        task: Task,
         limits: Limits,
         budget_s: float,
         folder: Path,
         max_num_seqs: int | None = None,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.plan, self.limits, self.folder, self.tell = plan, limits, folder, tell
+        self.task, self.limits, self.folder, self.tell = task, limits, folder, tell
         self.budget_s, self.max_num_seqs = budget_s, max_num_seqs
         self.began = self.now_s()
         self.spent_before_s = 0.0
@@ -105,7 +104,7 @@ class Search:
         folder holds another search.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        _check_same(self.folder / "search.json", self.plan, self.limits)
+        _check_same(self.folder / "search.json", self.task, self.limits)
         try:
             self._resume()
             if self.alone is None:
@@ -130,13 +129,13 @@ class Search:
         seconds = max(ALONE_SHARE * self.budget_s, LEAST_STEP_S)
         self.tell(f"one request at a time, {seconds:.0f} s")
         self._add_alone(
-            self._carry_out(self._single(duration_s=seconds, label="alone"), self.folder / "alone.vllmperf")
+            self._carry_out(self._single(duration=seconds, label="alone"), self.folder / "alone.vllmperf")
         )
 
-    def _single(self, **more: Any) -> Plan:
+    def _single(self, **more: Any) -> Task:
         """One request at a time."""
         usual = {"request_rate": math.inf, "arrival": None, "burstiness": 1.0, "num_prompts": None}
-        return replace(self.plan, **{**usual, "max_concurrency": 1, **more})
+        return self.task.replace(**{**usual, "max_concurrency": 1, **more})
 
     def _add_alone(self, recording: Recording) -> None:
         self.alone = recording
@@ -158,21 +157,20 @@ class Search:
     def _step(self, rate: float) -> None:
         seconds, number = self._seconds(rate), len(self.steps) + 1
         self.tell(f"step {number}: {rate:.4g}/s, up to {seconds:.0f} s, {self.left_s:.0f} s left")
-        plan = replace(
-            self.plan,
+        task = self.task.replace(
             request_rate=rate,
             burstiness=1.0,
             arrival="poisson",
             max_concurrency=None,
             num_prompts=None,
-            duration_s=seconds,
-            seed=(self.plan.seed + 101 * number) % 2**32,
-            grace_period_s=min(self.plan.grace_period_s, self._grace_s(seconds)),
+            duration=seconds,
+            seed=(self.task.plan.workload.seed + 101 * number) % 2**32,
+            grace_period=min(self.task.plan.limits.grace_period, self._grace_s(seconds)),
             label=f"{rate:.9g}/s",
         )
         doubling = not any(step.above for step in self.steps)
         looks, began = Looks(self.limits, seconds, early=doubling), self.now_s()
-        recording = self._carry_out(plan, self.folder / f"step-{number:02d}.vllmperf", looks)
+        recording = self._carry_out(task, self.folder / f"step-{number:02d}.vllmperf", looks)
         self._add(recording, self.now_s() - began, looks.cut)
         step = self.steps[-1]
         self.tell(f"  {step.answer.verdict}, {step.answer.bad or 0:.2%} bad")
@@ -189,11 +187,11 @@ class Search:
         usual = max(DOUBLING_REQUESTS / rate, 4 * self._alone_s())
         return min(max(min(usual, DOUBLING_SHARE * self.budget_s), LEAST_STEP_S), room)
 
-    def _carry_out(self, plan: Plan, path: Path, looks: Looks | None = None) -> Recording:
+    def _carry_out(self, task: Task, path: Path, looks: Looks | None = None) -> Recording:
         from vllmperf.api import make_run
 
         path.unlink(missing_ok=True)
-        make_run(plan, path, False, looks)
+        make_run(task, path, False, looks)
         recording = read(path, texts=False)
         self.interrupted = self.interrupted or recording.state == "interrupted"
         return recording
@@ -208,9 +206,9 @@ class Search:
             wait_s = min(max(LEAST_STEP_S, DRAIN_TIMES * alone_s), self.left_s)
             probe = self._single(
                 num_prompts=1,
-                duration_s=wait_s,
-                grace_period_s=0.0,
-                seed=(self.plan.seed + 77) % 2**32,
+                duration=wait_s,
+                grace_period=0.0,
+                seed=(self.task.plan.workload.seed + 77) % 2**32,
                 label="drain",
             )
             requests = self._carry_out(probe, self.folder / "drain.vllmperf").requests
@@ -252,7 +250,7 @@ class Search:
             path.unlink()
             return
         self._add_alone(alone)
-        self.spent_before_s += float(alone.plan["duration_s"])
+        self.spent_before_s += float(alone.plan["duration"])
         for path in sorted(self.folder.glob("step-*.vllmperf")):
             recording = read(path, texts=False)
             if recording.state != "finished":
@@ -260,7 +258,7 @@ class Search:
                 continue
             elapsed = float(recording.requests["end_ns"].max(initial=0)) / NS
             last = float(recording.requests["scheduled_ns"].max(initial=0)) / NS
-            early = last < 0.9 * float(recording.plan["duration_s"])
+            early = last < 0.9 * float(recording.plan["duration"])
             self._add(recording, elapsed, early and bool((recording.requests["outcome"] == INCOMPLETE).any()))
             self.spent_before_s += elapsed
         self.tell(f"going on after {len(self.steps)} steps of an earlier search, {self.left_s:.0f} s left")
@@ -383,9 +381,9 @@ def _late(requests: NDArray[np.void], limits: Limits) -> float:
     return float(np.mean((sent["sent_ns"] - sent["scheduled_ns"]) / 1e6 > allowed_ms)) if len(sent) else 0.0
 
 
-def _check_same(path: Path, plan: Plan, limits: Limits) -> None:
+def _check_same(path: Path, task: Task, limits: Limits) -> None:
     """Leave word of what is searched for. Raises UsageError when the folder holds steps of something else."""
-    wanted = plan.to_dict()
+    wanted = task.described()
     names = ("url", "model", "dataset_name", "input_len", "output_len", "prefix_len", "random_range_ratio")
     mine = {name: wanted.get(name) for name in names}
     mine |= {"ttft_ms": limits.ttft_ms, "itl_ms": limits.itl_ms, "goodput": limits.share}

@@ -157,7 +157,7 @@ def _put_meta(db: sqlite3.Connection, parts: Sequence[_Part], start_real_ns: int
     values = {
         **metas[0],
         "schema": schema.SCHEMA_VERSION,
-        "plan": _plan(parts),
+        **_plan(parts),
         "counters": _counters(metas, start_real_ns),
         "state": _state([part.header.state for part in parts]),
         "writer": {},
@@ -171,11 +171,18 @@ def _put_meta(db: sqlite3.Connection, parts: Sequence[_Part], start_real_ns: int
 
 
 def _plan(parts: Sequence[_Part]) -> dict[str, Any]:
-    """The plan of all; where the parts are whole runs of it, with the requests of all of them."""
-    plan = dict(parts[0].header.meta.get("plan") or {})
-    if any(part.number for part in parts) and isinstance(plan.get("num_prompts"), int):
-        plan["num_prompts"] *= len(parts)
-    return plan
+    """The plan and the facts of all; where the parts are whole runs of it, with the requests of all of them."""
+    meta, times = parts[0].header.meta, len(parts) if any(part.number for part in parts) else 1
+    plan, facts = _of_all(meta.get("plan") or {}, times), _of_all(meta.get("facts") or {}, times)
+    return {
+        "plan": {**plan, "load": _of_all(plan["load"], times)} if "load" in plan else plan,
+        "facts": facts,
+    }
+
+
+def _of_all(settings: Mapping[str, Any], times: int) -> dict[str, Any]:
+    n = settings.get("num_prompts")
+    return {**settings, "num_prompts": n * times} if isinstance(n, int) else dict(settings)
 
 
 def _state(states: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from vllmperf import _engine
 from vllmperf.errors import UsageError
 from vllmperf.record import schema
 from vllmperf.record.fields import ASKED, FIELDS
+from vllmperf.record.plans import described
 
 ROWS_AT_A_TIME = 4096
 
@@ -33,6 +34,7 @@ class Recording:
     gap_request: offsets, int64 [n+1]: the gaps of request i are gap_request[i] to gap_request[i+1].
     asked: structured array with the fields ASKED of record/fields.py, one row a request; None: not of a run file.
     stamps: int64 [m, 2] of (arrived, seen) with offsets in stamp_request; empty when they were not kept.
+    plan: settings of the plan and facts beside it, by name; record.plans.plan_of(meta) is the Plan itself.
     state: "running", "finished", "interrupted", or "killed" when the writer is gone without a word.
     """
 
@@ -185,7 +187,7 @@ def _recording(path: Path, db: sqlite3.Connection, texts: bool) -> Recording:
     stamps = b"".join(row[0] for row in _rows(db, "stamps") if row[0]) if has_stamps else b""
     return Recording(
         path=path,
-        plan=meta.get("plan") or {},
+        plan=described(meta),
         environment=meta.get("environment") or {},
         meta=meta,
         state=_state(meta),

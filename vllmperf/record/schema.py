@@ -1,6 +1,6 @@
 """The layout of the run file, an SQLite database.
 
-`meta` holds one JSON value a key: schema, tool, plan, environment, started_at, state, counters. `requests`
+`meta` holds one JSON value a key: schema, tool, plan, facts, environment, started_at, state, counters. `requests`
 holds one row a finished request, written as they finish. `histograms` holds packed histograms of the engine
 by name."""
 
@@ -10,7 +10,9 @@ from vllmperf.record.fields import ASKED, BLOBS, FIELDS
 #   1  first version
 #   2  usage_tokens, output_bytes, first_chunk_bytes, unknown_output, reads, first_read_chunks, body_kind; outcome
 #      local_fault; asked_prompt_tokens, asked_output_tokens
-SCHEMA_VERSION = 2
+#   3  meta.plan is the JSON of a plan (Plan.from_dict); beside it meta.facts: notes, knobs, and what was settled for the
+#      run, by name. Before, meta.plan was all of it by name, with _s behind durations
+SCHEMA_VERSION = 3
 
 APPLICATION_ID = 0x76706572  # "vper": lets `file` and the reader tell a run file from any other database
 

@@ -39,6 +39,7 @@ def _not_known(indexes: list[int]) -> list[tuple[int | None, int | None]]:
 class RunWriter:
     """The run file of a run that goes on now. Memory does not grow with the run.
 
+    `plan` is Plan.to_dict(); `facts` is what is known beside it, by name, see plan.Task.facts.
     `secrets` are texts (API keys) that a server may echo in an error body; they are struck out before
     writing. `asked` gives what requests asked for, see load.feed.Feeder.asked.
     Raises UsageError when the file exists already or cannot be made, VllmperfError when writing fails later."""
@@ -51,6 +52,7 @@ class RunWriter:
         started_real_ns: int | None = None,
         secrets: Iterable[str] = (),
         asked: Asked | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
         self._asked = asked or _not_known
@@ -66,6 +68,7 @@ class RunWriter:
                 schema=schema.SCHEMA_VERSION,
                 tool={"name": "vllmperf", "version": _version()},
                 plan=plan,
+                facts=facts or {},
                 environment=environment,
                 started_at=iso_utc(started_real_ns or time.time_ns()),
                 state="running",

@@ -21,8 +21,8 @@ def load_words(plan: Plan) -> str:
     parts = [_rate_words(plan), _concurrency_words(plan)]
     if plan.get("num_prompts") is not None:
         parts.append(plural(plan["num_prompts"], "request"))
-    if plan.get("duration_s"):
-        parts.append(f"for {duration(float(plan['duration_s']))}")
+    if plan.get("duration"):
+        parts.append(f"for {duration(float(plan['duration']))}")
     return ", ".join(part for part in parts if part)
 
 

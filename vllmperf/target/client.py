@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from vllmperf import hints
 from vllmperf.errors import UsageError
+from vllmperf.plan import Credentials, Target
 from vllmperf.target.answer import Answer, pieces_of, words_of
 from vllmperf.target.errors import AnswerError, no_answer
 
@@ -24,24 +25,9 @@ PUBLIC = ("content-type", "accept", "user-agent", "connection")
 """Headers that say nothing of who asks: only they follow a redirect to another server."""
 
 
-class Where(Protocol):
-    """What a plan says of its server."""
-
-    @property
-    def base_url(self) -> str: ...
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-    @property
-    def api_key(self) -> str | None: ...
-    @property
-    def cacert(self) -> str | None: ...
-    @property
-    def insecure(self) -> bool: ...
-
-
-def headers_of(where: Where) -> dict[str, str]:
+def headers_of(target: Target, credentials: Credentials) -> dict[str, str]:
     """What every request to this server carries."""
-    return _headers(where.headers, where.api_key)
+    return _headers({**credentials.headers, **target.headers}, credentials.api_key)
 
 
 def _headers(own: Mapping[str, str], api_key: str | None) -> dict[str, str]:
@@ -52,14 +38,14 @@ def _headers(own: Mapping[str, str], api_key: str | None) -> dict[str, str]:
     return {**{name: value for name, value in usual.items() if name.lower() not in given}, **own}
 
 
-def client_of(where: Where, *, follow: bool = False) -> Client:
+def client_of(target: Target, credentials: Credentials, *, follow: bool = False) -> Client:
     """A client for a plan's server."""
     return Client(
-        where.base_url,
-        headers=where.headers,
-        api_key=where.api_key,
-        cacert=where.cacert,
-        insecure=where.insecure,
+        target.root,
+        headers={**credentials.headers, **target.headers},
+        api_key=credentials.api_key,
+        cacert=target.cacert,
+        insecure=target.insecure,
         follow=follow,
     )
 

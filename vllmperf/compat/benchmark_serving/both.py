@@ -17,7 +17,7 @@ from vllmperf.compat.benchmark_serving.profiles import Profile
 from vllmperf.errors import UsageError
 from vllmperf.load.environment import environment
 from vllmperf.metrics.summary import summarize
-from vllmperf.plan import Plan
+from vllmperf.plan import Task
 from vllmperf.record.reader import Recording, read
 from vllmperf.record.writer import RunWriter
 from vllmperf.report import compare
@@ -63,7 +63,7 @@ def counted(recording: Recording, lens: Sequence[int]) -> Recording:
 
 
 @contextlib.contextmanager
-def recorded(args: argparse.Namespace, plan: Plan, backend: str, n: int) -> Iterator[Record]:
+def recorded(args: argparse.Namespace, task: Task, backend: str, n: int) -> Iterator[Record]:
     """A run file while the block runs: that of --record, a temporary one for --both, else none."""
     if not (args.both or args.record):
         yield Record()
@@ -72,15 +72,17 @@ def recorded(args: argparse.Namespace, plan: Plan, backend: str, n: int) -> Iter
     path = Path(args.record) if args.record else Path(str(folder)) / "run.vllmperf"
     if path.exists():
         raise UsageError(f"--record {path} exists already: choose another name or remove it")
-    written = {
-        **plan.to_dict(),
+    facts = {
+        **task.facts(),
         "backend": backend,
         "num_prompts": n,
         "dataset_name": args.dataset_name,
         "input_len": _length(args, "input"),
         "output_len": _length(args, "output"),
     }
-    with RunWriter(path, written, environment(), secrets=plan.secrets) as writer:
+    with RunWriter(
+        path, task.plan.to_dict(), environment(), secrets=task.credentials.secrets, facts=facts
+    ) as writer:
         yield Record(writer, path)
 
 

@@ -71,7 +71,7 @@ def _run(job: Job) -> int:
     for line in console.traffic(job.profile, job.args):
         console.say(line)
     planned = _arrivals(job)
-    with both.recorded(job.args, job.target.plan, job.backend_name, len(job.samples)) as record:
+    with both.recorded(job.args, job.target.task, job.backend_name, len(job.samples)) as record:
         outcome, interrupted = _measured(job, models, planned, test, record.writer)
         try:  # whatever becomes of the one, the other is not lost
             _write(job, outcome)

@@ -16,7 +16,7 @@ from vllmperf.load.run import engine_config
 from vllmperf.load.schedule import Schedule
 from vllmperf.load.session import Session, Turn
 from vllmperf.load.subscribers import Writer, recorder
-from vllmperf.plan import Plan
+from vllmperf.plan import Task
 
 DRAIN_S = 0.1
 FEW = 512
@@ -33,7 +33,7 @@ class Target:
     keeps_connections: requests share them; else each opens its own.
     """
 
-    plan: Plan
+    task: Task
     url: str
     addresses: list[str]
     headers: Sequence[tuple[str, str]]
@@ -79,9 +79,9 @@ def run(
 
     take: called with each finished request, which is not kept here. progress: called with their number.
     """
-    plan = replace(target.plan, max_concurrency=max_concurrency, num_prompts=n)
+    task = target.task.replace(max_concurrency=max_concurrency, num_prompts=n)
     when = Schedule(n, None if times_ns is None else iter([times_ns]))
-    session = Session(_config(plan, target, when), Feeder(map(Body, bodies), when, max_concurrency, DRAIN_S))
+    session = Session(_config(task, target, when), Feeder(map(Body, bodies), when, max_concurrency, DRAIN_S))
     reader = _Reader(target.is_raw, take)
     session.subscribe(reader)
     if writer is not None:
@@ -92,8 +92,8 @@ def run(
     return Ended(reader.end_s, reader.start_mono_s, state == "interrupted")
 
 
-def _config(plan: Plan, target: Target, when: Schedule) -> dict[str, Any]:
-    config = engine_config(plan, target.addresses, when)
+def _config(task: Task, target: Target, when: Schedule) -> dict[str, Any]:
+    config = engine_config(task, target.addresses, when)
     # one thread connects in the order of the requests, and so few it serves as well
     is_few = when.n is not None and when.n <= FEW and when.times is None
     return {

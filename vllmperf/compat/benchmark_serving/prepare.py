@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from vllmperf.compat import own_words
@@ -18,7 +18,7 @@ from vllmperf.datasets.chance import Chance
 from vllmperf.datasets.dataset import Sample
 from vllmperf.errors import UsageError
 from vllmperf.load import resolve
-from vllmperf.plan import Plan
+from vllmperf.plan import Credentials, Knobs, Notes, Plan, Task
 from vllmperf.target import Client
 from vllmperf.tokenizer.tokens import Tokens
 
@@ -66,7 +66,8 @@ class Job:
     def asked(self) -> Mapping[str, Any]:
         """The plan for hints."""
         return {
-            **self.target.plan.to_dict(),
+            **self.target.task.described(),
+            "url": self.target.url,  # the originals double a version
             "authorized": "OPENAI_API_KEY" in os.environ,
             "tokenizer": self.tokenizer_id,
         }
@@ -150,12 +151,12 @@ def prepared(profile: Profile, args: argparse.Namespace) -> Job:
     base_url = args.base_url if args.base_url is not None else _base_url(args)
     backend = TABLE[profile.version][args.backend]
     headers = _headers(profile, args, backend)
-    plan = _plan(profile, args, base_url, dict(headers))
+    task = _task(profile, args, base_url, dict(headers))
     asked = Client(
         base_url,
         headers=_question_headers(args),
-        cacert=plan.cacert,
-        insecure=plan.insecure,
+        cacert=task.plan.target.cacert,
+        insecure=task.plan.target.insecure,
         follow=True,
     )
     model_id, model_name = _model(args, asked)
@@ -175,7 +176,7 @@ def prepared(profile: Profile, args: argparse.Namespace) -> Job:
     )
     has_ids = profile.version == "2026" and samples[0].number is not None
     target = Target(
-        plan=replace(plan, model=model_name),
+        task=task.replace(model=model_name),
         url=base_url + args.endpoint,
         addresses=resolve.usable_addresses(base_url),
         headers=headers,
@@ -246,13 +247,14 @@ def _headers(profile: Profile, args: argparse.Namespace, backend: Backend) -> li
     return list({**found, **dict(_own_headers(args))}.items())
 
 
-def _plan(profile: Profile, args: argparse.Namespace, base_url: str, headers: Mapping[str, str]) -> Plan:
+def _task(profile: Profile, args: argparse.Namespace, base_url: str, headers: Mapping[str, str]) -> Task:
     """The engine's view: the originals' time-outs, no limits of ours."""
-    return Plan(
+    plain, secret = Credentials.apart(headers)
+    plan = Plan.of(
         base_url=base_url,
         backend="openai-chat" if args.endpoint.endswith("/chat/completions") else "openai",
         endpoint=args.endpoint,
-        headers=headers,
+        headers=plain,
         insecure=bool(getattr(args, "insecure", False)),
         cacert=own_words.bundle(own_words.OPENSSL_BUNDLE, base_url),
         request_rate=args.request_rate,
@@ -261,16 +263,15 @@ def _plan(profile: Profile, args: argparse.Namespace, base_url: str, headers: Ma
         num_prompts=max(1, args.num_prompts),
         seed=args.seed,
         tokenizer=args.tokenizer,
-        dataset_name="random",
+        ignore_eos=False,
         logprobs=args.logprobs,
-        connect_timeout_s=CONNECT_S,
-        first_token_timeout_s=LONGEST_S,
-        stall_timeout_s=LONGEST_S,
-        total_timeout_s=LONGEST_S,
-        keep_text=True,
-        label=getattr(args, "label", None),
-        metadata=results.metadata(profile, args),
+        connect_timeout=CONNECT_S,
+        first_token_timeout=LONGEST_S,
+        stall_timeout=LONGEST_S,
+        total_timeout=LONGEST_S,
     )
+    notes = Notes(label=getattr(args, "label", None), metadata=results.metadata(profile, args))
+    return Task(plan, Credentials(headers=secret), Knobs(keep_text=True), notes)
 
 
 def _refuse_bytes(extra: Mapping[str, Any]) -> None:

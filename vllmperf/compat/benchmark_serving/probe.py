@@ -54,12 +54,12 @@ class Prober:
         }
 
     def _loop(self) -> None:
-        plan = self._target.plan
+        asked = self._target.task.plan.target
         with Client(
             self._target.url,
             headers=dict(self._target.headers),
-            cacert=plan.cacert,
-            insecure=plan.insecure,
+            cacert=asked.cacert,
+            insecure=asked.insecure,
             follow=True,
             keep_alive=True,
         ) as client:

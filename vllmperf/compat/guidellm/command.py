@@ -220,7 +220,9 @@ class Benchmark:
         target = find(options).renamed()
         if options.is_probed:
             _probe(target)
-        self._say(f"Backend openai_http connected to {target.plan.base_url} for model {target.model}.")
+        self._say(
+            f"Backend openai_http connected to {target.task.plan.target.base_url} for model {target.model}."
+        )
         self._say("Creating request loader...")
         self._say(f"Created loader with {source.count} unique requests from {options.data}.\n\n")
         described = {
@@ -334,4 +336,4 @@ def _probe(target: Target) -> None:
     bad = next((request for request in once.requests if request.status != "successful"), None)
     if bad is not None or not once.requests:
         why = bad.error if bad else "nothing was sent"
-        raise TargetError(f"{target.plan.url} does not answer a request of one token: {why}")
+        raise TargetError(f"{target.task.plan.url} does not answer a request of one token: {why}")

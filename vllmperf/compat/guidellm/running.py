@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vllmperf import _engine
 from vllmperf.compat.guidellm.profiles import Strategy
@@ -85,19 +84,21 @@ def _record(
     progress: Progress | None,
     look: Enough | None,
 ) -> str:
-    plan = replace(
-        target.plan,
+    task = target.task.replace(
         max_concurrency=strategy.limit(limits.max_concurrency),
         num_prompts=limits.max_requests,
-        duration_s=limits.max_seconds,
+        duration=limits.max_seconds,
     )
+    plan = task.plan
     when = strategy.schedule(limits.max_requests, limits.max_seconds)
     bodies = (Body(target.body(source.item(number % source.count))) for number in itertools.count())
-    config = engine_config(plan, resolve.usable_addresses(plan.url), when)
+    config = engine_config(task, resolve.usable_addresses(plan.url), when)
     config["follow_redirects"] = target.follows_redirects
-    written: dict[str, Any] = {**plan.to_dict(), "strategy": strategy.to_dict(0.0)}
-    session = Session(config, Feeder(bodies, when, plan.max_concurrency))
-    with RunWriter(path, written, environment(), secrets=plan.secrets) as writer:
+    facts = {**task.facts(), "strategy": strategy.to_dict(0.0)}
+    session = Session(config, Feeder(bodies, when, plan.load.max_concurrency))
+    with RunWriter(
+        path, plan.to_dict(), environment(), secrets=task.credentials.secrets, facts=facts
+    ) as writer:
         session.subscribe(recorder(writer))
         if look is not None:
             session.subscribe(until(look))
@@ -139,7 +140,7 @@ def _request(
     sent_ns, slot_ns = record["sent_ns"], record["slot_wait_ns"]
     due_ns = record["scheduled_ns"] if record["scheduled_ns"] != NONE else sent_ns - max(slot_ns, 0)
     return Request(
-        id=request_id(target.plan.request_id_prefix or "", record["index"]),
+        id=request_id(target.task.plan.workload.request_id_prefix or "", record["index"]),
         type=target.route,
         status=status,
         prompt=asked[0],

@@ -13,7 +13,7 @@ from vllmperf.compat.guidellm.settings import ROUTES
 from vllmperf.compat.guidellm.source import Item
 from vllmperf.errors import TargetError, UsageError
 from vllmperf.load.request_id import uuid_prefix
-from vllmperf.plan import MOST, Plan, is_secret
+from vllmperf.plan import MOST, Credentials, Knobs, Plan, Task
 from vllmperf.target import AnswerError, client_of, models
 
 ARGUMENTS = (
@@ -36,7 +36,7 @@ ARGUMENTS = (
 class Target:
     """A server and how it is asked."""
 
-    plan: Plan
+    task: Task
     route: str
     model: str
     limit_key: str
@@ -70,23 +70,21 @@ class Target:
 
     def renamed(self) -> Target:
         """The same with UUIDs that nobody else uses: vLLM refuses one that is already running."""
-        return replace(self, plan=replace(self.plan, request_id_prefix=uuid_prefix()))
+        return replace(self, task=self.task.replace(request_id_prefix=uuid_prefix()))
 
     def description(self) -> dict[str, Any]:
         """The report's "worker"."""
         return {
             "type_": "generative_requests_worker",
             "backend_type": "openai_http",
-            "backend_target": self.plan.base_url,
+            "backend_target": self.task.plan.target.base_url,
             "backend_model": self.model,
             "backend_info": {
                 "max_output_tokens": self.max_output_tokens,
                 "timeout": self.timeout_s,
                 "http2": False,
                 "follow_redirects": self.follows_redirects,
-                "headers": {
-                    name: "***" if is_secret(name) else text for name, text in self.plan.headers.items()
-                },
+                "headers": self.task.headers,
                 "text_completions_path": ROUTES["text_completions"],
                 "chat_completions_path": ROUTES["chat_completions"],
             },
@@ -104,27 +102,28 @@ def find(options: Options) -> Target:
     if unknown is not None:
         raise UsageError(f"--backend-args: {unknown} is not known here; there are {', '.join(ARGUMENTS)}")
     timeout_s = _number(arguments, "timeout", settings.request_timeout)
-    plan = Plan(
+    headers, secret = Credentials.apart(_headers(options))
+    plan = Plan.of(
         base_url=_base_url(options.target),
         backend="openai-chat" if options.is_chat else "openai",
-        headers=_headers(options),
+        headers=headers,
         insecure=not _flag(arguments, "verify", settings.openai__verify),
         cacert=own_words.bundle(own_words.OPENSSL_BUNDLE, options.target),
         num_prompts=1,
         ignore_eos=True,
-        keep_text=True,
-        connect_timeout_s=timeout_s,
-        first_token_timeout_s=timeout_s,
-        stall_timeout_s=timeout_s,
-        total_timeout_s=MOST,
-        grace_period_s=0.0,
+        connect_timeout=timeout_s,
+        first_token_timeout=timeout_s,
+        stall_timeout=timeout_s,
+        total_timeout=MOST,
+        grace_period=0.0,
         request_id_prefix=uuid_prefix(),
     )
+    task = Task(plan, Credentials(headers=secret), Knobs(keep_text=True))
     extra_body = _extra_body(arguments, settings.preferred_route)
     follows = _flag(arguments, "follow_redirects", settings.request_follow_redirects)
-    model = _model(plan, options.model, follows)
+    model = _model(task, options.model, follows)
     return Target(
-        plan=replace(plan, model=model),
+        task=task.replace(model=model),
         route=settings.preferred_route,
         model=model,
         limit_key=settings.openai__max_output_key[settings.preferred_route],
@@ -183,15 +182,15 @@ def _extra_body(arguments: Mapping[str, Any], route: str) -> dict[str, Any]:
     return dict(found)
 
 
-def _model(plan: Plan, asked: str | None, follow: bool) -> str:
+def _model(task: Task, asked: str | None, follow: bool) -> str:
     """The model asked for, which the server must have, or its first one. follow: redirects."""
     try:
-        with client_of(plan, follow=follow) as client:
+        with client_of(task.plan.target, task.credentials, follow=follow) as client:
             names = [str(entry["id"]) for entry in models(client)]
     except AnswerError as error:
         raise TargetError(own_words.told(str(error), own_words.GUIDELLM)) from None
     if asked is not None and asked not in names:
         raise TargetError(
-            f"{plan.base_url} has no model {asked}: give --model with one of {', '.join(names[:5])}"
+            f"{task.plan.target.base_url} has no model {asked}: give --model with one of {', '.join(names[:5])}"
         )
     return asked or names[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from vllmperf import __version__
@@ -48,10 +47,10 @@ def run(options: Options) -> int:
 
 
 def _config(options: Options, found: target.Target) -> dict[str, object]:
-    plan = replace(found.plan, duration_s=_end_s(options) or MOST)
+    task = found.task.replace(duration=_end_s(options) or MOST)
     is_raw = providers.is_raw(found.provider, options)
     return {
-        **engine_config(plan, resolve.usable_addresses(plan.url), Schedule(None, iter(()))),
+        **engine_config(task, resolve.usable_addresses(task.plan.url), Schedule(None, iter(()))),
         "no_request_ids": True,
         "follow_redirects": True,
         "raw_bodies": is_raw,

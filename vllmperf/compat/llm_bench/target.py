@@ -11,7 +11,7 @@ from vllmperf.compat import own_words
 from vllmperf.compat.llm_bench import providers
 from vllmperf.compat.llm_bench.options import Options
 from vllmperf.errors import TargetError
-from vllmperf.plan import MOST, Plan
+from vllmperf.plan import MOST, Credentials, Knobs, Plan, Task
 from vllmperf.target import client_of, models
 
 TIMEOUT_S = 3600.0
@@ -25,7 +25,7 @@ class Target:
     provider: str
     model: str
     path: str
-    plan: Plan
+    task: Task
     models_s: float | None
 
 
@@ -38,7 +38,8 @@ def find(options: Options) -> Target:
     model = options.model or (providers.PROVIDERS[provider].model if provider else None)
     models_s = None
     if model is None or provider is None:
-        with client_of(plan(options, "/v1/completions", chat=False), follow=True) as client:
+        asked = task(options, "/v1/completions", chat=False)
+        with client_of(asked.plan.target, asked.credentials, follow=True) as client:
             client.prepare()
             began_s = time.perf_counter()
             listed = models(client)
@@ -49,29 +50,28 @@ def find(options: Options) -> Target:
             provider = _owner(entry, model)
             providers.check(provider, options)
     path = providers.path(provider, options)
-    return Target(provider, model, path, plan(options, path, path.endswith("/chat/completions")), models_s)
+    return Target(provider, model, path, task(options, path, path.endswith("/chat/completions")), models_s)
 
 
-def plan(options: Options, path: str, chat: bool) -> Plan:
+def task(options: Options, path: str, chat: bool) -> Task:
     """What the engine is told of the target."""
-    return Plan(
+    headers, secret = Credentials.apart(options.headers)
+    plan = Plan.of(
         base_url=options.host,
         backend="openai-chat" if chat else "openai",
         endpoint=path,
-        headers=options.headers,
-        api_key=options.api_key,
+        headers=headers,
         cacert=own_words.bundle(own_words.REQUESTS_BUNDLE, options.host),
         max_concurrency=options.users,
-        num_prompts=None,
-        duration_s=MOST,
+        duration=MOST,
         stream=options.streams,
-        keep_text=True,
-        first_token_timeout_s=TIMEOUT_S,
-        stall_timeout_s=TIMEOUT_S,
-        total_timeout_s=TIMEOUT_S,
-        grace_period_s=options.stop_timeout,
+        first_token_timeout=TIMEOUT_S,
+        stall_timeout=TIMEOUT_S,
+        total_timeout=TIMEOUT_S,
+        grace_period=options.stop_timeout,
         request_id_prefix="",
     )
+    return Task(plan, Credentials(api_key=options.api_key, headers=secret), Knobs(keep_text=True))
 
 
 def _entry(listed: list[Mapping[str, Any]], model: str | None) -> Mapping[str, Any]:

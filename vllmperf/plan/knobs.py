@@ -1,0 +1,21 @@
+"""What the engine is told beside the plan: nothing that the server sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vllmperf.plan import checks
+from vllmperf.plan.checks import setting, whole
+from vllmperf.plan.part import Part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs(Part):
+    """threads: 0 = chosen. spin_us: spinning instead of sleeping before a send is due. kernel_stamps: off, chunks are
+    stamped when the program sees them. keep_text, record_chunks: what of each answer is kept beside its times."""
+
+    threads: int = setting(0, whole(0))
+    spin_us: float = setting(200.0, checks.number(least=0.0))
+    kernel_stamps: bool = setting(True, checks.flag)
+    keep_text: bool = setting(False, checks.flag)
+    record_chunks: bool = setting(False, checks.flag)
