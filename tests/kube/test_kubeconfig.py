@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from vllmperf.cli import main
 from vllmperf.errors import UsageError
 from vllmperf.kube import kubeconfig
 from vllmperf.kube.kubeconfig import load
@@ -136,3 +137,29 @@ def test_in_a_pod_its_service_account_is_used(
 def test_a_server_that_is_no_address_is_refused(server: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="context 'a'"):
         load(str(write(tmp_path / "c", "a", a=server)))
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("contexts", "none"),
+        ("contexts", [{"context": {}}]),
+        ("contexts", [{"name": "a", "context": "b"}]),
+        ("contexts", [{"name": "a"}, 7]),
+        ("clusters", {"a": "b"}),
+        ("clusters", [{"name": "a", "cluster": ["https://127.0.0.1:9"]}]),
+        ("users", [{"name": "a", "user": "token"}]),
+        ("users", [{"name": "a", "user": {"exec": "plugin"}}]),
+        ("users", [{"name": "a", "user": {"exec": {"command": "x"}}}]),
+        ("users", [{"name": "a", "user": {"auth-provider": "oidc"}}]),
+        ("users", [{"name": "a", "user": {"client-certificate-data": "%%%"}}]),
+        ("current-context", 7),
+    ],
+)
+def test_a_file_that_is_not_well_formed_is_one_line(
+    part: str, value: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path / "c", "a", a="https://127.0.0.1:9")
+    path.write_text(json.dumps({**json.loads(path.read_text()), part: value}))
+    assert main(["kube", "check", "--config", str(path)]) in (2, 3)
+    assert capsys.readouterr().err.count("\n") == 1

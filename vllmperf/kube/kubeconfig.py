@@ -67,53 +67,76 @@ def in_cluster(environ: Entry = os.environ) -> bool:
     return bool(environ.get("KUBERNETES_SERVICE_HOST")) and (SERVICE_ACCOUNT / "token").is_file()
 
 
+@dataclass(frozen=True)
+class _Merged:
+    """What some files say: entries by name."""
+
+    source: str
+    current: str
+    contexts: Mapping[str, Entry]
+    clusters: Mapping[str, Entry]
+    users: Mapping[str, Entry]
+
+
 def _of_files(paths: list[Path], wanted: str | None) -> Context:
-    source = os.pathsep.join(map(str, paths))
-    merged, current = _merged(source)
-    contexts, clusters, users = (_entries(merged, plural) for plural in ("contexts", "clusters", "users"))
-    known, name = ", ".join(sorted(contexts)) or "none", wanted or current
+    files = _merged(os.pathsep.join(map(str, paths)))
+    known, name = ", ".join(sorted(files.contexts)) or "none", wanted or files.current
     if not name:
-        raise UsageError(f"{source} has no current context; choose one with --context: {known}")
-    if name not in contexts:
-        raise UsageError(f"{source} has no context {name!r}; it has: {known}")
-    chosen = contexts[name]
-    for kind, entries in (("cluster", clusters), ("user", users)):
-        if str(chosen.get(kind) or "") not in entries and (chosen.get(kind) or kind == "cluster"):
-            raise UsageError(
-                f"context {name!r} of {source} names the {kind} {chosen.get(kind)!r}, which is not there"
-            )
-    cluster, user = clusters[chosen["cluster"]], users.get(chosen.get("user") or "", {})
+        raise UsageError(f"{files.source} has no current context; choose one with --context: {known}")
+    if name not in files.contexts:
+        raise UsageError(f"{files.source} has no context {name!r}; it has: {known}")
+    entry = files.contexts[name]
+    cluster = _member(files.clusters, entry, "cluster", f"context {name!r} of {files.source}")
+    user = _member(files.users, entry, "user", f"context {name!r} of {files.source}")
     if not _is_url(str(cluster.get("server") or "")):
-        raise UsageError(f"{source}: the server of context {name!r} is {cluster.get('server')!r}, not a URL")
-    return Context(name, chosen.get("namespace") or "default", cluster, user, partial(_load, source, name))
-
-
-def _merged(source: str) -> tuple[Any, str]:
-    """The package's merger of these files, and the current context."""
-    from kubernetes.config import kube_config
-
-    merge: Any = kube_config.KubeConfigMerger  # untyped
-    try:
-        merger = merge(source)
-        each = merger.config_files.values()
-        return merger.config, next(
-            (str(one["current-context"]) for one in each if one.get("current-context")), ""
+        raise UsageError(
+            f"{files.source}: the server of context {name!r} is {cluster.get('server')!r}, not a URL"
         )
+    return Context(
+        name, entry.get("namespace") or "default", cluster, user, partial(_load, files.source, name)
+    )
+
+
+def _member(entries: Mapping[str, Entry], context: Entry, kind: str, whose: str) -> Entry:
+    wanted = str(context.get(kind) or "")
+    if not wanted and kind == "user":
+        return {}
+    if wanted not in entries:
+        raise UsageError(f"{whose} names the {kind} {wanted!r}, which is not there")
+    return entries[wanted]
+
+
+def _merged(source: str) -> _Merged:
+    try:
+        merger = _merger(source)
+        each = merger.config_files.values()
+        current = next((str(one["current-context"]) for one in each if one.get("current-context")), "")
+        plurals = ("contexts", "clusters", "users")
+        return _Merged(source, current, *(_entries(merger.config, plural) for plural in plurals))
     except Exception as error:  # any kind: the package takes the files for well-formed
         raise UsageError(f"{source} is not a kubeconfig: {' '.join(str(error).split())}") from None
 
 
-def _entries(merged: Any, plural: str) -> dict[str, Entry]:
-    return {str(one["name"]): one.value.get(plural.removesuffix("s")) or {} for one in merged.value[plural]}
+def _merger(source: str) -> Any:
+    from kubernetes.config import kube_config
+
+    merge: Any = kube_config.KubeConfigMerger  # untyped
+    return merge(source)
+
+
+def _entries(config: Any, plural: str) -> dict[str, Entry]:
+    """By name; what is no mapping counts as an empty one."""
+    found = {str(one["name"]): one.value.get(plural.removesuffix("s")) for one in config.value[plural]}
+    return {name: entry if isinstance(entry, dict) else {} for name, entry in found.items()}
 
 
 def _load(source: str, name: str, configuration: Any) -> None:
     from kubernetes.config import kube_config
 
     make: Any = kube_config.KubeConfigLoader  # untyped
-    merged, _ = _merged(source)
     # config_base_path None: paths start from the folder of the file that names them
-    make(config_dict=merged, active_context=name, config_base_path=None).load_and_set(configuration)
+    loader = make(config_dict=_merger(source).config, active_context=name, config_base_path=None)
+    loader.load_and_set(configuration)
 
 
 def _is_url(text: str) -> bool:

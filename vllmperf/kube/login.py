@@ -125,7 +125,8 @@ def _told(context: Context) -> Iterator[None]:
 
 
 def _failure(context: Context, text: str) -> TargetError:
-    hint = (context.user.get("exec") or {}).get("installHint")
+    plugin = context.user.get("exec")
+    hint = plugin.get("installHint") if isinstance(plugin, dict) else None
     why = " ".join(text.split()) + (f"; {hint}" if hint else "")
     return TargetError(f"no credentials of context {context.name!r}: {' '.join(why.split())}")
 
