@@ -208,7 +208,10 @@ void easy_end(struct easy *easy, CURLcode code) {
     if (easy->was_reset) outcome = OUTCOME_reset, why = strerror(ECONNRESET);
     /* libcurl has no code of its own for a broken chunk */
     if (code == CURLE_RECV_ERROR && strstr(easy->error, "chunked-encoding")) outcome = OUTCOME_malformed;
+    /* what libcurl says of a head beyond its limit, 100 or 300 KB */
+    if (code == CURLE_OUT_OF_MEMORY && slot->response.record.first_byte_ns != RECORD_NONE)
+        outcome = OUTCOME_malformed, why = "the answer's head is longer than libcurl takes";
     if (easy->is_late) outcome = OUTCOME_total_timeout, why = "the request took longer than --total-timeout";
-    if (outcome == OUTCOME_local_fault) why = strerror((int)error);
+    if (outcome == OUTCOME_local_fault && error) why = strerror((int)error);
     transport_end(slot, outcome, why);
 }

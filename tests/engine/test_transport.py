@@ -67,6 +67,13 @@ def test_a_bad_chunk_size_is_malformed_over_libcurl_too():
     assert names(records) == ["malformed"] * 3
 
 
+def test_a_head_that_is_too_long_is_malformed(use_libcurl):
+    head = EVENT_STREAM + b"X: %s\r\n\r\n" % (b"a" * 600_000)
+    with RawServer(says(head + events(2))) as server:
+        records, _ = run_engine(settings(server, use_libcurl=use_libcurl), 2, BODY)
+    assert names(records) == ["malformed"] * 2
+
+
 def test_a_reset_in_a_stream_that_ends_with_its_connection_is_a_reset(use_libcurl):
     import socket
     import struct
