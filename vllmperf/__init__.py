@@ -1,8 +1,12 @@
 """How fast a vLLM server starts and serves, what it can carry, and how sure each number is.
 
->>> import vllmperf
->>> run = vllmperf.bench(url="http://127.0.0.1:8000", rate=10, num_prompts=200)
->>> run.summary["metrics"]["ttft_ms"]["p99"]
+>>> import vllmperf as vp
+>>> with vp.sim.Server(ttft_ms=5, itl_ms=1) as server:
+...     run = vp.bench(server, max_concurrency=4, num_prompts=8, output_len=4)
+>>> run.ttft.n
+8
+>>> run.ttft.p99 >= 5
+True
 
 Nothing heavy is imported before it is used.
 """
@@ -14,15 +18,33 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vllmperf import errors, metrics, sim, startup
-    from vllmperf.api import bench, load
+    from vllmperf.api import bench, bench_async, compare
+    from vllmperf.comparison import Comparison
+    from vllmperf.metrics.percentile import percentile
     from vllmperf.plan import Plan
     from vllmperf.run import Run, open_run
 
-__all__ = ["Plan", "Run", "bench", "errors", "load", "metrics", "open_run", "sim", "startup"]
+__all__ = [
+    "Comparison",
+    "Plan",
+    "Run",
+    "bench",
+    "bench_async",
+    "compare",
+    "errors",
+    "metrics",
+    "open_run",
+    "percentile",
+    "sim",
+    "startup",
+]
 
 _HOME = {
+    "Comparison": "vllmperf.comparison",
     "bench": "vllmperf.api",
-    "load": "vllmperf.load",
+    "bench_async": "vllmperf.api",
+    "compare": "vllmperf.api",
+    "percentile": "vllmperf.metrics.percentile",
     "Plan": "vllmperf.plan",
     "Run": "vllmperf.run",
     "open_run": "vllmperf.run",

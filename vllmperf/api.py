@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vllmperf.plan import Plan, Task
 
 if TYPE_CHECKING:
+    from vllmperf.comparison import Comparison, Figures
     from vllmperf.load.progress import Snapshot
     from vllmperf.load.subscribers import Enough
     from vllmperf.run import Run
@@ -36,18 +37,94 @@ def bench(
     progress: True for a live panel on stderr, or a function that takes load.progress.Snapshot.
 
     Raises UsageError for settings that are not known or do not fit together, TargetError when the server is not there.
+
+    >>> import vllmperf as vp
+    >>> with vp.sim.Server(ttft_ms=5, itl_ms=1) as server:
+    ...     run = vp.bench(server, max_concurrency=2, num_prompts=6, output_len=4)
+    >>> run.summary["requests"]["completed"], run.summary["tokens"]["output"]
+    (6, 24)
     """
+    return make_run(_task(target, settings), Path(record) if record else None, progress)
+
+
+def _task(target: str | Server | Plan | None, settings: dict[str, object]) -> Task:
+    """What to do at a target under these settings."""
     base = target if isinstance(target, Plan) else None
-    if target is not None and base is None:
+    if target is not None and not isinstance(target, Plan):
         settings = {"base_url": target if isinstance(target, str) else target.url, **settings}
-    return make_run(Task.of(settings, base), Path(record) if record else None, progress)
+    return Task.of(settings, base)
 
 
-def load(path: str | Path) -> Run:
-    """The run in a run file. Raises UsageError when there is none or it is no run file."""
-    from vllmperf.run import open_run
+async def bench_async(
+    target: str | Server | Plan | None = None,
+    /,
+    *,
+    record: str | Path | None = None,
+    progress: bool | Callable[[Snapshot], None] = False,
+    **settings: object,
+) -> Run:
+    """The same as bench(), beside the loop of asyncio that is running: `run = await vp.bench_async(url)`.
 
-    return open_run(path)
+    When the task is cancelled the run ends at once; what came until then stands in the file `record`.
+
+    >>> import asyncio
+    >>> import vllmperf as vp
+    >>> async def work():
+    ...     with vp.sim.Server(ttft_ms=5, itl_ms=1) as server:
+    ...         return await vp.bench_async(server, max_concurrency=2, num_prompts=6, output_len=4)
+    >>> asyncio.run(work()).e2el.n
+    6
+    """
+    import asyncio
+    import threading
+
+    is_cancelled = threading.Event()
+    task = _task(target, settings)
+    running = asyncio.ensure_future(
+        asyncio.to_thread(
+            make_run, task, Path(record) if record else None, progress, lambda *_: is_cancelled.is_set()
+        )
+    )
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        is_cancelled.set()
+        with contextlib.suppress(Exception):
+            await running
+        raise
+
+
+def compare(first: Run | str | Path, second: Run | str | Path, /) -> Comparison:
+    """The figures of two runs side by side, with the change of the second against the first.
+
+    first, second: Runs, run files, or results of other tools (result JSON of vLLM, reports of guidellm, …).
+    Raises UsageError for a file that holds no run.
+
+    >>> import vllmperf as vp
+    >>> with vp.sim.Server(ttft_ms=5, itl_ms=1) as server:
+    ...     few, many = (vp.bench(server, max_concurrency=n, num_prompts=8, output_len=4) for n in (1, 8))
+    >>> vp.compare(few, many).to_dict()["figures"]["completed"]
+    {'a': 8, 'b': 8, 'change': 0.0}
+    """
+    from vllmperf.comparison import Comparison, short_names
+
+    paths = [str(side if isinstance(side, str | Path) else side.path) for side in (first, second)]
+    a, b = (_figures(side, name) for side, name in zip((first, second), short_names(paths), strict=True))
+    return Comparison(a, b)
+
+
+def _figures(side: Run | str | Path, name: str) -> Figures:
+    from vllmperf.comparison import figures_of_summary, figures_of_vllm
+    from vllmperf.formats import runs
+    from vllmperf.formats.runs import vllm
+    from vllmperf.formats.runs.file import File
+
+    if not isinstance(side, str | Path):
+        return figures_of_summary(side.summary, name)
+    file = File(Path(side))
+    if vllm.recognise(file):
+        return figures_of_vllm(file.data, name)
+    return figures_of_summary(runs.read(Path(side)).summary, name)
 
 
 def make_run(

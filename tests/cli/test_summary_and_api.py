@@ -96,7 +96,7 @@ def test_report_says_of_a_file_what_bench_said_of_the_run(tmp_path, capsys):
     _, first = summary_of([*SIM, "--max-concurrency", "4", "--json", "--record", str(path)], capsys)
     _, again = summary_of(["report", str(path), "--json"], capsys)
     assert first == again
-    assert vllmperf.load(path).summary == again
+    assert vllmperf.open_run(path).summary == again
 
 
 # ---- help and errors ----
@@ -216,7 +216,7 @@ def test_a_run_goes_with_its_last_reference_and_can_be_saved_before(tmp_path):
         run.save(tmp_path / "kept")
     del run
     assert not path.exists()
-    assert vllmperf.load(tmp_path / "kept").summary["requests"]["completed"] == 12
+    assert vllmperf.open_run(tmp_path / "kept").summary["requests"]["completed"] == 12
 
 
 def test_the_end_of_the_interpreter_in_the_middle_of_a_run_is_no_crash():

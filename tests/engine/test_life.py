@@ -470,9 +470,9 @@ def test_ctrl_c_twice_ends_at_once_and_keeps_everything(tmp_path):
     assert process.returncode == 130
     assert "incomplete" in out
     assert "Traceback" not in err
-    from vllmperf import load
+    from vllmperf import open_run
 
-    assert outcomes(load(tmp_path / "run")) == {"incomplete": 4}
+    assert outcomes(open_run(tmp_path / "run")) == {"incomplete": 4}
 
 
 def test_sigterm_ends_a_run_like_ctrl_c(tmp_path):

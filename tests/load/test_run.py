@@ -113,12 +113,9 @@ def test_nobody_there_is_an_outcome_when_the_model_is_given(tmp_path):
     assert outcomes(run) == {"refused": 3}
 
 
-def test_load_is_a_function_whatever_was_imported(tmp_path):
-    import vllmperf.load.schedule
-
-    assert callable(vllmperf.load)
-    with pytest.raises(UsageError):
-        vllmperf.load(tmp_path / "none").summary  # noqa: B018 it is read when it is asked for
+def test_a_run_file_that_is_not_there_is_refused_when_it_is_opened(tmp_path):
+    with pytest.raises(UsageError, match="none"):
+        vllmperf.open_run(tmp_path / "none")
 
 
 def test_a_temporary_run_file_goes_with_its_run(tmp_path):
@@ -128,7 +125,7 @@ def test_a_temporary_run_file_goes_with_its_run(tmp_path):
     assert path.exists()
     del run
     assert not path.exists()
-    assert vllmperf.load(kept).summary["requests"]["completed"] == 2
+    assert vllmperf.open_run(kept).summary["requests"]["completed"] == 2
 
 
 @pytest.mark.parametrize("settings", [{}, {"url": "http://h", "sim": True}, {"sim": False}])

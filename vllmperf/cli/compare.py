@@ -2,13 +2,8 @@
 
 import argparse
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vllmperf.cli import json_option
-
-if TYPE_CHECKING:
-    from vllmperf.comparison import Figures
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -26,24 +21,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(args: argparse.Namespace) -> int:
-    from vllmperf.comparison import Comparison, short_names
+    from vllmperf.api import compare
     from vllmperf.report.compare import show
 
-    names = short_names([args.a, args.b])
-    found = Comparison(figures(Path(args.a), names[0]), figures(Path(args.b), names[1]))
+    found = compare(args.a, args.b)
     if json_option.write(args.json, lambda: json.dumps(found.to_dict(), indent=1)):
         show(found)
     return 0
-
-
-def figures(path: Path, name: str) -> "Figures":
-    """What a file says. Raises UsageError when it holds no run."""
-    from vllmperf.comparison import figures_of_summary, figures_of_vllm
-    from vllmperf.formats import runs
-    from vllmperf.formats.runs import vllm
-    from vllmperf.formats.runs.file import File
-
-    file = File(path)
-    if vllm.recognise(file):
-        return figures_of_vllm(file.data, name)
-    return figures_of_summary(runs.read(path).summary, name)

@@ -90,7 +90,9 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Base URL, without a slash at the end."""
+        """Base URL, without a slash at the end. UsageError before start()."""
+        if not self.port:
+            raise UsageError("the simulated server has no port yet: start() it, or use it in a with block")
         host = self.settings["host"]
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
