@@ -7,6 +7,7 @@ import pytest
 from synthetic import MS, NONE, Request, write_run
 
 from vllmperf import _engine
+from vllmperf.metrics import peak
 from vllmperf.metrics.definitions import FIGURES, METRICS
 from vllmperf.metrics.goodput import is_good, used
 from vllmperf.metrics.summary import Summary, summarize
@@ -101,6 +102,23 @@ def test_the_peak_of_several_choices_is_unknown_without_the_stamps_of_all_chunks
     request = Request(0, gaps=[10, 10], fields={"output_tokens": 6, "choices": 2})
     summary = summarize(read(write_run(tmp_path / "a.run", [request])))
     assert summary["throughput"]["peak_output_tokens_per_s"] is None
+
+
+@pytest.mark.parametrize("at_a_time", [1, 3, 7, 1_000_000])
+def test_the_peak_does_not_depend_on_how_many_chunks_are_taken_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_a_time: int
+) -> None:
+    requests = [Request(i, sent=i * 300.0, gaps=[200.0] * (i % 4)) for i in range(20)]
+    requests.insert(3, Request(20, sent=900.0, gaps=[10.0] * 9, outcome="stalled"))
+    recording = read(write_run(tmp_path / "a.run", requests))
+    seconds = [
+        int((request.sent + request.ttft + sum(request.gaps[:place])) // 1000)
+        for request in requests
+        for place in range(len(request.gaps) + 1)
+        if request.outcome == "completed"
+    ]
+    monkeypatch.setattr(peak, "CHUNKS_AT_A_TIME", at_a_time)
+    assert peak.peak_output_tokens_per_s(recording) == np.bincount(seconds).max()
 
 
 @pytest.mark.parametrize(("itl_ms", "is_kept"), [(12.4, False), (12.5, True), (5.0, False)])

@@ -1,12 +1,16 @@
 """The second in which most output tokens arrived."""
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import _engine
 from vllmperf.record.reader import Recording
 
-NS = 1e9
+NS = 1_000_000_000
+CHUNKS_AT_A_TIME = 1_000_000
 COMPLETED = _engine.OUTCOMES.index("completed")
 
 Floats = NDArray[np.float64]
@@ -24,36 +28,46 @@ def peak_output_tokens_per_s(recording: Recording) -> float | None:
     if not is_counted.any():
         return None
     if requests["choices"][is_counted].max() <= 1:
-        times, tokens = _by_gaps(recording, is_counted)
+        chunks, offsets = _by_gaps, recording.gap_request
     elif (requests["n_chunk_stamps"][is_counted] > 0).all():
-        times, tokens = _by_stamps(recording, is_counted)
+        chunks, offsets = _by_stamps, recording.stamp_request
     else:
         return None
-    first_sent = requests["sent_ns"][requests["sent_ns"] != _engine.NONE].min()
-    seconds = np.maximum((times - first_sent) // NS, 0).astype(np.int64)
-    return float(np.bincount(seconds, weights=tokens).max())
+    first_sent = int(requests["sent_ns"][requests["sent_ns"] != _engine.NONE].min())
+    tokens = np.zeros((int(requests["last_token_ns"][is_counted].max()) - first_sent) // NS + 1)
+    for rows in _blocks(offsets):
+        times, counts = chunks(recording, rows, is_counted[rows])
+        second = np.clip((times - first_sent) // NS, 0, len(tokens) - 1).astype(np.int64)
+        tokens += np.bincount(second, weights=counts, minlength=len(tokens))
+    return float(tokens.max())
 
 
-def _by_gaps(recording: Recording, is_counted: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """When each chunk came, and its tokens."""
-    requests = recording.requests
-    counts = np.diff(recording.gap_request)
+def _blocks(offsets: NDArray[np.int64]) -> Iterator[slice]:
+    """The requests in pieces of about so many chunks that memory does not grow with the run."""
+    starts = np.unique(np.searchsorted(offsets, np.arange(0, offsets[-1] + 1, CHUNKS_AT_A_TIME))).tolist()
+    yield from (slice(a, b) for a, b in pairwise([*starts, len(offsets) - 1]) if b > a)
+
+
+def _by_gaps(recording: Recording, rows: slice, is_counted: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """When each chunk of these requests came, and its tokens."""
+    requests, offsets = recording.requests[rows], recording.gap_request[rows.start : rows.stop + 1]
+    counts, gaps = np.diff(offsets), slice(offsets[0], offsets[-1])
     is_gap_counted = np.repeat(is_counted, counts)
     counts = counts[is_counted]
     first = requests["first_token_ns"][is_counted]
-    times = _chunk_times_ns(first, recording.gaps_ns[is_gap_counted].astype(np.float64), counts)
-    firsts, others = _chunk_tokens(
-        requests["output_tokens"][is_counted], recording.gap_tokens[is_gap_counted], counts
-    )
+    times = _chunk_times_ns(first, recording.gaps_ns[gaps][is_gap_counted].astype(np.float64), counts)
+    named = recording.gap_tokens[gaps][is_gap_counted]
+    firsts, others = _chunk_tokens(requests["output_tokens"][is_counted], named, counts)
     return np.concatenate([first, times]), np.concatenate([firsts, others])
 
 
-def _by_stamps(recording: Recording, is_counted: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _by_stamps(recording: Recording, rows: slice, is_counted: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """The same from stamps. A request's tokens are shared evenly: a stamp does not tell of which choice it is."""
-    counts = np.diff(recording.stamp_request)
-    times = recording.stamps[np.repeat(is_counted, counts), 0].astype(np.float64)
-    counts = counts[is_counted]
-    output = recording.requests["output_tokens"][is_counted]
+    requests, offsets = recording.requests[rows], recording.stamp_request[rows.start : rows.stop + 1]
+    counts = np.diff(offsets)
+    stamps = recording.stamps[offsets[0] : offsets[-1], 0]
+    times = stamps[np.repeat(is_counted, counts)].astype(np.float64)
+    counts, output = counts[is_counted], requests["output_tokens"][is_counted]
     share = np.where(output == _engine.NONE, 1.0, output / np.maximum(counts, 1))
     return times, np.repeat(share, counts)
 

@@ -59,7 +59,7 @@ class Capacity:
     warnings: tuple[str, ...] = ()
     curve: tuple[Point, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The object that `--json` prints; docs/capacity.md has its schema."""
         limits = self.limits
         known = self.low is not None or self.high is not None

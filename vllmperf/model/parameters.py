@@ -92,7 +92,7 @@ class FitResult:
     residuals: tuple[tuple[float, float, float, float], ...] = field(default=(), repr=False)
     """(batch, step in ms, residual in ms, steps behind it) of each measurement, for the plot."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The object that `--json` prints; docs/fit.md has its schema."""
         return {
             "schema": SCHEMA,
