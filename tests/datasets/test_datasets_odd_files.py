@@ -231,10 +231,10 @@ def test_a_trace_row_that_is_none_is_named_with_file_and_line(tokens, tmp_path, 
 @pytest.mark.parametrize(
     ("row", "what"),
     [
-        ("2,GPT-4,x,5", "row 2: request and response|row 2: 'x'"),
-        ("2,GPT-4,,5", "row 2: request and response"),
-        ("2,GPT-4,inf,5", "row 2: request and response"),
-        ("2,GPT-4,5,many", "row 2: 'many'"),
+        ("2,GPT-4,x,5", "row 2, line 3: 'x'"),
+        ("2,GPT-4,,5", "row 2, line 3: request and response"),
+        ("2,GPT-4,inf,5", "row 2, line 3: request and response"),
+        ("2,GPT-4,5,many", "row 2, line 3: 'many'"),
     ],
 )
 def test_a_burstgpt_row_without_lengths_is_named(tokens, tmp_path, row, what):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from vllmperf.errors import UsageError
-from vllmperf.load.schedule import PIECE, constant_ns, gamma_ns, read_trace, schedule
+from vllmperf.load.arrival_file import read_trace
+from vllmperf.load.schedule import PIECE, constant_ns, gamma_ns, schedule
 from vllmperf.plan import Plan
 
 URL = "http://127.0.0.1:8000"

@@ -1,4 +1,4 @@
-"""Rows of JSON, JSON lines, CSV, Parquet and Arrow files, read as streams; a bad one is named with its file and place."""
+"""Rows of JSON, JSON lines, CSV, Parquet, Arrow and text files, read as streams; a bad one is named with its file and place."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ BETWEEN = re.compile(r"[\s,\[\]]*")
 CUT_CHARS = 16
 """A JSON error so near to the end of what was read may be the cut itself (`fal`, `\\u12`)."""
 LINES = (".jsonl", ".ndjson")
+TEXTS = (".txt", ".text")
 COLUMNAR = (".parquet", ".arrow")
 KNOWN = (*LINES, ".json", ".csv", *COLUMNAR)
 
@@ -78,6 +79,7 @@ class File:
 
 def rows(path: str | Path, flag: str = "--dataset-path", *, form: str | None = None) -> Iterator[Row]:
     """The rows of a file, by its suffix; other suffixes are read as JSON: one list, or objects one after the other.
+    A row of a text file is a line that holds something, with its line end.
 
     form: a suffix that counts in the place of the file's own. Raises UsageError for what cannot be read, a bad row when
     it is its turn.
@@ -85,19 +87,24 @@ def rows(path: str | Path, flag: str = "--dataset-path", *, form: str | None = N
     file, kind = File(Path(path), flag), (form or Path(path).suffix).lower()
     if kind in COLUMNAR:
         return _columnar(file, kind)
-    return {".csv": _csv}.get(kind, _json_lines if kind in LINES else _json)(file)
+    by_kind = {**dict.fromkeys(LINES, _json_lines), **dict.fromkeys(TEXTS, _text), ".csv": _csv}
+    return by_kind.get(kind, _json)(file)
 
 
 def lines(path: str | Path, flag: str = "--dataset-path") -> list[str]:
     """The lines of a text file that hold something, each with its line end. UsageError when there is none."""
-    file = File(Path(path), flag)
-    found = [line.rstrip() + "\n" for _, line in _lines(file)]
+    found = [row.value for row in rows(path, flag, form=TEXTS[0])]
     if not found:
-        raise file.bad(" is empty")
+        raise File(Path(path), flag).bad(" is empty")
     return found
 
 
 # ---- text ----
+
+
+def _text(file: File) -> Iterator[Row]:
+    for number, (line, text) in enumerate(_lines(file), 1):
+        yield Row(str(file.path), number, line, text.rstrip() + "\n")
 
 
 def _lines(file: File) -> Iterator[tuple[int, str]]:
@@ -208,7 +215,7 @@ def _csv(file: File) -> Iterator[Row]:
     reader = csv.DictReader(io.StringIO(text))
     try:
         for number, row in enumerate(reader, 1):
-            yield Row(str(file.path), number, None, row)
+            yield Row(str(file.path), number, reader.line_num, row)
     except csv.Error as error:
         raise file.bad(f" is no CSV ({error})") from None
 

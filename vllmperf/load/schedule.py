@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from vllmperf import datasets, text_file
 from vllmperf.errors import UsageError
+from vllmperf.load.arrival_file import read_trace
 from vllmperf.load.bodies import spec_of
 from vllmperf.plan import Plan
 
-TRACE_COLUMNS = ("arrival_s", "timestamp", "time", "arrival")
 PIECE = 1 << 16
 Times = NDArray[np.int64]
 
@@ -114,58 +114,3 @@ def _kept(plan: Plan, of: str, times_s: NDArray[np.float64]) -> Times:
         )
     kept = times_ns[: plan.load.num_prompts]
     return kept if plan.load.duration is None else kept[kept < plan.load.duration * 1e9]
-
-
-def read_trace(path: Path) -> list[float]:
-    """The times in s: one a line, or a column of a CSV with a header or of JSON lines (TRACE_COLUMNS)."""
-    try:
-        text = text_file.read(path)
-    except (OSError, text_file.NoTextError) as error:
-        raise UsageError(f"--arrival-file {path} cannot be read: {error}") from None
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    if not lines:
-        raise UsageError(f"--arrival-file {path} is empty")
-    column = _column(path, lines[0][1])
-    return [_time_s(path, number, line, column) for number, line in lines[column is not None :]]
-
-
-def _column(path: Path, first: str) -> int | None:
-    """Where the time stands in a CSV row; None when the file has no header."""
-    if first.lstrip().startswith("{") or _is_number(first):
-        return None
-    header = [name.strip() for name in next(csv.reader([first]))]
-    column = next((header.index(name) for name in TRACE_COLUMNS if name in header), None)
-    if column is None:
-        raise UsageError(f"--arrival-file {path} line 1: neither a time in seconds nor a column {_names()}")
-    return column
-
-
-def _names() -> str:
-    return ", ".join(TRACE_COLUMNS[:-1]) + " or " + TRACE_COLUMNS[-1]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _time_s(path: Path, number: int, line: str, column: int | None) -> float:
-    try:
-        value = float(_time_field(line, column))
-    except (ValueError, StopIteration, IndexError, TypeError, RecursionError, csv.Error):
-        value = math.nan
-    if not math.isfinite(value):
-        raise UsageError(f"--arrival-file {path} line {number}: {line.strip()[:60]!r} has no time in seconds")
-    return value
-
-
-def _time_field(line: str, column: int | None) -> Any:
-    if column is not None:
-        return next(csv.reader([line]))[column]
-    if not line.lstrip().startswith("{"):
-        return line
-    row = json.loads(line)
-    return next(row[name] for name in TRACE_COLUMNS if name in row)

@@ -10,10 +10,9 @@ from typing import Any
 
 from vllmperf import hub
 from vllmperf.compat.guidellm.source import Item, Items
-from vllmperf.datasets.rows import Row, lines, rows
+from vllmperf.datasets.rows import TEXTS, Row, lines, rows
 from vllmperf.errors import UsageError
 
-TEXTS = (".txt", ".text")
 NOT_HERE = (".hdf5", ".tar", ".db")
 ROWS = (".csv", ".json", ".jsonl", ".parquet", ".arrow")
 COLUMNS = (
