@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import cache
 
 from vllmperf.datasets.dataset import DataSet, Lengths, Option, Prompt, Spec, Value
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError, UsageError
 
 __all__ = [
     "DataSet",
@@ -50,12 +50,13 @@ def options() -> Mapping[str, Option]:
 
 
 def checked(dataset_name: str, given: Mapping[str, object]) -> dict[str, Value]:
-    """Options of a data set, each of its kind. Raises UsageError for another one's."""
+    """Options of a data set, each of its kind. Raises SettingError for another one's."""
     known = {option.name: option for option in table()[dataset_name].options}
     other = next((name for name in given if name not in known), None)
     if other is not None:
         theirs = f": it has {', '.join(known)}" if known else ""
-        raise UsageError(f"{other} is no setting of the data set {dataset_name}{theirs}")
+        words = "{" + other + "} is no setting of the data set {name}{theirs}"
+        raise SettingError(words, name=dataset_name, theirs=theirs)
     return {name: known[name].checked(value) for name, value in given.items()}
 
 

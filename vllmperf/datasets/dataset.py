@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError, UsageError
 
 if TYPE_CHECKING:
     from vllmperf.tokenizer.tokens import Tokens
@@ -106,10 +106,12 @@ class Option:
     least: float = -math.inf
 
     def checked(self, value: object) -> Value:
-        """The value of its kind. Raises UsageError by name."""
+        """The value of its kind. Raises SettingError."""
         kinds = {str: "a text", int: "a whole number", float: "a number"}
         wanted = kinds[self.kind] + (f" of at least {self.least:g}" if self.least > -math.inf else "")
-        refusal = UsageError(f"{self.name} must be {wanted} (got {value!r})")
+        refusal = SettingError(
+            "{" + self.name + "} must be {wanted} (got {got})", wanted=wanted, got=repr(value)
+        )
         if self.kind is str:
             if not isinstance(value, str):
                 raise refusal

@@ -37,7 +37,9 @@ def _form(path: Path) -> str:
 
 
 def _time_s(row: Row) -> float:
-    fields = {str(name).strip(): value for name, value in row.value.items()} if isinstance(row.value, dict) else {}
+    fields = (
+        {str(name).strip(): value for name, value in row.value.items()} if isinstance(row.value, dict) else {}
+    )
     given = row.value if not fields else next((fields[name] for name in COLUMNS if name in fields), None)
     found = _number(given)
     if found is None or not math.isfinite(found):

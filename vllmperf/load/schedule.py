@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import datasets, text_file
+from vllmperf import datasets
 from vllmperf.errors import UsageError
 from vllmperf.load.arrival_file import read_trace
 from vllmperf.load.bodies import spec_of
