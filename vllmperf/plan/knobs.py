@@ -15,7 +15,7 @@ class Knobs(Part):
     stamped when the program sees them. keep_text, record_chunks: what of each answer is kept beside its times."""
 
     threads: int = setting(0, whole(0))
-    spin_us: float = setting(200.0, checks.number(least=0.0))
+    spin_us: float = setting(50.0, checks.number(least=0.0))
     kernel_stamps: bool = setting(True, checks.flag)
     keep_text: bool = setting(False, checks.flag)
     record_chunks: bool = setting(False, checks.flag)
