@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -103,6 +104,21 @@ def test_the_help_of_a_command_begins_with_two_examples_that_it_takes(name, caps
     for example in examples:
         for words in commands_of(example):
             assert parser(name).parse_args(words).command == name
+
+
+def test_the_commands_of_the_readme_are_taken():
+    page = (Path(__file__).parents[2] / "README.md").read_text()
+    lines = [re.split(r"\s#", line)[0] for line in re.findall(r"^    (vllmperf .*)$", page, re.M)]
+    lines += [line.replace("\\|", "|") for line in re.findall(r"`((?:vllmperf|kubectl) [^`]*)`", page)]
+    own = [
+        words
+        for line in lines
+        for words in commands_of(line)
+        if not {"…", "guidellm", "--profile"} & {*words}
+    ]
+    for words in own:
+        assert parser(words[0]).parse_args(words).command == words[0]
+    assert len(own) > 15
 
 
 def commands_of(line):
