@@ -114,7 +114,7 @@ def test_the_commands_of_the_readme_are_taken():
         words
         for line in lines
         for words in commands_of(line)
-        if not {"…", "guidellm", "--profile"} & {*words}
+        if not {"…", "guidellm", "--profile", "--help"} & {*words}
     ]
     for words in own:
         assert parser(words[0]).parse_args(words).command == words[0]
