@@ -22,12 +22,14 @@ from vllmperf.metrics.statistics import NS_PER_MS
 from vllmperf.metrics.summary import Summary, summarize
 from vllmperf.metrics.view import Completed
 from vllmperf.numbers import NOTHING, number, plural
+from vllmperf.record.plans import plan_of
 from vllmperf.record.reader import Recording, check, read
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from vllmperf.comparison import Comparison
+    from vllmperf.plan import Plan
     from vllmperf.report.plots.distributions import Plots
 
 PERCENTILE = re.compile(r"p(\d{1,3}(?:_\d+)?)")
@@ -143,9 +145,10 @@ class Run:
         return read(self.path)
 
     @property
-    def plan(self) -> dict[str, Any]:
-        """What the run was to do, as it stands in the run file."""
-        return self.recording.plan
+    def plan(self) -> Plan:
+        """What the run was to do; bench(run.plan) does it again. Raises UsageError for a plan that is not there in whole, as
+        in files of drop-ins. `summary["plan"]` has what there is, by name."""
+        return plan_of(self.recording.meta)
 
     @cached_property
     def summary(self) -> Summary:
@@ -157,7 +160,7 @@ class Run:
         wanted = list(percentiles)
         return summarize(self.recording, wanted) if wanted else self.summary
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The summary as a plain dictionary that json.dumps takes."""
         return dict(self.summary)
 

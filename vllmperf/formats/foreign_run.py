@@ -11,6 +11,7 @@ from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import BY_NAME, FIGURES, METRICS
 from vllmperf.metrics.statistics import Row
 from vllmperf.metrics.summary import SUMMARY_SCHEMA, Summary
+from vllmperf.plan import Plan
 from vllmperf.record.reader import Recording
 from vllmperf.run import Run
 
@@ -53,8 +54,8 @@ class ForeignRun(Run):
         return self.summary
 
     @property
-    def plan(self) -> dict[str, Any]:
-        return dict(self.summary["plan"])
+    def plan(self) -> Plan:
+        raise UsageError(f"{self.path} is of {self.tool} and does not hold a whole plan")
 
     @cached_property
     def recording(self) -> Recording:

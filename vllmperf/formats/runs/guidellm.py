@@ -109,7 +109,7 @@ def _sent(recording: Recording) -> list[int]:
 
 
 def _head(run: Run) -> dict[str, Any]:
-    plan, run_id = run.plan, str(uuid.uuid4())
+    plan, run_id = run.recording.plan, str(uuid.uuid4())
     limit, rate = plan.get("max_concurrency"), float(plan.get("request_rate") or "inf")
     strategy: dict[str, Any] = {"type_": "throughput", "max_concurrency": None}
     if limit:

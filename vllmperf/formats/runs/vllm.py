@@ -73,5 +73,5 @@ def _object(run: Run) -> dict[str, Any]:
 
     if run.has_requests:
         return result(run, datetime.now())
-    settings = {theirs: run.plan.get(ours) for ours, theirs in SETTINGS.items()}
+    settings = {theirs: run.summary["plan"].get(ours) for ours, theirs in SETTINGS.items()}
     return {**settings, **figures_of_summary(run.summary, "").values, "profile": run.summary["profile"]}
