@@ -102,9 +102,11 @@ void response_no_memory(struct response *r) {
 static void set_error(struct response *r, const char *text, size_t len, enum error_source source) {
     if (len == 0) return;
     if (source != ERROR_BODY || r->error_source != ERROR_BODY) r->error.len = 0;
-    r->error_source = source;
     size_t room = RESPONSE_ERROR_BYTES - r->error.len;
-    if (!text_add(&r->error, text, len < room ? len : room)) response_no_memory(r);
+    if (text_add(&r->error, text, len < room ? len : room))
+        r->error_source = source;
+    else
+        response_no_memory(r);
 }
 
 void response_guess(struct response *r, const char *text, size_t len) {

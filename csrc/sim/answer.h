@@ -4,7 +4,7 @@
  *
  * Choice c says token k at step k / tokens_per_chunk; all choices of a step are due at the same time. Step 0
  * is due TTFT after the request was read, each other one ITL after the plan (not the writing) of the one
- * before it. With a batching engine (batch.h) its steps say when tokens are due instead.
+ * before it. With a batching engine (batching.h) its steps say when tokens are due instead.
  *
  * The head of a stream comes head_ns after the request, or with the first token when that is earlier. At once
  * would be too early for clients in Go before 1.21 and proxies made of it (caddy 2.6): they have sent the

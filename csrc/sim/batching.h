@@ -1,6 +1,6 @@
-/* batch: the batching engine of one server: the scheduler on the server's clock. Answers submit their choices
- * and are told of each token at the end of its step. The next step begins when the one before ends by the
- * plan, so lateness of the machine does not add up. Belongs to the server's thread.
+/* batching: the batching engine of one server: the scheduler on the server's clock. Answers submit their
+ * choices and are told of each token at the end of its step. The next step begins when the one before ends by
+ * the plan, so lateness of the machine does not add up. Belongs to the server's thread.
  */
 #ifndef VLLMPERF_SIM_BATCHING_H
 #define VLLMPERF_SIM_BATCHING_H

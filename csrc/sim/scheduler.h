@@ -1,6 +1,6 @@
 /* scheduler: continuous batching, step by step, as vLLM's V1 scheduler does it. No clock, no I/O: the caller
  * submits sequences, asks for a step, lets its time pass, finishes it and takes the tokens. The same code
- * runs under the server (batch.c) and in replay.c. One thread.
+ * runs under the server (batching.c) and in replay.c. One thread.
  *
  * A step first gives each running sequence its next token, in the order of admission, or its next part of the
  * prompt; when blocks are missing, the sequence that was admitted last (or has the worst priority) is thrown
