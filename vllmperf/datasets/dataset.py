@@ -96,7 +96,7 @@ class Sample:
 class Option:
     """A setting of one data set. name: that of the Python keyword and, with dashes, of the flag.
 
-    most: the highest number allowed; a number below `least` is refused. needed: there is no default.
+    default: None where nothing is asked for. A number below `least` is refused.
     """
 
     name: str
