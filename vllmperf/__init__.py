@@ -18,33 +18,53 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vllmperf import errors, metrics, sim, startup
-    from vllmperf.api import bench, bench_async, compare
+    from vllmperf.api import bench, bench_async, capacity, compare, fit, parse_log, size
     from vllmperf.comparison import Comparison
     from vllmperf.metrics.percentile import percentile
+    from vllmperf.model.capacity import Capacity
+    from vllmperf.model.parameters import Fit
+    from vllmperf.model.sizing import Sizing
     from vllmperf.plan import Plan
     from vllmperf.run import Run, open_run
+    from vllmperf.startup.result import Start
 
 __all__ = [
+    "Capacity",
     "Comparison",
+    "Fit",
     "Plan",
     "Run",
+    "Sizing",
+    "Start",
     "bench",
     "bench_async",
+    "capacity",
     "compare",
     "errors",
+    "fit",
     "metrics",
     "open_run",
+    "parse_log",
     "percentile",
     "sim",
+    "size",
     "startup",
 ]
 
 _HOME = {
+    "Capacity": "vllmperf.model.capacity",
     "Comparison": "vllmperf.comparison",
+    "Fit": "vllmperf.model.parameters",
+    "Sizing": "vllmperf.model.sizing",
+    "Start": "vllmperf.startup.result",
     "bench": "vllmperf.api",
     "bench_async": "vllmperf.api",
+    "capacity": "vllmperf.api",
     "compare": "vllmperf.api",
+    "fit": "vllmperf.api",
+    "parse_log": "vllmperf.api",
     "percentile": "vllmperf.metrics.percentile",
+    "size": "vllmperf.api",
     "Plan": "vllmperf.plan",
     "Run": "vllmperf.run",
     "open_run": "vllmperf.run",

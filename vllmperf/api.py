@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vllmperf.errors import UsageError
 from vllmperf.plan import Plan, Task
 
 if TYPE_CHECKING:
     from vllmperf.comparison import Comparison, Figures
     from vllmperf.load.progress import Snapshot
     from vllmperf.load.subscribers import Enough
+    from vllmperf.model.capacity import Capacity
+    from vllmperf.model.parameters import Fit
+    from vllmperf.model.sizing import Sizing
     from vllmperf.run import Run
     from vllmperf.sim import Server
+    from vllmperf.startup.result import ParsedFile
 
 
 def bench(
@@ -47,12 +54,224 @@ def bench(
     return make_run(_task(target, settings), Path(record) if record else None, progress)
 
 
-def _task(target: str | Server | Plan | None, settings: dict[str, object]) -> Task:
+def _task(target: str | Server | Plan | Task | None, settings: dict[str, object]) -> Task:
     """What to do at a target under these settings."""
+    if isinstance(target, Task):
+        return target.replace(**settings)
     base = target if isinstance(target, Plan) else None
     if target is not None and not isinstance(target, Plan):
         settings = {"base_url": target if isinstance(target, str) else target.url, **settings}
     return Task.of(settings, base)
+
+
+Lines = bool | Callable[[str], None]
+"""Progress: True for lines on stderr, or a function that takes each of them."""
+
+
+def fit(
+    source: str | Path | Run | Server | Plan | Task | Sequence[str | Path | Run],
+    /,
+    *,
+    batch: Sequence[float] | None = None,
+    max_num_seqs: int | None = None,
+    shapes: str | None = None,
+    budget: float | str = 300.0,
+    seed: int = 0,
+    output_dir: str | Path | None = None,
+    progress: Lines = False,
+    **settings: object,
+) -> Fit:
+    """Fit alpha, beta, gamma and delta of one replica, with intervals.
+
+    source: a server (URL, vllmperf.sim.Server or Plan), which is loaded for `budget` (seconds, or "5m") and must have no
+    other clients; or files: run files or Runs, result JSON of vLLM, reports of guidellm, or what `vllmperf fit --json`
+    printed.
+    batch: of each result file, else what the file reports. max_num_seqs: the server's setting, asked of it when None.
+    shapes: prompt and output tokens of the runs, "128/128,512/128". settings: of the target: model, api_key, headers.
+
+    Raises UsageError for what cannot be fitted, TargetError when the server answers nothing. Needs scipy.
+
+    >>> import vllmperf as vp
+    >>> fit = vp.fit("http://127.0.0.1:8000", budget="5m", max_num_seqs=64)  # doctest: +SKIP
+    >>> fit.alpha.value, fit.alpha.low, fit.alpha.high  # doctest: +SKIP
+    (6.97, 6.95, 6.99)
+    """
+    from vllmperf.model import fitting
+    from vllmperf.plan.checks import seconds_of
+
+    _check_scipy("fit")
+    files = _files(source)
+    if files is not None:
+        return fitting.fit_files(files, batch)
+    assert not isinstance(source, (Path, Sequence)) or isinstance(source, str)
+    seconds = budget if isinstance(budget, int | float) else seconds_of(budget)
+    if seconds is None:
+        raise UsageError(f"budget is {budget!r}: give seconds, or a text like 30s or 5m")
+    return fitting.fit_server(
+        _task(source, settings),  # type: ignore[arg-type]
+        max_num_seqs,
+        shapes or fitting.SHAPES,
+        seconds,
+        seed,
+        Path(output_dir) if output_dir else None,
+        _lines(progress),
+    )
+
+
+def size(
+    parameters: Fit | str | Path | Mapping[str, float],
+    /,
+    *,
+    ttft: float | str | None = None,
+    itl: float | str | None = None,
+    tps: float | None = None,
+    rate: float | None = None,
+    max_num_seqs: int | None = None,
+    max_num_batched_tokens: int = 8192,
+    input_len: float = 128,
+    output_len: float = 128,
+    input_spread: float = 0.0,
+    output_spread: float = 0.0,
+    distribution: str = "uniform",
+    requests: Run | str | Path | None = None,
+    seed: int = 0,
+    progress: Lines = False,
+) -> Sizing:
+    """Find the largest rate that one replica carries within its goals, and the replicas that a load needs, by simulation.
+
+    parameters: a Fit, a file of `vllmperf fit --json`, or {"alpha": ms, "beta": ms, "gamma": ms, "delta": ms/token}.
+    ttft, itl: goals in ms: 500 or "p99:500" for 99 % of requests, "p95:500", "mean:500". tps: output tokens/s of the whole
+    service. One of these is needed. rate: requests/s of the whole service.
+    max_num_seqs: most sequences in a step; None takes the fit's. max_num_batched_tokens: most tokens in a step (8192).
+    input_len, output_len: mean tokens (128); input_spread, output_spread: how wide they are spread, by distribution
+    ("uniform" or "lognormal"); or requests: a Run or run file whose requests are drawn from. seed: of the simulation.
+
+    Raises UsageError when a goal is missing or cannot be kept even by a request alone. Needs scipy.
+
+    >>> import vllmperf as vp
+    >>> found = vp.size({"alpha": 7, "beta": 0.1}, itl="mean:7.3", max_num_seqs=4, output_len=8)
+    >>> found.limited_by, found.low < found.max_rate_per_s < found.high
+    ('itl', True)
+    """
+    from vllmperf.model.parameters import Fit, read_fit
+    from vllmperf.model.size_settings import SizeSettings, fit_of_numbers, sized
+
+    _check_scipy("size")
+    if isinstance(parameters, str | Path):
+        found = read_fit(Path(parameters))
+    else:
+        found = parameters if isinstance(parameters, Fit) else fit_of_numbers(parameters)
+    settings = SizeSettings(
+        ttft=ttft,
+        itl=itl,
+        tps=tps,
+        rate=rate,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+        input_len=input_len,
+        output_len=output_len,
+        input_spread=input_spread,
+        output_spread=output_spread,
+        distribution=distribution,
+        requests=requests,
+        seed=seed,
+    )
+    return sized(found, settings, _lines(progress))
+
+
+def capacity(
+    target: str | Server | Plan | Task | None = None,
+    /,
+    *,
+    ttft: float | str | None = None,
+    itl: float | str | None = None,
+    goodput_share: float | None = None,
+    budget: float | str = 300.0,
+    max_num_seqs: int | None = None,
+    output_dir: str | Path | None = None,
+    progress: Lines = False,
+    **settings: object,
+) -> Capacity:
+    """Find the highest rate at which a live server keeps its SLO, by runs of Poisson load.
+
+    target and settings: as for bench, without the load. ttft, itl: limits in ms, 500 or "p99:500" for 99 % of requests,
+    "p95:500"; a request counts when it keeps both. goodput_share: overrides that share. budget: seconds, or "5m".
+    output_dir: keep the run files here, or go on with those that are here.
+
+    Raises UsageError, CheckError when a request alone breaks the SLO, TargetError when none is answered. Needs scipy.
+
+    >>> import vllmperf as vp
+    >>> found = vp.capacity("http://127.0.0.1:8000", ttft=500, itl="p99:20", budget="5m")  # doctest: +SKIP
+    >>> found.rate_per_s, found.low, found.high  # doctest: +SKIP
+    (24.1, 23.5, 24.6)
+    """
+    from vllmperf.model.capacity import save_json
+    from vllmperf.model.fitting import made_folder
+    from vllmperf.model.latency_goals import limits
+    from vllmperf.model.search import Search
+    from vllmperf.plan.checks import seconds_of
+
+    _check_scipy("capacity")
+    wanted = limits(ttft, itl, goodput_share)
+    task = _task(target, {**settings, "request_rate": 1.0, "duration": 1.0})
+    seconds = budget if isinstance(budget, int | float) else seconds_of(budget)
+    if seconds is None or not 0 < seconds < 1e9:
+        raise UsageError(f"budget is {budget!r}: give seconds above 0, or a text like 30s or 5m")
+    if max_num_seqs is not None and max_num_seqs < 1:
+        raise UsageError(f"max_num_seqs must be at least 1 (got {max_num_seqs})")
+    kept = made_folder(Path(output_dir) if output_dir else None)
+    with tempfile.TemporaryDirectory(prefix="vllmperf-capacity-") as temporary, _served(task) as served:
+        folder = kept or Path(temporary)
+        result = Search(served, wanted, seconds, folder, max_num_seqs, _lines(progress)).run()
+    if kept:
+        save_json(kept / "capacity.json", result)
+    return result
+
+
+def parse_log(source: str | Path, /, *, year: int | None = None, tz: str | None = None) -> ParsedFile:
+    """Where a vLLM server's start time went, from its log, plain or .gz, in whatever a collector put it.
+
+    year: of the first line, where the log has none. tz: zone of the log's own stamps, "Europe/Berlin" or "+02:00".
+    The result's `start` is a vllmperf.startup.Start with its phases; `attempts` are all starts of the file.
+
+    Raises UsageError when the file cannot be read.
+
+    >>> import vllmperf as vp
+    >>> log = vp.parse_log("server.log")  # doctest: +SKIP
+    >>> log.start.total_s  # doctest: +SKIP
+    79.65
+    """
+    from vllmperf.startup.log.parse import parse
+
+    return parse(source, year, tz)
+
+
+def _files(source: object) -> list[Path] | None:
+    """The paths of a source of files; None for a server."""
+    from vllmperf.run import Run
+
+    if isinstance(source, Run):
+        return [source.path]
+    if isinstance(source, Path):
+        return [source]
+    if isinstance(source, str):
+        return None if "://" in source else [Path(source)]
+    if isinstance(source, Sequence):
+        return [path for one in source for path in _files(one) or ()]
+    return None
+
+
+def _lines(progress: Lines) -> Callable[[str], None]:
+    if callable(progress):
+        return progress
+    return (lambda line: print(line, file=sys.stderr)) if progress else (lambda _: None)
+
+
+def _check_scipy(what: str) -> None:
+    try:
+        import scipy  # noqa: F401
+    except ImportError:
+        raise UsageError(f"{what} needs scipy: pip install 'vllmperf[model]'") from None
 
 
 async def bench_async(

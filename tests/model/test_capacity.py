@@ -12,9 +12,10 @@ from vllmperf.errors import CheckError, UsageError
 from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
 from vllmperf.model.capacity import Step
+from vllmperf.model.early_stop import EarlyStop
 from vllmperf.model.estimate import estimate
+from vllmperf.model.goodput_curve import curve_capacity
 from vllmperf.model.law import measured
-from vllmperf.model.looks import Looks
 from vllmperf.model.rehearsal import cut, rehearse
 from vllmperf.model.rehearsed_search import RehearsedSearch, looked_at, poisson_s
 from vllmperf.model.search import Search
@@ -23,7 +24,6 @@ from vllmperf.model.simulate import Replica
 from vllmperf.model.slo import Limits, answer, judged
 from vllmperf.model.slots import seen_slots
 from vllmperf.model.steps import steps
-from vllmperf.model.windows_curve import curve_capacity
 from vllmperf.plan import Plan, Task
 
 SERVER = {"alpha_ms": 7.0, "beta_ms": 0.1, "gamma_ms": 1.0, "delta_ms": 0.01, "max_num_seqs": 16}
@@ -234,7 +234,7 @@ def test_a_server_that_hangs_after_an_overload_is_said_to(tmp_path):
 def looked(rate, seconds, early):
     times = poisson_s(rate, seconds, 3)
     lengths = np.random.default_rng(3).integers(51, 78, (2, len(times)))
-    looks = Looks(LIMITS, seconds, early)
+    looks = EarlyStop(LIMITS, seconds, early)
     run = looked_at(rehearse(SERVER, {}, *lengths, arrival_s=times, stamp_ms=0.05), looks)
     return looks, run, len(times)
 

@@ -82,7 +82,7 @@ def test_a_server_that_does_not_say_its_limit_is_asked_for_it(capsys):
     [
         (["fit"], "either --base-url"),
         (["fit", "x.json", "--base-url", "http://x:1"], "either --base-url"),
-        (["fit", "--base-url", "http://x:1", "--max-num-seqs", "1"], "2 or more"),
+        (["fit", "--base-url", "http://x:1", "--max-num-seqs", "1"], "--max-num-seqs must be at least 2"),
         (["capacity", "--base-url", "http://x:1"], "give --ttft"),
         (["capacity", "--base-url", "http://x:1", "--ttft", "-1"], "above 0"),
         (["capacity", "--base-url", "http://x:1", "--ttft", "9", "--goodput-share", "1"], "below 1"),
@@ -94,16 +94,23 @@ def test_a_server_that_does_not_say_its_limit_is_asked_for_it(capsys):
             ["capacity", "--base-url", "http://x:1", "--ttft", "9", "--output-dir", "/proc/x"],
             "cannot be made",
         ),
-        (["size", "--max-num-seqs", "8"], "parameters are missing"),
+        (["size", "--max-num-seqs", "8"], "give --alpha and --beta"),
         ([*SIZE], "give --ttft"),
         ([*SIZE, "--itl", "3"], "a request alone has ITL 7.1 ms"),
-        ([*SIZE, "--itl", "nan"], "--itl is nan"),
-        ([*SIZE, "--tps", "0"], "--tps is 0"),
-        ([*SIZE, "--itl", "9", "--percentile", "100"], "between 0 and 100"),
+        ([*SIZE, "--itl", "nan"], "--itl must be above 0"),
+        ([*SIZE, "--tps", "0"], "--tps must be above 0"),
+        ([*SIZE, "--itl", "p100:9"], "between 0 and 100"),
+        ([*SIZE, "--itl", "fast"], "--itl must be ms like 500"),
+        (["size", "--alpha", "7", "--beta", "0.1", "--itl", "9"], "give --max-num-seqs"),
+        (["capacity", "--base-url", "http://x:1", "--ttft", "mean:9"], "must be a percentile"),
+        (
+            ["capacity", "--base-url", "http://x:1", "--ttft", "p90:9", "--itl", "5"],
+            "must name one percentile",
+        ),
         ([*SIZE, "--itl", "9", "--input-spread", "2"], "lognormal"),
         ([*SIZE, "--itl", "9", "--output-len", "1"], "outputs of one token"),
-        ([*SIZE, "--itl", "9", "--seed", "-1"], "--seed is -1"),
-        ([*SIZE, "--itl", "9", "--delta", "-1"], "--delta is -1"),
+        ([*SIZE, "--itl", "9", "--seed", "-1"], "--seed must be at least 0"),
+        ([*SIZE, "--itl", "9", "--delta", "-1"], "--delta must be at least 0"),
         ([*SIZE, "--itl", "9", "--requests", "/nowhere.vllmperf"], "/nowhere.vllmperf"),
         (["size", "/nowhere.json", "--max-num-seqs", "8", "--itl", "9"], "cannot read /nowhere.json"),
     ],
@@ -163,8 +170,8 @@ def test_a_goal_of_tokens_keeps_a_tenth_unused_and_says_the_replicas(capsys):
 
 def test_a_percentile_asks_for_more_than_the_mean(capsys):
     mean, both, one = (
-        sized(capsys, "--ttft", "30", "--itl", "7.6", *words)["max_rate_per_s"]["value"]
-        for words in ([], ["--percentile", "99"], ["--itl-percentile", "99"])
+        sized(capsys, "--ttft", ttft, "--itl", itl)["max_rate_per_s"]["value"]
+        for ttft, itl in (("mean:30", "mean:7.6"), ("30", "p99:7.6"), ("mean:30", "7.6"))
     )
     assert both <= one < mean
 
@@ -196,7 +203,7 @@ def test_lognormal_lengths_have_their_mean_and_spread():
 
 
 def test_the_sizing_is_printed_with_the_published_model_beside(capsys):
-    assert main([*REPLICA, "--gamma", "9", "--delta", "0.01", "--itl", "7.6", "--rate", "90"]) == 0
+    assert main([*REPLICA, "--gamma", "9", "--delta", "0.01", "--itl", "mean:7.6", "--rate", "90"]) == 0
     shown = capsys.readouterr().out
     assert "limited by ITL (mean)" in shown
     assert "4-par." in shown

@@ -12,14 +12,14 @@ pytest.importorskip("matplotlib", reason="matplotlib (the extra `plots`) is not 
 from matplotlib.figure import Figure
 
 from vllmperf.model.capacity import Capacity, Step
-from vllmperf.model.parameters import UNKNOWN, FitResult, Parameter, Quality
+from vllmperf.model.parameters import UNKNOWN, Fit, Parameter, Quality
 from vllmperf.model.slo import Answer, Limits
 from vllmperf.report.plots.fit import draw
 
 SPREAD_MS = 0.02
 
 
-def result(stalls: int) -> FitResult:
+def result(stalls: int) -> Fit:
     rng = np.random.default_rng(1)
     batch = np.repeat(np.arange(1.0, 17.0), 20)
     off = rng.normal(0, SPREAD_MS, len(batch))
@@ -28,7 +28,7 @@ def result(stalls: int) -> FitResult:
         batch.tolist(), (7 + 0.1 * batch + off).tolist(), off.tolist(), [5.0] * len(batch), strict=True
     )
     known = {"alpha": Parameter(7.0, 6.99, 7.01), "beta": Parameter(0.1, 0.099, 0.101)}
-    return FitResult(
+    return Fit(
         parameters={**known, "gamma": UNKNOWN, "delta": UNKNOWN},
         quality=Quality(len(batch), len(batch) - 2, 0.99, 0.5, 3.0, 1600),
         points=(),
@@ -39,7 +39,7 @@ def result(stalls: int) -> FitResult:
     )
 
 
-def axes_of(found: FitResult):
+def axes_of(found: Fit):
     top, bottom = Figure().subplots(2, 1)
     draw(found, top, bottom)
     return top, bottom

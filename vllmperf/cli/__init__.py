@@ -40,8 +40,8 @@ COMMANDS = {
     ),
     "size": (
         "find the rate that a replica carries within its SLO, and the replicas for a load",
-        "vllmperf size parameters.json --max-num-seqs 64 --ttft 500 --itl 20",
-        "vllmperf size parameters.json --max-num-seqs 64 --ttft 500 --rate 200 --input-len 512 --output-len 128",
+        "vllmperf size parameters.json --ttft 500 --itl 20",
+        "vllmperf size parameters.json --ttft p95:500 --rate 200 --max-num-seqs 64 --input-len 512 --output-len 128",
     ),
     "capacity": (
         "find the highest rate at which a live server meets its SLO",
@@ -56,7 +56,7 @@ COMMANDS = {
     "report": (
         "show a recorded run again: table, JSON, CSV, HTML",
         "vllmperf report run.vllmperf",
-        "vllmperf report run.vllmperf --html run.html",
+        "vllmperf report benchmarks.json --to vllm result.json",
     ),
     "guidellm": (
         "run guidellm 0.2/0.3 command lines with our engine",

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vllmperf.cli import json_option
 from vllmperf.cli.bench_arguments import (
@@ -24,14 +21,9 @@ from vllmperf.cli.bench_arguments import (
     duration,
     settings,
 )
-from vllmperf.cli.needs import check_plot, check_scipy, make_folder
+from vllmperf.cli.needs import check_plot, progress_line
 from vllmperf.errors import UsageError
 from vllmperf.exit_codes import INTERRUPTED, OK
-
-if TYPE_CHECKING:
-    from vllmperf.model.capacity import Capacity
-    from vllmperf.model.slo import Limits
-    from vllmperf.plan import Task
 
 
 def add(subparsers: Any) -> None:
@@ -60,17 +52,20 @@ def add(subparsers: Any) -> None:
 def _add_search(option: Any) -> None:
     option(
         "--ttft",
-        type=float,
-        metavar="MS",
-        help="limit of the time to the first token, from the planned time on",
+        metavar="[pP:]MS",
+        help="limit of the time to the first token, from the planned time on: 500 or p99:500 for 99 %% of "
+        "the requests, p95:500, …",
     )
-    option("--itl", type=float, metavar="MS", help="limit of the time between tokens, a request's mean")
+    option(
+        "--itl",
+        metavar="[pP:]MS",
+        help="limit of the time between tokens, a request's mean; spelled likewise",
+    )
     option(
         "--goodput-share",
         type=float,
-        default=0.99,
         metavar="X",
-        help="share of requests that keep the limits",
+        help="share of requests that keep the limits (default: that of --ttft and --itl)",
     )
     settings(option)("--seed", type=int, metavar="N", help="of prompts, lengths and arrivals")
     settings(option)(
@@ -100,75 +95,28 @@ def _add_search(option: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search, print, draw. 0 fine, 1 no rate keeps the SLO, 130 interrupted (what came is printed)."""
-    _check(args)
-    limits, task = _limits(args), _task(args)
-    with tempfile.TemporaryDirectory(prefix="vllmperf-capacity-") as temporary:
-        folder = args.output_dir or Path(temporary)
-        make_folder(folder)
-        result = _searched(args, task, limits, folder)
-        _put_out(args, result, folder)
-    return INTERRUPTED if result.interrupted else OK
-
-
-def _searched(args: argparse.Namespace, task: Task, limits: Limits, folder: Path) -> Capacity:
-    from vllmperf.model.search import Search
-
-    def searched(task: Task) -> Capacity:
-        return Search(task, limits, args.budget, folder, args.max_num_seqs, _tell).run()
-
-    simulator = task.plan.target.simulator
-    if simulator is None:
-        return searched(task)
-    from vllmperf.sim import Server
-
-    with Server(**dict[str, Any](simulator)) as server:
-        return searched(task.replace(base_url=server.url))
-
-
-def _put_out(args: argparse.Namespace, result: Capacity, folder: Path) -> None:
-    from vllmperf.model.capacity import save_json
+    from vllmperf import api
+    from vllmperf.cli.bench import task_of
     from vllmperf.report.capacity import show
 
-    if args.output_dir:
-        save_json(folder / "capacity.json", result)
+    json_option.check(args.json)
+    check_plot(args.plot)
+    if not getattr(args, "stream", True):
+        raise UsageError("--no-stream leaves no times of tokens: leave it out")
+    result = api.capacity(
+        task_of(args, request_rate=1.0, duration=1.0),
+        ttft=args.ttft,
+        itl=args.itl,
+        goodput_share=args.goodput_share,
+        budget=args.budget,
+        max_num_seqs=args.max_num_seqs,
+        output_dir=args.output_dir,
+        progress=progress_line,
+    )
     if args.plot:
         from vllmperf.report.plots.capacity import plot
 
         plot(result, args.plot)
     if json_option.write(args.json, lambda: json.dumps(result.to_dict())):
         show(result)
-
-
-def _limits(args: argparse.Namespace) -> Limits:
-    from vllmperf.model.slo import Limits
-
-    if args.ttft is None and args.itl is None:
-        raise UsageError("a capacity needs an SLO: give --ttft MS, --itl MS, or both")
-    for name in ("ttft", "itl", "budget"):
-        value = getattr(args, name)
-        if value is not None and not 0 < value < 1e9:
-            raise UsageError(f"--{name} is {value:g}: give a number above 0")
-    if not 0.5 <= args.goodput_share < 1:
-        raise UsageError(f"--goodput-share is {args.goodput_share:g}: it must be at least 0.5 and below 1")
-    return Limits(args.ttft, args.itl, args.goodput_share)
-
-
-def _task(args: argparse.Namespace) -> Task:
-    from vllmperf.cli.bench import task_of
-
-    if not getattr(args, "stream", True):
-        raise UsageError("--no-stream leaves no times of tokens: leave it out")
-    return task_of(args, request_rate=1.0, duration=1.0)
-
-
-def _check(args: argparse.Namespace) -> None:
-    if args.max_num_seqs is not None and args.max_num_seqs < 1:
-        raise UsageError(f"--max-num-seqs is {args.max_num_seqs}: it must be at least 1")
-    json_option.check(args.json)
-    check_plot(args.plot)
-    check_scipy("capacity")
-
-
-def _tell(line: str) -> None:
-    if sys.stderr.isatty() or os.environ.get("VLLMPERF_PROGRESS"):
-        print(line, file=sys.stderr)
+    return INTERRUPTED if result.interrupted else OK

@@ -5,20 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import sys
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vllmperf.cli import json_option
 from vllmperf.cli.bench_arguments import Help, duration, pair
-from vllmperf.cli.needs import check_plot, check_scipy, make_folder
+from vllmperf.cli.needs import check_plot, progress_line
 from vllmperf.errors import UsageError
-
-if TYPE_CHECKING:
-    from vllmperf.model.parameters import FitResult
-    from vllmperf.target import Client
 
 SHAPES = "128/128,512/128,128/512,2048/64"
 
@@ -30,7 +23,8 @@ def add(subparsers: Any) -> None:
         help="find alpha, beta, gamma and delta of one replica, with intervals",
         usage="vllmperf fit (--base-url URL [--max-num-seqs N] | FILE...) [options]",
         description="Measure the engine's steps at several loads and fit step = alpha + beta*batch and "
-        "TTFT = gamma + delta*prompt tokens. FILE: run files, vLLM result JSON, reports of guidellm 0.2 to 0.8.",
+        "TTFT = gamma + delta*prompt tokens. FILE: run files, vLLM result JSON, reports of guidellm 0.2 to 0.8, "
+        "or the one file that --json wrote.",
         formatter_class=Help,
     )
     option = command.add_argument
@@ -71,23 +65,37 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure or read, fit, print."""
     _check(args)
-    result, model = _from_files(args) if args.files else _from_server(args)
+    from vllmperf import api
     from vllmperf.report.fit import show
+
+    if args.files:
+        result = api.fit(args.files, batch=_batches(args.batch))
+    else:
+        result = api.fit(
+            args.base_url,
+            max_num_seqs=args.max_num_seqs,
+            shapes=args.shapes,
+            budget=args.budget,
+            seed=args.seed,
+            output_dir=args.output_dir,
+            progress=progress_line,
+            model=args.model,
+            api_key=args.api_key,
+            headers=dict(args.header),
+        )
 
     if args.plot:
         from vllmperf.report.plots.fit import plot
 
         plot(result, args.plot)
     if json_option.write(args.json, lambda: json.dumps(result.to_dict())):
-        show(result, model=model, ttft_ms=args.ttft, itl_ms=args.itl)
+        show(result, model=result.model, ttft_ms=args.ttft, itl_ms=args.itl)
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
     if bool(args.files) == bool(args.base_url):
         raise UsageError("give either --base-url of a server or the FILEs of runs")
-    if args.max_num_seqs is not None and args.max_num_seqs < 2:
-        raise UsageError(f"--max-num-seqs is {args.max_num_seqs}: a fit needs 2 or more")
     if (args.ttft is None) != (args.itl is None):
         raise UsageError("--ttft and --itl go together: the queueing model takes both targets or none")
     for name in ("ttft", "itl"):
@@ -98,100 +106,12 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError("--batch is of result files: give those, or leave it out")
     json_option.check(args.json)
     check_plot(args.plot)
-    check_scipy("fit")
 
 
-def _from_server(args: argparse.Namespace) -> tuple[FitResult, str]:
-    from vllmperf.model.arrivals import arrivals
-    from vllmperf.model.campaign import carry_out, run_seconds, shapes_of, spots
-    from vllmperf.model.law import fit_runs, measured
-    from vllmperf.plan import Task
-    from vllmperf.record.reader import read
-    from vllmperf.target import client_of, first_model
-
-    task = Task.of({"base_url": args.base_url, "headers": dict(args.header), "api_key": args.api_key})
-    client = client_of(task.plan.target, task.credentials)
-    model = args.model or first_model(client)
-    planned = spots(_max_num_seqs(args, client), shapes_of(args.shapes))
-    each_s = run_seconds(planned, args.budget)
-    with tempfile.TemporaryDirectory(prefix="vllmperf-fit-") as temporary:
-        folder = args.output_dir or Path(temporary)
-        make_folder(folder)
-        done = carry_out(task.replace(model=model), planned, each_s, folder, args.seed, _tell)
-        runs = [
-            measured(
-                one.spot.label,
-                arrivals(read(one.path, texts=False)),
-                one.spot.held_out,
-                one.spot.concurrency,
-                one.server_running,
-            )
-            for one in done
-        ]
-        return fit_runs(runs), model
-
-
-def _max_num_seqs(args: argparse.Namespace, client: Client) -> int:
-    from vllmperf.model.server_settings import max_num_seqs
-
-    found = args.max_num_seqs or max_num_seqs(client)
-    if found is None:
-        raise UsageError(
-            "the server does not say its --max-num-seqs (/server_info needs VLLM_SERVER_DEV_MODE=1): "
-            "give it as --max-num-seqs N"
-        )
-    if found < 2:
-        raise UsageError(f"the server serves {found} at a time: alpha and beta need 2 or more")
-    return int(found)
-
-
-def _from_files(args: argparse.Namespace) -> tuple[FitResult, str | None]:
-    from vllmperf.model.arrivals import arrivals
-    from vllmperf.model.law import fit_runs, measured
-    from vllmperf.model.means import fit_means, read_means
-    from vllmperf.paths import shortest_name
-    from vllmperf.record.reader import read
-
-    recorded = [_is_run_file(path) for path in args.files]
-    names = [shortest_name(path, args.files) for path in args.files]
-    if all(recorded):
-        recordings = [read(path, texts=False) for path in args.files]
-        runs = [
-            measured(name, arrivals(one), concurrency=one.plan.get("max_concurrency"))
-            for name, one in zip(names, recordings, strict=True)
-        ]
-        return fit_runs(runs), recordings[0].plan.get("model")
-    if any(recorded):
-        raise UsageError("run files and result files of other tools cannot be fitted together: give one kind")
-    batches = _batches(args)
-    means = [
-        mean
-        for path, batch, name in zip(args.files, batches, names, strict=True)
-        for mean in read_means(path, batch, name)
-    ]
-    return fit_means(means), None
-
-
-def _batches(args: argparse.Namespace) -> list[float | None]:
-    if args.batch is None:
-        return [None] * len(args.files)
+def _batches(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
     try:
-        found: list[float | None] = [float(part) for part in args.batch.split(",")]
+        return [float(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"--batch {args.batch!r} is no list of numbers: write 1,64") from None
-    if len(found) != len(args.files):
-        raise UsageError(f"--batch names {len(found)} batches for {len(args.files)} files: give one a file")
-    return found
-
-
-def _is_run_file(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(16) == b"SQLite format 3\0"
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _tell(line: str) -> None:
-    if sys.stderr.isatty() or os.environ.get("VLLMPERF_PROGRESS"):
-        print(line, file=sys.stderr)
+        raise UsageError(f"--batch {text!r} is no list of numbers: write 1,64") from None

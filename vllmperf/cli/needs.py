@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from vllmperf.errors import UsageError
@@ -23,17 +25,7 @@ def check_plot(path: Path | None) -> None:
         raise UsageError("--plot needs matplotlib: pip install 'vllmperf[plots]'") from None
 
 
-def check_scipy(command: str) -> None:
-    """Raises UsageError without scipy, which the fits need."""
-    try:
-        import scipy  # noqa: F401
-    except ImportError:
-        raise UsageError(f"{command} needs scipy: pip install 'vllmperf[model]'") from None
-
-
-def make_folder(path: Path) -> None:
-    """Of --output-dir. Raises UsageError when it cannot be made."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--output-dir {path} cannot be made: {error.strerror}") from None
+def progress_line(line: str) -> None:
+    """Show a line of progress on stderr, where somebody looks."""
+    if sys.stderr.isatty() or os.environ.get("VLLMPERF_PROGRESS"):
+        print(line, file=sys.stderr)

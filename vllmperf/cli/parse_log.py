@@ -47,8 +47,6 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def run(args: argparse.Namespace) -> int:
-    from vllmperf.startup.log.parse import as_start
-    from vllmperf.startup.log.schema import to_json
     from vllmperf.startup.log.wallclock import zone
 
     check_outputs(args)
@@ -59,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"vllmperf: error: {_unknown(one)}", file=sys.stderr)
     shown = [one for one in parsed if one.recognized or args.json is not None]
     if shown:
-        write_outputs([as_start(one) for one in shown], args, json_objects=[to_json(one) for one in shown])
+        write_outputs([one.start for one in shown], args, json_objects=[one.to_dict() for one in shown])
     if unread:
         return USAGE
     return OK if all(one.recognized and one.main.failure is None for one in parsed) else FAILED
@@ -67,12 +65,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _parse_all(args: argparse.Namespace) -> tuple[list[ParsedFile], bool]:
     """All files that can be read; what is wrong with the others goes to stderr, a line each."""
-    from vllmperf.startup.log.parse import parse
+    from vllmperf.api import parse_log
 
     parsed, unread = [], False
     for path in args.files:
         try:
-            parsed.append(parse(path, args.year, args.tz))
+            parsed.append(parse_log(path, year=args.year, tz=args.tz))
         except UsageError as error:
             unread = True
             print(f"vllmperf: error: {error}", file=sys.stderr)

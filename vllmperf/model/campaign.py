@@ -120,7 +120,7 @@ def carry_out(
     The order is mixed so that a server that grows slower or faster does not look like a law. Each run has prompts of
     its own: a prefix cache would answer a second time. Raises TargetError when the server answers nothing.
     """
-    from vllmperf.model.answered import check_answered
+    from vllmperf.model.answer_check import check_answered
     from vllmperf.scrape.running import Running
 
     order = list(enumerate(planned))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.model.calibrate import Point
-from vllmperf.model.parameters import FitResult
+from vllmperf.model.parameters import Fit
 from vllmperf.model.slo import Answer, Limits
 
 if TYPE_CHECKING:
@@ -38,9 +38,11 @@ class Step:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Capacity:
-    """rate_per_s with its 95 % interval, in requests/s. method: "law", "windows", or "steps" when at_least: no rate
+    """The highest rate at which a server keeps its SLO: rate_per_s with its 95 % interval.
+
+    method: "law", "windows", or "steps" when at_least: no rate
     failed, the true capacity lies above. slowness: factor on the law's times that the server showed.
     curve: what the law says around the capacity; empty without one. max_num_seqs: None when no limit of sequences was seen."""
 
@@ -53,7 +55,7 @@ class Capacity:
     elapsed_s: float
     slowness: float | None = None
     max_num_seqs: int | None = None
-    fit: FitResult | None = None
+    fit: Fit | None = None
     at_least: bool = False
     interrupted: bool = False
     warnings: tuple[str, ...] = ()

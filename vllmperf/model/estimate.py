@@ -19,9 +19,9 @@ from vllmperf import _engine
 from vllmperf.metrics.view import COMPLETED
 from vllmperf.model.calibrate import NEAR, Point, calibrate, interval, law_capacity, law_curve, slowed
 from vllmperf.model.capacity import Step
+from vllmperf.model.goodput_curve import curve_capacity
 from vllmperf.model.server_law import ServerLaw
 from vllmperf.model.slo import Limits, good
-from vllmperf.model.windows_curve import curve_capacity
 from vllmperf.record.reader import Recording
 
 NONE = _engine.NONE

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from vllmperf.errors import UsageError
 from vllmperf.model.arrivals import Arrivals
 from vllmperf.model.crosscheck import InFlight, contradiction, in_flight, strangers
-from vllmperf.model.doubts import bent, doubts, held_up
-from vllmperf.model.parameters import THREE, UNKNOWN, FitResult, Parameter, Point, Quality
+from vllmperf.model.fit_warnings import bent, fit_warnings, held_up
+from vllmperf.model.parameters import THREE, UNKNOWN, Fit, Parameter, Point, Quality
 from vllmperf.model.prefill import FirstToken, first_token_law, stamp_lateness_ms, step_law
-from vllmperf.model.regression import Fit, Floats, fit
+from vllmperf.model.regression import Floats, Regression, fit
+from vllmperf.model.second_means import second_means
 from vllmperf.model.steady import Stalls, settled, without_stalls
 from vllmperf.model.steps import Steps, steps
 from vllmperf.model.stretches import BLOCKS_PER_RUN, decode_stretches
 from vllmperf.model.three_parameter import three_parameter_law
-from vllmperf.model.windows import window_means
 
 REGULAR = 0.97
 """Below this share of tokens that came one step after the last, steps count as not told apart."""
@@ -94,7 +94,7 @@ def measured(
     )
 
 
-def fit_runs(runs: Sequence[Measured]) -> FitResult:
+def fit_runs(runs: Sequence[Measured]) -> Fit:
     """Fit the runs that are not held out; test on those that are.
 
     Raises UsageError when the runs cannot tell alpha from beta, naming the run that would help.
@@ -111,7 +111,7 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
     three, three_warning = _try(lambda: three_parameter_law(known))
     warnings += list(prompt.warnings) if prompt else _no_first_token(prompt_warning)
     warnings += _no_three(three_warning) if known else []
-    warnings += doubts(decode, batch, step_ms, count) + held_up(known, _most_wanted(used))
+    warnings += fit_warnings(decode, batch, step_ms, count) + held_up(known, _most_wanted(used))
     warnings += _contradictions(runs) + _prompts_apart(known) + strangers(known, alpha, beta)
     warnings += _unsettled(used) + _stalled(used)
     tokens = _tokens_per_step(used)
@@ -125,7 +125,7 @@ def fit_runs(runs: Sequence[Measured]) -> FitResult:
         "step_delta": _parameter(step, 1),
     }
     points = tuple(_point(run, parameters) for run in (runs if known else _by_windows(runs)))
-    return FitResult(
+    return Fit(
         parameters=parameters,
         quality=_quality(decode, int(count.sum()) if known else None, points),
         points=points,
@@ -204,12 +204,12 @@ def _measurements(runs: Sequence[Measured]) -> tuple[Floats, Floats, Floats, Flo
             found.count.astype(np.float64),
             found.block.astype(np.float64),
         )
-    parts = [window_means(run.arrivals, number) for number, run in enumerate(runs)]
+    parts = [second_means(run.arrivals, number) for number, run in enumerate(runs)]
     batch, itl, block = (np.concatenate(column).astype(np.float64) for column in zip(*parts, strict=True))
     return batch, itl, np.ones(len(batch)), block
 
 
-def _decode_law(batch: Floats, step_ms: Floats, count: Floats, block: Floats) -> Fit:
+def _decode_law(batch: Floats, step_ms: Floats, count: Floats, block: Floats) -> Regression:
     if len(batch) == 0:
         raise UsageError(
             "no decode step was seen in these runs: they need outputs of several tokens, streamed"
@@ -225,7 +225,7 @@ def _decode_law(batch: Floats, step_ms: Floats, count: Floats, block: Floats) ->
         ) from error
 
 
-def _try(make: Callable[[], Fit]) -> tuple[Fit | None, str | None]:
+def _try(make: Callable[[], Regression]) -> tuple[Regression | None, str | None]:
     try:
         return make(), None
     except ValueError as error:
@@ -233,7 +233,7 @@ def _try(make: Callable[[], Fit]) -> tuple[Fit | None, str | None]:
 
 
 def _first_token(
-    runs: Sequence[Measured], step: Fit | None, stamp_ms: float
+    runs: Sequence[Measured], step: Regression | None, stamp_ms: float
 ) -> tuple[FirstToken | None, str]:
     try:
         return first_token_law([run.arrivals for run in runs], step, stamp_ms), ""
@@ -289,11 +289,11 @@ def _stalled(runs: Sequence[Measured]) -> list[str]:
     ]
 
 
-def _three(found: Fit | None) -> dict[str, Parameter]:
+def _three(found: Regression | None) -> dict[str, Parameter]:
     return {name: _parameter(found, place) for place, name in enumerate(THREE)} if found else {}
 
 
-def _parameter(found: Fit | None, place: int, scale: float = 1.0) -> Parameter:
+def _parameter(found: Regression | None, place: int, scale: float = 1.0) -> Parameter:
     if found is None:
         return UNKNOWN
     return Parameter(*(float(ends[place]) * scale for ends in (found.values, found.low, found.high)))
@@ -326,7 +326,7 @@ def _point(run: Measured, parameters: dict[str, Parameter]) -> Point:
 def _seen(run: Measured) -> tuple[float | None, float | None]:
     """Batch and ITL (ms), means over tokens; None where nothing was decoded."""
     if run.steps is None:
-        batch, itl, _ = window_means(run.arrivals, 0)
+        batch, itl, _ = second_means(run.arrivals, 0)
         return _mean(batch), _mean(itl)
     rows = (run.steps.decodes > 0) & np.isfinite(run.steps.duration_ns)
     weight = run.steps.decodes[rows]
@@ -354,7 +354,7 @@ def _predicted(run: Measured, parameters: dict[str, Parameter]) -> float | None:
     return float(np.average(alpha + beta * decodes + extra / _tokens_per_step([run]), weights=decodes))
 
 
-def _quality(decode: Fit, steps: int | None, points: tuple[Point, ...]) -> Quality:
+def _quality(decode: Regression, steps: int | None, points: tuple[Point, ...]) -> Quality:
     errors = [
         point.itl_ms / point.predicted_itl_ms - 1
         for point in points
@@ -371,7 +371,7 @@ def _quality(decode: Fit, steps: int | None, points: tuple[Point, ...]) -> Quali
     )
 
 
-def _covariance(decode: Fit, scale: float) -> tuple[tuple[float, float], tuple[float, float]]:
+def _covariance(decode: Regression, scale: float) -> tuple[tuple[float, float], tuple[float, float]]:
     (a, b), (c, d) = (decode.covariance * scale**2).tolist()
     return (a, b), (c, d)
 

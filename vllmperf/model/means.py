@@ -13,7 +13,7 @@ import numpy as np
 from vllmperf import text_file
 from vllmperf.errors import UsageError
 from vllmperf.formats import guidellm_means
-from vllmperf.model.parameters import UNKNOWN, FitResult, Parameter, Point, Quality
+from vllmperf.model.parameters import UNKNOWN, Fit, Parameter, Point, Quality
 from vllmperf.model.regression import fit
 
 PRINTED_MS = 0.05
@@ -119,7 +119,7 @@ def _vllm_mean(data: dict[str, Any], batch: float | None, label: str) -> Mean:
     )
 
 
-def fit_means(means: Sequence[Mean]) -> FitResult:
+def fit_means(means: Sequence[Mean]) -> Fit:
     """A straight line through means. Raises UsageError for fewer than two batches.
 
     With two points there is no error to estimate: the interval is what rounding to 0.1 ms leaves, and no more.
@@ -148,7 +148,7 @@ def fit_means(means: Sequence[Mean]) -> FitResult:
         )
         quality = Quality(found.n, found.dof, found.r2, found.lack_of_fit_p, found.condition, None)
     prompts = [mean.input_tokens for mean in means if mean.input_tokens]
-    return FitResult(
+    return Fit(
         parameters={"alpha": alpha, "beta": beta, "gamma": UNKNOWN, "delta": UNKNOWN},
         quality=quality,
         points=tuple(_point(mean, alpha, beta) for mean in means),

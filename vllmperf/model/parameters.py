@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from vllmperf import text_file
+from vllmperf.errors import UsageError
 
 if TYPE_CHECKING:
     from vllmperf.report.plots.figure import Picture
 
 SCHEMA = 1
+Z95 = 1.96
 
 MEANINGS = {
     "alpha": ("ms", "time of a decode step, whatever it holds"),
@@ -36,6 +44,16 @@ class Parameter:
     value: float | None
     low: float | None
     high: float | None
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation; 0 where there is no interval."""
+        return 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2 / Z95
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "unknown"
+        return f"{self.value:.4g}" + ("" if self.low is None else f" [{self.low:.4g}, {self.high:.4g}]")
 
 
 UNKNOWN = Parameter(None, None, None)
@@ -76,9 +94,13 @@ class Quality:
     hold_out_error: float | None = None  # of ITL, relative, at the runs that were held out
 
 
-@dataclass(frozen=True)
-class FitResult:
-    """What `vllmperf fit` found. valid_batch and valid_input_tokens: the range that was seen."""
+@dataclass(frozen=True, repr=False)
+class Fit:
+    """What `vllmperf fit` found: `fit.alpha.value` in ms, `fit.beta.low`, … by the names of MEANINGS.
+
+    parameters: the same by name. valid_batch and valid_input_tokens: the range that was seen. model, max_num_seqs: of the
+    server, None where that is not known. warnings: what speaks against it, a sentence each.
+    """
 
     parameters: dict[str, Parameter]
     quality: Quality
@@ -91,11 +113,20 @@ class FitResult:
     """By the names of THREE; empty when the runs do not tell."""
     residuals: tuple[tuple[float, float, float, float], ...] = field(default=(), repr=False)
     """(batch, step in ms, residual in ms, steps behind it) of each measurement, for the plot."""
+    model: str | None = None
+    max_num_seqs: int | None = None
+
+    def __getattr__(self, name: str) -> Parameter:
+        if name not in MEANINGS:
+            raise AttributeError(name)
+        return self.parameters.get(name, UNKNOWN)
 
     def to_dict(self) -> dict[str, object]:
         """The object that `--json` prints; docs/fit.md has its schema."""
         return {
             "schema": SCHEMA,
+            "model": self.model,
+            "max_num_seqs": self.max_num_seqs,
             "parameters": {
                 name: _parameter(MEANINGS[name][0], value) for name, value in self.parameters.items()
             },
@@ -129,6 +160,59 @@ class FitResult:
         from vllmperf.report.fit import fragment
 
         return fragment(self)
+
+
+# ---- reading ----
+
+
+def is_fit(data: object) -> bool:
+    """Whether a file's data is what `vllmperf fit --json` printed."""
+    return isinstance(data, Mapping) and isinstance(data.get("parameters"), Mapping)
+
+
+def read_fit(path: Path) -> Fit:
+    """The fit in a file of `vllmperf fit --json`; without the residuals that its picture shows. Raises UsageError."""
+    try:
+        found = _fit_of(json.loads(text_file.read(path)))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        raise UsageError(f"{path} holds no parameters as `vllmperf fit --json` prints them") from None
+    if not (found.alpha.value or 0.0) > 0 or found.beta.value is None:
+        raise UsageError(f"{path} knows no alpha or no beta: run `vllmperf fit` again")
+    return found
+
+
+def _fit_of(data: Mapping[str, Any]) -> Fit:
+    valid, quality = data.get("valid") or {}, data.get("fit") or {}
+    tokens = valid.get("input_tokens")
+    low, high = valid.get("batch") or (1.0, 1.0)
+    (a, b), (c, d) = data.get("covariance_alpha_beta") or ((0.0, 0.0), (0.0, 0.0))
+    return Fit(
+        parameters=_read_parameters(data["parameters"]),
+        quality=Quality(
+            **{"n": 0, "dof": 0, **dict.fromkeys(("r2", "lack_of_fit_p", "condition", "steps")), **quality}
+        ),
+        points=tuple(Point(**point) for point in data.get("points") or ()),
+        valid_batch=(float(low), float(high)),
+        valid_input_tokens=(float(tokens[0]), float(tokens[1])) if tokens else None,
+        warnings=tuple(map(str, data.get("warnings") or ())),
+        covariance_alpha_beta=((a, b), (c, d)) if data.get("covariance_alpha_beta") else None,
+        three_parameter=_read_parameters(data.get("three_parameter") or {}),
+        model=data.get("model"),
+        max_num_seqs=None if data.get("max_num_seqs") is None else int(data["max_num_seqs"]),
+    )
+
+
+def _read_parameters(data: Mapping[str, Any]) -> dict[str, Parameter]:
+    found = {}
+    for name, one in data.items():
+        low, high = one.get("ci95") or (None, None)
+        values = [None if value is None else float(value) for value in (one["value"], low, high)]
+        if not all(value is None or math.isfinite(value) for value in values):
+            raise ValueError(name)
+        found[name] = Parameter(*values)
+    return found
 
 
 def _parameter(unit: str, parameter: Parameter) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf.model.arrivals import NONE, Arrivals
-from vllmperf.model.regression import NORMAL, Fit, Floats, fit
+from vllmperf.model.regression import NORMAL, Floats, Regression, fit
 from vllmperf.model.steps import Steps
 from vllmperf.model.stretches import BLOCKS_PER_RUN, even_blocks
 
@@ -32,7 +32,7 @@ class FirstToken:
     """TTFT = gamma + delta*tokens. law: both, less the way there and back; pooled: delta is also what prompts add to
     the steps of others. late_ms: the way there and back that was taken off."""
 
-    law: Fit
+    law: Regression
     pooled: bool
     late_ms: float
     warnings: tuple[str, ...] = ()
@@ -66,7 +66,9 @@ def _sent_alone(run: Arrivals) -> NDArray[np.int64]:
     return np.asarray(order[clear])
 
 
-def prompt_law(tokens: NDArray[np.float64], ttft_ms: NDArray[np.float64], block: NDArray[np.int64]) -> Fit:
+def prompt_law(
+    tokens: NDArray[np.float64], ttft_ms: NDArray[np.float64], block: NDArray[np.int64]
+) -> Regression:
     """TTFT = gamma + delta*tokens. ValueError when the prompts are too much alike."""
     if len(tokens) < 3 or tokens.max() < LEAST_SPREAD * tokens.min():
         raise ValueError("prompts of one length cannot tell gamma from delta")
@@ -74,7 +76,7 @@ def prompt_law(tokens: NDArray[np.float64], ttft_ms: NDArray[np.float64], block:
     return fit(x, ttft_ms, np.ones(len(tokens)), block, run=block // BLOCKS_PER_RUN)
 
 
-def first_token_law(runs: Sequence[Arrivals], step: Fit | None, stamp_ms: float) -> FirstToken:
+def first_token_law(runs: Sequence[Arrivals], step: Regression | None, stamp_ms: float) -> FirstToken:
     """gamma and delta of requests that were alone, delta together with that of `step` (what prompts add to the steps of
     others) where both agree. stamp_ms: by how much stamps are late by chance.
 
@@ -117,23 +119,23 @@ def round_trip_ms(runs: Sequence[Arrivals]) -> float | None:
     return trip if trip < AHEAD * float(np.median(np.concatenate(ttft))) else None
 
 
-def _less(law: Fit, late_ms: float, doubt_ms: float) -> Fit:
+def _less(law: Regression, late_ms: float, doubt_ms: float) -> Regression:
     """gamma less `late_ms`, which is known to `doubt_ms`."""
     values = law.values - np.array([late_ms, 0.0])
     half = np.hypot((law.high - law.low) / 2, [doubt_ms, 0.0])
     return replace(law, values=values, low=values - half, high=values + half)
 
 
-def _error(law: Fit, place: int) -> float:
+def _error(law: Regression, place: int) -> float:
     return float(law.high[place] - law.low[place]) / 2 / NORMAL
 
 
-def _errors_apart(law: Fit, step: Fit) -> float:
+def _errors_apart(law: Regression, step: Regression) -> float:
     off = float(law.values[1] - step.values[1])
     return abs(off) / max(float(np.hypot(_error(law, 1), _error(step, 1))), 1e-12)
 
 
-def _one_slope(law: Fit, step: Fit) -> Fit:
+def _one_slope(law: Regression, step: Regression) -> Regression:
     """Both estimates of delta weighed by their errors, and gamma as it then must be."""
     covariance = law.covariance
     gain = covariance[:, 1] / (covariance[1, 1] + _error(step, 1) ** 2)
@@ -143,7 +145,7 @@ def _one_slope(law: Fit, step: Fit) -> Fit:
     return replace(law, values=values, low=values - half, high=values + half, covariance=covariance)
 
 
-def _two_slopes(law: Fit, step: Fit) -> str:
+def _two_slopes(law: Regression, step: Regression) -> str:
     return (
         f"a token of a prompt costs {law.values[1]:.4g} ms when alone and {step.values[1]:.4g} ms inside the steps of "
         "others: prompts are computed in several steps, or in steps of their own; delta is that of prompts alone"
@@ -170,7 +172,7 @@ def _curved(tokens: Floats, ttft_ms: Floats, block: NDArray[np.int64]) -> list[s
     ]
 
 
-def step_law(runs: Sequence[Steps], alpha: float, beta: float) -> Fit:
+def step_law(runs: Sequence[Steps], alpha: float, beta: float) -> Regression:
     """What admissions add to a step: step_gamma + step_delta*tokens. ValueError when that cannot be told.
 
     The longer a step the more it scatters, so that one which holds the prompts of all streams at once tells little for

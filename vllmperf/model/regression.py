@@ -24,7 +24,7 @@ LEAST_BLOCKS = 5
 
 
 @dataclass(frozen=True)
-class Fit:
+class Regression:
     """values, low, high: float64 [p], the estimate and the ends of its 95 % interval; covariance [p, p], as wide as those
     (1.96 deviations): a band or a sizing made from it is, too.
 
@@ -55,7 +55,7 @@ def fit(
     block: NDArray[np.int64],
     seed: int = 0,
     run: NDArray[np.int64] | None = None,
-) -> Fit:
+) -> Regression:
     """y = x @ values. x: [n, p]; y: [n]; count: steps behind each y; block: [n] ints. run: [n] ints, when the intervals
     shall grow by what whole runs differ beyond the scatter of their blocks (a machine that was busier in one).
 
@@ -74,7 +74,7 @@ def fit(
     wide = _widening(_blocks(block), p) * (1.0 if run is None else _between(residual, weight, block, run, p))
     covariance = np.cov(draws, rowvar=False).reshape(p, p) * (wide / NORMAL) ** 2
     half = NORMAL * np.sqrt(np.diag(covariance))
-    return Fit(
+    return Regression(
         values=values,
         low=values - half,
         high=values + half,

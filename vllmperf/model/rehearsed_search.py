@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf.load.subscribers import DRAIN
-from vllmperf.model.looks import Looks
+from vllmperf.model.early_stop import EarlyStop
 from vllmperf.model.rehearsal import cut, first_ones, rehearse
 from vllmperf.model.search import NS, Search
 from vllmperf.model.slo import Limits
@@ -39,7 +39,7 @@ class RehearsedSearch(Search):
     def now_s(self) -> float:
         return self.virtual_s
 
-    def _carry_out(self, task: Task, path: Path, looks: Looks | None = None) -> Recording:
+    def _carry_out(self, task: Task, path: Path, looks: EarlyStop | None = None) -> Recording:
         plan = task.plan
         if plan.load.max_concurrency is not None:
             recording = self._single_requests(task)
@@ -90,7 +90,7 @@ def spread_lengths(
     return rng.integers(low, high + 1, count)
 
 
-def looked_at(recording: Recording, looks: Looks) -> Recording:
+def looked_at(recording: Recording, looks: EarlyStop) -> Recording:
     """The run as `looks` would have left it: whole, cut at the first look that was a failure, or without what would have
     been sent after one that was clear."""
     requests = recording.requests

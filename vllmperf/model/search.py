@@ -24,13 +24,13 @@ from vllmperf import _engine
 from vllmperf.errors import CheckError, UsageError
 from vllmperf.metrics.definitions import per_request
 from vllmperf.metrics.view import COMPLETED, Rows
-from vllmperf.model.answered import check_answered
+from vllmperf.model.answer_check import check_answered
 from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
 from vllmperf.model.capacity import Capacity, Step
+from vllmperf.model.early_stop import INCOMPLETE, EarlyStop, decided
 from vllmperf.model.estimate import Found, estimate, lengths, served
 from vllmperf.model.law import Measured, measured
-from vllmperf.model.looks import INCOMPLETE, Looks, decided
 from vllmperf.model.server_law import ServerLaw, server_law
 from vllmperf.model.slo import Answer, Limits, good, judged
 from vllmperf.plan import Task
@@ -169,7 +169,7 @@ class Search:
             label=f"{rate:.9g}/s",
         )
         doubling = not any(step.above for step in self.steps)
-        looks, began = Looks(self.limits, seconds, early=doubling), self.now_s()
+        looks, began = EarlyStop(self.limits, seconds, early=doubling), self.now_s()
         recording = self._carry_out(task, self.folder / f"step-{number:02d}.vllmperf", looks)
         self._add(recording, self.now_s() - began, looks.cut)
         step = self.steps[-1]
@@ -187,7 +187,7 @@ class Search:
         usual = max(DOUBLING_REQUESTS / rate, 4 * self._alone_s())
         return min(max(min(usual, DOUBLING_SHARE * self.budget_s), LEAST_STEP_S), room)
 
-    def _carry_out(self, task: Task, path: Path, looks: Looks | None = None) -> Recording:
+    def _carry_out(self, task: Task, path: Path, looks: EarlyStop | None = None) -> Recording:
         from vllmperf.api import make_run
 
         path.unlink(missing_ok=True)

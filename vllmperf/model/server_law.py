@@ -13,7 +13,7 @@ from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import per_request
 from vllmperf.metrics.view import Rows
 from vllmperf.model.law import Measured, fit_runs
-from vllmperf.model.parameters import FitResult
+from vllmperf.model.parameters import Fit
 from vllmperf.model.simulate import Replica
 from vllmperf.model.slots import seen_slots
 
@@ -27,7 +27,7 @@ class ServerLaw:
     """slots: the limit of sequences, given or seen; None when none was seen."""
 
     replica: Replica
-    fit: FitResult
+    fit: Fit
     slots: int | None
 
 

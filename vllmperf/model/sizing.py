@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError, UsageError
 from vllmperf.model.queue import TPS_MARGIN
 from vllmperf.model.simulate import Load, Outcome, Replica, saturated_per_s, scaled, simulate
 
+SCHEMA = 1
+PERCENTILES = (50, 90, 99)
 CLOSE = 0.002
 """The search ends when the rate is known to this share."""
 ROOM = 0.01
@@ -58,9 +61,11 @@ class Goals:
         return outcome.value(metric, self.percentile_of(metric)) / limit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sizing:
-    """max_rate_per_s and its 95 % interval; limited_by: "ttft", "itl", "tps" or "capacity" (the goals
+    """What one replica carries within goals, in requests/s: max_rate_per_s and its 95 % interval.
+
+    limited_by: "ttft", "itl", "tps" or "capacity" (the goals
     never bind: the replica is saturated first); outcome at that rate; replicas for the
     load that was asked for, with the interval's ends; each_per_s: the rate of one of them."""
 
@@ -73,6 +78,56 @@ class Sizing:
     replicas_low: int | None
     replicas_high: int | None
     each_per_s: float | None = None
+    goals: Goals = field(default_factory=Goals)
+    load: Load = field(default_factory=lambda: Load(0.0, 0.0))
+    published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What published.answer() gives, by the name of the model."""
+
+    def __repr__(self) -> str:
+        from vllmperf.report.size import text
+
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        from vllmperf.report.size import fragment
+
+        return fragment(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `vllmperf size --json` prints; docs/sizing.md has its schema."""
+        goals, load = self.goals, self.load
+        return {
+            "schema": SCHEMA,
+            "max_rate_per_s": {"value": self.max_rate_per_s, "ci95": [self.low, self.high]},
+            "limited_by": self.limited_by,
+            "slo": {
+                "ttft_ms": goals.ttft_ms,
+                "ttft_percentile": goals.percentile_of("ttft"),
+                "itl_ms": goals.itl_ms,
+                "itl_percentile": goals.percentile_of("itl"),
+                "output_tokens_per_s": goals.output_tokens_per_s,
+            },
+            "requests": {
+                "input_tokens": load.input_tokens,
+                "output_tokens": load.output_tokens,
+                "input_spread": load.input_spread,
+                "output_spread": load.output_spread,
+                "distribution": "seen" if load.seen is not None else load.distribution,
+            },
+            "at_max_rate": {metric: _values(self.outcome, metric) for metric in ("ttft", "itl")},
+            "output_tokens_per_s": self.outcome.output_tokens_per_s,
+            "replicas": None
+            if self.replicas is None
+            else {"value": self.replicas, "ci95": [self.replicas_low, self.replicas_high]},
+            "rate_of_each_per_s": self.each_per_s,
+            "published_models": {name: dict(one) for name, one in self.published.items()} or None,
+        }
+
+
+def _values(outcome: Outcome, metric: str) -> dict[str, float | None]:
+    said = {f"p{percent:g}": outcome.value(metric, percent) for percent in PERCENTILES}
+    said = {"mean": outcome.value(metric, None), **said, "mean_half_width": outcome.half_width(metric)}
+    return {name: None if math.isnan(value) else value for name, value in said.items()}
 
 
 def size(
@@ -83,6 +138,7 @@ def size(
     covariance_alpha_beta: float = 0.0,
     rate_per_s: float | None = None,
     seed: int = 0,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Sizing:
     """deviations: standard deviation by name of a Replica's parameter (ms). rate_per_s: the whole load; with a goal of
     tokens/s the larger of the two loads counts.
@@ -90,12 +146,19 @@ def size(
     Raises UsageError when even a request alone does not meet the goals.
     """
     if not goals.limits and goals.output_tokens_per_s is None:
-        raise UsageError("give --ttft, --itl or --tps: without a goal every rate below saturation is right")
+        raise SettingError("give {ttft}, {itl} or {tps}: without a goal every rate below saturation is right")
+    tell("looking for the rate at which the replica is saturated")
     ceiling = _ceiling(replica, load, goals, seed)
+    tell(f"looking for the rate within the goals, 1 of {SEEDS}: below {ceiling:.4g}/s")
     first = _largest(replica, load, goals, ceiling, seed)
-    found = [first, *(_near(replica, load, goals, first, seed + place) for place in range(1, SEEDS))]
+    found = [first]
+    for place in range(1, SEEDS):
+        tell(f"looking for the rate within the goals, {place + 1} of {SEEDS}: near {first:.4g}/s")
+        found.append(_near(replica, load, goals, first, seed + place))
     scatter = float(np.std(found, ddof=1))
+    tell(f"long simulations near {float(np.mean(found)):.4g}/s")
     best, outcome = _refined(replica, load, goals, float(np.mean(found)), scatter, ceiling, seed + SEEDS)
+    tell("how the rate follows the parameters")
     half = math.hypot(
         Z95
         * math.sqrt(_variance(replica, load, goals, first, deviations or {}, covariance_alpha_beta, seed)),
@@ -105,9 +168,9 @@ def size(
     whole = _whole(goals, load, rate_per_s)
     limit = _limit(ceiling, outcome, goals)
     if whole is None:
-        return Sizing(best, low, high, limit, outcome, None, None, None)
+        return Sizing(best, low, high, limit, outcome, None, None, None, None, goals, load)
     count, fewest, most = (_count(whole, one) for one in (best, high, low))
-    return Sizing(best, low, high, limit, outcome, count, fewest, most, whole / count)
+    return Sizing(best, low, high, limit, outcome, count, fewest, most, whole / count, goals, load)
 
 
 def _whole(goals: Goals, load: Load, rate_per_s: float | None) -> float | None:
@@ -143,7 +206,7 @@ def _ceiling(replica: Replica, load: Load, goals: Goals, seed: int) -> float:
 def _largest(replica: Replica, load: Load, goals: Goals, most: float, seed: int) -> float:
     alone = simulate(replica, load, most / 1000, requests=200, seed=seed)
     if goals.itl_ms is not None and math.isnan(alone.value("itl", None)):
-        raise UsageError("outputs of one token have no time between tokens: leave --itl out")
+        raise SettingError("outputs of one token have no time between tokens: leave {itl} out")
     if not _meets(alone, goals):
         metric, limit = max(goals.limits, key=lambda one: goals.used(alone, *one))
         value = goals.used(alone, metric, limit) * limit

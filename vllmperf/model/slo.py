@@ -3,7 +3,7 @@
 Requests near in time fail together, so they are taken in batches, and the batches are what is counted. At each look
 the share of bad requests gets a one-sided bound on both sides by Student's t over the batches; the allowed error is
 shared evenly among the looks. A queue that still grows makes no pass: it is looked at again later. A pass can also be told
-from the room that is left below the limits; before the end of a step only where half of them is not used (looks.py).
+from the room that is left below the limits; before the end of a step only where half of them is not used (early_stop.py).
 """
 
 from __future__ import annotations

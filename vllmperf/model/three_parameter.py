@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vllmperf.model.regression import Fit, fit
+from vllmperf.model.regression import Regression, fit
 from vllmperf.model.steps import Steps
 from vllmperf.model.stretches import BLOCKS_PER_RUN, even_blocks
 
@@ -20,7 +20,7 @@ TELLS_APART = 60.0
 """Above this condition number the three cannot be told apart."""
 
 
-def three_parameter_law(runs: Sequence[Steps]) -> Fit:
+def three_parameter_law(runs: Sequence[Steps]) -> Regression:
     """Fit to the steps whose work is known: those that decode only, and those that admit all that wait.
 
     Raises ValueError when the parameters cannot be told apart.

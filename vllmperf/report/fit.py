@@ -9,7 +9,7 @@ from typing import TextIO
 from vllmperf.model.parameters import (
     MEANINGS,
     THREE,
-    FitResult,
+    Fit,
     Parameter,
     inferred_targets,
     perf_parms,
@@ -24,13 +24,13 @@ WIDTH = 100
 """Columns where there is no terminal."""
 
 
-def text(result: FitResult, width: int = WIDTH) -> str:
+def text(result: Fit, width: int = WIDTH) -> str:
     """The tables as plain text."""
     return plain(_lines(result, width))
 
 
 def show(
-    result: FitResult,
+    result: Fit,
     file: TextIO | None = None,
     model: str | None = None,
     ttft_ms: float | None = None,
@@ -44,32 +44,32 @@ def show(
         file.write(stanza)
 
 
-def fragment(result: FitResult) -> str:
+def fragment(result: Fit) -> str:
     """The same as HTML."""
     from vllmperf.report import html
 
     return html.styled("".join(map(html.table, _tables(result))) + html.said(_remarks(result)))
 
 
-def _lines(result: FitResult, width: int) -> list[Line]:
+def _lines(result: Fit, width: int) -> list[Line]:
     blocks = [table.lines(one, width) for one in _tables(result)]
     blocks += [said([remark], width) for remark in _remarks(result)]
     return [line for block in blocks for line in (*block, [])][:-1]
 
 
-def _tables(result: FitResult) -> Iterator[Table]:
+def _tables(result: Fit) -> Iterator[Table]:
     yield _parameters("One replica", result.parameters, MEANINGS)
     if result.three_parameter:
         yield _parameters("With three", result.three_parameter, THREE)
     yield _points(result)
 
 
-def _remarks(result: FitResult) -> list[Span]:
+def _remarks(result: Fit) -> list[Span]:
     return [(_quality(result), ""), *((f"! {text}", "warning") for text in result.warnings)]
 
 
 def _stanzas(
-    result: FitResult, model: str | None, ttft_ms: float | None, itl_ms: float | None
+    result: Fit, model: str | None, ttft_ms: float | None, itl_ms: float | None
 ) -> list[tuple[str, str]]:
     newer = "the queueing model of newer releases, which learns its parameters itself"
     shape = next((point for point in result.points if point.input_tokens and point.output_tokens), None)
@@ -97,7 +97,7 @@ def _parameters(title: str, found: Mapping[str, Parameter], meanings: Mapping[st
     return Table(title, ("value", "95 % from", "to"), tuple(rows), keeps_notes=True)
 
 
-def _points(result: FitResult) -> Table:
+def _points(result: Fit) -> Table:
     rows = []
     for point in result.points:
         law, itl = point.predicted_itl_ms, point.itl_ms
@@ -113,7 +113,7 @@ def _points(result: FitResult) -> Table:
     return Table("Runs", ("batch", "ITL, ms", "by the law", "off", "TTFT, ms", "steps"), tuple(rows))
 
 
-def _quality(result: FitResult) -> str:
+def _quality(result: Fit) -> str:
     quality = result.quality
     parts = [counted(result)]
     if quality.r2 is not None:
@@ -129,7 +129,7 @@ def _quality(result: FitResult) -> str:
     return "; ".join(parts)
 
 
-def counted(result: FitResult) -> str:
+def counted(result: Fit) -> str:
     """1,234 measurements of 5,678 steps"""
     quality = result.quality
     return (

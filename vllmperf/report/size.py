@@ -1,4 +1,4 @@
-"""The answer of `vllmperf size` as JSON and as people read it."""
+"""The answer of `vllmperf size` as people read it."""
 
 from __future__ import annotations
 
@@ -10,82 +10,59 @@ from typing import TYPE_CHECKING, Any, TextIO
 from vllmperf.numbers import NOTHING, number
 from vllmperf.report import table
 from vllmperf.report.console import print_lines, width_of
-from vllmperf.report.table import Line, Row, Table, said
+from vllmperf.report.table import Line, Row, Span, Table, plain, said
 
 if TYPE_CHECKING:
-    from vllmperf.model.simulate import Load, Outcome
-    from vllmperf.model.sizing import Goals, Sizing
+    from vllmperf.model.sizing import Sizing
 
-SCHEMA = 1
 WIDTH = 100
 """Columns where there is no terminal."""
 PERCENTILES = (50, 90, 99)
-Published = Mapping[str, Mapping[str, Any]]
-"""By the model's name: what published.answer() gives."""
 
 
-def to_json(found: Sizing, goals: Goals, load: Load, published: Published) -> dict[str, Any]:
-    """The object that `--json` prints; docs/sizing.md has its schema."""
-    outcome = found.outcome
-    return {
-        "schema": SCHEMA,
-        "max_rate_per_s": {"value": found.max_rate_per_s, "ci95": [found.low, found.high]},
-        "limited_by": found.limited_by,
-        "slo": {
-            "ttft_ms": goals.ttft_ms,
-            "ttft_percentile": goals.percentile_of("ttft"),
-            "itl_ms": goals.itl_ms,
-            "itl_percentile": goals.percentile_of("itl"),
-            "output_tokens_per_s": goals.output_tokens_per_s,
-        },
-        "requests": {
-            "input_tokens": load.input_tokens,
-            "output_tokens": load.output_tokens,
-            "input_spread": load.input_spread,
-            "output_spread": load.output_spread,
-            "distribution": "seen" if load.seen is not None else load.distribution,
-        },
-        "at_max_rate": {metric: _values(outcome, metric) for metric in ("ttft", "itl")},
-        "output_tokens_per_s": outcome.output_tokens_per_s,
-        "replicas": None
-        if found.replicas is None
-        else {"value": found.replicas, "ci95": [found.replicas_low, found.replicas_high]},
-        "rate_of_each_per_s": found.each_per_s,
-        "published_models": {name: dict(one) for name, one in published.items()} or None,
-    }
+def text(found: Sizing, width: int = WIDTH) -> str:
+    """The answer as plain text."""
+    return plain(_lines(found, width))
 
 
-def _values(outcome: Outcome, metric: str) -> dict[str, float | None]:
-    values = {f"p{percent:g}": outcome.value(metric, percent) for percent in PERCENTILES}
-    values = {"mean": outcome.value(metric, None), **values, "mean_half_width": outcome.half_width(metric)}
-    return {name: None if math.isnan(value) else value for name, value in values.items()}
+def fragment(found: Sizing) -> str:
+    """The same as HTML."""
+    from vllmperf.report import html
+
+    return html.styled(html.said(_head(found)) + html.table(_table(found)) + html.said(_notes(found)))
 
 
-def show(found: Sizing, goals: Goals, published: Published, file: TextIO | None = None) -> None:
+def show(found: Sizing, file: TextIO | None = None) -> None:
     """Print the answer, the latencies at that rate, and the published models' answers below it."""
     file = file or sys.stdout
-    print_lines(_lines(found, goals, published, width_of(file, WIDTH)), file)
+    print_lines(_lines(found, width_of(file, WIDTH)), file)
 
 
-def _lines(found: Sizing, goals: Goals, published: Published, width: int) -> list[Line]:
-    rate, low, high = map(number, (found.max_rate_per_s, found.low, found.high))
-    tokens = f"{found.outcome.output_tokens_per_s:,.0f} output tokens/s"
-    head = [
-        (f"One replica carries {rate} requests/s (95 %: {low} … {high}).", "strong"),
-        (f"{tokens}; limited by {_limit(found, goals)}.", ""),
-        *([(_replicas(found), "")] if found.replicas is not None else []),
-    ]
-    notes = [(f"{name}: {one['why_not']}", "dim") for name, one in published.items() if one["why_not"]]
-    blocks = [said(head, width), table.lines(_table(found, published), width), said(notes, width)]
+def _lines(found: Sizing, width: int) -> list[Line]:
+    blocks = [said(_head(found), width), table.lines(_table(found), width), said(_notes(found), width)]
     return [line for block in blocks if block for line in (*block, [])][:-1]
 
 
-def _limit(found: Sizing, goals: Goals) -> str:
+def _head(found: Sizing) -> list[Span]:
+    rate, low, high = map(number, (found.max_rate_per_s, found.low, found.high))
+    tokens = f"{found.outcome.output_tokens_per_s:,.0f} output tokens/s"
+    return [
+        (f"One replica carries {rate} requests/s (95 %: {low} … {high}).", "strong"),
+        (f"{tokens}; limited by {_limit(found)}.", ""),
+        *([(_replicas(found), "")] if found.replicas is not None else []),
+    ]
+
+
+def _notes(found: Sizing) -> list[Span]:
+    return [(f"{name}: {one['why_not']}", "dim") for name, one in found.published.items() if one["why_not"]]
+
+
+def _limit(found: Sizing) -> str:
     if found.limited_by == "tps":
         return "--tps, which leaves a tenth of the saturated rate unused"
     if found.limited_by == "capacity":
         return "its capacity: the goals are kept up to saturation"
-    percentile = goals.percentile_of(found.limited_by)
+    percentile = found.goals.percentile_of(found.limited_by)
     return f"{found.limited_by.upper()} ({'mean' if percentile is None else f'p{percentile:g}'})"
 
 
@@ -95,7 +72,8 @@ def _replicas(found: Sizing) -> str:
     return f"The load needs {count} (95 %: {span}), each with {number(found.each_per_s)} requests/s."
 
 
-def _table(found: Sizing, published: Published) -> Table:
+def _table(found: Sizing) -> Table:
+    published = found.published
     models = [name.replace("-parameter", "-par.") for name in published]
     rows = []
     for metric in ("ttft", "itl"):

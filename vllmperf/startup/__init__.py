@@ -1,8 +1,8 @@
-"""Where a vLLM server's start time goes: `parse` a log, `watch` pods or start a `command`.
+"""Where a vLLM server's start time goes: `parse` a log, measure `pods` or start a `command`.
 
 >>> from vllmperf import startup
 >>> startup.parse("server.log").main.phases
->>> startup.watch(label="app=vllm", watch=True)         # vllmperf.startup.live.pods.measure
+>>> startup.pods(label="app=vllm", watch=True)         # vllmperf.startup.live.pods.measure
 >>> startup.command("vllm serve MODEL", repeat=3)       # vllmperf.startup.live.launch.measure_command
 """
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vllmperf.startup.live.launch import measure_command as command
-    from vllmperf.startup.live.pods import measure as watch
+    from vllmperf.startup.live.pods import measure as pods
     from vllmperf.startup.log.parse import LogParser, as_start, parse
     from vllmperf.startup.log.schema import to_json
 
-__all__ = ["LogParser", "as_start", "command", "parse", "to_json", "watch"]
+__all__ = ["LogParser", "as_start", "command", "parse", "pods", "to_json"]
 
 _HOME = {
     "LogParser": ("log.parse", "LogParser"),
@@ -23,7 +23,7 @@ _HOME = {
     "command": ("live.launch", "measure_command"),
     "parse": ("log.parse", "parse"),
     "to_json": ("log.schema", "to_json"),
-    "watch": ("live.pods", "measure"),
+    "pods": ("live.pods", "measure"),
 }
 
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 NS_PER_S = 1_000_000_000
 
@@ -154,6 +158,29 @@ class ParsedFile:
     recognized: bool = True  # False: no line of a vLLM server is in it
     first_text: str = ""  # the first line with a text in it
 
+    @property
+    def start(self) -> Start:
+        """The main attempt as the reports show it."""
+        from vllmperf.startup.log.parse import as_start
+
+        return as_start(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `vllmperf parse-log --json` prints."""
+        from vllmperf.startup.log.schema import to_json
+
+        return dict(to_json(self))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The waterfall of the main attempt. Raises UsageError without matplotlib."""
+        return self.start.plot(ax)
+
+    def __repr__(self) -> str:
+        return repr(self.start)
+
+    def _repr_html_(self) -> str:
+        return self.start._repr_html_()
+
 
 @dataclass(frozen=True)
 class Start:
@@ -185,3 +212,27 @@ class Start:
         if self.origin_ns is None or self.end_ns is None:
             return None
         return (self.end_ns - self.origin_ns) / NS_PER_S
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in what `vllmperf startup --json` prints."""
+        from vllmperf.report.startup.json import start_object
+
+        return start_object(self)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The waterfall. Raises UsageError without matplotlib, or when no phase is known."""
+        from vllmperf.report.startup.plot import waterfall
+
+        drawn: Axes = waterfall(self, ax)
+        return drawn
+
+    def __repr__(self) -> str:
+        """The table that the command line prints."""
+        from vllmperf.report.startup.table import text
+
+        return text((self,))
+
+    def _repr_html_(self) -> str:
+        from vllmperf.report.startup.html import fragment
+
+        return fragment((self,))

@@ -247,7 +247,7 @@ def test_sets_have_their_distribution_and_changes() -> None:
 
 def test_the_frame_has_the_rows_of_the_csv_in_the_order_of_phases() -> None:
     pytest.importorskip("pandas")
-    from vllmperf.report.startup.frame import phases
+    from vllmperf.report.startup.dataframe import phases
 
     frame = phases([pod("a"), pod("b", scale=2.0), failed()])
     assert list(frame.columns) == list(csv.COLUMNS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vllmperf.model.parameters import FitResult
+from vllmperf.model.parameters import Fit
 from vllmperf.report.fit import counted, estimated, interval
 from vllmperf.report.plots import figure
 
@@ -27,12 +27,12 @@ MOST_BATCHES = 300
 """Means of more are no dots but a cloud."""
 
 
-def plot(result: FitResult, path: Path) -> None:
+def plot(result: Fit, path: Path) -> None:
     """Write the picture to a file. Needs matplotlib (the extra `plots`); raises UsageError without it."""
     figure.save(figure.styled(lambda: picture(result)), path)
 
 
-def picture(result: FitResult) -> figure.Picture:
+def picture(result: Fit) -> figure.Picture:
     """Steps against batch with the line and its 95 % band, and the residuals. A fit to means of runs shows those."""
     whole = figure.new_figure(8, 6.8)
     axes = whole.subplots(2, 1, height_ratios=(5, 3), sharex=True)
@@ -41,7 +41,7 @@ def picture(result: FitResult) -> figure.Picture:
     return whole
 
 
-def draw(result: FitResult, top: Axes, bottom: Axes) -> None:
+def draw(result: Fit, top: Axes, bottom: Axes) -> None:
     """The same on two Axes of matplotlib. They show the law and the body of the measurements; how many lie beyond is said
     in the corner, and triangles at the edge say where."""
     batch, step, residual, steps = _measurements(result)
@@ -62,7 +62,7 @@ def draw(result: FitResult, top: Axes, bottom: Axes) -> None:
     _legend(top, what, bool(half.any()))
 
 
-def _line(result: FitResult) -> tuple[Any, Any, Any]:
+def _line(result: Fit) -> tuple[Any, Any, Any]:
     """Batches, what the law says, half of its 95 % band (0 where that is not known)."""
     import numpy as np
 
@@ -126,7 +126,7 @@ def _means_of(ax: Any, batch: Any, residual: Any, steps: Any) -> None:
     ax.scatter(sizes[known], mean, s=16, facecolor="white", edgecolor=BLUE, linewidth=1, zorder=5)
 
 
-def _heads(ax: Any, result: FitResult, what: str) -> None:
+def _heads(ax: Any, result: Fit, what: str) -> None:
     alpha, beta = result.parameters["alpha"], result.parameters["beta"]
     told = f"{what} = {estimated(alpha)[0]} ms + {estimated(beta)[0]} ms · batch"
     ax.set_title(told, loc="left", fontsize=12, weight="bold", pad=24)
@@ -154,7 +154,7 @@ def _legend(ax: Any, what: str, band: bool) -> None:
     ax.legend(handles=marks, loc="upper left", frameon=False, fontsize=8)
 
 
-def _measurements(result: FitResult) -> tuple[Any, Any, Any, Any]:
+def _measurements(result: Fit) -> tuple[Any, Any, Any, Any]:
     """Batch, ms, residual in ms, steps behind each."""
     import numpy as np
 

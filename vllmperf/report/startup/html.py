@@ -9,12 +9,12 @@ from itertools import zip_longest
 from vllmperf.numbers import clean, plural
 from vllmperf.report.html import STYLE as BASE_STYLE
 from vllmperf.report.html import page as whole_page
-from vllmperf.report.startup.grid import Column, Grid
 from vllmperf.report.startup.many import comparison, distribution_table
 from vllmperf.report.startup.one import failure_words, notes, tables
 from vllmperf.report.startup.spans import FAMILIES, groups, label, total_s, unseen
 from vllmperf.report.startup.statistics import reached
 from vllmperf.report.startup.svg import stacked, waterfall
+from vllmperf.report.startup.text_table import Column, TextTable
 from vllmperf.report.startup.words import facts, name_words
 from vllmperf.startup.result import Start
 
@@ -76,7 +76,7 @@ def _overview(starts: Sequence[Start]) -> str:
     return "".join(parts)
 
 
-def _table(table: Grid) -> str:
+def _table(table: TextTable) -> str:
     columns = [column.aligned for column in table.columns]
     heads = "".join(f"<th{_class(column)}>{escape(column.head)}</th>" for column in table.columns)
     rows = "".join(

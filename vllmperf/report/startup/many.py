@@ -9,7 +9,6 @@ from rich.cells import cell_len
 from vllmperf.numbers import NOTHING, clean, plural
 from vllmperf.report.layout import cut
 from vllmperf.report.startup.bars import Marks, longest_s, segment_text, segments
-from vllmperf.report.startup.grid import INDENT, Column, Grid, block
 from vllmperf.report.startup.one import failure_words
 from vllmperf.report.startup.spans import (
     elapsed_s,
@@ -21,6 +20,7 @@ from vllmperf.report.startup.spans import (
     resolution_s,
 )
 from vllmperf.report.startup.statistics import TOTAL, Change, Distribution, compare, distribution, reached
+from vllmperf.report.startup.text_table import INDENT, Column, TextTable, block
 from vllmperf.report.startup.words import figure, name_words, precision
 from vllmperf.report.table import Line
 from vllmperf.startup.result import Start
@@ -91,12 +91,12 @@ def bar_spans(start: Start, room: int, longest: float, marks: Marks, coloured: b
 # ---- distribution ----
 
 
-def distribution_table(starts: Sequence[Start], name: str | None) -> Grid:
+def distribution_table(starts: Sequence[Start], name: str | None) -> TextTable:
     """Each phase of a set over its starts that were reached, and the slowest of them by name."""
     rows, parts, decimals = distribution(starts), parts_only(starts), _decimals(starts)
     count = len(reached(starts))
     title = f"{clean(name)}, {count} starts" if name is not None else f"Phases of {count} starts"
-    return Grid(
+    return TextTable(
         (title, *(_label(row.phase, parts) for row in rows)),
         (
             Column("n", tuple(str(row.n) for row in rows), worth=5),
@@ -135,12 +135,12 @@ def _decimals(starts: Sequence[Start]) -> int:
 # ---- comparison ----
 
 
-def comparison(name_a: str, starts_a: Sequence[Start], name_b: str, starts_b: Sequence[Start]) -> Grid:
+def comparison(name_a: str, starts_a: Sequence[Start], name_b: str, starts_b: Sequence[Start]) -> TextTable:
     """The change by phase from set a to set b, and what the number of starts allows to say."""
     both = [*starts_a, *starts_b]
     rows, parts, decimals = compare(starts_a, starts_b), parts_only(both), max(_decimals(both), 1)
     a, b = clean(name_a), clean(name_b)
-    return Grid(
+    return TextTable(
         (f"{a} → {b}", *(_label(row.phase, parts) for row in rows)),
         (
             Column(a, tuple(figure(row.mean_a_s, decimals) for row in rows), worth=5),

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from vllmperf.numbers import NOTHING, clean, share
 from vllmperf.report.layout import cut
 from vllmperf.report.startup.bars import Marks, bar
-from vllmperf.report.startup.grid import INDENT, Column, Grid, block, line_width, pairs, paragraph
 from vllmperf.report.startup.spans import (
     REST,
     elapsed_s,
@@ -19,6 +18,7 @@ from vllmperf.report.startup.spans import (
     tree,
     unseen,
 )
+from vllmperf.report.startup.text_table import INDENT, Column, TextTable, block, line_width, pairs, paragraph
 from vllmperf.report.startup.words import (
     STEP,
     facts,
@@ -52,7 +52,7 @@ def one(start: Start, width: int, marks: Marks) -> list[Line]:
     return found
 
 
-def tables(start: Start) -> list[Grid]:
+def tables(start: Start) -> list[TextTable]:
     """What stands below the waterfall: ranks, the log's own numbers, sleep."""
     found = [_ranks(start.log), _reported(start.log), _sleep(start, start.log.sleep)] if start.log else []
     return [table for table in (*found, _asked_cycles(start.facts)) if table is not None]
@@ -71,7 +71,7 @@ def waterfall(start: Start, width: int, marks: Marks) -> list[Line]:
     if not rows:
         return []
     labels = [cut(_label(phase), WIDEST_LABEL) for phase in rows]
-    table = Grid(
+    table = TextTable(
         ("Phase", *labels, "total" if start.reached else "seen"),
         tuple(_columns(start, rows)),
         (*(family(phase.name).label for phase in rows), "strong"),
@@ -154,14 +154,14 @@ def _bar(start: Start, phase: Phase, room: int, marks: Marks) -> str:
 # ---- what the log says ----
 
 
-def _ranks(log: StartupLog) -> Grid | None:
+def _ranks(log: StartupLog) -> TextTable | None:
     """Slowest and fastest rank of each number that more than one rank reports."""
     found = [(name, _numbers(values)) for name, values in log.per_rank.items()]
     found = [(name, values) for name, values in found if len(values) > 1]
     if not found:
         return None
     rows = [_extremes(values) for _, values in found]
-    return Grid(
+    return TextTable(
         ("Ranks", *(_with_unit(name) for name, _ in found)),
         (
             Column("n", tuple(str(len(values)) for _, values in found), worth=1),
@@ -190,7 +190,7 @@ def _with_unit(name: str) -> str:
     return f"{words}, {unit}" if unit else words
 
 
-def _reported(log: StartupLog) -> Grid | None:
+def _reported(log: StartupLog) -> TextTable | None:
     """The numbers that the log itself gives, the speculative model's beside them."""
     said = [name for name, value in log.reported.items() if value is not None]
     said += [name for name, value in log.drafter.items() if value is not None and name not in said]
@@ -202,10 +202,10 @@ def _reported(log: StartupLog) -> Grid | None:
         columns.append(Column("drafter", cells, worth=5))
     units = tuple(reported_label(name)[1] for name in said)
     columns.insert(1, Column("", units, worth=6, is_number=False))
-    return Grid(("The log's own numbers", *(reported_label(name)[0] for name in said)), tuple(columns))
+    return TextTable(("The log's own numbers", *(reported_label(name)[0] for name in said)), tuple(columns))
 
 
-def _sleep(start: Start, cycles: Sequence[SleepCycle]) -> Grid | None:
+def _sleep(start: Start, cycles: Sequence[SleepCycle]) -> TextTable | None:
     if not cycles:
         return None
     columns = (
@@ -214,7 +214,7 @@ def _sleep(start: Start, cycles: Sequence[SleepCycle]) -> Grid | None:
         Column("freed, GiB", tuple(value_text(cycle.freed_gib) for cycle in cycles), worth=5),
         Column("still in use, GiB", tuple(value_text(cycle.in_use_gib) for cycle in cycles), worth=4),
     )
-    return Grid(("Sleep and wake", *map(_cycle_label, cycles)), columns)
+    return TextTable(("Sleep and wake", *map(_cycle_label, cycles)), columns)
 
 
 CYCLE_COLUMNS = (
@@ -225,7 +225,7 @@ CYCLE_COLUMNS = (
 )
 
 
-def _asked_cycles(facts: Mapping[str, str | int | float | None]) -> Grid | None:
+def _asked_cycles(facts: Mapping[str, str | int | float | None]) -> TextTable | None:
     """The /sleep and /wake_up that were asked for, as they were seen from outside."""
     steps: dict[str, dict[str, Value]] = {}
     for name, value in facts.items():
@@ -238,7 +238,7 @@ def _asked_cycles(facts: Mapping[str, str | int | float | None]) -> Grid | None:
         for head, key, worth in CYCLE_COLUMNS
         if any(key in step for step in steps.values())
     )
-    return Grid(("Sleep and wake, asked for", *(name.replace("_", " ") for name in steps)), columns)
+    return TextTable(("Sleep and wake, asked for", *(name.replace("_", " ") for name in steps)), columns)
 
 
 def _rounded(value: Value) -> str:

@@ -9,7 +9,7 @@ from vllmperf.startup.result import Start
 
 
 class Starts(tuple[Start, ...]):
-    """Any starts: of parsed logs (`vllmperf.startup.as_start`), of `vllmperf.startup.watch` or `.command`.
+    """Any starts: of parsed logs (`vllmperf.startup.as_start`), of `vllmperf.startup.pods` or `.command`.
 
     >>> Starts(as_start(parse(path)) for path in paths)
     """
@@ -33,7 +33,7 @@ class Starts(tuple[Start, ...]):
     @property
     def phases(self) -> Any:
         """One row a start and phase, as a pandas DataFrame. UsageError without pandas."""
-        from vllmperf.report.startup.frame import phases
+        from vllmperf.report.startup.dataframe import phases
 
         return phases(self)
 

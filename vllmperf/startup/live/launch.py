@@ -18,7 +18,7 @@ from vllmperf.startup.live import caches, sleep_wake
 from vllmperf.startup.live.child import STOP_S, Child, words_of
 from vllmperf.startup.live.join import Seen, after_log, end_of, imports, log_phases, tail
 from vllmperf.startup.live.logfile import LogFile
-from vllmperf.startup.live.probe import Access, Door, first_model, first_token, full_url, status
+from vllmperf.startup.live.probe import Access, Route, first_model, first_token, full_url, status
 from vllmperf.startup.result import Failure, Start, StartupLog
 from vllmperf.startup.waterfall import fill
 from vllmperf.target import Client, is_listening
@@ -170,12 +170,12 @@ class _Run:
         self._file = LogFile(asked.logs_to, f"{planned.name.replace(' ', '-')}-log.txt", asked.log_stamps)
 
     def measure(self) -> Start:
-        door = self._door()
-        if is_listening(door.base_url):
+        route = self._route()
+        if is_listening(route.base_url):
             raise TargetError(
-                f"something listens on {door.name} already: end it, or give the command another --port"
+                f"something listens on {route.name} already: end it, or give the command another --port"
             )
-        door.prepare()
+        route.prepare()
         environment = {**self._asked.environment, **self._own}
         if self._planned.folder is not None:
             environment |= caches.variables(self._planned.folder, environment)
@@ -200,11 +200,11 @@ class _Run:
                 child.drain()
                 self._take(child)
                 return Failure(None, None, f"the command ended with {_ending(code)} before it was ready")
-            door = self._door()
-            if status(door, timeout_s=PROBE_S) == 200:
+            route = self._route()
+            if status(route, timeout_s=PROBE_S) == 200:
                 self._seen = replace(self._seen, ready_ns=self._axis.now_ns())
-                self._facts["url"] = door.name
-                self._after_ready(door)
+                self._facts["url"] = route.name
+                self._after_ready(route)
                 self._take(child)
                 return self._died_before_token(child)
             self._update()
@@ -218,21 +218,21 @@ class _Run:
         child.drain()
         return Failure("first_token", None, f"the command ended with {_ending(code)} before its first token")
 
-    def _after_ready(self, door: Door) -> None:
-        model = self._asked.model or first_model(door)
+    def _after_ready(self, route: Route) -> None:
+        model = self._asked.model or first_model(route)
         if self._asked.probe_first_token:
-            self._first_token(door, model)
+            self._first_token(route, model)
         if self._asked.sleep_wake:
-            self._cycles = sleep_wake.drive(door, self._asked.sleep_wake, self._axis.now_ns, model)
+            self._cycles = sleep_wake.drive(route, self._asked.sleep_wake, self._axis.now_ns, model)
             if self._cycles.why_not:
                 self._notes.append(f"{sleep_wake.NOT_MEASURED}: {self._cycles.why_not}")
             time.sleep(sleep_wake.LAST_LINES_S)
 
-    def _first_token(self, door: Door, model: str | None) -> None:
+    def _first_token(self, route: Route, model: str | None) -> None:
         if model is None:
             self._notes.append("no first token was asked for: /v1/models names no model")
             return
-        got = first_token(door, model, self._axis.now_ns)
+        got = first_token(route, model, self._axis.now_ns)
         self._seen = replace(self._seen, first_request_ns=got.sent_ns, first_token_ns=got.token_ns)
         if got.token_ns is None:
             self._notes.append(f"no first token came: {got.why_not}")
@@ -251,7 +251,7 @@ class _Run:
             if self._asked.echo is not None:
                 self._asked.echo(line)
 
-    def _door(self) -> Client:
+    def _route(self) -> Client:
         """The same one until the log names another address."""
         url = self._asked.url or _url(self._words, self._says_url)
         if self._client is None or self._client.base_url != full_url(url):

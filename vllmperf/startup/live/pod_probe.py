@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.startup.live import sleep_wake
-from vllmperf.startup.live.doors import Proxy, door_of
 from vllmperf.startup.live.pod_phases import Fact, PodSeen
-from vllmperf.startup.live.probe import Door, first_model, first_token, status
+from vllmperf.startup.live.probe import Route, first_model, first_token, status
+from vllmperf.startup.live.routes import Proxy, route_of
 from vllmperf.startup.live.settings import Settings
 from vllmperf.startup.result import NS_PER_S, SleepCycle
 
@@ -52,32 +52,32 @@ def probe(
     found: Probed,
 ) -> None:
     """Waits for the first 200, then asks; fills `found` as it goes. Raises what asking again cannot mend."""
-    door = door_of(cluster, pod, container, settings.url, stop, settings.access)
-    poll_s = PROXY_POLL_S if isinstance(door, Proxy) else POLL_S
-    while status(door) != 200:
+    route = route_of(cluster, pod, container, settings.url, stop, settings.access)
+    poll_s = PROXY_POLL_S if isinstance(route, Proxy) else POLL_S
+    while status(route) != 200:
         if stop.wait(poll_s):
             return
     found.has_answered = True
-    found.facts["probed"] = door.name
+    found.facts["probed"] = route.name
     if not found.was_ready:
         found.seen = replace(found.seen, health_ns=now_ns(), poll_s=poll_s)
-    model = first_model(door)
+    model = first_model(route)
     if settings.probe_first_token:
-        _first_token(door, model, now_ns, found)
-    if isinstance(door, Proxy):
-        _note_proxy(door, now_ns, found)
+        _first_token(route, model, now_ns, found)
+    if isinstance(route, Proxy):
+        _note_proxy(route, now_ns, found)
     if settings.sleep_wake and not stop.is_set():
-        found.cycles = sleep_wake.drive(door, settings.sleep_wake, now_ns, model)
+        found.cycles = sleep_wake.drive(route, settings.sleep_wake, now_ns, model)
         if found.cycles.why_not:
             found.notes.append(f"{sleep_wake.NOT_MEASURED}: {found.cycles.why_not}")
         stop.wait(sleep_wake.LAST_LINES_S)
 
 
-def _first_token(door: Door, model: str | None, now_ns: Callable[[], int], found: Probed) -> None:
+def _first_token(route: Route, model: str | None, now_ns: Callable[[], int], found: Probed) -> None:
     if model is None:
         found.notes.append("no first token was asked for: /v1/models names no model")
         return
-    got = first_token(door, model, now_ns)
+    got = first_token(route, model, now_ns)
     if got.token_ns is None:
         found.notes.append(f"no first token came: {got.why_not}")
         return
@@ -88,9 +88,9 @@ def _first_token(door: Door, model: str | None, now_ns: Callable[[], int], found
         found.seen = replace(found.seen, first_request_ns=got.sent_ns, first_token_ns=got.token_ns)
 
 
-def _note_proxy(door: Proxy, now_ns: Callable[[], int], found: Probed) -> None:
+def _note_proxy(route: Proxy, now_ns: Callable[[], int], found: Probed) -> None:
     before = now_ns()
-    status(door)
+    status(route)
     took_s = (now_ns() - before) / NS_PER_S
     found.facts["proxy_health_s"] = took_s
     found.notes.append(THROUGH_PROXY.format(ms=took_s * 1000))

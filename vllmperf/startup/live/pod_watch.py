@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from vllmperf.errors import TargetError, VllmperfError
 from vllmperf.startup.axis import Axis
 from vllmperf.startup.live import pod_status, trouble
+from vllmperf.startup.live.container_runs import ContainerRun, earlier_start
 from vllmperf.startup.live.containers import choose
 from vllmperf.startup.live.logfile import LogFile
 from vllmperf.startup.live.pod_phases import Fact, PodSeen, Told, pod_start
 from vllmperf.startup.live.pod_probe import Probed, probe
 from vllmperf.startup.live.settings import Settings
-from vllmperf.startup.live.tries import Try, earlier_start
 from vllmperf.startup.result import Failure, Start
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class _Known:
     """What was learnt of the pod; changed by the main thread alone."""
 
     runs: dict[int, pod_status.Ran] = field(default_factory=dict)
-    tries: dict[int, Try] = field(default_factory=dict)
+    container_runs: dict[int, ContainerRun] = field(default_factory=dict)
     events: list[Any] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     ready_ns: int | None = None
@@ -141,7 +141,7 @@ class PodWatch:
         return now_s - self._known.settled_s
 
     def _log_caught_up(self) -> bool:
-        current = self._current_try()
+        current = self._current_run()
         log = current.log() if current is not None and not current.has_ended else None
         if current is None or current.has_ended or (log is not None and log.reached_ready):
             return True
@@ -149,7 +149,7 @@ class PodWatch:
 
     def start(self, now_ns: int | None) -> Start:
         """What is known of its start; one that goes on ends now, or (None) is open."""
-        known, one = self._known, self._current_try()
+        known, one = self._known, self._current_run()
         log = one.log() if one is not None else None
         failure = trouble.with_log(known.failure, log) if known.failure else None
         last = one.last_lines() if one is not None else ()
@@ -181,7 +181,7 @@ class PodWatch:
     def finish(self) -> None:
         """The last events, and after a failure the rest of the log; then its threads are ended."""
         self._read_events()
-        one = self._current_try()
+        one = self._current_run()
         deadline = time.monotonic() + LOG_WAIT_S
         while self._known.failure and one and not one.has_ended and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -190,7 +190,7 @@ class PodWatch:
 
     def _pardon(self) -> None:
         """A server that was up and ended well later did start, as its log shows once it is read."""
-        failure, one = self._known.failure, self._current_try()
+        failure, one = self._known.failure, self._current_run()
         log = one.log() if one is not None else None
         over = failure is not None and failure.reason in ("Completed", "Succeeded")
         if (
@@ -220,13 +220,13 @@ class PodWatch:
     def _facts(self, logged: Any) -> dict[str, Fact]:
         return {**self._probed.facts, **self._probed.sleep_facts(logged)}
 
-    def _current_try(self) -> Try | None:
+    def _current_run(self) -> ContainerRun | None:
         count = pod_status.restarts(self._pod, self.container)
-        return self._known.tries.get(count)
+        return self._known.container_runs.get(count)
 
     def _earlier(self) -> tuple[Start, ...]:
         current = pod_status.restarts(self._pod, self.container)
-        tries = {count: one for count, one in sorted(self._known.tries.items()) if count < current}
+        tries = {count: one for count, one in sorted(self._known.container_runs.items()) if count < current}
         return tuple(earlier_start(self.name, one, self._known.runs.get(at)) for at, one in tries.items())
 
     def _read_events(self) -> None:
@@ -240,11 +240,11 @@ class PodWatch:
 
     def _read_logs(self, count: int) -> None:
         """Follow this run's log, once; at the first sight of a restarted container read the log before it too."""
-        if count in self._known.tries:
+        if count in self._known.container_runs:
             return
-        for at, one in self._known.tries.items():
+        for at, one in self._known.container_runs.items():
             one.file.rename(self._log_name(at, is_previous=True))
-        if count and not self._known.tries:
+        if count and not self._known.container_runs:
             self._read_log(count - 1, is_previous=True)
             if count > 1:
                 self._known.notes.append(f"of {count} earlier tries only the last one has a log still")
@@ -253,7 +253,7 @@ class PodWatch:
     def _read_log(self, count: int, is_previous: bool = False) -> None:
         settings = self._settings
         file = LogFile(settings.logs_to, self._log_name(count, is_previous), settings.log_stamps)
-        one = self._known.tries[count] = Try(count, file, is_previous)
+        one = self._known.container_runs[count] = ContainerRun(count, file, is_previous)
         lines = self._cluster.logs(
             settings.namespace,
             self.name,

@@ -18,7 +18,7 @@ TOKENS = 2
 TOKEN_WAIT_S = 300.0
 
 
-class Door(Protocol):
+class Route(Protocol):
     """A way to a server: a Client, or the API server's proxy. Raises AnswerError when nothing answers."""
 
     name: str
@@ -61,10 +61,10 @@ def full_url(url: str) -> str:
     return f"{parts.scheme}://{host}:{port}{parts.path.rstrip('/')}"
 
 
-def status(door: Door, path: str = "/health", timeout_s: float = 5.0) -> int | None:
+def status(route: Route, path: str = "/health", timeout_s: float = 5.0) -> int | None:
     """The HTTP status of a GET, or None when nothing answers. Raises CertificateError: waiting mends that not."""
     try:
-        with door.ask("GET", path, timeout_s=timeout_s) as answer:
+        with route.ask("GET", path, timeout_s=timeout_s) as answer:
             answer.read()
             return answer.status
     except CertificateError:
@@ -73,10 +73,10 @@ def status(door: Door, path: str = "/health", timeout_s: float = 5.0) -> int | N
         return None
 
 
-def first_model(door: Door) -> str | None:
+def first_model(route: Route) -> str | None:
     """The id of the first model that the server lists."""
     try:
-        with door.ask("GET", "/v1/models", timeout_s=30.0) as answer:
+        with route.ask("GET", "/v1/models", timeout_s=30.0) as answer:
             return str(json.loads(answer.read())["data"][0]["id"])
     except (AnswerError, ValueError, LookupError, TypeError):
         return None
@@ -98,26 +98,26 @@ class _Try:
 
 
 def first_token(
-    door: Door, model: str, now_ns: Callable[[], int], wait_s: float = TOKEN_WAIT_S
+    route: Route, model: str, now_ns: Callable[[], int], wait_s: float = TOKEN_WAIT_S
 ) -> FirstToken:
     """Ask for a streamed completion of two tokens; where there is no such route, for a chat completion."""
     asked = {"model": model, "max_tokens": TOKENS, "stream": True, "temperature": 0}
     plain = _Try("/v1/completions", {**asked, "prompt": PROMPT})
     chat = _Try("/v1/chat/completions", {**asked, "messages": [{"role": "user", "content": PROMPT}]})
     sent_ns = now_ns()
-    outcome = _ask(door, plain, now_ns, wait_s)
+    outcome = _ask(route, plain, now_ns, wait_s)
     if isinstance(outcome, str) and outcome.startswith("HTTP status 404"):
         sent_ns = now_ns()
-        outcome = _ask(door, chat, now_ns, wait_s)
+        outcome = _ask(route, chat, now_ns, wait_s)
     if isinstance(outcome, int):
         return FirstToken(sent_ns, outcome)
     return FirstToken(sent_ns, None, outcome)
 
 
-def _ask(door: Door, one: _Try, now_ns: Callable[[], int], wait_s: float) -> int | str:
+def _ask(route: Route, one: _Try, now_ns: Callable[[], int], wait_s: float) -> int | str:
     """The instant of the first token, or why there is none."""
     try:
-        with door.ask("POST", one.path, json.dumps(one.body).encode(), timeout_s=wait_s) as answer:
+        with route.ask("POST", one.path, json.dumps(one.body).encode(), timeout_s=wait_s) as answer:
             if answer.status != 200:
                 said = answer.read(200).decode("utf-8", "replace")
                 return f"HTTP status {answer.status}: {said}".rstrip(": ")

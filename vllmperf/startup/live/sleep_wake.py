@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vllmperf.startup.live.probe import Door, first_token
+from vllmperf.startup.live.probe import Route, first_token
 from vllmperf.startup.result import NS_PER_S, SleepCycle
 from vllmperf.target import AnswerError
 
@@ -42,17 +42,17 @@ class _RefusedError(Exception):
     """The server did not do it."""
 
 
-def drive(door: Door, cycles: int, now_ns: Callable[[], int], model: str | None = None) -> Cycles:
+def drive(route: Route, cycles: int, now_ns: Callable[[], int], model: str | None = None) -> Cycles:
     """Sleep (level 1) and wake up `cycles` times; with a model, ask for a token after each wake-up."""
     steps: list[Step] = []
     try:
         for _ in range(cycles):
-            steps.append(_step(door, "sleep", "/sleep?level=1", now_ns))
-            _expect_sleeping(door, True)
-            wake = _step(door, "wake", "/wake_up", now_ns)
+            steps.append(_step(route, "sleep", "/sleep?level=1", now_ns))
+            _expect_sleeping(route, True)
+            wake = _step(route, "wake", "/wake_up", now_ns)
             steps.append(wake)
-            _expect_sleeping(door, False)
-            token = first_token(door, model, now_ns).token_ns if model else None
+            _expect_sleeping(route, False)
+            token = first_token(route, model, now_ns).token_ns if model else None
             steps[-1] = Step("wake", wake.sent_ns, wake.answered_ns, token)
     except _RefusedError as error:
         return Cycles(tuple(steps), str(error))
@@ -61,9 +61,9 @@ def drive(door: Door, cycles: int, now_ns: Callable[[], int], model: str | None 
     return Cycles(tuple(steps))
 
 
-def _step(door: Door, kind: Kind, path: str, now_ns: Callable[[], int]) -> Step:
+def _step(route: Route, kind: Kind, path: str, now_ns: Callable[[], int]) -> Step:
     sent = now_ns()
-    with door.ask("POST", path, b"", timeout_s=WAIT_S) as answer:
+    with route.ask("POST", path, b"", timeout_s=WAIT_S) as answer:
         body = answer.read()
         done = now_ns()
     if answer.status in (404, 405):
@@ -74,9 +74,9 @@ def _step(door: Door, kind: Kind, path: str, now_ns: Callable[[], int]) -> Step:
     return Step(kind, sent, done)
 
 
-def _expect_sleeping(door: Door, wanted: bool) -> None:
+def _expect_sleeping(route: Route, wanted: bool) -> None:
     """Servers without /is_sleeping are believed."""
-    with door.ask("GET", "/is_sleeping", timeout_s=30.0) as answer:
+    with route.ask("GET", "/is_sleeping", timeout_s=30.0) as answer:
         body = answer.read().replace(b" ", b"").lower()
     if answer.status == 200 and (b"true" in body) is not wanted:
         state = "awake after /sleep" if wanted else "asleep after /wake_up"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf.model.regression import Fit, Floats
+from vllmperf.model.regression import Floats, Regression
 from vllmperf.model.slots import seen_slots
 from vllmperf.model.steps import Steps
 
@@ -23,7 +23,7 @@ SIZES = ((8, "multiples of 8"), (4, "multiples of 4"), (16, "multiples of 16"), 
 SHARPER = 0.5
 
 
-def doubts(decode: Fit, batch: Floats, step_ms: Floats, count: Floats) -> list[str]:
+def fit_warnings(decode: Regression, batch: Floats, step_ms: Floats, count: Floats) -> list[str]:
     """batch, step_ms, count: the measurements that were fitted."""
     found = []
     if decode.condition > CONDITION:
@@ -37,7 +37,7 @@ def doubts(decode: Fit, batch: Floats, step_ms: Floats, count: Floats) -> list[s
     return found + _outliers(decode, batch, step_ms, count) + _lever(decode, batch)
 
 
-def bent(decode: Fit, batch: Floats) -> list[str]:
+def bent(decode: Regression, batch: Floats) -> list[str]:
     """A sentence when the law is no straight line, else nothing."""
     worst, off = _bend(decode, batch)
     if decode.lack_of_fit_p is None or decode.lack_of_fit_p >= BENT_P or abs(off) <= BENT_SIZE:
@@ -50,7 +50,7 @@ def bent(decode: Fit, batch: Floats) -> list[str]:
     ]
 
 
-def _bend(decode: Fit, batch: Floats) -> tuple[float, float]:
+def _bend(decode: Regression, batch: Floats) -> tuple[float, float]:
     """The batch whose mean lies furthest off the line, and by what share; batches with little weight left aside."""
     sizes, off, weight = _means(decode, batch)
     share = off / (decode.values[0] + decode.values[1] * sizes)
@@ -59,7 +59,7 @@ def _bend(decode: Fit, batch: Floats) -> tuple[float, float]:
     return float(sizes[worst]), float(share[worst])
 
 
-def _means(decode: Fit, batch: Floats) -> tuple[Floats, Floats, Floats]:
+def _means(decode: Regression, batch: Floats) -> tuple[Floats, Floats, Floats]:
     """Each batch, the weighted mean of its residuals, its weight."""
     sizes, place = np.unique(batch, return_inverse=True)
     weight = np.bincount(place, decode.weight)
@@ -67,7 +67,7 @@ def _means(decode: Fit, batch: Floats) -> tuple[Floats, Floats, Floats]:
     return sizes, np.asarray(off, dtype=np.float64), np.asarray(weight, dtype=np.float64)
 
 
-def graph_sizes(decode: Fit, batch: Floats) -> str | None:
+def graph_sizes(decode: Regression, batch: Floats) -> str | None:
     """The sizes that batches seem to be padded to: where a line over padded batches leaves half as much as one over
     the batches themselves."""
     sizes, off, weight = _means(decode, batch)
@@ -87,7 +87,7 @@ def _left(x: Floats, y: Floats, weight: Floats) -> float:
     return float(np.sum(weight * (y - design @ values) ** 2))
 
 
-def _outliers(decode: Fit, batch: Floats, step_ms: Floats, count: Floats) -> list[str]:
+def _outliers(decode: Regression, batch: Floats, step_ms: Floats, count: Floats) -> list[str]:
     """The measurements far off the line. They were weighed down, not left out."""
     scale = 1.4826 * np.median(np.abs(decode.residual) * np.sqrt(count)) / np.sqrt(count)
     off = np.abs(decode.residual) / np.maximum(scale, 1e-9 + 1e-4 * step_ms)
@@ -99,7 +99,7 @@ def _outliers(decode: Fit, batch: Floats, step_ms: Floats, count: Floats) -> lis
     return [f"{len(far)} of {len(batch)} measurements lie far off and weigh little: {named}"]
 
 
-def _lever(decode: Fit, batch: Floats) -> list[str]:
+def _lever(decode: Regression, batch: Floats) -> list[str]:
     sizes, place = np.unique(batch, return_inverse=True)
     share = np.bincount(place, decode.leverage) / decode.leverage.sum()
     # Of evenly placed sizes the outer ones hold up to half of it each; it is one that all hangs on that matters.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import TargetError, UsageError
-from vllmperf.startup.live.probe import Access, Door
+from vllmperf.startup.live.probe import Access, Route
 from vllmperf.target import Answer, AnswerError
 
 if TYPE_CHECKING:
@@ -83,7 +83,9 @@ def url_of(template: str, pod: Json) -> str:
         raise UsageError(f"--url {template!r}: only {names} can be filled in") from None
 
 
-def door_of(cluster: Cluster, pod: Json, container: str, url: str | None, stop: Stop, access: Access) -> Door:
+def route_of(
+    cluster: Cluster, pod: Json, container: str, url: str | None, stop: Stop, access: Access
+) -> Route:
     """The URL when one is given, else the API server's proxy."""
     if url is not None:
         return access.client(url_of(url, pod))

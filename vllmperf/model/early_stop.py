@@ -1,4 +1,4 @@
-"""Looks at a step while it runs, and ends it as soon as it has failed for sure, or is far from failing."""
+"""EarlyStop at a step while it runs, and ends it as soon as it has failed for sure, or is far from failing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEADY = 1.5
 """No more requests are out than this many times their mean: the queue is not filling."""
 
 
-class Looks:
+class EarlyStop:
     """Asked after each batch of finished requests; looks at times that double, the last time at the end of the step.
 
     early: a step that is clearly fine ends early, too. Only while rates are doubled: near the capacity the queue takes

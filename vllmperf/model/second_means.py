@@ -12,7 +12,7 @@ WINDOW_NS = 1e9
 LEAST_TOKENS = 20
 
 
-def window_means(
+def second_means(
     arrivals: Arrivals, number: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """(batch, ITL in ms a token, block) of each second: the mean gap that ended in it, and the number of streams that were

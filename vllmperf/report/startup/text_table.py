@@ -44,7 +44,7 @@ def _pad(text: str, width: int, to_the_left: bool) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class TextTable:
     """labels[0] is its title; styles: one for each row below the head, of its label; the footnote stands below."""
 
     labels: tuple[str, ...]
@@ -53,7 +53,7 @@ class Grid:
     footnote: str = ""
 
 
-def block(table: Grid, width: int, keep: int = 0) -> list[Line]:
+def block(table: TextTable, width: int, keep: int = 0) -> list[Line]:
     """Lines of a table and its footnote. `keep` columns of the width stay free at the right."""
     lines = _lines(table.labels, table.columns, width, keep, table.styles)
     return lines + (paragraph(table.footnote, width) if table.footnote else [])

@@ -29,7 +29,7 @@ class Lines(Protocol):
     def __iter__(self) -> Iterator[LogLine]: ...
 
 
-class Try:
+class ContainerRun:
     """One run. `read` may go on in a thread of its own while others ask for the log so far."""
 
     def __init__(self, restarts: int, file: LogFile, is_previous: bool = False) -> None:
@@ -73,7 +73,7 @@ class Try:
             return tail(self._recent, LAST_LINES)
 
 
-def earlier_start(pod: str, one: Try, ran: Ran | None) -> Start:
+def earlier_start(pod: str, one: ContainerRun, ran: Ran | None) -> Start:
     """An earlier try: from its container's start to its end."""
     log = one.log()
     origin = ran.start_ns if ran else log.first_log_ns if log else None
