@@ -21,7 +21,7 @@ SIZE = 30_000
 TIMES = 20  # the worst of all is near 9, and a pattern that looks back is at 40 or more
 TRIES = 4
 CLOCK_S = 0.02
-PARTS = 6  # of the markers, for as many processes
+PARTS = 7  # of the markers, for as many processes
 
 
 @contextlib.contextmanager
