@@ -1,4 +1,4 @@
-"""A port for whoever needs one before its server is there."""
+"""Which tests are slow, and a port for whoever needs one before its server is there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ import random
 import socket
 
 import pytest
+
+# Files whose tests take seconds of CPU, or wait for runs of seconds: `scripts/test --quick` leaves them out.
+SLOW = {
+    *("test_golden_bench", "test_golden_llm_bench", "test_notebooks", "test_soak"),
+    *("test_parse_shared", "test_parse_time", "test_roundtrip"),
+    *("test_bench_runs", "test_guidellm_runs", "test_llm_bench_runs", "test_datasets_native", "test_hub"),
+    *("test_batching_replay", "test_capacity", "test_commands", "test_crosschecks", "test_other_engines"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

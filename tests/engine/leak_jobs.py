@@ -207,7 +207,7 @@ def left_behind(job: Callable[[], None], calls: int) -> tuple[int, int]:
 
 
 def main() -> None:
-    server = _sim.Server(checked({"ttft_ms": 0, "itl_ms": 0}))
+    server = _sim.Server(checked({"port": 0, "ttft_ms": 0, "itl_ms": 0}))
     server.start()
     url = f"http://127.0.0.1:{server.port}"
     for job in (a_leak, statistics, histogram, streams, scanner, refused, replay):

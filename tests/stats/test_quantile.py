@@ -149,7 +149,7 @@ def test_an_array_that_another_thread_writes_gives_some_number_and_harms_nothing
     code = """if True:
         import threading, numpy as np
         from vllmperf import _engine
-        even = np.linspace(0, 1, 1_000_000)
+        even = np.linspace(0, 1, 200_000)
         shared = {np.float64: even.copy(), np.float32: even.astype(np.float32)}
         over = False
         def write():
@@ -166,7 +166,7 @@ def test_an_array_that_another_thread_writes_gives_some_number_and_harms_nothing
                 _engine.Histogram().add(array)
         over = True; thread.join(); print("survived")
     """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert done.stdout.strip() == "survived", done.stderr
 
 
