@@ -39,14 +39,14 @@ class RehearsedSearch(Search):
     def now_s(self) -> float:
         return self.virtual_s
 
-    def _carry_out(self, task: Task, path: Path, looks: EarlyStop | None = None) -> Recording:
+    def _carry_out(self, task: Task, path: Path, early_stop: EarlyStop | None = None) -> Recording:
         plan = task.plan
         if plan.load.max_concurrency is not None:
             recording = self._single_requests(task)
         else:
             times = poisson_s(plan.load.request_rate, plan.load.duration or 0.0, plan.workload.seed)
             recording = self._rehearsed(task, len(times), arrival_s=times)
-            recording = looked_at(recording, looks) if looks else recording
+            recording = looked_at(recording, early_stop) if early_stop else recording
             last = ((plan.load.duration or 0.0) + plan.limits.grace_period) * NS
             if recording.requests["end_ns"].max(initial=0) > last:
                 recording = cut(recording, last)
@@ -90,15 +90,15 @@ def spread_lengths(
     return rng.integers(low, high + 1, count)
 
 
-def looked_at(recording: Recording, looks: EarlyStop) -> Recording:
-    """The run as `looks` would have left it: whole, cut at the first look that was a failure, or without what would have
+def looked_at(recording: Recording, early_stop: EarlyStop) -> Recording:
+    """The run as `early_stop` would have left it: whole, cut at the first look that was a failure, or without what would have
     been sent after one that was clear."""
     requests = recording.requests
-    for at_s in looks.at_s:
+    for at_s in early_stop.at_s:
         at_ns = at_s * NS
         back = requests[requests["end_ns"] <= at_ns]
         out = int(np.sum((requests["scheduled_ns"] <= at_ns) & (requests["end_ns"] > at_ns)))
-        end = looks.look(back, out, at_s)
+        end = early_stop.look(back, out, at_s)
         if end:
             return first_ones(recording, len(back) + out) if end == DRAIN else cut(recording, at_ns)
     return recording

@@ -1,7 +1,7 @@
 """The highest rate that a live server keeps its SLO at: a search by runs of Poisson load.
 
 1. One request at a time: what the server does alone.
-2. Rates doubled until one fails. Each step ends as soon as it has failed for sure, or is far from failing (looks).
+2. Rates doubled until one fails. Each step ends as soon as it has failed for sure, or is far from failing (early_stop.py).
 3. Between the last that passed and the first that failed: at the rate that the fitted step law names, or in the
    middle where no law can be had.
 4. The estimate (estimate.py).
@@ -169,9 +169,9 @@ class Search:
             label=f"{rate:.9g}/s",
         )
         doubling = not any(step.above for step in self.steps)
-        looks, began = EarlyStop(self.limits, seconds, early=doubling), self.now_s()
-        recording = self._carry_out(task, self.folder / f"step-{number:02d}.vllmperf", looks)
-        self._add(recording, self.now_s() - began, looks.cut)
+        early_stop, began = EarlyStop(self.limits, seconds, early=doubling), self.now_s()
+        recording = self._carry_out(task, self.folder / f"step-{number:02d}.vllmperf", early_stop)
+        self._add(recording, self.now_s() - began, early_stop.cut)
         step = self.steps[-1]
         self.tell(f"  {step.answer.verdict}, {step.answer.bad or 0:.2%} bad")
         if step.above and not self.interrupted:
@@ -187,11 +187,11 @@ class Search:
         usual = max(DOUBLING_REQUESTS / rate, 4 * self._alone_s())
         return min(max(min(usual, DOUBLING_SHARE * self.budget_s), LEAST_STEP_S), room)
 
-    def _carry_out(self, task: Task, path: Path, looks: EarlyStop | None = None) -> Recording:
+    def _carry_out(self, task: Task, path: Path, early_stop: EarlyStop | None = None) -> Recording:
         from vllmperf.api import make_run
 
         path.unlink(missing_ok=True)
-        make_run(task, path, False, looks)
+        make_run(task, path, False, early_stop)
         recording = read(path, texts=False)
         self.interrupted = self.interrupted or recording.state == "interrupted"
         return recording
@@ -311,11 +311,11 @@ class Search:
             fit=law.fit if law and found.method == "law" else None,
             at_least=found.method == "steps" and found.rate is not None,
             interrupted=self.interrupted,
-            warnings=(*found.warnings, *self._doubts(found)),
+            warnings=(*found.warnings, *self._warnings(found)),
             curve=found.curve,
         )
 
-    def _doubts(self, found: Found) -> list[str]:
+    def _warnings(self, found: Found) -> list[str]:
         told = []
         late = [step for step in self.steps if step.late > 1 - self.limits.share]
         if late:
