@@ -173,7 +173,7 @@ class Ours:
         return [sys.executable, *words.split(), "--record", folder / "run.vllmperf"]
 
     def read(self, load: Load, folder: Path) -> Reported:  # noqa: ARG002
-        summary = vllmperf.load(folder / "run.vllmperf").summary
+        summary = vllmperf.open_run(folder / "run.vllmperf").summary
         ttft, itl = summary["metrics"]["ttft_ms"], summary["metrics"]["itl_ms"]
         return Reported(ttft["mean"], ttft["p99"], itl["p99"], summary["client"]["coalesced_share"])
 

@@ -78,7 +78,7 @@ def test_command_line_python_and_file_send_the_same(book, tmp_path, capsys):
             assert main(["bench", *words, "--no-progress", "--record", str(path)]) in RAN
         else:
             vllmperf.bench(plan, record=path, **settings)
-        due = vllmperf.load(path).recording.requests["scheduled_ns"].tolist()
+        due = vllmperf.open_run(path).recording.requests["scheduled_ns"].tolist()
         return due, dict(sorted(book.found.items()))
 
     by_flags = sent("--base-url", book.url, *FLAGS.split())

@@ -114,4 +114,4 @@ def test_a_pipe_that_does_not_block_is_waited_for():
 
 def test_streams_that_somebody_put_in_their_place_are_left_alone(capsys):
     assert main(["report", "/nowhere"]) == 2
-    assert "no run file" in capsys.readouterr().err
+    assert "cannot read /nowhere" in capsys.readouterr().err

@@ -160,8 +160,10 @@ class Session:
         """Wait for the end of the run; False when it goes on after timeout_s.
 
         In the main thread Ctrl-C and SIGTERM stop the run meanwhile: once stop(), twice stop(now=True).
-        Raises what a subscriber or the source raised.
+        Raises what a subscriber or the source raised, RuntimeError before start().
         """
+        if self._thread is None:
+            raise RuntimeError("the session has not been started")
         with interruptible(self):
             is_over = self._ended.wait(timeout_s)
         if is_over:

@@ -44,7 +44,7 @@ def peak_output_tokens_per_s(recording: Recording) -> float | None:
 
 def _blocks(offsets: NDArray[np.int64]) -> Iterator[slice]:
     """The requests in pieces of about so many chunks that memory does not grow with the run."""
-    starts = np.unique(np.searchsorted(offsets, np.arange(0, offsets[-1] + 1, CHUNKS_AT_A_TIME))).tolist()
+    starts = np.searchsorted(offsets, np.arange(0, offsets[-1] + 1, CHUNKS_AT_A_TIME)).tolist()
     yield from (slice(a, b) for a, b in pairwise([*starts, len(offsets) - 1]) if b > a)
 
 
