@@ -6,6 +6,7 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,8 @@ def fit(
     _check_scipy("fit")
     files = _files(source)
     if files is not None:
-        return fitting.fit_files(files, batch)
+        found = fitting.fit_files(files, batch)
+        return found if max_num_seqs is None else replace(found, max_num_seqs=max_num_seqs)
     assert not isinstance(source, (Path, Sequence)) or isinstance(source, str)
     seconds = budget if isinstance(budget, int | float) else seconds_of(budget)
     if seconds is None:

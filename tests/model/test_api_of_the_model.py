@@ -80,6 +80,11 @@ def test_a_fit_comes_back_from_its_file(fit: vllmperf.Fit, tmp_path: Path) -> No
     assert vllmperf.fit(path) == again
 
 
+def test_a_limit_given_with_files_stands_in_the_fit(tmp_path: Path) -> None:
+    files = [benchmarks(tmp_path / "a.json", 7.0, 1.0), benchmarks(tmp_path / "b.json", 8.7, 64.0)]
+    assert vllmperf.fit(files, max_num_seqs=64).max_num_seqs == 64
+
+
 def test_the_command_shows_a_fit_again_and_size_takes_its_limit(
     fit: vllmperf.Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from vllmperf.report.fit import show
 
     if args.files:
-        result = api.fit(args.files, batch=_batches(args.batch))
+        result = api.fit(args.files, batch=_batches(args.batch), max_num_seqs=args.max_num_seqs)
     else:
         result = api.fit(
             args.base_url,
