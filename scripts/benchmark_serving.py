@@ -7,7 +7,7 @@
 import sys
 
 from vllmperf.cli import guarded
-from vllmperf.compat.benchmark_serving.command import main
+from vllmperf.dropin.benchmark_serving.command import main
 
 if __name__ == "__main__":
     sys.exit(guarded(lambda: main(sys.argv[1:])))

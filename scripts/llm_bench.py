@@ -7,7 +7,7 @@
 
 import sys
 
-from vllmperf.compat.llm_bench.main import main
+from vllmperf.dropin.llm_bench.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

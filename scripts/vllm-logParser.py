@@ -8,7 +8,7 @@ docs/startup.md says how its values differ. `vllmperf parse-log` shows more.
 
 import sys
 
-from vllmperf.compat.log_parser import main
+from vllmperf.dropin.log_parser import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,7 +9,7 @@ docs/startup.md says how its values differ. `vllmperf startup` shows more.
 
 import sys
 
-from vllmperf.compat.startup_latency import main
+from vllmperf.dropin.startup_latency import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -15,8 +15,8 @@ from vllmperf.plan import Plan, Task
 
 if TYPE_CHECKING:
     from vllmperf.comparison import Comparison, Figures
-    from vllmperf.load.progress import Snapshot
-    from vllmperf.load.subscribers import Enough
+    from vllmperf.loadgen.progress import Snapshot
+    from vllmperf.loadgen.subscribers import Enough
     from vllmperf.model.capacity import Capacity
     from vllmperf.model.parameters import Fit
     from vllmperf.model.sizing import Sizing
@@ -355,9 +355,9 @@ def make_run(
     enough: Enough | None = None,
 ) -> Run:
     """Carry a task out and write its run file. A simulator of its plan runs inside for that long."""
-    from vllmperf.load.environment import environment
-    from vllmperf.load.run import ready
-    from vllmperf.load.subscribers import live, recorder, until
+    from vllmperf.loadgen.environment import environment
+    from vllmperf.loadgen.run import ready
+    from vllmperf.loadgen.subscribers import live, recorder, until
     from vllmperf.record.writer import RunWriter
     from vllmperf.run import Folder, Run
 

@@ -334,7 +334,7 @@ static PyMethodDef methods[] = {
 
 static PyType_Slot slots[] = {
     {Py_tp_doc, "Engine(config)\n--\n\nFires requests from threads of its own, which never take the GIL.\n\n"
-                "config: a dict with every key of vllmperf.load.run.engine_config()."},
+                "config: a dict with every key of vllmperf.loadgen.run.engine_config()."},
     {Py_tp_new, engine_type_new},
     {Py_tp_dealloc, py_dealloc},
     {Py_tp_methods, methods},

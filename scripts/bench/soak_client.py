@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from vllmperf import _engine
-from vllmperf.load import limits, resolve
-from vllmperf.load.bodies import bodies
-from vllmperf.load.environment import environment
-from vllmperf.load.run import engine_config, request_id_prefix
-from vllmperf.load.schedule import schedule
-from vllmperf.load.session import Block, Session, Turn
-from vllmperf.load.subscribers import recorder
+from vllmperf.loadgen import limits, resolve
+from vllmperf.loadgen.bodies import bodies
+from vllmperf.loadgen.environment import environment
+from vllmperf.loadgen.run import engine_config, request_id_prefix
+from vllmperf.loadgen.schedule import schedule
+from vllmperf.loadgen.session import Block, Session, Turn
+from vllmperf.loadgen.subscribers import recorder
 from vllmperf.plan import Knobs, Plan, Task
 from vllmperf.record.writer import RunWriter
 

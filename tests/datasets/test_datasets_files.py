@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from twins.dropin_samples import samples as dropin
 
-from vllmperf.compat.benchmark_serving.versions import DATASETS
 from vllmperf.datasets import burstgpt, hf, timed_trace
 from vllmperf.datasets.chance import Chance
 from vllmperf.datasets.sharegpt import is_fit
 from vllmperf.datasets.siphash import string_hash
+from vllmperf.dropin.benchmark_serving.versions import DATASETS
 from vllmperf.errors import UsageError
 from vllmperf.tokenizer.tokens import Tokens
 

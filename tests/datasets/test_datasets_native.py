@@ -11,7 +11,7 @@ from vllmperf import bench, datasets
 from vllmperf.datasets import Spec, page, prompts
 from vllmperf.datasets.chance import Chance
 from vllmperf.errors import UsageError
-from vllmperf.load.schedule import schedule
+from vllmperf.loadgen.schedule import schedule
 from vllmperf.plan import Plan
 
 LINE = "river number {} carries the narrow lantern beyond the bridge\n"

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vllmperf.compat.benchmark_serving import older_data, random_rerank
 from vllmperf.datasets import prefix_repetition, prompts, random_text
 from vllmperf.datasets.chance import Chance
 from vllmperf.datasets.random_text import spread
+from vllmperf.dropin.benchmark_serving import older_data, random_rerank
 from vllmperf.errors import UsageError
-from vllmperf.load.bodies import spec_of
+from vllmperf.loadgen.bodies import spec_of
 from vllmperf.plan import Plan
 from vllmperf.tokenizer import renewed
 from vllmperf.tokenizer.circle import Circle, Run

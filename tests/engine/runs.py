@@ -9,8 +9,8 @@ import numpy as np
 
 import vllmperf
 from vllmperf import _engine
-from vllmperf.load.run import engine_config
-from vllmperf.load.schedule import schedule
+from vllmperf.loadgen.run import engine_config
+from vllmperf.loadgen.schedule import schedule
 from vllmperf.plan import Plan, Task
 from vllmperf.run import Run
 

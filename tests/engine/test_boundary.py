@@ -154,8 +154,8 @@ def test_a_buffer_that_closes_the_engine_is_no_use_after_free():
     code = """if True:
         import sys
         from vllmperf import _engine
-        from vllmperf.load.run import engine_config
-        from vllmperf.load.schedule import schedule
+        from vllmperf.loadgen.run import engine_config
+        from vllmperf.loadgen.schedule import schedule
         from vllmperf.plan import Plan, Task
         plan = Plan.of(base_url="http://127.0.0.1:1", model="m", max_concurrency=4, num_prompts=4)
         engine = _engine.Engine(engine_config(Task(plan), ["127.0.0.1"], schedule(plan)))
@@ -176,8 +176,8 @@ def test_offsets_that_another_thread_writes_cannot_reach_beyond_the_bodies():
     code = """if True:
         import threading, numpy as np
         from vllmperf import _engine
-        from vllmperf.load.run import engine_config
-        from vllmperf.load.schedule import schedule
+        from vllmperf.loadgen.run import engine_config
+        from vllmperf.loadgen.schedule import schedule
         from vllmperf.plan import Plan, Task
         plan = Plan.of(base_url="http://127.0.0.1:1", model="m", max_concurrency=4, num_prompts=4)
         good = np.arange(200_001, dtype=np.int64)
@@ -479,8 +479,8 @@ def test_cores_and_threads_follow_the_cpu_affinity():
         import os
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         from vllmperf import _engine
-        from vllmperf.load.run import engine_config
-        from vllmperf.load.schedule import schedule
+        from vllmperf.loadgen.run import engine_config
+        from vllmperf.loadgen.schedule import schedule
         from vllmperf.plan import Plan, Task
         plan = Plan.of(base_url="http://127.0.0.1:1", model="m", max_concurrency=9999, num_prompts=9999)
         engine = _engine.Engine(engine_config(Task(plan), ["127.0.0.1"], schedule(plan)))

@@ -185,7 +185,7 @@ def test_times_are_kept_when_fed_during_the_run():
 
 FORK = """
 import os, sys, vllmperf
-from vllmperf.load.session import Session
+from vllmperf.loadgen.session import Session
 def in_child(snapshot, seen=[]):
     if seen or not snapshot.done: return
     seen.append(1)

@@ -11,7 +11,7 @@ from raw_server import RawServer
 from runs import SHORT, bench, config, run_engine
 
 import vllmperf
-from vllmperf.load.request_id import is_uuid_prefix, number_of, request_id, uuid_prefix
+from vllmperf.loadgen.request_id import is_uuid_prefix, number_of, request_id, uuid_prefix
 from vllmperf.sim import Server
 
 PREFIX = "0f5e2a11-77aa-4bcd-8123-"

@@ -10,7 +10,7 @@ import pytest
 from runs import bench
 
 from vllmperf import _engine
-from vllmperf.load.schedule import schedule
+from vllmperf.loadgen.schedule import schedule
 from vllmperf.plan import Plan
 from vllmperf.run import Run
 

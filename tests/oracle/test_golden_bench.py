@@ -77,8 +77,8 @@ def filled(word, case):
 
 PLAN = """
 import json, sys
-from vllmperf.compat.benchmark_serving import arrivals, data, flags
-from vllmperf.compat.benchmark_serving.backends import TABLE
+from vllmperf.dropin.benchmark_serving import arrivals, data, flags
+from vllmperf.dropin.benchmark_serving.backends import TABLE
 from vllmperf.datasets.chance import Chance
 from vllmperf.tokenizer.tokens import Tokens
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from vllmperf.compat.llm_bench import tables
-from vllmperf.compat.llm_bench.stats import Stats
+from vllmperf.dropin.llm_bench import tables
+from vllmperf.dropin.llm_bench.stats import Stats
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(os.environ.get("VLLMPERF_SHARED", ROOT.parent / "shared")) / "golden_bench"

@@ -21,7 +21,7 @@ from synthetic import Request, batch, failed, steady, write_run
 
 from vllmperf.cli import report as command
 from vllmperf.errors import UsageError
-from vllmperf.load.progress import Snapshot
+from vllmperf.loadgen.progress import Snapshot
 from vllmperf.metrics.definitions import BY_NAME
 from vllmperf.record.reader import read
 from vllmperf.record.writer import RunWriter

@@ -1,8 +1,8 @@
 """The samples of the drop-in's data sets, asked for by its flags."""
 
-from vllmperf.compat.benchmark_serving import data
-from vllmperf.compat.benchmark_serving.flags import parse
-from vllmperf.compat.benchmark_serving.profiles import PROFILES
+from vllmperf.dropin.benchmark_serving import data
+from vllmperf.dropin.benchmark_serving.flags import parse
+from vllmperf.dropin.benchmark_serving.profiles import PROFILES
 
 
 def samples(tokens, chance, version, n, dataset_name, path, *, seed=0, **settings):

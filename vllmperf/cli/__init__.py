@@ -138,7 +138,7 @@ def _told(error: VllmperfError) -> str:
 
 def _run(words: Sequence[str]) -> int:
     if _names_profile(words):
-        from vllmperf.compat.benchmark_serving.command import main as drop_in
+        from vllmperf.dropin.benchmark_serving.command import main as drop_in
 
         return drop_in(words[1:], default="vllm-2026")
     top = parser(words[0] if words and words[0] in COMMANDS else None)

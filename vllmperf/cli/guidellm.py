@@ -11,6 +11,6 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(args: argparse.Namespace) -> int:
-    from vllmperf.compat.guidellm.command import main
+    from vllmperf.dropin.guidellm.command import main
 
     return main(args.words, "vllmperf guidellm")

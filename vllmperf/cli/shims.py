@@ -13,7 +13,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def run(args: argparse.Namespace) -> int:
-    from vllmperf.compat.shims import write
+    from vllmperf.dropin.shims import write
 
     for path in write(args.folder):
         print(path)

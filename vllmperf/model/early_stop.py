@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import _engine
-from vllmperf.load.subscribers import DRAIN
+from vllmperf.loadgen.subscribers import DRAIN
 from vllmperf.model.slo import CLEAR, LOOKS, Limits, has_room, judged, used
 
 NONE = _engine.NONE

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf.load.subscribers import DRAIN
+from vllmperf.loadgen.subscribers import DRAIN
 from vllmperf.model.early_stop import EarlyStop
 from vllmperf.model.rehearsal import cut, first_ones, rehearse
 from vllmperf.model.search import NS, Search

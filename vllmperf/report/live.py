@@ -13,7 +13,7 @@ from vllmperf.report.console import encodable, is_colourful
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from vllmperf.load.progress import Snapshot
+    from vllmperf.loadgen.progress import Snapshot
 
 PLAIN_EVERY_S = 10.0
 BAR_WIDTH = 30

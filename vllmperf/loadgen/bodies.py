@@ -1,0 +1,92 @@
+"""The JSON body of each request, with the fields that `vllm bench serve` sends (its 2026 version)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from vllmperf import datasets
+from vllmperf.datasets import Spec, prompts
+from vllmperf.loadgen.merge_patch import merged
+from vllmperf.plan import Plan
+
+
+class Body(NamedTuple):
+    """The JSON of a request, and what it asks for: tokens of its prompt and of a choice's answer, None where not known."""
+
+    data: bytes
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+def bodies(plan: Plan, model: str) -> Iterator[Body]:
+    """The body of each request, in order. What is the same in all of them is rendered once."""
+    key, before, after = _prompt_field(plan)
+    limit, patch = plan.limit_field, plan.workload.extra_body
+    has_prompt, has_limit = key not in patch, limit not in patch
+    tail = _members(merged(fixed_fields(plan, model), patch))
+    for prompt in prompts(spec_of(plan)):
+        own = [f'"{key}":{before}{prompt.json}{after}'] if has_prompt else []
+        if has_limit and prompt.output_len is not None:
+            own.append(f'"{limit}":{prompt.output_len}')
+        data = f"{{{','.join([*own, *tail])}}}".encode()
+        output_len = prompt.output_len if has_limit else _length(patch[limit])
+        yield Body(data, prompt.input_len if has_prompt else None, output_len)
+
+
+def spec_of(plan: Plan) -> Spec:
+    """What the plan asks of its data set."""
+    work = plan.workload
+    return Spec(
+        dataset_name=work.dataset_name,
+        dataset_path=work.dataset_path,
+        tokenizer=work.tokenizer,
+        input_len=work.input_len,
+        output_len=work.output_len,
+        prefix_len=work.prefix_len,
+        random_range_ratio=work.random_range_ratio,
+        options=datasets.checked(work.dataset_name, work.dataset_options),
+        seed=work.seed,
+        num_prompts=plan.load.num_prompts,
+        takes_ids=not (plan.target.is_chat or work.text_prompts),
+    )
+
+
+def _length(limit: Any) -> int | None:
+    return limit if type(limit) is int and limit > 0 else None
+
+
+def fixed_fields(plan: Plan, model: str) -> dict[str, Any]:
+    """What all bodies of a run share, before --extra-body changes it."""
+    fields: dict[str, Any] = {"model": model}
+    if plan.target.is_chat:
+        if plan.workload.logprobs is not None:
+            fields |= {"logprobs": True, "top_logprobs": plan.workload.logprobs}
+    elif plan.target.backend == "vllm":
+        fields |= {"repetition_penalty": 1.0, "logprobs": plan.workload.logprobs}
+    elif plan.workload.logprobs is not None:  # what only vLLM knows would be refused by stricter servers
+        fields["logprobs"] = plan.workload.logprobs
+    fields |= {"stream": plan.workload.stream}
+    if plan.workload.stream:
+        fields |= {"stream_options": {"include_usage": True}}
+    if plan.workload.ignore_eos:
+        fields["ignore_eos"] = True
+    if plan.workload.n > 1:
+        fields["n"] = plan.workload.n
+    return {**fields, **plan.workload.sampling}
+
+
+def _prompt_field(plan: Plan) -> tuple[str, str, str]:
+    """The field that holds the prompt, and the JSON before and behind it."""
+    if not plan.target.is_chat:
+        return "prompt", "", ""
+    if plan.workload.string_content:
+        return "messages", '[{"role":"user","content":', "}]"
+    return "messages", '[{"role":"user","content":[{"type":"text","text":', "}]}]"
+
+
+def _members(fields: dict[str, Any]) -> list[str]:
+    return [
+        f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'))}" for name, value in fields.items()
+    ]

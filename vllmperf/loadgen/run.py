@@ -1,0 +1,163 @@
+"""One run of a plan: makes it ready, warms the server up, and gives the session that carries it out."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from vllmperf.errors import SettingError
+from vllmperf.loadgen import resolve
+from vllmperf.loadgen.bodies import bodies
+from vllmperf.loadgen.feed import Feeder
+from vllmperf.loadgen.request_id import HEADER, is_uuid_prefix, uuid_prefix
+from vllmperf.loadgen.schedule import Schedule, schedule
+from vllmperf.loadgen.session import Session
+from vllmperf.plan import Plan, Task
+from vllmperf.target import headers_of
+
+MAX_EVENT_BYTES = 16 << 20
+MOST_HINTED = 10_000
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A run that could start now. facts: what was settled for it, for the run file."""
+
+    facts: dict[str, Any]
+    session: Session
+    feeder: Feeder
+
+
+@contextlib.contextmanager
+def ready(task: Task, model: str, is_inside: bool = False) -> Iterator[Ready]:
+    """Make a run ready; warm-up requests are sent now. What goes on at the end of the block is cut.
+
+    Raises UsageError for bad data or too few file descriptors, TargetError when the name has no address.
+    """
+    plan = task.plan
+    addresses, when = resolve.usable_addresses(plan.url), schedule(plan)
+    settled = {
+        "request_id_prefix": request_id_prefix(plan),
+        "warm_connections": warm_connections(plan, when),
+    }
+    settled_task = task.replace(**settled)
+    config = engine_config(settled_task, addresses, when)
+    config["spare_connections"] = keeps_spare(plan, when)
+    feeder = Feeder(bodies(plan, model), when, plan.load.max_concurrency)
+    with Session(config, feeder, is_inside) as session:
+        if plan.load.num_warmups:
+            warm_up(settled_task, model, addresses)
+        yield Ready({**task.facts(), **settled, "model": model, "num_prompts": feeder.n}, session, feeder)
+
+
+def warm_up(task: Task, model: str, addresses: list[str]) -> None:
+    """Send the first request num_warmups times and throw the answers away. Ctrl-C ends the whole run."""
+    plan = task.plan
+    few = task.replace(
+        num_prompts=plan.load.num_warmups,
+        request_rate=float("inf"),
+        duration=None,
+        arrival=None,
+        arrival_file=None,
+        burstiness=1.0,
+        warm_connections=0,
+        keep_text=False,
+        record_chunks=False,
+        request_id_prefix=_warmup_prefix(plan),
+    )
+    when, first = schedule(few.plan), next(bodies(few.plan, model))
+    session = Session(
+        engine_config(few, addresses, when), Feeder(itertools.repeat(first), when, plan.load.max_concurrency)
+    )
+    if session.run() == "interrupted":
+        raise KeyboardInterrupt
+
+
+def warm_connections(plan: Plan, when: Schedule) -> int:
+    """How many to open before the start: as asked for, else all of a closed loop. Connecting would be a part of TTFT, and
+    a thousand connections at once take a server tens of milliseconds."""
+    if plan.load.warm_connections is not None:
+        return plan.load.warm_connections
+    if plan.load.fresh_connections or when.times is not None:
+        return 0
+    return min(count for count in (plan.load.max_concurrency, when.n) if count is not None)
+
+
+def keeps_spare(plan: Plan, when: Schedule) -> bool:
+    """Nobody knows how many connections an open loop will need: the engine keeps some ahead."""
+    return when.times is not None and plan.load.warm_connections is None and not plan.load.fresh_connections
+
+
+def in_flight_hint(plan: Plan, when: Schedule) -> int:
+    """About how many streams at once, for sizing."""
+    if plan.load.max_concurrency:
+        return plan.load.max_concurrency
+    has_rate = when.times is not None and math.isfinite(plan.load.request_rate)
+    many = int(plan.load.request_rate * 10) + 16 if has_rate else MOST_HINTED
+    return min(when.n or many, many, MOST_HINTED)
+
+
+def engine_config(task: Task, addresses: list[str], when: Schedule) -> dict[str, Any]:
+    """The engine's view of a task. Raises SettingError when the file of certificates is not there."""
+    plan, knobs = task.plan, task.knobs
+    sent = headers_of(plan.target, task.credentials)
+    _check_cacert(plan.target.cacert)
+    # Without a stream the first byte of the answer is its last: only the total time-out says anything.
+    prefix = request_id_prefix(plan)
+    first_token_s = plan.limits.first_token_timeout if plan.workload.stream else plan.limits.total_timeout
+    return {
+        "url": plan.url,
+        "addresses": addresses,
+        "headers": [f"{name}: {value}" if value else f"{name};" for name, value in sent.items()],
+        "request_id_prefix": prefix,
+        "uuid_request_ids": is_uuid_prefix(prefix),
+        "no_request_ids": any(name.lower() == HEADER for name in sent),
+        "warm_url": _origin(plan.url) + "/health",
+        "cacert": plan.target.cacert or "",
+        "max_concurrency": plan.load.max_concurrency or 0,
+        "max_in_flight_hint": in_flight_hint(plan, when),
+        "threads": knobs.threads,
+        "multis": 0,
+        "warm_connections": plan.load.warm_connections or 0,
+        "spin_ns": round(knobs.spin_us * 1e3),
+        "connect_timeout_ns": round(plan.limits.connect_timeout * NS),
+        "first_token_timeout_ns": round(first_token_s * NS),
+        "stall_timeout_ns": round(plan.limits.stall_timeout * NS),
+        "total_timeout_ns": round(plan.limits.total_timeout * NS),
+        "duration_ns": round((plan.load.duration or 0) * NS),
+        "grace_ns": round(plan.limits.grace_period * NS),
+        "max_event_bytes": MAX_EVENT_BYTES,
+        "kernel_stamps": knobs.kernel_stamps,
+        "keep_text": knobs.keep_text,
+        "keep_stamps": knobs.record_chunks,
+        "insecure": plan.target.insecure,
+        "fresh_connections": plan.load.fresh_connections,
+    }
+
+
+def _check_cacert(path: str | None) -> None:
+    if path and not Path(path).is_file():
+        raise SettingError("{cacert}: there is no file {path}", path=path)
+
+
+def request_id_prefix(plan: Plan) -> str:
+    """As asked for; else of a UUID, which some servers demand, and of this run alone: a server may mix up requests of two
+    clients that have the same id."""
+    return uuid_prefix() if plan.workload.request_id_prefix is None else plan.workload.request_id_prefix
+
+
+def _warmup_prefix(plan: Plan) -> str:
+    prefix = request_id_prefix(plan)
+    return uuid_prefix() if is_uuid_prefix(prefix) else prefix + "warmup-"
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

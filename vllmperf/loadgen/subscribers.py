@@ -1,0 +1,65 @@
+"""What listens to a session in most runs: the run file, the live figures, whoever knows when enough has come."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from vllmperf import _engine
+from vllmperf.loadgen.progress import Snapshot
+from vllmperf.loadgen.session import Session, Subscriber, Turn
+
+CHECKPOINT_S = 2.0
+DRAIN = "drain"
+
+Progress = Callable[[Snapshot], None]
+Enough = Callable[["_engine.Batch", "_engine.Counters"], "bool | str"]
+"""Asked after each batch of finished requests: True ends the run at once, DRAIN sends no more and leaves what is in flight
+the grace period."""
+
+
+class Writer(Protocol):
+    """What takes the results (vllmperf.record.writer.RunWriter)."""
+
+    def append(self, batch: _engine.Batch) -> None: ...
+    def checkpoint(
+        self, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]
+    ) -> None: ...
+    def finish(
+        self, state: str, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]
+    ) -> None: ...
+
+
+def recorder(writer: Writer) -> Subscriber:
+    """Writes each batch at once, and the figures of the run every CHECKPOINT_S and at the end."""
+    checkpoint_at = 0.0
+
+    def record(turn: Turn) -> None:
+        nonlocal checkpoint_at
+        writer.append(turn.batch)
+        if turn.state != "running":
+            # the environment was written at the start; this is how busy the machine was by the end
+            counters = {**turn.counters, "load_average_after": os.getloadavg()}
+            writer.finish(turn.state, counters, turn.histograms)
+        elif time.monotonic() >= checkpoint_at:
+            writer.checkpoint(turn.counters, turn.histograms)
+            checkpoint_at = time.monotonic() + CHECKPOINT_S
+
+    return record
+
+
+def live(session: Session, progress: Progress) -> Subscriber:
+    """Tells `progress` how the run goes, as long as it goes."""
+    return lambda turn: progress(session.snapshot()) if turn.state == "running" else None
+
+
+def until(enough: Enough) -> Subscriber:
+    """Ends the run when `enough` says so."""
+
+    def look(turn: Turn) -> None:
+        if turn.state == "running" and (end := enough(turn.batch, turn.counters)):
+            turn.end(now=end != DRAIN)
+
+    return look
