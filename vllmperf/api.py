@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vllmperf.errors import UsageError
 from vllmperf.plan import Plan, Task
@@ -207,6 +207,7 @@ def capacity(
     >>> found.rate_per_s, found.low, found.high  # doctest: +SKIP
     (24.1, 23.5, 24.6)
     """
+    from vllmperf.loadgen.recorded import served
     from vllmperf.model.capacity import save_json
     from vllmperf.model.fitting import made_folder
     from vllmperf.model.latency_goals import limits
@@ -222,9 +223,9 @@ def capacity(
     if max_num_seqs is not None and max_num_seqs < 1:
         raise UsageError(f"max_num_seqs must be at least 1 (got {max_num_seqs})")
     kept = made_folder(Path(output_dir) if output_dir else None)
-    with tempfile.TemporaryDirectory(prefix="vllmperf-capacity-") as temporary, _served(task) as served:
+    with tempfile.TemporaryDirectory(prefix="vllmperf-capacity-") as temporary, served(task) as here:
         folder = kept or Path(temporary)
-        result = Search(served, wanted, seconds, folder, max_num_seqs, _lines(progress)).run()
+        result = Search(here, wanted, seconds, folder, max_num_seqs, _lines(progress)).run()
     if kept:
         save_json(kept / "capacity.json", result)
     return result
@@ -354,46 +355,11 @@ def make_run(
     progress: bool | Callable[[Snapshot], None] = False,
     enough: Enough | None = None,
 ) -> Run:
-    """Carry a task out and write its run file. A simulator of its plan runs inside for that long."""
-    from vllmperf.loadgen.environment import environment
-    from vllmperf.loadgen.run import ready
-    from vllmperf.loadgen.subscribers import live, recorder, until
-    from vllmperf.record.writer import RunWriter
-    from vllmperf.run import Folder, Run
+    """Carry a task out and write its run file; see loadgen.recorded.record_run. progress: as in bench()."""
+    from vllmperf.loadgen.recorded import record_run
 
-    is_inside, secrets = task.plan.target.simulator is not None, task.credentials.secrets
-    with _served(task) as served, _shown(progress) as show:
-        model = task.plan.target.model or _first_model(served)
-        # The file is made last: what cannot start leaves none behind.
-        with ready(served, model, is_inside) as run:
-            folder = None if record else Folder()
-            path, plan = record or Path(str(folder)) / "run.vllmperf", task.plan.to_dict()
-            with RunWriter(path, plan, environment(), None, secrets, run.feeder.asked, run.facts) as writer:
-                run.session.subscribe(recorder(writer))
-                if enough is not None:
-                    run.session.subscribe(until(enough))
-                if show is not None:
-                    run.session.subscribe(live(run.session, show))
-                run.session.run()
-    return Run(path, keep_alive=folder)
-
-
-def _first_model(task: Task) -> str:
-    from vllmperf.target import client_of, first_model
-
-    return first_model(client_of(task.plan.target, task.credentials))
-
-
-@contextlib.contextmanager
-def _served(task: Task) -> Iterator[Task]:
-    """The task with a server behind it."""
-    if task.plan.target.simulator is None:
-        yield task
-        return
-    from vllmperf.sim import Server
-
-    with Server(**dict[str, Any](task.plan.target.simulator)) as server:
-        yield task.replace(base_url=server.url)
+    with _shown(progress) as show:
+        return record_run(task, record, show, enough)
 
 
 @contextlib.contextmanager

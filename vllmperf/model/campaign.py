@@ -140,7 +140,7 @@ def carry_out(
 
 
 def _run(task: Task, spot: Spot, seconds: float, path: Path, seed: int) -> Recording:
-    from vllmperf.api import make_run
+    from vllmperf.loadgen.recorded import record_run
 
     path.unlink(missing_ok=True)
     one = task.replace(
@@ -153,7 +153,7 @@ def _run(task: Task, spot: Spot, seconds: float, path: Path, seed: int) -> Recor
         seed=seed % 2**32,
         label=spot.label,
     )
-    made = make_run(one, path)
+    made = record_run(one, path)
     if made.recording.state == "interrupted":
         raise KeyboardInterrupt
     return made.recording

@@ -22,6 +22,7 @@ from scipy import stats
 
 from vllmperf import _engine
 from vllmperf.errors import CheckError, UsageError
+from vllmperf.loadgen.recorded import record_run
 from vllmperf.metrics.definitions import per_request
 from vllmperf.metrics.view import COMPLETED, Rows
 from vllmperf.model.answer_check import check_answered
@@ -188,10 +189,8 @@ class Search:
         return min(max(min(usual, DOUBLING_SHARE * self.budget_s), LEAST_STEP_S), room)
 
     def _carry_out(self, task: Task, path: Path, early_stop: EarlyStop | None = None) -> Recording:
-        from vllmperf.api import make_run
-
         path.unlink(missing_ok=True)
-        make_run(task, path, False, early_stop)
+        record_run(task, path, None, early_stop)
         recording = read(path, texts=False)
         self.interrupted = self.interrupted or recording.state == "interrupted"
         return recording
