@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllmperf.errors import UsageError
-from vllmperf.plan import Plan, Task
+from vllmperf.loadgen.task import Task
+from vllmperf.plan import Plan
 
 if TYPE_CHECKING:
     from vllmperf.comparison import Comparison, Figures

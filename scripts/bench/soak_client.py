@@ -24,7 +24,8 @@ from vllmperf.loadgen.run import engine_config, request_id_prefix
 from vllmperf.loadgen.schedule import schedule
 from vllmperf.loadgen.session import Block, Session, Turn
 from vllmperf.loadgen.subscribers import recorder
-from vllmperf.plan import Knobs, Plan, Task
+from vllmperf.loadgen.task import Task
+from vllmperf.plan import Knobs, Plan
 from vllmperf.record.writer import RunWriter
 
 DRAIN_S = 0.02

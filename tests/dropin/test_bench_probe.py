@@ -12,7 +12,8 @@ import pytest
 
 from vllmperf.dropin.benchmark_serving.engine import Target
 from vllmperf.dropin.benchmark_serving.probe import Prober
-from vllmperf.plan import Plan, Task
+from vllmperf.loadgen.task import Task
+from vllmperf.plan import Plan
 from vllmperf.sim import Server
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark_serving.py"

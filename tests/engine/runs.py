@@ -11,7 +11,8 @@ import vllmperf
 from vllmperf import _engine
 from vllmperf.loadgen.run import engine_config
 from vllmperf.loadgen.schedule import schedule
-from vllmperf.plan import Plan, Task
+from vllmperf.loadgen.task import Task
+from vllmperf.plan import Plan
 from vllmperf.run import Run
 
 QUICK = {"ttft_ms": 2, "itl_ms": 1}

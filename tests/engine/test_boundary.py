@@ -156,7 +156,8 @@ def test_a_buffer_that_closes_the_engine_is_no_use_after_free():
         from vllmperf import _engine
         from vllmperf.loadgen.run import engine_config
         from vllmperf.loadgen.schedule import schedule
-        from vllmperf.plan import Plan, Task
+        from vllmperf.loadgen.task import Task
+        from vllmperf.plan import Plan
         plan = Plan.of(base_url="http://127.0.0.1:1", model="m", max_concurrency=4, num_prompts=4)
         engine = _engine.Engine(engine_config(Task(plan), ["127.0.0.1"], schedule(plan)))
         class Odd(float):
@@ -178,7 +179,8 @@ def test_offsets_that_another_thread_writes_cannot_reach_beyond_the_bodies():
         from vllmperf import _engine
         from vllmperf.loadgen.run import engine_config
         from vllmperf.loadgen.schedule import schedule
-        from vllmperf.plan import Plan, Task
+        from vllmperf.loadgen.task import Task
+        from vllmperf.plan import Plan
         plan = Plan.of(base_url="http://127.0.0.1:1", model="m", max_concurrency=4, num_prompts=4)
         good = np.arange(200_001, dtype=np.int64)
         shared, wild = good.copy(), good * 10**12
@@ -481,7 +483,8 @@ def test_cores_and_threads_follow_the_cpu_affinity():
         from vllmperf import _engine
         from vllmperf.loadgen.run import engine_config
         from vllmperf.loadgen.schedule import schedule
-        from vllmperf.plan import Plan, Task
+        from vllmperf.loadgen.task import Task
+        from vllmperf.plan import Plan
         plan = Plan.of(base_url="http://127.0.0.1:1", model="m", max_concurrency=9999, num_prompts=9999)
         engine = _engine.Engine(engine_config(Task(plan), ["127.0.0.1"], schedule(plan)))
         print(_engine.usable_cores(), engine.counters()["threads"])

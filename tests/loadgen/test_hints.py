@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vllmperf import hints
-from vllmperf.plan import Task
+from vllmperf.loadgen.task import Task
 from vllmperf.server_words import said
 
 CHAT = {"backend": "openai-chat"}

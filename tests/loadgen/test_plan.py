@@ -14,6 +14,7 @@ from vllmperf.errors import SettingError, UsageError
 from vllmperf.loadgen.bodies import bodies
 from vllmperf.loadgen.run import engine_config
 from vllmperf.loadgen.schedule import schedule
+from vllmperf.loadgen.task import Task
 from vllmperf.plan import (
     BACKENDS,
     PART_OF,
@@ -23,7 +24,6 @@ from vllmperf.plan import (
     Load,
     Plan,
     Target,
-    Task,
     Workload,
     settings,
 )

@@ -7,7 +7,7 @@ import pytest
 
 from vllmperf.cli import main
 from vllmperf.errors import UsageError
-from vllmperf.plan import Task
+from vllmperf.loadgen.task import Task
 
 URL = "http://127.0.0.1:8000"
 

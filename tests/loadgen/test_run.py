@@ -17,7 +17,8 @@ from vllmperf.loadgen import run as running
 from vllmperf.loadgen.interrupt import interruptible
 from vllmperf.loadgen.progress import Snapshot
 from vllmperf.loadgen.schedule import schedule
-from vllmperf.plan import Plan, Task
+from vllmperf.loadgen.task import Task
+from vllmperf.plan import Plan
 from vllmperf.sim import Server
 
 FAST = {"ttft_ms": 2, "itl_ms": 0.5}

@@ -21,7 +21,8 @@ from vllmperf.loadgen.run import engine_config
 from vllmperf.loadgen.schedule import Schedule
 from vllmperf.loadgen.session import Block, Session
 from vllmperf.loadgen.subscribers import recorder
-from vllmperf.plan import Plan, Task
+from vllmperf.loadgen.task import Task
+from vllmperf.plan import Plan
 from vllmperf.record.reader import read
 from vllmperf.record.writer import RunWriter
 from vllmperf.sim import Server

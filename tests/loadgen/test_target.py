@@ -12,7 +12,8 @@ import pytest
 from vllmperf import target
 from vllmperf.errors import TargetError, UsageError
 from vllmperf.loadgen import resolve
-from vllmperf.plan import Credentials, Target, Task
+from vllmperf.loadgen.task import Task
+from vllmperf.plan import Credentials, Target
 from vllmperf.target import answer, client, headers_of, questions
 
 

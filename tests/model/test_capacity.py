@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("scipy", reason="scipy (the extra `model`) is not installed")
 
 from vllmperf.errors import CheckError, UsageError
+from vllmperf.loadgen.task import Task
 from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
 from vllmperf.model.capacity import Step
@@ -24,7 +25,7 @@ from vllmperf.model.simulate import Replica
 from vllmperf.model.slo import Limits, answer, judged
 from vllmperf.model.slots import seen_slots
 from vllmperf.model.steps import steps
-from vllmperf.plan import Plan, Task
+from vllmperf.plan import Plan
 
 SERVER = {"alpha_ms": 7.0, "beta_ms": 0.1, "gamma_ms": 1.0, "delta_ms": 0.01, "max_num_seqs": 16}
 LIMITS = Limits(ttft_ms=400, itl_ms=20)

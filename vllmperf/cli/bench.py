@@ -14,7 +14,7 @@ from vllmperf.errors import UsageError
 from vllmperf.plan import Plan
 
 if TYPE_CHECKING:
-    from vllmperf.plan import Task
+    from vllmperf.loadgen.task import Task
     from vllmperf.run import Run
 
 NO_CONNECTION = ("refused", "dns_failed", "connect_timeout", "tls_failed")
@@ -40,7 +40,7 @@ def add(subparsers: Any) -> None:
 
 def task_of(args: argparse.Namespace, **more: object) -> Task:
     """The task that the arguments describe; `more` are settings that no argument may change. Raises UsageError."""
-    from vllmperf.plan import Task
+    from vllmperf.loadgen.task import Task
 
     given, base = {**given_of(args), **more}, _base(getattr(args, "plan_file", None))
     if base is None and not {"base_url", "simulator"} & given.keys():
@@ -52,7 +52,7 @@ def task_of(args: argparse.Namespace, **more: object) -> Task:
 
 def given_of(args: argparse.Namespace) -> dict[str, Any]:
     """The settings among the arguments that were given."""
-    from vllmperf.plan import SETTINGS
+    from vllmperf.loadgen.task import SETTINGS
     from vllmperf.plan.settings import OWN_LENGTHS
 
     known = {*SETTINGS, *OWN_LENGTHS, *datasets.options()}

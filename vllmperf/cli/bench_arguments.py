@@ -11,6 +11,7 @@ from typing import Any
 
 from vllmperf import datasets
 from vllmperf.cli import json_option
+from vllmperf.loadgen.notes import Notes
 from vllmperf.metrics.definitions import NAMES, OBJECTIVES
 from vllmperf.plan import (
     ARRIVALS,
@@ -23,7 +24,6 @@ from vllmperf.plan import (
 )
 from vllmperf.plan.checks import seconds_of
 from vllmperf.plan.knobs import Knobs
-from vllmperf.plan.notes import Notes
 
 AS_MANY_AS_IN_FLIGHT = -1
 """--warm-connections without a number."""

@@ -10,7 +10,7 @@ from typing import Any
 from vllmperf.loadgen.environment import environment
 from vllmperf.loadgen.run import ready
 from vllmperf.loadgen.subscribers import Enough, Progress, live, recorder, until
-from vllmperf.plan import Task
+from vllmperf.loadgen.task import Task
 from vllmperf.record.writer import RunWriter
 from vllmperf.run import Folder, Run
 from vllmperf.target import client_of, first_model

@@ -18,7 +18,8 @@ from vllmperf.loadgen.feed import Feeder
 from vllmperf.loadgen.request_id import HEADER, is_uuid_prefix, uuid_prefix
 from vllmperf.loadgen.schedule import Schedule, schedule
 from vllmperf.loadgen.session import Session
-from vllmperf.plan import Plan, Task
+from vllmperf.loadgen.task import Task
+from vllmperf.plan import Plan
 from vllmperf.target import headers_of
 
 MAX_EVENT_BYTES = 16 << 20

@@ -13,7 +13,7 @@ from vllmperf.errors import UsageError
 from vllmperf.target import client_of
 
 if TYPE_CHECKING:
-    from vllmperf.plan import Task
+    from vllmperf.loadgen.task import Task
     from vllmperf.record.reader import Recording
 
 ONE_TOKENS = 4

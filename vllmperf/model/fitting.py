@@ -14,7 +14,7 @@ from vllmperf.model.server_settings import max_num_seqs as served_at_once
 from vllmperf.target import client_of, first_model
 
 if TYPE_CHECKING:
-    from vllmperf.plan import Task
+    from vllmperf.loadgen.task import Task
     from vllmperf.target import Client
 
 SHAPES = "128/128,512/128,128/512,2048/64"

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf.loadgen.subscribers import DRAIN
+from vllmperf.loadgen.task import Task
 from vllmperf.model.early_stop import EarlyStop
 from vllmperf.model.rehearsal import cut, first_ones, rehearse
 from vllmperf.model.search import NS, Search
 from vllmperf.model.slo import Limits
-from vllmperf.plan import Task
 from vllmperf.record.reader import Recording
 
 

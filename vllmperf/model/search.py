@@ -23,6 +23,7 @@ from scipy import stats
 from vllmperf import _engine
 from vllmperf.errors import CheckError, UsageError
 from vllmperf.loadgen.recorded import record_run
+from vllmperf.loadgen.task import Task
 from vllmperf.metrics.definitions import per_request
 from vllmperf.metrics.view import COMPLETED, Rows
 from vllmperf.model.answer_check import check_answered
@@ -34,7 +35,6 @@ from vllmperf.model.estimate import Found, estimate, lengths, served
 from vllmperf.model.law import Measured, measured
 from vllmperf.model.server_law import ServerLaw, server_law
 from vllmperf.model.slo import Answer, Limits, good, judged
-from vllmperf.plan import Task
 from vllmperf.record.reader import Recording, read
 
 NS = 1e9

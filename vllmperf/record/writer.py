@@ -39,7 +39,7 @@ def _not_known(indexes: list[int]) -> list[tuple[int | None, int | None]]:
 class RunWriter:
     """The run file of a run that goes on now. Memory does not grow with the run.
 
-    `plan` is Plan.to_dict(); `facts` is what is known beside it, by name, see plan.Task.facts.
+    `plan` is Plan.to_dict(); `facts` is what is known beside it, by name, see loadgen.task.Task.facts.
     `secrets` are texts (API keys) that a server may echo in an error body; they are struck out before
     writing. `asked` gives what requests asked for, see load.feed.Feeder.asked.
     Raises UsageError when the file exists already or cannot be made, VllmperfError when writing fails later."""

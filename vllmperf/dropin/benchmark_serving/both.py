@@ -16,8 +16,8 @@ from vllmperf.comparison import Comparison, Figures, figures_of_summary, figures
 from vllmperf.dropin.benchmark_serving.profiles import Profile
 from vllmperf.errors import UsageError
 from vllmperf.loadgen.environment import environment
+from vllmperf.loadgen.task import Task
 from vllmperf.metrics.summary import summarize
-from vllmperf.plan import Task
 from vllmperf.record.reader import Recording, read
 from vllmperf.record.writer import RunWriter
 from vllmperf.report import compare

@@ -16,7 +16,7 @@ from vllmperf.loadgen.run import engine_config
 from vllmperf.loadgen.schedule import Schedule
 from vllmperf.loadgen.session import Session, Turn
 from vllmperf.loadgen.subscribers import Writer, recorder
-from vllmperf.plan import Task
+from vllmperf.loadgen.task import Task
 
 DRAIN_S = 0.1
 FEW = 512

@@ -18,7 +18,9 @@ from vllmperf.dropin.benchmark_serving.metrics import GOODPUT
 from vllmperf.dropin.benchmark_serving.profiles import Profile
 from vllmperf.errors import UsageError
 from vllmperf.loadgen import resolve
-from vllmperf.plan import Credentials, Knobs, Notes, Plan, Task
+from vllmperf.loadgen.notes import Notes
+from vllmperf.loadgen.task import Task
+from vllmperf.plan import Credentials, Knobs, Plan
 from vllmperf.target import Client
 from vllmperf.tokenizer.tokens import Tokens
 

@@ -13,7 +13,8 @@ from vllmperf.dropin.guidellm.settings import ROUTES
 from vllmperf.dropin.guidellm.source import Item
 from vllmperf.errors import TargetError, UsageError
 from vllmperf.loadgen.request_id import uuid_prefix
-from vllmperf.plan import MOST, Credentials, Knobs, Plan, Task
+from vllmperf.loadgen.task import Task
+from vllmperf.plan import MOST, Credentials, Knobs, Plan
 from vllmperf.target import AnswerError, client_of, models
 
 ARGUMENTS = (

@@ -11,7 +11,8 @@ from vllmperf.dropin import own_words
 from vllmperf.dropin.llm_bench import providers
 from vllmperf.dropin.llm_bench.options import Options
 from vllmperf.errors import TargetError
-from vllmperf.plan import MOST, Credentials, Knobs, Plan, Task
+from vllmperf.loadgen.task import Task
+from vllmperf.plan import MOST, Credentials, Knobs, Plan
 from vllmperf.target import client_of, models
 
 TIMEOUT_S = 3600.0

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from vllmperf import text_file
 from vllmperf.errors import UsageError
+from vllmperf.loadgen.notes import Notes
 from vllmperf.plan import settings
 from vllmperf.plan.checks import header_fields
 from vllmperf.plan.credentials import Credentials
 from vllmperf.plan.knobs import Knobs
-from vllmperf.plan.notes import Notes
 from vllmperf.plan.part import names
 from vllmperf.plan.plan import PART_OF, Plan
 
@@ -32,7 +32,7 @@ class Task:
     plan: Plan
     credentials: Credentials = Credentials()
     knobs: Knobs = Knobs()
-    notes: Notes = Notes()
+    notes: Notes = field(default_factory=Notes)
 
     @classmethod
     def of(cls, given: Mapping[str, Any], base: Plan | None = None) -> Task:
