@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 
 import pytest
+
+for size in ("COLUMNS", "LINES"):  # pytest-xdist gives its workers a terminal's size, and they have none
+    os.environ.pop(size, None)
 
 # Files whose tests take seconds of CPU, or wait for runs of seconds: `scripts/test --quick` leaves them out.
 SLOW = {

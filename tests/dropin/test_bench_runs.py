@@ -217,7 +217,7 @@ def test_a_server_that_is_not_there_is_one_line_and_exit_code_3(model, conversat
 
 
 def test_both_rules_stand_side_by_side_for_a_stream_with_errors_in_it(model, tmp_path):
-    with Server(ttft_ms=1, itl_ms=1, tokens_per_chunk=4, faults=["stream_error:after=1@every=4"]) as target:
+    with Server(ttft_ms=5, itl_ms=10, tokens_per_chunk=4, faults=["stream_error:after=1@every=4"]) as target:
         done = call(
             tmp_path,
             *("--profile", "vllm-2026", "--model", "sim", "--tokenizer", model, "--base-url", target.url),

@@ -74,7 +74,7 @@ def test_a_server_that_does_not_say_its_limit_is_asked_for_it(capsys):
 
     with Server(mode="batching") as server:
         assert main(["fit", "--base-url", server.url, "--budget", "60"]) == 2
-    assert "--max-num-seqs N" in capsys.readouterr().err
+    assert "give --max-num-seqs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

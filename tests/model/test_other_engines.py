@@ -176,6 +176,7 @@ def test_steps_that_are_only_seen_late_are_not_taken_for_another_client():
 )
 def test_a_live_server_that_is_not_one_plain_engine_is_said_to_be_so(tmp_path, kind, said, method):
     from tests.model.other_server import Kind, late_share, other_server
+    from vllmperf.loadgen.task import Task
     from vllmperf.model.arrivals import arrivals
     from vllmperf.model.campaign import carry_out, run_seconds, shapes_of, spots
     from vllmperf.record.reader import read
@@ -184,7 +185,7 @@ def test_a_live_server_that_is_not_one_plain_engine_is_said_to_be_so(tmp_path, k
         pytest.importorskip("prometheus_client", reason="prometheus-client is not installed")
     with other_server(Kind(**kind)) as url:
         planned = spots(8, shapes_of("128/48"))
-        done = carry_out({"url": url, "model": None}, planned, run_seconds(planned, 18), tmp_path)
+        done = carry_out(Task.of({"base_url": url}), planned, run_seconds(planned, 18), tmp_path)
         late = late_share(url)
     runs = [
         measured(
