@@ -1,12 +1,16 @@
-"""Which tests are slow, and a port for whoever needs one before its server is there."""
+"""Which tests are slow; a model folder of our own, and a port for whoever needs one before its server is there."""
 
 from __future__ import annotations
 
 import os
 import random
 import socket
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).parent))  # tests/twins
 
 for size in ("COLUMNS", "LINES"):  # pytest-xdist gives its workers a terminal's size, and they have none
     os.environ.pop(size, None)
@@ -35,3 +39,22 @@ def port() -> int:
         with socket.socket() as trial:
             if trial.connect_ex(("127.0.0.1", found)):
                 return found
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A model folder with tokenizer.json, tokenizer_config.json and a chat template."""
+    for package in ("tokenizers", "jinja2"):
+        pytest.importorskip(package, reason="the extra tokenizers is not installed")
+    from twins import model_folder
+
+    folder = tmp_path_factory.mktemp("model")
+    model_folder.make(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokens(model):
+    from vllmperf.tokenizer.tokens import Tokens
+
+    return Tokens(str(model))

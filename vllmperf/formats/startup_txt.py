@@ -276,10 +276,6 @@ def file_name(model: str | None) -> str:
     return f"{safe(model)}_{NAME}" if model else NAME
 
 
-def log_name(pod: str) -> str:
-    return f"{safe(pod)}-log.txt"
-
-
 def safe(name: str) -> str:
     """A name as one part of a path: org/model → org_model."""
     kept = re.sub(r"[^\w.+@=-]+", "_", name).strip("._")

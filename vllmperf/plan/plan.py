@@ -98,13 +98,6 @@ class Plan:
         is_new = self.target.is_chat and not self.workload.chat_max_tokens
         return "max_completion_tokens" if is_new else "max_tokens"
 
-    @property
-    def sends_words(self) -> bool:
-        """Made-up prompts are common words, about a token each: chats take no ids, and some servers neither."""
-        work = self.workload
-        is_made_up = work.dataset.is_made_up and not work.tokenizer
-        return is_made_up and (self.target.is_chat or work.text_prompts)
-
     # ---- JSON ----
 
     def flat(self) -> dict[str, Any]:
