@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from vllmperf import errors, metrics, sim, startup
+    from vllmperf import errors, metrics, sim, starts
     from vllmperf.api import bench, bench_async, capacity, compare, fit, parse_log, size
     from vllmperf.comparison import Comparison
     from vllmperf.metrics.percentile import percentile
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vllmperf.model.sizing import Sizing
     from vllmperf.plan import Plan
     from vllmperf.run import Run, open_run
-    from vllmperf.startup.result import Start
+    from vllmperf.starts.result import Start
 
 __all__ = [
     "Capacity",
@@ -48,7 +48,7 @@ __all__ = [
     "percentile",
     "sim",
     "size",
-    "startup",
+    "starts",
 ]
 
 _HOME = {
@@ -56,7 +56,7 @@ _HOME = {
     "Comparison": "vllmperf.comparison",
     "Fit": "vllmperf.model.parameters",
     "Sizing": "vllmperf.model.sizing",
-    "Start": "vllmperf.startup.result",
+    "Start": "vllmperf.starts.result",
     "bench": "vllmperf.api",
     "bench_async": "vllmperf.api",
     "capacity": "vllmperf.api",
@@ -71,7 +71,7 @@ _HOME = {
     "errors": "vllmperf.errors",
     "metrics": "vllmperf.metrics",
     "sim": "vllmperf.sim",
-    "startup": "vllmperf.startup",
+    "starts": "vllmperf.starts",
 }
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vllmperf.model.sizing import Sizing
     from vllmperf.run import Run
     from vllmperf.sim import Server
-    from vllmperf.startup.result import ParsedFile
+    from vllmperf.starts.result import ParsedFile
 
 
 def bench(
@@ -236,7 +236,7 @@ def parse_log(source: str | Path, /, *, year: int | None = None, tz: str | None 
     """Where a vLLM server's start time went, from its log, plain or .gz, in whatever a collector put it.
 
     year: of the first line, where the log has none. tz: zone of the log's own stamps, "Europe/Berlin" or "+02:00".
-    The result's `start` is a vllmperf.startup.Start with its phases; `attempts` are all starts of the file.
+    The result's `start` is a vllmperf.starts.Start with its phases; `attempts` are all starts of the file.
 
     Raises UsageError when the file cannot be read.
 
@@ -245,7 +245,7 @@ def parse_log(source: str | Path, /, *, year: int | None = None, tz: str | None 
     >>> log.start.total_s  # doctest: +SKIP
     79.65
     """
-    from vllmperf.startup.log.parse import parse
+    from vllmperf.starts.log.parse import parse
 
     return parse(source, year, tz)
 

@@ -14,8 +14,8 @@ import pytest
 
 from vllmperf.dropin import log_parser, startup_latency
 from vllmperf.errors import TargetError
-from vllmperf.startup.live import pods
-from vllmperf.startup.result import Failure, Phase, Start
+from vllmperf.starts.live import pods
+from vllmperf.starts.result import Failure, Phase, Start
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 NAME = "vllm-server-startup-latency.txt"

@@ -13,7 +13,7 @@ from made_starts import SLEEP, at, command, failed, log, phase, pod, ranked, rep
 from vllmperf.errors import UsageError
 from vllmperf.formats import startup_txt
 from vllmperf.formats.startup_txt import LAYOUTS, read, row, rows, safe, write
-from vllmperf.startup.result import Start
+from vllmperf.starts.result import Start
 
 FULL = pod(log=log(sleep=SLEEP))
 

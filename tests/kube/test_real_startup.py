@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from real import RealCluster
 
-from vllmperf.startup.live import pods
-from vllmperf.startup.result import Start
+from vllmperf.starts.live import pods
+from vllmperf.starts.result import Start
 
 CHECKOUT = Path(__file__).parents[2]
 NAMESPACE = "startup-tests"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vllmperf._engine import LineScanner
-from vllmperf.startup.log.scan import NEEDLES, Candidates, last_line
+from vllmperf.starts.log.scan import NEEDLES, Candidates, last_line
 
 pieces = st.sampled_from([b"a", b"b", b"ab", b"\n", b"\r", b"\0", b"took ", "█".encode()])
 texts = st.lists(pieces, max_size=60).map(b"".join)

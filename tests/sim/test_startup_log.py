@@ -29,7 +29,7 @@ from vllmperf.sim.startup_log import (
     truth,
     write,
 )
-from vllmperf.startup.log.markers import find
+from vllmperf.starts.log.markers import find
 
 START_NS = 1_776_000_000 * 10**9
 QUICK = dict.fromkeys(DURATIONS, 0.01)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from string import Formatter
 
-from vllmperf.startup.log.markers import MARKERS
+from vllmperf.starts.log.markers import MARKERS
 
 Text = Callable[[int], bytes]
 HEADER = "INFO 06-21 08:00:00 [core.py:1] "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 
-from vllmperf.startup import parse
-from vllmperf.startup.result import ParsedFile, StartupLog
+from vllmperf.starts import parse
+from vllmperf.starts.result import ParsedFile, StartupLog
 
 CONFIG = (
     "model='org/model', speculative_config=None, tokenizer='org/model', tensor_parallel_size={tp}, "

@@ -17,9 +17,9 @@ import pytest
 
 from vllmperf.cli import main
 from vllmperf.errors import TargetError, UsageError
-from vllmperf.startup.live import caches
-from vllmperf.startup.live.launch import Asked, measure_command, starts
-from vllmperf.startup.result import Start
+from vllmperf.starts.live import caches
+from vllmperf.starts.live.launch import Asked, measure_command, starts
+from vllmperf.starts.result import Start
 
 SERVER = Path(__file__).with_name("fake_server.py")
 

@@ -3,7 +3,7 @@
 import pytest
 from parse_texts import START_0_7, START_0_11, config, log_of, parsed, said
 
-from vllmperf.startup.log.parse import LogParser
+from vllmperf.starts.log.parse import LogParser
 
 READY = "(APIServer pid=1) INFO:     Application startup complete.\n"
 TRACEBACK = """\

@@ -7,9 +7,9 @@ from parse_envelopes import rfc3339
 from parse_texts import START_0_11, log_of, parsed
 
 from vllmperf.errors import UsageError
-from vllmperf.startup.log.schema import to_json
-from vllmperf.startup.log.wallclock import Stamp, nearest_s, zone
-from vllmperf.startup.result import NS_PER_S, StartupLog
+from vllmperf.starts.log.schema import to_json
+from vllmperf.starts.log.wallclock import Stamp, nearest_s, zone
+from vllmperf.starts.result import NS_PER_S, StartupLog
 
 
 def when(text: str) -> int:

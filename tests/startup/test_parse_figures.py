@@ -3,7 +3,7 @@
 import pytest
 from parse_texts import START_0_7, START_0_11, config, log_of, said
 
-from vllmperf.startup.result import REPORTED
+from vllmperf.starts.result import REPORTED
 
 
 def test_v1_reports_what_it_prints() -> None:

@@ -9,8 +9,8 @@ import pytest
 from parse_texts import START_0_11
 
 from vllmperf.cli import main
-from vllmperf.startup import parse
-from vllmperf.startup.log.source import LONGEST_LINE, Source, blocks
+from vllmperf.starts import parse
+from vllmperf.starts.log.source import LONGEST_LINE, Source, blocks
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 from parse_texts import START_0_7, START_0_11, log_of, parsed, said
 
-from vllmperf.startup.result import StartupLog
+from vllmperf.starts.result import StartupLog
 
 FAILED = """\
 (APIServer pid=1) INFO 06-21 08:00:01 [api_server.py:1839] vLLM API server version 0.11.0

@@ -3,7 +3,7 @@
 import pytest
 from parse_texts import START_0_7, START_0_11, config, log_of, said
 
-from vllmperf.startup.result import StartupLog
+from vllmperf.starts.result import StartupLog
 
 OFFLINE = "".join(line for line in START_0_11.splitlines(keepends=True) if "APIServer" not in line)
 OFFLINE_0_7 = "".join(

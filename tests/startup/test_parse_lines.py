@@ -2,9 +2,9 @@
 
 import pytest
 
-from vllmperf.startup.log.envelope import Wrapped, unwrap
-from vllmperf.startup.log.lines import read
-from vllmperf.startup.log.text import decode, pieces, plain
+from vllmperf.starts.log.envelope import Wrapped, unwrap
+from vllmperf.starts.log.lines import read
+from vllmperf.starts.log.text import decode, pieces, plain
 
 HEADER = "INFO 04-15 07:11:53"
 

@@ -6,10 +6,10 @@ from string import Formatter
 
 import pytest
 
-from vllmperf.startup.log.marker import Marker, number, version_key
-from vllmperf.startup.log.marker_page import page
-from vllmperf.startup.log.markers import EVENTS, MARKERS, find, wording, wordings
-from vllmperf.startup.result import REPORTED
+from vllmperf.starts.log.marker import Marker, number, version_key
+from vllmperf.starts.log.marker_page import page
+from vllmperf.starts.log.markers import EVENTS, MARKERS, find, wording, wordings
+from vllmperf.starts.result import REPORTED
 
 PAGE = Path(__file__).parents[2] / "docs" / "startup_log.md"
 

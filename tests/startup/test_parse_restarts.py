@@ -5,7 +5,7 @@ import json
 import pytest
 from parse_texts import config, log_of, parsed, said
 
-from vllmperf.startup.result import StartupLog
+from vllmperf.starts.result import StartupLog
 
 API, ENGINE = "(APIServer pid=1)", "(EngineCore pid=67)"
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from parse_envelopes import ENVELOPES
 
-from vllmperf.startup import LogParser, parse
-from vllmperf.startup.result import NS_PER_S, REPORTED, ParsedFile, StartupLog
+from vllmperf.starts import LogParser, parse
+from vllmperf.starts.result import NS_PER_S, REPORTED, ParsedFile, StartupLog
 
 SHARED = Path(os.environ.get("VLLMPERF_SHARED") or Path(__file__).parents[3] / "shared")
 LOGS, STARTS = SHARED / "vllm_logs", SHARED / "vllm_cpu" / "recorded"

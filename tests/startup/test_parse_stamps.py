@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from parse_texts import START_0_7, START_0_11, log_of
 
-from vllmperf.startup.log.schema import to_json
-from vllmperf.startup.log.stamps import Stamp, find
-from vllmperf.startup.result import NS_PER_S
+from vllmperf.starts.log.schema import to_json
+from vllmperf.starts.log.stamps import Stamp, find
+from vllmperf.starts.result import NS_PER_S
 
 from parse_texts import parsed  # isort: skip
 

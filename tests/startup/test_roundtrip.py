@@ -25,8 +25,8 @@ from vllmperf.sim.startup_log import (
     truth,
     write,
 )
-from vllmperf.startup.log.parse import parse
-from vllmperf.startup.result import REPORTED, ParsedFile, StartupLog
+from vllmperf.starts.log.parse import parse
+from vllmperf.starts.result import REPORTED, ParsedFile, StartupLog
 
 NS = 1_000_000_000
 RELEASES = (

@@ -160,7 +160,7 @@ def test_none_as_kubeconfig_means_the_environments(
 
 
 def test_the_import_of_the_command_is_light() -> None:
-    code = "import sys, vllmperf.startup as s; s.pods, s.command; print(*sys.modules)"
+    code = "import sys, vllmperf.starts as s; s.pods, s.command; print(*sys.modules)"
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True

@@ -17,8 +17,8 @@ from fake_http import Served
 
 from vllmperf import kube
 from vllmperf.errors import TargetError, UsageError
-from vllmperf.startup.live import pods
-from vllmperf.startup.result import Start
+from vllmperf.starts.live import pods
+from vllmperf.starts.result import Start
 
 LOG = """\
 INFO {} [__init__.py:239] Automatically detected platform cuda.

@@ -8,9 +8,9 @@ import pytest
 from pods import condition, event, ns, pod, running, terminated, waiting
 
 from vllmperf.errors import UsageError
-from vllmperf.startup.live import trouble
-from vllmperf.startup.live.containers import choose
-from vllmperf.startup.result import Failure, StartupLog
+from vllmperf.starts.live import trouble
+from vllmperf.starts.live.containers import choose
+from vllmperf.starts.result import Failure, StartupLog
 
 PROXY = {"name": "proxy", "image": "envoy:1"}
 ROUTER = {"name": "router", "image": "llm-d-routing-sidecar", "args": ["--port=8000", "--vllm-port=8200"]}

@@ -7,8 +7,8 @@ import random
 import pytest
 from pods import condition, event, ns, pod, running, terminated
 
-from vllmperf.startup.live.pod_phases import PodSeen, Told, pod_start
-from vllmperf.startup.result import Clock, Phase, Start, StartupLog
+from vllmperf.starts.live.pod_phases import PodSeen, Told, pod_start
+from vllmperf.starts.result import Clock, Phase, Start, StartupLog
 
 PULLED = 'Successfully pulled image "vllm/vllm-openai:v0.9" in 20.5s (25s including waiting). Image size: 9000 bytes.'
 CONDITIONS = [

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from vllmperf.startup.live.sleep_wake import Step, drive, facts
-from vllmperf.startup.result import SleepCycle
+from vllmperf.starts.live.sleep_wake import Step, drive, facts
+from vllmperf.starts.result import SleepCycle
 from vllmperf.target import Answer
 
 

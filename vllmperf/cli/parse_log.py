@@ -11,7 +11,7 @@ from vllmperf.exit_codes import FAILED, OK, USAGE
 from vllmperf.report.startup.show import add_output_arguments, check_outputs, write_outputs
 
 if TYPE_CHECKING:
-    from vllmperf.startup.result import ParsedFile
+    from vllmperf.starts.result import ParsedFile
 
 SHOWN = 120  # characters of a first line
 LOOKED_FOR = (
@@ -47,7 +47,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def run(args: argparse.Namespace) -> int:
-    from vllmperf.startup.log.wallclock import zone
+    from vllmperf.starts.log.wallclock import zone
 
     check_outputs(args)
     zone(args.tz)

@@ -18,7 +18,7 @@ from vllmperf.report.startup.show import add_output_arguments, check_outputs, wr
 
 if TYPE_CHECKING:
     from vllmperf.report.startup.live import LiveStarts
-    from vllmperf.startup.result import Start
+    from vllmperf.starts.result import Start
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,9 +67,9 @@ def _make_folder(folder: str | Path | None) -> None:
 
 
 def _of_command(args: argparse.Namespace, live: LiveStarts, finished: list[Start]) -> list[Start]:
-    from vllmperf.startup.live.child import STOP_S
-    from vllmperf.startup.live.launch import Asked, starts
-    from vllmperf.startup.live.probe import Access
+    from vllmperf.starts.live.child import STOP_S
+    from vllmperf.starts.live.launch import Asked, starts
+    from vllmperf.starts.live.probe import Access
 
     asked = Asked(
         args.server,
@@ -90,7 +90,7 @@ def _of_command(args: argparse.Namespace, live: LiveStarts, finished: list[Start
 
 
 def _of_pods(args: argparse.Namespace, live: LiveStarts) -> list[Start]:
-    from vllmperf.startup.live.pods import measure
+    from vllmperf.starts.live.pods import measure
 
     return measure(
         args.config,
@@ -145,7 +145,7 @@ def _write_txt(starts: Sequence[Start], args: argparse.Namespace) -> None:
 
 def _verdict(starts: Sequence[Start]) -> int:
     """1 when a server is not up, or something that was asked for could not be measured."""
-    from vllmperf.startup.live.sleep_wake import NOT_MEASURED
+    from vllmperf.starts.live.sleep_wake import NOT_MEASURED
 
     failed = [start for start in starts if start.failure is not None]
     for start in failed:

@@ -34,7 +34,7 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
 
 def _write(args: argparse.Namespace) -> int:
     from vllmperf.formats import startup_txt
-    from vllmperf.startup.log.parse import as_start, parse
+    from vllmperf.starts.log.parse import as_start, parse
 
     parsed = parse(args.filename)
     if parsed.main.first_log_ns is None and not parsed.main.phases:

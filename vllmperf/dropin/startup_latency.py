@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vllmperf.cli import Parser
 from vllmperf.dropin.startup_arguments import add_common, run
-from vllmperf.startup.result import Start
+from vllmperf.starts.result import Start
 
 PROG = "vllm-serverStartupLatency.py"
 POSITIONAL = {
@@ -63,7 +63,7 @@ def _write(args: argparse.Namespace) -> int:
 
 
 def _measure(args: argparse.Namespace, folder: Path) -> list[Start]:
-    from vllmperf.startup.live.pods import measure
+    from vllmperf.starts.live.pods import measure
 
     return measure(
         config=_config(args.config),

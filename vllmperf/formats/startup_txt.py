@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vllmperf.errors import UsageError
-from vllmperf.startup.result import NS_PER_S, Phase, Start, StartupLog
+from vllmperf.starts.result import NS_PER_S, Phase, Start, StartupLog
 
 NAME = "vllm-server-startup-latency.txt"
 MISSING = "nan"

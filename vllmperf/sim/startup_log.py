@@ -58,7 +58,7 @@ DECIMALS = {
     "init_engine_s": 2,
     "init_engine_compilation_s": 2,
 }
-"""Digits behind the point that vLLM prints for each number of `vllmperf.startup.result.REPORTED`."""
+"""Digits behind the point that vLLM prints for each number of `vllmperf.starts.result.REPORTED`."""
 
 
 @dataclass(frozen=True)

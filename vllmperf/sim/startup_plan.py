@@ -8,7 +8,7 @@ from string import Formatter
 
 from vllmperf.sim.startup_script import NS_PER_S, StartupScript
 from vllmperf.sim.startup_style import Line, Process, Style, place
-from vllmperf.startup.log.markers import Marker, version_key, wordings
+from vllmperf.starts.log.markers import Marker, version_key, wordings
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ DURATIONS = (
     "engine_finish",
     "frontend",
 )
-"""Phases of `vllmperf.startup.phases` that a process can say something of, in order."""
+"""Phases of `vllmperf.starts.phases` that a process can say something of, in order."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
-from vllmperf.startup.log.markers import version_key
+from vllmperf.starts.log.markers import version_key
 
 NS_PER_S = 1_000_000_000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vllmperf.startup.result import (
+from vllmperf.starts.result import (
     NS_PER_S,
     REPORTED,
     Clock,
@@ -16,7 +16,7 @@ from vllmperf.startup.result import (
     StartupLog,
     Value,
 )
-from vllmperf.startup.waterfall import fill
+from vllmperf.starts.waterfall import fill
 
 EPOCH_NS = 1_764_000_000 * NS_PER_S  # 2025-11-24 16:00:00 UTC
 

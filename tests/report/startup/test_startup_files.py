@@ -16,7 +16,7 @@ from vllmperf.report.startup import Starts, csv, html, svg
 from vllmperf.report.startup.json import to_json, utc
 from vllmperf.report.startup.spans import tree
 from vllmperf.report.startup.table import text
-from vllmperf.startup.result import REPORTED, Clock, Failure, Start
+from vllmperf.starts.result import REPORTED, Clock, Failure, Start
 
 EVIL = '<script>alert("x")</script>&\x1b[2J'
 SETS = [command("c1", 30.0, "cold"), command("c2", 33.0, "cold"), command("w1", 20.0, "warm")]

@@ -11,7 +11,7 @@ from made_starts import command, failed, phase, pod, ranked
 
 from vllmperf.report.startup.spans import family, parts_only, places, seconds_by_phase
 from vllmperf.report.startup.statistics import compare, distribution, student_t, welch
-from vllmperf.startup.phases import PHASES
+from vllmperf.starts.phases import PHASES
 
 
 def sets(n: int) -> tuple[list, list]:

@@ -12,8 +12,8 @@ from rich.cells import cell_len
 
 from vllmperf.report.startup.bars import ASCII, UNICODE, bar, segment_text, segments
 from vllmperf.report.startup.table import print_starts, text
-from vllmperf.startup.result import Clock, Failure, Phase, Start
-from vllmperf.startup.waterfall import fill
+from vllmperf.starts.result import Clock, Failure, Phase, Start
+from vllmperf.starts.waterfall import fill
 
 GOLDEN = Path(__file__).parent / "golden"
 SETS = [command(f"cold {i}", 30 + 1.3 * i, "cold") for i in range(3)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vllmperf.report.startup.spans import REST, Family, critical, elapsed_s, family, offset_s
-from vllmperf.startup.result import Start
+from vllmperf.starts.result import Start
 
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 

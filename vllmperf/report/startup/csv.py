@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from vllmperf.report.startup.spans import elapsed_s, offset_s, total_s
-from vllmperf.startup.result import Phase, Start
+from vllmperf.starts.result import Phase, Start
 
 COLUMNS = {
     "start": "name of the start: pod, file, or number",

@@ -7,8 +7,8 @@ from typing import Any
 
 from vllmperf.errors import UsageError
 from vllmperf.report.startup.csv import COLUMNS, rows
-from vllmperf.startup.phases import PHASES
-from vllmperf.startup.result import Start
+from vllmperf.starts.phases import PHASES
+from vllmperf.starts.result import Start
 
 
 def phases(starts: Sequence[Start]) -> Any:

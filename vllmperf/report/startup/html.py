@@ -16,7 +16,7 @@ from vllmperf.report.startup.statistics import reached
 from vllmperf.report.startup.svg import stacked, waterfall
 from vllmperf.report.startup.text_table import Column, TextTable
 from vllmperf.report.startup.words import facts, name_words
-from vllmperf.startup.result import Start
+from vllmperf.starts.result import Start
 
 STYLE = (
     BASE_STYLE

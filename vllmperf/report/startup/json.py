@@ -14,7 +14,7 @@ from typing import Any
 from vllmperf import __version__
 from vllmperf.report.startup.spans import elapsed_s, groups, offset_s, total_s
 from vllmperf.report.startup.statistics import compare, distribution
-from vllmperf.startup.result import NS_PER_S, Clock, Phase, SleepCycle, Start, StartupLog
+from vllmperf.starts.result import NS_PER_S, Clock, Phase, SleepCycle, Start, StartupLog
 
 SCHEMA = 1
 

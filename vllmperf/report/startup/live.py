@@ -18,7 +18,7 @@ from vllmperf.report.startup.one import failure_words
 from vllmperf.report.startup.spans import critical, label, last_ns, origin_ns
 from vllmperf.report.startup.table import BAR_STYLES, marks_for
 from vllmperf.report.table import STYLES, Line
-from vllmperf.startup.result import NS_PER_S, Start
+from vllmperf.starts.result import NS_PER_S, Start
 
 STILL_EVERY_S = 30.0
 """A pod that stays in one phase is mentioned this often in plain output."""

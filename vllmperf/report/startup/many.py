@@ -23,7 +23,7 @@ from vllmperf.report.startup.statistics import TOTAL, Change, Distribution, comp
 from vllmperf.report.startup.text_table import INDENT, Column, TextTable, block
 from vllmperf.report.startup.words import figure, name_words, precision
 from vllmperf.report.table import Line
-from vllmperf.startup.result import Start
+from vllmperf.starts.result import Start
 
 WIDEST_NAME = 44
 FEW = 10

@@ -29,7 +29,7 @@ from vllmperf.report.startup.words import (
     value_text,
 )
 from vllmperf.report.table import Line
-from vllmperf.startup.result import Phase, SleepCycle, Start, StartupLog, Value
+from vllmperf.starts.result import Phase, SleepCycle, Start, StartupLog, Value
 
 NARROWEST_BAR = 16
 WIDEST_BAR = 60

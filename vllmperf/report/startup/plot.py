@@ -21,7 +21,7 @@ from vllmperf.report.startup.spans import (
 )
 from vllmperf.report.startup.svg import row_name
 from vllmperf.report.startup.words import figure, name_words
-from vllmperf.startup.result import Phase, Start
+from vllmperf.starts.result import Phase, Start
 
 ROW_INCHES = 0.26
 

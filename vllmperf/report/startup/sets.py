@@ -15,7 +15,7 @@ from vllmperf import text_file
 from vllmperf.errors import UsageError
 from vllmperf.paths import shortest_name
 from vllmperf.report.startup.json import SCHEMA
-from vllmperf.startup.result import NS_PER_S, Failure, Phase, Start
+from vllmperf.starts.result import NS_PER_S, Failure, Phase, Start
 
 BEFORE, NOW = "before", "now"
 

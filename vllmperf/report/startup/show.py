@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from vllmperf.errors import UsageError
-from vllmperf.startup.result import Start
+from vllmperf.starts.result import Start
 
 STDOUT = "-"
 Writer = Callable[[Sequence[Start], TextIO], None]

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from vllmperf.numbers import clean
-from vllmperf.startup.phases import LABELS, ORDER, PHASES
-from vllmperf.startup.result import NS_PER_S, Phase, Start
+from vllmperf.starts.phases import LABELS, ORDER, PHASES
+from vllmperf.starts.result import NS_PER_S, Phase, Start
 
 REST = "unattributed"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vllmperf.startup.result import Start
+from vllmperf.starts.result import Start
 
 
 class Starts(tuple[Start, ...]):
-    """Any starts: of parsed logs (`vllmperf.startup.as_start`), of `vllmperf.startup.pods` or `.command`.
+    """Any starts: of parsed logs (`vllmperf.starts.as_start`), of `vllmperf.starts.pods` or `.command`.
 
     >>> Starts(as_start(parse(path)) for path in paths)
     """

@@ -9,7 +9,7 @@ from statistics import fmean, variance
 
 from vllmperf.metrics.percentile import percentile
 from vllmperf.report.startup.spans import place, resolution_s, seconds_by_phase, total_s
-from vllmperf.startup.result import Start
+from vllmperf.starts.result import Start
 
 TOTAL = "total"
 LEVEL = 0.95

@@ -21,7 +21,7 @@ from vllmperf.report.startup.spans import (
     tree,
 )
 from vllmperf.report.startup.words import figure, name_words, precision
-from vllmperf.startup.result import Phase, Start
+from vllmperf.starts.result import Phase, Start
 
 WIDTH = 860
 LEFT, RIGHT, TOP, BOTTOM = 230, 88, 6, 26

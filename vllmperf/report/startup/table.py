@@ -12,7 +12,7 @@ from vllmperf.report.startup.many import many
 from vllmperf.report.startup.one import one
 from vllmperf.report.startup.spans import FAMILIES
 from vllmperf.report.table import STYLES, Line, plain
-from vllmperf.startup.result import Start
+from vllmperf.starts.result import Start
 
 PIPED_WIDTH = 100
 NARROWEST = 40

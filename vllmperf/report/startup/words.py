@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from vllmperf.numbers import NOTHING, clean, fixed, number
 from vllmperf.report.startup.spans import elapsed_s, places, resolution_s
-from vllmperf.startup.result import Clock, Start, StartupLog, Value
+from vllmperf.starts.result import Clock, Start, StartupLog, Value
 
 PLATFORMS = {"cuda": "CUDA", "rocm": "ROCm", "cpu": "CPU", "tpu": "TPU", "xpu": "XPU", "neuron": "Neuron"}
 MODES = {"offline": "offline (LLM in a script)", "embedded": "embedded in another server"}
