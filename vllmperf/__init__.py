@@ -14,7 +14,8 @@ Nothing heavy is imported before it is used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from vllmperf import shown
+from vllmperf.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from vllmperf import errors, metrics, sim, starts
@@ -73,6 +74,15 @@ _HOME = {
     "sim": "vllmperf.sim",
     "starts": "vllmperf.starts",
 }
+
+
+def _views() -> shown.Views:
+    from vllmperf.report import views
+
+    return views
+
+
+shown.views = _views
 
 
 def __getattr__(name: str) -> Any:

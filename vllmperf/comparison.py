@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from vllmperf.metrics.definitions import FIGURES, METRICS, Figure
 from vllmperf.metrics.summary import Summary
-
-if TYPE_CHECKING:
-    from vllmperf.run import Run
+from vllmperf.shown import Shown
 
 OF_VLLM_ALONE = {
     "client_queue_time": "Client queue time",
@@ -110,8 +108,8 @@ class ComparisonDict(TypedDict):
     figures: dict[str, Change]
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Shown):
     """Two sides; rows has their figures.
 
     >>> first, second = Figures("a", "vllmperf", {"mean_ttft_ms": 40.0}), Figures("b", "vllmperf", {"mean_ttft_ms": 50.0})
@@ -122,11 +120,6 @@ class Comparison:
 
     first: Figures
     second: Figures
-
-    @classmethod
-    def of_runs(cls, first: Run, second: Run) -> Comparison:
-        names = short_names([str(first.path), str(second.path)])
-        return cls(figures_of_summary(first.summary, names[0]), figures_of_summary(second.summary, names[1]))
 
     @property
     def rows(self) -> list[Row]:
@@ -159,16 +152,6 @@ class Comparison:
         )
         changes = {row.key: Change(a=row.first, b=row.second, change=row.change) for row in self.rows}
         return {"a": a, "b": b, "figures": changes}
-
-    def __repr__(self) -> str:
-        from vllmperf.report.compare import text
-
-        return text(self)
-
-    def _repr_html_(self) -> str:
-        from vllmperf.report.compare import fragment
-
-        return fragment(self)
 
 
 def _is_of(key: str, metric: str) -> bool:

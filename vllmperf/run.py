@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 import weakref
@@ -14,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vllmperf.comparison import Comparison, figures_of_summary, short_names
+from vllmperf.distribution import Distribution, Plots
 from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import BY_NAME, Metric
-from vllmperf.metrics.percentile import percentile
 from vllmperf.metrics.requests import requests
 from vllmperf.metrics.statistics import NS_PER_MS
 from vllmperf.metrics.summary import Summary, summarize
@@ -24,15 +24,13 @@ from vllmperf.metrics.view import Completed
 from vllmperf.numbers import NOTHING, number, plural
 from vllmperf.record.plans import plan_of
 from vllmperf.record.reader import Recording, check, read
+from vllmperf.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vllmperf.comparison import Comparison
     from vllmperf.plan import Plan
-    from vllmperf.report.plots.distributions import Plots
 
-PERCENTILE = re.compile(r"p(\d{1,3}(?:_\d+)?)")
 SHOWN = ("ttft", "tpot", "e2el")
 
 
@@ -57,63 +55,7 @@ class Folder:
         return self._path
 
 
-class Distribution:
-    """One metric of a run, in ms: `run.ttft.mean`, `run.itl.p99`, `run.e2el.percentile(99.95)`.
-
-    n is the number of samples; mean, std (of the population), min, max and p0 to p100 (`p99_9` is the 99.9th percentile)
-    are floats, NaN when there are no samples. samples gives all of them.
-    """
-
-    def __init__(self, metric: Metric, done: Completed) -> None:
-        self.metric, self._done = metric, done
-
-    @cached_property
-    def samples(self) -> NDArray[np.floating[Any]]:
-        """All values in ms."""
-        values = self.metric.all_samples(self._done)
-        return values / values.dtype.type(NS_PER_MS)
-
-    @property
-    def n(self) -> int:
-        return len(self.samples)
-
-    @property
-    def mean(self) -> float:
-        return float(self.samples.mean(dtype=np.float64)) if self.n else np.nan
-
-    @property
-    def std(self) -> float:
-        return float(self.samples.std(dtype=np.float64)) if self.n else np.nan
-
-    @property
-    def min(self) -> float:
-        return float(self.samples.min()) if self.n else np.nan
-
-    @property
-    def max(self) -> float:
-        return float(self.samples.max()) if self.n else np.nan
-
-    def percentile(self, q: float) -> float:
-        """The q-th percentile (0 to 100) by NumPy's default rule."""
-        return percentile(self.samples, q)
-
-    def __getattr__(self, name: str) -> float:
-        if match := PERCENTILE.fullmatch(name):
-            q = float(match[1].replace("_", "."))
-            if q <= 100:
-                return self.percentile(q)
-        raise AttributeError(
-            f"{name!r} is no statistic: there are n, mean, std, min, max and p0 to p100 (p99_9)"
-        )
-
-    def __repr__(self) -> str:
-        if not self.n:
-            return f"{self.metric.short}: no samples (needs {self.metric.needs})"
-        shown = ", ".join(f"{name} {number(getattr(self, name))}" for name in ("mean", "p50", "p99", "max"))
-        return f"{self.metric.short}, {self.metric.unit}: {shown} (n = {self.n:,})"
-
-
-class Run:
+class Run(Shown):
     """A run file and what is computed from it, when it is asked for.
 
     Every metric of docs/metrics.md is an attribute that gives its Distribution: `run.ttft.p99`, `run.itl.mean`.
@@ -198,16 +140,15 @@ class Run:
 
     def compare(self, other: Run) -> Comparison:
         """This run's figures beside those of another one, with the change."""
-        from vllmperf.comparison import Comparison
-
-        return Comparison.of_runs(self, other)
+        names = short_names([str(self.path), str(other.path)])
+        return Comparison(
+            figures_of_summary(self.summary, names[0]), figures_of_summary(other.summary, names[1])
+        )
 
     @property
     def plot(self) -> Plots:
         """plot.ttft(), plot.itl(ax=ax), …: cumulative distributions, drawn by matplotlib."""
-        from vllmperf.report.plots.distributions import Plots
-
-        return Plots(self.recording)
+        return Plots(self._done)
 
     def save(self, path: Path | str) -> Path:
         """Copy the run file to path. UsageError when something is there already."""
@@ -245,11 +186,6 @@ class Run:
             summary["verdict"]["level"],
         ]
         return f"Run({self.path.name}): {', '.join(parts)}"
-
-    def _repr_html_(self) -> str:
-        from vllmperf.report import html
-
-        return html.of_run(self)
 
 
 def _words(summary: Summary, metric: Metric) -> str:

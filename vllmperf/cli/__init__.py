@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from vllmperf import __version__
 from vllmperf.cli import json_option
 from vllmperf.errors import SettingError, UsageError, VllmperfError
 from vllmperf.exit_codes import INTERRUPTED, USAGE, help_text
 from vllmperf.outlet import outlets
+from vllmperf.version import __version__
 
 COMMANDS = {
     "bench": (

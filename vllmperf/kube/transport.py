@@ -144,7 +144,7 @@ class Transport:
     def _headers(self, request: Request) -> Any:
         from urllib3 import HTTPHeaderDict
 
-        from vllmperf import __version__
+        from vllmperf.version import __version__
 
         headers = HTTPHeaderDict({"Accept": "application/json, */*"})
         headers["User-Agent"] = f"vllmperf/{__version__}"

@@ -13,7 +13,8 @@ def environment() -> dict[str, Any]:
     """CPU, kernel, library versions and load of this machine."""
     import numpy as np
 
-    from vllmperf import __version__, _engine
+    from vllmperf import _engine
+    from vllmperf.version import __version__
 
     return {
         "cpu": _cpu_model(),

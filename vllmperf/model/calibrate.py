@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from vllmperf import _engine
 from vllmperf.metrics.definitions import per_request
@@ -242,6 +241,8 @@ def _kept(done: Replay, limits: Limits) -> float:
 
 def interval(rate: float, calibration: Calibration, chance: float) -> tuple[float, float]:
     """95 % ends of the capacity: the rate falls as the law's times grow."""
+    from scipy import stats
+
     deviation = float(np.hypot(calibration.log_deviation, chance))
     half = float(stats.t.ppf(0.975, max(calibration.blocks - 1, 1))) * deviation
     return float(rate * np.exp(-half)), float(rate * np.exp(half))

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vllmperf import shown
 from vllmperf.model.calibrate import Point
 from vllmperf.model.parameters import Fit
 from vllmperf.model.slo import Answer, Limits
 
 if TYPE_CHECKING:
-    from vllmperf.report.plots.figure import Picture
+    from matplotlib.figure import Figure
 
 SCHEMA = 1
 
@@ -39,7 +40,7 @@ class Step:
 
 
 @dataclass(frozen=True, repr=False)
-class Capacity:
+class Capacity(shown.Shown):
     """The highest rate at which a server keeps its SLO: rate_per_s with its 95 % interval.
 
     method: "law", "windows", or "steps" when at_least: no rate
@@ -81,22 +82,9 @@ class Capacity:
             "warnings": list(self.warnings),
         }
 
-    def plot(self) -> Picture:
+    def plot(self) -> Figure:
         """Latencies and goodput against the rate, with the capacity and its interval. Needs matplotlib."""
-        from vllmperf.report.plots.capacity import picture
-        from vllmperf.report.plots.figure import styled
-
-        return styled(lambda: picture(self))
-
-    def __repr__(self) -> str:
-        from vllmperf.report.capacity import text
-
-        return text(self)
-
-    def _repr_html_(self) -> str:
-        from vllmperf.report.capacity import fragment
-
-        return fragment(self)
+        return shown.views().figure(self)
 
 
 def _step_json(step: Step) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vllmperf import text_file
+from vllmperf import shown, text_file
 from vllmperf.errors import UsageError
 
 if TYPE_CHECKING:
-    from vllmperf.report.plots.figure import Picture
+    from matplotlib.figure import Figure
 
 SCHEMA = 1
 Z95 = 1.96
@@ -95,7 +95,7 @@ class Quality:
 
 
 @dataclass(frozen=True, repr=False)
-class Fit:
+class Fit(shown.Shown):
     """What `vllmperf fit` found: `fit.alpha.value` in ms, `fit.beta.low`, … by the names of MEANINGS.
 
     parameters: the same by name. valid_batch and valid_input_tokens: the range that was seen. model, max_num_seqs: of the
@@ -144,22 +144,9 @@ class Fit:
             "warnings": list(self.warnings),
         }
 
-    def plot(self) -> Picture:
+    def plot(self) -> Figure:
         """Steps against batch with the law and its 95 % band, and the residuals. Needs matplotlib."""
-        from vllmperf.report.plots.figure import styled
-        from vllmperf.report.plots.fit import picture
-
-        return styled(lambda: picture(self))
-
-    def __repr__(self) -> str:
-        from vllmperf.report.fit import text
-
-        return text(self)
-
-    def _repr_html_(self) -> str:
-        from vllmperf.report.fit import fragment
-
-        return fragment(self)
+        return shown.views().figure(self)
 
 
 # ---- reading ----

@@ -12,6 +12,7 @@ import numpy as np
 from vllmperf.errors import SettingError, UsageError
 from vllmperf.model.queue import TPS_MARGIN
 from vllmperf.model.simulate import Load, Outcome, Replica, saturated_per_s, scaled, simulate
+from vllmperf.shown import Shown
 
 SCHEMA = 1
 PERCENTILES = (50, 90, 99)
@@ -62,7 +63,7 @@ class Goals:
 
 
 @dataclass(frozen=True, repr=False)
-class Sizing:
+class Sizing(Shown):
     """What one replica carries within goals, in requests/s: max_rate_per_s and its 95 % interval.
 
     limited_by: "ttft", "itl", "tps" or "capacity" (the goals
@@ -82,16 +83,6 @@ class Sizing:
     load: Load = field(default_factory=lambda: Load(0.0, 0.0))
     published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What published.answer() gives, by the name of the model."""
-
-    def __repr__(self) -> str:
-        from vllmperf.report.size import text
-
-        return text(self)
-
-    def _repr_html_(self) -> str:
-        from vllmperf.report.size import fragment
-
-        return fragment(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `vllmperf size --json` prints; docs/sizing.md has its schema."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from vllmperf.metrics import goodput
 from vllmperf.metrics.view import COMPLETED, Rows
@@ -91,6 +90,8 @@ def answer(
 ) -> Answer:
     """Judge requests by their scheduled time. use: what used() gives; without it only counting can tell a pass, which
     takes very many requests."""
+    from scipy import stats
+
     order = np.argsort(scheduled_ns, kind="stable")
     bad = ~kept[order]
     n = len(bad)
@@ -119,6 +120,8 @@ def has_room(use: NDArray[np.float64], limits: Limits, part: float = 1.0) -> boo
     """Whether the next batch, too, will most likely have its quantile within the limits (or that part of them): its
     prediction bound, on the logarithms of the quantiles of all batches. Far below the capacity they are alike and far
     from 1. use: what used() gives, by scheduled time."""
+    from scipy import stats
+
     parts = np.array_split(use, BATCHES)
     quantiles = np.array([np.quantile(part, limits.share, method="higher") for part in parts])
     if not np.isfinite(quantiles).all() or (quantiles <= 0).any():

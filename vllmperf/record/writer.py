@@ -188,7 +188,7 @@ def _plain(value: object) -> object:
 
 
 def _version() -> str:
-    from vllmperf import __version__
+    from vllmperf.version import __version__
 
     return str(__version__)
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vllmperf import shown
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -109,7 +111,7 @@ class Clock:
     zone: str | None  # "UTC", "+02:00", "America/Los_Angeles": what was used
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StartupLog:
     """One attempt to start, as one log tells it."""
 
@@ -182,8 +184,8 @@ class ParsedFile:
         return self.start._repr_html_()
 
 
-@dataclass(frozen=True)
-class Start:
+@dataclass(frozen=True, repr=False)
+class Start(shown.Shown):
     """One start of one server from its first to its last instant, from every source: what the reports show.
 
     `origin` and `end` name the instants between which the total is taken ("created" … "first token",
@@ -221,18 +223,4 @@ class Start:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """The waterfall. Raises UsageError without matplotlib, or when no phase is known."""
-        from vllmperf.report.startup.plot import waterfall
-
-        drawn: Axes = waterfall(self, ax)
-        return drawn
-
-    def __repr__(self) -> str:
-        """The table that the command line prints."""
-        from vllmperf.report.startup.table import text
-
-        return text((self,))
-
-    def _repr_html_(self) -> str:
-        from vllmperf.report.startup.html import fragment
-
-        return fragment((self,))
+        return shown.views().axes(self, ax)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vllmperf import __version__
 from vllmperf.dropin.guidellm import data, later, running
 from vllmperf.dropin.guidellm.arguments import Parser, parse
 from vllmperf.dropin.guidellm.console import Console
@@ -28,6 +27,7 @@ from vllmperf.errors import CheckError, TargetError, UsageError
 from vllmperf.formats import guidellm_file
 from vllmperf.formats.guidellm_report import benchmark, sampled
 from vllmperf.loadgen.progress import Snapshot
+from vllmperf.version import __version__
 
 INTERRUPTED = 130
 LONE = "backslashreplace"

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from vllmperf import __version__
 from vllmperf.dropin.llm_bench import providers, summary, tables, target
 from vllmperf.dropin.llm_bench.answers import Answer, answers
 from vllmperf.dropin.llm_bench.book import Book
@@ -21,6 +20,7 @@ from vllmperf.loadgen.run import engine_config
 from vllmperf.loadgen.schedule import Schedule
 from vllmperf.loadgen.session import Block, Session, Turn
 from vllmperf.plan import MOST
+from vllmperf.version import __version__
 
 POLL_S = 0.001
 """While users are told apart a user that has become free waits as long as this for its next request."""

@@ -11,10 +11,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from vllmperf import __version__
 from vllmperf.report.startup.spans import elapsed_s, groups, offset_s, total_s
 from vllmperf.report.startup.statistics import compare, distribution
 from vllmperf.starts.result import NS_PER_S, Clock, Phase, SleepCycle, Start, StartupLog
+from vllmperf.version import __version__
 
 SCHEMA = 1
 

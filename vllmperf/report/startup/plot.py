@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import UsageError
 from vllmperf.numbers import clean
@@ -23,10 +23,13 @@ from vllmperf.report.startup.svg import row_name
 from vllmperf.report.startup.words import figure, name_words
 from vllmperf.starts.result import Phase, Start
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 ROW_INCHES = 0.26
 
 
-def waterfall(start: Start, ax: Any = None) -> Any:
+def waterfall(start: Start, ax: Axes | None = None) -> Axes:
     """A bar for each known phase on the axis of the start, on `ax` or a new figure. Gives the Axes.
 
     Raises UsageError when matplotlib is missing or no phase is known.
@@ -38,7 +41,7 @@ def waterfall(start: Start, ax: Any = None) -> Any:
     decimals = places(resolution_s(start))
     for i, phase in enumerate(rows):
         begin = offset_s(start, phase.start_ns) or 0.0
-        ax.barh(i, phase.duration_s, left=begin, height=0.72, **_look(phase))
+        ax.barh(i, phase.duration_s or 0.0, left=begin, height=0.72, **_look(phase))
         ax.text(
             begin + (phase.duration_s or 0.0),
             i,
@@ -53,7 +56,7 @@ def waterfall(start: Start, ax: Any = None) -> Any:
     return ax
 
 
-def stacked(starts: Sequence[Start], ax: Any = None) -> Any:
+def stacked(starts: Sequence[Start], ax: Axes | None = None) -> Axes:
     """One bar a start, its phases in the colours of their families, all on one axis. Gives the Axes.
 
     Raises UsageError when matplotlib is missing or no phase is known.
@@ -64,7 +67,9 @@ def stacked(starts: Sequence[Start], ax: Any = None) -> Any:
     ax = ax if ax is not None else _new_axes(len(starts) + 2)
     for i, start in enumerate(starts):
         for phase in critical(start):
-            ax.barh(i, phase.duration_s, left=offset_s(start, phase.start_ns), height=0.72, **_look(phase))
+            ax.barh(
+                i, phase.duration_s or 0.0, left=offset_s(start, phase.start_ns), height=0.72, **_look(phase)
+            )
     ax.set_yticks(range(len(starts)), [name_words(start) for start in starts], size=8)
     _finish(ax, longest, starts[0].origin)
     _legend(ax, starts)
@@ -78,7 +83,7 @@ def _look(phase: Phase) -> dict[str, Any]:
     return {"color": colour, "alpha": 1.0 if phase.critical else 0.45}
 
 
-def _finish(ax: Any, longest: float, origin: str) -> None:
+def _finish(ax: Axes, longest: float, origin: str) -> None:
     ax.invert_yaxis()
     ax.set_xlim(0, longest * 1.12)
     ax.set_xlabel(f"seconds from {clean(origin)}")
@@ -89,7 +94,7 @@ def _finish(ax: Any, longest: float, origin: str) -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def _legend(ax: Any, starts: Sequence[Start]) -> None:
+def _legend(ax: Axes, starts: Sequence[Start]) -> None:
     from matplotlib.patches import Patch
 
     seen = {family(phase.name).label for start in starts for phase in critical(start)}
@@ -99,9 +104,7 @@ def _legend(ax: Any, starts: Sequence[Start]) -> None:
     )
 
 
-def _new_axes(rows: int) -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError:
-        raise UsageError("plots need matplotlib: pip install 'vllmperf[plots]'") from None
-    return plt.subplots(figsize=(9, 1.2 + ROW_INCHES * rows), layout="constrained")[1]
+def _new_axes(rows: int) -> Axes:
+    from vllmperf.report.plots.figure import new_axes
+
+    return new_axes(9, 1.2 + ROW_INCHES * rows)

@@ -1,0 +1,82 @@
+"""What shows which result: the one list behind repr(), notebooks and .plot() (vllmperf/shown.py)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vllmperf.comparison import Comparison
+from vllmperf.distribution import Distribution
+from vllmperf.model.capacity import Capacity
+from vllmperf.model.parameters import Fit
+from vllmperf.model.sizing import Sizing
+from vllmperf.report import capacity, compare, fit, size
+from vllmperf.report import html as pages
+from vllmperf.report.startup import html as start_pages
+from vllmperf.report.startup import table as start_table
+from vllmperf.run import Run
+from vllmperf.starts.result import Start
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def text(result: object) -> str:
+    match result:
+        case Comparison():
+            return compare.text(result)
+        case Fit():
+            return fit.text(result)
+        case Sizing():
+            return size.text(result)
+        case Capacity():
+            return capacity.text(result)
+        case Start():
+            return start_table.text((result,))
+    raise _none(result)
+
+
+def html(result: object) -> str:
+    match result:
+        case Run():
+            return pages.of_run(result)
+        case Comparison():
+            return compare.fragment(result)
+        case Fit():
+            return fit.fragment(result)
+        case Sizing():
+            return size.fragment(result)
+        case Capacity():
+            return capacity.fragment(result)
+        case Start():
+            return start_pages.fragment((result,))
+    raise _none(result)
+
+
+def figure(result: object) -> Figure:
+    from vllmperf.report.plots.capacity import picture as of_capacity
+    from vllmperf.report.plots.figure import styled
+    from vllmperf.report.plots.fit import picture as of_fit
+
+    match result:
+        case Fit():
+            return styled(lambda: of_fit(result))
+        case Capacity():
+            return styled(lambda: of_capacity(result))
+    raise _none(result)
+
+
+def axes(result: object, ax: Axes | None) -> Axes:
+    from vllmperf.report.plots.distributions import cumulative
+    from vllmperf.report.startup.plot import waterfall
+
+    match result:
+        case Distribution():
+            return cumulative(result, ax)
+        case Start():
+            return waterfall(result, ax)
+    raise _none(result)
+
+
+def _none(result: object) -> TypeError:
+    return TypeError(f"report/views.py has no such view of a {type(result).__name__}")
