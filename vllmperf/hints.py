@@ -19,28 +19,21 @@ KEY = "--api-key KEY, --api-key-file FILE or OPENAI_API_KEY"
 REFUSING = (400, 415, 422, 500, 501)
 """Statuses with which servers refuse a field or its type."""
 
-TWICE = re.compile(r"(/v\d+)(?:/[^/?]+)*\1(?:/|$)")
-FROM_VERSION_ON = re.compile(r"/v\d+(/.*)?$")
-NO_MODEL = re.compile(
-    r"\bmodel\b.*\b(not found|not exist|unknown|no such|not available|invalid model)|no model", re.IGNORECASE
+# Patterns are compiled when an error needs them: most runs have none.
+TWICE = r"(/v\d+)(?:/[^/?]+)*\1(?:/|$)"
+FROM_VERSION_ON = r"/v\d+(/.*)?$"
+NO_MODEL = r"(?i)\bmodel\b.*\b(not found|not exist|unknown|no such|not available|invalid model)|no model"
+TOO_LONG = r"(?i)context (length|size|window)|too (long|large|many tokens)|maximum.*tokens|exceed.*tokens"
+STRING_WANTED = (
+    r"(?i)(str|string|text)\b.*\b(list|array|int|sequence)|(list|array|int|sequence)\b.*(str|string|text|attribute)"
+    r"|valid string|str type|must be (a )?str|not a string|string_type|of type string"
 )
-TOO_LONG = re.compile(
-    r"context (length|size|window)|too (long|large|many tokens)|maximum.*tokens|exceed.*tokens", re.IGNORECASE
-)
-STRING_WANTED = re.compile(
-    r"(str|string|text)\b.*\b(list|array|int|sequence)|(list|array|int|sequence)\b.*(str|string|text|attribute)"
-    r"|valid string|str type|must be (a )?str|not a string|string_type|of type string",
-    re.IGNORECASE,
-)
-CERTIFICATE = re.compile(r"certificate|self.signed|issuer|CERT_|unable to get local", re.IGNORECASE)
-NO_TLS = re.compile(r"wrong version|packet length|record layer|http request", re.IGNORECASE)
-TLS_WANTED = re.compile(
-    r"http request (was )?(sent )?to (an? )?https|plain http|https (port|server)", re.IGNORECASE
-)
-SAYS_NOTHING = re.compile(
-    r"((\d{3} )?(the body is empty|internal server error|bad request|unprocessable (entity|content)|"
-    r"(internal |invalid |unknown )?(error|request)|not implemented|unsupported media type)\W*)*",
-    re.IGNORECASE,
+CERTIFICATE = r"(?i)certificate|self.signed|issuer|CERT_|unable to get local"
+NO_TLS = r"(?i)wrong version|packet length|record layer|http request"
+TLS_WANTED = r"(?i)http request (was )?(sent )?to (an? )?https|plain http|https (port|server)"
+SAYS_NOTHING = (
+    r"(?i)((\d{3} )?(the body is empty|internal server error|bad request|unprocessable (entity|content)|"
+    r"(internal |invalid |unknown )?(error|request)|not implemented|unsupported media type)\W*)*"
 )
 SEND_TEXT = "--tokenizer DIR sends text, --text-prompts sends words without a tokenizer"
 FIELD_FLAGS = {"max_completion_tokens": "--chat-max-tokens sends max_tokens instead of max_completion_tokens"}
@@ -70,7 +63,7 @@ def of_failure(
     if outcome in ("stream_error", "no_tokens"):
         return _of_refusal(plan, text)
     if outcome == "malformed":
-        return _use_https(plan) if TLS_WANTED.search(text) else None
+        return _use_https(plan) if re.search(TLS_WANTED, text) else None
     if outcome in ("first_token_timeout", "stalled") and _may_have_no_limit(plan) and not others_completed:
         return f"{OF_OUTCOME[outcome]}; the server may not know max_completion_tokens: --chat-max-tokens sends max_tokens"
     return OF_OUTCOME.get(outcome)
@@ -95,7 +88,7 @@ def of_status(plan: Plan, status: int, text: str, *, others_completed: bool = Fa
     if status in (404, 405):
         return _of_missing(plan, text)
     if status in REFUSING:
-        may_guess = SAYS_NOTHING.fullmatch(text.strip()) and not others_completed
+        may_guess = re.fullmatch(SAYS_NOTHING, text.strip()) and not others_completed
         return _of_refusal(plan, text) or (_of_what_is_sent(plan) if may_guess else None)
     return OF_STATUS.get(status)
 
@@ -103,8 +96,8 @@ def of_status(plan: Plan, status: int, text: str, *, others_completed: bool = Fa
 def of_question(plan: Plan, url: str, status: int, text: str) -> str:
     """The hint for a GET of url, like that of the models, that was answered with this status."""
     asked = {**plan, "url": url}
-    is_twice = TWICE.search(urlsplit(url).path)
-    if status in (401, 403) or (status in (404, 405) and is_twice) or TLS_WANTED.search(text):
+    is_twice = re.search(TWICE, urlsplit(url).path)
+    if status in (401, 403) or (status in (404, 405) and is_twice) or re.search(TLS_WANTED, text):
         return of_status(asked, status, text) or GIVE_MODEL
     if 300 <= status < 400 and (hint := _of_redirect(asked, text)) and "--base-url http" in hint:
         return hint
@@ -134,12 +127,12 @@ def _of_key(plan: Plan) -> str:
 
 def _of_missing(plan: Plan, text: str) -> str:
     base = str(plan.get("base_url") or "")
-    if TWICE.search(urlsplit(_url(plan)).path):
-        return f"the address has {TWICE.findall(_url(plan))[0]} twice: give --base-url {FROM_VERSION_ON.sub('', base)}"
+    if re.search(TWICE, urlsplit(_url(plan)).path):
+        return f"the address has {re.findall(TWICE, _url(plan))[0]} twice: give --base-url {re.sub(FROM_VERSION_ON, '', base)}"
     endpoint = _endpoint(plan)
     if endpoint and base.rstrip("/").endswith(endpoint):
         return f"--base-url already contains the path of the requests: give {base.rstrip('/').removesuffix(endpoint)}"
-    if NO_MODEL.search(text):
+    if re.search(NO_MODEL, text):
         return "the server does not serve this model: give --model a name of its /v1/models"
     return "the server does not know this path: check --base-url, --endpoint and --backend (openai-chat for chats)"
 
@@ -178,9 +171,9 @@ def _use_https(plan: Plan) -> str | None:
 
 def of_tls(text: str) -> str:
     """The hint for a TLS connection that did not come about."""
-    if NO_TLS.search(text):
+    if re.search(NO_TLS, text):
         return "that port does not speak TLS: give --base-url http://…"
-    if CERTIFICATE.search(text):
+    if re.search(CERTIFICATE, text):
         return "this machine does not trust the certificate: --cacert FILE trusts one, --insecure trusts any"
     return "does that port speak TLS? If not, give --base-url http://…"
 
@@ -205,11 +198,11 @@ def of_local_fault(text: str) -> str | None:
 
 def _of_refusal(plan: Plan, text: str) -> str | None:
     """The server named what it does not like."""
-    if TLS_WANTED.search(text):
+    if re.search(TLS_WANTED, text):
         return _use_https(plan)
-    if TOO_LONG.search(text):
+    if re.search(TOO_LONG, text):
         return "prompt and answer are longer than the server's context: shorten --input-len or --output-len"
-    if STRING_WANTED.search(text) and (hint := _of_string(plan, text)):
+    if re.search(STRING_WANTED, text) and (hint := _of_string(plan, text)):
         return hint
     fields = [name for name in sent_fields(plan) if re.search(rf"\b{name}\b", text)]
     flags = [FIELD_FLAGS[name] for name in fields if name in FIELD_FLAGS]
@@ -218,7 +211,7 @@ def _of_refusal(plan: Plan, text: str) -> str | None:
     if fields:
         patch = json.dumps(dict.fromkeys(fields))
         return f"--extra-body '{patch}' leaves {'them' if len(fields) > 1 else 'it'} out"
-    if NO_MODEL.search(text):
+    if re.search(NO_MODEL, text):
         return "the server does not serve this model: give --model a name of its /v1/models"
     return None
 

@@ -159,7 +159,7 @@ def _in_one_read(gaps_ms: Array) -> int:
 
 
 class Ours:
-    """`vllmperf bench` with its own profile and no flag but those of the load; the run file is kept."""
+    """`vllmperf bench` with its own profile and no flag but the model and the load, as given to vllm-rs; the run file is kept."""
 
     name = "vllmperf"
     fine = (0, 1)  # 1: it does not trust its own figures
@@ -168,8 +168,10 @@ class Ours:
         compileall.compile_dir(str(Path(vllmperf.__file__).parent), quiet=1)  # as pip does when it installs
 
     def command(self, load: Load, url: str, folder: Path) -> list[str | Path]:
-        words = f"-m vllmperf bench --base-url {url} --input-len {INPUT_TOKENS} --output-len {load.tokens}"
-        words += f" --num-prompts {load.requests}" + _pace(load, " --arrival constant")
+        words = f"-m vllmperf bench --base-url {url} --model sim --input-len {INPUT_TOKENS}"
+        words += f" --output-len {load.tokens} --num-prompts {load.requests}" + _pace(
+            load, " --arrival constant"
+        )
         return [sys.executable, *words.split(), "--record", folder / "run.vllmperf"]
 
     def read(self, load: Load, folder: Path) -> Reported:  # noqa: ARG002

@@ -10,7 +10,6 @@ import importlib
 import itertools
 import pkgutil
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cache
 
 from vllmperf.datasets.dataset import DataSet, Lengths, Option, Prompt, Spec, Value
@@ -87,4 +86,4 @@ def _with_file(spec: Spec) -> Spec:
         return spec
     from vllmperf import hub
 
-    return replace(spec, dataset_path=hub.local_file(spec.dataset_path))
+    return spec._replace(dataset_path=hub.local_file(spec.dataset_path))

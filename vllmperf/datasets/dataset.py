@@ -7,8 +7,8 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from vllmperf.errors import SettingError, UsageError
 
@@ -19,8 +19,7 @@ Value = str | int | float
 BYTES_PER_TOKEN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Lengths:
+class Lengths(NamedTuple):
     """Tokens of a prompt, an answer, and the prefix that all prompts share. None: as the data has it."""
 
     input: int | None = None
@@ -28,8 +27,7 @@ class Lengths:
     prefix: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
+class Spec(NamedTuple):
     """What is asked of a data set. Lengths in tokens, None: the data set's own. options: by Option.name.
 
     num_prompts: how many prompts will be taken, None when only time ends the run. takes_ids: a prompt may be a list of
@@ -43,7 +41,7 @@ class Spec:
     output_len: int | None = None
     prefix_len: int | None = None
     random_range_ratio: float = 0.0
-    options: Mapping[str, Value] = field(default_factory=dict)
+    options: Mapping[str, Value] = MappingProxyType({})
     seed: int = 0
     num_prompts: int | None = 1000
     takes_ids: bool = True
@@ -61,8 +59,7 @@ class Spec:
         return self.dataset_path or ""
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """One prompt as JSON (a text, or a list of token ids), and its lengths in tokens, None where not known.
 
     Without a tokenizer input_len is an estimate: a token for a word of made-up text, or for 4 bytes of other text.
@@ -77,8 +74,7 @@ class Prompt:
         return Prompt(json.dumps(content, separators=(",", ":")), output_len, input_len)
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One request before it is one. Lengths in tokens, as the original counts them.
 
     prompt: a text, token ids, several texts (embeddings, rerank), or chat messages. number: of its request id,
@@ -92,8 +88,7 @@ class Sample:
     time_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """A setting of one data set. name: that of the Python keyword and, with dashes, of the flag.
 
     default: None where nothing is asked for. A number below `least` is refused.
@@ -127,8 +122,7 @@ class Option:
         return spec.options.get(self.name, self.default)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataSet:
+class DataSet(NamedTuple):
     """One data set. about: what its prompts are. path: what --dataset-path names, None when it has no path.
 
     own_lengths: which of input, output and prefix have a flag of this data set (--NAME-input-len, …). is_made_up: the
@@ -194,7 +188,7 @@ def counted(spec: Spec, tokens: Tokens, samples: Sequence[Sample]) -> Iterator[P
     """The same for texts whose lengths vLLM only supposes: they are counted, so that a server's count can be checked."""
     lengths = tokens.counts([str(sample.prompt) for sample in samples])
     made = zip(samples, lengths, strict=True)
-    return of_samples(spec, (replace(sample, prompt_len=length) for sample, length in made))
+    return of_samples(spec, (sample._replace(prompt_len=length) for sample, length in made))
 
 
 def needed(spec: Spec, source: Iterable[Any]) -> list[Any]:

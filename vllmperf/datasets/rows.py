@@ -9,9 +9,8 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from vllmperf import text_file
 from vllmperf.errors import UsageError
@@ -27,8 +26,7 @@ COLUMNAR = (".parquet", ".arrow")
 KNOWN = (*LINES, ".json", ".csv", *COLUMNAR)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row, and where it stands: its number from 1 on and, in a text file, its line."""
 
     path: str
@@ -58,8 +56,7 @@ class Row:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """A file of rows. flag: what it was given by, for errors."""
 
     path: Path

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vllmperf.datasets.dataset import Counter, DataSet, Estimate, Prompt, Sample, Spec, of_samples
 from vllmperf.datasets.rows import Row, rows
@@ -18,8 +17,7 @@ SHORTEST, LONGEST_PROMPT, LONGEST_TOTAL = 4, 1024, 2048
 """vLLM's bounds, in tokens."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """The first two turns of a conversation; None for one without a text."""
 
     row: Row

@@ -7,8 +7,7 @@ import math
 import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vllmperf.datasets.dataset import DataSet, Option, Prompt, Sample, Spec, repeated
 from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
@@ -28,8 +27,7 @@ OUTPUT = Option("timed_trace_label_output_length", str, "output_length", "field 
 HASHES = Option("timed_trace_label_hash_ids", str, "hash_ids", "field of the hashes")
 
 
-@dataclass(frozen=True, slots=True)
-class Labels:
+class Labels(NamedTuple):
     """Names of a row's fields."""
 
     time: str = "timestamp"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The run at one moment. None where there is no such figure (yet)."""
 
     elapsed_s: float
@@ -16,7 +16,7 @@ class Snapshot:
     in_flight: int
     done: int
     completed: int
-    errors: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, int] = MappingProxyType({})
     output_tokens_per_s: float | None = None
     ttft_ms_p50: float | None = None
     ttft_ms_p99: float | None = None

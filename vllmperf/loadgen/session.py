@@ -6,7 +6,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -32,8 +31,7 @@ class Block(NamedTuple):
     times_ns: NDArray[np.int64] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """What finished since the turn before, and the figures of the run.
 
     batch: see Engine.drain(); empty in the first and in the last turn. histograms: up to HISTOGRAMS_S old.

@@ -3,11 +3,10 @@
 Times are nanoseconds of CLOCK_MONOTONIC counted from the start of the run. "None" in the run file is NULL.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One column of the table `requests`."""
 
     name: str

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,8 +82,7 @@ def _differences(a: object, b: object, name: str = "") -> Iterator[tuple[str, ob
 # ---- copying ----
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """One file: how far its requests' numbers and its instants are moved."""
 
     header: Header

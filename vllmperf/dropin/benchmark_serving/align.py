@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 from vllmperf.datasets.dataset import Sample
@@ -42,7 +41,7 @@ def _cut(server: Client, model: str, sample: Sample) -> Sample:
         if len(tokens) <= sample.prompt_len:
             return sample
         asked = {"model": model, "tokens": tokens[: sample.prompt_len]}
-        return replace(sample, prompt=str(_answer(server, "/detokenize", asked)["prompt"]))
+        return sample._replace(prompt=str(_answer(server, "/detokenize", asked)["prompt"]))
     except AnswerError:
         return sample
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -200,7 +199,7 @@ def _measured(
     rate = getattr(args, "probe_request_rate", 0.0)
     if rate > 0:
         console.say(f"Probe request rate: {rate} req/s")
-    probe = job.body(replace(test, prompt="Hi", output_len=1))
+    probe = job.body(test._replace(prompt="Hi", output_len=1))
     prober = Prober(job.target, probe, rate, is_stream=not job.backend.is_pooling)
     n = len(job.samples)
     texts = Texts(n)

@@ -9,7 +9,6 @@ import json
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from vllmperf import hub
@@ -169,7 +168,7 @@ def _sharegpt(args: argparse.Namespace, profile: Profile, tokens: Tokens, chance
     usable = sharegpt.usable(tokens, pairs, args.sharegpt_output_len)
     found = list(itertools.islice(usable, args.num_prompts))
     if getattr(args, "enable_multimodal_chat", False):
-        found = [replace(sample, prompt=_message(str(sample.prompt))) for sample in found]
+        found = [sample._replace(prompt=_message(str(sample.prompt))) for sample in found]
     return _filled_up(args, profile, chance, found)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Literal
 
 from vllmperf.datasets.chance import Chance
@@ -47,4 +46,4 @@ def filled_up(
     missing = wanted - len(found)
     one_by_one = (chance.python.choice(found) for _ in range(missing))
     drawn = chance.python.choices(found, k=missing) if version == "0.8" else list(one_by_one)
-    return found + [replace(sample, number=number) for number, sample in enumerate(drawn, len(found))]
+    return found + [sample._replace(number=number) for number, sample in enumerate(drawn, len(found))]
