@@ -1,109 +1,16 @@
-/* Owns the bytes of plain http on their way: what is sent, and what arrives with the kernel's stamp of each
- * read. Does not open or keep connections (plain_connection.c), nor know what bytes mean (plain_answer.c).
+/* Owns plain http as the transport sees it, and what arrives, with the kernel's stamp of each read. Does not
+ * open or keep connections (plain_connection.c), nor know what bytes mean (plain_answer.c).
  *
  * Reading is taken apart from understanding: `ready` only moves a socket's bytes into the arena with their
  * stamp, `work` makes sense of them later, in the order of arrival. A stream that waits for its turn is still
  * read, and stamped, between two others (docs/transport.md). */
-#include "engine/plain.h"
-
 #include <errno.h>
-#include <unistd.h>
 
 #include "engine/clock.h"
-#include "stream/array.h"
+#include "engine/plain_answer.h"
+#include "engine/plain_send.h"
 
 enum { ARENA_BYTES = 1 << 20, READ_BYTES = 64 * 1024 };
-
-/* ---- the queue of pieces ---- */
-
-/* Under a load that never lets the queue run empty, what was worked on must not be kept. */
-static void drop_worked_on(struct plain *p) {
-    if (p->n_pieces < p->cap_pieces || p->first_piece < p->n_pieces / 2) return;
-    p->n_pieces -= p->first_piece;
-    memmove(p->pieces, p->pieces + p->first_piece, p->n_pieces * sizeof *p->pieces);
-    p->first_piece = 0;
-}
-
-static bool push_piece(struct plain *p, const struct piece *piece) {
-    if (p->first_piece > 0) drop_worked_on(p);
-    if (!ARRAY_ROOM(p->pieces, p->cap_pieces, p->n_pieces + 1)) return false;
-    p->pieces[p->n_pieces++] = *piece;
-    piece->connection->pieces++;
-    return true;
-}
-
-/* ---- sending ---- */
-
-static void connect_failed(struct slot *slot, int error) {
-    enum outcome outcome = socket_is_local_fault(error) ? OUTCOME_local_fault
-                           : error == ETIMEDOUT         ? OUTCOME_connect_timeout
-                                                        : OUTCOME_refused;
-    transport_end(slot, outcome, strerror(error));
-}
-
-/* A failure that no event of the socket will tell becomes a piece of its own, which ends the transfer. */
-static void note_send_error(struct connection *c, int error) {
-    struct piece piece = {.connection = c, .error = error, .seen_ns = transport_now_ns(c->plain->t)};
-    piece.arrived_ns = piece.seen_ns;
-    piece.number = ++c->plain->t->reads;
-    if (error != EPIPE && error != ECONNRESET && push_piece(c->plain, &piece)) c->plain->n_in_arena++;
-}
-
-/* What cannot go out now goes when the socket says so. A broken connection says so when it is read. */
-static void send_rest(struct connection *c) {
-    while (c->sent < c->head_len + c->body_len) {
-        size_t of_body = c->sent > c->head_len ? c->sent - c->head_len : 0;
-        struct iovec pieces[2] = {
-            {c->head + c->sent - of_body, c->head_len - (c->sent - of_body)},
-            {(char *)(uintptr_t)c->body + of_body, c->body_len - of_body},
-        };
-        ssize_t sent = socket_send(c->fd, pieces);
-        if (sent < 0) note_send_error(c, errno);
-        if (sent <= 0) return;
-        c->sent += (size_t)sent;
-    }
-}
-
-static void send_on(struct connection *c) {
-    framing_begin(&c->framing);
-    c->got_bytes = c->skips_body = c->undecodable = c->decodes = false;
-    c->slot->connected = true;
-    send_rest(c);
-}
-
-static bool make_head(struct connection *c) {
-    const struct slot *slot = c->slot;
-    int64_t body_len = slot->is_get ? -1 : item_body_len(&slot->item);
-    c->head_len = request_head(&c->plain->request, c->url, slot->response.record.index, body_len, &c->head,
-                               &c->head_cap);
-    c->body = item_body(&slot->item);
-    c->body_len = body_len > 0 ? (size_t)body_len : 0;
-    c->sent = 0;
-    return c->head_len > 0;
-}
-
-void plain_send(struct plain *p, struct slot *slot, char *url, bool fresh) {
-    struct connection *c = connection_for(p, url, fresh || p->t->config->fresh_connections);
-    int error = errno;
-    if (!c) {
-        free(url);
-        connect_failed(slot, error);
-        return;
-    }
-    free(c->url);
-    c->url = url;
-    c->slot = slot;
-    slot->carrier = c;
-    slot->connected = c->up;
-    slot->connecting_ns = transport_now_ns(p->t);
-    if (!make_head(c)) {
-        connection_release(c, false);
-        transport_end(slot, OUTCOME_local_fault, "out of memory");
-        return;
-    }
-    if (c->up) send_on(c);
-    plain_keep_spare(p);
-}
 
 static void plain_send_slot(struct slot *slot) {
     plain_send(slot->transport->own, slot, NULL, false);
@@ -138,7 +45,7 @@ static bool read_piece(struct connection *c, char *to, struct piece *piece) {
 
 static void push_unread(struct connection *c) {
     struct piece piece = {.connection = c, .unread = true};
-    c->unread = push_piece(c->plain, &piece);
+    c->unread = connection_push(c->plain, &piece);
 }
 
 /* Read what is there. A read that fills its room was cut: what follows waited with it, so it belongs to the
@@ -152,7 +59,7 @@ static void plain_receive(struct connection *c) {
             push_unread(c);
             return;
         }
-        if (!read_piece(c, p->arena + p->arena_used, &piece) || !push_piece(p, &piece)) return;
+        if (!read_piece(c, p->arena + p->arena_used, &piece) || !connection_push(p, &piece)) return;
         p->arena_used += piece.len;
         p->n_in_arena++;
     } while (piece.len && (c->read_is_cut || c->ends));
@@ -165,7 +72,7 @@ static void connection_is_up(struct connection *c) {
     transport_note_connection(p->t, c->began_ns);
     if (c->slot) {
         c->slot->response.record.connected_ns = transport_now_ns(p->t);
-        send_on(c);
+        plain_send_on(c);
     } else {
         connection_keep(c);
     }
@@ -177,7 +84,7 @@ static void connection_failed(struct connection *c, int error) {
     struct plain *p = c->plain;
     connection_close(c);
     if (slot)
-        connect_failed(slot, error);
+        plain_connect_failed(slot, error);
     else
         p->to_open = 0; /* the others would fail as well; requests will say why */
     p->no_spare_until_ns = transport_now_ns(p->t) + NS_PER_S;
@@ -195,7 +102,7 @@ static void plain_ready(void *own, const struct loop_event *event) {
             connection_is_up(c);
         if (error || !c->up) return;
     } else if (event->what & LOOP_WRITE && c->slot) {
-        send_rest(c);
+        plain_send_rest(c);
     }
     if (event->what & (LOOP_END | LOOP_ERROR)) c->ends = true;
     if (event->what & ~LOOP_WRITE) plain_receive(c);

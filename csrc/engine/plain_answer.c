@@ -1,10 +1,12 @@
 /* Owns what arrived bytes mean for a request on plain http: head, body, end, redirect, another try.
  * Does not read sockets (plain.c does), does not know what a body says (response.c does). */
+#include "engine/plain_answer.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/plain.h"
+#include "engine/plain_send.h"
 
 /* ---- ends ---- */
 

@@ -1,10 +1,12 @@
 /* Owns the connections of plain http: those in use, those that are idle, those that are being opened.
- * Does not send or read (plain.c), does not know what bytes mean (plain_answer.c). */
+ * Keeps the queue of what was read on them. Does not send or read (plain_send.c, plain.c), does not know
+ * what bytes mean (plain_answer.c). */
+#include "engine/plain_connection.h"
+
 #include <errno.h>
 #include <unistd.h>
 
 #include "engine/clock.h"
-#include "engine/plain.h"
 #include "stream/array.h"
 
 #define MAX_IDLE_NS (4 * NS_PER_S) /* vLLM closes idle connections after 5 s */
@@ -117,6 +119,24 @@ struct connection *connection_for(struct plain *p, const char *url, bool fresh) 
     pool_leave(c);
     c->reused = true;
     return c;
+}
+
+/* ---- the queue of pieces ---- */
+
+/* Under a load that never lets the queue run empty, what was worked on must not be kept. */
+static void drop_worked_on(struct plain *p) {
+    if (p->n_pieces < p->cap_pieces || p->first_piece < p->n_pieces / 2) return;
+    p->n_pieces -= p->first_piece;
+    memmove(p->pieces, p->pieces + p->first_piece, p->n_pieces * sizeof *p->pieces);
+    p->first_piece = 0;
+}
+
+bool connection_push(struct plain *p, const struct piece *piece) {
+    if (p->first_piece > 0) drop_worked_on(p);
+    if (!ARRAY_ROOM(p->pieces, p->cap_pieces, p->n_pieces + 1)) return false;
+    p->pieces[p->n_pieces++] = *piece;
+    piece->connection->pieces++;
+    return true;
 }
 
 /* ---- connections for nobody ---- */

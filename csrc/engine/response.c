@@ -4,7 +4,8 @@
 
 #include <strings.h>
 
-#include "engine/response_parts.h"
+#include "engine/response_chunks.h"
+#include "engine/response_events.h"
 #include "stream/array.h"
 
 /* ---- life ---- */
@@ -84,59 +85,6 @@ void response_begin(struct response *r) {
     r->lines = sse_lines(r->sse);
 }
 
-/* ---- errors ---- */
-
-void response_trouble(struct response *r, enum trouble trouble) {
-    if (trouble > r->trouble) r->trouble = trouble;
-}
-
-static void take_no_more(struct response *r, enum trouble why) {
-    response_trouble(r, why);
-    r->is_stuck = true;
-}
-
-void response_no_memory(struct response *r) {
-    take_no_more(r, TROUBLE_NO_MEMORY);
-}
-
-static void set_error(struct response *r, const char *text, size_t len, enum error_source source) {
-    if (len == 0) return;
-    if (source != ERROR_BODY || r->error_source != ERROR_BODY) r->error.len = 0;
-    size_t room = RESPONSE_ERROR_BYTES - r->error.len;
-    if (text_add(&r->error, text, len < room ? len : room))
-        r->error_source = source;
-    else
-        response_no_memory(r);
-}
-
-void response_guess(struct response *r, const char *text, size_t len) {
-    if (r->error_source == ERROR_NONE) set_error(r, text, len, ERROR_GUESS);
-}
-
-void response_error(struct response *r, const char *message, size_t len) {
-    if (r->error_source <= ERROR_GUESS) set_error(r, message, len, ERROR_MESSAGE);
-}
-
-static void response_guess_why(struct response *r, const char *why) {
-    response_guess(r, why, strlen(why));
-}
-
-/* The body is the error; its beginning is kept. */
-static void keep_body(struct response *r, const char *bytes, size_t len) {
-    if (r->error_source != ERROR_MESSAGE) set_error(r, bytes, len, ERROR_BODY);
-}
-
-/* A body that is no text is named, not shown. */
-static void name_binary(struct response *r) {
-    static const char gzip[] = "the body is gzip, and no Content-Encoding says so",
-                      other[] = "the body is binary";
-    if (r->error_source != ERROR_BODY) return;
-    if (r->error.len > 1 && memcmp(r->error.bytes, "\x1f\x8b", 2) == 0)
-        set_error(r, gzip, sizeof gzip - 1, ERROR_MESSAGE);
-    else if (memchr(r->error.bytes, '\0', r->error.len))
-        set_error(r, other, sizeof other - 1, ERROR_MESSAGE);
-}
-
 /* ---- the body ---- */
 
 static bool starts_with(const char *text, const char *prefix) {
@@ -169,7 +117,7 @@ static size_t leading_blanks(const char *bytes, size_t len) {
 
 static void take_json(struct response *r, const char *bytes, size_t len) {
     if (r->json.len + len > RESPONSE_JSON_BYTES)
-        take_no_more(r, TROUBLE_MALFORMED);
+        response_take_no_more(r, TROUBLE_MALFORMED);
     else if (!text_add(&r->json, bytes, len))
         response_no_memory(r);
 }
@@ -180,7 +128,7 @@ static void response_take_events(struct response *r) {
     while ((status = sse_next(r->sse, &event)) == SSE_EVENT) events_take(r, &event);
     if (status == SSE_TOO_LONG) {
         static const char message[] = "an event of the stream is longer than the limit";
-        take_no_more(r, TROUBLE_MALFORMED);
+        response_take_no_more(r, TROUBLE_MALFORMED);
         response_error(r, message, sizeof message - 1);
     }
     if (status == SSE_NO_MEMORY) response_no_memory(r);
@@ -218,7 +166,7 @@ void response_body(struct response *r, const char *bytes, size_t len, const stru
         take_json(r, bytes, len);
         break;
     default:
-        keep_body(r, bytes, len);
+        response_keep_body(r, bytes, len);
     }
 }
 
@@ -258,7 +206,7 @@ static void finish_stream(struct response *r) {
     chunks_settle(r);
     if (r->settings.raw || r->is_stuck || !is_no_stream(r)) return;
     r->kind = BODY_OTHER;
-    keep_body(r, r->head.bytes, r->head.len);
+    response_keep_body(r, r->head.bytes, r->head.len);
 }
 
 static void finish_json(struct response *r) {
@@ -335,6 +283,10 @@ static const char *why_no_tokens(const struct response *r) {
                                                         : "the stream ended before any output";
 }
 
+static void response_guess_why(struct response *r, const char *why) {
+    response_guess(r, why, strlen(why));
+}
+
 static void response_explain(struct response *r, enum outcome outcome) {
     if (outcome == OUTCOME_truncated) response_guess_why(r, why_truncated(r));
     if (outcome == OUTCOME_no_tokens) response_guess_why(r, why_no_tokens(r));
@@ -348,7 +300,7 @@ enum outcome response_finish(struct response *r) {
     if (r->kind == BODY_JSON) finish_json(r);
     settle_tokens(r);
     r->record.body_kind = r->record.bytes_received > 0 ? (int64_t)r->kind : BODY_NONE;
-    name_binary(r);
+    response_name_binary(r);
     enum outcome outcome = outcome_of(r);
     response_explain(r, outcome);
     return outcome;

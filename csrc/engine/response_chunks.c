@@ -1,7 +1,8 @@
 /* Owns how events become token chunks in time: chains, reads, and the three things that are known only at the
  * end of a stream: whether a last event without text was a token, whether the index of a choice counted
  * tokens, and whether text in unknown fields was output. Does not know what an event says. */
-#include "engine/response_parts.h"
+#include "engine/response_chunks.h"
+
 #include "stream/array.h"
 
 void chunks_begin(struct response *r) {

@@ -1,6 +1,8 @@
 /* Owns what the events of an answer say: which are output, finish reasons, usage, errors, text.
  * Does not time them (response_chunks.c) and does not parse JSON or SSE itself (stream/). */
-#include "engine/response_parts.h"
+#include "engine/response_events.h"
+
+#include "engine/response_chunks.h"
 #include "stream/array.h"
 #include "stream/delta.h"
 

@@ -127,7 +127,7 @@ static const char *account_path_of(bool chat) {
 }
 
 /* Of several choices: when the first was admitted, and all their preemptions and cached tokens. */
-static void add_engine(struct truth_record *record, const struct answer *answer) {
+static void add_engine_times(struct truth_record *record, const struct answer *answer) {
     record->batching = true;
     record->queued_mono_ns = answer->choices[0].seq.queued_ns;
     record->scheduled_mono_ns = answer->choices[0].seq.scheduled_ns;
@@ -162,7 +162,7 @@ void account_record(const struct answer *answer, const char *outcome) {
         .choice = answer->chunk_choice,
         .several_choices = answer->n_choices > 1,
     };
-    if (answer->submitted) add_engine(&record, answer);
+    if (answer->submitted) add_engine_times(&record, answer);
     truth_write(answer->sim->truth, &record);
 }
 

@@ -100,6 +100,12 @@ static int take_all(struct scheduler *s) {
     return n;
 }
 
+static void free_with(struct scheduler *s, struct seq *a, struct seq *b) {
+    scheduler_remove(s, a);
+    scheduler_remove(s, b);
+    scheduler_free(s);
+}
+
 static void test_steps(void) {
     struct scheduler_config config = plain();
     struct scheduler *s = scheduler_new(&config);
@@ -125,9 +131,7 @@ static void test_steps(void) {
     CHECK("both are done", take_all(s) == 2 && a.state == SEQ_DONE && b.state == SEQ_DONE);
     CHECK("and hold nothing", kv_cache_unheld(scheduler_kv_cache(s)) == 64 && scheduler_running(s) == 0);
     CHECK("nothing is left to do", scheduler_plan(s, 39 * MS) == NULL);
-    scheduler_remove(s, &a);
-    scheduler_remove(s, &b);
-    scheduler_free(s);
+    free_with(s, &a, &b);
 }
 
 static void test_chunks(void) {
@@ -152,9 +156,7 @@ static void test_chunks(void) {
     CHECK("the last chunk is the rest", step->work.prefill_tokens == 7 && step->prefills == 1);
     scheduler_finish(s, 4);
     CHECK("then it speaks", take_all(s) == 2 && b.first_ns == 4 && b.state == SEQ_DONE);
-    scheduler_remove(s, &a);
-    scheduler_remove(s, &b);
-    scheduler_free(s);
+    free_with(s, &a, &b);
 }
 
 static void test_whole_prefill(void) {
@@ -170,9 +172,7 @@ static void test_whole_prefill(void) {
     scheduler_finish(s, 1);
     take_all(s);
     CHECK("and comes whole", scheduler_plan(s, 1)->work.prefill_tokens == 6);
-    scheduler_remove(s, &a);
-    scheduler_remove(s, &b);
-    scheduler_free(s);
+    free_with(s, &a, &b);
 }
 
 static void test_preemption(void) {
@@ -202,9 +202,7 @@ static void test_preemption(void) {
     CHECK("its prompt and its tokens are computed again", step->work.prefill_tokens == 7 + 2);
     scheduler_finish(s, at + 1);
     CHECK("and it goes on where it was", take_all(s) == 1 && b.produced == 3 && b.preemptions == 1);
-    scheduler_remove(s, &a);
-    scheduler_remove(s, &b);
-    scheduler_free(s);
+    free_with(s, &a, &b);
 }
 
 static void test_priority(void) {
@@ -242,9 +240,7 @@ static void test_prefix(void) {
           step->work.prefill_tokens == 4 && b.cached == 4);
     const struct scheduler_counts *counts = scheduler_counts(s);
     CHECK("hits are counted in tokens", counts->prefix_queries == 16 && counts->prefix_hits == 4);
-    scheduler_remove(s, &a);
-    scheduler_remove(s, &b);
-    scheduler_free(s);
+    free_with(s, &a, &b);
 }
 
 static void test_removal(void) {

@@ -2,69 +2,26 @@
  * Does not measure; run it under TSan for the threads. */
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "engine/clock.h"
-#include "engine/engine.h"
-#include "sim/server.h"
-#include "test/t.h"
+#include "test/run.h"
 
 enum { TOKENS = 5, THREADS = 2 };
 
-static struct server *start_server(const char *itl_ms) {
-    char error[200];
-    struct sim_config config = {
-        .host = strdup("127.0.0.1"),
-        .model = strdup("sim"),
-        .version = strdup("0"),
-        .truth_path = strdup(""),
-        .tokens_per_chunk = 1,
-        .chat_max_tokens = 8,
-        .max_model_len = 1000,
-        .keep_alive_ns = 5 * NS_PER_S,
-        .time_scale = 1,
-        .limits = {16384, 100000},
-    };
-    dist_parse(&config.ttft, "5");
-    dist_parse(&config.itl, itl_ms);
-    struct server *server = server_new(&config);
-    CHECK("the server starts", server && server_start(server, error, sizeof error) == 0);
-    return server;
-}
-
 static struct engine *new_engine(const struct server *server, int64_t max_concurrency) {
-    static const char *const addresses[] = {"127.0.0.1"}, *const headers[] = {
-                                                              "Content-Type: application/json"};
-    char url[100], warm_url[100], error[200] = "";
-    snprintf(url, sizeof url, "http://127.0.0.1:%d/v1/completions", server_port(server));
-    snprintf(warm_url, sizeof warm_url, "http://127.0.0.1:%d/health", server_port(server));
-    struct engine_config config = {
-        .url = url,
-        .addresses = addresses,
-        .n_addresses = 1,
-        .headers = headers,
-        .n_headers = 1,
-        .request_id_prefix = "test-",
-        .warm_url = warm_url,
-        .cacert = "",
-        .max_concurrency = max_concurrency,
-        .max_in_flight_hint = 16,
-        .threads = THREADS,
-        .multis = 2,
-        .warm_connections = 4,
-        .spin_ns = 20000,
-        .connect_timeout_ns = 10 * NS_PER_S,
-        .first_token_timeout_ns = 60 * NS_PER_S,
-        .stall_timeout_ns = 30 * NS_PER_S,
-        .total_timeout_ns = 60 * NS_PER_S,
-        .grace_ns = 30 * NS_PER_S,
-        .max_event_bytes = 1 << 20,
-        .kernel_stamps = true,
-        .keep_text = true,
-        .keep_stamps = true,
-    };
-    struct engine *engine = engine_new(&config, error, sizeof error);
+    struct engine *engine = engine_at(server, (struct engine_config){
+                                                  .max_concurrency = max_concurrency,
+                                                  .max_in_flight_hint = 16,
+                                                  .threads = THREADS,
+                                                  .multis = 2,
+                                                  .warm_connections = 4,
+                                                  .spin_ns = 20000,
+                                                  .connect_timeout_ns = 10 * NS_PER_S,
+                                                  .first_token_timeout_ns = 60 * NS_PER_S,
+                                                  .stall_timeout_ns = 30 * NS_PER_S,
+                                                  .total_timeout_ns = 60 * NS_PER_S,
+                                                  .grace_ns = 30 * NS_PER_S,
+                                                  .kernel_stamps = true,
+                                              });
     CHECK("there is an engine", engine != NULL);
     if (!engine) abort();
     return engine;
@@ -298,7 +255,8 @@ static void test_stop_before_the_time(const struct server *server, int64_t away_
 }
 
 int main(void) {
-    struct server *server = start_server("1"), *slow = start_server("10");
+    struct server *server = start_server(server_settings("5", "1")),
+                  *slow = start_server(server_settings("5", "10"));
     test_closed_loop(server);
     test_open_loop_with_cap(server);
     test_stop(slow, false);

@@ -5,16 +5,8 @@
 #include <string.h>
 
 #include "stats/hist.h"
+#include "test/random.h"
 #include "test/t.h"
-
-static uint64_t state = 88172645463325252u;
-
-static uint64_t next_random(void) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
-}
 
 static struct hist *new_hist(void) {
     struct hist *h = hist_new();

@@ -1,14 +1,9 @@
 /* Owns the sentences about memory that runs out: the linker puts the allocators below in the place of malloc
  * and its kin, of which one call fails, each in turn. Does not look at memory errors: the sanitizers do. */
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "engine/clock.h"
-#include "engine/engine.h"
 #include "engine/response.h"
-#include "sim/server.h"
-#include "test/t.h"
+#include "test/run.h"
 
 static atomic_long calls_left = -1; /* until one fails; negative: none will */
 
@@ -88,52 +83,17 @@ static void test_answers(void) {
 
 /* ---- runs ---- */
 
-static struct server *start_server(void) {
-    char error[200];
-    struct sim_config config = {
-        .host = strdup("127.0.0.1"),
-        .model = strdup("sim"),
-        .version = strdup("0"),
-        .truth_path = strdup(""),
-        .tokens_per_chunk = 1,
-        .max_model_len = 1000,
-        .keep_alive_ns = 5 * NS_PER_S,
-        .time_scale = 1,
-        .limits = {16384, 100000},
-    };
-    dist_parse(&config.ttft, "0.1");
-    dist_parse(&config.itl, "0.05");
-    struct server *server = server_new(&config);
-    CHECK("the server starts", server && server_start(server, error, sizeof error) == 0);
-    return server;
-}
-
 static struct engine *new_engine(const struct server *server) {
-    static const char *const addresses[] = {"127.0.0.1"}, *const headers[] = {"Content-Type: text/json"};
-    char url[100], error[200] = "";
-    snprintf(url, sizeof url, "http://127.0.0.1:%d/v1/completions", server_port(server));
-    struct engine_config config = {
-        .url = url,
-        .addresses = addresses,
-        .n_addresses = 1,
-        .headers = headers,
-        .n_headers = 1,
-        .request_id_prefix = "x",
-        .warm_url = url,
-        .cacert = "",
-        .max_concurrency = 2,
-        .threads = 1,
-        .multis = 1,
-        .warm_connections = 2,
-        .connect_timeout_ns = NS_PER_S,
-        .first_token_timeout_ns = NS_PER_S,
-        .stall_timeout_ns = NS_PER_S,
-        .total_timeout_ns = NS_PER_S,
-        .max_event_bytes = 1 << 18,
-        .keep_text = true,
-        .keep_stamps = true,
-    };
-    return engine_new(&config, error, sizeof error);
+    return engine_at(server, (struct engine_config){
+                                 .max_concurrency = 2,
+                                 .threads = 1,
+                                 .multis = 1,
+                                 .warm_connections = 2,
+                                 .connect_timeout_ns = NS_PER_S,
+                                 .first_token_timeout_ns = NS_PER_S,
+                                 .stall_timeout_ns = NS_PER_S,
+                                 .total_timeout_ns = NS_PER_S,
+                             });
 }
 
 static bool run_ends(const struct server *server, long failing) {
@@ -159,7 +119,7 @@ static bool run_ends(const struct server *server, long failing) {
 }
 
 static void test_runs(void) {
-    struct server *server = start_server();
+    struct server *server = start_server(server_settings("0.1", "0.05"));
     for (long failing = 0; !run_ends(server, failing);) failing++;
     server_free(server);
 }

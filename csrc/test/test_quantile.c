@@ -5,19 +5,12 @@
 #include <string.h>
 
 #include "stats/quantile.h"
+#include "test/random.h"
 #include "test/t.h"
 
 enum { MANY = 70000, N_Q = 9 };
 
 static const double wanted[N_Q] = {0.5, 0, 1, 0.9, 0.25, 0.999, 0.99, 1e-9, 0.5};
-static uint64_t state = 88172645463325252u;
-
-static uint64_t next_random(void) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
-}
 
 static double unit(void) {
     return (double)(next_random() >> 11) * 0x1p-53;

@@ -4,14 +4,11 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "sim/server.h"
 #include "test/refuse.h"
-#include "test/t.h"
+#include "test/run.h"
 
 static bool batching; /* which mode the servers have */
 
@@ -27,29 +24,18 @@ static struct scheduler_config small_engine(void) {
 
 static struct server *start(const char *fault) {
     char error[200];
-    struct sim_config config = {
-        .host = strdup("127.0.0.1"),
-        .model = strdup("sim"),
-        .version = strdup("0"),
-        .truth_path = strdup("/dev/null"),
-        .tokens_per_chunk = 1,
-        .chat_max_tokens = 8,
-        .eos_mean = 30,
-        .max_model_len = 1000,
-        .keep_alive_ns = 1000000000,
-        .head_ns = batching ? 0 : 300000,
-        .time_scale = 1,
-        .batching = batching,
-        .scheduler = small_engine(),
-        .limits = {4096, 100000},
-        .faults = calloc(1, sizeof(struct fault)),
-    };
-    dist_parse(&config.ttft, "1");
-    dist_parse(&config.itl, "lognormal:0.2:0.1");
+    struct sim_config config = server_settings("1", "lognormal:0.2:0.1");
+    free(config.truth_path);
+    config.truth_path = strdup("/dev/null");
+    config.eos_mean = 30;
+    config.keep_alive_ns = NS_PER_S;
+    config.head_ns = batching ? 0 : 300000;
+    config.batching = batching;
+    config.scheduler = small_engine();
+    config.limits.body_bytes = 4096;
+    config.faults = calloc(1, sizeof(struct fault));
     if (fault) config.n_faults = fault_parse(config.faults, fault, strlen(fault), error, sizeof error);
-    struct server *server = server_new(&config);
-    CHECK("the server starts", server && server_start(server, error, sizeof error) == 0);
-    return server;
+    return start_server(config);
 }
 
 static int connect_to(const struct server *server) {
@@ -135,14 +121,10 @@ static void test_start_and_stop(void) {
 
 static void test_too_small_a_cache(void) {
     char error[200] = "";
-    struct sim_config config = {.host = strdup("127.0.0.1"),
-                                .model = strdup("sim"),
-                                .version = strdup("0"),
-                                .truth_path = strdup(""),
-                                .max_model_len = 1001,
-                                .batching = true,
-                                .scheduler = small_engine(),
-                                .time_scale = 1};
+    struct sim_config config = server_settings("1", "1");
+    config.max_model_len = 1001;
+    config.batching = true;
+    config.scheduler = small_engine();
     struct server *server = server_new(&config);
     CHECK("an engine that could get stuck does not start",
           server_start(server, error, sizeof error) == EINVAL && strstr(error, "1001"));

@@ -1,76 +1,39 @@
 /* Owns the sentence about all faults at once: whatever a server does, each request ends once and nothing is
  * lost. Does not look at outcomes (tests/engine does); the sanitizers look at the memory. */
-#include <stdlib.h>
-#include <string.h>
-
-#include "engine/clock.h"
-#include "engine/engine.h"
-#include "sim/server.h"
-#include "test/t.h"
+#include "test/run.h"
 
 enum { REQUESTS = 500, CONCURRENCY = 60 };
 
-static struct server *start_server(void) {
+static struct server *start_broken_server(void) {
     char error[200];
-    struct sim_config config = {
-        .host = strdup("127.0.0.1"),
-        .model = strdup("sim"),
-        .version = strdup("0"),
-        .truth_path = strdup(""),
-        .tokens_per_chunk = 1,
-        .chat_max_tokens = 8,
-        .max_model_len = 1000,
-        .keep_alive_ns = 5 * NS_PER_S,
-        .time_scale = 1,
-        .limits = {16384, 100000},
-        .faults = calloc(FAULT_KINDS, sizeof(struct fault)),
-    };
-    dist_parse(&config.ttft, "1");
-    dist_parse(&config.itl, "lognormal:0.3:0.3");
+    struct sim_config config = server_settings("1", "lognormal:0.3:0.3");
+    config.faults = calloc(FAULT_KINDS, sizeof(struct fault));
     for (int kind = 0; kind < FAULT_KINDS; kind++) {
         char text[60];
         int len = snprintf(text, sizeof text, "%s@p=0.02", fault_table[kind].name);
         CHECK("the fault is known",
               fault_parse(&config.faults[config.n_faults++], text, (size_t)len, error, sizeof error));
     }
-    struct server *server = server_new(&config);
-    CHECK("the server starts", server && server_start(server, error, sizeof error) == 0);
-    return server;
+    return start_server(config);
 }
 
 static struct engine *new_engine(const struct server *server, bool use_libcurl, bool in_open_loop) {
-    static const char *const addresses[] = {"127.0.0.1"};
-    static const char *const headers[] = {"Content-Type: application/json"};
-    char url[100], error[200] = "";
-    snprintf(url, sizeof url, "http://127.0.0.1:%d/v1/completions", server_port(server));
-    struct engine_config config = {
-        .url = url,
-        .addresses = addresses,
-        .n_addresses = 1,
-        .headers = headers,
-        .n_headers = 1,
-        .request_id_prefix = "storm-",
-        .warm_url = url,
-        .cacert = "",
-        .max_concurrency = in_open_loop ? 0 : CONCURRENCY,
-        .threads = 2,
-        .multis = 2,
-        .warm_connections = 4,
-        .connect_timeout_ns = NS_PER_S,
-        .first_token_timeout_ns = 300 * NS_PER_MS,
-        .stall_timeout_ns = 200 * NS_PER_MS,
-        .total_timeout_ns = NS_PER_S,
-        .grace_ns = 5 * NS_PER_S,
-        .max_event_bytes = 1 << 18,
-        .kernel_stamps = true,
-        .keep_text = true,
-        .keep_stamps = true,
-        .keep_events = true,
-        .follow_redirects = true,
-        .spare_connections = in_open_loop,
-        .use_libcurl = use_libcurl,
-    };
-    struct engine *engine = engine_new(&config, error, sizeof error);
+    struct engine *engine = engine_at(server, (struct engine_config){
+                                                  .max_concurrency = in_open_loop ? 0 : CONCURRENCY,
+                                                  .threads = 2,
+                                                  .multis = 2,
+                                                  .warm_connections = 4,
+                                                  .connect_timeout_ns = NS_PER_S,
+                                                  .first_token_timeout_ns = 300 * NS_PER_MS,
+                                                  .stall_timeout_ns = 200 * NS_PER_MS,
+                                                  .total_timeout_ns = NS_PER_S,
+                                                  .grace_ns = 5 * NS_PER_S,
+                                                  .kernel_stamps = true,
+                                                  .keep_events = true,
+                                                  .follow_redirects = true,
+                                                  .spare_connections = in_open_loop,
+                                                  .use_libcurl = use_libcurl,
+                                              });
     CHECK("there is an engine", engine != NULL);
     if (!engine) abort();
     return engine;
@@ -110,7 +73,7 @@ static int64_t drain(struct engine *engine, int64_t limit) {
 }
 
 static void test_storm(bool use_libcurl, bool in_open_loop, bool cut) {
-    struct server *server = start_server();
+    struct server *server = start_broken_server();
     struct engine *engine = new_engine(server, use_libcurl, in_open_loop);
     feed(engine, in_open_loop);
     CHECK("it starts", engine_start(engine, 0) == 0);

@@ -1,12 +1,14 @@
-/* plain: http on sockets of our own, in three files. plain_connection.c opens, keeps and closes connections.
- * plain.c moves bytes: it sends and reads. plain_answer.c says what the bytes mean: it frames the answer,
- * decodes it, follows redirects, tries again. Only these three include this. Belongs to one thread.
+/* plain_connection: the connections of plain http, and what came on them. Belongs to one thread.
+ *
+ * plain http is on sockets of our own, in four files. plain_connection.c opens, keeps and closes connections;
+ * plain_send.c sends; plain_answer.c says what bytes mean: it frames the answer, decodes it, follows
+ * redirects, tries again; plain.c reads, and is what the transport sees. Only these four include this.
  *
  * struct plain owns its connections, as long as they are open or have pieces in its queue. What fails ends
  * the transfer with its outcome (transport_end).
  */
-#ifndef VLLMPERF_PLAIN_H
-#define VLLMPERF_PLAIN_H
+#ifndef VLLMPERF_PLAIN_CONNECTION_H
+#define VLLMPERF_PLAIN_CONNECTION_H
 
 #include "engine/decoder.h"
 #include "engine/framing.h"
@@ -70,8 +72,6 @@ struct plain {
     size_t arena_used, n_in_arena;
 };
 
-/* ---- plain_connection.c ---- */
-
 /* For a request: one that is idle unless it must be fresh, else a new one; `url`: of a redirect, NULL for the
  * run's. NULL with errno set. */
 struct connection *connection_for(struct plain *plain, const char *url, bool fresh);
@@ -82,6 +82,9 @@ void connection_keep(struct connection *connection);
 void connection_close(struct connection *connection);
 void connection_free(struct connection *connection); /* the last piece of a closed one is gone */
 
+/* Into the queue of what is to be worked on. False when out of memory. */
+bool connection_push(struct plain *plain, const struct piece *piece);
+
 /* Connections for nobody: begin those that are wanted; want one when few are idle. */
 void plain_open_more(struct plain *plain);
 void plain_keep_spare(struct plain *plain);
@@ -91,15 +94,5 @@ void plain_warm(void *own, int64_t n);
 size_t plain_opening(const void *own);
 void plain_tend(void *own, int64_t now_ns, bool sending);
 void plain_shift(void *own, int64_t by_ns);
-
-/* ---- plain.c ---- */
-
-/* The request of the slot goes out on a connection: a kept one unless it must be fresh. `url`: of a redirect,
- * the connection takes it over; else NULL. May end the transfer at once. */
-void plain_send(struct plain *plain, struct slot *slot, char *url, bool fresh);
-
-/* ---- plain_answer.c ---- */
-
-void plain_take_piece(const struct piece *piece);
 
 #endif
