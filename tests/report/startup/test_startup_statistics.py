@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from made_starts import command, failed, phase, pod, ranked
 
+from vllmperf.metrics.distributions import student_t
 from vllmperf.report.startup.spans import family, parts_only, places, seconds_by_phase
-from vllmperf.report.startup.statistics import compare, distribution, student_t, welch
+from vllmperf.report.startup.statistics import compare, distribution, welch
 from vllmperf.starts.phases import PHASES
 
 
@@ -100,14 +101,6 @@ def test_what_the_stamps_cannot_tell_is_not_called_sure() -> None:
 def test_failed_starts_are_not_compared() -> None:
     a, b = sets(3)
     assert compare([*a, failed()], b)[-1].n_a == 3
-
-
-@pytest.mark.parametrize(
-    ("degrees", "t"),
-    [(1, 12.7062), (2, 4.30265), (4, 2.77645), (10, 2.22814), (30, 2.04227), (1000, 1.96234)],
-)
-def test_students_t_is_that_of_the_tables(degrees: float, t: float) -> None:
-    assert student_t(0.975, degrees) == pytest.approx(t, rel=1e-5)
 
 
 def test_welchs_interval_is_that_of_a_worked_example() -> None:

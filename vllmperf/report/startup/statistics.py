@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 
+from vllmperf.metrics.distributions import student_t
 from vllmperf.metrics.percentile import percentile
 from vllmperf.report.startup.spans import place, resolution_s, seconds_by_phase, total_s
 from vllmperf.starts.result import Start
@@ -127,30 +128,3 @@ def welch(a: Sequence[float], b: Sequence[float], level: float = LEVEL) -> tuple
     degrees = both**2 / (part_a**2 / (len(a) - 1) + part_b**2 / (len(b) - 1))
     half = student_t((1 + level) / 2, degrees) * math.sqrt(both)
     return change - half, change + half
-
-
-def student_t(probability: float, degrees: float) -> float:
-    """The quantile (above 0.5) of Student's t, to about six digits: its density summed up, then bisected."""
-    low, high = 0.0, 1.0
-    while 0.5 + _t_mass(high, degrees) < probability:
-        low, high = high, high * 2
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if 0.5 + _t_mass(middle, degrees) < probability else (low, middle)
-    return (low + high) / 2
-
-
-def _t_mass(t: float, degrees: float) -> float:
-    """The probability of 0 to t. With x = sqrt(degrees)·tan(angle) the density is a power of a cosine: smooth, so
-    few steps do."""
-    scale = math.lgamma((degrees + 1) / 2) - math.lgamma(degrees / 2)
-    factor = math.exp(scale) / math.sqrt(math.pi)
-    return factor * _simpson(
-        lambda angle: math.cos(angle) ** (degrees - 1), math.atan(t / math.sqrt(degrees))
-    )
-
-
-def _simpson(function: Callable[[float], float], end: float, steps: int = 128) -> float:
-    width = end / steps
-    inner = sum((4 if i % 2 else 2) * function(i * width) for i in range(1, steps))
-    return (function(0.0) + inner + function(end)) * width / 3

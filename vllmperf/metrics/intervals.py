@@ -1,0 +1,263 @@
+"""95 % intervals for the means, percentiles, shares and rates of one run, whose values resemble the ones before them.
+
+Values come in the order in which their requests were sent. The variance comes from `long_run`; percentiles turn it into a
+number of independent values and take the order statistics that so many would need (Woodruff 1952, Korn and Graubard 1998).
+An interval that the run cannot carry is None, with the number of requests that would do. docs/intervals.md has the rule of
+each, the measured coverage, and what was rejected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vllmperf import _engine
+from vllmperf.metrics.distributions import normal, order_levels, share_bounds, student_t
+from vllmperf.metrics.long_run import MOST_COSINES, PIECES, LongRun
+from vllmperf.metrics.statistics import EXACT_UP_TO, Samples, quantiles
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.integer[Any]]
+
+NS = 1e9
+
+LEVEL = 0.95
+FEWEST_INDEPENDENT = 24.0
+"""Independent values below which no interval is given: three for each of the eight cosines."""
+FEWEST_BEYOND = 6.0
+"""Independent values that must lie beyond a percentile, on its rarer side."""
+FEWEST_BEYOND_TOGETHER = 10.0
+"""The same for a metric that hangs together: how much it does is known less well."""
+TAIL_IS_FASTER = 3.0
+"""Rare values may be so many times less correlated than what is slowest in the run."""
+TURNOVERS = 8.0
+"""A run must send so many times the requests that are in flight at once."""
+HANGS_TOGETHER = 2.0
+"""A metric with more values than this for each independent one depends on what came before; then the slowest thing known of
+the run (the metric's mean, the requests in flight) tells how long the run is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """low and high: in the unit of the values, None where the run is too short; then `needed` says how many requests would
+    do (about, two digits), else it is None.
+
+    effective: how many independent values would tell as much. degrees: of freedom of the variance behind it.
+    """
+
+    low: float | None
+    high: float | None
+    effective: float
+    needed: int | None = None
+    degrees: float = math.inf
+
+    @property
+    def half(self) -> float | None:
+        """Half the width, for ±."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+
+def mean_interval(
+    values: Samples,
+    lengths: Counts | None = None,
+    *,
+    in_flight: Floats | None = None,
+) -> Interval:
+    """Of the mean. values: one a request in order of send, or, with `lengths`, so many of each request, one request after
+    another. order: the places of the requests in order of send, when they are stored otherwise. in_flight: how many requests
+    were in flight when each was sent, in order of send.
+    """
+    if len(values) == 0:
+        return _unknown(0, 0.0, math.nan)
+    units = Units(values, lengths)
+    run, counts = _mean_run(units)
+    reach = Reach(run, (), in_flight)
+    if reach.lacks > 1:
+        return _unknown(run.n, run.independent, reach.lacks)
+    mean, scale = float(np.mean(values, dtype=np.float64)), run.n / float(counts.sum())
+    below, above = run.bounds(LEVEL)
+    return Interval(mean - below * scale, mean + above * scale, run.independent, None, run.degrees)
+
+
+def percentile_intervals(
+    values: Samples,
+    percentiles: Sequence[float],
+    lengths: Counts | None = None,
+    *,
+    in_flight: Floats | None = None,
+) -> list[Interval]:
+    """Of percentiles (0 to 100, NumPy's default rule). Arguments as for `mean_interval`.
+
+    >>> import numpy as np
+    >>> percentile_intervals(np.random.default_rng(1).exponential(size=200), [99.9])[0].needed
+    6700
+    """
+    if len(values) == 0:
+        return [_unknown(0, 0.0, math.nan) for _ in percentiles]
+    units = Units(values, lengths)
+    mean_run, counts = _mean_run(units)
+    found: list[Interval | None] = []
+    levels: list[float] = []
+    runs: list[LongRun] = []
+    for percentile, value in zip(
+        percentiles, _quantiles(values, [p / 100 for p in percentiles]), strict=True
+    ):
+        run, n = _share_run(units, counts, value, percentile / 100)
+        rarer = min(percentile, 100 - percentile) / 100
+        lacks = Reach(run, (mean_run,), in_flight).lacks_beyond(n, len(values), rarer)
+        runs.append(run)
+        found.append(_unknown(run.n, run.independent, lacks) if lacks > 1 else None)
+        bounds = order_levels(percentile / 100, n, LEVEL) if rarer > 0 else (0.0, 1.0)
+        levels += [min(max(((len(values) + 1) * u - 1) / max(len(values) - 1, 1), 0.0), 1.0) for u in bounds]
+    ends = _quantiles(values, levels)
+    return [
+        unknown or Interval(ends[2 * i], ends[2 * i + 1], run.independent, None, run.degrees)
+        for i, (unknown, run) in enumerate(zip(found, runs, strict=True))
+    ]
+
+
+def share_interval(flags: NDArray[np.bool_], *, in_flight: Floats | None = None) -> Interval:
+    """Of the share of requests, in order of send, that are True."""
+    if len(flags) == 0:
+        return _unknown(0, 0.0, math.nan)
+    share = float(flags.mean())
+    run = LongRun.of(flags.astype(np.float64) - share)
+    reach = Reach(run, (), in_flight)
+    if reach.lacks > 1:
+        return _unknown(run.n, reach.independent, reach.lacks)
+    low, high = share_bounds(share, reach.independent * _worth(run.degrees), LEVEL)
+    return Interval(low, high, reach.independent, None, run.degrees)
+
+
+def rate_interval(
+    instants_ns: NDArray[np.integer[Any]],
+    start_ns: int,
+    end_ns: int,
+    amounts: NDArray[Any] | None = None,
+    *,
+    in_flight: Floats | None = None,
+) -> Interval:
+    """Of events a second, or of the amounts (tokens) that they bring, from start to end; events outside are left out."""
+    within = (instants_ns >= start_ns) & (instants_ns <= end_ns)
+    n = int(within.sum())
+    if n < 2 or end_ns <= start_ns:
+        return _unknown(n, 0.0, math.nan)
+    pieces = min(PIECES, n)
+    place = (instants_ns[within] - start_ns) * (pieces / (end_ns - start_ns))
+    weights = None if amounts is None else amounts[within].astype(np.float64)
+    sums = np.bincount(np.minimum(place.astype(np.int64), pieces - 1), weights, pieces).astype(np.float64)
+    run = LongRun.of(sums - sums.mean())
+    reach = Reach(run, (), in_flight)
+    if reach.lacks > 1:
+        return _unknown(n, run.independent * n / pieces, reach.lacks)
+    per_s = pieces * NS / (end_ns - start_ns)
+    below, above = run.bounds(LEVEL)
+    mean, effective = float(sums.mean()), run.independent * n / pieces
+    return Interval((mean - below) * per_s, (mean + above) * per_s, effective, None, run.degrees)
+
+
+def needed(percentile: float | None = None) -> int | None:
+    """How many independent requests an interval takes: of a percentile (0 to 100), or of a mean, share or rate (None). More
+    when they resemble the ones before them; None for the percentiles 0 and 100, which have no interval."""
+    if percentile is None:
+        return math.ceil(FEWEST_INDEPENDENT)
+    rarer = min(percentile, 100 - percentile) / 100
+    beyond = FEWEST_BEYOND / _worth(MOST_COSINES)
+    return _about(max(beyond / rarer, FEWEST_INDEPENDENT)) if rarer > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Values by request: it is the request that depends on the one before it; its own values depend on each other.
+
+    values: all of them, one request after another. lengths: how many each has; None for one each.
+    """
+
+    values: Samples
+    lengths: Counts | None = None
+
+    def sums(self, values: NDArray[Any]) -> Floats:
+        """Of each request's part of an array like `values`; exact for flags."""
+        if self.lengths is None:
+            return values.astype(np.float64)
+        held = self.lengths > 0
+        starts = (np.cumsum(self.lengths) - self.lengths)[held]
+        sums = np.zeros(len(self.lengths))
+        if len(starts):
+            # In the type of the values, which is several times as fast and good to 1e-5 for a request.
+            sums[held] = np.add.reduceat(values, starts, dtype=np.int32 if values.dtype == bool else None)
+        return sums
+
+    def counts(self) -> Floats:
+        """How many values each request has."""
+        return np.ones(len(self.values)) if self.lengths is None else self.lengths.astype(np.float64)
+
+
+class Reach:
+    """Whether a run is long enough for one interval.
+
+    own: the metric's. others: what else shows how slowly the run changes, beside the requests in flight.
+    """
+
+    def __init__(self, own: LongRun, others: Sequence[LongRun], in_flight: Floats | None) -> None:
+        level = 0.0 if in_flight is None or len(in_flight) == 0 else float(in_flight.mean())
+        slow = [*others, *([LongRun.of(in_flight - level)] if in_flight is not None and level else [])]
+        self.slowest = min([own.independent, *(run.independent for run in slow)])
+        self.hangs_together = own.n > HANGS_TOGETHER * own.independent or own.spread == 0
+        self.independent = self.slowest if self.hangs_together else own.independent
+        self.lacks = max(FEWEST_INDEPENDENT / max(self.independent, 1e-9), TURNOVERS * level / own.n)
+        """So many times as many requests would do; at most 1 is enough."""
+
+    def lacks_beyond(self, n: float, values: int, rarer: float) -> float:
+        """The same of a percentile, beyond which lies the share `rarer` of the values, which are worth n independent ones."""
+        if rarer <= 0:
+            return math.inf
+        if values * rarer < FEWEST_BEYOND:  # so few that they do not show how they hang together
+            return max(self.lacks, FEWEST_BEYOND / (rarer * values * _worth(MOST_COSINES)))
+        if not self.hangs_together:
+            return max(self.lacks, FEWEST_BEYOND / (rarer * n))
+        n = min(n, TAIL_IS_FASTER * self.slowest)
+        return max(self.lacks, FEWEST_BEYOND_TOGETHER / max(rarer * n, 1e-9))
+
+
+def _mean_run(units: Units) -> tuple[LongRun, Floats]:
+    sums, counts = units.sums(units.values), units.counts()
+    return LongRun.of(sums - counts * (sums.sum() / counts.sum())), counts
+
+
+def _share_run(units: Units, counts: Floats, value: float, share: float) -> tuple[LongRun, float]:
+    """Of the values up to a percentile; and to how many independent values the run is equal."""
+    below = units.sums(units.values <= value)
+    run = LongRun.of(below - counts * (below.sum() / counts.sum()))
+    error = run.error * run.n / float(counts.sum())
+    n = min(share * (1 - share) / error**2 if error > 0 else math.inf, float(len(units.values)))
+    return run, n * _worth(run.degrees)
+
+
+def _worth(degrees: float) -> float:
+    """What an independent value is worth when the variance is known with so many degrees of freedom (Korn and Graubard)."""
+    above = (1 + LEVEL) / 2
+    return (normal(above) / student_t(above, degrees)) ** 2
+
+
+def _quantiles(values: Samples, levels: Sequence[float]) -> list[float]:
+    if len(values) <= EXACT_UP_TO:
+        return quantiles(values, levels)
+    histogram = _engine.Histogram()
+    histogram.add(np.ascontiguousarray(values))
+    return [histogram.quantile(level) for level in levels]
+
+
+def _unknown(n: int, effective: float, lacks: float) -> Interval:
+    return Interval(None, None, effective, _about(n * lacks) if math.isfinite(lacks) else None)
+
+
+def _about(count: float) -> int:
+    """Rounded up to two digits."""
+    digits = max(math.floor(math.log10(max(count, 1.0))) - 1, 0)
+    return int(math.ceil(count / 10**digits) * 10**digits)
