@@ -36,6 +36,7 @@ class Counters(TypedDict):
     start_real_ns: int
     sent: int
     in_flight: int
+    waiting: int  # of those in flight: without a first token, up to 20 ms old
     done: int
     completed: int
     chunks: int

@@ -381,6 +381,7 @@ void engine_counters(struct engine *e, struct engine_counters *sum) {
         const struct worker_counters *c = worker_counters(e->seats[i].worker);
         sum->sent += engine_get(&c->sent);
         sum->in_flight += engine_get(&c->in_flight);
+        sum->waiting += engine_get(&c->waiting);
         sum->done += engine_get(&c->done);
         sum->completed += engine_get(&c->completed);
         sum->chunks += engine_get(&c->chunks);

@@ -56,8 +56,9 @@ struct engine_counters {
     enum engine_state state;
     int64_t start_mono_ns, start_real_ns; /* 0 until the connections are warm */
     int64_t sent, in_flight, done, completed, chunks, coalesced, connections_opened, silent_retries, backlog;
-    int64_t lost;   /* requests or results that there was no memory for: they are in no batch */
-    int64_t cpu_ns; /* of the engine's threads */
+    int64_t waiting; /* of those in flight: without a first token, as of the last tick */
+    int64_t lost;    /* requests or results that there was no memory for: they are in no batch */
+    int64_t cpu_ns;  /* of the engine's threads */
     int64_t threads, multis;
 };
 

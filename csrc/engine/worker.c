@@ -175,10 +175,13 @@ static void check_slot(struct worker *w, struct slot *slot, int64_t now_ns) {
 }
 
 static void check_slots(struct worker *w, int64_t now_ns) {
+    int64_t waiting = 0;
     for (size_t i = 0; i < transport_n_slots(w->transport); i++) {
         struct slot *slot = transport_slot_at(w->transport, i);
         if (slot->busy) check_slot(w, slot, now_ns);
+        waiting += slot->busy && slot->response.record.first_token_ns == RECORD_NONE;
     }
+    atomic_store_explicit(&w->counters.waiting, waiting, memory_order_relaxed);
 }
 
 static void cut_all(struct worker *w, const char *why) {

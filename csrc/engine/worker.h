@@ -15,7 +15,7 @@
 /* Live figures, written by the worker and read by anyone. */
 struct worker_counters {
     atomic_llong sent, in_flight, done, completed, chunks, coalesced, connections_opened, silent_retries,
-        cpu_ns, sending, lost;
+        cpu_ns, sending, lost, waiting;
 };
 
 /* How far the run is told to end: each level includes those before it. */

@@ -262,12 +262,13 @@ static PyObject *py_counters(PyObject *self, PyObject *unused) {
     if (!engine) return NULL;
     struct engine_counters c;
     engine_counters(engine, &c);
-    return Py_BuildValue("{s:s,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:d,s:L,s:L}", "state",
+    return Py_BuildValue("{s:s,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:d,s:L,s:L}", "state",
                          states[c.state], "start_mono_ns", c.start_mono_ns, "start_real_ns", c.start_real_ns,
-                         "sent", c.sent, "in_flight", c.in_flight, "done", c.done, "completed", c.completed,
-                         "chunks", c.chunks, "connections_opened", c.connections_opened, "silent_retries",
-                         c.silent_retries, "coalesced", c.coalesced, "backlog", c.backlog, "lost", c.lost,
-                         "cpu_s", (double)c.cpu_ns / 1e9, "threads", c.threads, "multis", c.multis);
+                         "sent", c.sent, "in_flight", c.in_flight, "waiting", c.waiting, "done", c.done,
+                         "completed", c.completed, "chunks", c.chunks, "connections_opened",
+                         c.connections_opened, "silent_retries", c.silent_retries, "coalesced", c.coalesced,
+                         "backlog", c.backlog, "lost", c.lost, "cpu_s", (double)c.cpu_ns / 1e9, "threads",
+                         c.threads, "multis", c.multis);
 }
 
 /* All of them first: making Python objects may run code that closes the engine. */

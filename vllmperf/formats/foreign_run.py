@@ -120,6 +120,10 @@ def summary_of(
         "answers": {},
         "goodput": None,
         "client": dict.fromkeys(CLIENT),
+        "machine": None,
+        "server": None,
+        "growth": None,
+        "still_faster": None,
         "identities": {},
         "verdict": {"level": "unknown", "reasons": []},
     }
@@ -130,7 +134,7 @@ def summary_of(
 
 CLIENT = (
     *("schedule_lag_ms", "client_lag_ms", "loop_ms", "coalesced_share", "connect_ms", "connections_opened"),
-    *("connections_ahead", "silent_retries", "lost_results", "cpu_s"),
+    *("connections_ahead", "silent_retries", "lost_results", "cpu_s", "threads"),
 )
 
 

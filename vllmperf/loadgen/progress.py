@@ -23,3 +23,5 @@ class Snapshot(NamedTuple):
     client_lag_ms_p99: float | None = None
     time_left_s: float | None = None
     state: str = "running"
+    notice: str | None = None
+    """What the person at the terminal should know now: a queue that grows without end."""

@@ -13,6 +13,7 @@ from vllmperf.loadgen.subscribers import Enough, Progress, live, recorder, until
 from vllmperf.loadgen.task import Task
 from vllmperf.record.writer import RunWriter
 from vllmperf.run import Folder, Run
+from vllmperf.scrape import totals
 from vllmperf.target import client_of, first_model
 
 
@@ -29,7 +30,8 @@ def record_run(
             folder = None if record else Folder()
             path, plan = record or Path(str(folder)) / "run.vllmperf", task.plan.to_dict()
             with RunWriter(path, plan, environment(), None, secrets, run.feeder.asked, run.facts) as writer:
-                run.session.subscribe(recorder(writer))
+                client = client_of(here.plan.target, here.credentials)
+                run.session.subscribe(recorder(writer, lambda: totals.ask(client)))
                 if enough is not None:
                     run.session.subscribe(until(enough))
                 if progress is not None:

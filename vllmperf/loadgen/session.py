@@ -97,7 +97,7 @@ class Session:
         n_addresses = max(1, len(config["addresses"]))
         limits.make_room(connections(config, source), n_addresses, is_inside)
         self._source = source
-        self._watch = Watch(source.n, config["duration_ns"] / NS or None)
+        self._watch = Watch(source.n, config["duration_ns"] / NS or None, source.is_timed)
         self._subscribers: list[Subscriber] = []
         self._lock = threading.RLock()  # of the watch and of closing the engine; a signal may come in it
         self._ended = threading.Event()

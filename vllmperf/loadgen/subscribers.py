@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from vllmperf import _engine
+from vllmperf.loadgen.machine import Machine
 from vllmperf.loadgen.progress import Snapshot
 from vllmperf.loadgen.session import Session, Subscriber, Turn
 
@@ -32,19 +33,33 @@ class Writer(Protocol):
     ) -> None: ...
 
 
-def recorder(writer: Writer) -> Subscriber:
-    """Writes each batch at once, and the figures of the run every CHECKPOINT_S and at the end."""
+Totals = Callable[[], "Mapping[str, float] | None"]
+"""Asks the server for what it has counted so far (vllmperf.scrape.totals)."""
+
+
+def recorder(writer: Writer, server: Totals | None = None) -> Subscriber:
+    """Writes each batch at once, and the figures of the run every CHECKPOINT_S and at the end, with what the machine did to
+    the client and what the server counted meanwhile. Make it just before the run."""
     checkpoint_at = 0.0
+    before = server() if server else None
+    machine = Machine()
 
     def record(turn: Turn) -> None:
         nonlocal checkpoint_at
         writer.append(turn.batch)
+        machine.look()
         if turn.state != "running":
             # the environment was written at the start; this is how busy the machine was by the end
-            counters = {**turn.counters, "load_average_after": os.getloadavg()}
+            after = server() if server and before else None
+            counters = {
+                **turn.counters,
+                "load_average_after": os.getloadavg(),
+                "machine": machine.facts(),
+                "server": {"before": before, "after": after} if after else None,
+            }
             writer.finish(turn.state, counters, turn.histograms)
         elif time.monotonic() >= checkpoint_at:
-            writer.checkpoint(turn.counters, turn.histograms)
+            writer.checkpoint({**turn.counters, "machine": machine.facts()}, turn.histograms)
             checkpoint_at = time.monotonic() + CHECKPOINT_S
 
     return record

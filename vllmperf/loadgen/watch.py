@@ -10,6 +10,7 @@ import numpy as np
 
 from vllmperf import _engine
 from vllmperf.loadgen.progress import Snapshot
+from vllmperf.loadgen.saturation import Saturation
 from vllmperf.metrics.definitions import per_request
 from vllmperf.metrics.view import Rows
 
@@ -20,8 +21,9 @@ COMPLETED = _engine.OUTCOMES.index("completed")
 class Watch:
     """Turns drained batches and counters into snapshots."""
 
-    def __init__(self, asked: int | None, duration_s: float | None) -> None:
+    def __init__(self, asked: int | None, duration_s: float | None, is_open_loop: bool = False) -> None:
         self._asked, self._duration_s = asked, duration_s
+        self._saturation = Saturation() if is_open_loop else None
         self._dtype = np.dtype(_engine.RECORD_DTYPE)
         self._outcomes: Counter[int] = Counter()
         self._ttft = _engine.Histogram()
@@ -43,6 +45,8 @@ class Watch:
         """The run now."""
         start_ns = counters["start_mono_ns"]
         elapsed_s = max(0.0, (time.monotonic_ns() - start_ns) / NS) if start_ns else 0.0
+        if self._saturation is not None:
+            self._saturation.take(elapsed_s, counters)
         return Snapshot(
             elapsed_s=elapsed_s,
             asked=self._asked,
@@ -61,6 +65,7 @@ class Watch:
             if counters["state"] == "running"
             else None,
             state=counters["state"],
+            notice=self._saturation.notice() if self._saturation else None,
         )
 
     def _time_left_s(self, elapsed_s: float, done: int) -> float | None:

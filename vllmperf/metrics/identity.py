@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from vllmperf import _engine
+from vllmperf.metrics.definitions import BY_NAME
 from vllmperf.metrics.view import Completed, Floats
 
 RELATIVE_TOLERANCE = 1e-5
@@ -29,7 +30,15 @@ class Check:
 
 def checks(done: Completed) -> list[Check]:
     """All identities that the recording allows to check."""
-    return [_gaps_sum(done), _instants_ordered(done), _chunks_and_tokens(done), _littles_law(done)]
+    return [
+        _gaps_sum(done),
+        _instants_ordered(done),
+        _e2el(done),
+        _chunks_and_tokens(done),
+        _littles_law(done),
+        _counts(done),
+        _connections(done),
+    ]
 
 
 def _gap_sums(done: Completed) -> Floats:
@@ -65,6 +74,45 @@ def _instants_ordered(done: Completed) -> Check:
         "sent, first byte, first token, last token and end come in this order",
         len(broken),
         int(broken.sum()),
+    )
+
+
+def _e2el(done: Completed) -> Check:
+    """By the three metrics as they are reported, so that none of them may be defined anew alone."""
+    ttft, tpot, e2el = (_of_request(done, name) for name in ("ttft", "tpot", "e2el"))
+    known = ~np.isnan(tpot)
+    parts = (ttft + (done.tokens_per_choice - 1) * tpot)[known]
+    off = np.abs(parts - e2el[known]) > RELATIVE_TOLERANCE * e2el[known] + 1000
+    return Check("e2el", "E2EL equals TTFT + (tokens − 1) × TPOT", int(known.sum()), int(off.sum()))
+
+
+def _of_request(done: Completed, name: str) -> Floats:
+    of_request = BY_NAME[name].of_request
+    assert of_request is not None
+    return of_request(done)
+
+
+def _counts(done: Completed) -> Check:
+    """Two ways of counting: the engine's running figures, and the rows of the run file."""
+    counters, rows = done.recording.counters, done.recording.requests
+    counted = {
+        "sent": int((rows["sent_ns"] != _engine.NONE).sum()),
+        "completed": len(done.requests),
+        "chunks": int(rows["chunks"].sum(dtype=np.int64)),
+    }
+    is_whole = done.recording.state in ("finished", "interrupted") and not counters.get("lost")
+    known = [name for name in counted if is_whole and counters.get(name) is not None]
+    off = sum(counters[name] != counted[name] for name in known)
+    return Check("counts", "the engine counted as many requests and chunks as were recorded", len(known), off)
+
+
+def _connections(done: Completed) -> Check:
+    """A request that opened a connection was counted as one that did."""
+    opened = done.recording.counters.get("connections_opened")
+    by_requests = int((done.recording.requests["connected_ns"] != _engine.NONE).sum())
+    statement = "no more requests opened a connection than connections were opened"
+    return Check(
+        "connections", statement, int(opened is not None), int(opened is not None and by_requests > opened)
     )
 
 

@@ -10,8 +10,11 @@ from vllmperf import _engine
 from vllmperf.metrics import identity, statistics
 from vllmperf.metrics.answers import answers
 from vllmperf.metrics.definitions import FIGURES, METRICS
+from vllmperf.metrics.drift import still_faster
 from vllmperf.metrics.failures import failures
 from vllmperf.metrics.goodput import Goodput, goodput
+from vllmperf.metrics.growth import growth
+from vllmperf.metrics.server_side import server_side
 from vllmperf.metrics.statistics import Row, describe, describe_histogram, percentile_list
 from vllmperf.metrics.verdict import Verdict, verdict
 from vllmperf.metrics.view import Completed, happened
@@ -87,6 +90,7 @@ class Client(TypedDict):
     silent_retries: int
     lost_results: int | None
     cpu_s: float | None
+    threads: int | None
 
 
 class Summary(TypedDict):
@@ -110,6 +114,10 @@ class Summary(TypedDict):
     answers: Mapping[str, Mapping[str, object] | None]
     goodput: Goodput | None
     client: Client
+    machine: Mapping[str, Any] | None
+    server: Mapping[str, Any] | None
+    growth: Mapping[str, Any] | None
+    still_faster: Mapping[str, Any] | None
     identities: Mapping[str, Mapping[str, object]]
     verdict: Verdict
 
@@ -140,6 +148,10 @@ def summarize(recording: Recording, percentiles: Iterable[float] | None = None) 
         "gaps": _gaps(done),
         "answers": answers(done),
         "client": _client(recording, asked_percentiles),
+        "machine": recording.counters.get("machine"),
+        "server": server_side(done),
+        "growth": _growth(done),
+        "still_faster": still_faster(done),
         "identities": _identities(done),
     }
     _place_figures(summary, done)
@@ -225,7 +237,13 @@ def _client(recording: Recording, percentiles: Sequence[float]) -> Part:
         "silent_retries": _counter(counters, "silent_retries", int(requests["retries"].sum(dtype=np.int64))),
         "lost_results": counters.get("lost"),
         "cpu_s": counters.get("cpu_s"),
+        "threads": counters.get("threads"),
     }
+
+
+def _growth(done: Completed) -> Part | None:
+    found = growth(done.recording.requests) if done.is_open_loop else None
+    return None if found is None else asdict(found)
 
 
 def _counter(counters: Mapping[str, Any], name: str, from_records: int) -> int:

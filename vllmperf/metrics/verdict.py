@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from vllmperf.metrics import answer_rules, rules
+from vllmperf.metrics import surroundings_rules as around
 from vllmperf.metrics.rules import Summary
 
 LEVELS = ("trusted", "caution", "untrusted")
@@ -77,6 +78,31 @@ RULES = (
          "TTFT is shorter by about that share; below a tenth it is the chat template"),
     Rule("usage", answer_rules.usage_below, 0, NEVER, answer_rules.say_usage_below,
          "answers whose usage counts less than came", "the server's figures contradict each other"),
+    Rule("rate", around.off_rate, 0.02, 0.2, around.say_off_rate,
+         "the rate sent against the rate scheduled, in an open loop", "beyond 2 % another load was measured"),
+    Rule("growing", around.growing, 0.02, 0.2, around.say_growing,
+         "arrivals of an open loop that joined the queue for good, after the ramp",
+         "2 % is a queue that grows without end; at a fifth the latencies are those of the run's length"),
+    Rule("warming_up", around.still_warming, 0.05, NEVER, around.say_still_warming,
+         "how far TTFT or TPOT fell from the third to the last quarter of the requests, where a rank-sum test is sure of it",
+         "the means are of a server that was still changing"),
+    Rule("connecting", around.connecting, 0.1, NEVER, around.say_connecting,
+         "opening connections, of all TTFT, unless --fresh-connections asks for it", "TTFT is too long by that share"),
+    Rule("stolen", around.stolen, 0.05, 0.25, around.say_stolen,
+         "CPU time that another virtual machine had (steal in /proc/stat)", "below 5 % it hides in the client's lag"),
+    Rule("throttled", around.throttled, 0.01, 0.2, around.say_throttled,
+         "periods in which a control group (v1, v2) stopped the client, of those in which it ran",
+         "each stop is up to 100 ms long, longer than most gaps; at a fifth p80 is the quota's"),
+    Rule("clock_steps", around.clock_steps, 0, NEVER, around.say_clock_steps,
+         "times that the wall clock was set by 1 ms or more", "kernel stamps are of that clock until the next turn of the loop"),
+    Rule("asleep", around.asleep, 0, 1, around.say_asleep,
+         "seconds for which the machine was suspended", "nothing was measured meanwhile"),
+    Rule("client_cpu", around.client_cpu, 0.8, NEVER, around.say_client_cpu,
+         "CPU time of the engine's threads, of the run's time", "above it a burst makes the client late; its lag says how late"),
+    Rule("other_clients", around.other_clients, 0.02, NEVER, around.say_other_clients,
+         "requests that the server finished beyond those that were sent, by its /metrics", "the load was heavier than planned"),
+    Rule("server_tokens", around.server_tokens, 0.02, NEVER, around.say_server_tokens,
+         "output tokens a request by the server's counter against the answers'", "one of the two counts is wrong"),
     Rule("client_lag", rules.client_lag, 0.5, 5.0, rules.say_client_lag,
          "p99 of the time from a chunk's arrival to when we saw it, in typical gaps",
          "stamps are the kernel's, so a lag below a gap costs nothing; far above it the client is the bottleneck"),

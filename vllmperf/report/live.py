@@ -27,6 +27,7 @@ class Live:
         self._panel: Any = None
         self._is_quiet = quiet
         self._next_line_s = PLAIN_EVERY_S
+        self._has_noticed = False
 
     def __enter__(self) -> Self:
         if not self._is_quiet and is_colourful(self._file):
@@ -41,10 +42,17 @@ class Live:
     def __call__(self, snapshot: Snapshot) -> None:
         if self._panel is not None:
             self._panel.update(panel(snapshot), refresh=True)
-        elif not self._is_quiet and snapshot.elapsed_s >= self._next_line_s:
+            return
+        if not self._is_quiet and snapshot.notice and not self._has_noticed:
+            self._has_noticed = True  # once: the lines that follow show how it goes on
+            self._write(f"vllmperf: notice: {snapshot.notice}")
+        if not self._is_quiet and snapshot.elapsed_s >= self._next_line_s:
             self._next_line_s = snapshot.elapsed_s + PLAIN_EVERY_S
-            self._file.write(encodable(line(snapshot) + "\n", self._file))
-            self._file.flush()
+            self._write(line(snapshot))
+
+    def _write(self, text: str) -> None:
+        self._file.write(encodable(text + "\n", self._file))
+        self._file.flush()
 
     def close(self) -> None:
         if self._panel is not None:
@@ -67,7 +75,7 @@ def line(snapshot: Snapshot) -> str:
 
 
 def panel(snapshot: Snapshot) -> Text:
-    """Three lines: how far, how many, how fast."""
+    """Three lines: how far, how many, how fast; a fourth for what must be noticed."""
     from rich.text import Text
 
     done = _part_done(snapshot)
@@ -84,7 +92,10 @@ def panel(snapshot: Snapshot) -> Text:
     failing = "bold red" if snapshot.errors else "dim"
     how_many = Text.assemble(("  " + "   ".join(counts) + "   ", ""), (errors, failing))
     how_fast = Text("  " + "   ".join(_rates(snapshot)))
-    return Text("\n", no_wrap=True, overflow="ellipsis").join([how_far, how_many, how_fast])
+    lines = [how_far, how_many, how_fast]
+    if snapshot.notice:
+        lines.append(Text(f"  {snapshot.notice}", style="yellow"))
+    return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
 
 
 def _part_done(snapshot: Snapshot) -> float | None:
