@@ -338,9 +338,9 @@ def compare(first: Run | str | Path, second: Run | str | Path, /) -> Comparison:
 
 def _figures(side: Run | str | Path, name: str) -> Figures:
     from vllmperf.comparison import figures_of_summary, figures_of_vllm
+    from vllmperf.data_file import File
     from vllmperf.formats import runs
     from vllmperf.formats.runs import vllm
-    from vllmperf.formats.runs.file import File
 
     if not isinstance(side, str | Path):
         return figures_of_summary(side.summary, name)

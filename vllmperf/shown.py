@@ -7,7 +7,7 @@ shown (docs/shown.md).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,9 @@ class Views(Protocol):
 
     def html(self, result: object) -> str:
         """A fragment of a page that brings its style along."""
+
+    def data(self, result: object) -> dict[str, Any]:
+        """The object that the command line prints with --json, of a result that is not such data itself."""
 
     def figure(self, result: object) -> Figure:
         """A picture by matplotlib. Raises UsageError without it."""

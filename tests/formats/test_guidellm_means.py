@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from guidellm_golden import FOLDER
 
+from vllmperf import data_file
 from vllmperf.cli import main
-from vllmperf.formats import guidellm_means
+from vllmperf.model import guidellm_means
 
 REPORTS = Path(__file__).parents[1] / "data" / "guidellm_reports"
 RELEASES = ("0.4.0", "0.5.0", "0.6.0", "0.7.0", "0.8.0")
@@ -32,7 +33,7 @@ def written(folder: Path, name: str, content: str | bytes | Any) -> Path:
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_report_gives_the_means_of_its_successful_requests(release: str) -> None:
     report = json.loads(text(release))
-    found = guidellm_means.means(guidellm_means.parse(text(release)))
+    found = guidellm_means.means(data_file.parse(text(release)))
     assert len(found) == 2
     for one, benchmark in zip(found, report["benchmarks"], strict=True):
         metrics = benchmark["metrics"]
@@ -82,7 +83,7 @@ def test_a_report_with_a_byte_order_mark_is_the_same_report(
 def test_yaml_with_python_s_tags_is_read() -> None:
     raw = gzip.decompress((REPORTS / "0.6.0.yaml.gz").read_bytes()).decode()
     assert "!!python/tuple" in raw
-    report = guidellm_means.parse(raw)
+    report = data_file.parse(raw)
     assert report["args"]["outputs"] == ["throughput.yaml"]
     assert guidellm_means.means(report)[0].output_tokens == 16.0
 
@@ -91,16 +92,14 @@ def test_yaml_with_python_s_tags_is_read() -> None:
     "tag", ["!!python/object/apply:pathlib.PosixPath [a, b]", "!!python/name:os.system", "!x 1"]
 )
 def test_yaml_s_tags_make_no_objects(tag: str) -> None:
-    assert guidellm_means.parse(f"benchmarks: []\nargs: {tag}\n")["args"] in (["a", "b"], "", "1")
+    assert data_file.parse(f"benchmarks: []\nargs: {tag}\n")["args"] in (["a", "b"], "", "1")
 
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_yaml_of_any_release_gives_what_its_json_gives(release: str) -> None:
     yaml = pytest.importorskip("yaml")
     as_yaml = yaml.dump(json.loads(text(release)), Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper))
-    assert guidellm_means.means(guidellm_means.parse(as_yaml)) == guidellm_means.means(
-        json.loads(text(release))
-    )
+    assert guidellm_means.means(data_file.parse(as_yaml)) == guidellm_means.means(json.loads(text(release)))
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
 
 from vllmperf.cli import json_option
 from vllmperf.errors import SettingError, UsageError, VllmperfError
 from vllmperf.exit_codes import INTERRUPTED, USAGE, help_text
 from vllmperf.outlet import outlets
+from vllmperf.parser import Parser
 from vllmperf.version import __version__
 
 COMMANDS = {
@@ -159,30 +159,6 @@ def _names_profile(words: Sequence[str]) -> bool:
         word.startswith("--profile=vllm-") or (word == "--profile" and value.startswith("vllm-"))
         for word, value in pairs
     )
-
-
-class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, without a page of usage before it. Its help begins with examples."""
-
-    examples: Sequence[str] = ()
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**{"allow_abbrev": False, **settings})
-
-    def format_help(self) -> str:
-        shown = "".join(f"  {example}\n" for example in self.examples)
-        return (f"examples:\n{shown}\n" if shown else "") + super().format_help()
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see {self.prog} --help")
-
-    def flags_of(self, command: str | None) -> list[str]:
-        """The long flags of a command."""
-        groups = (
-            action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction)
-        )
-        parsers = [choices[command] for choices in groups if command in choices] or [self]
-        return [flag for flag in parsers[0]._option_string_actions if flag.startswith("--")]
 
 
 def parser(command: str | None) -> Parser:

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vllmperf.cli import Parser
 from vllmperf.dropin.startup_arguments import add_common, offline_layout, run
 from vllmperf.errors import UsageError
+from vllmperf.parser import Parser
 
 PROG = "vllm-logParser.py"
 POSITIONAL = 2

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vllmperf.cli import Parser
 from vllmperf.dropin.startup_arguments import add_common, run
+from vllmperf.parser import Parser
 from vllmperf.starts.result import Start
 
 PROG = "vllm-serverStartupLatency.py"

@@ -90,7 +90,7 @@ def fit_files(paths: Sequence[Path], batch: Sequence[float] | None = None) -> Fi
 
     batch: of each result file; None takes the concurrency that each reports. Raises UsageError.
     """
-    from vllmperf.formats.runs.file import File
+    from vllmperf.data_file import File
     from vllmperf.model.arrivals import arrivals
     from vllmperf.model.law import fit_runs, measured
     from vllmperf.model.means import fit_means, read_means

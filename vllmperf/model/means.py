@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from vllmperf import text_file
+from vllmperf import data_file, text_file
 from vllmperf.errors import UsageError
-from vllmperf.formats import guidellm_means
+from vllmperf.model import guidellm_means
 from vllmperf.model.parameters import UNKNOWN, Fit, Parameter, Point, Quality
 from vllmperf.model.regression import fit
 
@@ -59,7 +59,7 @@ def _checked(path: Path, mean: Mean) -> Mean:
 
 def _read(path: Path, batch: float | None, label: str) -> list[Mean]:
     try:
-        data = guidellm_means.parse(text_file.read(path))
+        data = data_file.parse(text_file.read(path))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} is no run file and no JSON: {error}") from None
     if guidellm_means.is_report(data):

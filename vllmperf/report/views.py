@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vllmperf.comparison import Comparison
 from vllmperf.distribution import Distribution
@@ -12,9 +12,11 @@ from vllmperf.model.sizing import Sizing
 from vllmperf.report import capacity, compare, fit, size
 from vllmperf.report import html as pages
 from vllmperf.report.startup import html as start_pages
+from vllmperf.report.startup import json as start_json
 from vllmperf.report.startup import table as start_table
 from vllmperf.run import Run
-from vllmperf.starts.result import Start
+from vllmperf.starts.log import schema
+from vllmperf.starts.result import ParsedFile, Start
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +35,8 @@ def text(result: object) -> str:
             return capacity.text(result)
         case Start():
             return start_table.text((result,))
+        case ParsedFile():
+            return start_table.text((result.start,))
     raise _none(result)
 
 
@@ -50,6 +54,17 @@ def html(result: object) -> str:
             return capacity.fragment(result)
         case Start():
             return start_pages.fragment((result,))
+        case ParsedFile():
+            return start_pages.fragment((result.start,))
+    raise _none(result)
+
+
+def data(result: object) -> dict[str, Any]:
+    match result:
+        case Start():
+            return start_json.start_object(result)
+        case ParsedFile():
+            return schema.to_json(result)
     raise _none(result)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from vllmperf.errors import UsageError
 from vllmperf.sim.startup_log import plan, style
@@ -18,11 +18,18 @@ from vllmperf.sim.startup_script import StartupScript, parse_startup
 from vllmperf.sim.startup_serving import end, fall_asleep, wake_up
 from vllmperf.sim.startup_style import Line
 
-if TYPE_CHECKING:
-    from vllmperf.sim import Server
-
 LOOK_S = 0.01  # how often a running server is asked whether it was sent to sleep or woken up
 KILLED = 137  # exit code of a process that the kernel killed
+
+
+class Server(Protocol):
+    """What starts: `vllmperf.sim.Server`."""
+
+    def set_ready(self, ready: bool) -> None: ...
+    def listen(self) -> None: ...
+
+    @property
+    def stats(self) -> dict[str, int]: ...
 
 
 def prepare(

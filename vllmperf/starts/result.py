@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf import shown
@@ -147,8 +148,8 @@ class StartupLog:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class ParsedFile:
+@dataclass(frozen=True, repr=False)
+class ParsedFile(shown.Shown):
     """All attempts of one file, in order. `main` is the one that the file's own row shows: the last that became
     ready, else the last."""
 
@@ -163,25 +164,15 @@ class ParsedFile:
     @property
     def start(self) -> Start:
         """The main attempt as the reports show it."""
-        from vllmperf.starts.log.parse import as_start
-
         return as_start(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `vllmperf parse-log --json` prints."""
-        from vllmperf.starts.log.schema import to_json
-
-        return dict(to_json(self))
+        return shown.views().data(self)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """The waterfall of the main attempt. Raises UsageError without matplotlib."""
         return self.start.plot(ax)
-
-    def __repr__(self) -> str:
-        return repr(self.start)
-
-    def _repr_html_(self) -> str:
-        return self.start._repr_html_()
 
 
 @dataclass(frozen=True, repr=False)
@@ -217,10 +208,43 @@ class Start(shown.Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in what `vllmperf startup --json` prints."""
-        from vllmperf.report.startup.json import start_object
-
-        return start_object(self)
+        return shown.views().data(self)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """The waterfall. Raises UsageError without matplotlib, or when no phase is known."""
         return shown.views().axes(self, ax)
+
+
+def as_start(parsed: ParsedFile, group: str | None = None) -> Start:
+    """The file's main attempt as reports take it, with the attempts before it."""
+    logs = list(parsed.attempts)
+    place = next((i for i, log in enumerate(logs) if log is parsed.main), len(logs) - 1)
+    earlier = tuple(_start(log, parsed, group) for log in logs[:place])
+    return _start(parsed.main, parsed, group, earlier)
+
+
+def _start(log: StartupLog, parsed: ParsedFile, group: str | None, earlier: tuple[Start, ...] = ()) -> Start:
+    return Start(
+        name=Path(parsed.file).name if parsed.file != "-" else "standard input",
+        origin="first line",
+        end="server up" if log.ready_ns is not None or log.failure is None else "failure",
+        origin_ns=log.first_log_ns,
+        end_ns=_end_ns(log),
+        phases=log.phases,
+        group=group,
+        reached=log.reached_ready,
+        failure=log.failure,
+        log=log,
+        log_path=parsed.file,
+        restarts=len(earlier),
+        earlier=earlier,
+        notes=(*parsed.notes, *log.notes),
+    )
+
+
+def _end_ns(log: StartupLog) -> int | None:
+    """Where the start's phases end: the log may go on."""
+    if log.ready_ns is not None:
+        return log.ready_ns
+    ends = [phase.end_ns for phase in log.phases if phase.critical and phase.end_ns is not None]
+    return max(ends, default=log.last_log_ns)

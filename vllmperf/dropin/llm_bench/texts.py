@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import vllmperf
-
 VERSES = 400
 WHO = ("miller", "sailor", "young baker", "tall drummer", "clerk", "shy gardener", "glazier", "bold tailor")
 WHERE = (
@@ -76,6 +74,6 @@ def _verse(generator: random.Random) -> str:
 
 def code() -> list[str]:
     """Paragraphs of this package's own source."""
-    folder = Path(vllmperf.__file__).parent
+    folder = Path(__file__).parents[2]
     sources = (path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py")))
     return [part for source in sources for part in source.split("\n\n") if len(part) >= MIN_CODE_CHARS]

@@ -14,16 +14,14 @@ import pkgutil
 from pathlib import Path
 from types import ModuleType
 
+from vllmperf.data_file import File
 from vllmperf.errors import UsageError
-from vllmperf.formats.runs.file import File
 from vllmperf.run import Run
-
-NO_FORMATS = ("file",)
 
 
 def names() -> list[str]:
     """Of all formats."""
-    return sorted(one.name for one in pkgutil.iter_modules(__path__) if one.name not in NO_FORMATS)
+    return sorted(one.name for one in pkgutil.iter_modules(__path__))
 
 
 def _module(name: str) -> ModuleType:

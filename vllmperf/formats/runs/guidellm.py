@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf import _engine
-from vllmperf.formats import guidellm_file, guidellm_means
+from vllmperf.data_file import File
+from vllmperf.formats import guidellm_file
 from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
-from vllmperf.formats.runs.file import File
 from vllmperf.metrics.statistics import Row
+from vllmperf.model.guidellm_means import is_report
 from vllmperf.run import Run
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ PERCENTILES = {"p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p99_9": 
 
 
 def recognise(file: File) -> bool:
-    return guidellm_means.is_report(file.data)
+    return is_report(file.data)
 
 
 def read(file: File) -> list[Run]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from vllmperf.data_file import File
 from vllmperf.formats.foreign_run import ForeignRun
-from vllmperf.formats.runs.file import File
 from vllmperf.run import Run
 
 

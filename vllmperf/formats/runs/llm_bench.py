@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from vllmperf.data_file import File
 from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
-from vllmperf.formats.runs.file import File
 from vllmperf.metrics.statistics import Row
 from vllmperf.run import Run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vllmperf.formats.runs.file import File
+from vllmperf.data_file import File
 from vllmperf.run import Run, open_run
 
 

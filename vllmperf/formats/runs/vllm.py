@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf.comparison import STATISTICS, figures_of_summary
+from vllmperf.data_file import File
 from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
-from vllmperf.formats.runs.file import File
 from vllmperf.metrics.definitions import FIGURES, METRICS
 from vllmperf.run import Run
 

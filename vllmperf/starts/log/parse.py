@@ -16,7 +16,7 @@ from vllmperf.starts.log.source import Source
 from vllmperf.starts.log.summary import summarize
 from vllmperf.starts.log.text import decode, plain
 from vllmperf.starts.log.wallclock import resolver, zone
-from vllmperf.starts.result import ParsedFile, Start, StartupLog
+from vllmperf.starts.result import ParsedFile, StartupLog, as_start
 
 PROBE_LINES = 400
 LINES_AT_ONCE = 16  # are read before the question whether lines may be skipped is asked again
@@ -128,41 +128,6 @@ def parse(path: str | Path | BinaryIO, year: int | None = None, tz: str | None =
         parser = LogParser(year, tz, source.name)
         parser._read(source)
         return parser.result()
-
-
-def as_start(parsed: ParsedFile, group: str | None = None) -> Start:
-    """The file's main attempt as reports take it, with the attempts before it."""
-    logs = list(parsed.attempts)
-    place = next((i for i, log in enumerate(logs) if log is parsed.main), len(logs) - 1)
-    earlier = tuple(_start(log, parsed, group) for log in logs[:place])
-    return _start(parsed.main, parsed, group, earlier)
-
-
-def _start(log: StartupLog, parsed: ParsedFile, group: str | None, earlier: tuple[Start, ...] = ()) -> Start:
-    return Start(
-        name=Path(parsed.file).name if parsed.file != "-" else "standard input",
-        origin="first line",
-        end="server up" if log.ready_ns is not None or log.failure is None else "failure",
-        origin_ns=log.first_log_ns,
-        end_ns=_end_ns(log),
-        phases=log.phases,
-        group=group,
-        reached=log.reached_ready,
-        failure=log.failure,
-        log=log,
-        log_path=parsed.file,
-        restarts=len(earlier),
-        earlier=earlier,
-        notes=(*parsed.notes, *log.notes),
-    )
-
-
-def _end_ns(log: StartupLog) -> int | None:
-    """Where the start's phases end: the log may go on."""
-    if log.ready_ns is not None:
-        return log.ready_ns
-    ends = [phase.end_ns for phase in log.phases if phase.critical and phase.end_ns is not None]
-    return max(ends, default=log.last_log_ns)
 
 
 def _main(attempts: tuple[StartupLog, ...]) -> StartupLog:

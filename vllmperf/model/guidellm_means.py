@@ -7,7 +7,6 @@ releases 0.2.1, 0.3.1, 0.4.0, 0.5.0, 0.6.0, 0.7.0 and 0.8.0 write.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -23,38 +22,6 @@ class BenchmarkMeans(NamedTuple):
     input_tokens: float | None
     output_tokens: float | None
     successful: int | None  # requests
-
-
-def parse(text: str) -> Any:
-    """A report's text as plain data. ValueError when it is neither JSON nor YAML."""
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    except ValueError as error:
-        if text.lstrip()[:1] in ("{", "[", '"', ""):
-            raise
-        return _yaml(text, error)
-
-
-def _yaml(text: str, error: ValueError) -> Any:
-    """What guidellm writes as YAML has Python's tags for tuples and paths, which say nothing here."""
-    import yaml
-
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        pass
-
-    def plain(loader: Any, _suffix: str, node: Any) -> Any:
-        if isinstance(node, yaml.SequenceNode):
-            return loader.construct_sequence(node)
-        return loader.construct_mapping(node) if isinstance(node, yaml.MappingNode) else node.value
-
-    Loader.add_multi_constructor("tag:yaml.org,2002:python/", plain)
-    Loader.add_multi_constructor("!", plain)
-    try:
-        return yaml.load(text, Loader=Loader)
-    except (yaml.YAMLError, RecursionError, ValueError):
-        raise error from None
 
 
 def is_report(data: object) -> bool:

@@ -1,0 +1,79 @@
+"""A file of some tool: its first bytes, its text, the data in it (JSON or YAML)."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from vllmperf import text_file
+from vllmperf.errors import UsageError
+
+HEAD = 16
+
+
+class File:
+    """A file whose format is looked for; each part of it is read once. Raises UsageError when it cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.why_no_data = ""
+        try:
+            with path.open("rb") as file:
+                self.head = file.read(HEAD)
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror}") from None
+
+    @cached_property
+    def text(self) -> str:
+        """ "" where it is no text."""
+        try:
+            return text_file.read(self.path).strip()
+        except (OSError, ValueError) as error:
+            self.why_no_data = f": it {error}"
+            return ""
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """The object of JSON or YAML, the last one where there is one a line; {} where there is none."""
+        for text in (self.text, self.text.rpartition("\n")[2]):
+            try:
+                found = parse(text) if text[:1] not in ("{", "[") else json.loads(text)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(found, dict):
+                return found
+        return {}
+
+
+def parse(text: str) -> Any:
+    """A text as plain data. ValueError when it is neither JSON nor YAML."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        if text.lstrip()[:1] in ("{", "[", '"', ""):
+            raise
+        return _yaml(text, error)
+
+
+def _yaml(text: str, error: ValueError) -> Any:
+    """What guidellm writes as YAML has Python's tags for tuples and paths, which say nothing here."""
+    import yaml
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        pass
+
+    def plain(loader: Any, _suffix: str, node: Any) -> Any:
+        if isinstance(node, yaml.SequenceNode):
+            return loader.construct_sequence(node)
+        return loader.construct_mapping(node) if isinstance(node, yaml.MappingNode) else node.value
+
+    Loader.add_multi_constructor("tag:yaml.org,2002:python/", plain)
+    Loader.add_multi_constructor("!", plain)
+    try:
+        return yaml.load(text, Loader=Loader)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        raise error from None
