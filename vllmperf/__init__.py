@@ -18,14 +18,15 @@ from vllmperf import shown
 from vllmperf.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from vllmperf import errors, metrics, sim, starts
-    from vllmperf.api import bench, bench_async, capacity, compare, fit, parse_log, size
+    from vllmperf import errors, metrics, sim
+    from vllmperf.api import bench, bench_async, capacity, compare, fit, parse_log, size, startup
     from vllmperf.comparison import Comparison
     from vllmperf.metrics.percentile import percentile
     from vllmperf.model.capacity import Capacity
     from vllmperf.model.parameters import Fit
     from vllmperf.model.sizing import Sizing
     from vllmperf.plan import Plan
+    from vllmperf.report.startup.starts import Starts
     from vllmperf.run import Run, open_run
     from vllmperf.starts.result import Start
 
@@ -37,6 +38,7 @@ __all__ = [
     "Run",
     "Sizing",
     "Start",
+    "Starts",
     "bench",
     "bench_async",
     "capacity",
@@ -49,7 +51,7 @@ __all__ = [
     "percentile",
     "sim",
     "size",
-    "starts",
+    "startup",
 ]
 
 _HOME = {
@@ -58,6 +60,7 @@ _HOME = {
     "Fit": "vllmperf.model.parameters",
     "Sizing": "vllmperf.model.sizing",
     "Start": "vllmperf.starts.result",
+    "Starts": "vllmperf.report.startup.starts",
     "bench": "vllmperf.api",
     "bench_async": "vllmperf.api",
     "capacity": "vllmperf.api",
@@ -66,13 +69,13 @@ _HOME = {
     "parse_log": "vllmperf.api",
     "percentile": "vllmperf.metrics.percentile",
     "size": "vllmperf.api",
+    "startup": "vllmperf.api",
     "Plan": "vllmperf.plan",
     "Run": "vllmperf.run",
     "open_run": "vllmperf.run",
     "errors": "vllmperf.errors",
     "metrics": "vllmperf.metrics",
     "sim": "vllmperf.sim",
-    "starts": "vllmperf.starts",
 }
 
 

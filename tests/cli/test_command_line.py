@@ -436,3 +436,14 @@ def test_nothing_is_printed_on_stderr_of_a_good_run_that_is_short():
     code, _, err = done(*SIM, *FEW)
     assert code in (0, 1)  # a busy machine may not be trusted
     assert err == ""
+
+
+@pytest.mark.parametrize("words", ["bench", "fit --max-num-seqs 4", "capacity --ttft 500"])
+def test_each_command_that_loads_a_server_can_be_told_how_to_ask_it(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = (
+        "--base-url https://127.0.0.1:9 --model m --api-key k --header A=b --insecure --cacert /no/such.pem"
+    )
+    assert main([*words.split(), *asked.split()]) == 2
+    assert capsys.readouterr().err == "vllmperf: error: --cacert: there is no file /no/such.pem\n"

@@ -15,6 +15,7 @@ import pytest
 from vllmperf.dropin import log_parser, startup_latency
 from vllmperf.errors import TargetError
 from vllmperf.starts.live import pods
+from vllmperf.starts.live.measurement import Measurement
 from vllmperf.starts.result import Failure, Phase, Start
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -144,9 +145,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A cluster of two pods in the place of a real one; holds what it was asked."""
     found: dict[str, Any] = {}
 
-    def measure(**settings: Any) -> list[Start]:
-        found.update(settings)
-        return [ready(name, settings["logs_to"]) for name in ("pod-a", "pod-b")]
+    def measure(settings: Measurement) -> list[Start]:
+        found.update(settings.to_dict())
+        assert settings.output is not None
+        return [ready(name, settings.output) for name in ("pod-a", "pod-b")]
 
     monkeypatch.setattr(pods, "measure", measure)
     return found
@@ -157,7 +159,12 @@ def test_the_live_guides_command_does_what_it_says(
 ) -> None:
     words = f"-cfg /k/config -ctx wec1 -l environment=test -c vllm -n vllm-test -m gpt2 -o {tmp_path}/data"
     assert startup_latency.main(words.split()) == 0
-    expected = {"config": "/k/config", "context": "wec1", "label": "environment=test", "container": "vllm"}
+    expected = {
+        "config": "/k/config",
+        "context": "wec1",
+        "label": "environment=test",
+        "containername": "vllm",
+    }
     assert expected.items() <= asked.items()
     assert asked["namespace"] == "vllm-test"
     rows = (tmp_path / "data" / f"gpt2_{NAME}").read_text().splitlines()
@@ -172,7 +179,7 @@ def test_the_live_guides_command_does_what_it_says(
 
 def test_none_means_the_kubeconfig_of_the_environment(asked: dict[str, Any], tmp_path: Path) -> None:
     startup_latency.main(["-cfg", "None", "-ctx", "None", "-c", "None", "-l", "a=b", "-o", str(tmp_path)])
-    assert (asked["config"], asked["context"], asked["container"]) == (None, None, None)
+    assert (asked["config"], asked["context"], asked["containername"]) == (None, None, None)
     assert (tmp_path / f"mymodel_{NAME}").exists()
 
 
@@ -216,8 +223,9 @@ def test_a_pod_that_is_not_up_is_named_and_the_others_are_written(
 ) -> None:
     why = Failure("image_pull", None, "manifest unknown", "ImagePullBackOff")
 
-    def measure(**settings: Any) -> list[Start]:
-        good = ready("pod-a", settings["logs_to"])
+    def measure(settings: Measurement) -> list[Start]:
+        assert settings.output is not None
+        good = ready("pod-a", settings.output)
         return [good, replace(good, name="pod-bad", reached=False, failure=why, log_path=None, phases=())]
 
     monkeypatch.setattr(pods, "measure", measure)
@@ -231,7 +239,7 @@ def test_a_pod_that_is_not_up_is_named_and_the_others_are_written(
 def test_a_cluster_that_does_not_answer_is_one_line(
     tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def measure(**settings: Any) -> list[Start]:
+    def measure(_settings: Measurement) -> list[Start]:
         raise TargetError("the cluster does not answer")
 
     monkeypatch.setattr(pods, "measure", measure)

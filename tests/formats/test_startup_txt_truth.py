@@ -8,7 +8,7 @@ import pytest
 
 from vllmperf.formats.startup_txt import LAYOUTS, row
 from vllmperf.sim.startup_log import VERSIONS, StartupScript, write
-from vllmperf.starts import as_start, parse
+from vllmperf.starts.log.parse import as_start, parse
 
 BEGAN_NS = 1_767_225_590_000_000_000  # ten seconds before New Year 2026, UTC
 SCRIPT = {

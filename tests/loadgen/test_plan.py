@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vllmperf.cli.bench_arguments import flag
+from vllmperf.cli.flags import flag
 from vllmperf.errors import SettingError, UsageError
 from vllmperf.loadgen.bodies import bodies
 from vllmperf.loadgen.run import engine_config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from vllmperf.starts import parse
+from vllmperf.starts.log.parse import parse
 from vllmperf.starts.result import ParsedFile, StartupLog
 
 CONFIG = (

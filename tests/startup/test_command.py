@@ -9,16 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+import vllmperf as vp
 from vllmperf.cli import main
 from vllmperf.errors import TargetError, UsageError
 from vllmperf.starts.live import caches
-from vllmperf.starts.live.launch import Asked, measure_command, starts
 from vllmperf.starts.result import Start
 
 SERVER = Path(__file__).with_name("fake_server.py")
@@ -49,7 +49,7 @@ def wait_gone(pid: int) -> bool:
 
 def test_a_start_is_measured_from_process_start_to_first_token(port: int) -> None:
     before = time.time_ns()
-    (start,) = measure_command(command(port))
+    (start,) = vp.startup(command(port))
     assert start.reached
     assert (start.name, start.origin, start.end) == ("start 1", "process start", "first token")
     assert before - 10**9 < start.origin_ns < start.end_ns < time.time_ns() + 10**9
@@ -60,7 +60,7 @@ def test_a_start_is_measured_from_process_start_to_first_token(port: int) -> Non
 
 
 def test_phases_hold_the_sleeps_of_the_child_to_a_fraction_of_a_second(port: int) -> None:
-    (start,) = measure_command(command(port, "--step", "0.3"))
+    (start,) = vp.startup(command(port, "--step", "0.3"))
     found = {p.name: p.duration_s for p in start.phases}
     assert found["imports"] >= 0.3
     assert found["weights_load"] >= 0.29
@@ -74,7 +74,7 @@ def test_a_simulators_chosen_times_are_found_again(port: int, version: str, port
     settings = ",".join(f"{name}={seconds}" for name, seconds in chosen.items())
     words = [sys.executable, "-m", "vllmperf", "sim", "--port", str(port), "--startup-log", "-"]
     words += ["--startup-version", version, "--startup", f"engine=V1,imports=0.3,port={port_is},{settings}"]
-    (start,) = measure_command(words, sleep_wake=1)
+    (start,) = vp.startup(words, sleep_wake=1)
     assert start.reached
     assert start.end == "first token"
     found = {p.name: p.duration_s for p in start.phases if p.critical}
@@ -86,20 +86,20 @@ def test_a_simulators_chosen_times_are_found_again(port: int, version: str, port
 
 
 def test_repeated_starts_are_numbered(port: int) -> None:
-    found = measure_command(command(port), repeat=2)
+    found = vp.startup(command(port), repeat=2)
     assert [start.name for start in found] == ["start 1", "start 2"]
     assert found[0].end_ns < found[1].origin_ns
 
 
 def test_cold_starts_find_empty_caches_and_warm_ones_the_last_cold_ones(port: int, tmp_path: Path) -> None:
-    found = measure_command(command(port), repeat=2, cold=True, warm=True, cache_dir=tmp_path)
+    found = vp.startup(command(port), repeat=2, cold=True, warm=True, cache_dir=tmp_path)
     assert [start.group for start in found] == ["cold", "cold", "warm", "warm"]
     counts = sorted(len(path.read_text()) for path in tmp_path.rglob("starts"))
     assert counts == [1, 3]
 
 
 def test_warm_alone_fills_the_caches_with_a_start_that_is_not_counted(port: int, tmp_path: Path) -> None:
-    found = measure_command(command(port), cold=False, warm=True, cache_dir=tmp_path)
+    found = vp.startup(command(port), cold=False, warm=True, cache_dir=tmp_path)
     assert [start.name for start in found] == ["warm 1"]
     assert [len(path.read_text()) for path in tmp_path.rglob("starts")] == [2]
 
@@ -113,7 +113,7 @@ def test_weights_stay_where_they_are_while_caches_move() -> None:
 
 
 def test_a_child_that_dies_early_is_a_failure_with_its_last_lines(port: int) -> None:
-    found = measure_command(command(port, "--fail"), repeat=3)
+    found = vp.startup(command(port, "--fail"), repeat=3)
     assert len(found) == 1
     assert not found[0].reached
     assert found[0].failure is not None
@@ -123,7 +123,7 @@ def test_a_child_that_dies_early_is_a_failure_with_its_last_lines(port: int) -> 
 
 def test_a_start_that_takes_too_long_is_a_failure_and_the_child_is_ended(port: int, tmp_path: Path) -> None:
     worker = tmp_path / "pid"
-    (start,) = measure_command(command(port, "--hang", "--grandchild", str(worker)), timeout_s=5)
+    (start,) = vp.startup(command(port, "--hang", "--grandchild", str(worker)), timeout=5)
     assert start.failure is not None
     assert "not ready within 5 s" in start.failure.text
     assert wait_gone(int(worker.read_text()))
@@ -131,7 +131,7 @@ def test_a_start_that_takes_too_long_is_a_failure_and_the_child_is_ended(port: i
 
 def test_what_the_child_started_ends_with_it(port: int, tmp_path: Path) -> None:
     worker = tmp_path / "pid"
-    (start,) = measure_command(command(port, "--stubborn", "--grandchild", str(worker)), stop_s=0.3)
+    (start,) = vp.startup(command(port, "--stubborn", "--grandchild", str(worker)), stop_timeout=0.3)
     assert start.reached
     assert wait_gone(int(worker.read_text()))
     with pytest.raises(OSError, match="refused"):
@@ -140,30 +140,32 @@ def test_what_the_child_started_ends_with_it(port: int, tmp_path: Path) -> None:
 
 def test_an_interrupt_ends_the_child_and_keeps_what_was_finished(port: int, tmp_path: Path) -> None:
     worker = tmp_path / "pid"
-    kept: list[Start] = []
-    going = starts(Asked(command(port, "--grandchild", str(worker))), repeat=3)
-    kept.append(next(going))
-    threading.Timer(0.15, signal.raise_signal, [signal.SIGINT]).start()
-    with pytest.raises(KeyboardInterrupt):
-        kept.extend(start for start in going if start.reached)
-    assert len(kept) == 1
+
+    def interrupt_the_second(found: Sequence[Start]) -> None:
+        if len(found) > 1:
+            signal.raise_signal(signal.SIGINT)
+
+    words = command(port, "--step", "0.3", "--grandchild", str(worker))
+    found = vp.startup(words, repeat=3, progress=interrupt_the_second)
+    assert found.interrupted
+    assert [start.name for start in found if start.reached] == ["start 1"]
     assert wait_gone(int(worker.read_text()))
 
 
 def test_a_port_that_is_taken_is_refused_before_the_start(port: int) -> None:
     with socket.create_server(("127.0.0.1", port)), pytest.raises(TargetError, match="listens on"):
-        measure_command(command(port))
+        vp.startup(command(port))
 
 
 def test_a_model_without_completions_ends_at_ready_with_a_note(port: int) -> None:
-    (start,) = measure_command(command(port, "--embedding"))
+    (start,) = vp.startup(command(port, "--embedding"))
     assert start.reached
     assert start.end == "ready"
     assert any("no first token came: HTTP status 404" in note for note in start.notes)
 
 
 def test_the_log_is_written_with_stamps_while_it_is_read(port: int, tmp_path: Path) -> None:
-    (start,) = measure_command(command(port), logs_to=tmp_path / "made")
+    (start,) = vp.startup(command(port), output=tmp_path / "made", log_timestamps=True)
     assert start.log_path == str(tmp_path / "made" / "start-1-log.txt")
     first = Path(start.log_path).read_text().splitlines()[0]
     assert first[:2] == "20"
@@ -173,7 +175,7 @@ def test_the_log_is_written_with_stamps_while_it_is_read(port: int, tmp_path: Pa
 
 def test_progress_is_told_while_it_starts(port: int) -> None:
     told: list[Start] = []
-    measure_command(command(port, "--step", "0.3"), on_update=lambda found: told.append(found[-1]))
+    vp.startup(command(port, "--step", "0.3"), progress=lambda found: told.append(found[-1]))
     assert told
     assert not any(start.reached or start.failure for start in told)
     assert all(start.end_ns is None and start.origin_ns is not None for start in told)
@@ -181,7 +183,7 @@ def test_progress_is_told_while_it_starts(port: int) -> None:
 
 
 def test_variables_in_front_of_the_command_are_its_environment(port: int, tmp_path: Path) -> None:
-    measure_command(f"VLLM_CACHE_ROOT={tmp_path}/here {command(port)}")
+    vp.startup(f"VLLM_CACHE_ROOT={tmp_path}/here {command(port)}")
     assert (tmp_path / "here" / "starts").exists()
 
 
@@ -191,12 +193,12 @@ def test_variables_in_front_of_the_command_are_its_environment(port: int, tmp_pa
 )
 def test_a_command_that_cannot_be_run_is_said_in_one_line(port: int, words: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        measure_command(words and f"{words} --port {port}")
+        vp.startup(words and f"{words} --port {port}")
 
 
 def test_the_environment_is_left_as_it_was(port: int) -> None:
     before = dict(os.environ)
-    measure_command(command(port), cold=True)
+    vp.startup(command(port), cold=True)
     assert dict(os.environ) == before
 
 
@@ -215,8 +217,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def test_a_server_with_tls_is_measured_when_its_certificate_is_trusted_or_any_is(
     port: int, certificate: list[str]
 ) -> None:
-    (trusted,) = measure_command(command(port, *certificate), cacert=certificate[1])
-    (insecure,) = measure_command(command(port, *certificate), insecure=True)
+    (trusted,) = vp.startup(command(port, *certificate), cacert=certificate[1])
+    (insecure,) = vp.startup(command(port, *certificate), insecure=True)
     for start in (trusted, insecure):
         assert (start.end, start.facts["url"]) == ("first token", f"https://127.0.0.1:{port}")
 
@@ -236,5 +238,5 @@ def test_a_file_without_certificates_is_refused_before_the_command_is_started(
     (tmp_path / "none.pem").write_text("none")
     words = f"VLLM_CACHE_ROOT={tmp_path}/here {command(port, *certificate)}"
     with pytest.raises(UsageError, match="holds no certificates"):
-        measure_command(words, cacert=str(tmp_path / "none.pem"))
+        vp.startup(words, cacert=str(tmp_path / "none.pem"))
     assert not (tmp_path / "here").exists()

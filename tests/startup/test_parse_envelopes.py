@@ -7,8 +7,9 @@ import pytest
 from parse_envelopes import BASE_NS, ENVELOPES
 from parse_texts import START_0_7, START_0_11, log_of, parsed, said
 
-from vllmperf.starts import parse, to_json
 from vllmperf.starts.log.envelope import from_json, instant, unwrap
+from vllmperf.starts.log.parse import parse
+from vllmperf.starts.log.schema import to_json
 from vllmperf.starts.result import StartupLog
 
 

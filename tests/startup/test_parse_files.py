@@ -9,7 +9,7 @@ import pytest
 from parse_texts import START_0_11
 
 from vllmperf.cli import main
-from vllmperf.starts import parse
+from vllmperf.starts.log.parse import parse
 from vllmperf.starts.log.source import LONGEST_LINE, Source, blocks
 
 

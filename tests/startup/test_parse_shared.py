@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from parse_envelopes import ENVELOPES
 
-from vllmperf.starts import LogParser, parse
+from vllmperf.starts.log.parse import LogParser, parse
 from vllmperf.starts.result import NS_PER_S, REPORTED, ParsedFile, StartupLog
 
 SHARED = Path(os.environ.get("VLLMPERF_SHARED") or Path(__file__).parents[3] / "shared")

@@ -15,7 +15,8 @@ from hostile_texts import marker_texts, random_text, texts
 from parse_texts import START_0_7, START_0_11
 
 from vllmperf.errors import UsageError
-from vllmperf.starts import parse, to_json
+from vllmperf.starts.log.parse import parse
+from vllmperf.starts.log.schema import to_json
 
 SIZE = 30_000
 TIMES = 20  # the worst of all is near 9, and a pattern that looks back is at 40 or more

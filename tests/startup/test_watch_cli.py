@@ -35,7 +35,7 @@ def api() -> Iterator[FakeApi]:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("", "nothing says what to measure: give -l SELECTOR, --deployment NAME or --command COMMAND"),
+        ("", "nothing says what to measure: give --label, --deployment or --command"),
         ("-l a --deployment b", "--label and --deployment both choose pods"),
         ("--command x -n y", "--namespace is for pods of a cluster"),
         ("--command x -cfg y", "--config is for pods of a cluster"),
@@ -45,7 +45,7 @@ def api() -> Iterator[FakeApi]:
         ("-l a --scale 2", "--scale needs --deployment"),
         ("-l a --restart", "--restart needs --deployment"),
         ("--deployment d --scale 1 --restart", "--scale and --restart both cause starts"),
-        ("--deployment d --scale 0", "'0' is not a whole number from 1 on"),
+        ("--deployment d --scale 0", "--scale must be at least 1 (got 0)"),
         ("-l a --url http://x", "--url is for --probe-first-token"),
         ("--command x --html /no/such/folder/x.html", "there is no folder"),
     ],
@@ -160,7 +160,7 @@ def test_none_as_kubeconfig_means_the_environments(
 
 
 def test_the_import_of_the_command_is_light() -> None:
-    code = "import sys, vllmperf.starts as s; s.pods, s.command; print(*sys.modules)"
+    code = "import sys, vllmperf.cli.startup, vllmperf.starts.live.pods; print(*sys.modules)"
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True

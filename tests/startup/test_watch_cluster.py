@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ import pytest
 from fake_api import FakeApi
 from fake_http import Served
 
+import vllmperf as vp
 from vllmperf import kube
 from vllmperf.errors import TargetError, UsageError
-from vllmperf.starts.live import pods
 from vllmperf.starts.result import Start
 
 LOG = """\
@@ -98,8 +98,8 @@ def parts_ns(start: Start) -> int:
     return sum(p.end_ns - p.start_ns for p in start.phases if p.critical and p.start_ns and p.end_ns)
 
 
-def measure(config: str, **more: Any) -> list[Start]:
-    return pods.measure(config, **{"label": "app=vllm", "watch": True, "timeout_s": 120.0, **more})
+def measure(config: str, **more: Any) -> vp.Starts:
+    return vp.startup(config=config, **{"label": "app=vllm", "watch": True, "timeout": 120.0, **more})
 
 
 def test_a_pod_is_waited_for_from_its_creation_until_it_is_ready(api: FakeApi, config: str) -> None:
@@ -153,7 +153,7 @@ def test_of_three_pods_one_crashes_for_good_and_one_restarts(
         become_ready(api, "restarts")
 
     in_background(cluster)
-    found = {start.name: start for start in measure(config, logs_to=tmp_path / "logs")}
+    found = {start.name: start for start in measure(config, output=tmp_path / "logs")}
     assert found["good"].reached
     assert found["restarts"].reached
     assert found["restarts"].restarts == 1
@@ -207,7 +207,7 @@ def test_many_pods_are_followed_at_once(api: FakeApi, config: str) -> None:
             api.set_condition(name, "Ready")
 
     in_background(cluster)
-    found = measure(config, timeout_s=90.0)
+    found = measure(config, timeout=90.0)
     assert [start.name for start in found] == names
     assert all(start.reached and start.log and start.log.reached_ready for start in found)
 
@@ -246,7 +246,7 @@ def test_an_unschedulable_pod_fails_after_its_grace(api: FakeApi, config: str) -
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
     condition["lastTransitionTime"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     api.set_status("a", conditions=[condition], containerStatuses=[])
-    (start,) = measure(config, grace_s=1.0)
+    (start,) = measure(config, grace=1.0)
     assert start.failure is not None
     assert (start.failure.phase, start.failure.reason) == ("scheduling", "Unschedulable")
     assert any("FailedScheduling" in line for line in start.evidence)
@@ -273,7 +273,7 @@ def test_a_deleted_pod_is_a_failure(api: FakeApi, config: str) -> None:
 def test_what_is_not_ready_in_time_has_failed_with_what_is_known(api: FakeApi, config: str) -> None:
     begin(api, "a")
     log(api, "a", "\n".join(LOG.splitlines()[:4]))
-    (start,) = measure(config, timeout_s=1.0)
+    (start,) = measure(config, timeout=1.0)
     assert start.failure is not None
     assert start.failure.reason == "timeout"
     assert any("Starting to load model" in line for line in start.evidence)
@@ -346,7 +346,7 @@ def test_a_watch_that_ends_for_good_keeps_what_it_has_shown(api: FakeApi, config
         api.end_streams()
 
     in_background(cluster)
-    a, b = measure(config, timeout_s=60.0)
+    a, b = measure(config, timeout=60.0)
     assert a.reached
     assert b.failure is not None
     assert "can be watched no longer" in b.failure.text
@@ -356,11 +356,11 @@ def test_no_pods_are_an_error_that_says_what_to_do(api: FakeApi, config: str) ->
     with pytest.raises(TargetError, match="--watch waits for some"):
         measure(config, watch=False)
     with pytest.raises(TargetError, match="appeared in namespace default within 1 s"):
-        measure(config, timeout_s=1.0)
+        measure(config, timeout=1.0)
 
 
 def test_neither_label_nor_deployment_is_refused(config: str) -> None:
-    with pytest.raises(UsageError, match="nothing says which pods"):
+    with pytest.raises(UsageError, match="nothing says what to measure: give label, deployment or command"):
         measure(config, label=None)
 
 
@@ -377,9 +377,14 @@ def test_side_cars_do_not_stand_for_the_server(api: FakeApi, config: str) -> Non
 def test_progress_is_told_of_every_pod(api: FakeApi, config: str) -> None:
     begin(api, "a")
     told: list[list[Start]] = []
-    in_background(lambda: (when_watched(api), time.sleep(1.2), become_ready(api, "a")))
-    measure(config, on_update=told.append)
-    assert told
+    was_told = threading.Event()
+
+    def tell(starts: Sequence[Start]) -> None:
+        told.append(list(starts))
+        was_told.set()
+
+    in_background(lambda: (was_told.wait(60), become_ready(api, "a")))
+    measure(config, progress=tell)
     assert told[0][0].name == "a"
     assert not told[0][0].reached
 
@@ -548,13 +553,13 @@ def test_replicas_are_put_back_after_a_failure_and_no_further_start_is_made(
 def test_replicas_are_put_back_after_an_interrupt_and_what_came_is_kept(api: FakeApi, config: str) -> None:
     Controller(api, 1)
 
-    def interrupt(starts: list[Start]) -> None:
+    def interrupt(starts: Sequence[Start]) -> None:
         if any(start.name == "d-2" for start in starts):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt) as stopped:
-        measure(config, label=None, deployment="d", scale=2, repeat=2, on_update=interrupt)
-    assert "d-2" in {start.name for start in stopped.value.starts}
+    found = measure(config, label=None, deployment="d", scale=2, repeat=2, progress=interrupt)
+    assert found.interrupted
+    assert "d-2" in {start.name for start in found}
     assert replicas(api) == 1
 
 

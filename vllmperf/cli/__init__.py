@@ -131,7 +131,7 @@ def _told(error: VllmperfError) -> str:
     """The message, with flags for settings."""
     if not isinstance(error, SettingError):
         return str(error)
-    from vllmperf.cli.bench_arguments import flag
+    from vllmperf.cli.flags import flag
 
     return error.told(flag)
 

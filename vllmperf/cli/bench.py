@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf import datasets, text_file
-from vllmperf.cli.bench_arguments import AS_MANY_AS_IN_FLIGHT, HOST, PORT, Help, add_arguments
+from vllmperf.cli.bench_arguments import AS_MANY_AS_IN_FLIGHT, add_arguments
+from vllmperf.cli.flags import Help
+from vllmperf.cli.target_arguments import url_of, wait_until_ready
 from vllmperf.errors import UsageError
 from vllmperf.plan import Plan
 
@@ -44,7 +46,7 @@ def task_of(args: argparse.Namespace, **more: object) -> Task:
 
     given, base = {**given_of(args), **more}, _base(getattr(args, "plan_file", None))
     if base is None and not {"base_url", "simulator"} & given.keys():
-        given["base_url"] = _url(args)
+        given["base_url"] = url_of(args)
     if given.get("warm_connections") == AS_MANY_AS_IN_FLIGHT:
         given["warm_connections"] = _in_flight(given, base)
     return Task.of(given, base)
@@ -71,11 +73,6 @@ def _base(path: Path | None) -> Plan | None:
         raise UsageError(f"--plan {path}: {error}") from None
 
 
-def _url(args: argparse.Namespace) -> str:
-    host, port = getattr(args, "host", HOST), getattr(args, "port", PORT)
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
 def _in_flight(given: Mapping[str, Any], base: Plan | None) -> int:
     n = given.get("max_concurrency") or (base.load.max_concurrency if base else None)
     if n is None:
@@ -95,10 +92,7 @@ def run(args: argparse.Namespace) -> int:
         print(task.plan.to_json())
         return 0
     _check_output(args)
-    if args.ready_check_timeout_sec and task.plan.target.simulator is None:
-        from vllmperf.target import client_of, wait_ready
-
-        wait_ready(client_of(task.plan.target, task.credentials), args.ready_check_timeout_sec)
+    wait_until_ready(args, task)
     made = make_run(task, args.record, progress=not args.no_progress)
     _put_out(made, args)
     return exit_code(made)

@@ -3,126 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import functools
-import json
 from pathlib import Path
 from typing import Any
 
 from vllmperf import datasets
 from vllmperf.cli import json_option
-from vllmperf.loadgen.notes import Notes
+from vllmperf.cli.flags import Pairs, flag, json_object, pair, settings
+from vllmperf.cli.target_arguments import add_target
 from vllmperf.metrics.definitions import NAMES, OBJECTIVES
-from vllmperf.plan import (
-    ARRIVALS,
-    BACKENDS,
-    SAMPLING,
-    Limits,
-    Load,
-    Target,
-    Workload,
-)
-from vllmperf.plan.checks import seconds_of
-from vllmperf.plan.knobs import Knobs
+from vllmperf.plan import ARRIVALS, SAMPLING
 
 AS_MANY_AS_IN_FLIGHT = -1
 """--warm-connections without a number."""
-HOST, PORT = "127.0.0.1", 8000
-FLAGS = {
-    "headers": "--header",
-    "simulator": "--sim",
-    "prefix_len": "--random-prefix-len",
-    "stream": "--no-stream",
-}
-"""Settings whose flags are called otherwise."""
-
-
-def flag(setting: str) -> str:
-    """What the command line calls a setting."""
-    return FLAGS.get(setting) or f"--{setting.replace('_', '-')}"
-
-
-# ---- values ----
-
-
-def duration(text: str) -> float:
-    """Seconds: 30, 30s, 500ms, 1.5m, 1h30m."""
-    found = seconds_of(text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration: write 30, 30s, 10m or 1h30m")
-    return found
-
-
-def pair(text: str) -> tuple[str, str]:
-    """NAME=VALUE"""
-    name, mark, value = text.partition("=")
-    if not mark or not name.strip():
-        raise argparse.ArgumentTypeError(f"{text.split('=')[0]!r} is not NAME=VALUE")
-    return name.strip(), value.strip()
-
-
-def json_object(text: str) -> dict[str, Any]:
-    """A JSON object."""
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
-    return value
-
-
-class Pairs(argparse.Action):
-    """NAME=VALUE, repeatable, gathered in a dict."""
-
-    def __call__(
-        self, _parser: object, namespace: argparse.Namespace, values: Any, _option: object = None
-    ) -> None:
-        setattr(namespace, self.dest, {**getattr(namespace, self.dest, {}), **dict(values)})
-
-
-def simulator(text: str) -> dict[str, Any]:
-    """K=V,…"""
-    from vllmperf.sim.config import parse_settings
-
-    return parse_settings(text)
-
-
-# ---- help ----
-
-
-DEFAULTS = {
-    each.name: each.default
-    for part in (Target, Workload, Load, Limits, Knobs, Notes)
-    for each in dataclasses.fields(part)
-}
-"""Of the settings: arguments that are not given do not show up in the parsed ones, and the plan says what holds then."""
-UNSAID: tuple[object, ...] = (None, False, True, (), {}, [])
-
-
-class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Names the defaults that say something: no None, no False, no empty list."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32)
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        default, text = action.default, action.help or ""
-        if default is argparse.SUPPRESS:
-            default = DEFAULTS.get(action.dest)
-        if default in UNSAID or "(default" in text:
-            return action.help
-        return f"{text} (default: {f'{default:g}' if isinstance(default, float) else default})"
-
-
-def settings(option: Any) -> Any:
-    """The same for flags that are settings: what is not given is not there."""
-    return functools.partial(option, default=argparse.SUPPRESS)
-
-
-def given(args: argparse.Namespace, known: frozenset[str]) -> dict[str, Any]:
-    """The settings that were given."""
-    return {name: value for name, value in vars(args).items() if name in known}
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -140,36 +32,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_engine(command.add_argument_group("engine").add_argument)
 
 
-def add_target(option: Any) -> None:
-    option(
-        "--ready-check-timeout-sec",
-        type=duration,
-        default="0",
-        metavar="T",
-        help="wait this long for the server to answer before the run",
-    )
-    option = settings(option)
-    option("--base-url", metavar="URL", help="like http://HOST:PORT; else made of --host and --port")
-    option("--host", help="server's host (default: 127.0.0.1)")
-    option("--port", type=int, help="server's port (default: 8000)")
-    option("--backend", choices=tuple(BACKENDS), help="kind of request")
-    option("--endpoint", metavar="PATH", help="path of the requests (default: the backend's)")
-    option("--model", metavar="NAME", help="name sent in the requests (default: the server's first model)")
-    option(
-        "--header",
-        dest="headers",
-        type=pair,
-        nargs="+",
-        action=Pairs,
-        metavar="K=V",
-        help="extra headers, repeatable; values of headers that look secret are never written anywhere",
-    )
-    option("--api-key", metavar="KEY", help="bearer token (default: $OPENAI_API_KEY); never written anywhere")
-    option("--api-key-file", type=Path, metavar="FILE", help="file that holds the bearer token")
-    option("--insecure", action="store_true", help="accept any TLS certificate")
-    option("--cacert", metavar="FILE", help="PEM file of trusted certificates")
-
-
 def add_plan(option: Any) -> None:
     option(
         "--plan",
@@ -179,6 +41,13 @@ def add_plan(option: Any) -> None:
         help="settings from a plan in JSON; flags override it",
     )
     option("--print-plan", action="store_true", help="print the plan as JSON, and send nothing")
+
+
+def simulator(text: str) -> dict[str, Any]:
+    """K=V,…"""
+    from vllmperf.sim.config import parse_settings
+
+    return parse_settings(text)
 
 
 def add_simulator(option: Any) -> None:

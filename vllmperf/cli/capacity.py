@@ -9,7 +9,6 @@ from typing import Any
 
 from vllmperf.cli import json_option
 from vllmperf.cli.bench_arguments import (
-    Help,
     add_body,
     add_data,
     add_dataset_options,
@@ -17,11 +16,10 @@ from vllmperf.cli.bench_arguments import (
     add_lengths,
     add_limits,
     add_simulator,
-    add_target,
-    duration,
-    settings,
 )
+from vllmperf.cli.flags import Help, duration, settings
 from vllmperf.cli.needs import check_plot, progress_line
+from vllmperf.cli.target_arguments import add_target, wait_until_ready
 from vllmperf.errors import UsageError
 from vllmperf.exit_codes import INTERRUPTED, OK
 
@@ -103,8 +101,10 @@ def run(args: argparse.Namespace) -> int:
     check_plot(args.plot)
     if not getattr(args, "stream", True):
         raise UsageError("--no-stream leaves no times of tokens: leave it out")
+    task = task_of(args, request_rate=1.0, duration=1.0)
+    wait_until_ready(args, task)
     result = api.capacity(
-        task_of(args, request_rate=1.0, duration=1.0),
+        task,
         ttft=args.ttft,
         itl=args.itl,
         goodput_share=args.goodput_share,

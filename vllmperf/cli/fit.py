@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf.cli import json_option
-from vllmperf.cli.bench_arguments import Help, duration, pair
+from vllmperf.cli.flags import Help, duration
 from vllmperf.cli.needs import check_plot, progress_line
+from vllmperf.cli.target_arguments import add_target, wait_until_ready
 from vllmperf.errors import UsageError
 
 SHAPES = "128/128,512/128,128/512,2048/64"
@@ -31,21 +32,6 @@ def add(subparsers: Any) -> None:
     option("files", nargs="*", type=Path, metavar="FILE", help="fit to these instead of to new runs")
     option("--batch", metavar="N,N", help="batch of each result file, in order (else what the file reports)")
     option(
-        "--base-url",
-        metavar="URL",
-        help="server to measure, like http://HOST:8000; it must have no other clients",
-    )
-    option("--model", metavar="NAME", help="name of the model (default: the first one the server names)")
-    option("--api-key", metavar="KEY", help="bearer token (default: $OPENAI_API_KEY); never written anywhere")
-    option(
-        "--header",
-        action="append",
-        type=pair,
-        default=[],
-        metavar="NAME=VALUE",
-        help="sent with every request",
-    )
-    option(
         "--max-num-seqs",
         type=int,
         metavar="N",
@@ -59,6 +45,8 @@ def add(subparsers: Any) -> None:
     option("--plot", type=Path, metavar="FILE", help="draw steps against batch (PNG, SVG, PDF)")
     option("--ttft", type=float, metavar="MS", help="target for the printed ConfigMap (with --itl)")
     option("--itl", type=float, metavar="MS", help="target for the printed ConfigMap (with --ttft)")
+    target = command.add_argument_group("server to measure (it must have no other clients)")
+    add_target(target.add_argument)
     command.set_defaults(run=run)
 
 
@@ -66,24 +54,23 @@ def run(args: argparse.Namespace) -> int:
     """Measure or read, fit, print."""
     _check(args)
     from vllmperf import api
+    from vllmperf.cli.bench import task_of
     from vllmperf.report.fit import show
 
     if args.files:
         result = api.fit(args.files, batch=_batches(args.batch), max_num_seqs=args.max_num_seqs)
     else:
+        task = task_of(args)
+        wait_until_ready(args, task)
         result = api.fit(
-            args.base_url,
+            task,
             max_num_seqs=args.max_num_seqs,
             shapes=args.shapes,
             budget=args.budget,
             seed=args.seed,
             output_dir=args.output_dir,
             progress=progress_line,
-            model=args.model,
-            api_key=args.api_key,
-            headers=dict(args.header),
         )
-
     if args.plot:
         from vllmperf.report.plots.fit import plot
 
@@ -94,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    if bool(args.files) == bool(args.base_url):
+    if bool(args.files) == any(hasattr(args, name) for name in ("base_url", "host", "port")):
         raise UsageError("give either --base-url of a server or the FILEs of runs")
     if (args.ttft is None) != (args.itl is None):
         raise UsageError("--ttft and --itl go together: the queueing model takes both targets or none")

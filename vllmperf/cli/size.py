@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf.cli import json_option
-from vllmperf.cli.bench_arguments import Help
+from vllmperf.cli.flags import Help
 from vllmperf.cli.needs import progress_line
 from vllmperf.errors import UsageError
 from vllmperf.exit_codes import OK

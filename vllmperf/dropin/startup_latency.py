@@ -6,10 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vllmperf.dropin.startup_arguments import add_common, run
+from vllmperf.dropin.startup_arguments import INTERRUPTED, add_common, run
 from vllmperf.parser import Parser
-from vllmperf.starts.result import Start
+
+if TYPE_CHECKING:
+    from vllmperf.report.startup import Starts
+    from vllmperf.starts.result import Start
 
 PROG = "vllm-serverStartupLatency.py"
 POSITIONAL = {
@@ -59,20 +63,19 @@ def _write(args: argparse.Namespace) -> int:
     for start in starts:
         if start.log_path is not None:
             print(f"wrote {start.log_path}")
-    return _say_failures(starts)
+    return INTERRUPTED if starts.interrupted else _say_failures(starts)
 
 
-def _measure(args: argparse.Namespace, folder: Path) -> list[Start]:
-    from vllmperf.starts.live.pods import measure
+def _measure(args: argparse.Namespace, folder: Path) -> Starts:
+    from vllmperf import api
 
-    return measure(
+    return api.startup(
         config=_config(args.config),
         context=_given(args.context),
         namespace=args.namespace,
         label=_given(args.label) or EVERY_POD,
-        container=_given(args.containername),
-        logs_to=folder,
-        log_stamps=False,
+        containername=_given(args.containername),
+        output=folder,
     )
 
 

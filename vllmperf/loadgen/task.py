@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from vllmperf import text_file
-from vllmperf.errors import UsageError
 from vllmperf.loadgen.notes import Notes
 from vllmperf.plan import settings
-from vllmperf.plan.checks import header_fields
-from vllmperf.plan.credentials import Credentials
+from vllmperf.plan.credentials import SECRETS, Credentials, usual_key
 from vllmperf.plan.knobs import Knobs
 from vllmperf.plan.part import names
 from vllmperf.plan.plan import PART_OF, Plan
 
 KNOBS, NOTES = names(Knobs), names(Notes)
 HIDDEN = "***"
-SECRETS = ("api_key", "api_key_file")
 SETTINGS = frozenset((*PART_OF, *KNOBS, *NOTES, *SECRETS))
 """Every name that Task.of knows, beside short names and the lengths of one data set."""
 
@@ -41,7 +35,7 @@ class Task:
         The API key is OPENAI_API_KEY unless api_key or api_key_file is given. Raises UsageError, which names the setting.
         """
         found = settings.named(given, SETTINGS)
-        credentials = _credentials(found)
+        credentials = Credentials.taken_from(found, usual_key())
         own = _of(PART_OF, found)
         return cls(
             Plan.of(**own) if base is None else base.replace(**own),
@@ -89,24 +83,3 @@ class Task:
 
 def _of(known: Container[str], found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name in known}
-
-
-def _credentials(found: dict[str, Any]) -> Credentials:
-    """Takes what is secret out of the settings."""
-    headers = header_fields("headers", found.pop("headers", None) or {})
-    plain, secret = Credentials.apart(headers)
-    if plain:
-        found["headers"] = plain
-    file, key = found.pop("api_key_file", None), found.pop("api_key", None)
-    key = _key_in(file) if file else key or os.environ.get("OPENAI_API_KEY") or None
-    return Credentials(api_key=key, headers=secret)
-
-
-def _key_in(path: str | Path) -> str:
-    try:
-        key = text_file.read(path).strip()
-    except (OSError, text_file.NoTextError) as error:
-        raise UsageError(f"the API key file {path} cannot be read: {error}") from None
-    if not key:
-        raise UsageError(f"the API key file {path} is empty")
-    return key

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+from vllmperf import text_file
 from vllmperf.errors import SettingError
 from vllmperf.plan import checks
 from vllmperf.plan.json_object import JsonObject
@@ -12,6 +16,13 @@ from vllmperf.plan.json_object import JsonObject
 SECRET_HEADERS = ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization")
 SECRET_WORDS = ("token", "secret", "password", "api-key", "apikey", "credential")
 """A header with one of these in its name is taken for a secret too."""
+SECRETS = ("api_key", "api_key_file")
+"""Settings that are never written anywhere."""
+
+
+def usual_key() -> str | None:
+    """The bearer token where none is given."""
+    return os.environ.get("OPENAI_API_KEY") or None
 
 
 def is_secret(header: str) -> bool:
@@ -33,6 +44,16 @@ class Credentials:
             raise SettingError("{api_key} holds what no header can carry: check it, or OPENAI_API_KEY")
         object.__setattr__(self, "headers", checks.header_fields("headers", self.headers))
 
+    @classmethod
+    def taken_from(cls, given: dict[str, Any], usual: str | None) -> Credentials:
+        """Takes what is secret out of these settings. usual: the API key where none is given. Raises UsageError."""
+        headers = checks.header_fields("headers", given.pop("headers", None) or {})
+        plain, secret = cls.apart(headers)
+        if plain:
+            given["headers"] = plain
+        file, key = given.pop("api_key_file", None), given.pop("api_key", None)
+        return cls(api_key=_key_in(file) if file else key or usual, headers=secret)
+
     @staticmethod
     def apart(headers: Mapping[str, str]) -> tuple[JsonObject, JsonObject]:
         """Headers that a plan may hold, and those that are secret."""
@@ -52,3 +73,13 @@ class Credentials:
         # "Bearer abc": a server may echo the last word alone
         words = [value.split()[-1] for value in hidden if value.strip()]
         return [*([self.api_key] if self.api_key else []), *hidden, *words]
+
+
+def _key_in(path: str | Path) -> str:
+    try:
+        key = text_file.read(path).strip()
+    except (OSError, text_file.NoTextError) as error:
+        raise SettingError("{api_key_file} {path} cannot be read: {error}", path=path, error=error) from None
+    if not key:
+        raise SettingError("{api_key_file} {path} is empty", path=path)
+    return key

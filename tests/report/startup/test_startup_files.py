@@ -293,7 +293,7 @@ def test_starts_show_themselves_as_table_page_and_plot(tmp_path: Path) -> None:
     one, many = Starts([pod()]), Starts(SETS)
     assert str(one) == text([pod()])
     assert many._repr_html_() == html.fragment(SETS)
-    assert many.to_json() == to_json(SETS)
+    assert many.to_dict() == to_json(SETS)
     assert many.save_html(tmp_path / "a.html").read_text(encoding="utf-8") == html.page(SETS)
 
 

@@ -124,13 +124,6 @@ def test_into_a_pipe_a_line_comes_when_the_phase_changes_and_seldom_else() -> No
     ]
 
 
-def test_quiet_shows_nothing() -> None:
-    file = io.StringIO()
-    with LiveStarts(file, quiet=True) as live:
-        live.update([growing("a")], at(1))
-    assert file.getvalue() == ""
-
-
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_the_panel_keeps_to_the_screen(width: int) -> None:
     starts = [growing(f"pod-{i}-{'x' * 40}") for i in range(30)] + [command("done", 9.0), failed()]

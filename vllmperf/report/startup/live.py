@@ -29,17 +29,16 @@ STATE_WIDTH = 24
 class LiveStarts:
     """Use as a context manager and call update() a few times a second. The panel leaves no trace.
 
-    file: default stderr. quiet: nothing is shown.
+    file: default stderr.
     """
 
-    def __init__(self, file: TextIO | None = None, quiet: bool = False) -> None:
+    def __init__(self, file: TextIO | None = None) -> None:
         self._file = file or sys.stderr
-        self._is_quiet = quiet
         self._panel: Any = None
         self._said: dict[str, tuple[str, float]] = {}
 
     def __enter__(self) -> Self:
-        if not self._is_quiet and is_colourful(self._file):
+        if is_colourful(self._file):
             from rich.console import Console
             from rich.live import Live
 
@@ -54,7 +53,7 @@ class LiveStarts:
             height = max(self._panel.console.size.height - 2, 1)
             shown = panel(starts, now_ns, terminal_width(self._file), height, self._file)
             self._panel.update(_styled(shown, self._file), refresh=True)
-        elif not self._is_quiet:
+        else:
             self._say(starts, now_ns)
 
     def __exit__(

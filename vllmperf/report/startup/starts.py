@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from vllmperf.starts.result import Start
 
 
 class Starts(tuple[Start, ...]):
-    """Any starts: of parsed logs (`vllmperf.starts.as_start`), of `vllmperf.starts.pods` or `.command`.
+    """Any starts: those of vllmperf.startup(), or of parsed logs.
 
-    >>> Starts(as_start(parse(path)) for path in paths)
+    interrupted: a Ctrl-C ended the measurement, and these are the starts known until then.
+
+    >>> Starts(vp.parse_log(path).start for path in paths)  # doctest: +SKIP
     """
 
-    __slots__ = ()
+    interrupted: bool
+
+    def __new__(cls, starts: Iterable[Start] = (), *, interrupted: bool = False) -> Self:
+        made = super().__new__(cls, starts)
+        made.interrupted = interrupted
+        return made
 
     def __str__(self) -> str:
         """The table that the command line prints."""
@@ -37,7 +45,7 @@ class Starts(tuple[Start, ...]):
 
         return phases(self)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As `vllmperf startup --json` prints it."""
         from vllmperf.report.startup.json import to_json
 

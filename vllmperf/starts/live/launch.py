@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllmperf.errors import TargetError, UsageError
+from vllmperf.errors import TargetError
+from vllmperf.plan.credentials import usual_key
 from vllmperf.starts.axis import Axis
 from vllmperf.starts.live import caches, sleep_wake
-from vllmperf.starts.live.child import STOP_S, Child, words_of
+from vllmperf.starts.live.child import Child, words_of
 from vllmperf.starts.live.join import Seen, after_log, end_of, imports, log_phases, tail
 from vllmperf.starts.live.logfile import LogFile
-from vllmperf.starts.live.probe import Access, Route, first_model, first_token, full_url, status
+from vllmperf.starts.live.measurement import Measurement
+from vllmperf.starts.live.probe import Route, first_model, first_token, full_url, status
 from vllmperf.starts.result import Failure, Start, StartupLog
 from vllmperf.starts.waterfall import fill
 from vllmperf.target import Client, is_listening
@@ -29,31 +32,9 @@ if TYPE_CHECKING:
 PORT = 8000
 POLL_S = 0.02
 UPDATE_S = 0.5
-TIMEOUT_S = 1800.0
 EVIDENCE_LINES = 20
 PROBE_S = 2.0
 SAYS_URL = re.compile(rb"(?:Starting vLLM (?:API )?server(?: \d+)? on|Uvicorn running on) (https?://\S+)")
-
-Update = Callable[[list[Start]], None]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How to start and measure; `url` None: found from the command's --host and --port and from the log."""
-
-    command: str | Sequence[str]
-    url: str | None = None
-    timeout_s: float = TIMEOUT_S
-    stop_s: float = STOP_S
-    logs_to: Path | None = None
-    log_stamps: bool = True
-    access: Access = field(default_factory=Access)
-    model: str | None = None
-    probe_first_token: bool = True
-    sleep_wake: int = 0
-    echo: Callable[[bytes], None] | None = None
-    on_update: Update | None = None
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
 
 @dataclass(frozen=True)
@@ -64,61 +45,17 @@ class _Planned:
     counts: bool = True
 
 
-def measure_command(
-    command: str | Sequence[str],
-    repeat: int = 1,
-    *,
-    cold: bool = False,
-    warm: bool = False,
-    cache_dir: Path | None = None,
-    url: str | None = None,
-    timeout_s: float = TIMEOUT_S,
-    stop_s: float = STOP_S,
-    logs_to: Path | None = None,
-    log_stamps: bool = True,
-    api_key: str | None = None,
-    headers: Mapping[str, str] | None = None,
-    cacert: str | None = None,
-    insecure: bool = False,
-    model: str | None = None,
-    probe_first_token: bool = True,
-    sleep_wake: int = 0,
-    echo: Callable[[bytes], None] | None = None,
-    on_update: Update | None = None,
-) -> list[Start]:
-    """Start `command` `repeat` times, one after the other, and give one Start each (see `starts`)."""
-    asked = Asked(
-        command,
-        url=url,
-        timeout_s=timeout_s,
-        stop_s=stop_s,
-        logs_to=logs_to,
-        log_stamps=log_stamps,
-        access=Access(api_key, headers or {}, cacert, insecure),
-        model=model,
-        probe_first_token=probe_first_token,
-        sleep_wake=sleep_wake,
-        echo=echo,
-        on_update=on_update,
-    )
-    return list(starts(asked, repeat, cold=cold, warm=warm, cache_dir=cache_dir))
-
-
-def starts(
-    asked: Asked, repeat: int = 1, *, cold: bool = False, warm: bool = False, cache_dir: Path | None = None
-) -> Iterator[Start]:
-    """The starts one by one, so that an interrupt leaves those that were finished.
+def starts(asked: Measurement) -> Iterator[Start]:
+    """The starts of asked.command one by one, so that an interrupt leaves those that were finished.
 
     cold: every start finds empty caches of compiled code. warm: all of them share caches that one start, which is
     not counted, has filled; with both, the last cold start has filled them. Neither: caches as they are. Every child
     is ended before the next one begins, also when the caller stops early. The first start that fails is the last.
     """
-    if repeat < 1:
-        raise UsageError(f"--repeat {repeat}: at least one start")
     finished: list[Start] = []
     made: list[Path] = []
     try:
-        for planned in _plan(repeat, cold, warm, cache_dir, made):
+        for planned in _plan(asked, made):
             start = _Run(asked, planned, finished).measure()
             if planned.counts or not start.reached:
                 finished.append(start)
@@ -126,36 +63,36 @@ def starts(
             if not start.reached:
                 return
     finally:
-        if cache_dir is None:
+        if asked.cache_dir is None:
             for folder in made:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _plan(
-    repeat: int, cold: bool, warm: bool, cache_dir: Path | None, made: list[Path]
-) -> Iterator[_Planned]:
+def _plan(asked: Measurement, made: list[Path]) -> Iterator[_Planned]:
     """Lazily, so that a folder is made when its start begins."""
-    if not cold and not warm:
-        yield from (_Planned(f"start {number}", None) for number in range(1, repeat + 1))
+    numbers = range(1, asked.repeat + 1)
+    if not asked.cold and not asked.warm:
+        yield from (_Planned(f"start {number}", None) for number in numbers)
         return
-    for number in range(1, repeat + 1) if cold else ():
-        made.append(caches.fresh(cache_dir))
+    for number in numbers if asked.cold else ():
+        made.append(caches.fresh(asked.cache_dir))
         yield _Planned(f"cold {number}", "cold", made[-1])
-    if warm and not cold:
-        made.append(caches.fresh(cache_dir))
+    if asked.warm and not asked.cold:
+        made.append(caches.fresh(asked.cache_dir))
         yield _Planned("filling the caches", None, made[-1], counts=False)
-    for number in range(1, repeat + 1) if warm else ():
+    for number in numbers if asked.warm else ():
         yield _Planned(f"warm {number}", "warm", made[-1])
 
 
 class _Run:
     """One child from its start to its end."""
 
-    def __init__(self, asked: Asked, planned: _Planned, finished: list[Start]) -> None:
+    def __init__(self, asked: Measurement, planned: _Planned, finished: list[Start]) -> None:
         from vllmperf.starts.log.parse import LogParser
 
         self._asked, self._planned, self._finished = asked, planned, finished
-        self._own, self._words = words_of(asked.command)
+        self._wants_token = asked.probe_first_token is not False
+        self._own, self._words = words_of(asked.command or "")
         self._axis = Axis()
         self._parser: LogParser = LogParser()
         self._seen = Seen(ready_resolution_s=POLL_S)
@@ -167,7 +104,7 @@ class _Run:
         self._cycles = sleep_wake.Cycles(())
         self._updated_s = 0.0
         self._ended_ns: int | None = None
-        self._file = LogFile(asked.logs_to, f"{planned.name.replace(' ', '-')}-log.txt", asked.log_stamps)
+        self._file = LogFile(asked.output, f"{planned.name.replace(' ', '-')}-log.txt", asked.log_timestamps)
 
     def measure(self) -> Start:
         route = self._route()
@@ -176,7 +113,7 @@ class _Run:
                 f"something listens on {route.name} already: end it, or give the command another --port"
             )
         route.prepare()
-        environment = {**self._asked.environment, **self._own}
+        environment = {**os.environ, **self._own}
         if self._planned.folder is not None:
             environment |= caches.variables(self._planned.folder, environment)
         child = Child(self._words, environment, self._axis)
@@ -185,15 +122,15 @@ class _Run:
                 self._started_ns = child.started_ns
                 failure = self._until_token(child)
                 self._ended_ns = self._axis.now_ns()
-                child.end(self._asked.stop_s)
+                child.end(self._asked.stop_timeout)
                 if failure is not None:
                     self._take(child)
                 return self._start(failure)
         finally:
-            child.end(self._asked.stop_s)
+            child.end(self._asked.stop_timeout)
 
     def _until_token(self, child: Child) -> Failure | None:
-        deadline = time.monotonic() + self._asked.timeout_s
+        deadline = time.monotonic() + self._asked.timeout
         while time.monotonic() < deadline:
             self._take(child)
             if (code := child.exit_code) is not None:
@@ -209,18 +146,18 @@ class _Run:
                 return self._died_before_token(child)
             self._update()
             time.sleep(POLL_S)
-        return Failure(None, None, f"not ready within {self._asked.timeout_s:g} s", "timeout")
+        return Failure(None, None, f"not ready within {self._asked.timeout:g} s", "timeout")
 
     def _died_before_token(self, child: Child) -> Failure | None:
         code = child.exit_code
-        if code is None or not self._asked.probe_first_token or self._seen.first_token_ns is not None:
+        if code is None or not self._wants_token or self._seen.first_token_ns is not None:
             return None
         child.drain()
         return Failure("first_token", None, f"the command ended with {_ending(code)} before its first token")
 
     def _after_ready(self, route: Route) -> None:
-        model = self._asked.model or first_model(route)
-        if self._asked.probe_first_token:
+        model = first_model(route)
+        if self._wants_token:
             self._first_token(route, model)
         if self._asked.sleep_wake:
             self._cycles = sleep_wake.drive(route, self._asked.sleep_wake, self._axis.now_ns, model)
@@ -248,15 +185,16 @@ class _Run:
                 self._seen = replace(self._seen, first_line_ns=stamp)
             if self._says_url is None and (found := SAYS_URL.search(line)):
                 self._says_url = found[1].decode("ascii", "replace")
-            if self._asked.echo is not None:
-                self._asked.echo(line)
+            if self._asked.echo:
+                _show(line)
 
     def _route(self) -> Client:
         """The same one until the log names another address."""
         url = self._asked.url or _url(self._words, self._says_url)
         if self._client is None or self._client.base_url != full_url(url):
-            key = _api_key(self._words, self._asked)
-            self._client = replace(self._asked.access, api_key=key).client(url)
+            access = self._asked.access
+            key = access.api_key or _api_key(self._words, os.environ)
+            self._client = replace(access, api_key=key).client(url)
         return self._client
 
     def _update(self) -> None:
@@ -329,5 +267,11 @@ def _url(words: Sequence[str], said: str | None) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _api_key(words: Sequence[str], asked: Asked) -> str | None:
-    return asked.access.api_key or _option(words, "--api-key") or asked.environment.get("VLLM_API_KEY")
+def _api_key(words: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """The one that the server was given, else the usual one."""
+    return _option(words, "--api-key") or environment.get("VLLM_API_KEY") or usual_key()
+
+
+def _show(line: bytes) -> None:
+    sys.stderr.buffer.write(line + b"\n")
+    sys.stderr.buffer.flush()

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.starts.live import sleep_wake
+from vllmperf.starts.live.measurement import Measurement
 from vllmperf.starts.live.pod_phases import Fact, PodSeen
 from vllmperf.starts.live.probe import Route, first_model, first_token, status
 from vllmperf.starts.live.routes import Proxy, route_of
-from vllmperf.starts.live.settings import Settings
 from vllmperf.starts.result import NS_PER_S, SleepCycle
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ def probe(
     cluster: Cluster,
     pod: Json,
     container: str,
-    settings: Settings,
+    asked: Measurement,
     now_ns: Callable[[], int],
     stop: Stop,
     found: Probed,
 ) -> None:
     """Waits for the first 200, then asks; fills `found` as it goes. Raises what asking again cannot mend."""
-    route = route_of(cluster, pod, container, settings.url, stop, settings.access)
+    route = route_of(cluster, pod, container, asked.url, stop, asked.access)
     poll_s = PROXY_POLL_S if isinstance(route, Proxy) else POLL_S
     while status(route) != 200:
         if stop.wait(poll_s):
@@ -62,12 +62,12 @@ def probe(
     if not found.was_ready:
         found.seen = replace(found.seen, health_ns=now_ns(), poll_s=poll_s)
     model = first_model(route)
-    if settings.probe_first_token:
+    if asked.probe_first_token:
         _first_token(route, model, now_ns, found)
     if isinstance(route, Proxy):
         _note_proxy(route, now_ns, found)
-    if settings.sleep_wake and not stop.is_set():
-        found.cycles = sleep_wake.drive(route, settings.sleep_wake, now_ns, model)
+    if asked.sleep_wake and not stop.is_set():
+        found.cycles = sleep_wake.drive(route, asked.sleep_wake, now_ns, model)
         if found.cycles.why_not:
             found.notes.append(f"{sleep_wake.NOT_MEASURED}: {found.cycles.why_not}")
         stop.wait(sleep_wake.LAST_LINES_S)

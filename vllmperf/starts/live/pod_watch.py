@@ -14,9 +14,9 @@ from vllmperf.starts.live import pod_status, trouble
 from vllmperf.starts.live.container_runs import ContainerRun, earlier_start
 from vllmperf.starts.live.containers import choose
 from vllmperf.starts.live.logfile import LogFile
+from vllmperf.starts.live.measurement import Measurement
 from vllmperf.starts.live.pod_phases import Fact, PodSeen, Told, pod_start
 from vllmperf.starts.live.pod_probe import Probed, probe
-from vllmperf.starts.live.settings import Settings
 from vllmperf.starts.result import Failure, Start
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ class _Known:
 class PodWatch:
     """`follows`: reads logs as they come; else once, to where they are."""
 
-    def __init__(self, cluster: Cluster, settings: Settings, axis: Axis, pod: Json, follows: bool) -> None:
+    def __init__(self, cluster: Cluster, asked: Measurement, axis: Axis, pod: Json, follows: bool) -> None:
         from vllmperf.kube import Stop
 
         self.name = str(pod["metadata"]["name"])
         self.uid = str(pod["metadata"].get("uid"))
-        self.container = choose(pod, settings.container)
-        self._cluster, self._settings, self._axis, self._follows = cluster, settings, axis, follows
+        self.container = choose(pod, asked.containername)
+        self._cluster, self._asked, self._axis, self._follows = cluster, asked, axis, follows
         self._stop = Stop()
         self._threads: list[threading.Thread] = []
         self._probed = Probed()
@@ -92,7 +92,7 @@ class PodWatch:
             return
         if time.monotonic() - self._events_at_s >= EVENTS_EVERY_S:
             self._read_events()
-        failure = trouble.find(self._pod, self._known.events, self.container, now_ns, self._settings.grace_s)
+        failure = trouble.find(self._pod, self._known.events, self.container, now_ns, self._asked.grace)
         if failure is not None:
             self._known.failure = failure
 
@@ -160,7 +160,6 @@ class PodWatch:
             else (),
             earlier=self._earlier(),
             log_path=one.file.path if one is not None else None,
-            group=self._settings.group,
             notes=(
                 *self._restart_notes(),
                 *known.notes,
@@ -232,7 +231,7 @@ class PodWatch:
     def _read_events(self) -> None:
         self._events_at_s = time.monotonic()
         try:
-            self._known.events = self._cluster.events(self._settings.namespace, uid=self.uid)
+            self._known.events = self._cluster.events(self._asked.namespace, uid=self.uid)
         except TargetError as error:
             note = f"its events cannot be read: {error}"
             if note not in self._known.notes:
@@ -251,11 +250,11 @@ class PodWatch:
         self._read_log(count)
 
     def _read_log(self, count: int, is_previous: bool = False) -> None:
-        settings = self._settings
-        file = LogFile(settings.logs_to, self._log_name(count, is_previous), settings.log_stamps)
+        asked = self._asked
+        file = LogFile(asked.output, self._log_name(count, is_previous), asked.log_timestamps)
         one = self._known.container_runs[count] = ContainerRun(count, file, is_previous)
         lines = self._cluster.logs(
-            settings.namespace,
+            asked.namespace,
             self.name,
             self.container,
             follow=self._follows and not is_previous,
@@ -269,8 +268,8 @@ class PodWatch:
         return f"{self.name}-log-try-{count + 1}.txt" if is_previous else f"{self.name}-log.txt"
 
     def _start_probe(self) -> None:
-        settings = self._settings
-        is_asked = settings.probe_first_token or settings.sleep_wake
+        asked = self._asked
+        is_asked = asked.probe_first_token or asked.sleep_wake
         if not is_asked or not (self._follows or self._was_ready):
             self._probed.is_done = True
         elif not self._probed.has_begun and (self._pod.get("status") or {}).get("podIP"):
@@ -284,7 +283,7 @@ class PodWatch:
                 self._cluster,
                 pod,
                 self.container,
-                self._settings,
+                self._asked,
                 self._axis.now_ns,
                 self._stop,
                 self._probed,

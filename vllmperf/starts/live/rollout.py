@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vllmperf.errors import TargetError
 from vllmperf.starts.live import watcher
 from vllmperf.starts.live.interrupted import Interrupted
-from vllmperf.starts.live.settings import Settings
+from vllmperf.starts.live.measurement import Measurement
 from vllmperf.starts.result import Start
 
 if TYPE_CHECKING:
@@ -20,20 +20,20 @@ Json = Mapping[str, Any]
 POLL_S = 0.5
 
 
-def measure_present(cluster: Cluster, settings: Settings, name: str, watch: bool) -> list[Start]:
+def measure_present(cluster: Cluster, asked: Measurement, name: str, watch: bool) -> list[Start]:
     """The pods that the deployment has, or gets."""
     from vllmperf.kube import workloads
 
-    deployment = workloads.get_deployment(cluster, settings.namespace, name)
+    deployment = workloads.get_deployment(cluster, asked.namespace, name)
     label = workloads.selector_of(deployment)
     is_mine = _Owned(cluster, deployment)
     if not watch:
-        return watcher.look(cluster, settings, label, is_mine)
-    return watcher.wait_for(cluster, settings, label, is_mine, _replicas(deployment) or None)
+        return watcher.look(cluster, asked, label, is_mine)
+    return watcher.wait_for(cluster, asked, label, is_mine, _replicas(deployment) or None)
 
 
 def measure(
-    cluster: Cluster, settings: Settings, name: str, replicas: int | None, repeat: int = 1
+    cluster: Cluster, asked: Measurement, name: str, replicas: int | None, repeat: int = 1
 ) -> list[Start]:
     """`repeat` times: scale to 0 and then to `replicas`, or (None) restart the rollout; each new pod is a Start.
 
@@ -41,15 +41,15 @@ def measure(
     """
     from vllmperf.kube import workloads
 
-    deployment = workloads.get_deployment(cluster, settings.namespace, name)
+    deployment = workloads.get_deployment(cluster, asked.namespace, name)
     found: list[Start] = []
-    with _restored(cluster, settings.namespace, name, _replicas(deployment), replicas is not None):
+    with _restored(cluster, asked.namespace, name, _replicas(deployment), replicas is not None):
         for _ in range(repeat):
             try:
                 once = (
-                    _restart(cluster, settings, name)
+                    _restart(cluster, asked, name)
                     if replicas is None
-                    else _scale(cluster, settings, name, replicas)
+                    else _scale(cluster, asked, name, replicas)
                 )
             except Interrupted as stopped:
                 raise Interrupted([*found, *stopped.starts]) from None
@@ -72,49 +72,49 @@ def _restored(cluster: Cluster, namespace: str, name: str, replicas: int, is_sca
             workloads.scale(cluster, namespace, name, replicas)
 
 
-def _scale(cluster: Cluster, settings: Settings, name: str, replicas: int) -> list[Start]:
+def _scale(cluster: Cluster, asked: Measurement, name: str, replicas: int) -> list[Start]:
     from vllmperf.kube import workloads
 
-    deployment = workloads.get_deployment(cluster, settings.namespace, name)
-    workloads.scale(cluster, settings.namespace, name, 0)
+    deployment = workloads.get_deployment(cluster, asked.namespace, name)
+    workloads.scale(cluster, asked.namespace, name, 0)
     _wait(
         lambda: not workloads.deployment_pods(cluster, deployment),
-        settings.timeout_s,
+        asked.timeout,
         f"pods of {name} to go",
     )
     return watcher.wait_for(
         cluster,
-        settings,
+        asked,
         workloads.selector_of(deployment),
         _Owned(cluster, deployment),
         replicas,
-        lambda: workloads.scale(cluster, settings.namespace, name, replicas),
+        lambda: workloads.scale(cluster, asked.namespace, name, replicas),
     )
 
 
-def _restart(cluster: Cluster, settings: Settings, name: str) -> list[Start]:
+def _restart(cluster: Cluster, asked: Measurement, name: str) -> list[Start]:
     """Only pods that were not there before count."""
     from vllmperf.kube import workloads
 
-    deployment = workloads.get_deployment(cluster, settings.namespace, name)
+    deployment = workloads.get_deployment(cluster, asked.namespace, name)
     owned = _Owned(cluster, deployment)
     before = {pod["metadata"]["uid"] for pod in workloads.deployment_pods(cluster, deployment)}
     if not _replicas(deployment):
         raise TargetError(f"deployment {name} has 0 replicas, so a restart starts nothing: use --scale N")
 
     def cause() -> None:
-        workloads.restart(cluster, settings.namespace, name)
+        workloads.restart(cluster, asked.namespace, name)
 
     def is_new(pod: Json) -> bool:
         return pod["metadata"].get("uid") not in before and owned(pod)
 
     starts = watcher.wait_for(
-        cluster, settings, workloads.selector_of(deployment), is_new, _replicas(deployment), cause
+        cluster, asked, workloads.selector_of(deployment), is_new, _replicas(deployment), cause
     )
     if all(start.reached for start in starts):
         _wait(
-            lambda: _is_rolled_out(cluster, settings.namespace, name),
-            settings.timeout_s,
+            lambda: _is_rolled_out(cluster, asked.namespace, name),
+            asked.timeout,
             f"the rollout of {name}",
         )
     return starts

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from vllmperf.errors import TargetError, UsageError
+from vllmperf.errors import SettingError, TargetError
 from vllmperf.starts.live.probe import Access, Route
 from vllmperf.target import Answer, AnswerError
 
@@ -80,7 +80,9 @@ def url_of(template: str, pod: Json) -> str:
         return template.format_map(values)
     except (KeyError, ValueError, IndexError):
         names = ", ".join(f"{{{place}}}" for place in PLACES)
-        raise UsageError(f"--url {template!r}: only {names} can be filled in") from None
+        raise SettingError(
+            "{url} {template!r}: only {names} can be filled in", template=template, names=names
+        ) from None
 
 
 def route_of(

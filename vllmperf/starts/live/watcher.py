@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from vllmperf.errors import TargetError, VllmperfError
 from vllmperf.starts.axis import Axis
 from vllmperf.starts.live.interrupted import Interrupted
+from vllmperf.starts.live.measurement import Measurement
 from vllmperf.starts.live.pod_watch import PodWatch
-from vllmperf.starts.live.settings import Settings
 from vllmperf.starts.result import Failure, Start
 
 if TYPE_CHECKING:
@@ -27,18 +27,16 @@ READ_S = 120.0
 
 
 def look(
-    cluster: Cluster, settings: Settings, label: str, is_mine: Callable[[Json], bool] = lambda _: True
+    cluster: Cluster, asked: Measurement, label: str, is_mine: Callable[[Json], bool] = lambda _: True
 ) -> list[Start]:
     """What is known of the pods that are there, ready or not."""
     axis = Axis()
-    pods = [
-        pod for pod in cluster.list_pods(settings.namespace, label) if is_mine(pod) and not _is_going(pod)
-    ]
+    pods = [pod for pod in cluster.list_pods(asked.namespace, label) if is_mine(pod) and not _is_going(pod)]
     if not pods:
         raise TargetError(
-            f"no pods match {label!r} in namespace {settings.namespace}; --watch waits for some to appear"
+            f"no pods match {label!r} in namespace {asked.namespace}; --watch waits for some to appear"
         )
-    group = _Group(cluster, settings, axis, follows=False)
+    group = _Group(cluster, asked, axis, follows=False)
     try:
         for pod in pods:
             group.take("ADDED", pod, axis.now_ns())
@@ -55,7 +53,7 @@ def look(
 
 def wait_for(
     cluster: Cluster,
-    settings: Settings,
+    asked: Measurement,
     label: str,
     is_mine: Callable[[Json], bool] = lambda _: True,
     expected: int | None = None,
@@ -68,11 +66,11 @@ def wait_for(
     from vllmperf.kube import Stop
 
     axis, stop = Axis(), Stop()
-    group = _Group(cluster, settings, axis, follows=True)
+    group = _Group(cluster, asked, axis, follows=True)
     present = cluster.list_pods(
-        settings.namespace, label
+        asked.namespace, label
     )  # a right that is missing is told before a start is caused
-    changes = _Changes(cluster, settings.namespace, label, axis, stop)
+    changes = _Changes(cluster, asked.namespace, label, axis, stop)
     try:
         for pod in filter(is_mine, present):
             group.take("ADDED", pod, axis.now_ns())
@@ -91,17 +89,17 @@ def wait_for(
         group.close()
     if not group.pods:
         raise TargetError(
-            f"no pods that match {label!r} appeared in namespace {settings.namespace} within {settings.timeout_s:g} s"
+            f"no pods that match {label!r} appeared in namespace {asked.namespace} within {asked.timeout:g} s"
         )
-    return [*group.starts(), *_never_came(group, expected, settings)]
+    return [*group.starts(), *_never_came(group, expected, asked)]
 
 
-def _never_came(group: _Group, expected: int | None, settings: Settings) -> list[Start]:
+def _never_came(group: _Group, expected: int | None, asked: Measurement) -> list[Start]:
     """A start for the pods that were to come and did not."""
     missing = (expected or 0) - len(group.pods)
     if missing <= 0:
         return []
-    text = f"{missing} of {expected} pods did not appear within {settings.timeout_s:g} s"
+    text = f"{missing} of {expected} pods did not appear within {asked.timeout:g} s"
     failure = Failure("scheduling", None, text, "timeout")
     return [
         Start(
@@ -111,7 +109,7 @@ def _never_came(group: _Group, expected: int | None, settings: Settings) -> list
 
 
 def _loop(group: _Group, changes: _Changes, is_mine: Callable[[Json], bool], expected: int | None) -> None:
-    deadline = time.monotonic() + group.settings.timeout_s
+    deadline = time.monotonic() + group.asked.timeout
     done_s: float | None = None
     while time.monotonic() < deadline:
         for kind, pod, seen_ns in changes.take(TICK_S):
@@ -126,7 +124,7 @@ def _loop(group: _Group, changes: _Changes, is_mine: Callable[[Json], bool], exp
             done_s = done_s or time.monotonic()
             if expected is None and time.monotonic() - done_s > NEWCOMERS_S:
                 return
-    group.give_up(f"not ready within {group.settings.timeout_s:g} s")
+    group.give_up(f"not ready within {group.asked.timeout:g} s")
 
 
 def _is_going(pod: Json) -> bool:
@@ -167,8 +165,8 @@ class _Changes:
 class _Group:
     """The pods of one measurement."""
 
-    def __init__(self, cluster: Cluster, settings: Settings, axis: Axis, follows: bool) -> None:
-        self.settings, self._cluster, self._axis, self._follows = settings, cluster, axis, follows
+    def __init__(self, cluster: Cluster, asked: Measurement, axis: Axis, follows: bool) -> None:
+        self.asked, self._cluster, self._axis, self._follows = asked, cluster, axis, follows
         self.pods: dict[str, PodWatch] = {}
         self._finished: dict[str, Start] = {}
         self._updated_s = 0.0
@@ -178,7 +176,7 @@ class _Group:
         if uid not in self.pods:
             if kind == "DELETED" or _is_going(pod):
                 return
-            self.pods[uid] = PodWatch(self._cluster, self.settings, self._axis, pod, self._follows)
+            self.pods[uid] = PodWatch(self._cluster, self.asked, self._axis, pod, self._follows)
         if uid in self._finished:
             return
         if kind == "DELETED":
@@ -224,8 +222,8 @@ class _Group:
     def _update(self) -> None:
         if (
             self._follows
-            and self.settings.on_update is not None
+            and self.asked.on_update is not None
             and time.monotonic() - self._updated_s >= UPDATE_S
         ):
             self._updated_s = time.monotonic()
-            self.settings.on_update(self.starts(is_open=True))
+            self.asked.on_update(self.starts(is_open=True))

@@ -1,0 +1,65 @@
+"""The arguments that say which server is asked, and how: the same for each command that asks one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vllmperf.cli.flags import Pairs, duration, pair, settings
+from vllmperf.plan import BACKENDS
+
+if TYPE_CHECKING:
+    from vllmperf.loadgen.task import Task
+
+HOST, PORT = "127.0.0.1", 8000
+
+
+def add_target(option: Any) -> None:
+    option(
+        "--ready-check-timeout-sec",
+        type=duration,
+        default="0",
+        metavar="T",
+        help="wait this long for the server to answer before the run",
+    )
+    option = settings(option)
+    option("--base-url", metavar="URL", help="like http://HOST:PORT; else made of --host and --port")
+    option("--host", help="server's host (default: 127.0.0.1)")
+    option("--port", type=int, help="server's port (default: 8000)")
+    option("--backend", choices=tuple(BACKENDS), help="kind of request")
+    option("--endpoint", metavar="PATH", help="path of the requests (default: the backend's)")
+    option("--model", metavar="NAME", help="name sent in the requests (default: the server's first model)")
+    add_access(option)
+
+
+def add_access(option: Any) -> None:
+    """What a request carries, and which certificates are trusted."""
+    option = settings(option)
+    option(
+        "--header",
+        dest="headers",
+        type=pair,
+        nargs="+",
+        action=Pairs,
+        metavar="K=V",
+        help="extra headers, repeatable; values of headers that look secret are never written anywhere",
+    )
+    option("--api-key", metavar="KEY", help="bearer token (default: $OPENAI_API_KEY); never written anywhere")
+    option("--api-key-file", type=Path, metavar="FILE", help="file that holds the bearer token")
+    option("--insecure", action="store_true", help="accept any TLS certificate")
+    option("--cacert", metavar="FILE", help="PEM file of trusted certificates")
+
+
+def url_of(args: argparse.Namespace) -> str:
+    """Of --host and --port."""
+    host, port = getattr(args, "host", HOST), getattr(args, "port", PORT)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def wait_until_ready(args: argparse.Namespace, task: Task) -> None:
+    """As long as --ready-check-timeout-sec allows."""
+    if args.ready_check_timeout_sec and task.plan.target.simulator is None:
+        from vllmperf.target import client_of, wait_ready
+
+        wait_ready(client_of(task.plan.target, task.credentials), args.ready_check_timeout_sec)
