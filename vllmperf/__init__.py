@@ -19,12 +19,13 @@ from vllmperf.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from vllmperf import errors, metrics, sim
-    from vllmperf.api import bench, bench_async, capacity, compare, fit, parse_log, size, startup
+    from vllmperf.api import bench, bench_async, capacity, compare, fit, parse_log, selftest, size, startup
     from vllmperf.comparison import Comparison
     from vllmperf.metrics.percentile import percentile
     from vllmperf.model.capacity import Capacity
     from vllmperf.model.parameters import Fit
     from vllmperf.model.sizing import Sizing
+    from vllmperf.own_error import SelfTest
     from vllmperf.plan import Plan
     from vllmperf.report.startup.starts import Starts
     from vllmperf.run import Run, open_run
@@ -36,6 +37,7 @@ __all__ = [
     "Fit",
     "Plan",
     "Run",
+    "SelfTest",
     "Sizing",
     "Start",
     "Starts",
@@ -49,6 +51,7 @@ __all__ = [
     "open_run",
     "parse_log",
     "percentile",
+    "selftest",
     "sim",
     "size",
     "startup",
@@ -58,6 +61,7 @@ _HOME = {
     "Capacity": "vllmperf.model.capacity",
     "Comparison": "vllmperf.comparison",
     "Fit": "vllmperf.model.parameters",
+    "SelfTest": "vllmperf.own_error",
     "Sizing": "vllmperf.model.sizing",
     "Start": "vllmperf.starts.result",
     "Starts": "vllmperf.report.startup.starts",
@@ -68,6 +72,7 @@ _HOME = {
     "fit": "vllmperf.api",
     "parse_log": "vllmperf.api",
     "percentile": "vllmperf.metrics.percentile",
+    "selftest": "vllmperf.api",
     "size": "vllmperf.api",
     "startup": "vllmperf.api",
     "Plan": "vllmperf.plan",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vllmperf.model.capacity import Capacity
     from vllmperf.model.parameters import Fit
     from vllmperf.model.sizing import Sizing
+    from vllmperf.own_error import SelfTest
     from vllmperf.report.startup import Starts
     from vllmperf.run import Run
     from vllmperf.sim import Server
@@ -314,6 +315,24 @@ def _check_scipy(what: str) -> None:
         import scipy  # noqa: F401
     except ImportError:
         raise UsageError(f"{what} needs scipy: pip install 'vllmperf[model]'") from None
+
+
+def selftest(*, point_s: float | None = None, progress: Lines = False) -> SelfTest:
+    """Measure what this machine adds to latencies, against a simulated server here; about a minute.
+
+    point_s: seconds a load, about (2). The result is kept in the user's cache folder, and later runs on this machine quote
+    it (`run.summary["client"]["machine_adds"]`).
+
+    >>> import vllmperf as vp
+    >>> found = vp.selftest()  # doctest: +SKIP
+    >>> found.streams[0].ttft_ms.p99, found.events_limit.per_s  # doctest: +SKIP
+    (0.06, 98_700.0)
+    """
+    from vllmperf import own_error
+
+    if point_s is not None and not 0 < point_s < 1e6:
+        raise UsageError(f"point_s must be above 0 (got {point_s})")
+    return own_error.measured(_lines(progress), point_s or own_error.POINT_S)
 
 
 async def bench_async(

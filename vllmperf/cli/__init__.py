@@ -63,6 +63,11 @@ COMMANDS = {
         "vllmperf guidellm benchmark --target http://HOST:8000 --rate-type sweep --data prompt_tokens=256,output_tokens=128",
         "vllmperf guidellm benchmark from-file benchmarks.json",
     ),
+    "selftest": (
+        "measure what this machine adds to latencies",
+        "vllmperf selftest",
+        "kubectl run selftest --rm -it --image IMAGE -- vllmperf selftest",
+    ),
     "sim": (
         "run the simulated server",
         "vllmperf sim --port 8000 --ttft-ms 50 --itl-ms 10",

@@ -11,7 +11,7 @@ from vllmperf.errors import UsageError
 STDOUT = "-"
 TAKE_FILES = ("parse-log", "fit", "size", "report", "compare")
 """Commands whose words are files: behind --json one of them may stand."""
-COMMANDS = (*TAKE_FILES, "bench", "capacity", "startup")
+COMMANDS = (*TAKE_FILES, "bench", "capacity", "selftest", "startup")
 
 
 def add(option: Callable[..., Any], what: str = "the result") -> None:

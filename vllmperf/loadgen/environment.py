@@ -8,15 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vllmperf.loadgen import known_error
+
 
 def environment() -> dict[str, Any]:
-    """CPU, kernel, library versions and load of this machine."""
+    """CPU, kernel, library versions and load of this machine, and what its last selftest found (None without one)."""
     import numpy as np
 
     from vllmperf import _engine
     from vllmperf.version import __version__
 
-    return {
+    found: dict[str, Any] = {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "usable_cores": _engine.usable_cores(),
@@ -29,6 +31,7 @@ def environment() -> dict[str, Any]:
         "libcurl": _engine.LIBCURL_VERSION,
         "vllmperf": __version__,
     }
+    return {**found, "selftest": known_error.known(found)}
 
 
 def _cpu_model() -> str | None:

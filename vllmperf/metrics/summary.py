@@ -91,6 +91,7 @@ class Client(TypedDict):
     lost_results: int | None
     cpu_s: float | None
     threads: int | None
+    machine_adds: Mapping[str, object] | None
 
 
 class Summary(TypedDict):
@@ -155,6 +156,7 @@ def summarize(recording: Recording, percentiles: Iterable[float] | None = None) 
         "identities": _identities(done),
     }
     _place_figures(summary, done)
+    summary["client"]["machine_adds"] = _machine_adds(recording.environment, summary["in_flight"]["mean"])
     summary["goodput"] = goodput(done, summary["requests"]["sent"])
     summary["verdict"] = verdict(summary)
     return cast(Summary, summary)
@@ -244,6 +246,15 @@ def _client(recording: Recording, percentiles: Sequence[float]) -> Part:
 def _growth(done: Completed) -> Part | None:
     found = growth(done.recording.requests) if done.is_open_loop else None
     return None if found is None else asdict(found)
+
+
+def _machine_adds(environment: Mapping[str, Any], in_flight: float | None) -> Part | None:
+    """What the machine's selftest found at the nearest number of streams above this run's; None beyond them."""
+    known = environment.get("selftest")
+    if not known or in_flight is None:
+        return None
+    point = next((one for one in known["streams"] if one["streams"] >= in_flight), None)
+    return point and {"at": known["at"], **{name: point[name] for name in ("streams", "ttft_ms", "itl_ms")}}
 
 
 def _counter(counters: Mapping[str, Any], name: str, from_records: int) -> int:

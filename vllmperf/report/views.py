@@ -9,7 +9,8 @@ from vllmperf.distribution import Distribution
 from vllmperf.model.capacity import Capacity
 from vllmperf.model.parameters import Fit
 from vllmperf.model.sizing import Sizing
-from vllmperf.report import capacity, compare, fit, size
+from vllmperf.own_error import SelfTest
+from vllmperf.report import capacity, compare, fit, selftest, size
 from vllmperf.report import html as pages
 from vllmperf.report.startup import html as start_pages
 from vllmperf.report.startup import json as start_json
@@ -33,6 +34,8 @@ def text(result: object) -> str:
             return size.text(result)
         case Capacity():
             return capacity.text(result)
+        case SelfTest():
+            return selftest.text(result)
         case Start():
             return start_table.text((result,))
         case ParsedFile():
@@ -52,6 +55,8 @@ def html(result: object) -> str:
             return size.fragment(result)
         case Capacity():
             return capacity.fragment(result)
+        case SelfTest():
+            return selftest.fragment(result)
         case Start():
             return start_pages.fragment((result,))
         case ParsedFile():
