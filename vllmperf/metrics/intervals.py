@@ -31,15 +31,15 @@ FEWEST_INDEPENDENT = 24.0
 """Independent values below which no interval is given: three for each of the eight cosines."""
 FEWEST_BEYOND = 6.0
 """Independent values that must lie beyond a percentile, on its rarer side."""
-FEWEST_BEYOND_TOGETHER = 10.0
+FEWEST_BEYOND_TOGETHER = 12.0
 """The same for a metric that hangs together: how much it does is known less well."""
 TAIL_IS_FASTER = 3.0
 """Rare values may be so many times less correlated than what is slowest in the run."""
 TURNOVERS = 8.0
 """A run must send so many times the requests that are in flight at once."""
-HANGS_TOGETHER = 2.0
-"""A metric with more values than this for each independent one depends on what came before; then the slowest thing known of
-the run (the metric's mean, the requests in flight) tells how long the run is."""
+HANGS_TOGETHER = 1.5
+"""A metric with more values than this for each independent one, or one that follows the requests in flight, depends on what
+came before; then the slowest thing known of the run (the metric's mean, the requests in flight) tells how long the run is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,8 @@ def mean_interval(
     run, counts = _mean_run(units)
     reach = Reach(run, (), in_flight)
     if reach.lacks > 1:
-        return _unknown(run.n, run.independent, reach.lacks)
+        return _unknown(run.n, reach.independent, reach.lacks)
+    run = reach.run
     mean, scale = float(np.mean(values, dtype=np.float64)), run.n / float(counts.sum())
     below, above = run.bounds(LEVEL)
     return Interval(mean - below * scale, mean + above * scale, run.independent, None, run.degrees)
@@ -107,9 +108,11 @@ def percentile_intervals(
     for percentile, value in zip(
         percentiles, _quantiles(values, [p / 100 for p in percentiles]), strict=True
     ):
-        run, n = _share_run(units, counts, value, percentile / 100)
         rarer = min(percentile, 100 - percentile) / 100
-        lacks = Reach(run, (mean_run,), in_flight).lacks_beyond(n, len(values), rarer)
+        reach = Reach(_share_run(units, counts, value), (mean_run,), in_flight)
+        run = reach.run
+        n = _worth_of(run, float(counts.sum()), percentile / 100)
+        lacks = reach.lacks_beyond(n, len(values), rarer)
         runs.append(run)
         found.append(_unknown(run.n, run.independent, lacks) if lacks > 1 else None)
         bounds = order_levels(percentile / 100, n, LEVEL) if rarer > 0 else (0.0, 1.0)
@@ -154,7 +157,8 @@ def rate_interval(
     run = LongRun.of(sums - sums.mean())
     reach = Reach(run, (), in_flight)
     if reach.lacks > 1:
-        return _unknown(n, run.independent * n / pieces, reach.lacks)
+        return _unknown(n, reach.independent * n / pieces, reach.lacks)
+    run = reach.run
     per_s = pieces * NS / (end_ns - start_ns)
     below, above = run.bounds(LEVEL)
     mean, effective = float(sums.mean()), run.independent * n / pieces
@@ -206,10 +210,14 @@ class Reach:
 
     def __init__(self, own: LongRun, others: Sequence[LongRun], in_flight: Floats | None) -> None:
         level = 0.0 if in_flight is None or len(in_flight) == 0 else float(in_flight.mean())
-        slow = [*others, *([LongRun.of(in_flight - level)] if in_flight is not None and level else [])]
+        load = LongRun.of(in_flight - level) if in_flight is not None and level else None
+        slow = [*others, *([load] if load is not None else [])]
         self.slowest = min([own.independent, *(run.independent for run in slow)])
-        self.hangs_together = own.n > HANGS_TOGETHER * own.independent or own.spread == 0
-        self.independent = self.slowest if self.hangs_together else own.independent
+        self.hangs_together = (
+            own.spread == 0 or own.slowness > HANGS_TOGETHER or (load is not None and own.follows(load))
+        )
+        self.run = own.at_pace(self.slowest) if self.hangs_together else own
+        self.independent = min(self.run.independent, self.run.pace)
         self.lacks = max(FEWEST_INDEPENDENT / max(self.independent, 1e-9), TURNOVERS * level / own.n)
         """So many times as many requests would do; at most 1 is enough."""
 
@@ -230,13 +238,17 @@ def _mean_run(units: Units) -> tuple[LongRun, Floats]:
     return LongRun.of(sums - counts * (sums.sum() / counts.sum())), counts
 
 
-def _share_run(units: Units, counts: Floats, value: float, share: float) -> tuple[LongRun, float]:
-    """Of the values up to a percentile; and to how many independent values the run is equal."""
+def _share_run(units: Units, counts: Floats, value: float) -> LongRun:
+    """Of the share of the values that are at most this one."""
     below = units.sums(units.values <= value)
-    run = LongRun.of(below - counts * (below.sum() / counts.sum()))
-    error = run.error * run.n / float(counts.sum())
-    n = min(share * (1 - share) / error**2 if error > 0 else math.inf, float(len(units.values)))
-    return run, n * _worth(run.degrees)
+    return LongRun.of(below - counts * (below.sum() / counts.sum()))
+
+
+def _worth_of(run: LongRun, values: float, share: float) -> float:
+    """How many independent values would tell the share as well as these, not more than there are."""
+    error = run.error * run.n / values
+    n = share * (1 - share) / error**2 if error > 0 else math.inf
+    return min(n * _worth(run.degrees), values)
 
 
 def _worth(degrees: float) -> float:

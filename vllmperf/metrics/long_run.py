@@ -10,7 +10,7 @@ docs/intervals.md has what was measured against batch means.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -25,6 +25,8 @@ PIECES = 1024
 FEWEST_COSINES, MOST_COSINES = 8, 24
 INDEPENDENT_PER_COSINE = 6.0
 """More cosines than n_effective / 6 would look at frequencies where a correlated series has lost part of its variance."""
+FOLLOWS = 7.5
+"""Square of the t of a correlation that shows that one series depends on another."""
 BATCHES = 40
 """For the skewness."""
 SKEWNESS = 1.5
@@ -42,22 +44,37 @@ def _cosines(pieces: int) -> Floats:
 class LongRun:
     """Of n values in order of time, less their mean.
 
-    n: how many. spread: their own variance. energies: the variance at each of the lowest frequencies. batches: sums of
-    40 stretches.
+    n: how many. spread: their own variance. waves: what they have of each of the slowest cosines; the square is the variance
+    at that frequency. batches: sums of 40 stretches. pace: how many independent values of it the run holds at most, by what
+    else is known of it.
     """
 
     n: int
     spread: float
-    energies: Floats
+    values: Floats
+    waves: Floats
     batches: Floats
+    pace: float = math.inf
 
     @classmethod
     def of(cls, residuals: Floats) -> LongRun:
         n = len(residuals)
         sums = _in_pieces(residuals, PIECES)
-        energies = (_cosines(len(sums)) @ sums) ** 2 / max(n, 1)
+        waves = _cosines(len(sums)) @ sums / math.sqrt(max(n, 1))
         spread = float(residuals @ residuals) / max(n, 1)
-        return cls(n, spread, energies, _in_pieces(residuals, min(BATCHES, n // 2)))
+        return cls(n, spread, residuals, waves, _in_pieces(residuals, min(BATCHES, n // 2)))
+
+    def at_pace(self, pace: float) -> LongRun:
+        """The same, known to change as slowly as something of which the run holds so many independent values."""
+        return replace(self, pace=pace)
+
+    def follows(self, other: LongRun) -> bool:
+        """Whether values go along with those of the other by more than chance: a correlation that independent values have
+        with anything, however slow, once in 160 times."""
+        if self.n != other.n or self.spread * other.spread <= 0:
+            return False
+        both = float(self.values @ other.values) / self.n
+        return both**2 * self.n > FOLLOWS * self.spread * other.spread
 
     @cached_property
     def independent(self) -> float:
@@ -67,16 +84,21 @@ class LongRun:
         return min(self.n * self.spread / max(self.variance, 1e-300), float(self.n))
 
     @cached_property
+    def slowness(self) -> float:
+        """How many values there are to each independent one, by the eight slowest cosines."""
+        first = float(np.mean(self.waves[:FEWEST_COSINES] ** 2))
+        return first / self.spread if self.spread > 0 else 0.0
+
+    @cached_property
     def degrees(self) -> int:
-        """Cosines that are used, by what the first eight of them say."""
-        first = float(self.energies[:FEWEST_COSINES].mean())
-        independent = self.n * self.spread / first if first > 0 else float(self.n)
+        """Cosines that are used."""
+        independent = min(self.n / self.slowness if self.slowness > 0 else float(self.n), self.pace)
         return int(np.clip(independent / INDEPENDENT_PER_COSINE, FEWEST_COSINES, MOST_COSINES))
 
     @cached_property
     def variance(self) -> float:
         """Of the sum, by the value: n times the variance of the mean."""
-        return float(self.energies[: self.degrees].mean())
+        return float(np.mean(self.waves[: self.degrees] ** 2))
 
     @cached_property
     def error(self) -> float:
