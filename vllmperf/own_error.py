@@ -247,6 +247,7 @@ def _run(sim: dict[str, Any], load: dict[str, Any], folder: Path) -> Run:
             "simulator": {**sim, "truth": str(folder / "truth")},
             "input_len": 16,
             "request_id_prefix": PREFIX,
+            "server_metrics": False,
             **load,
         }
     )

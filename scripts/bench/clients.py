@@ -159,7 +159,8 @@ def _in_one_read(gaps_ms: Array) -> int:
 
 
 class Ours:
-    """`vllmperf bench` with its own profile and no flag but the model and the load, as given to vllm-rs; the run file is kept."""
+    """`vllmperf bench` with its own profile; the run file is kept. Like vllm-rs it is told the model and asks the server for
+    no metrics."""
 
     name = "vllmperf"
     fine = (0, 1)  # 1: it does not trust its own figures
@@ -168,7 +169,9 @@ class Ours:
         compileall.compile_dir(str(Path(vllmperf.__file__).parent), quiet=1)  # as pip does when it installs
 
     def command(self, load: Load, url: str, folder: Path) -> list[str | Path]:
-        words = f"-m vllmperf bench --base-url {url} --model sim --input-len {INPUT_TOKENS}"
+        words = (
+            f"-m vllmperf bench --base-url {url} --model sim --no-server-metrics --input-len {INPUT_TOKENS}"
+        )
         words += f" --output-len {load.tokens} --num-prompts {load.requests}" + _pace(
             load, " --arrival constant"
         )

@@ -292,3 +292,9 @@ def add_engine(option: Any) -> None:
     )
     option("--keep-text", action="store_true", help="keep the answers' text in the run file")
     option("--record-chunks", action="store_true", help="keep both stamps of every chunk in the run file")
+    option(
+        "--no-server-metrics",
+        dest="server_metrics",
+        action="store_false",
+        help="do not read the server's /metrics before and after the run",
+    )

@@ -1,4 +1,4 @@
-"""What the engine is told beside the plan: nothing that the server sees."""
+"""What the client does beside the plan: no request of the load changes by it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from vllmperf.plan.part import Part
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs(Part):
     """threads: 0 = chosen. spin_us: spinning instead of sleeping before a send is due. kernel_stamps: off, chunks are
-    stamped when the program sees them. keep_text, record_chunks: what of each answer is kept beside its times."""
+    stamped when the program sees them. keep_text, record_chunks: what of each answer is kept beside its times.
+    server_metrics: ask the server for /metrics before and after the run."""
 
     threads: int = setting(0, whole(0))
     spin_us: float = setting(50.0, checks.number(least=0.0))
     kernel_stamps: bool = setting(True, checks.flag)
     keep_text: bool = setting(False, checks.flag)
     record_chunks: bool = setting(False, checks.flag)
+    server_metrics: bool = setting(True, checks.flag)
