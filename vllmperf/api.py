@@ -280,7 +280,8 @@ def startup(
     >>> vp.startup(label="app=vllm", watch=True)  # doctest: +SKIP
     """
     from vllmperf.report.startup import Starts
-    from vllmperf.starts.live.measurement import Measurement, measured
+    from vllmperf.starts.live.measurement import Measurement
+    from vllmperf.starts.live.measuring import measured
 
     if not isinstance(command, Measurement):
         command = Measurement.of({"command": command, **settings})

@@ -1,6 +1,5 @@
 """Every metric once: definitions, percentiles, the summary of a run, the verdict. Never talks to a network."""
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 # At once, not lazily: otherwise an import of the submodule would put the module in the function's place.
@@ -15,4 +14,6 @@ __all__ = ["percentile", "summarize"]
 def __getattr__(name: str) -> Any:
     if name != "summarize":
         raise AttributeError(f"module 'vllmperf.metrics' has no attribute {name!r}")
-    return importlib.import_module("vllmperf.metrics.summary").summarize
+    from vllmperf.metrics.summary import summarize
+
+    return summarize

@@ -1,18 +1,27 @@
 """The stretch of an open loop in which the server was under load: without the ramp at its start and the drain at its end."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vllmperf import _engine
-
-if TYPE_CHECKING:
-    from vllmperf.metrics.view import Completed
+from vllmperf.record.reader import Recording
 
 NS = 1e9
 RAMP_SHARE = 0.9
 FEWEST = 20
+
+
+class Completed(Protocol):
+    """What of metrics.view.Completed is needed here."""
+
+    recording: Recording
+    requests: NDArray[np.void]
+
+    @property
+    def is_open_loop(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,7 @@ class Loaded:
         return None if count is None else count / self.seconds
 
 
-def loaded(done: "Completed") -> Loaded | None:
+def loaded(done: Completed) -> Loaded | None:
     """From when 90 % of the requests that were sent before the first answer was complete have ended, to the last end before
     the last send.
 
@@ -51,7 +60,7 @@ def loaded(done: "Completed") -> Loaded | None:
     return Loaded(seconds, count, output, total)
 
 
-def _sum(done: "Completed", name: str, within: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> int | None:
+def _sum(done: Completed, name: str, within: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> int | None:
     column = done.requests[name][within]
     column = column[column != _engine.NONE]
     return int(column.sum(dtype=np.int64)) if len(column) else None

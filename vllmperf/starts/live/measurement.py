@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,25 +137,3 @@ class Measurement(Part):
 
 SETTINGS = (*(name for name in names(Measurement) if name not in ("credentials", "on_update")), *SECRETS)
 """Every name that Measurement.of knows."""
-
-
-def measured(asked: Measurement, on_update: Update | None = None) -> tuple[list[Start], bool]:
-    """The starts, and whether a Ctrl-C (KeyboardInterrupt) ended the measurement: then those known until then.
-
-    on_update takes the starts so far, a few times a second. Raises UsageError, TargetError.
-    """
-    asked = replace(asked, on_update=on_update)
-    finished: list[Start] = []
-    try:
-        if asked.command is None:
-            from vllmperf.starts.live import pods
-
-            finished = pods.measure(asked)
-        else:
-            from vllmperf.starts.live import launch
-
-            for start in launch.starts(asked):
-                finished.append(start)
-    except KeyboardInterrupt as stopped:
-        return getattr(stopped, "starts", finished), True
-    return finished, False
