@@ -15,7 +15,7 @@ def environment() -> dict[str, Any]:
     """CPU, kernel, library versions and load of this machine, and what its last selftest found (None without one)."""
     import numpy as np
 
-    from vllmperf import _engine
+    import vllmperf._engine as _engine
     from vllmperf.version import __version__
 
     found: dict[str, Any] = {

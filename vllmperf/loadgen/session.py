@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
 from vllmperf.loadgen import limits
 from vllmperf.loadgen.interrupt import interruptible

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.loadgen.machine import Machine
 from vllmperf.loadgen.progress import Snapshot
 from vllmperf.loadgen.session import Session, Subscriber, Turn

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.loadgen.progress import Snapshot
 from vllmperf.loadgen.saturation import Saturation
 from vllmperf.metrics.definitions import per_request

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine, datasets
+import vllmperf._engine as _engine
+from vllmperf import datasets
 from vllmperf.metrics.percentile import percentile
 from vllmperf.metrics.view import Completed, Flags, Floats
 from vllmperf.plan import BACKENDS

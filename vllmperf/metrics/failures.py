@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine, hints
+import vllmperf._engine as _engine
+from vllmperf import hints
 from vllmperf.metrics.view import COMPLETED
 from vllmperf.record.reader import Recording
 from vllmperf.server_words import said

@@ -5,7 +5,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import OBJECTIVES, per_request
 from vllmperf.metrics.statistics import NS_PER_MS

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.metrics.definitions import BY_NAME
 from vllmperf.metrics.view import Completed, Floats
 

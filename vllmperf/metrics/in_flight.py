@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 
 
 @dataclass(frozen=True, slots=True)

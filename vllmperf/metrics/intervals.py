@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.metrics.distributions import normal, order_levels, share_bounds, student_t
 from vllmperf.metrics.long_run import MOST_COSINES, PIECES, LongRun
 from vllmperf.metrics.statistics import EXACT_UP_TO, Samples, quantiles

@@ -30,7 +30,7 @@ def percentile(values: ArrayLike, q: float | Sequence[float] | NDArray[Any]) -> 
     """
     import numpy as np
 
-    from vllmperf import _engine
+    import vllmperf._engine as _engine
 
     array = np.asarray(values)
     if array.dtype not in (np.float32, np.float64):

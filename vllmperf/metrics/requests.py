@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.metrics.definitions import BY_NAME, OBJECTIVES
 from vllmperf.metrics.statistics import NS_PER_MS
 from vllmperf.metrics.view import Completed, Floats, as_floats

@@ -6,7 +6,7 @@ from typing import Any, TypedDict, cast
 
 import numpy as np
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.metrics import identity, statistics
 from vllmperf.metrics.answers import answers
 from vllmperf.metrics.definitions import FIGURES, METRICS

@@ -5,7 +5,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.metrics.in_flight import InFlight, sweep
 from vllmperf.metrics.loaded import Loaded, loaded, per_s
 from vllmperf.metrics.peak import peak_output_tokens_per_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.errors import TargetError
 from vllmperf.metrics.view import COMPLETED
 from vllmperf.record.reader import Recording

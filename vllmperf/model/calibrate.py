@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.metrics.definitions import per_request
 from vllmperf.metrics.view import COMPLETED, Rows
 from vllmperf.model.simulate import WARM_UP, Replica, serve

@@ -7,7 +7,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.loadgen.subscribers import DRAIN
 from vllmperf.model.slo import CLEAR, LOOKS, Limits, has_room, judged, used
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.metrics.view import COMPLETED
 from vllmperf.model.calibrate import NEAR, Point, calibrate, interval, law_capacity, law_curve, slowed
 from vllmperf.model.capacity import Step

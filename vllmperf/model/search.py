@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.errors import CheckError, UsageError
 from vllmperf.loadgen.recorded import record_run
 from vllmperf.loadgen.task import Task

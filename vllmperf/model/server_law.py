@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import per_request
 from vllmperf.metrics.view import Rows

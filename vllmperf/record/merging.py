@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
 from vllmperf.record import schema
 from vllmperf.record.fields import ASKED, BLOBS, FIELDS

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
 from vllmperf.record import schema
 from vllmperf.record.fields import ASKED, FIELDS

@@ -34,7 +34,7 @@ class Server:
         startup_log: str | BinaryIO | None = None,
         **settings: Any,
     ) -> None:
-        from vllmperf import _sim
+        import vllmperf._sim as _sim
 
         self._start = None
         if startup is not None or startup_log is not None:

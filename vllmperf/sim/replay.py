@@ -78,7 +78,7 @@ def replay(
     `prefix` begin with the same `prefix_tokens` tokens. settings: those of `vllmperf.sim.config.SETTINGS` for
     the batching mode. UsageError for settings or requests that cannot be.
     """
-    from vllmperf import _sim
+    import vllmperf._sim as _sim
 
     if (arrival_s is None) == (concurrency is None):
         raise UsageError("replay needs either arrival_s or a concurrency")

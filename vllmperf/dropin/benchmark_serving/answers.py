@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.datasets.dataset import Sample
 from vllmperf.dropin.benchmark_serving.backends import Backend
 from vllmperf.dropin.benchmark_serving.engine import Reply

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.comparison import Comparison, Figures, figures_of_summary, figures_of_vllm
 from vllmperf.dropin.benchmark_serving.profiles import Profile
 from vllmperf.errors import UsageError

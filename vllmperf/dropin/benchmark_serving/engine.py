@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.loadgen.bodies import Body
 from vllmperf.loadgen.feed import Feeder
 from vllmperf.loadgen.run import engine_config

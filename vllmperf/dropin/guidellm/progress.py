@@ -24,7 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.dropin.guidellm.console import INFO, PROGRESS, SUCCESS, Console
 from vllmperf.dropin.guidellm.profiles import Profile, Strategy
 from vllmperf.dropin.guidellm.tables import figure

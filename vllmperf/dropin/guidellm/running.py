@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.dropin.guidellm.profiles import Strategy
 from vllmperf.dropin.guidellm.source import Source
 from vllmperf.dropin.guidellm.target import Target

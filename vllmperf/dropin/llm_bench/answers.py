@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.dropin.llm_bench.content import Content, Row, content, rows
 from vllmperf.dropin.llm_bench.options import Options
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.dropin.llm_bench import providers
 from vllmperf.dropin.llm_bench.options import Options
 from vllmperf.dropin.llm_bench.raw import UnreadableError, read

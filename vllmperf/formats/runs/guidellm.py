@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.data_file import File
 from vllmperf.formats import guidellm_file
 from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
