@@ -10,6 +10,10 @@ class VllmperfError(Exception):
 
     exit_code = FAILED
 
+    def told(self, _name: Callable[[str], str], /) -> str:
+        """The message; `_name` gives what the reader calls a setting."""
+        return str(self)
+
 
 class CheckError(VllmperfError):
     """The run finished, but failed its own checks or the asked service level."""
@@ -34,8 +38,7 @@ class SettingError(UsageError):
         self.words, self.values = words, values
         super().__init__(self.told(str))
 
-    def told(self, name: Callable[[str], str]) -> str:
-        """The message; `name` gives what the reader calls a setting."""
+    def told(self, name: Callable[[str], str], /) -> str:
         return self.words.format_map(_Words(name, self.values))
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from vllmperf import text_file
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 
 Kind = Literal["model", "dataset"]
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -41,16 +41,17 @@ OTHER_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A model or a data set of the hub. flag: what it was given by, for errors."""
+    """A model or a data set of the hub. of: what it was given by, for errors: a setting in braces, or a flag."""
 
     name: str
     kind: Kind
-    flag: str
+    of: str
     revision: str | None = None
+    commit: str | None = None  # that the revision has now
 
     def folder(self, patterns: Sequence[str], is_enough: Callable[[Path], bool]) -> Path:
         """A folder with the files of these patterns: that of the cache if it is enough. UsageError by name."""
-        hub = _package(f"{self.flag} {self.name}")
+        hub = _package(self.of, self.name)
         asked: dict[str, Any] = {
             "repo_type": self.kind,
             "revision": self.revision,
@@ -64,21 +65,32 @@ class Repository:
             pass
         return Path(self._asked(hub, lambda: hub.snapshot_download(self.name, **asked)))
 
-    def files(self) -> list[str]:
-        """Paths of all files: as the hub lists them, else those in the cache."""
-        hub = _package(f"{self.flag} {self.name}")
+    def listed(self) -> tuple[Repository, list[str]]:
+        """The repository at its present commit, and the paths of all files there: as the hub lists them, else (with
+        HF_HUB_OFFLINE) those in the cache."""
+        hub = _package(self.of, self.name)
         asked: dict[str, Any] = {"repo_type": self.kind, "revision": self.revision}
         if hub.constants.HF_HUB_OFFLINE:
             folder = Path(self._asked(hub, lambda: hub.snapshot_download(self.name, **asked)))
-            return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-        found: list[str] = self._asked(hub, lambda: hub.list_repo_files(self.name, **asked))
-        return found
+            return self, [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+        info = self._asked(hub, lambda: hub.HfApi().repo_info(self.name, **asked))
+        return replace(self, commit=info.sha), [each.rfilename for each in info.siblings or ()]
 
     def file(self, path: str) -> Path:
-        """One file."""
-        hub = _package(f"{self.flag} {self.name}")
+        """One file: that of the cache if it is of the present commit."""
+        hub = _package(self.of, self.name)
         asked: dict[str, Any] = {"repo_type": self.kind, "revision": self.revision}
+        try:
+            found = Path(hub.hf_hub_download(self.name, path, **asked, local_files_only=True))
+            if self.commit in found.parts:
+                return found
+        except Exception:  # not in the cache: the package has many ways to say so
+            pass
         return Path(self._asked(hub, lambda: hub.hf_hub_download(self.name, path, **asked)))
+
+    def bad(self, what: str) -> SettingError:
+        """An error of it."""
+        return SettingError(f"{self.of} {{given}}{{what}}", given=self.name, what=what)
 
     def _asked(self, hub: Any, question: Callable[[], Any]) -> Any:
         try:
@@ -86,9 +98,7 @@ class Repository:
         except Exception as error:  # of the hub, the network or the disk: the package has many kinds
             cache, endpoint = hub.constants.HF_HUB_CACHE, hub.constants.ENDPOINT
             place = f"no such path, not in the Hugging Face cache {cache}, and "
-            raise UsageError(
-                f"{self.flag} {self.name}: {place}{_why(hub, self.kind, endpoint, error)}"
-            ) from None
+            raise self.bad(f": {place}{_why(hub, self.kind, endpoint, error)}") from None
 
 
 def _why(hub: Any, kind: Kind, endpoint: str, error: Exception) -> str:
@@ -109,15 +119,16 @@ def _why(hub: Any, kind: Kind, endpoint: str, error: Exception) -> str:
     return f"{endpoint} cannot be asked ({text[:200]})"
 
 
-def _package(what: str) -> Any:
+def _package(of: str, name: str) -> Any:
     try:
         import huggingface_hub
         import huggingface_hub.constants
         import huggingface_hub.errors
     except ImportError:
-        raise UsageError(
-            f"{what}: no such path, and fetching it from the Hugging Face hub needs huggingface_hub: "
-            "pip install 'vllmperf[tokenizers]'"
+        raise SettingError(
+            of + " {given}: no such path, and fetching it from the Hugging Face hub needs huggingface_hub: "
+            "pip install 'vllmperf[tokenizers]'",
+            given=name,
         ) from None
     return huggingface_hub
 
@@ -125,7 +136,7 @@ def _package(what: str) -> Any:
 # ---- models ----
 
 
-def model_folder(name: str, flag: str = "--tokenizer") -> Path:
+def model_folder(name: str, of: str = "{tokenizer}") -> Path:
     """The folder (or file) of that name, else that of the hub's model with its tokenizer's files.
 
     Raises UsageError when there is neither; it says where was looked.
@@ -133,33 +144,31 @@ def model_folder(name: str, flag: str = "--tokenizer") -> Path:
     link = LINK.fullmatch(name)
     if link is None and (Path(name).exists() or name.startswith(PATH_BEGINS) or not NAME.fullmatch(name)):
         return Path(name)
-    found = (
-        Repository(link["name"], "model", flag, link["revision"]) if link else Repository(name, "model", flag)
-    )
+    found = Repository(link["name"], "model", of, link["revision"]) if link else Repository(name, "model", of)
     return found.folder(TOKENIZER_FILES, lambda folder: (folder / TOKENIZER_FILES[0]).is_file())
 
 
 # ---- data sets ----
 
 
-def local_file(path: str, flag: str = "--dataset-path") -> str:
+def local_file(path: str, of: str = "{dataset_path}") -> str:
     """The path, or that of the file that a link of the hub names; other names stay as they are."""
     link = LINK.fullmatch(path)
     if link is None or not link["file"]:
         return path
     kind: Kind = "dataset" if link["datasets"] else "model"
-    return str(Repository(link["name"], kind, flag, link["revision"]).file(link["file"]))
+    return str(Repository(link["name"], kind, of, link["revision"]).file(link["file"]))
 
 
 def dataset_files(
-    name: str, subset: str | None, split: str, revision: str | None = None, flag: str = "--dataset-path"
+    name: str, subset: str | None, split: str, revision: str | None = None, of: str = "{dataset_path}"
 ) -> list[Path]:
     """The files of a data set's split, in order. Raises UsageError when there are none, or several subsets."""
     link = LINK.fullmatch(name)
     found = Repository(
-        link["name"] if link else name, "dataset", flag, revision or (link["revision"] if link else None)
+        link["name"] if link else name, "dataset", of, revision or (link["revision"] if link else None)
     )
-    files = found.files()
+    found, files = found.listed()
     card = _card(found.file(CARD)) if CARD in files else {}
     return [found.file(path) for path in chosen(found, files, card, subset, split)]
 
@@ -176,9 +185,7 @@ def chosen(
         found = _by_name(data, subset, split)
     if not found:
         named = f"split {split}" + (f" of subset {subset}" if subset else "")
-        raise UsageError(
-            f"{of.flag} {of.name}: the data set has no {' or '.join(DATA_FILES)} file for {named}"
-        )
+        raise of.bad(f": the data set has no {' or '.join(DATA_FILES)} file for {named}")
     return found
 
 
@@ -188,7 +195,7 @@ def _patterns(of: Repository, configs: Sequence[Any], subset: str | None, split:
     usual = next((name for name, each in known.items() if each.get("default") or name == "default"), None)
     name = subset or usual or (next(iter(known)) if len(known) == 1 else None)
     if known and name not in known:
-        raise UsageError(f"{of.flag} {of.name}: give one of its subsets: {', '.join(known)}")
+        raise of.bad(f": give one of its subsets: {', '.join(known)}")
     files = known[name].get("data_files") if name is not None and known else None
     if files is None:
         return None

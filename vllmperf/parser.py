@@ -1,4 +1,4 @@
-"""The parser of our command lines, and of the start-up scripts that we replace."""
+"""The parser of our command lines and of the tools that we replace, and what they call settings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from vllmperf.errors import UsageError
+
+FLAGS = {
+    "headers": "--header",
+    "simulator": "--sim",
+    "prefix_len": "--random-prefix-len",
+    "stream": "--no-stream",
+}
+"""Settings whose flags are called otherwise."""
+
+
+def flag(setting: str) -> str:
+    """What the command line calls a setting."""
+    return FLAGS.get(setting) or f"--{setting.replace('_', '-')}"
 
 
 class Parser(argparse.ArgumentParser):

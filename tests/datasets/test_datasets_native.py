@@ -122,7 +122,7 @@ def test_a_setting_that_does_not_fit_is_refused_by_name(name, given, says):
 
 
 def test_more_prefixes_than_prompts_are_refused(spec):
-    with pytest.raises(UsageError, match="--num-prompts 3 is below"):
+    with pytest.raises(UsageError, match="num_prompts 3 is below"):
         first(1, spec("prefix_repetition", num_prompts=3))
 
 
@@ -138,7 +138,7 @@ def test_a_timed_trace_is_sent_at_its_own_times(spec):
     when = schedule(plan)
     assert when.n == 5
     assert next(when.times).tolist() == [0, 1_000_000, 2_000_000, 3_000_000, 4_000_000]
-    with pytest.raises(UsageError, match="--num-prompts is 9"):
+    with pytest.raises(UsageError, match="num_prompts is 9"):
         schedule(Plan.of(base_url="http://h", num_prompts=9, **settings))
     with pytest.raises(UsageError, match="times of its own: timed_trace"):
         Plan.of(base_url="http://h", arrival="dataset")

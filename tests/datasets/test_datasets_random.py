@@ -135,7 +135,7 @@ def test_a_batch_is_one_request_with_several_texts(tokens):
 
 
 def test_an_input_length_that_special_tokens_use_up_is_refused(tokens):
-    with pytest.raises(UsageError, match="random-input-len 1"):
+    with pytest.raises(UsageError, match="random_input_len 1"):
         random_text.samples(tokens, 1, **asked(input_len=1))
 
 
@@ -175,7 +175,7 @@ def test_prefix_repetition_leaves_the_remainder_out_and_its_requests_have_no_ids
         prefix = fitted(8)
         plain += [tokens.decode([prefix + fitted(4)])[0] for _ in range(3)]
     assert [sample.prompt for sample in found] == plain
-    with pytest.raises(UsageError, match="num-prompts 2"):
+    with pytest.raises(UsageError, match="num_prompts 2"):
         prefix_repetition.samples(
             tokens, chance, 2, seed=5, prefix_len=8, suffix_len=4, prefixes=3, output_len=2
         )

@@ -108,7 +108,7 @@ def test_a_link_to_a_model_is_its_name(asked, files):
 
 def test_offline_the_error_names_what_was_looked_for_and_where(asked, tmp_path):
     said = asked(COUNT, "some/model", HF_HUB_OFFLINE="1")
-    assert said.startswith("--tokenizer some/model: ")
+    assert said.startswith("tokenizer some/model: ")
     assert str(tmp_path / "home" / "hub") in said
     assert "HF_HUB_OFFLINE" in said
     assert "\n" not in said
@@ -118,7 +118,7 @@ def test_a_hub_that_is_not_there_is_one_line(asked):
     with Hub({}) as server:
         url = server.url
     said = asked(COUNT, "some/model", HF_ENDPOINT=url)
-    assert said.startswith("--tokenizer some/model: ")
+    assert said.startswith("tokenizer some/model: ")
     assert f"{url} cannot be asked" in said
     assert "\n" not in said
 
@@ -147,6 +147,10 @@ def test_a_data_set_of_the_hub_is_read_split_by_split_as_its_card_says(asked):
         assert set(json.loads(read(hf_subset="main", hf_split="train"))) == {"from train"}
         assert "give one of its subsets: main, other" in read()
         assert "for split dev of subset main" in read(hf_subset="main", hf_split="dev")
+        server.asked.clear()
+        assert json.loads(read(hf_subset="main")) == ["one of a shard", "one of another"]
+        of_it = [path for path, _ in server.asked if "gsm8k" in path]
+        assert of_it == ["api/datasets/openai/gsm8k"], "its present commit; the files are in the cache"
     offline = asked(PROMPTS, json.dumps({**spec, "options": {"hf_subset": "main"}}), HF_HUB_OFFLINE="1")
     assert json.loads(offline) == ["one of a shard", "one of another"]
 
@@ -163,7 +167,7 @@ def test_any_data_file_may_be_a_link_of_the_hub(asked):
 
 
 def chosen(files, subset=None, split="train", card=None):
-    return hub.chosen(hub.Repository("a/b", "dataset", "--dataset-path"), files, card or {}, subset, split)
+    return hub.chosen(hub.Repository("a/b", "dataset", "{dataset_path}"), files, card or {}, subset, split)
 
 
 @pytest.mark.parametrize(

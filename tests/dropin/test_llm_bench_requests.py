@@ -174,7 +174,7 @@ def test_a_last_message_of_the_assistant_can_be_dropped():
 
 
 def test_a_data_set_of_text_needs_a_tokenizer():
-    with pytest.raises(UsageError, match="--tokenizer"):
+    with pytest.raises(UsageError, match="tokenizer"):
         drawn("--dataset code", 1, "2026-06")
 
 

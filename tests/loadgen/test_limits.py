@@ -38,7 +38,7 @@ def test_too_many_connections_for_the_open_files_name_how_many_would_do(machine)
     with pytest.raises(UsageError) as caught:
         limits.make_room(907, n_addresses=9)
     assert str(caught.value) == (
-        "907 connections need 1001 open files; the limit is 1000: lower --max-concurrency to 906, "
+        "907 connections need 1001 open files; the limit is 1000: lower max_concurrency to 906, "
         "or raise the limit (ulimit -Hn, LimitNOFILE)"
     )
 
@@ -47,7 +47,7 @@ def test_both_ends_count_when_the_simulator_runs_inside(machine):
     limits.make_room(453, is_inside=True)
     with pytest.raises(UsageError, match="both ends of each") as caught:
         limits.make_room(454, is_inside=True)
-    assert "lower --max-concurrency to 453, start the simulator by itself (vllmperf sim)" in str(caught.value)
+    assert "lower max_concurrency to 453, start the simulator by itself (vllmperf sim)" in str(caught.value)
 
 
 def test_each_address_has_the_local_ports_once(machine):
@@ -57,7 +57,7 @@ def test_each_address_has_the_local_ports_once(machine):
         limits.make_room(501)
     assert str(caught.value) == (
         "501 connections to one address need as many local ports; this machine has 500 for each: "
-        "lower --max-concurrency to 500, or allow more (sysctl -w net.ipv4.ip_local_port_range='1024 65535')"
+        "lower max_concurrency to 500, or allow more (sysctl -w net.ipv4.ip_local_port_range='1024 65535')"
     )
 
 

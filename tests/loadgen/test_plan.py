@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vllmperf.cli.flags import flag
 from vllmperf.errors import SettingError, UsageError
 from vllmperf.loadgen.bodies import bodies
 from vllmperf.loadgen.run import engine_config
 from vllmperf.loadgen.schedule import schedule
 from vllmperf.loadgen.task import Task
+from vllmperf.parser import flag
 from vllmperf.plan import (
     BACKENDS,
     PART_OF,

@@ -123,5 +123,5 @@ def test_a_bad_arrival_file_is_refused_with_file_and_line(tmp_path, text, says):
 def test_an_arrival_file_that_is_missing_or_too_short_is_refused(tmp_path):
     with pytest.raises(UsageError, match="No such file"):
         read_trace(tmp_path / "none")
-    with pytest.raises(UsageError, match="--num-prompts is 3"):
+    with pytest.raises(UsageError, match="num_prompts is 3"):
         trace(tmp_path, "0\n1\n", num_prompts=3)

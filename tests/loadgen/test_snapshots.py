@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vllmperf import _engine
-from vllmperf.loadgen.watch import Watch
+from vllmperf.loadgen.snapshots import Snapshots
 
 
 def batch(*rows):
@@ -34,18 +34,18 @@ REFUSED = {"outcome": _engine.OUTCOMES.index("refused")}
 
 
 def test_before_anything_came_there_are_no_figures():
-    snapshot = Watch(10, None).snapshot(counters(elapsed_s=None), NO_LAG)
+    snapshot = Snapshots(10, None).snapshot(counters(elapsed_s=None), NO_LAG)
     assert (snapshot.elapsed_s, snapshot.errors) == (0.0, {})
     assert snapshot.output_tokens_per_s is snapshot.ttft_ms_p50 is snapshot.client_lag_ms_p99 is None
     assert snapshot.time_left_s is None
 
 
 def test_batches_add_up_to_tokens_times_and_errors():
-    watch = Watch(10, None)
-    watch.take(batch(DONE, REFUSED))
-    watch.take(batch(DONE, REFUSED, REFUSED))
-    watch.take(batch())
-    snapshot = watch.snapshot(counters(done=5, completed=2), NO_LAG)
+    snapshots = Snapshots(10, None)
+    snapshots.take(batch(DONE, REFUSED))
+    snapshots.take(batch(DONE, REFUSED, REFUSED))
+    snapshots.take(batch())
+    snapshot = snapshots.snapshot(counters(done=5, completed=2), NO_LAG)
     assert snapshot.errors == {"refused": 3}
     assert snapshot.output_tokens_per_s == pytest.approx(4, rel=0.05)
     assert snapshot.ttft_ms_p50 == pytest.approx(50, rel=0.001)
@@ -62,9 +62,9 @@ def test_batches_add_up_to_tokens_times_and_errors():
     ],
 )
 def test_the_time_left_follows_from_what_is_done_and_from_the_duration(asked, duration_s, done, left_s):
-    snapshot = Watch(asked, duration_s).snapshot(counters(done=done), NO_LAG)
+    snapshot = Snapshots(asked, duration_s).snapshot(counters(done=done), NO_LAG)
     assert snapshot.time_left_s == pytest.approx(left_s, abs=0.3)
 
 
 def test_a_run_that_sends_no_more_has_no_time_left_to_tell():
-    assert Watch(100, None).snapshot(counters(state="draining", done=5), NO_LAG).time_left_s is None
+    assert Snapshots(100, None).snapshot(counters(state="draining", done=5), NO_LAG).time_left_s is None

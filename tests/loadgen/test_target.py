@@ -191,7 +191,7 @@ def test_a_port_that_leaves_a_handshake_unanswered_may_speak_no_tls():
 def test_a_bad_certificate_file_is_an_error_of_one_line(tmp_path):
     path = tmp_path / "ca.pem"
     path.write_text("none")
-    with pytest.raises(UsageError, match="--cacert"):
+    with pytest.raises(UsageError, match="cacert"):
         target.first_model(client_of(Task.of({"base_url": "https://127.0.0.1:9", "cacert": str(path)})))
 
 

@@ -378,7 +378,7 @@ def test_sonnet_prompts_are_no_longer_than_asked_for(model, tmp_path):
         prefix_len=50,
     )
     assert all(len(made.encode(body["prompt"]).ids) <= 120 for body in found)
-    with pytest.raises(UsageError, match="--sonnet-input-len"):
+    with pytest.raises(UsageError, match="sonnet_input_len"):
         objects(1, dataset_name="sonnet", dataset_path=str(path), tokenizer=str(folder), input_len=2)
 
 

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from vllmperf.cli import json_option
-from vllmperf.errors import SettingError, UsageError, VllmperfError
+from vllmperf.errors import UsageError, VllmperfError
 from vllmperf.exit_codes import INTERRUPTED, USAGE, help_text
 from vllmperf.outlet import outlets
-from vllmperf.parser import Parser
+from vllmperf.parser import Parser, flag
 from vllmperf.version import __version__
 
 COMMANDS = {
@@ -126,19 +126,10 @@ def _coded(command: Callable[[], int]) -> int:
     try:
         return command()
     except VllmperfError as error:
-        print(f"vllmperf: error: {_one_line(_told(error))}", file=sys.stderr)
+        print(f"vllmperf: error: {_one_line(error.told(flag))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-
-
-def _told(error: VllmperfError) -> str:
-    """The message, with flags for settings."""
-    if not isinstance(error, SettingError):
-        return str(error)
-    from vllmperf.cli.flags import flag
-
-    return error.told(flag)
 
 
 def _run(words: Sequence[str]) -> int:

@@ -8,9 +8,10 @@ from typing import Any
 
 from vllmperf import datasets
 from vllmperf.cli import json_option
-from vllmperf.cli.flags import Pairs, flag, json_object, pair, settings
+from vllmperf.cli.flags import Pairs, json_object, pair, settings
 from vllmperf.cli.target_arguments import add_target
 from vllmperf.metrics.definitions import NAMES, OBJECTIVES
+from vllmperf.parser import flag
 from vllmperf.plan import ARRIVALS, SAMPLING
 
 AS_MANY_AS_IN_FLIGHT = -1

@@ -13,20 +13,6 @@ from vllmperf.plan import Limits, Load, Target, Workload
 from vllmperf.plan.checks import seconds_of
 from vllmperf.plan.knobs import Knobs
 
-FLAGS = {
-    "headers": "--header",
-    "simulator": "--sim",
-    "prefix_len": "--random-prefix-len",
-    "stream": "--no-stream",
-}
-"""Settings whose flags are called otherwise."""
-
-
-def flag(setting: str) -> str:
-    """What the command line calls a setting."""
-    return FLAGS.get(setting) or f"--{setting.replace('_', '-')}"
-
-
 # ---- values ----
 
 

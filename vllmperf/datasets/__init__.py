@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 
 from vllmperf.datasets.dataset import DataSet, Lengths, Option, Prompt, Spec, Value
-from vllmperf.errors import SettingError, UsageError
+from vllmperf.errors import SettingError
 
 __all__ = [
     "DataSet",
@@ -76,7 +76,7 @@ def times_s(spec: Spec) -> list[float]:
     """When each request is sent, as far as spec.num_prompts, for a data set that has times of its own."""
     times = table()[spec.dataset_name].times_s
     if times is None:
-        raise UsageError(f"--dataset-name {spec.dataset_name} has no times of its own")
+        raise SettingError("{dataset_name} {name} has no times of its own", name=spec.dataset_name)
     return times(_with_file(spec))
 
 

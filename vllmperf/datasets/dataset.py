@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from vllmperf.errors import SettingError, UsageError
+from vllmperf.errors import SettingError
 
 if TYPE_CHECKING:
     from vllmperf.tokenizer.tokens import Tokens
@@ -169,7 +169,7 @@ def repeated(spec: Spec, prompts: Iterable[Prompt]) -> Iterator[Prompt]:
         yield prompt
         found.append(prompt)
     if not found:
-        raise UsageError(f"--dataset-path {spec.path} holds no usable row")
+        raise SettingError("{dataset_path} {path} holds no usable row", path=spec.path)
     chance = random.Random(spec.seed)
     while True:
         yield chance.choice(found)

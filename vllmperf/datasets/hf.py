@@ -21,7 +21,7 @@ from vllmperf.datasets.dataset import (
 )
 from vllmperf.datasets.rows import Row, rows
 from vllmperf.datasets.sharegpt import is_fit
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,9 +73,10 @@ def samples(
     """
     known = KINDS.get(name or path)
     if known is None and not Path(path).is_file():
-        raise UsageError(
-            f"--dataset-path {path} is neither a file nor one of {', '.join(KINDS)}: give one of them, or its "
-            "name by --hf-name"
+        raise SettingError(
+            "{dataset_path} {path} is neither a file nor one of {known}: give one of them, or its name by {hf_name}",
+            path=path,
+            known=", ".join(KINDS),
         )
     kind = known or KINDS["Aeala/ShareGPT_Vicuna_unfiltered"]
     numbers = itertools.count()
@@ -167,7 +168,9 @@ class Kind:
             prompt, answer = self._prompt(row.value)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             what = f"lacks {error}" if isinstance(error, KeyError) else "is none of this data set"
-            raise UsageError(f"{row.place} {what}: check --hf-name and --dataset-path") from None
+            raise SettingError(
+                "{place} {what}: check {hf_name} and {dataset_path}", place=row.place, what=what
+            ) from None
         if not isinstance(prompt, str):
             raise row.bad("the prompt is no text")
         if self._usual is None and not isinstance(answer, str):

@@ -28,7 +28,8 @@ TAIL = """
 ## The Hugging Face hub
 
 vllmperf looks for a tokenizer on this machine first: as a path, then in the cache of the hub. If it is in neither, the package
-`huggingface_hub` fetches the tokenizer's files. Of a data set, it fetches the files of the split that are new.
+`huggingface_hub` fetches the tokenizer's files. Of a data set, it asks for the present commit, and
+fetches those files of the split that the cache does not hold.
 
 | variable | effect |
 |---|---|

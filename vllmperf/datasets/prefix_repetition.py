@@ -10,7 +10,7 @@ from vllmperf.datasets.chance import Chance
 from vllmperf.datasets.dataset import DataSet, Lengths, Option, Prompt, Sample, Spec, counted, repeated
 from vllmperf.datasets.draws import Draws
 from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 
 if TYPE_CHECKING:
     from vllmperf.tokenizer.tokens import Tokens
@@ -64,8 +64,8 @@ def _made_up(
 
 def _check(n: int, prefixes: int) -> None:
     if n < prefixes:
-        raise UsageError(
-            f"--num-prompts {n} is below --prefix-repetition-num-prefixes {prefixes}: give at least as many"
+        raise SettingError(
+            f"{{num_prompts}} {n} is below {{prefix_repetition_num_prefixes}} {prefixes}: give at least as many"
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vllmperf.datasets.dataset import DataSet, Lengths, Prompt, Sample, Spec
 from vllmperf.datasets.draws import Draws, Integers
 from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,8 +161,8 @@ def spread(draw: Integers, length: int, ratio: float, n: int, least: int = 0) ->
 def _check(tokens: Tokens, input_len: int, prefix_len: int, ratio: float) -> None:
     own = max(0, input_len - tokens.special_count)
     if prefix_len + math.floor(own * (1 - ratio)) < 1:
-        raise UsageError(
-            f"--random-input-len {input_len} is too short: the tokenizer puts {tokens.special_count} tokens "
+        raise SettingError(
+            f"{{random_input_len}} {input_len} is too short: the tokenizer puts {tokens.special_count} tokens "
             "around a prompt and nothing is left; give more"
         )
 

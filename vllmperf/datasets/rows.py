@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from vllmperf import text_file
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError, UsageError
 
 PIECE = 1 << 20
 BETWEEN = re.compile(r"[\s,\[\]]*")
@@ -57,42 +57,42 @@ class Row(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file of rows. flag: what it was given by, for errors."""
+    """A file of rows. of: what it was given by, for errors: a setting in braces, or a flag."""
 
     path: Path
-    flag: str = "--dataset-path"
+    of: str = "{dataset_path}"
 
     def bad(self, what: str) -> UsageError:
-        return UsageError(f"{self.flag} {self.path}{what}".lstrip())
+        return SettingError(f"{self.of} {{path}}{{what}}".lstrip(), path=self.path, what=what)
 
     def open(self) -> BinaryIO:
         if not self.path.name:
-            raise UsageError(f"this data set needs {self.flag} FILE")
+            raise SettingError(f"this data set needs {self.of} FILE")
         try:
             return self.path.open("rb")
         except OSError as error:
             raise self.bad(f": {error.strerror or error}") from None
 
 
-def rows(path: str | Path, flag: str = "--dataset-path", *, form: str | None = None) -> Iterator[Row]:
+def rows(path: str | Path, of: str = "{dataset_path}", *, form: str | None = None) -> Iterator[Row]:
     """The rows of a file, by its suffix; other suffixes are read as JSON: one list, or objects one after the other.
     A row of a text file is a line that holds something, with its line end.
 
     form: a suffix that counts in the place of the file's own. Raises UsageError for what cannot be read, a bad row when
     it is its turn.
     """
-    file, kind = File(Path(path), flag), (form or Path(path).suffix).lower()
+    file, kind = File(Path(path), of), (form or Path(path).suffix).lower()
     if kind in COLUMNAR:
         return _columnar(file, kind)
     by_kind = {**dict.fromkeys(LINES, _json_lines), **dict.fromkeys(TEXTS, _text), ".csv": _csv}
     return by_kind.get(kind, _json)(file)
 
 
-def lines(path: str | Path, flag: str = "--dataset-path") -> list[str]:
+def lines(path: str | Path, of: str = "{dataset_path}") -> list[str]:
     """The lines of a text file that hold something, each with its line end. UsageError when there is none."""
-    found = [row.value for row in rows(path, flag, form=TEXTS[0])]
+    found = [row.value for row in rows(path, of, form=TEXTS[0])]
     if not found:
-        raise File(Path(path), flag).bad(" is empty")
+        raise File(Path(path), of).bad(" is empty")
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vllmperf.datasets.dataset import Counter, DataSet, Estimate, Lengths, Prompt, Spec
 from vllmperf.datasets.rows import lines
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 
 if TYPE_CHECKING:
     from vllmperf.tokenizer.tokens import Tokens
@@ -51,4 +51,4 @@ def _drawn(
         length = counter.count(text)
         if isinstance(counter, Estimate) or length <= longest:
             return text, length
-    raise UsageError(f"--sonnet-input-len {longest} is too short for the lines of the poem: give more")
+    raise SettingError(f"{{sonnet_input_len}} {longest} is too short for the lines of the poem: give more")

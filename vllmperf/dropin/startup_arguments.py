@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from vllmperf.errors import VllmperfError
 from vllmperf.outlet import outlets
+from vllmperf.parser import flag
 
 FOLDER = "vllm-log-dir"
 GENERATIONS = ("A", "B", "C", "D", "E")
@@ -46,7 +47,7 @@ def _coded(prog: str, work: Callable[[], int]) -> int:
     try:
         return work()
     except VllmperfError as error:
-        print(f"{prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{prog}: error: {' '.join(error.told(flag).split())}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -1,4 +1,4 @@
-"""Times of an --arrival-file: one a line, or a column of a file of rows."""
+"""Times of an arrival file: one a line, or a column of a file of rows."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 
 from vllmperf.datasets.rows import COLUMNAR, LINES, TEXTS, Row, rows
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 
-FLAG = "--arrival-file"
+OF = "{arrival_file}"
 COLUMNS = ("arrival_s", "timestamp", "time", "arrival")
 
 
@@ -18,21 +18,25 @@ def read_trace(path: Path) -> list[float]:
     Raises UsageError for a row without a time.
     """
     form = path.suffix if path.suffix.lower() in COLUMNAR else _form(path)
-    return [_time_s(row) for row in rows(path, FLAG, form=form)]
+    return [_time_s(row) for row in rows(path, OF, form=form)]
 
 
 def _form(path: Path) -> str:
     """What the first line is of."""
-    first = next((row.value for row in rows(path, FLAG, form=TEXTS[0])), None)
+    first = next((row.value for row in rows(path, OF, form=TEXTS[0])), None)
     if first is None:
-        raise UsageError(f"{FLAG} {path} is empty")
+        raise SettingError("{arrival_file} {path} is empty", path=path)
     if first.lstrip().startswith("{"):
         return LINES[0]
     if _number(first) is not None:
         return TEXTS[0]
     if not set(COLUMNS).intersection(name.strip(' "\n') for name in first.split(",")):
         columns = f"{', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}"
-        raise UsageError(f"{FLAG} {path} line 1: neither a time in seconds nor a column {columns}")
+        raise SettingError(
+            "{arrival_file} {path} line 1: neither a time in seconds nor a column {columns}",
+            path=path,
+            columns=columns,
+        )
     return ".csv"
 
 

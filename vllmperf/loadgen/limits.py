@@ -5,12 +5,12 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 
 SPARE_FILES = 64
 """Descriptors beside the connections and what is open already: the engine's threads, the run file and its journal."""
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-INSTEAD_OF_SIM = "start the simulator by itself (vllmperf sim) and give its --base-url"
+INSTEAD_OF_SIM = "start the simulator by itself (vllmperf sim) and give its {base_url}"
 
 
 def make_room(connections: int, n_addresses: int = 1, is_inside: bool = False) -> None:
@@ -34,8 +34,8 @@ def _check_files(connections: int, is_inside: bool) -> None:
         return
     both = ", both ends of each, since the simulator runs in this process" if is_inside else ""
     most = max((hard - rest) // ends, 1)
-    remedies = [f"lower --max-concurrency to {most}", *([INSTEAD_OF_SIM] if is_inside else [])]
-    raise UsageError(
+    remedies = [f"lower {{max_concurrency}} to {most}", *([INSTEAD_OF_SIM] if is_inside else [])]
+    raise SettingError(
         f"{connections} connections need {need} open files{both}; the limit is {hard}: "
         f"{', '.join(remedies)}, or raise the limit (ulimit -Hn, LimitNOFILE)"
     )
@@ -46,9 +46,9 @@ def _check_ports(connections: int, n_addresses: int) -> None:
     ports = _local_ports()
     if ports is None or connections <= ports * n_addresses:
         return
-    raise UsageError(
+    raise SettingError(
         f"{connections} connections to {_addresses(n_addresses)} need as many local ports; this machine has "
-        f"{ports} for each: lower --max-concurrency to {ports * n_addresses}, or allow more "
+        f"{ports} for each: lower {{max_concurrency}} to {ports * n_addresses}, or allow more "
         "(sysctl -w net.ipv4.ip_local_port_range='1024 65535')"
     )
 

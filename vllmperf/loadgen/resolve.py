@@ -16,7 +16,9 @@ def addresses(url: str) -> list[str]:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise TargetError(f"cannot resolve {parts.hostname!r}: {reason}; check --base-url") from None
+        raise TargetError(
+            f"cannot resolve {parts.hostname!r}: {reason}; check the URL of the server"
+        ) from None
     numeric = dict.fromkeys(str(entry[4][0]) for entry in found)
     return [f"[{address}]" if ":" in address else address for address in numeric if "%" not in address]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf import datasets
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 from vllmperf.loadgen.arrival_file import read_trace
 from vllmperf.loadgen.bodies import spec_of
 from vllmperf.plan import Plan
@@ -92,22 +92,25 @@ def trace_ns(plan: Plan) -> Times:
     """The times of the plan's arrival file, from its earliest on, as many as the plan asks for."""
     path = Path(plan.load.arrival_file or "")
     times_s = np.sort(np.asarray(read_trace(path), dtype=np.float64))
-    return _kept(plan, f"--arrival-file {path}", times_s)
+    return _kept(plan, "{arrival_file}", path, times_s)
 
 
 def dataset_ns(plan: Plan) -> Times:
     """The times of the plan's data set, from the first on; a request never leaves before the one ahead of it."""
     times_s = np.maximum.accumulate(np.asarray(datasets.times_s(spec_of(plan)), dtype=np.float64))
     if not len(times_s):
-        raise UsageError(f"--dataset-path {plan.workload.dataset_path} holds no usable row")
-    return _kept(plan, f"--dataset-path {plan.workload.dataset_path}", times_s)
+        raise SettingError("{dataset_path} {path} holds no usable row", path=plan.workload.dataset_path)
+    return _kept(plan, "{dataset_path}", plan.workload.dataset_path, times_s)
 
 
-def _kept(plan: Plan, of: str, times_s: NDArray[np.float64]) -> Times:
+def _kept(plan: Plan, of: str, path: object, times_s: NDArray[np.float64]) -> Times:
     times_ns: Times = np.rint((times_s - times_s[0]) * 1e9).astype(np.int64)
     if plan.load.num_prompts is not None and len(times_ns) < plan.load.num_prompts:
-        raise UsageError(
-            f"{of} has {len(times_ns)} times, --num-prompts is {plan.load.num_prompts}: lower it"
+        raise SettingError(
+            of + " {path} has {n} times, {num_prompts} is {got}: lower it",
+            path=path,
+            n=len(times_ns),
+            got=plan.load.num_prompts,
         )
     kept = times_ns[: plan.load.num_prompts]
     return kept if plan.load.duration is None else kept[kept < plan.load.duration * 1e9]

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError, UsageError
 from vllmperf.loadgen import limits
 from vllmperf.loadgen.interrupt import interruptible
 from vllmperf.loadgen.progress import Snapshot
-from vllmperf.loadgen.watch import Watch
+from vllmperf.loadgen.snapshots import Snapshots
 
 HISTOGRAMS_S = 2.0
 NS = 1_000_000_000
@@ -97,9 +97,9 @@ class Session:
         n_addresses = max(1, len(config["addresses"]))
         limits.make_room(connections(config, source), n_addresses, is_inside)
         self._source = source
-        self._watch = Watch(source.n, config["duration_ns"] / NS or None, source.is_timed)
+        self._snapshots = Snapshots(source.n, config["duration_ns"] / NS or None, source.is_timed)
         self._subscribers: list[Subscriber] = []
-        self._lock = threading.RLock()  # of the watch and of closing the engine; a signal may come in it
+        self._lock = threading.RLock()  # of the snapshots and of closing the engine; a signal may come in it
         self._ended = threading.Event()
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -152,7 +152,7 @@ class Session:
     def snapshot(self) -> Snapshot:
         """The run at this moment."""
         with self._lock:
-            return self._watch.snapshot(self._figures(), self._histograms)
+            return self._snapshots.snapshot(self._figures(), self._histograms)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end of the run; False when it goes on after timeout_s.
@@ -216,7 +216,7 @@ class Session:
 
     def _take(self, turn: Turn) -> None:
         with self._lock:
-            self._watch.take(turn.batch)
+            self._snapshots.take(turn.batch)
         try:
             self._feed(turn)
         except BaseException as error:
@@ -278,7 +278,7 @@ def _limits_told() -> Iterator[None]:
     try:
         yield
     except (OSError, OverflowError) as error:
-        raise UsageError(f"{error}; lower --threads or --max-concurrency") from None
+        raise SettingError("{error}; lower {threads} or {max_concurrency}", error=error) from None
 
 
 def connections(config: Mapping[str, Any], source: Source) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 from vllmperf.target import client_of
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ def shapes_of(text: str) -> tuple[Shape, ...]:
     try:
         found = tuple(Shape(*(int(part) for part in one.split("/"))) for one in text.split(","))
     except (TypeError, ValueError):
-        raise UsageError(
-            f"--shapes {text!r} is no list of INPUT/OUTPUT tokens: write 128/128,512/128"
+        raise SettingError(
+            "{shapes} {text!r} is no list of INPUT/OUTPUT tokens: write 128/128,512/128", text=text
         ) from None
     if any(shape.input_tokens < 1 or shape.output_tokens < 2 for shape in found):
-        raise UsageError(f"--shapes {text!r}: prompts need 1 token and outputs 2 at least")
+        raise SettingError("{shapes} {text!r}: prompts need 1 token and outputs 2 at least", text=text)
     return found
 
 
@@ -92,8 +92,8 @@ def run_seconds(planned: Sequence[Spot], budget_s: float) -> float:
     total = WARM_UP_SHARE + sum(spot.share for spot in planned)
     each = budget_s / total
     if each < LEAST_RUN_S:
-        raise UsageError(
-            f"--budget {budget_s:g} s is too short for {len(planned)} runs: give {math.ceil(LEAST_RUN_S * total)}s or more"
+        raise SettingError(
+            f"{{budget}} {budget_s:g} s is too short for {len(planned)} runs: give {math.ceil(LEAST_RUN_S * total)}s or more"
         )
     return each
 

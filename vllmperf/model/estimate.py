@@ -107,7 +107,7 @@ def _same_with_fewer(
 def _no_limit(law: ServerLaw) -> str:
     return (
         f"no limit of sequences was seen; steps of more than {law.fit.valid_batch[1]:g} were not: "
-        "if the server has one, give it as --max-num-seqs"
+        "if the server has one, give it as max-num-seqs"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vllmperf import data_file, text_file
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError, UsageError
 from vllmperf.model import guidellm_means
 from vllmperf.model.parameters import UNKNOWN, Fit, Parameter, Point, Quality
 from vllmperf.model.regression import fit
@@ -40,8 +40,10 @@ def read_means(path: Path, batch: float | None, name: str | None = None) -> list
     """
     found = [_checked(path, mean) for mean in _read(path, batch, name or path.name)]
     if batch is not None and len(found) > 1:
-        raise UsageError(
-            f"{path} holds {len(found)} benchmarks: leave --batch out, or give a file for each batch"
+        raise SettingError(
+            "{path} holds {n} benchmarks: leave {batch} out, or give a file for each batch",
+            path=path,
+            n=len(found),
         )
     if len(found) == 1:
         return found
@@ -87,7 +89,9 @@ def _of_benchmark(
             f"{path}: benchmark {place} has no mean ITL: it needs requests that were answered, streamed"
         )
     if batch is None and one.concurrency is None:
-        raise UsageError(f"{path}: benchmark {place} does not say its concurrency: give --batch")
+        raise SettingError(
+            "{path}: benchmark {place} does not say its concurrency: give {batch}", path=path, place=place
+        )
     return Mean(
         label=label,
         batch=batch if batch is not None else float(one.concurrency or 0.0),
@@ -127,8 +131,8 @@ def fit_means(means: Sequence[Mean]) -> Fit:
     batch = np.array([mean.batch for mean in means])
     itl = np.array([mean.itl_ms for mean in means])
     if len(np.unique(batch)) < 2:
-        raise UsageError(
-            "one batch size cannot tell alpha from beta: add a run at another concurrency, or give --batch"
+        raise SettingError(
+            "one batch size cannot tell alpha from beta: add a run at another concurrency, or give {batch}"
         )
     warnings = [
         "these are means of whole runs: prefill steps are inside the ITL, and the batch is the concurrency, not what "

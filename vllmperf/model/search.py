@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 import vllmperf._engine as _engine
-from vllmperf.errors import CheckError, UsageError
+from vllmperf.errors import CheckError, SettingError
 from vllmperf.loadgen.recorded import record_run
 from vllmperf.loadgen.task import Task
 from vllmperf.metrics.definitions import per_request
@@ -151,7 +151,7 @@ class Search:
         if surely > 1 - self.limits.share:
             ttft_ms, itl_ms = _latencies(_as_sent(done))
             raise CheckError(
-                f"{bad} of {len(done)} single requests break the SLO: no rate keeps it; look at --ttft and --itl "
+                f"{bad} of {len(done)} single requests break the SLO: no rate keeps it; look at its limits "
                 f"(alone, TTFT is {_told(ttft_ms)} ms and ITL {_told(itl_ms)} ms)"
             )
 
@@ -390,11 +390,15 @@ def _check_same(path: Path, task: Task, limits: Limits) -> None:
         try:
             theirs = dict(json.loads(path.read_text(encoding="utf-8-sig")))
         except (ValueError, TypeError):
-            raise UsageError(f"{path} is no file of a search: choose another --output-dir") from None
+            raise SettingError(
+                "{path} is no file of a search: choose another {output_dir}", path=path
+            ) from None
         other = [name for name, value in mine.items() if theirs.get(name) != value]
         if other:
-            raise UsageError(
-                f"{path.parent} holds a search with another {other[0]} ({theirs.get(other[0])}): "
-                "choose another --output-dir"
+            raise SettingError(
+                "{folder} holds a search with another {name} ({theirs}): choose another {output_dir}",
+                folder=path.parent,
+                name=other[0],
+                theirs=theirs.get(other[0]),
             )
     path.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 from vllmperf.metrics.definitions import BY_NAME, FIGURES, METRICS, Metric
 from vllmperf.metrics.failures import NO_FAILURES
 from vllmperf.metrics.statistics import percentile_key
@@ -156,8 +156,10 @@ def _brings_several_tokens(summary: Summary) -> bool:
 
 def _metric(name: str) -> Metric:
     if name not in BY_NAME:
-        raise UsageError(
-            f"there is no metric {clean(name)!r}: --percentile-metrics takes {', '.join(BY_NAME)}"
+        raise SettingError(
+            "there is no metric {name!r}: {percentile_metrics} takes {known}",
+            name=clean(name),
+            known=", ".join(BY_NAME),
         )
     return BY_NAME[name]
 

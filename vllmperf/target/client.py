@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from vllmperf import hints
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 from vllmperf.plan import Credentials, Target
 from vllmperf.target.answer import Answer, pieces_of, words_of
 from vllmperf.target.errors import AnswerError, no_answer
@@ -198,7 +198,9 @@ class Client:
         try:  # reading the system's certificates takes 40 ms
             context = ssl.create_default_context(cafile=self._cacert)
         except OSError as error:
-            raise UsageError(f"--cacert {self._cacert} holds no certificates in PEM: {error}") from None
+            raise SettingError(
+                "{cacert} {path} holds no certificates in PEM: {error}", path=self._cacert, error=error
+            ) from None
         if self._insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

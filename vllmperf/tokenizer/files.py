@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vllmperf import hub
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 
 
 def load(folder: str) -> Any:
@@ -16,15 +16,19 @@ def load(folder: str) -> Any:
     try:
         from tokenizers import Tokenizer as Loaded
     except ImportError:
-        raise UsageError("--tokenizer needs its extra: pip install 'vllmperf[tokenizers]'") from None
+        raise SettingError("{tokenizer} needs its extra: pip install 'vllmperf[tokenizers]'") from None
     path = hub.model_folder(folder)
     path = path / "tokenizer.json" if path.is_dir() else path
     if not path.is_file():
-        raise UsageError(
-            f"--tokenizer {folder}: there is no {path}; give a folder with a tokenizer.json, or the name of a model "
-            "of the Hugging Face hub"
+        raise SettingError(
+            "{tokenizer} {folder}: there is no {path}; give a folder with a tokenizer.json, or the name of a model "
+            "of the Hugging Face hub",
+            folder=folder,
+            path=path,
         )
     try:
         return Loaded.from_file(str(path))
     except Exception as error:  # the package raises nothing narrower
-        raise UsageError(f"--tokenizer {folder}: cannot read {path} ({error})") from None
+        raise SettingError(
+            "{tokenizer} {folder}: cannot read {path} ({error})", folder=folder, path=path, error=error
+        ) from None

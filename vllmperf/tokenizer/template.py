@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf import text_file
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError, UsageError
 
 FILE = "chat_template.jinja"
 
@@ -27,9 +27,9 @@ class ChatTemplate:
         path = folder / FILE
         source = _read(path) if path.is_file() else _default(config.get("chat_template"))
         if not source:
-            raise UsageError(
-                f"--tokenizer {folder}: the model has no chat template; give --skip-chat-template "
-                "or another data set"
+            raise SettingError(
+                "{tokenizer} {folder}: the model has no chat template; give {skip_chat_template} or another data set",
+                folder=folder,
             )
         return cls(source, special_tokens)
 
@@ -39,14 +39,16 @@ class ChatTemplate:
         try:
             return str(self._compiled.render(messages=messages, **{**known, **more}))
         except Exception as error:  # templates raise what they like
-            raise UsageError(f"the chat template of --tokenizer refuses the prompt: {error}") from None
+            raise SettingError(
+                "the chat template of {tokenizer} refuses the prompt: {error}", error=error
+            ) from None
 
 
 def _read(path: Path) -> str:
     try:
         return text_file.read(path)
     except (OSError, text_file.NoTextError) as error:
-        raise UsageError(f"--tokenizer: cannot read {path} ({error})") from None
+        raise SettingError("{tokenizer}: cannot read {path} ({error})", path=path, error=error) from None
 
 
 def _default(found: Any) -> str | None:
@@ -73,7 +75,7 @@ def _compiled(source: str) -> Any:
     try:
         return environment.from_string(source)
     except TemplateError as error:
-        raise UsageError(f"the chat template of --tokenizer is none: {error}") from None
+        raise SettingError("the chat template of {tokenizer} is none: {error}", error=error) from None
 
 
 def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **more: Any) -> str:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vllmperf import hub, text_file
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 from vllmperf.tokenizer import renewed, tail
 from vllmperf.tokenizer.files import load
 from vllmperf.tokenizer.template import ChatTemplate
@@ -72,7 +72,7 @@ class Tokens:
         try:
             found = json.loads(text_file.read(path)) if path.is_file() else {}
         except (OSError, ValueError) as error:
-            raise UsageError(f"--tokenizer: cannot read {path} ({error})") from None
+            raise SettingError("{tokenizer}: cannot read {path} ({error})", path=path, error=error) from None
         return found if isinstance(found, dict) else {}
 
     # ---- counting and encoding ----

@@ -10,6 +10,7 @@ from vllmperf.dropin.llm_bench.arguments import parse
 from vllmperf.dropin.llm_bench.load_test import run
 from vllmperf.errors import VllmperfError
 from vllmperf.outlet import outlets
+from vllmperf.parser import flag
 
 INTERRUPTED = 130
 
@@ -25,7 +26,7 @@ def _coded(words: Sequence[str] | None) -> int:
     try:
         return run(parse(sys.argv[1:] if words is None else words))
     except VllmperfError as error:
-        line = " ".join(own_words.told(str(error), own_words.LLM_BENCH).split())
+        line = " ".join(own_words.told(error.told(flag), own_words.LLM_BENCH).split())
         print(f"llm_bench: error: {line}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

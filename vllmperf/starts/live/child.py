@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError, UsageError
 from vllmperf.starts.axis import Axis
 
 READ_BYTES = 1 << 16
@@ -24,13 +24,15 @@ def words_of(command: str | Sequence[str]) -> tuple[dict[str, str], list[str]]:
     try:
         words = shlex.split(command) if isinstance(command, str) else list(command)
     except ValueError as error:
-        raise UsageError(f"--command {command!r} cannot be split into words: {error}") from None
+        raise SettingError(
+            "{command} {given!r} cannot be split into words: {error}", given=command, error=error
+        ) from None
     variables = {}
     while words and "=" in words[0] and words[0].partition("=")[0].isidentifier():
         name, _, value = words.pop(0).partition("=")
         variables[name] = value
     if not words:
-        raise UsageError('--command holds no program; give one such as "vllm serve MODEL --port 8000"')
+        raise SettingError('{command} holds no program; give one such as "vllm serve MODEL --port 8000"')
     return variables, words
 
 

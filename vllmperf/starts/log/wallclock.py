@@ -9,7 +9,7 @@ from statistics import median
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 from vllmperf.starts.log.stamps import Stamp, stamp
 from vllmperf.starts.result import NS_PER_S, Clock
 
@@ -143,8 +143,9 @@ def zone(text: str | None) -> tzinfo | None:
     try:
         return ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise UsageError(
-            f"--tz {text}: no such zone; use a name such as Europe/Berlin or an offset such as +02:00."
+        raise SettingError(
+            "{tz} {text}: no such zone; use a name such as Europe/Berlin or an offset such as +02:00.",
+            text=text,
         ) from None
 
 

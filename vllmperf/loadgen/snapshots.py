@@ -18,7 +18,7 @@ NS = 1_000_000_000
 COMPLETED = _engine.OUTCOMES.index("completed")
 
 
-class Watch:
+class Snapshots:
     """Turns drained batches and counters into snapshots."""
 
     def __init__(self, asked: int | None, duration_s: float | None, is_open_loop: bool = False) -> None:
