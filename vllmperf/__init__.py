@@ -19,7 +19,7 @@ from vllmperf.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from vllmperf import errors, metrics, sim
-    from vllmperf.api import bench, bench_async, capacity, compare, fit, parse_log, selftest, size, startup
+    from vllmperf.api import bench, bench_async, capacity, check, compare, fit, parse_log, selftest, size, startup
     from vllmperf.comparison import Comparison
     from vllmperf.metrics.percentile import percentile
     from vllmperf.model.capacity import Capacity
@@ -44,6 +44,7 @@ __all__ = [
     "bench",
     "bench_async",
     "capacity",
+    "check",
     "compare",
     "errors",
     "fit",
@@ -68,6 +69,7 @@ _HOME = {
     "bench": "vllmperf.api",
     "bench_async": "vllmperf.api",
     "capacity": "vllmperf.api",
+    "check": "vllmperf.api",
     "compare": "vllmperf.api",
     "fit": "vllmperf.api",
     "parse_log": "vllmperf.api",

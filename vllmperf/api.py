@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vllmperf.comparison import Comparison, Figures
     from vllmperf.loadgen.progress import Snapshot
     from vllmperf.loadgen.subscribers import Enough
+    from vllmperf.metrics.sums import Checked
     from vllmperf.model.capacity import Capacity
     from vllmperf.model.parameters import Fit
     from vllmperf.model.sizing import Sizing
@@ -392,6 +393,51 @@ def compare(first: Run | str | Path, second: Run | str | Path, /) -> Comparison:
     paths = [str(side if isinstance(side, str | Path) else side.path) for side in (first, second)]
     a, b = (_figures(side, name) for side, name in zip((first, second), short_names(paths), strict=True))
     return Comparison(a, b)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRun:
+    """A run and what was looked at in it. name: its file, with the line of a pasted table."""
+
+    name: str
+    tool: str
+    completed: int
+    checks: Sequence[Checked]
+
+    @property
+    def holds(self) -> bool:
+        """Nothing is broken. (There may be doubts.)"""
+        return not any(one.status == "broken" for one in self.checks)
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def check(source: Run | str | Path, /) -> list[CheckedRun]:
+    """Hold the figures of each run in a file against each other: rates, Little's law, TTFT, TPOT, ITL and E2EL, token counts.
+
+    source: a Run, a run file, a result of another tool, or a text into which its table was pasted.
+    Raises UsageError for a file that holds no run.
+
+    >>> import vllmperf as vp
+    >>> with vp.sim.Server(ttft_ms=5, itl_ms=1) as server:
+    ...     run = vp.bench(server, max_concurrency=2, num_prompts=6, output_len=4)
+    >>> [one.status for one in vp.check(run)[0].checks if one.name == "little"]
+    ['ok']
+    """
+    from vllmperf.formats import runs
+    from vllmperf.metrics.checked import of_run
+
+    found = runs.read_all(source) if isinstance(source, str | Path) else [source]
+    return [
+        CheckedRun(
+            f"{one.path}:{line}" if (line := getattr(one, "line", None)) else str(one.path),
+            str(one.summary["profile"]),
+            one.summary["requests"]["completed"],
+            of_run(one.summary, getattr(one, "rounding", {}), getattr(one, "remarks", ())),
+        )
+        for one in found
+    ]
 
 
 def _figures(side: Run | str | Path, name: str) -> Figures:

@@ -16,6 +16,7 @@ CHECKS = {
     "bench": "the numbers are untrustworthy: the verdict names the reasons",
     "startup": "a server did not come up, or a sleep that was asked for could not be measured",
     "parse-log": "a start in a log failed, or a file holds no line of a vLLM server",
+    "check": "figures disagree, or our own verdict is untrusted",
     "capacity": "a request alone already misses the SLO: no rate meets it",
     "kube": "`check`: a right is missing; `clean`: you declined",
     "selftest": "this machine adds more than 1 ms even to a single stream",

@@ -53,6 +53,11 @@ COMMANDS = {
         "vllmperf compare before.vllmperf after.vllmperf",
         "vllmperf compare result.json run.vllmperf --json",
     ),
+    "check": (
+        "check whether the figures of a result agree: Little's law, rates, times, tokens",
+        "vllmperf check run.vllmperf",
+        "vllmperf check result.json benchmark.log --json",
+    ),
     "report": (
         "show a recorded run again: table, JSON, CSV, HTML",
         "vllmperf report run.vllmperf",

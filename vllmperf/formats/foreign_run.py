@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -36,13 +36,24 @@ class Stated:
 class ForeignRun(Run):
     """`summary` has what the file says and None for the rest; there are no requests.
 
-    tool: who wrote the file. Raises UsageError when single requests are asked for.
+    tool: who wrote the file. line: where in it the table begins. rounding: by how much a figure may be off, as it was printed,
+    by its path in the summary. remarks: what the reader noticed. Raises UsageError when single requests are asked for.
     """
 
     has_requests = False
 
-    def __init__(self, path: Path, tool: str, summary: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tool: str,
+        summary: Mapping[str, Any],
+        *,
+        line: int | None = None,
+        rounding: Mapping[str, float] | None = None,
+        remarks: Sequence[str] = (),
+    ) -> None:
         self.path, self.tool, self._keep_alive = path, tool, None
+        self.line, self.rounding, self.remarks = line, rounding or {}, remarks
         self._stated = summary
 
     @cached_property

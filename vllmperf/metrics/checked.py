@@ -1,0 +1,45 @@
+"""Everything that `vllmperf check` looks at in a run: our own by its sums and the rules of the verdict, others by the sums of
+their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from vllmperf.metrics.sums import Checked, Figures, checked
+from vllmperf.metrics.verdict import RULES
+from vllmperf.numbers import plural
+
+Summary = Mapping[str, Any]
+STATUS = {"caution": "doubt", "untrusted": "broken"}
+
+
+def of_run(summary: Summary, rounding: Mapping[str, float], remarks: Sequence[str]) -> list[Checked]:
+    """rounding, remarks: of a foreign run, see ForeignRun."""
+    noted = [Checked("remark", text, "doubt") for text in remarks]
+    if summary["identities"]:
+        return [*_identities(summary), *_rules(summary)]
+    return [*checked(Figures(summary, rounding)), *noted]
+
+
+def _identities(summary: Summary) -> Iterator[Checked]:
+    for name, one in summary["identities"].items():
+        status = "broken" if one["broken"] else "ok" if one["checked"] else "unknown"
+        looked = f"{plural(one['checked'], 'case')}"
+        why = "" if not one["broken"] else f"the {one['blames']}'s figures disagree"
+        yield Checked(name, str(one["statement"]), status, f"{one['broken']:,} broken", looked, why)
+
+
+def _rules(summary: Summary) -> Iterator[Checked]:
+    """A rule that cannot be measured is unknown. The thresholds stand on the right."""
+    found = {finding["name"]: finding for finding in summary["verdict"].get("findings", ())}
+    for rule in RULES:
+        if rule.name in found:
+            finding = found[rule.name]
+            sides = f"{finding['value']:.3g}", f"at most {finding['caution_above']:g}"
+            yield Checked(rule.name, rule.what, STATUS[finding["level"]], *sides, finding["reason"])
+        else:
+            value = rule.measure(summary)
+            status = "unknown" if value is None else "ok"
+            side = "" if value is None else f"{value:.3g}"
+            yield Checked(rule.name, rule.what, status, side, f"at most {rule.caution:g}")
