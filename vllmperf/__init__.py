@@ -19,7 +19,18 @@ from vllmperf.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from vllmperf import errors, metrics, sim
-    from vllmperf.api import bench, bench_async, capacity, check, compare, fit, parse_log, selftest, size, startup
+    from vllmperf.api import (
+        bench,
+        bench_async,
+        capacity,
+        check,
+        compare,
+        fit,
+        parse_log,
+        selftest,
+        size,
+        startup,
+    )
     from vllmperf.comparison import Comparison
     from vllmperf.metrics.percentile import percentile
     from vllmperf.model.capacity import Capacity

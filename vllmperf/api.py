@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vllmperf.comparison import Comparison, Figures
     from vllmperf.loadgen.progress import Snapshot
     from vllmperf.loadgen.subscribers import Enough
-    from vllmperf.metrics.sums import Checked
+    from vllmperf.metrics.checked import CheckedRun
     from vllmperf.model.capacity import Capacity
     from vllmperf.model.parameters import Fit
     from vllmperf.model.sizing import Sizing
@@ -395,24 +395,6 @@ def compare(first: Run | str | Path, second: Run | str | Path, /) -> Comparison:
     return Comparison(a, b)
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedRun:
-    """A run and what was looked at in it. name: its file, with the line of a pasted table."""
-
-    name: str
-    tool: str
-    completed: int
-    checks: Sequence[Checked]
-
-    @property
-    def holds(self) -> bool:
-        """Nothing is broken. (There may be doubts.)"""
-        return not any(one.status == "broken" for one in self.checks)
-
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
-
-
 def check(source: Run | str | Path, /) -> list[CheckedRun]:
     """Hold the figures of each run in a file against each other: rates, Little's law, TTFT, TPOT, ITL and E2EL, token counts.
 
@@ -426,7 +408,7 @@ def check(source: Run | str | Path, /) -> list[CheckedRun]:
     ['ok']
     """
     from vllmperf.formats import runs
-    from vllmperf.metrics.checked import of_run
+    from vllmperf.metrics.checked import CheckedRun, of_run
 
     found = runs.read_all(source) if isinstance(source, str | Path) else [source]
     return [

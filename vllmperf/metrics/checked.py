@@ -4,6 +4,7 @@ their figures."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from vllmperf.metrics.sums import Checked, Figures, checked
@@ -12,6 +13,24 @@ from vllmperf.numbers import plural
 
 Summary = Mapping[str, Any]
 STATUS = {"caution": "doubt", "untrusted": "broken"}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRun:
+    """A run and what was looked at in it. name: its file, with the line of a pasted table."""
+
+    name: str
+    tool: str
+    completed: int
+    checks: Sequence[Checked]
+
+    @property
+    def holds(self) -> bool:
+        """Nothing is broken. (There may be doubts.)"""
+        return not any(one.status == "broken" for one in self.checks)
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
 
 
 def of_run(summary: Summary, rounding: Mapping[str, float], remarks: Sequence[str]) -> list[Checked]:

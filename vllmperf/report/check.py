@@ -11,7 +11,7 @@ from vllmperf.numbers import clean, plural
 from vllmperf.report.console import encodable
 
 if TYPE_CHECKING:
-    from vllmperf.api import CheckedRun
+    from vllmperf.metrics.checked import CheckedRun
     from vllmperf.metrics.sums import Checked
 
 MARKS = {"ok": "ok", "broken": "WRONG", "doubt": "doubt"}

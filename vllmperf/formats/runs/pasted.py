@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vllmperf.data_file import File
 from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
 from vllmperf.formats.pasted import tables
 from vllmperf.formats.pasted.table import Table
-from vllmperf.formats.runs.file import File
 from vllmperf.run import Run
 
 
