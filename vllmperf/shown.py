@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 class Views(Protocol):
@@ -26,11 +25,8 @@ class Views(Protocol):
     def data(self, result: object) -> dict[str, Any]:
         """The object that the command line prints with --json, of a result that is not such data itself."""
 
-    def figure(self, result: object) -> Figure:
-        """A picture by matplotlib. Raises UsageError without it."""
-
     def axes(self, result: object, ax: Axes | None) -> Axes:
-        """The same on axes of yours, or on new ones."""
+        """A picture by matplotlib, on axes of yours or on new ones. Raises UsageError without it."""
 
 
 def _nowhere() -> Views:

@@ -9,7 +9,7 @@ from typing import Any
 
 from vllmperf.cli import json_option
 from vllmperf.cli.flags import Help
-from vllmperf.cli.needs import progress_line
+from vllmperf.cli.needs import check_plot, progress_line
 from vllmperf.errors import UsageError
 from vllmperf.exit_codes import OK
 
@@ -36,6 +36,9 @@ def add(subparsers: Any) -> None:
     _add_goals(command.add_argument_group("goals").add_argument)
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the simulated requests")
     json_option.add(command.add_argument)
+    command.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw latencies against the rate (PNG, SVG, PDF)"
+    )
     command.set_defaults(run=run)
 
 
@@ -92,11 +95,16 @@ def run(args: argparse.Namespace) -> int:
     from vllmperf.report.size import show
 
     json_option.check(args.json)
+    check_plot(args.plot)
     numbers = {name: getattr(args, name) for name in NAMES if getattr(args, name) is not None}
     if args.parameters and numbers:
         raise UsageError("give the parameters either as a file or as numbers")
     settings = {name: getattr(args, name) for name in SETTINGS}
     found = api.size(args.parameters or numbers, progress=progress_line, **settings)
+    if args.plot:
+        from vllmperf.report.plots.sizing import plot
+
+        plot(found, args.plot)
     if json_option.write(args.json, lambda: json.dumps(found.to_dict())):
         show(found)
     return OK

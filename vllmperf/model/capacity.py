@@ -13,7 +13,7 @@ from vllmperf.model.parameters import Fit
 from vllmperf.model.slo import Answer, Limits
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 SCHEMA = 1
 
@@ -82,9 +82,10 @@ class Capacity(shown.Shown):
             "warnings": list(self.warnings),
         }
 
-    def plot(self) -> Figure:
-        """Latencies and goodput against the rate, with the capacity and its interval. Needs matplotlib."""
-        return shown.views().figure(self)
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The share of requests that keep the SLO against the rate, with the capacity and its interval, on `ax`; without one,
+        on a new figure with TTFT and ITL above. Needs matplotlib."""
+        return shown.views().axes(self, ax)
 
 
 def _step_json(step: Step) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from vllmperf import shown, text_file
 from vllmperf.errors import UsageError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 SCHEMA = 1
 Z95 = 1.96
@@ -144,9 +144,10 @@ class Fit(shown.Shown):
             "warnings": list(self.warnings),
         }
 
-    def plot(self) -> Figure:
-        """Steps against batch with the law and its 95 % band, and the residuals. Needs matplotlib."""
-        return shown.views().figure(self)
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Steps against batch with the law and its 95 % band, on `ax`; without one, on a new figure with the residuals
+        below. Needs matplotlib."""
+        return shown.views().axes(self, ax)
 
 
 # ---- reading ----

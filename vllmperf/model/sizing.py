@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vllmperf.errors import SettingError, UsageError
 from vllmperf.model.queue import TPS_MARGIN
 from vllmperf.model.simulate import Load, Outcome, Replica, saturated_per_s, scaled, simulate
-from vllmperf.shown import Shown
+from vllmperf.shown import Shown, views
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SCHEMA = 1
 PERCENTILES = (50, 90, 99)
@@ -20,6 +23,9 @@ CLOSE = 0.002
 """The search ends when the rate is known to this share."""
 ROOM = 0.01
 STEPS = 40
+CURVE = 12
+"""Rates of the picture, up to BEYOND times what is carried."""
+BEYOND = 1.1
 SEEDS = 5
 REACH = 5
 """Deviations of the rate from one seed to the next within which long simulations look."""
@@ -83,6 +89,20 @@ class Sizing(Shown):
     load: Load = field(default_factory=lambda: Load(0.0, 0.0))
     published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What published.answer() gives, by the name of the model."""
+    replica: Replica | None = field(default=None, repr=False)
+
+    def curve(self) -> tuple[Outcome, ...]:
+        """The replica at rates from a tenth to a little more than what it carries, simulated now."""
+        if self.replica is None:
+            return (self.outcome,)
+        most = min(BEYOND * self.high, (1 - CLOSE) * saturated_per_s(self.replica, self.load))
+        rates = np.linspace(0.1 * self.max_rate_per_s, max(most, self.max_rate_per_s), CURVE)
+        return tuple(simulate(self.replica, self.load, float(rate)) for rate in rates)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Latencies against the rate, the goals, and the rate with its interval, on `ax` or on a new figure. Simulates some
+        seconds. Needs matplotlib."""
+        return views().axes(self, ax)
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `vllmperf size --json` prints; docs/sizing.md has its schema."""
@@ -159,9 +179,11 @@ def size(
     whole = _whole(goals, load, rate_per_s)
     limit = _limit(ceiling, outcome, goals)
     if whole is None:
-        return Sizing(best, low, high, limit, outcome, None, None, None, None, goals, load)
+        return Sizing(best, low, high, limit, outcome, None, None, None, None, goals, load, replica=replica)
     count, fewest, most = (_count(whole, one) for one in (best, high, low))
-    return Sizing(best, low, high, limit, outcome, count, fewest, most, whole / count, goals, load)
+    return Sizing(
+        best, low, high, limit, outcome, count, fewest, most, whole / count, goals, load, replica=replica
+    )
 
 
 def _whole(goals: Goals, load: Load, rate_per_s: float | None) -> float | None:

@@ -21,7 +21,6 @@ from vllmperf.starts.result import ParsedFile, Start
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def text(result: object) -> str:
@@ -73,21 +72,12 @@ def data(result: object) -> dict[str, Any]:
     raise _none(result)
 
 
-def figure(result: object) -> Figure:
-    from vllmperf.report.plots.capacity import picture as of_capacity
-    from vllmperf.report.plots.figure import styled
-    from vllmperf.report.plots.fit import picture as of_fit
-
-    match result:
-        case Fit():
-            return styled(lambda: of_fit(result))
-        case Capacity():
-            return styled(lambda: of_capacity(result))
-    raise _none(result)
-
-
 def axes(result: object, ax: Axes | None) -> Axes:
+    from vllmperf.report.plots import capacity as capacities
+    from vllmperf.report.plots import fit as fits
+    from vllmperf.report.plots import sizing as sizings
     from vllmperf.report.plots.distributions import cumulative
+    from vllmperf.report.plots.figure import styled
     from vllmperf.report.startup.plot import waterfall
 
     match result:
@@ -95,6 +85,12 @@ def axes(result: object, ax: Axes | None) -> Axes:
             return cumulative(result, ax)
         case Start():
             return waterfall(result, ax)
+        case Fit():
+            return styled(lambda: fits.axes(result, ax))
+        case Capacity():
+            return styled(lambda: capacities.axes(result, ax))
+        case Sizing():
+            return styled(lambda: sizings.axes(result, ax))
     raise _none(result)
 
 

@@ -28,28 +28,40 @@ def plot(result: Capacity, path: Path) -> None:
 def picture(result: Capacity) -> figure.Picture:
     """One point a step, in the colour of its verdict, as large as it had requests, at the time within which the share of the
     SLO lies, with a stroke from the mean; the law's curves with their knee, the limits, the capacity with its interval."""
-    whole = figure.new_figure(8, 8.4)
-    axes = whole.subplots(3, 1, sharex=True, height_ratios=(3, 2, 2))
-    draw(result, *axes)
+    whole, panels = figure.new_panels(8, 8.4, (3, 2, 2))
+    draw(result, *panels)
     whole.suptitle(answer(result).rstrip("."), x=0.125, y=0.95, ha="left", fontsize=12, weight="bold")
     _legend(whole, result)
-    whole.align_ylabels(axes)
+    whole.align_ylabels(panels)
     return whole
+
+
+def axes(result: Capacity, ax: Axes | None = None) -> Axes:
+    """The share of requests that keep the SLO on `ax`; without one, that panel of the picture."""
+    if ax is None:
+        return picture(result).axes[-1]
+    _draw_kept(result, ax)
+    ax.set_title(slo(result), loc="left", color=GREY, fontsize=9, pad=10)
+    return ax
 
 
 def draw(result: Capacity, ttft: Axes, itl: Axes, kept: Axes) -> None:
     """The three panels on axes of yours."""
-    from matplotlib.ticker import PercentFormatter
-
     limits, share = result.limits, f"{100 * result.limits.share:g} %"
     _panel(ttft, result, f"TTFT, ms\n{share} and mean", limits.ttft_ms, "ttft_of_share_ms", "ttft_ms")
     _panel(itl, result, f"ITL, ms\n{share} and mean", limits.itl_ms, "itl_of_share_ms", "itl_ms")
-    _panel(kept, result, "requests that\nkeep the SLO", limits.share, "goodput")
+    _draw_kept(result, kept)
     _ttft_axis(ttft)
-    kept.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    kept.set_xlabel("requests/s, Poisson arrivals")
-    kept.set_xlim(left=0)
     ttft.set_title(slo(result), loc="left", color=GREY, fontsize=9, pad=10)
+
+
+def _draw_kept(result: Capacity, ax: Axes) -> None:
+    from matplotlib.ticker import PercentFormatter
+
+    _panel(ax, result, "requests that\nkeep the SLO", result.limits.share, "goodput")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.set_xlabel("requests/s, Poisson arrivals")
+    ax.set_xlim(left=0)
 
 
 def _value(step: Step, name: str) -> float | None:

@@ -6,7 +6,7 @@ Importing this raises UsageError without matplotlib.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -49,6 +49,13 @@ def new_figure(width: float, height: float, layout: Literal["constrained"] | Non
 def new_axes(width: float, height: float) -> Axes:
     """Axes on a figure of their own."""
     return new_figure(width, height, "constrained").add_subplot(axes_class=PictureAxes)
+
+
+def new_panels(width: float, height: float, heights: Sequence[float]) -> tuple[Picture, Sequence[Axes]]:
+    """A figure of panels one below the other that share x. A notebook shows the whole for each of them."""
+    whole = new_figure(width, height)
+    kind = {"axes_class": PictureAxes}
+    return whole, list(whole.subplots(len(heights), 1, sharex=True, height_ratios=heights, subplot_kw=kind))
 
 
 def styled(draw: Callable[[], Drawn]) -> Drawn:

@@ -23,6 +23,7 @@ DEVIATIONS = 5.0
 """Robust ones, of the residuals that are seen."""
 LEAST = 0.005
 """Of the usual step: smaller residuals fill no panel."""
+BATCH = "batch: sequences that decode in the step"
 MOST_BATCHES = 300
 """Means of more are no dots but a cloud."""
 
@@ -34,32 +35,51 @@ def plot(result: Fit, path: Path) -> None:
 
 def picture(result: Fit) -> figure.Picture:
     """Steps against batch with the line and its 95 % band, and the residuals. A fit to means of runs shows those."""
-    whole = figure.new_figure(8, 6.8)
-    axes = whole.subplots(2, 1, height_ratios=(5, 3), sharex=True)
-    draw(result, *axes)
-    whole.align_ylabels(axes)
+    whole, (top, bottom) = figure.new_panels(8, 6.8, (5, 3))
+    draw(result, top, bottom)
+    whole.align_ylabels([top, bottom])
     return whole
+
+
+def axes(result: Fit, ax: Axes | None = None) -> Axes:
+    """Steps against batch on `ax`; without one, the upper of the picture's panels."""
+    if ax is None:
+        return picture(result).axes[0]
+    _draw_steps(result, ax)
+    ax.set_xlabel(BATCH)
+    return ax
 
 
 def draw(result: Fit, top: Axes, bottom: Axes) -> None:
     """The same on two Axes of matplotlib. They show the law and the body of the measurements; how many lie beyond is said
     in the corner, and triangles at the edge say where."""
+    _draw_steps(result, top)
     batch, step, residual, steps = _measurements(result)
-    what = "step" if result.residuals else "ITL"
     line, law, half = _line(result)
-    for ax, y, middle, limits in (
-        (top, step, law, _body(step, law)),
-        (bottom, residual, 0 * law, _even(residual, step, half)),
-    ):
-        _points_of(ax, batch, y, steps, limits)
-        ax.plot(line, middle, color=RED, linewidth=1.3, zorder=4)
-        if half.any():
-            ax.fill_between(line, middle - half, middle + half, color=RED, alpha=0.25, linewidth=0, zorder=3)
+    _points_of(bottom, batch, residual, steps, _even(residual, step, half))
+    _law_of(bottom, line, 0 * law, half)
     _means_of(bottom, batch, residual, steps)
-    top.set_ylabel(f"{what}, ms")
-    bottom.set(xlabel="batch: sequences that decode in the step", ylabel=f"{what} − law, ms")
-    _heads(top, result, what)
-    _legend(top, what, bool(half.any()))
+    bottom.set(xlabel=BATCH, ylabel=f"{_what(result)} − law, ms")
+
+
+def _draw_steps(result: Fit, ax: Axes) -> None:
+    batch, step, _, steps = _measurements(result)
+    line, law, half = _line(result)
+    _points_of(ax, batch, step, steps, _body(step, law))
+    _law_of(ax, line, law, half)
+    ax.set_ylabel(f"{_what(result)}, ms")
+    _heads(ax, result, _what(result))
+    _legend(ax, _what(result), bool(half.any()))
+
+
+def _what(result: Fit) -> str:
+    return "step" if result.residuals else "ITL"
+
+
+def _law_of(ax: Any, line: Any, middle: Any, half: Any) -> None:
+    ax.plot(line, middle, color=RED, linewidth=1.3, zorder=4)
+    if half.any():
+        ax.fill_between(line, middle - half, middle + half, color=RED, alpha=0.25, linewidth=0, zorder=3)
 
 
 def _line(result: Fit) -> tuple[Any, Any, Any]:
