@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 import numpy as np
+from raw_server import RawServer
 
 import vllmperf
 from vllmperf import _engine
@@ -14,9 +15,11 @@ from vllmperf.loadgen.schedule import schedule
 from vllmperf.loadgen.task import Task
 from vllmperf.plan import Plan
 from vllmperf.run import Run
+from vllmperf.sim import Server
 
 QUICK = {"ttft_ms": 2, "itl_ms": 1}
-SHORT = {"input_len": 4, "output_len": 5, "keep_text": True}
+BODY = b'{"model": "sim", "prompt": [1, 2, 3], "max_tokens": 5, "stream": true}'
+SHORT = {"input_len": 4, "output_len": 5, "keep_text": True, "server_metrics": False}
 
 
 def bench(url: str | None = None, sim: dict[str, Any] | None = None, n: int = 6, **settings: Any) -> Run:
@@ -40,6 +43,17 @@ def config(base_url: str = "http://127.0.0.1:1", addresses: tuple[str, ...] = ("
     """A configuration for the engine itself."""
     plan = Plan.of(base_url=base_url, model="m", max_concurrency=4, num_prompts=4)
     return {**engine_config(Task(plan), list(addresses), schedule(plan)), **changes}
+
+
+def config_of(server: RawServer | Server, **changes: Any):
+    """The same for a server that runs."""
+    addresses = {"url": server.url + "/v1/completions", "warm_url": server.url + "/health"}
+    return config(**{**addresses, **changes})
+
+
+def names(records: Any) -> list[str]:
+    """How each request ended."""
+    return [_engine.OUTCOMES[number] for number in records["outcome"]]
 
 
 def feed(engine: _engine.Engine, n: int, body: bytes = b"{}", at_ns: Any = None) -> None:

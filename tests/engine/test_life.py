@@ -1,10 +1,9 @@
-"""An engine's life: wrong use, forks, sub-interpreters, leaks, connections, and the end of a run."""
+"""An engine's life: wrong use, forks, sub-interpreters, leaks, and the end of a run."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import os
 import signal
 import socket
@@ -16,12 +15,11 @@ import time
 import numpy as np
 import pytest
 from raw_server import RawServer, good
-from runs import bench, config, drain, feed, outcomes, records_of, run_engine
+from runs import BODY, bench, config, config_of, drain, feed, outcomes, records_of, run_engine
 
 from vllmperf import _engine
 from vllmperf.sim import Server
 
-BODY = json.dumps({"model": "sim", "prompt": [1, 2, 3], "max_tokens": 5, "stream": True}).encode()
 KEY = "sk-never-to-be-seen-4711"
 
 
@@ -33,15 +31,6 @@ def python(code: str, *arguments: str, **more) -> subprocess.CompletedProcess:
         timeout=60,
         **more,
     )
-
-
-def names_of(records) -> list[str]:
-    return [_engine.OUTCOMES[number] for number in records["outcome"]]
-
-
-def engine_config_for(server: Server | RawServer, **changes):
-    path = "/v1/completions"
-    return config(**{"url": server.url + path, "warm_url": server.url + "/health", **changes})
 
 
 # ---- wrong use ----
@@ -132,7 +121,7 @@ def test_starting_twice_is_an_error():
 
 @pytest.mark.parametrize("now", [False, True])
 def test_stopped_before_the_start_it_sends_nothing(now):
-    with Server() as server, contextlib.closing(_engine.Engine(engine_config_for(server))) as engine:
+    with Server() as server, contextlib.closing(_engine.Engine(config_of(server))) as engine:
         feed(engine, 3, BODY)
         engine.stop(now=now)
         engine.start()
@@ -142,7 +131,7 @@ def test_stopped_before_the_start_it_sends_nothing(now):
 
 def test_dropped_in_the_middle_of_a_run():
     with Server(ttft_ms=1, itl_ms=100) as server:
-        engine = _engine.Engine(engine_config_for(server))
+        engine = _engine.Engine(config_of(server))
         feed(engine, 50, BODY)
         engine.start()
         assert engine.drain(0.05) is not None
@@ -151,7 +140,7 @@ def test_dropped_in_the_middle_of_a_run():
 
 def test_it_cannot_be_closed_under_a_thread_that_drains():
     with Server(ttft_ms=1, itl_ms=50) as server:
-        engine = _engine.Engine(engine_config_for(server))
+        engine = _engine.Engine(config_of(server))
         feed(engine, 50, BODY)
         engine.start()
         thread = threading.Thread(target=drain, args=[engine])
@@ -167,7 +156,7 @@ def test_it_cannot_be_closed_under_a_thread_that_drains():
 
 def test_times_are_kept_when_fed_during_the_run():
     with Server(ttft_ms=1, itl_ms=0.1) as server:
-        settings = engine_config_for(server, max_concurrency=0)
+        settings = config_of(server, max_concurrency=0)
         with contextlib.closing(_engine.Engine(settings)) as engine:
             engine.start()
             engine.drain(0.05)
@@ -182,6 +171,7 @@ def test_times_are_kept_when_fed_during_the_run():
 
 
 # ---- other processes and interpreters ----
+
 
 FORK = """
 import os, sys, vllmperf
@@ -258,9 +248,9 @@ def open_files() -> int:
 
 def test_runs_leave_nothing_behind():
     def once(server):
-        records, _ = run_engine(engine_config_for(server, keep_text=True, keep_stamps=True), 20, BODY)
+        records, _ = run_engine(config_of(server, keep_text=True, keep_stamps=True), 20, BODY)
         assert len(records) == 20
-        broken = _engine.Engine(engine_config_for(server))
+        broken = _engine.Engine(config_of(server))
         feed(broken, 5, BODY)
         broken.start()
         broken.close()
@@ -284,118 +274,6 @@ def test_runs_leave_nothing_behind():
         assert resident_kib() - kib < 4096
         assert open_files() <= files
         assert threading.active_count() == threads
-
-
-# ---- connections ----
-
-
-def test_warm_connections_are_opened_before_the_start_and_reused():
-    run = bench(n=40, concurrency=8, warm_connections=8)
-    assert outcomes(run) == {"completed": 40}
-    assert run.summary["client"]["connections_opened"] == 8
-    assert set(run.recording.requests["connected_ns"].tolist()) == {_engine.NONE}
-
-
-def test_a_closed_loop_opens_all_its_connections_before_the_start():
-    run = bench(n=40, concurrency=8)
-    client = run.summary["client"]
-    assert (client["connections_opened"], client["connections_ahead"], client["connect_ms"]["n"]) == (8, 8, 8)
-    assert (run.recording.requests["connected_ns"] == _engine.NONE).all()
-    assert run.recording.plan["warm_connections"] == 8
-
-
-def test_without_warm_ones_each_slot_opens_its_own_connection_once():
-    run = bench(n=40, concurrency=8, warm_connections=0)
-    assert run.summary["client"]["connections_opened"] == 8
-    opened = run.recording.requests["connected_ns"] != _engine.NONE
-    assert opened.sum() == 8
-
-
-def test_fresh_connections_are_never_reused():
-    with RawServer() as server:
-        records, counters = run_engine(engine_config_for(server, fresh_connections=True), 12, BODY)
-        assert server.connections == counters["connections_opened"] == 12
-    assert np.all(records["connected_ns"] != _engine.NONE)
-
-
-def closes_at_the_second_request(connection: socket.socket, request: bytes, number: int) -> None:
-    if number == 2:
-        raise ConnectionAbortedError
-    good(connection, request, number)
-
-
-def test_the_silent_retry_of_a_reused_connection_is_seen_and_counted():
-    with RawServer(closes_at_the_second_request) as server:
-        records, counters = run_engine(engine_config_for(server, max_concurrency=1), 4, BODY)
-        assert len(server.requests) == 4 + 3
-    assert names_of(records) == ["completed"] * 4
-    assert records["retries"].tolist() == [0, 1, 1, 1]
-    assert counters["silent_retries"] == 3
-    assert counters["connections_opened"] == 4
-
-
-def closes_after_each_answer(connection: socket.socket, request: bytes, number: int) -> None:
-    good(connection, request, number)
-    raise ConnectionAbortedError
-
-
-def test_a_connection_that_the_server_closed_while_it_was_idle_is_replaced():
-    with RawServer(closes_after_each_answer) as server:
-        at_ns = [i * 200_000_000 for i in range(4)]
-        records, counters = run_engine(engine_config_for(server, max_concurrency=1), 4, BODY, at_ns)
-        assert len(server.requests) == server.connections == counters["connections_opened"] == 4
-    assert names_of(records) == ["completed"] * 4
-
-
-def test_a_request_that_meets_the_close_is_completed_or_reset_but_never_lost():
-    with RawServer(closes_after_each_answer) as server:
-        records, counters = run_engine(engine_config_for(server, max_concurrency=3), 60, BODY)
-        assert len(server.requests) == names_of(records).count("completed")
-    assert set(names_of(records)) <= {"completed", "reset"}
-    assert records["index"].tolist() == list(range(60))
-    assert counters["silent_retries"] == records["retries"].sum()
-    assert set(records["output_tokens"].tolist()) <= {3, _engine.NONE}
-
-
-def test_a_warm_up_is_the_first_request_again_and_again():
-    with RawServer() as server:
-        bench(server.url, n=4, num_warmups=3, concurrency=1)
-        sent = [request.partition(b"\r\n\r\n")[2] for request in server.requests]
-    assert sent[:4] == [sent[0]] * 4
-    assert len(set(sent)) == 4
-
-
-def test_all_addresses_of_a_name_take_their_turn():
-    with RawServer(host="0.0.0.0") as server:
-        addresses = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
-        url = f"http://example.invalid:{server.port}/v1/completions"
-        settings = config(addresses=addresses, url=url, max_concurrency=6)
-        records, _ = run_engine(settings, 60, BODY)
-        assert set(server.local_addresses) == set(addresses)
-        assert all(b"host: example.invalid" in request.lower() for request in server.requests)
-    assert names_of(records) == ["completed"] * 60
-
-
-def test_an_ipv6_address():
-    try:
-        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
-        listener.close()
-    except OSError:
-        pytest.skip("no IPv6 here")
-    with Server(host="::1", ttft_ms=1, itl_ms=1) as server:
-        assert outcomes(bench(server.url, model="sim")) == {"completed": 6}
-
-
-def test_the_wait_for_a_slot_stands_apart_in_a_rate_with_a_cap():
-    run = bench(sim={"ttft_ms": 50, "itl_ms": 1}, n=20, concurrency=2, rate=200, arrival="constant")
-    waits = run.recording.requests["slot_wait_ns"]
-    waited = waits[waits != _engine.NONE]
-    assert len(waited) >= 15
-    assert waited.max() > 100_000_000
-    r = run.recording.requests
-    late = r["sent_ns"] - r["scheduled_ns"] - np.where(waits == _engine.NONE, 0, waits)
-    assert np.all(late >= 0)
-    assert run.summary["in_flight"]["max"] == 2
 
 
 # ---- secrets ----

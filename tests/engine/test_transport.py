@@ -1,5 +1,4 @@
-"""What the transport makes of connections and of HTTP: kept and spare connections, redirects, compression, limits of this
-machine, ends that are none, and stamps that are true."""
+"""What the transport makes of HTTP: compression, limits of this machine, ends that are none, and stamps that are true."""
 
 from __future__ import annotations
 
@@ -15,30 +14,16 @@ import zlib
 import numpy as np
 import pytest
 from raw_server import EVENT_STREAM, RawServer, events, good, says
-from runs import bench, config, drain, errors, feed, outcomes, records_of, run_engine
+from runs import BODY, bench, config_of, drain, errors, feed, names, outcomes, records_of, run_engine
 
 from vllmperf import _engine
 from vllmperf.sim import Server
 
-BODY = b'{"model": "sim", "prompt": [1, 2, 3], "max_tokens": 5, "stream": true}'
 CHUNKED = EVENT_STREAM + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 def chunk(piece: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(piece), piece)
-
-
-def settings(server: RawServer | Server, **changes):
-    return config(**{"url": server.url + "/v1/completions", "warm_url": server.url + "/health", **changes})
-
-
-def names(records) -> list[str]:
-    return [_engine.OUTCOMES[number] for number in records["outcome"]]
-
-
-@pytest.fixture(params=[False, True], ids=["plain", "libcurl"])
-def use_libcurl(request) -> bool:
-    return request.param
 
 
 # ---- ends that are none ----
@@ -56,26 +41,25 @@ def use_libcurl(request) -> bool:
 )
 def test_the_framing_decides_between_broken_cut_and_whole(answer, outcome):
     with RawServer(says(answer)) as server:
-        records, _ = run_engine(settings(server), 3, BODY)
+        records, _ = run_engine(config_of(server), 3, BODY)
     assert names(records) == [outcome] * 3
     assert records["clean_end"].tolist() == [outcome == "completed"] * 3
 
 
 def test_a_bad_chunk_size_is_malformed_over_libcurl_too():
     with RawServer(says(CHUNKED + chunk(events(2)[:80]) + b"zz\r\n")) as server:
-        records, _ = run_engine(settings(server, use_libcurl=True), 3, BODY)
+        records, _ = run_engine(config_of(server, use_libcurl=True), 3, BODY)
     assert names(records) == ["malformed"] * 3
 
 
 def test_a_head_that_is_too_long_is_malformed(use_libcurl):
     head = EVENT_STREAM + b"X: %s\r\n\r\n" % (b"a" * 600_000)
     with RawServer(says(head + events(2))) as server:
-        records, _ = run_engine(settings(server, use_libcurl=use_libcurl), 2, BODY)
+        records, _ = run_engine(config_of(server, use_libcurl=use_libcurl), 2, BODY)
     assert names(records) == ["malformed"] * 2
 
 
 def test_a_reset_in_a_stream_that_ends_with_its_connection_is_a_reset(use_libcurl):
-    import socket
     import struct
 
     def resets(connection, _request, _number):
@@ -87,13 +71,12 @@ def test_a_reset_in_a_stream_that_ends_with_its_connection_is_a_reset(use_libcur
         raise ConnectionAbortedError
 
     with RawServer(resets) as server:
-        records, _ = run_engine(settings(server, use_libcurl=use_libcurl), 3, BODY)
+        records, _ = run_engine(config_of(server, use_libcurl=use_libcurl), 3, BODY)
     assert names(records) == ["reset"] * 3
     assert records["chunks"].tolist() == [1] * 3
 
 
 def test_a_kept_connection_that_is_reset_is_replaced_and_leaves_no_trace_but_the_retry(use_libcurl):
-    import socket
     import struct
 
     def resets_the_second(connection, request, number):
@@ -105,7 +88,7 @@ def test_a_kept_connection_that_is_reset_is_replaced_and_leaves_no_trace_but_the
         raise ConnectionAbortedError
 
     with RawServer(resets_the_second) as server:
-        one_by_one = settings(server, max_concurrency=1, use_libcurl=use_libcurl, raw_bodies=True)
+        one_by_one = config_of(server, max_concurrency=1, use_libcurl=use_libcurl, raw_bodies=True)
         records, _ = run_engine(one_by_one, 3, BODY)
     assert names(records) == ["completed"] * 3
     assert records["clean_end"].tolist() == [1] * 3
@@ -129,7 +112,7 @@ def test_compressed_answers_are_read(coding, pack, cut):
     pieces = b"".join(chunk(body[at : at + cut]) for at in range(0, len(body), cut))
     head = CHUNKED.removesuffix(b"\r\n") + b"Content-Encoding: %s\r\n\r\n" % coding.encode()
     with RawServer(says(head + pieces + b"0\r\n\r\n")) as server:
-        records, _ = run_engine(settings(server), 2, BODY)
+        records, _ = run_engine(config_of(server), 2, BODY)
     assert names(records) == ["completed"] * 2
     assert records["chunks"].tolist() == [4] * 2
 
@@ -142,7 +125,7 @@ def test_each_member_of_gzip_is_read_and_padding_is_not(cut, behind):
     pieces = b"".join(chunk(body[at : at + cut]) for at in range(0, len(body), cut))
     head = CHUNKED.removesuffix(b"\r\n") + b"Content-Encoding: gzip\r\n\r\n"
     with RawServer(says(head + pieces + b"0\r\n\r\n")) as server:
-        records, _ = run_engine(settings(server), 2, BODY)
+        records, _ = run_engine(config_of(server), 2, BODY)
     assert names(records) == ["completed"] * 2
     assert records["chunks"].tolist() == [4] * 2
 
@@ -151,7 +134,7 @@ def test_compressed_answers_are_read_by_libcurl_without_asking_for_them():
     body = gzip.compress(events(4))
     head = EVENT_STREAM + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
     with RawServer(says(head + body)) as server:
-        records, _ = run_engine(settings(server, use_libcurl=True), 2, BODY)
+        records, _ = run_engine(config_of(server, use_libcurl=True), 2, BODY)
         assert not any(b"accept-encoding" in request.lower() for request in server.requests)
     assert names(records) == ["completed"] * 2
 
@@ -173,156 +156,8 @@ def test_what_is_not_compressed_as_it_says_is_malformed():
     assert all("Content-Encoding" in text for text in errors(run))
 
 
-# ---- redirects ----
-
-
-def sends_on(status: bytes, location: bytes):
-    def answer(connection, request, number):
-        if b" /there" in request.split(b"\r\n")[0]:
-            good(connection, request, number)
-            return
-        connection.sendall(
-            b"HTTP/1.1 %s X\r\nLocation: %s\r\nContent-Length: 5\r\n\r\nmoved" % (status, location)
-        )
-
-    return answer
-
-
-@pytest.mark.parametrize("status", [b"307", b"308"])
-@pytest.mark.parametrize("location", [b"/there?a=b", b"../there", b"http://127.0.0.1:%d/there"])
-def test_a_redirect_is_followed_with_the_body_when_asked_for(status, location, use_libcurl):
-    with RawServer() as server:
-        server._answer = sends_on(
-            status, location % server.port if b"%d" in location else location.replace(b"..", b"")
-        )
-        wanted = settings(
-            server, follow_redirects=True, headers=["Authorization: Bearer x"], use_libcurl=use_libcurl
-        )
-        records, counters = run_engine(wanted, 6, BODY)
-        second = [request for request in server.requests if b" /there" in request]
-        assert len(second) == 6
-        assert all(r.startswith(b"POST ") and r.endswith(BODY) and b"Bearer x" in r for r in second)
-    assert names(records) == ["completed"] * 6
-    assert records["status"].tolist() == [200] * 6
-    assert records["redirects"].tolist() == [1] * 6
-    assert counters["silent_retries"] == 0
-
-
-def test_libcurl_follows_a_redirect_to_a_name_that_it_has_to_look_up():
-    name = socket.gethostname()
-    with RawServer(host="0.0.0.0") as server:
-        try:
-            socket.create_connection((name, server.port)).close()
-        except OSError as error:
-            pytest.skip(f"this machine does not find itself as {name}: {error}")
-        server._answer = sends_on(b"307", f"http://{name}:{server.port}/there".encode())
-        wanted = settings(server, follow_redirects=True, use_libcurl=True, max_concurrency=1)
-        records, _ = run_engine(wanted, 3, BODY)
-    assert names(records) == ["completed"] * 3
-    assert records["redirects"].tolist() == [1] * 3
-
-
-@pytest.mark.parametrize(
-    ("location", "target"),
-    [
-        (b"/there#part", b"/there"),
-        (b"/there?next=http://a/b", b"/there?next=http://a/b"),
-        (b"there", b"/v1/there"),
-        (b"?there", b"/v1/completions?there"),
-        (b"http://127.0.0.1:%d?there", b"/?there"),
-        (b"//127.0.0.1:%d/there", b"/there"),
-    ],
-)
-def test_where_a_redirect_leads(location, target):
-    def answer(connection, request, number):
-        if b"there" in request.split(b"\r\n")[0]:
-            good(connection, request, number)
-            return
-        to = location % server.port if b"%d" in location else location
-        connection.sendall(b"HTTP/1.1 307 X\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % to)
-
-    with RawServer(answer) as server:
-        wanted = settings(server, follow_redirects=True, headers=["Host: a.b"])
-        records, _ = run_engine(wanted, 1, BODY)
-        lines = server.requests[-1].split(b"\r\n")
-    assert names(records) == ["completed"]
-    assert lines[0] == b"POST %s HTTP/1.1" % target
-    assert [line for line in lines if line.startswith(b"Host:")] == [b"Host: a.b"]
-
-
-@pytest.mark.parametrize("location", [b"/there " + b"a", b"/there\ra", b"/there?" + b"a" * 600])
-def test_a_redirect_that_no_request_line_can_hold_is_not_followed(location):
-    with RawServer(sends_on(b"307", location)) as server:
-        records, _ = run_engine(settings(server, follow_redirects=True), 1, BODY)
-        assert len(server.requests) == 1
-    assert names(records) == ["http_error"]
-
-
-def test_a_redirect_is_followed_on_the_connection_that_brought_it():
-    with RawServer(sends_on(b"307", b"/there")) as server:
-        records, _ = run_engine(settings(server, follow_redirects=True, max_concurrency=1), 5, BODY)
-        assert server.connections == 1
-    assert names(records) == ["completed"] * 5
-
-
-def test_a_redirect_that_ends_with_its_connection_is_followed_too():
-    def answer(connection, request, number):
-        if b" /there" in request.split(b"\r\n")[0]:
-            good(connection, request, number)
-            return
-        connection.sendall(b"HTTP/1.1 307 X\r\nLocation: /there\r\nConnection: close\r\n\r\nmoved")
-        raise ConnectionAbortedError
-
-    with RawServer(answer) as server:
-        records, _ = run_engine(settings(server, follow_redirects=True), 2, BODY)
-    assert names(records) == ["completed"] * 2
-    assert records["redirects"].tolist() == [1] * 2
-
-
-@pytest.mark.parametrize("status", [b"301", b"302", b"303"])
-def test_the_older_redirects_make_a_get_without_a_body(status, use_libcurl):
-    with RawServer(sends_on(status, b"/there")) as server:
-        records, _ = run_engine(settings(server, follow_redirects=True, use_libcurl=use_libcurl), 2, BODY)
-        second = [request for request in server.requests if b" /there" in request]
-    assert len(second) == 2
-    assert all(r.startswith(b"GET ") and r.endswith(b"\r\n\r\n") for r in second)
-    assert names(records) == ["completed"] * 2
-
-
-def test_another_host_is_reached_without_our_key(use_libcurl):
-    with RawServer() as other, RawServer(sends_on(b"307", b"http://127.0.0.2:%d/there" % 1)) as server:
-        server._answer = sends_on(b"307", b"http://127.0.0.1:%d/there" % other.port)
-        headers = ["Authorization: Bearer x", "X-A: b"]
-        wanted = settings(server, follow_redirects=True, headers=headers, use_libcurl=use_libcurl)
-        records, _ = run_engine(wanted, 2, BODY)
-        assert len(other.requests) == 2
-        assert all(b"Bearer" not in r and b"X-A: b" in r for r in other.requests)
-    assert names(records) == ["completed"] * 2
-
-
-@pytest.mark.parametrize("location", [b"https://127.0.0.1:1/", b"http://other.invalid/", b"/loop", b""])
-def test_a_redirect_that_cannot_be_followed_says_where_it_led(location):
-    with RawServer(sends_on(b"307", location)) as server:
-        records, _ = run_engine(settings(server, follow_redirects=True), 1, BODY)
-    assert names(records) == ["http_error"]
-    assert records["status"].tolist() == [307]
-    assert records["redirects"].tolist() == [10 if location == b"/loop" else 0]
-
-
-def test_a_circle_of_redirects_ends_over_libcurl_too():
-    with RawServer(sends_on(b"307", b"/loop")) as server:
-        records, _ = run_engine(settings(server, follow_redirects=True, use_libcurl=True), 1, BODY)
-    assert (names(records), records["status"].tolist()) == (["http_error"], [307])
-
-
-def test_without_being_asked_for_a_redirect_is_an_error_that_names_the_place():
-    with RawServer(sends_on(b"307", b"/there")) as server:
-        run = bench(server.url, n=2)
-    assert outcomes(run) == {"http_error": 2}
-    assert all("/there" in text for text in errors(run))
-
-
 # ---- limits of this machine ----
+
 
 FEW_FILES = """
 import resource, sys
@@ -356,83 +191,13 @@ def test_descriptors_that_run_out_are_a_local_fault_and_not_the_servers():
     assert done.stdout.splitlines() == ["['completed', 'local_fault'] 60"] * 2, done.stderr
 
 
-# ---- connections ----
-
-
-def test_warm_connections_send_nothing_before_the_start():
-    with RawServer() as server:
-        run = bench(server.url, n=6, concurrency=3, warm_connections=3)
-        assert server.connections == 3
-        assert all(request.startswith(b"POST") for request in server.requests)
-    assert outcomes(run) == {"completed": 6}
-
-
-def test_how_long_a_warm_connection_is_idle_does_not_depend_on_the_time_of_the_start():
-    with (
-        RawServer() as server,
-        contextlib.closing(_engine.Engine(settings(server, max_concurrency=0, warm_connections=1))) as engine,
-    ):
-        feed(engine, 1, BODY, at_ns=[4_500_000_000])
-        engine.feed_end()
-        time.sleep(1)
-        engine.start()
-        records = records_of(drain(engine))
-    assert names(records) == ["completed"]
-    assert records["connected_ns"][0] != _engine.NONE
-
-
-def test_what_opening_a_connection_took_is_counted():
-    with RawServer() as server, contextlib.closing(_engine.Engine(settings(server))) as engine:
-        feed(engine, 8, BODY)
-        engine.feed_end()
-        engine.start()
-        drain(engine)
-        connect = engine.histograms()["connect"]
-        assert connect.count == engine.counters()["connections_opened"] == 4
-
-
-def test_an_open_loop_keeps_connections_spare_when_asked_for():
-    def run(spare: bool) -> int:
-        """How many connections were opened that no request waited for."""
-        with RawServer() as server:
-            at_ns = np.arange(20) * 20_000_000
-            records, counters = run_engine(
-                settings(server, max_concurrency=0, spare_connections=spare), 20, BODY, at_ns
-            )
-            assert names(records) == ["completed"] * 20
-            opened = counters["connections_opened"]
-            return int(opened - (records["connected_ns"] != _engine.NONE).sum())
-
-    assert run(spare=True) >= 4
-    assert run(spare=False) == 0
-
-
-def test_spare_connections_to_a_name_without_address_are_none():
-    records, _ = run_engine(config(addresses=(), max_concurrency=0, spare_connections=True), 3, BODY)
-    assert names(records) == ["dns_failed"] * 3
-
-
-def test_an_answer_in_front_of_a_request_closes_the_connection():
-    """Bytes that nobody asked for would be read as the next answer."""
-
-    def twice(connection, request, number):
-        body = events()
-        answer = EVENT_STREAM + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
-        connection.sendall(answer + b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
-
-    with RawServer(twice) as server:
-        records, counters = run_engine(settings(server, max_concurrency=1), 5, BODY)
-        assert server.connections == counters["connections_opened"] == 5
-    assert names(records) == ["completed"] * 5
-
-
 # ---- when requests leave ----
 
 
 def test_a_request_fed_while_streams_are_busy_leaves_before_they_end():
     with (
         Server(ttft_ms=1, itl_ms=2) as server,
-        contextlib.closing(_engine.Engine(settings(server, max_concurrency=0))) as engine,
+        contextlib.closing(_engine.Engine(config_of(server, max_concurrency=0))) as engine,
     ):
         endless = BODY.replace(b'"max_tokens": 5', b'"max_tokens": 100000')
         feed(engine, 60, endless, at_ns=[0] * 60)
@@ -456,7 +221,7 @@ def test_a_run_stopped_while_it_warms_up_sends_nothing(now):
 
     with RawServer(slow) as server:
         with contextlib.closing(
-            _engine.Engine(settings(server, use_libcurl=True, warm_connections=2))
+            _engine.Engine(config_of(server, use_libcurl=True, warm_connections=2))
         ) as engine:
             feed(engine, 20, BODY)
             threading.Timer(0.1, engine.stop, kwargs={"now": now}).start()
@@ -467,7 +232,7 @@ def test_a_run_stopped_while_it_warms_up_sends_nothing(now):
 
 def test_no_request_leaves_after_the_duration():
     with Server(ttft_ms=0.1, itl_ms=0.1) as server:
-        short = settings(server, duration_ns=50_000_000, max_concurrency=8)
+        short = config_of(server, duration_ns=50_000_000, max_concurrency=8)
         records, _ = run_engine(short, 20_000, BODY)
     assert len(records) < 20_000
     assert records["sent_ns"].max() <= 50_000_000
@@ -487,7 +252,7 @@ def floods(connection, _request, _number):
 
 def test_a_server_that_never_stops_sending_holds_up_no_timeout():
     with RawServer(floods) as server:
-        records, _ = run_engine(settings(server, total_timeout_ns=500_000_000), 1, BODY)
+        records, _ = run_engine(config_of(server, total_timeout_ns=500_000_000), 1, BODY)
     assert names(records) == ["total_timeout"]
     assert records["end_ns"].max() < 50_000_000_000
 
@@ -518,7 +283,7 @@ def test_a_burst_that_fills_a_read_to_the_byte_does_not_share_the_next_ones_stam
         raise ConnectionAbortedError
 
     with RawServer(answer) as server:
-        runs = [run_engine(settings(server), 1, BODY)[0] for _ in range(4)]
+        runs = [run_engine(config_of(server), 1, BODY)[0] for _ in range(4)]
     assert [run["chunks"].tolist() for run in runs] == [[3]] * 4
     assert [0] in [run["coalesced"].tolist() for run in runs]  # a busy machine may read two writes at once
 
@@ -528,7 +293,7 @@ def test_chunks_written_at_once_share_their_stamp_however_many_reads_they_take(n
     with (
         RawServer(burst_of(n, chunk)) as server,
         contextlib.closing(
-            _engine.Engine(settings(server, keep_stamps=True, use_libcurl=use_libcurl))
+            _engine.Engine(config_of(server, keep_stamps=True, use_libcurl=use_libcurl))
         ) as engine,
     ):
         feed(engine, 1, BODY)
@@ -562,7 +327,7 @@ def test_a_stream_over_tls_does_not_go_back_in_time(tmp_path):
         raise ConnectionAbortedError
 
     with RawServer(answer, tls=tls) as server:
-        wanted = settings(
+        wanted = config_of(
             server, keep_stamps=True, keep_text=False, max_concurrency=8, threads=1, insecure=True
         )
         with contextlib.closing(_engine.Engine(wanted)) as engine:

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,12 +23,6 @@ SERVER = Path(__file__).with_name("fake_server.py")
 
 def command(port: int, *more: str) -> str:
     return shlex.join([sys.executable, str(SERVER), "--port", str(port), *more])
-
-
-@pytest.fixture
-def api() -> Iterator[FakeApi]:
-    with FakeApi() as server:
-        yield server
 
 
 @pytest.mark.parametrize(

@@ -1,105 +1,31 @@
-"""Pods of a (fake) API server: waited for, followed, probed, failing early, started by scaling and restarting."""
+"""Pods that are watched while they start, in a fake cluster."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fake_api import FakeApi
-from fake_http import Served
+from watched_pods import (
+    LABELS,
+    LOG,
+    UP,
+    become_ready,
+    begin,
+    in_background,
+    log,
+    measure,
+    parts_ns,
+    when_watched,
+)
 
-import vllmperf as vp
 from vllmperf import kube
 from vllmperf.errors import TargetError, UsageError
 from vllmperf.starts.result import Start
-
-LOG = """\
-INFO {} [__init__.py:239] Automatically detected platform cuda.
-INFO {} [api_server.py:1034] vLLM API server version 0.8.5
-INFO {} [core.py:58] Initializing a V1 LLM engine (v0.8.5) with config: model='tiny'
-INFO {} [gpu_model_runner.py:1329] Starting to load model tiny...
-INFO {} [loader.py:458] Loading weights took 0.10 seconds
-INFO {} [core.py:159] init engine (profile, create kv cache, warmup model) took 0.30 seconds
-INFO {} [api_server.py:1081] Starting vLLM API server on http://0.0.0.0:8000"""
-UP = "INFO:     Application startup complete."
-LABELS = {"app": "vllm"}
-PULLED = 'Successfully pulled image "x" in 150ms (200ms including waiting). Image size: 4096 bytes.'
-
-
-@pytest.fixture
-def api() -> Iterator[FakeApi]:
-    with FakeApi() as server:
-        yield server
-
-
-@pytest.fixture
-def config(api: FakeApi, tmp_path: Path) -> str:
-    return str(api.kubeconfig(tmp_path))
-
-
-def in_background(work: Callable[[], None]) -> threading.Thread:
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
-
-
-def when_watched(api: FakeApi) -> None:
-    """Waits until a client watches pods."""
-    deadline = time.monotonic() + 60
-    while not api.seen(r"GET /api/v1/namespaces/default/pods\?.*watch=1") and time.monotonic() < deadline:
-        time.sleep(0.02)
-
-
-def log(api: FakeApi, name: str, text: str) -> None:
-    stamp = datetime.now(UTC).strftime("%m-%d %H:%M:%S")
-    for line in text.splitlines():
-        api.append_log(name, line.format(stamp))
-        time.sleep(0.01)
-
-
-def begin(api: FakeApi, name: str, **more: Any) -> None:
-    """A pod is made, scheduled, pulled and started."""
-    pod = api.add_pod(name, labels=LABELS, running=False, **more)
-    api.set_condition(name, "PodScheduled")
-    api.add_event(pod, "Pulled", PULLED)
-    event = api.add_event(pod, "Pulled", PULLED)
-    event["involvedObject"]["fieldPath"] = "spec.containers{vllm}"
-    api.put("events", event)
-    run(api, name)
-
-
-def run(api: FakeApi, name: str, restarts: int = 0) -> None:
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    status = {
-        "name": "vllm",
-        "image": "x",
-        "restartCount": restarts,
-        "containerID": f"containerd://{name}-{restarts}",
-    }
-    status |= {"state": {"running": {"startedAt": now}}, "lastState": {}, "ready": False}
-    api.set_status(name, phase="Running", podIP="127.0.0.1", containerStatuses=[status])
-
-
-def become_ready(api: FakeApi, name: str) -> None:
-    log(api, name, LOG)
-    api.append_log(name, UP)
-    time.sleep(0.05)
-    api.set_condition(name, "Ready")
-
-
-def parts_ns(start: Start) -> int:
-    return sum(p.end_ns - p.start_ns for p in start.phases if p.critical and p.start_ns and p.end_ns)
-
-
-def measure(config: str, **more: Any) -> vp.Starts:
-    return vp.startup(config=config, **{"label": "app=vllm", "watch": True, "timeout": 120.0, **more})
 
 
 def test_a_pod_is_waited_for_from_its_creation_until_it_is_ready(api: FakeApi, config: str) -> None:
@@ -387,193 +313,6 @@ def test_progress_is_told_of_every_pod(api: FakeApi, config: str) -> None:
     measure(config, progress=tell)
     assert told[0][0].name == "a"
     assert not told[0][0].reached
-
-
-# ---- probes through the proxy ----
-
-
-class Server:
-    """Behind the API server's proxy: 503 until `is_up`; models, completions, sleep."""
-
-    def __init__(self, dev_mode: bool = True) -> None:
-        self.is_up, self.is_asleep, self.dev_mode = False, False, dev_mode
-
-    def __call__(self, served: Served) -> None:
-        path = served.where
-        if not self.is_up:
-            served.send_bytes(503, b"", "text/plain")
-        elif path == "/v1/models":
-            served.send_json({"data": [{"id": "tiny"}]})
-        elif path == "/v1/completions":
-            served.begin("text/event-stream")
-            for part in (b'data: {"choi', b'ces": [{"text": "a"}]}\n\n', b"data: [DONE]\n\n"):
-                time.sleep(0.05)
-                served.piece(part)
-        elif path in ("/sleep", "/wake_up") and self.dev_mode:
-            self.is_asleep = path == "/sleep"
-            served.send_bytes(200, b"", "text/plain")
-        elif path == "/is_sleeping" and self.dev_mode:
-            served.send_json({"is_sleeping": self.is_asleep})
-        else:
-            served.send_bytes(200 if path == "/health" else 404, b"", "text/plain")
-
-
-def probed(api: FakeApi, config: str, server: Server, **more: Any) -> Start:
-    begin(api, "a")
-    api.proxied["default", "a", 8000] = server
-
-    def cluster() -> None:
-        when_watched(api)
-        log(api, "a", LOG)
-        api.append_log("a", UP)
-        server.is_up = True
-        time.sleep(0.5)
-        api.set_condition("a", "Ready")
-
-    in_background(cluster)
-    (start,) = measure(config, **more)
-    return start
-
-
-def test_the_first_token_is_the_end_when_it_is_asked_for(api: FakeApi, config: str) -> None:
-    start = probed(api, config, Server(), probe_first_token=True)
-    assert start.reached
-    assert start.end == "first token"
-    token = next(phase for phase in start.phases if phase.name == "first_token")
-    assert token.duration_s >= 0.1  # two pieces
-    assert start.facts["proxy_health_s"] > 0
-    assert any("proxy, which adds its own time" in note for note in start.notes)
-    assert any(phase.name == "ready" and not phase.critical for phase in start.phases)
-    assert parts_ns(start) == start.end_ns - start.origin_ns
-
-
-def test_a_proxy_that_is_forbidden_is_a_note_and_ready_the_end(api: FakeApi, config: str) -> None:
-    api.deny("get", "pods/proxy")
-    start = probed(api, config, Server(), probe_first_token=True)
-    assert start.reached
-    assert start.end == "ready"
-    assert any("could not be probed" in note and "pods/proxy" in note for note in start.notes)
-
-
-def test_sleep_and_wake_up_are_measured(api: FakeApi, config: str) -> None:
-    start = probed(api, config, Server(), sleep_wake=2)
-    assert {"sleep_1_s", "wake_1_s", "sleep_2_s", "wake_2_s"} <= set(start.facts)
-
-
-def test_a_server_without_sleep_says_what_it_needs(api: FakeApi, config: str) -> None:
-    start = probed(api, config, Server(dev_mode=False), sleep_wake=1)
-    assert any("VLLM_SERVER_DEV_MODE=1" in note for note in start.notes)
-
-
-# ---- causing starts ----
-
-
-class Controller:
-    """Makes and deletes the pods of the deployment "d", as its replicas and its template say."""
-
-    def __init__(self, api: FakeApi, replicas: int) -> None:
-        self.api, self.made = api, 0
-        self.deployment, self.owner = api.add_deployment("d", LABELS, replicas)
-        self.names: list[str] = []
-        self.revision = 1
-        self.fails = False
-        api.on_request = self.react
-        for _ in range(replicas):
-            self.make()
-
-    def make(self) -> None:
-        self.made += 1
-        name = f"d-{self.made}"
-        self.names.append(name)
-        begin(self.api, name, owner=self.owner)
-        if self.fails:
-            self.api.crash_container(name)
-        else:
-            with contextlib.suppress(KeyError):  # it may be deleted before
-                become_ready(self.api, name)
-
-    def react(self, seen: Any) -> None:
-        if seen.method == "PATCH":
-            in_background(lambda: self.reconcile("template" in json.dumps(seen.body)))
-
-    def reconcile(self, is_restart: bool) -> None:
-        old = list(self.names) if is_restart else []
-        if is_restart:
-            self.revision += 1
-            self.owner = self.api.add_replica_set(
-                self.api.find("deployments", "d"), f"d-{self.revision}", self.revision
-            )
-            self.names = []
-        wanted = self.api.find("deployments", "d")["spec"]["replicas"]
-        while len(self.names) < wanted:
-            self.make()
-        while len(self.names) > wanted:
-            self.api.delete_pod(self.names.pop())
-        for name in old:
-            self.api.delete_pod(name)
-        self.settle(wanted)
-
-    def settle(self, wanted: int) -> None:
-        deployment = self.api.find("deployments", "d")
-        counts = {"replicas": wanted, "updatedReplicas": wanted, "availableReplicas": wanted}
-        deployment["status"] = {**counts, "observedGeneration": deployment["metadata"].get("generation", 1)}
-        self.api.put("deployments", deployment)
-
-
-def replicas(api: FakeApi) -> int:
-    return int(api.find("deployments", "d")["spec"]["replicas"])
-
-
-def test_scaling_from_nothing_is_measured_and_put_back(api: FakeApi, config: str) -> None:
-    Controller(api, 1)
-    found = measure(config, label=None, deployment="d", scale=2, repeat=2)
-    assert [start.name for start in found] == ["d-2", "d-3", "d-4", "d-5"]
-    assert all(start.reached for start in found)
-    assert replicas(api) == 1
-
-
-def test_a_restart_measures_the_new_pods_only(api: FakeApi, config: str) -> None:
-    Controller(api, 2)
-    found = measure(config, label=None, deployment="d", restart=True)
-    assert sorted(start.name for start in found) == ["d-3", "d-4"]
-    assert replicas(api) == 2
-
-
-def test_replicas_are_put_back_after_a_failure_and_no_further_start_is_made(
-    api: FakeApi, config: str
-) -> None:
-    controller = Controller(api, 1)
-    controller.fails = True
-    found = measure(config, label=None, deployment="d", scale=2, repeat=3)
-    assert len(found) == 2
-    assert not any(start.reached for start in found)
-    assert replicas(api) == 1
-
-
-def test_replicas_are_put_back_after_an_interrupt_and_what_came_is_kept(api: FakeApi, config: str) -> None:
-    Controller(api, 1)
-
-    def interrupt(starts: Sequence[Start]) -> None:
-        if any(start.name == "d-2" for start in starts):
-            raise KeyboardInterrupt
-
-    found = measure(config, label=None, deployment="d", scale=2, repeat=2, progress=interrupt)
-    assert found.interrupted
-    assert "d-2" in {start.name for start in found}
-    assert replicas(api) == 1
-
-
-def test_a_deployment_that_is_not_there_is_a_clear_error(api: FakeApi, config: str) -> None:
-    with pytest.raises(kube.NotFoundError, match="not there"):
-        measure(config, label=None, deployment="nope", scale=1)
-
-
-def test_pods_with_the_same_labels_of_another_owner_are_left_alone(api: FakeApi, config: str) -> None:
-    Controller(api, 1)
-    begin(api, "stranger")
-    become_ready(api, "stranger")
-    found = measure(config, label=None, deployment="d", watch=False)
-    assert [start.name for start in found] == ["d-1"]
 
 
 @pytest.mark.parametrize("watch", [True, False])
