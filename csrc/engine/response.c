@@ -42,11 +42,17 @@ void response_free(struct response *r) {
 static void record_begin(struct record *record) {
     memset(record, 0, sizeof *record);
     int64_t *unknown[] = {
-        &record->scheduled_ns,       &record->sent_ns,        &record->connected_ns,
-        &record->first_byte_ns,      &record->first_token_ns, &record->first_text_ns,
-        &record->last_token_ns,      &record->end_ns,         &record->first_token_seen_ns,
-        &record->last_token_seen_ns, &record->prompt_tokens,  &record->cached_tokens,
-        &record->output_tokens,      &record->usage_tokens,   &record->first_chunk_bytes,
+        &record->scheduled_ns,        &record->sent_ns,
+        &record->connected_ns,        &record->first_byte_ns,
+        &record->first_token_ns,      &record->first_text_ns,
+        &record->last_token_ns,       &record->end_ns,
+        &record->first_token_seen_ns, &record->last_token_seen_ns,
+        &record->prompt_tokens,       &record->cached_tokens,
+        &record->output_tokens,       &record->usage_tokens,
+        &record->first_chunk_bytes,   &record->server_queue_ns,
+        &record->server_prefill_ns,   &record->server_decode_ns,
+        &record->draft_steps,         &record->draft_tokens,
+        &record->accepted_tokens,
     };
     for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) *unknown[i] = RECORD_NONE;
 }

@@ -150,12 +150,28 @@ static void events_take_unknown(struct response *r, bool is_foreign, bool has_to
         chunks_add_unknown(r, c);
 }
 
+static void keep_said(int64_t *kept, int64_t said) {
+    if (said >= 0) *kept = said;
+}
+
+/* The server's own times and drafts. What OpenAI calls a prediction is one draft of the client's. */
+static void take_metrics(struct record *record, const struct delta *delta) {
+    bool is_prediction = delta->draft_tokens < 0 && delta->predicted >= 0 && delta->rejected >= 0;
+    keep_said(&record->server_queue_ns, delta->queue_ns);
+    keep_said(&record->server_prefill_ns, delta->prefill_ns);
+    keep_said(&record->server_decode_ns, delta->decode_ns);
+    keep_said(&record->draft_steps, delta->draft_steps);
+    keep_said(&record->draft_tokens,
+              is_prediction ? delta->predicted + delta->rejected : delta->draft_tokens);
+    keep_said(&record->accepted_tokens, is_prediction ? delta->predicted : delta->accepted_tokens);
+}
+
 static void take_usage(struct response *r, const struct delta *delta, int32_t chunks_before) {
     int64_t before = r->usage_tokens < 0 ? 0 : r->usage_tokens, said = delta->completion_tokens;
-    if (delta->prompt_tokens >= 0) r->record.prompt_tokens = delta->prompt_tokens;
-    if (delta->cached_tokens >= 0) r->record.cached_tokens = delta->cached_tokens;
-    if (delta->total_tokens >= 0) r->usage_total = delta->total_tokens;
-    if (said >= 0) r->usage_tokens = said;
+    keep_said(&r->record.prompt_tokens, delta->prompt_tokens);
+    keep_said(&r->record.cached_tokens, delta->cached_tokens);
+    keep_said(&r->usage_total, delta->total_tokens);
+    keep_said(&r->usage_tokens, said);
     events_take_unknown(r, delta->has_foreign_output, said > before && r->record.chunks == chunks_before);
     if (said >= 0) note_chunk_tokens(r, said - before, chunks_before);
 }
@@ -189,6 +205,7 @@ static void take_object(struct response *r, const char *json, size_t len) {
         response_error(r, delta.error, delta.error_len);
     } else {
         take_usage(r, &delta, chunks_before);
+        take_metrics(&r->record, &delta);
         take_rest(r, &delta, json, len);
     }
 }

@@ -135,6 +135,14 @@ static PyObject *delta_dict(const struct delta *delta, PyObject *choices) {
               stream_set(dict, "completion_tokens", count_or_none(delta->completion_tokens)) &&
               stream_set(dict, "total_tokens", count_or_none(delta->total_tokens)) &&
               stream_set(dict, "cached_tokens", count_or_none(delta->cached_tokens)) &&
+              stream_set(dict, "predicted", count_or_none(delta->predicted)) &&
+              stream_set(dict, "rejected", count_or_none(delta->rejected)) &&
+              stream_set(dict, "queue_ns", count_or_none(delta->queue_ns)) &&
+              stream_set(dict, "prefill_ns", count_or_none(delta->prefill_ns)) &&
+              stream_set(dict, "decode_ns", count_or_none(delta->decode_ns)) &&
+              stream_set(dict, "draft_steps", count_or_none(delta->draft_steps)) &&
+              stream_set(dict, "draft_tokens", count_or_none(delta->draft_tokens)) &&
+              stream_set(dict, "accepted_tokens", count_or_none(delta->accepted_tokens)) &&
               stream_set(dict, "has_complaint", PyBool_FromLong(delta->has_complaint)) &&
               stream_set(dict, "has_foreign_output", PyBool_FromLong(delta->has_foreign_output)) &&
               stream_set(dict, "error",
@@ -144,11 +152,13 @@ static PyObject *delta_dict(const struct delta *delta, PyObject *choices) {
     return dict;
 }
 
-PyDoc_STRVAR(delta_doc,
-             "delta_scan($module, data, /)\n--\n\n"
-             "What the engine reads of one completions or chat object: a dict with choices, prompt_tokens,\n"
-             "completion_tokens, total_tokens, cached_tokens, error (raw JSON bytes); None for [DONE].\n"
-             "Raises ValueError when the bytes are no JSON object.");
+PyDoc_STRVAR(
+    delta_doc,
+    "delta_scan($module, data, /)\n--\n\n"
+    "What the engine reads of one completions or chat object: a dict with choices, prompt_tokens,\n"
+    "completion_tokens, total_tokens, cached_tokens, its own times and drafts, error (raw JSON bytes);\n"
+    "None for [DONE].\n"
+    "Raises ValueError when the bytes are no JSON object.");
 
 static PyObject *py_delta_scan(PyObject *module, PyObject *data) {
     (void)module;

@@ -214,30 +214,28 @@ static void add_fingerprint(struct buf *out, const struct answer *answer) {
 
 /* ---- an answer's own times ---- */
 
-static void add_ms(struct buf *out, const char *key, int64_t ns) {
-    buf_format(out, "\"%s\":%.6f,", key, (double)ns / 1e6);
+/* As vLLM's --enable-per-request-metrics: not of several choices; TTFT counts from the admission. */
+static bool has_metrics(const struct answer *answer) {
+    return answer->sim->config->per_request_metrics && answer->n_choices == 1;
 }
 
-/* As vLLM's --enable-per-request-metrics: null for several choices; TTFT counts from the admission. */
-static void add_metrics(struct buf *out, const struct answer *answer) {
+/* `null`: what has no value is null; else it is left out. */
+static void add_metrics(struct buf *out, const struct answer *answer, bool null) {
     int64_t n = answer->choices[0].n_tokens;
-    if (!answer->sim->config->per_request_metrics || answer->n_choices > 1) {
-        buf_str(out, "null");
-        return;
-    }
     struct answer_times t = account_times(answer, 0);
-    buf_char(out, '{');
-    add_ms(out, "time_to_first_token_ms", t.first - t.scheduled);
-    add_ms(out, "generation_time_ms", t.last - t.first);
-    add_ms(out, "queue_time_ms", t.scheduled - t.queued);
+    double decode_ms = (double)(t.last - t.first) / 1e6;
+    buf_format(out, ",\"metrics\":{\"time_to_first_token_ms\":%.6f,\"generation_time_ms\":%.6f",
+               (double)(t.first - t.scheduled) / 1e6, decode_ms);
+    buf_format(out, ",\"queue_time_ms\":%.6f", (double)(t.scheduled - t.queued) / 1e6);
     if (n > 1)
-        add_ms(out, "mean_itl_ms", (t.last - t.first) / (n - 1));
-    else
-        buf_str(out, "\"mean_itl_ms\":null,");
+        buf_format(out, ",\"mean_itl_ms\":%.6f", decode_ms / (double)(n - 1));
+    else if (null)
+        buf_str(out, ",\"mean_itl_ms\":null");
     if (t.last > t.scheduled)
-        buf_format(out, "\"tokens_per_second\":%.6f}", (double)n * 1e9 / (double)(t.last - t.scheduled));
-    else
-        buf_str(out, "\"tokens_per_second\":null}");
+        buf_format(out, ",\"tokens_per_second\":%.6f", (double)n * 1e9 / (double)(t.last - t.scheduled));
+    else if (null)
+        buf_str(out, ",\"tokens_per_second\":null");
+    buf_str(out, null ? ",\"speculative_decoding\":null}" : "}");
 }
 
 /* ---- chunks ---- */
@@ -313,10 +311,7 @@ void render_usage_chunk(struct buf *out, const struct answer *answer) {
     render_details(answer, rest, sizeof rest, "");
     add_usage(out, answer->ask.prompt_tokens, render_reported(answer, answer->tokens), rest);
     add_fingerprint(out, answer);
-    if (answer->sim->config->per_request_metrics) {
-        buf_str(out, ",\"metrics\":");
-        add_metrics(out, answer);
-    }
+    if (has_metrics(answer)) add_metrics(out, answer, false);
     buf_char(out, '}');
 }
 
@@ -371,7 +366,10 @@ void render_body(struct buf *out, struct answer *answer) {
         add_prompt_ids(out, answer, 0, ask->return_token_ids);
         buf_str(out, ",\"prompt_text\":null");
     }
-    buf_str(out, ",\"kv_transfer_params\":null,\"ec_transfer_params\":null,\"metrics\":");
-    add_metrics(out, answer);
+    buf_str(out, ",\"kv_transfer_params\":null,\"ec_transfer_params\":null");
+    if (has_metrics(answer))
+        add_metrics(out, answer, true);
+    else
+        buf_str(out, ",\"metrics\":null");
     buf_char(out, '}');
 }

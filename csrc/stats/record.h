@@ -40,6 +40,12 @@
     X(int64_t, "<i8", reads)              /* distinct reads that brought token chunks */                      \
     X(int64_t, "<i8", first_read_chunks)  /* token chunks that the first of these brought */                  \
     X(int64_t, "<i8", body_kind)          /* enum body_kind */                                                \
+    X(int64_t, "<i8", server_queue_ns)    /* by the answer itself: queued to scheduled; NONE: not said */     \
+    X(int64_t, "<i8", server_prefill_ns)  /* scheduled to first token, likewise */                            \
+    X(int64_t, "<i8", server_decode_ns)   /* first to last token, likewise */                                 \
+    X(int64_t, "<i8", draft_steps)        /* steps that verified drafts, likewise */                          \
+    X(int64_t, "<i8", draft_tokens)       /* tokens that these proposed, likewise */                          \
+    X(int64_t, "<i8", accepted_tokens)    /* of these, likewise */                                            \
     X(int32_t, "<i4", tokens_source)      /* enum record_tokens_source */                                     \
     X(int32_t, "<i4", status)             /* HTTP status, 0 when there was none */                            \
     X(int32_t, "<i4", outcome)            /* enum outcome */                                                  \

@@ -65,19 +65,66 @@ static const char *read_details(const char *at, const char *end, struct delta *o
     return json_members(at, end, details_member, out);
 }
 
+static const char *prediction_member(const char *at, const char *end, struct view key, void *context) {
+    struct delta *out = context;
+    if (view_is(key, "accepted_prediction_tokens"))
+        return json_count(at, end, IN_OBJECT + 2, &out->predicted);
+    if (view_is(key, "rejected_prediction_tokens")) return json_count(at, end, IN_OBJECT + 2, &out->rejected);
+    return json_skip(at, end, IN_OBJECT + 2);
+}
+
+static const char *read_prediction(const char *at, const char *end, struct delta *out) {
+    out->predicted = out->rejected = -1;
+    if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT + 1);
+    return json_members(at, end, prediction_member, out);
+}
+
 static const char *usage_member(const char *at, const char *end, struct view key, void *context) {
     struct delta *out = context;
     if (view_is(key, "prompt_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->prompt_tokens);
     if (view_is(key, "completion_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->completion_tokens);
     if (view_is(key, "total_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->total_tokens);
     if (view_is(key, "prompt_tokens_details")) return read_details(at, end, out);
+    if (view_is(key, "completion_tokens_details")) return read_prediction(at, end, out);
     return json_skip(at, end, IN_OBJECT + 1);
 }
 
 static const char *read_usage(const char *at, const char *end, struct delta *out) {
     out->prompt_tokens = out->completion_tokens = out->total_tokens = out->cached_tokens = -1;
+    out->predicted = out->rejected = -1;
     if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT);
     return json_members(at, end, usage_member, out);
+}
+
+static const char *drafts_member(const char *at, const char *end, struct view key, void *context) {
+    struct delta *out = context;
+    if (view_is(key, "num_spec_steps")) return json_count(at, end, IN_OBJECT + 2, &out->draft_steps);
+    if (view_is(key, "num_draft_tokens")) return json_count(at, end, IN_OBJECT + 2, &out->draft_tokens);
+    if (view_is(key, "num_accepted_draft_tokens"))
+        return json_count(at, end, IN_OBJECT + 2, &out->accepted_tokens);
+    return json_skip(at, end, IN_OBJECT + 2);
+}
+
+static const char *read_drafts(const char *at, const char *end, struct delta *out) {
+    out->draft_steps = out->draft_tokens = out->accepted_tokens = -1;
+    if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT + 1);
+    return json_members(at, end, drafts_member, out);
+}
+
+static const char *metrics_member(const char *at, const char *end, struct view key, void *context) {
+    struct delta *out = context;
+    if (view_is(key, "queue_time_ms")) return json_ms(at, end, IN_OBJECT + 1, &out->queue_ns);
+    if (view_is(key, "time_to_first_token_ms")) return json_ms(at, end, IN_OBJECT + 1, &out->prefill_ns);
+    if (view_is(key, "generation_time_ms")) return json_ms(at, end, IN_OBJECT + 1, &out->decode_ns);
+    if (view_is(key, "speculative_decoding")) return read_drafts(at, end, out);
+    return json_skip(at, end, IN_OBJECT + 1);
+}
+
+static const char *read_metrics(const char *at, const char *end, struct delta *out) {
+    out->queue_ns = out->prefill_ns = out->decode_ns = -1;
+    out->draft_steps = out->draft_tokens = out->accepted_tokens = -1;
+    if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT);
+    return json_members(at, end, metrics_member, out);
 }
 
 /* Whether a well-formed value says anything: not when all in it is null, false, 0 or empty. */
@@ -133,6 +180,7 @@ static inline const char *object_member(const char *at, const char *end, struct 
     switch (key.len) {
     case 7:
         if (memcmp(key.at, "choices", 7) == 0) return read_choices(at, end, r);
+        if (memcmp(key.at, "metrics", 7) == 0) return read_metrics(at, end, r->out);
         break;
     case 6:
         if (memcmp(key.at, "object", 6) == 0) return read_kind(at, end, r);
@@ -180,8 +228,18 @@ static bool is_done(const char *at, const char *end) {
     return end - at >= 6 && memcmp(at, "[DONE]", 6) == 0 && json_blanks(at + 6, end) == end;
 }
 
-static const struct delta empty = {
-    .prompt_tokens = -1, .completion_tokens = -1, .total_tokens = -1, .cached_tokens = -1};
+static const struct delta empty = {.prompt_tokens = -1,
+                                   .completion_tokens = -1,
+                                   .total_tokens = -1,
+                                   .cached_tokens = -1,
+                                   .predicted = -1,
+                                   .rejected = -1,
+                                   .queue_ns = -1,
+                                   .prefill_ns = -1,
+                                   .decode_ns = -1,
+                                   .draft_steps = -1,
+                                   .draft_tokens = -1,
+                                   .accepted_tokens = -1};
 
 enum delta_status delta_scan(const char *json, size_t len, struct delta *out, delta_on_choice *on_choice,
                              void *context) {

@@ -3,9 +3,9 @@
  * is not JSON is refused, NaN and Infinity are not). Sans I/O.
  *
  * Knows choices[].text, .delta/.message {role, content, refusal, reasoning, reasoning_content, tool_calls,
- * function_call}, .token_ids, .finish_reason, usage, error. Each may have any shape: content is a string or a
- * list of parts, see said.h. Other members of a delta are output when their name says so (reasoning_details,
- * thinking, audio …), and unknown when they only hold text. Anything else is skipped.
+ * function_call}, .token_ids, .finish_reason, usage, metrics, error. Each may have any shape: content is a
+ * string or a list of parts, see said.h. Other members of a delta are output when their name says so
+ * (reasoning_details, thinking, audio …), and unknown when they only hold text. Anything else is skipped.
  *
  * Of two equal keys the last one counts, as in Python's json module. A choice that has a delta says nothing
  * by its message: servers repeat the whole answer so far in it. Any thread may call. Views live as long as
@@ -54,8 +54,12 @@ bool delta_choice_is_output(const struct delta_choice *choice);
 
 struct delta {
     int64_t n_choices;
-    int64_t prompt_tokens, completion_tokens, total_tokens; /* of usage, -1 when absent or no count */
-    int64_t cached_tokens;   /* usage.prompt_tokens_details.cached_tokens, likewise */
+    /* Counts and times are -1 when absent or no number. */
+    int64_t prompt_tokens, completion_tokens, total_tokens; /* of usage */
+    int64_t cached_tokens;                                  /* usage.prompt_tokens_details */
+    int64_t predicted, rejected;                            /* usage.completion_tokens_details, OpenAI's */
+    int64_t queue_ns, prefill_ns, decode_ns; /* vLLM's metrics: queued to scheduled, first, last token */
+    int64_t draft_steps, draft_tokens, accepted_tokens; /* its metrics.speculative_decoding */
     const char *error;       /* the raw JSON value of a top-level "error" that says something, else NULL */
     size_t error_len;        /* (null, false, 0, "", {} and {"code": 0} say nothing) */
     bool has_choices;        /* there is an array of choices, empty or not */

@@ -112,8 +112,10 @@ static int64_t exponent_of(struct view number) {
     return is_negative ? -value : value;
 }
 
-int64_t json_count_of(struct view number) {
-    int64_t value = 0, power = exponent_of(number);
+/* The number times 10^shift, when it is from 0 on and has at most 18 digits, else -1. What is behind its
+ * point is cut off, or makes it -1. */
+static int64_t fixed_of(struct view number, int64_t shift, bool cuts) {
+    int64_t value = 0, power = exponent_of(number) + shift;
     const char *at = number.at, *end = at + number.len;
     bool is_negative = at < end && *at == '-';
     at += is_negative;
@@ -121,13 +123,25 @@ int64_t json_count_of(struct view number) {
     for (; at < end && (json_is_digit(*at) || *at == '.'); at++) {
         if (*at == '.') continue;
         power--;
-        if (*at == '0') continue;
+        if (*at == '0' || (power < 0 && cuts)) continue;
         if (power < 0 || power > 17 || is_negative) return -1;
         int64_t each = *at - '0';
         for (int64_t i = 0; i < power; i++) each *= 10;
         value += each;
     }
     return value;
+}
+
+int64_t json_count_of(struct view number) {
+    return fixed_of(number, 0, false);
+}
+
+const char *json_ms(const char *at, const char *end, int depth, int64_t *ns) {
+    const char *start = at;
+    *ns = -1;
+    at = json_skip(at, end, depth);
+    if (at && json_is_digit(*start)) *ns = fixed_of((struct view){start, (size_t)(at - start)}, 6, true);
+    return at;
 }
 
 struct view json_decoded_key(struct view raw, char decoded[JSON_KEY_BYTES]) {

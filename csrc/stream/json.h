@@ -44,6 +44,10 @@ const char *json_scalar(const char *at, const char *end);
 /* A number that is whole and has at most 18 digits, however it is written (5.0, 5e0); else -1. */
 int64_t json_count_of(struct view number);
 
+/* Any value that lies `depth` brackets deep; *ns is its number of ms in ns when it is one from 0 on, else -1.
+ */
+const char *json_ms(const char *at, const char *end, int depth, int64_t *ns);
+
 /* A key written with escapes, decoded into `decoded`; one that does not fit there is nobody's key. */
 enum { JSON_KEY_BYTES = 32 };
 struct view json_decoded_key(struct view raw, char decoded[JSON_KEY_BYTES]);

@@ -101,6 +101,35 @@ static int output_of(const char *choice) {
     return output;
 }
 
+/* What vLLM says of an answer's own time, with digits as Python writes them, and of its drafts. */
+static void test_metrics(void) {
+    struct seen s =
+        scan("{\"choices\":[],\"usage\":{\"completion_tokens\":3},\"metrics\":{\"time_to_first_token_ms\":"
+             "23.402900000000003,\"generation_time_ms\":1e-05,\"queue_time_ms\":0.0,\"mean_itl_ms\":5.5,"
+             "\"speculative_decoding\":{\"acceptance_histogram\":[1,2],\"num_spec_steps\":3,"
+             "\"num_accepted_draft_tokens\":4,\"num_draft_tokens\":6}}}");
+    CHECK("its times are ms, kept to the ns",
+          s.delta.prefill_ns == 23402900 && s.delta.decode_ns == 10 && s.delta.queue_ns == 0);
+    CHECK("its drafts are counted",
+          s.delta.draft_steps == 3 && s.delta.draft_tokens == 6 && s.delta.accepted_tokens == 4);
+    free(s.copy);
+    s = scan("{\"metrics\":{\"queue_time_ms\":-1.5,\"generation_time_ms\":\"5\",\"time_to_first_token_ms\":"
+             "null,\"speculative_decoding\":null}}");
+    CHECK("what is no time is none",
+          s.delta.queue_ns == -1 && s.delta.decode_ns == -1 && s.delta.prefill_ns == -1);
+    CHECK("nor drafts", s.delta.draft_steps == -1 && s.delta.draft_tokens == -1);
+    free(s.copy);
+    s = scan("{\"metrics\":{\"queue_time_ms\":1e400,\"generation_time_ms\":1e11}}");
+    CHECK("a time that no clock shows is none",
+          s.delta.queue_ns == -1 && s.delta.decode_ns == 100000000000000000);
+    free(s.copy);
+    s = scan("{\"usage\":{\"completion_tokens_details\":{\"accepted_prediction_tokens\":7,"
+             "\"rejected_prediction_tokens\":2}},\"metrics\":null}");
+    CHECK("OpenAI's prediction is counted apart",
+          s.delta.predicted == 7 && s.delta.rejected == 2 && s.delta.draft_tokens == -1);
+    free(s.copy);
+}
+
 static void test_output(void) {
     CHECK("the role alone is no output",
           output_of("{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}") == 0);
@@ -468,6 +497,7 @@ int main(void) {
     test_completions();
     test_blanks();
     test_usage();
+    test_metrics();
     test_output();
     test_shapes();
     test_bytes();

@@ -249,6 +249,26 @@ static void test_json(void) {
     response_free(&r);
 }
 
+static void test_own_times(void) {
+    struct response r;
+    STREAM(&r, {10, CHUNK("a")},
+           {30, "data: {\"choices\":[],\"metrics\":{\"queue_time_ms\":2,\"time_to_first_token_ms\":3.5,"
+                "\"speculative_decoding\":{\"num_spec_steps\":1,\"num_draft_tokens\":4,"
+                "\"num_accepted_draft_tokens\":3}}}\n\n" DONE});
+    CHECK("what the server says of its times is kept",
+          r.record.server_queue_ns == 2000000 && r.record.server_prefill_ns == 3500000);
+    CHECK("what it does not say is none", r.record.server_decode_ns == RECORD_NONE);
+    CHECK("and its drafts",
+          r.record.draft_steps == 1 && r.record.draft_tokens == 4 && r.record.accepted_tokens == 3);
+    response_free(&r);
+    STREAM(&r, {10, CHUNK("a")},
+           {30, "data: {\"choices\":[],\"usage\":{\"completion_tokens\":1,\"completion_tokens_details\":{"
+                "\"accepted_prediction_tokens\":5,\"rejected_prediction_tokens\":2}}}\n\n" DONE});
+    CHECK("a prediction is a draft", r.record.draft_tokens == 7 && r.record.accepted_tokens == 5);
+    CHECK("in no steps", r.record.draft_steps == RECORD_NONE);
+    response_free(&r);
+}
+
 static void test_kept_events(void) {
     struct response r;
     begin(&r);
@@ -315,6 +335,7 @@ static void test_raw(void) {
 }
 
 int main(void) {
+    test_own_times();
     test_kept_events();
     test_kept_choices();
     test_raw();

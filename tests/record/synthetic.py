@@ -61,6 +61,8 @@ class Request:
             "bytes_sent": 200,
             "prompt_tokens": 16,
             "cached_tokens": NONE,
+            **dict.fromkeys(("server_queue_ns", "server_prefill_ns", "server_decode_ns"), NONE),
+            **dict.fromkeys(("draft_steps", "draft_tokens", "accepted_tokens"), NONE),
             "output_tokens": chunks,
             "usage_tokens": chunks,
             "output_bytes": 5 * chunks,

@@ -137,11 +137,16 @@ def test_fixed_times_are_carried_too() -> None:
 
 
 def test_one_token_has_no_gap_and_several_choices_have_no_times() -> None:
+    usage = {"stream_options": {"include_usage": True}}
     with Server(mode="batching", alpha_ms=1, enable_per_request_metrics=True) as server:
         one = complete(server.port, stream=False, max_tokens=1).json["metrics"]
         several = complete(server.port, stream=False, n=2).json
-    assert (one["mean_itl_ms"], one["generation_time_ms"]) == (None, 0)
+        stream_of_one = complete(server.port, max_tokens=1, **usage).events[-1]["metrics"]
+        stream_of_several = complete(server.port, n=2, **usage).events[-1]
+    assert (one["mean_itl_ms"], one["generation_time_ms"], one["speculative_decoding"]) == (None, 0, None)
     assert several["metrics"] is None
+    assert stream_of_one.keys() == one.keys() - {"mean_itl_ms", "speculative_decoding"}
+    assert "metrics" not in stream_of_several, "a stream leaves out what is null"
 
 
 def test_usage_says_what_was_cached_of_a_prompt_when_asked_for() -> None:

@@ -20,6 +20,10 @@ CHUNKS = [
     b'"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,'
     b'"prompt_tokens_details":{"cached_tokens":0}}}',
     b'{"choices":[],"usage":{"completion_tokens":5,"prompt_tokens":9}}',
+    b'{"choices":[],"metrics":{"time_to_first_token_ms":23.402900000000003,"generation_time_ms":1e-05,"queue_time_ms":0.0,'
+    b'"speculative_decoding":{"num_spec_steps":3,"num_accepted_draft_tokens":4,"num_draft_tokens":6}}}',
+    b'{"metrics":{"queue_time_ms":1},"metrics":{"queue_time_ms":-1,"generation_time_ms":1e13,"time_to_first_token_ms":"5"}}',
+    b'{"usage":{"completion_tokens_details":{"accepted_prediction_tokens":7,"rejected_prediction_tokens":0}},"metrics":[]}',
     b'{"choices":[{"index":0,"text":"a"},{"index":1,"text":""},{"index":2,"text":null}]}',
     b'{"error":{"message":"no","type":"BadRequestError","param":null,"code":400}}',
     b'{"object":"error","message":"no","code":400}',
@@ -115,6 +119,9 @@ NAMES = [
     "choices", "text", "delta", "message", "content", "refusal", "reasoning", "reasoning_content",
     "role", "tool_calls", "function_call", "token_ids", "finish_reason", "index", "usage",
     "prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "cached_tokens",
+    "metrics", "queue_time_ms", "time_to_first_token_ms", "generation_time_ms", "speculative_decoding",
+    "num_spec_steps", "num_draft_tokens", "num_accepted_draft_tokens", "completion_tokens_details",
+    "accepted_prediction_tokens", "rejected_prediction_tokens",
     "error", "object", "conten", "contents", "thinking", "reasoning_details", "audio", "transcript",
     "id", "type", "signature", "stop_reason", "content_filter_results", "mood", "detail", "errors",
     "logprobs", "request_id", "t\\u0065xt", "c\\u006fntent", "",

@@ -46,6 +46,7 @@ def scan(data: bytes) -> dict[str, Any] | None:
         raise ValueError("no object")
     choices, usage = top.last("choices"), top.last("usage")
     details = usage.last("prompt_tokens_details") if isinstance(usage, Object) else None
+    prediction = usage.last("completion_tokens_details") if isinstance(usage, Object) else None
     said_by = [choice(each) for each in choices] if is_array(choices) else []
     say_nothing = len(said_by) <= 4 and not any(each["is_output"] or each["has_unknown"] for each in said_by)
     return {
@@ -54,8 +55,25 @@ def scan(data: bytes) -> dict[str, Any] | None:
         "completion_tokens": count(usage, "completion_tokens"),
         "total_tokens": count(usage, "total_tokens"),
         "cached_tokens": count(details, "cached_tokens"),
+        **own_times(top.last("metrics"), prediction),
         "error": error(top),
         **without_output(top if say_nothing else Object(), is_array(choices)),
+    }
+
+
+def own_times(metrics: Any, prediction: Any) -> dict[str, int | None]:
+    """What vLLM's metrics and OpenAI's details of usage say."""
+    metrics = metrics if isinstance(metrics, Object) else Object()
+    drafts = metrics.last("speculative_decoding")
+    return {
+        "predicted": count(prediction, "accepted_prediction_tokens"),
+        "rejected": count(prediction, "rejected_prediction_tokens"),
+        "queue_ns": nanoseconds(metrics.last("queue_time_ms")),
+        "prefill_ns": nanoseconds(metrics.last("time_to_first_token_ms")),
+        "decode_ns": nanoseconds(metrics.last("generation_time_ms")),
+        "draft_steps": count(drafts, "num_spec_steps"),
+        "draft_tokens": count(drafts, "num_draft_tokens"),
+        "accepted_tokens": count(drafts, "num_accepted_draft_tokens"),
     }
 
 
@@ -152,6 +170,16 @@ def count(where: Any, name: str) -> int | None:
     except InvalidOperation:
         return None
     return int(number) if 0 <= number < 10**18 and number == number.to_integral_value() else None
+
+
+def nanoseconds(value: Any) -> int | None:
+    """A number of ms that has at most 18 digits as ns, what is below 1 ns cut off."""
+    try:
+        number = Decimal(value).scaleb(6) if isinstance(value, Number) and value[0] != "-" else None
+    except InvalidOperation:
+        return None
+    is_known = number is not None and number.is_finite() and number < 10**18
+    return int(number) if is_known else None
 
 
 def error(top: Object) -> Any:

@@ -54,6 +54,14 @@ FIELDS = (
     ),
     Field("body_kind", "name", "what the body was: none, stream, json (one object), error (of HTTP), other"),
     Field(
+        "server_queue_ns", "ns", "from queued to scheduled, by the server's answer; none when it did not say"
+    ),
+    Field("server_prefill_ns", "ns", "from scheduled to the first token, by the server's answer"),
+    Field("server_decode_ns", "ns", "from the first token to the last, by the server's answer"),
+    Field("draft_steps", "steps", "steps that verified drafts of tokens, by the server's answer"),
+    Field("draft_tokens", "tokens", "drafted tokens, by the server's answer"),
+    Field("accepted_tokens", "tokens", "drafted tokens that became output, by the server's answer"),
+    Field(
         "tokens_source",
         "name",
         "where output_tokens comes from: usage, token ids, counted chunks, or a tokenizer",

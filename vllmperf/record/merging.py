@@ -16,7 +16,8 @@ from vllmperf.record.fields import ASKED, BLOBS, FIELDS
 from vllmperf.record.reader import Header, header
 from vllmperf.record.writer import create, iso_utc, put_meta
 
-INSTANTS = frozenset(field.name for field in FIELDS if field.unit == "ns") - {"slot_wait_ns"}
+DURATIONS = {"slot_wait_ns", "server_queue_ns", "server_prefill_ns", "server_decode_ns"}
+INSTANTS = frozenset(field.name for field in FIELDS if field.unit == "ns") - DURATIONS
 """Columns that count from the start of the run."""
 OF_EACH = frozenset({"request_id_prefix"})
 """Fields of a plan that each of its runs has for itself."""

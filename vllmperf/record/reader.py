@@ -277,7 +277,7 @@ def _columns(db: sqlite3.Connection) -> set[str]:
 
 def _number(name: str, there: set[str]) -> str:
     """SQL that reads a column as a number. NONE for one that the file's version did not have yet."""
-    if name in schema.SINCE_VERSION_2 - there:
+    if name in schema.NOT_IN_ALL - there:
         return str(_engine.NONE)
     table = schema.ENUM_COLUMNS.get(name)
     if table is None:

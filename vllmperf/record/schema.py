@@ -12,7 +12,8 @@ from vllmperf.record.fields import ASKED, BLOBS, FIELDS
 #      local_fault; asked_prompt_tokens, asked_output_tokens
 #   3  meta.plan is the JSON of a plan (Plan.from_dict); beside it meta.facts: notes, knobs, and what was settled for the
 #      run, by name. Before, meta.plan was all of it by name, with _s behind durations
-SCHEMA_VERSION = 3
+#   4  server_queue_ns, server_prefill_ns, server_decode_ns, draft_steps, draft_tokens, accepted_tokens
+SCHEMA_VERSION = 4
 
 APPLICATION_ID = 0x76706572  # "vper": lets `file` and the reader tell a run file from any other database
 
@@ -24,13 +25,15 @@ ENUM_COLUMNS = {
 }
 """Columns that hold a name, and the engine's table with these names."""
 
-SINCE_VERSION_2 = frozenset(
+NOT_IN_ALL = frozenset(
     {
         *("usage_tokens", "output_bytes", "first_chunk_bytes", "unknown_output", "reads", "body_kind"),
         *("first_read_chunks", "asked_prompt_tokens", "asked_output_tokens"),
+        *("server_queue_ns", "server_prefill_ns", "server_decode_ns"),
+        *("draft_steps", "draft_tokens", "accepted_tokens"),
     }
 )
-"""Columns that files of version 1 lack."""
+"""Columns that older files lack: those of version 1 the first two lines, all before version 4 the others."""
 
 STATES = ("running", "finished", "interrupted")
 """What `meta.state` may say. "running" in a file whose writer is gone means that the run was killed."""
