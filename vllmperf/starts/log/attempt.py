@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -46,6 +46,7 @@ NO_STEP = frozenset(
     )
 )
 """What may come at any time: it is no step of a start."""
+_CONFIGURING = frozenset(("engine_config", "engine_done", "args"))
 KEPT_ONCE = frozenset(("route", "platform", "chunked_prefill", "concurrency", "checkpoint"))
 KEPT_LAST = frozenset(("shards", "capture_bar", "deep_gemm_bar"))
 MAX_EVENTS = 20_000
@@ -95,7 +96,7 @@ class Attempt:
         default_factory=list
     )  # steps after the start was over: reloads, engines that join
     later_count: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     first: Moment | None = None  # first and last stamp of vLLM's own
     last: Moment | None = None
     stamped: int = 0  # lines with a stamp of vLLM's own
@@ -116,7 +117,7 @@ class Attempt:
     served_lines: int = 0
     ended: bool = False
     problems: Problems = field(default_factory=Problems)
-    platforms: Counter[str] = field(default_factory=Counter)
+    platforms: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     repeats: int = 0
     rows: dict[Key, list[str]] = field(default_factory=dict)  # of configurations that a terminal wrapped
     argument_rows: list[str] | None = None
@@ -126,12 +127,12 @@ class Attempt:
         default_factory=dict
     )  # process names of those that said their configuration
     done: dict[Key, Moment] = field(default_factory=dict)  # when each engine was ready
-    _arguments: EngineConfig | None = None
+    _arguments: str | None = None
     _kept: dict[tuple[str, Key], int] = field(default_factory=dict)
     _place: dict[str, int] = field(default_factory=dict)  # of the last marker of each event
 
     def has(self, *events: str) -> bool:
-        return any(self.counts[event] for event in events)
+        return any(map(self.counts.get, events))
 
     @property
     def config(self) -> EngineConfig | None:
@@ -143,7 +144,7 @@ class Attempt:
     def arguments(self) -> EngineConfig | None:
         if self.argument_rows is not None:
             return from_arguments(whole(self.argument_rows).partition("args: ")[2].removeprefix("Namespace"))
-        return self._arguments
+        return from_arguments(self._arguments) if self._arguments is not None else None
 
     @property
     def has_engine(self) -> bool:
@@ -203,7 +204,7 @@ class Attempt:
 
     def add(self, seen: Seen) -> bool:
         """A marker of this attempt; False when it came after the start was over and counts for nothing in it."""
-        event = seen.event
+        event = seen.marker.event
         if event not in NO_STEP and self._is_over(seen.moment):
             self.later_count += 1
             if len(self.later) < MAX_LATER:
@@ -211,7 +212,8 @@ class Attempt:
             return False
         self.counts[event] += 1
         self.api = self.api or event in API_EVENTS
-        self._configured(seen)
+        if event in _CONFIGURING:
+            self._configured(seen)
         if event in KEPT_ONCE and self.counts[event] > 8:
             return True
         if event in KEPT_LAST and (place := self._kept.get((event, seen.process))) is not None:
@@ -231,13 +233,12 @@ class Attempt:
             self.done[seen.process] = seen.moment
         elif seen.event == "args":
             self.servers.add(seen.process)
-            self._arguments = from_arguments(seen.fields["args"])
+            self._arguments = seen.fields["args"]
 
     def _is_over(self, moment: Moment) -> bool:
         """Whether the start had ended when a line was printed. Lines may come in another order than they were
         printed in: what has the stamp of the last one before the end belongs to the start."""
-        edge = self.ready
-        stamp = self.ready_stamp if edge is not None else None
+        edge, stamp = self.ready, self.ready_stamp
         if edge is None and self.served is not None and self.has_engine:
             edge = stamp = self.served
         if edge is None and self.done and not self.api and self.done.keys() >= self.engines.keys():

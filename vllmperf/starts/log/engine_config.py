@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 _CONFIG_INT = re.compile(
@@ -39,6 +40,7 @@ def from_engine(text: str) -> EngineConfig:
     )
 
 
+@lru_cache(maxsize=8)
 def from_arguments(text: str) -> EngineConfig:
     """`Namespace(a=1, …)` or `{'a': 1, …}`; the latter only names what differs from the default."""
     partial = text.lstrip().startswith("{")

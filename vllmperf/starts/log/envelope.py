@@ -34,6 +34,7 @@ class Wrapped(NamedTuple):
     local: bool = False  # the stamp has no zone: it was read as UTC
     source: str = ""  # pod and container, service: which of several logs in one file
     prefix: str = ""  # what was taken off only because a header of vLLM's stood behind it
+    bare: bool = False  # it is known to be a message with nothing around it
 
 
 class _Peeled(NamedTuple):

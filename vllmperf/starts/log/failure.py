@@ -35,6 +35,12 @@ _DIED = re.compile(
     r"Worker(?: proc)? \S{1,80} (?:pid \d{1,12} )?died\b|\S{1,80} proc \S{1,80} died\b|Engine core proc \S{1,80} died\b"
     r"|.{0,200}?(?:The actor (?:died|is dead)|worker process has died|process in the process pool was terminated)"
 )
+# A word of what ends a start, so that most lines need be looked at only once.
+_WORDS = re.compile(
+    r"Error|Exception|Interrupt|Exit|Failure|NotFound|Timeout|[Kk]illed|[Tt]erminate|[Ff]ault|[Ee]rror|Abort|Illegal"
+    r"|Segfault|FATAL|Watchdog|watchdog|what\(|Memory|memory|oom-|died|is dead|not found|No such"
+)
+_ENDS = re.compile("|".join(pattern.pattern for pattern in (_DEATHS, _DIED, _NATIVE)))
 _FRAME = re.compile(r'\s*+File "(?P<file>[^"]*+)", line \d++, in (?P<function>\S++)')
 _SYMPTOMS = re.compile(
     r"Engine core initialization failed|Engine process failed to start|Failed core proc|EngineDeadError"
@@ -173,12 +179,12 @@ def is_end(message: str) -> bool:
     first = message[:1]
     if first in (" ", "\t"):
         return message[:16].lstrip().startswith("what(): ")
-    if not first or len(message) > LONGEST:
+    if not first or len(message) > LONGEST or not _WORDS.search(message):
         return False
     named = _NAMED.match(message)
     if named is not None and named["name"].endswith(_NAMES) and named["name"] not in _NAMES:
         return True
-    return any(pattern.match(message) for pattern in (_DEATHS, _DIED, _NATIVE)) or bool(_JOB.search(message))
+    return _ENDS.match(message) is not None or _JOB.search(message) is not None
 
 
 def root(problems: Sequence[Problem], is_worker: Callable[[Key], bool]) -> Problem | None:

@@ -46,31 +46,34 @@ class Figures(NamedTuple):
 def figures(attempt: Attempt, ranks: int) -> Figures:
     found = _collect(attempt)
     labels = Labels(attempt)
-    main = [f for f in found if not f.drafter]
-    reported: dict[str, Value] = dict.fromkeys(REPORTED)
+    main, draft = ([f for f in found if f.drafter == of_draft] for of_draft in (False, True))
+    values = _by_name(main, labels)
     per_rank: dict[str, dict[str, Value]] = {}
-    for name in NUMBERS:
-        values = _by_process(name, [f for f in main if f.name == name], labels)
-        if values:
-            reported[name] = max(values.values())
-            if (ranks > 1 or len(attempt.engines) > 1) and len(values) > 1:
-                per_rank[name] = dict(values)
-    reported["compile_from_cache"] = _from_cache(main)
-    draft = [f for f in found if f.drafter]
-    drafter: dict[str, Value] = {}
-    for name in NUMBERS:
-        values = _by_process(name, [f for f in draft if f.name == name], labels)
-        if values:
-            drafter[name] = max(values.values())
-    if (cached := _from_cache(draft)) is not None:
-        drafter["compile_from_cache"] = cached
-    return Figures(reported, per_rank, drafter)
+    if ranks > 1 or len(attempt.engines) > 1:
+        per_rank = {name: {**of} for name, of in values.items() if len(of) > 1}
+    reported: dict[str, Value] = dict.fromkeys(REPORTED)
+    reported |= _largest(values) | _from_cache(main)
+    return Figures(reported, per_rank, _largest(_by_name(draft, labels)) | _from_cache(draft))
 
 
-def _from_cache(found: list[Figure]) -> bool | None:
-    if any(f.name == "compile_s" for f in found):
-        return False
-    return True if any(f.name == "compile_from_cache" for f in found) else None
+def _by_name(found: list[Figure], labels: Labels) -> dict[str, dict[str, float]]:
+    """{name: {rank: value}}, in the order of NUMBERS."""
+    of: dict[str, list[Figure]] = defaultdict(list)
+    for figure in found:
+        of[figure.name].append(figure)
+    return {name: _by_process(name, of[name], labels) for name in NUMBERS if name in of}
+
+
+def _largest(of: dict[str, dict[str, float]]) -> dict[str, Value]:
+    return {name: max(values.values()) for name, values in of.items()}
+
+
+def _from_cache(found: list[Figure]) -> dict[str, Value]:
+    """What was compiled anew in part did not come from the cache."""
+    names = {figure.name for figure in found}
+    if names.isdisjoint(("compile_s", "compile_from_cache")):
+        return {}
+    return {"compile_from_cache": "compile_s" not in names}
 
 
 def _by_process(name: str, found: list[Figure], labels: Labels) -> dict[str, float]:

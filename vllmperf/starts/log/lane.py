@@ -35,6 +35,7 @@ _EMBEDDING_FILES = frozenset(("metrics.py", "loggers.py", "async_llm_engine.py",
 _BEGINNINGS = frozenset(("api_version", "banner_version", "server_version"))
 _PREFIXED = _BEGINNINGS | {"asleep", "awake", "sleep_freed", "engine_done"}
 _OF_THE_SERVER = API_EVENTS | {"architecture", "max_model_len", "chunked_prefill"}
+_MAY_BEGIN = _BEGINNINGS | _OF_THE_SERVER | {"engine_config"}
 _FORERUNNERS = frozenset(("platform", "platform_plugin"))
 _FAILURES = frozenset(("failed", "died"))
 _LONGER = {"gpu_blocks": "blocks"}  # the first part of a message can be another message
@@ -79,7 +80,7 @@ class Lane:
     """The lines of one server: of a file, or of one pod or service of a file that holds several."""
 
     calendar: Calendar
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=lambda: [Attempt(1)])
     dropped: int = 0  # attempts that were too many to be kept
     sign: int = 0  # last line that told something of a start
     wrapped_at: int = 0  # columns of the terminal that wrapped the lines, once known
@@ -91,8 +92,6 @@ class Lane:
 
     @property
     def attempt(self) -> Attempt:
-        if not self.attempts:
-            self.attempts.append(Attempt(1))
         return self.attempts[-1]
 
     @property
@@ -115,12 +114,11 @@ class Lane:
         else:
             self._pending = None
         event = self._take(line, moment, raw)
-        mine = line.logger == "vllm" or wrapped.text.startswith("(")
-        fits = WRAP_AT_LEAST <= len(wrapped.text) <= WRAP_AT_MOST
-        cut = event is None or event in _LONG_MESSAGES or len(raw) == self.wrapped_at
-        if self._pending is None and mine and fits and cut:
-            rows = [wrapped.text]
-            self._pending = _Pending(rows, raw, moment, event, _key(line), len(wrapped.text))
+        text = wrapped.text
+        if self._pending is None and WRAP_AT_LEAST <= len(text) <= WRAP_AT_MOST:
+            cut = event is None or event in _LONG_MESSAGES or len(raw) == self.wrapped_at
+            if cut and (line.logger == "vllm" or text.startswith("(")):
+                self._pending = _Pending([text], raw, moment, event, _key(line), len(text))
 
     @staticmethod
     def _continues(pending: _Pending, line: Line, wrapped: Wrapped) -> bool:
@@ -184,20 +182,20 @@ class Lane:
             self._begin(moment)
         else:
             self._foresee(found, line, moment)
-        attempt = self.attempt
-        key = _key(line)
+        attempt, process, key = self.attempts[-1], line.process, _key(line)
         attempt.step(line, moment, key)
         if self._joined is not None:
             self._joined.step(line, moment, key)
-        if line.process.kind == "api" and line.process.pid is not None:
-            self._servers.add(line.process.pid)
-            self._server_names.add(line.process.name)
-        if found is not None or line.level in ("ERROR", "CRITICAL") or "Traceback" in line.message:
-            self.sign = moment.line
+        if process.kind == "api" and process.pid is not None:
+            self._servers.add(process.pid)
+            self._server_names.add(process.name)
         if found is not None:
+            self.sign = moment.line
             marker, fields, label = found
             self._event(Seen(marker, fields, moment, key, line.file, label, line.repeated), line)
             return marker.event
+        if line.level in ("ERROR", "CRITICAL") or "Traceback" in line.message:
+            self.sign = moment.line
         self._serves(line, moment)
         if attempt.ready is not None and line.level == "ERROR" and _NOT_BOUND.match(line.message):
             self._not_ready_after_all()
@@ -257,6 +255,8 @@ class Lane:
 
     def _begins_again(self, marker: Marker, line: Line) -> bool:
         attempt, event = self.attempt, marker.event
+        if event not in _MAY_BEGIN:
+            return False
         if event in _BEGINNINGS:
             seen = attempt.has(*_BEGINNINGS)
             return seen or attempt.ended or (attempt.has_engine and attempt.ready is not None)
@@ -300,7 +300,7 @@ class Lane:
         attempt = Attempt(self._prelude[0][2].line if self._prelude else moment.line)
         prelude, self._prelude = self._prelude, []
         self._joined = None
-        if self.attempts and not self.attempts[-1].events and self.attempts[-1].first is None:
+        if not self.attempts[-1].events and self.attempts[-1].first is None:
             self.attempts.pop()
             attempt.first_line = 1
         self.attempts.append(attempt)
@@ -322,22 +322,22 @@ class Lane:
         self.dropped += 1
 
     def _event(self, seen: Seen, line: Line) -> None:
-        attempt = self.attempt
-        if seen.event in _FAILURES:
+        attempt, event = self.attempts[-1], seen.marker.event
+        if event in _FAILURES:
             if attempt.problems.failed_place is None:
                 attempt.problems.failed_place = len(attempt.events)
             if attempt.ready is None:
                 # "EngineCore hit an exception: Traceback …" begins the traceback itself.
                 attempt.problems.see(seen.moment.line, line.message, line, seen.process, len(attempt.events))
-        if seen.event == "ready":
+        if event == "ready":
             attempt = self._ready(seen.moment)
-        elif seen.event == "shutdown":
+        elif event == "shutdown":
             attempt.ended = True
-        elif seen.event in ENGINE_EVENTS and attempt.ready is not None and not attempt.has_engine:
+        elif event in ENGINE_EVENTS and attempt.ready is not None and not attempt.has_engine:
             attempt.early_ready, attempt.ready = attempt.ready, None
         joined = self._joined
         is_step = attempt.add(seen)
-        joins = seen.event == "engine_config" and not (_is_nameless(line) and attempt.api_pids)
+        joins = event == "engine_config" and not (_is_nameless(line) and attempt.api_pids)
         if not is_step and joins and joined is None:
             self._joined = joined = Attempt(seen.moment.line)
             joined.step(line, seen.moment, seen.process)

@@ -122,9 +122,10 @@ class Learned:
                 line, line.message, 0, "vllm"
             )  # of a logger that has no name, or none that is vLLM's
         at = bodies.vllm(text[: bodies.BEGINNING])
-        if at is None or not (bare or _is_logger(text[:at])):
+        is_logger = bool(at) and _is_logger(text[:at])
+        if at is None or not (bare or is_logger):
             return None
-        if at and _is_logger(text[:at]) and len(self._heads) < MAX_SHAPES:
+        if is_logger and len(self._heads) < MAX_SHAPES:
             self._heads.append(re.compile(_shape(text[:at], words=True), re.I))
         return _told(line, text, at, "vllm")
 
@@ -147,7 +148,7 @@ def _told(line: Line, text: str, at: int, logger: str) -> Line:
     if head.endswith('"'):
         message = _CLOSED.sub("", message)
     level = _TOLD_LEVEL.search(head)
-    found = stamps.find(head)
+    found = stamps.find(head) if head else Found()
     named = (level["word"] or level["letter"]).upper() if level else None
     inner, after = process.leading(message)
     who = line.process if line.process is not NO_PROCESS or inner.pid is None else inner

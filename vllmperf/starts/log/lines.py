@@ -36,6 +36,9 @@ _HEADER = re.compile(
     r"(?:\[(?P<file>[^\]\s]{1,200}?):\d{1,9}\]|(?P<bare>[\w./<>-]{1,200}\.py):\d{1,9}\])(?: (?P<message>.*))?$",
     re.S,
 )
+# What a line must have to be more than a message: an envelope, or a colour, stamp, level or process.
+_AROUND = re.compile(r"[^ -\"$-;=?-\[\]_-z|}~]")
+_WITHIN = re.compile(rf":\d|\[\d{{1,3}}[;m]|\|(?<!%\|)|{_LEVEL}|pid=")
 _BLANKS = re.compile(r"\s++")
 _LOGGING_PREFIX = re.compile(
     rf"[^\s\"'{{}}#*>/-][^\s\"'{{}}]{{0,63}} (?:[^\s\"'{{}}]{{1,64}} )?(?=\(|(?:{_LEVEL}) )"
@@ -61,9 +64,16 @@ _REPEATED = re.compile(
 )
 
 
+def is_bare(text: str) -> bool:
+    """Whether a line begins with a letter and has nothing that any pattern here or around it needs: a mere message."""
+    return text[:1].isalpha() and not _AROUND.search(text) and not _WITHIN.search(text)
+
+
 def read(wrapped: Wrapped) -> Line:
     """What a line without its envelope is. Never fails: what is unknown is a Line with only a message."""
     text = wrapped.text
+    if wrapped.bare:
+        return Line(text)
     process, at = leading(text)
     if found := _HEADER.match(text, at):
         return _vllm(found, process)

@@ -10,6 +10,7 @@ from string import Formatter
 _INTEGER = r"[-+]?(?:\d{1,3}(?:,\d{3}){1,5}|\d{1,15})(?!\d)"
 _NUMBER = rf"{_INTEGER}(?:\.\d{{1,30}})?(?:e-\d{{1,2}})?(?!\d)"
 _BLANKS = r"\s{1,12}"  # few enough that a row of them cannot take long
+_WITHIN = ".{0,4096}?"  # a text between others: no path is longer
 
 Fields = dict[str, str]
 
@@ -89,4 +90,4 @@ def _value(spec: str, last: bool) -> str:
         return _NUMBER
     if spec.endswith("d"):
         return _INTEGER
-    return ".*" if last else ".*?"
+    return ".*" if last else _WITHIN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 
 from vllmperf.starts.log import envelope, lines, otlp, process
@@ -17,7 +18,7 @@ from vllmperf.starts.log.text import decode, pieces, plain
 from vllmperf.starts.log.wallclock import Calendar, Moment
 
 # A progress bar has no end of line: what is printed next stands behind it.
-_BARS = ("%|", "it/s", "s/it", "row/s", "?B/s")
+_BAR = re.compile(r"%\||it/s|s/it|row/s|\?B/s")
 _OWN = ("vllm", "uvicorn", "flashinfer")  # loggers of one clock
 MAX_LANES = 64
 QUIET_LINES = 10_000
@@ -59,11 +60,6 @@ class Reader:
         return sum(lane.dropped for lane in {id(lane): lane for lane in self._lanes.values()}.values())
 
     @property
-    def serving(self) -> bool:
-        """Only traffic is to be expected: lines may be skipped that are no candidates."""
-        return bool(self._lanes) and all(lane.serving for lane in self._lanes.values())
-
-    @property
     def _starts(self) -> bool:
         """No server answers yet: what has the looks of a log is one, and nothing that a client sent."""
         return self._lane is None or self._lane.attempt.served_lines == 0
@@ -73,9 +69,12 @@ class Reader:
 
         A server that serves prints traffic. Where nothing of a start was seen for many lines, only lines need be read
         that may be a marker or a failure; and where many of those said nothing either, those that begin a start."""
-        if self.serving:
+        lanes, sign = self._lanes.values(), self._sign
+        if lanes and all(lane.serving for lane in lanes):
             return NEEDLES
-        sign = max((lane.sign for lane in self._lanes.values()), default=0)
+        for lane in lanes:
+            if lane.sign > sign:
+                sign = lane.sign
         if sign > self._sign:
             self._sign, self._silent, self._in_vain = sign, 0, 0
         if self._silent <= QUIET_LINES:
@@ -95,6 +94,9 @@ class Reader:
         text = decode(raw)
         if not self.first_text:
             self.first_text = text[:SHOWN].strip()
+        if stamp_ns is None and lines.is_bare(text):
+            self._line(Wrapped(text, bare=True), text)
+            return
         if otlp.MARK in text[:OTLP_HEAD] and (entries := _otlp(text)):
             for entry in entries:
                 self._entry(entry)
@@ -148,7 +150,7 @@ class Reader:
 
     def _bar_and_line(self, wrapped: Wrapped, raw: str) -> None:
         text = wrapped.text
-        if _has_bar(text) and (header := _behind_bar(text)) is not None:
+        if (header := _behind_bar(text)) is not None:
             at = process.begins(text, header[1], header[0])
             self._line(wrapped._replace(text=text[:at]), raw)
             self._line(wrapped._replace(text=text[at:]), raw)
@@ -176,8 +178,11 @@ class Reader:
             return wrapped, line
         if line.logger not in ("", "uvicorn") or not line.message:
             return wrapped, line
-        if not line.logger and (inner := self._learned.strip(wrapped.text, self._starts)) is not None:
-            wrapped = _with(wrapped._replace(text=inner.text), inner.found)
+        if (
+            not line.logger
+            and (inner := self._learned.strip(wrapped.text, not wrapped.bare and self._starts)) is not None
+        ):
+            wrapped = _with(wrapped._replace(text=inner.text, bare=False), inner.found)
             line = lines.read(wrapped)
         if not line.logger or not self._headed:
             line = self._of_own_format(wrapped, line) or line
@@ -186,7 +191,7 @@ class Reader:
     def _of_own_format(self, wrapped: Wrapped, line: Line) -> Line | None:
         """A line of unknown form, by what it says."""
         bare = (not self._headed or wrapped.json) and self._bare_left > 0
-        text = wrapped.text[process.leading(wrapped.text)[1] :]
+        text = wrapped.text if wrapped.bare else wrapped.text[process.leading(wrapped.text)[1] :]
         told = self._learned.read(line, text, self._starts, bare)
         if told is None:
             return None
@@ -201,8 +206,9 @@ class Reader:
         return told
 
     def _moment(self, line: Line, wrapped: Wrapped) -> Moment:
-        stamp = line.stamp if line.logger in _OWN else None
-        if wrapped.stamp_ns is None and line.logger in _OWN:
+        own = line.logger in _OWN
+        stamp = line.stamp if own else None
+        if own and wrapped.stamp_ns is None:
             if line.at is not None:
                 wrapped = _with(wrapped, line.at)
             elif line.dated:
@@ -243,15 +249,11 @@ def _some(printed: list[str]) -> list[str]:
     ]
 
 
-def _has_bar(text: str) -> bool:
-    return "%|" in text or "it/s" in text or "s/it" in text or "row/s" in text or "?B/s" in text
-
-
 def _behind_bar(text: str) -> tuple[int, int] | None:
     """Where the first bar of a line ends, and where the header begins that was printed behind it."""
-    bar = min(at for sign in _BARS if (at := text.find(sign)) >= 0)
-    header = HEADER.search(text, bar)
-    return (bar, header.start()) if header else None
+    bar = _BAR.search(text)
+    header = HEADER.search(text, bar.start()) if bar else None
+    return (bar.start(), header.start()) if bar and header else None
 
 
 def _with(wrapped: Wrapped, found: Found) -> Wrapped:

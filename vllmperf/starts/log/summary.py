@@ -155,10 +155,10 @@ def _platform(attempt: Attempt) -> str | None:
     asked = attempt.arguments.device if attempt.arguments else None
     told = _platform_told(attempt)
     for platform in ("neuron", "hpu", "tpu", "npu", "openvino"):
-        if platform in named or votes[platform] or platform in (device, asked, told):
+        if platform in named or platform in votes or platform in (device, asked, told):
             return platform
     if "rocm" in (*named, told) or (
-        votes["rocm"] and "cuda" not in named and not votes["cuda"] > 3 * votes["rocm"]
+        "rocm" in votes and "cuda" not in named and not votes.get("cuda", 0) > 3 * votes["rocm"]
     ):
         return "rocm"
     if device in _DEVICES:
@@ -170,8 +170,7 @@ def _platform(attempt: Attempt) -> str | None:
         return named[0]
     if device == "cuda":
         return "cuda"
-    voted = next((platform for platform, _ in votes.most_common(1)), None)
-    return voted or told
+    return max(votes, key=lambda platform: votes[platform], default=told)
 
 
 def _platform_told(attempt: Attempt) -> str | None:
@@ -305,7 +304,7 @@ def _phase_of(attempt: Attempt, problem: Problem | None) -> str | None:
         return None
     before = [seen.event for seen in attempt.events[: problem.place]]
     reached = _phase_reached(before)
-    if reached == "kernel_warmup" and attempt.platforms["tpu"]:
+    if reached == "kernel_warmup" and "tpu" in attempt.platforms:
         reached = "compile"  # a TPU compiles after its KV cache is sized
     if (said := message_phase(problem.message)) and _has_engine(attempt, problem):
         return said
