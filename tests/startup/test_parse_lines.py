@@ -1,9 +1,11 @@
 """Lines of every form: who printed them, when, from where, and what they say."""
 
 import pytest
+from hostile_texts import marker_texts, random_text
 
 from vllmperf.starts.log.envelope import Wrapped, unwrap
-from vllmperf.starts.log.lines import read
+from vllmperf.starts.log.failure import is_end
+from vllmperf.starts.log.lines import Line, is_bare, read
 from vllmperf.starts.log.text import decode, pieces, plain
 
 HEADER = "INFO 04-15 07:11:53"
@@ -109,3 +111,55 @@ def test_stray_bytes_do_no_harm() -> None:
 )  # fmt: skip
 def test_what_is_no_envelope_stays(text: str) -> None:
     assert unwrap(text).text == text
+
+
+def test_a_line_that_is_taken_for_a_mere_message_is_one_by_every_pattern_too() -> None:
+    said = [
+        said for seed in range(60) for said in random_text(seed, 4000).decode("utf-8", "replace").split("\n")
+    ]
+    said += [write(200).decode("utf-8", "replace").split("\n")[0] for _, write in marker_texts()]
+    bare = {text for text in said if is_bare(text)}
+    assert len(bare) > 100
+    for text in bare:
+        assert plain(text) == text
+        assert pieces(text) == [text]
+        assert unwrap(text) == Wrapped(text)
+        assert read(Wrapped(text)) == Line(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "INFO: x",
+        "a | x",
+        "a: 08:00:00 x",
+        "(a pid=1) x",
+        "a (b pid=1) x",
+        "[1;31mx",
+        "a[0mx",
+        "1 x",
+        " x",
+        "{}",
+        "",
+    ],
+)
+def test_a_line_with_anything_around_its_message_is_no_mere_message(text: str) -> None:
+    assert not is_bare(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Killed", "x: 12 Killed ./vllm", "bash: line 1: 12 killed  vllm serve", "Terminated", "a: Segmentation fault",
+     "Bus error (core dumped)", "Aborted", "Illegal instruction", "Fatal Python error: Aborted",
+     "!!!!!!! Segfault encountered !!!!!!!", "vllm serve: error: x", "api_server.py: error: x",
+     "docker: Error response from daemon: x", "exec: executable file not found in $PATH",
+     "[Errno 98] error while attempting to bind on address ('', 1)", "[gw] FATAL: x", "terminate called after x",
+     "bash: vllm: command not found", "vllm: No such file or directory", "[E1 a.cpp:1] Watchdog caught x",
+     "[E1 a.cpp:1] watchdog thread terminated", "[E1 a.cpp:1] NCCL error", "  what(): x",
+     "kernel: Out of memory: Killed process 1", "kernel: oom-kill:x", "kernel: Memory cgroup out of memory",
+     "Worker proc x died", "Worker x pid 1 died", "The actor is dead", "worker process has died",
+     "A process in the process pool was terminated", "docker.errors.ImageNotFound: x", "torch.OutOfMemoryError: x",
+     "SystemExit: 1", "KeyboardInterrupt", "BuildFailure: x"],
+)  # fmt: skip
+def test_each_wording_of_an_end_is_one(text: str) -> None:
+    assert is_end(text)
