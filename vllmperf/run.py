@@ -19,7 +19,8 @@ from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import BY_NAME, Metric
 from vllmperf.metrics.requests import requests
 from vllmperf.metrics.statistics import NS_PER_MS
-from vllmperf.metrics.summary import Summary, summarize
+from vllmperf.metrics.summary import Summary, summary_of
+from vllmperf.metrics.trim import view
 from vllmperf.metrics.view import Completed
 from vllmperf.numbers import NOTHING, number, plural
 from vllmperf.record.plans import plan_of
@@ -34,14 +35,14 @@ if TYPE_CHECKING:
 SHOWN = ("ttft", "tpot", "e2el")
 
 
-def open_run(path: Path | str) -> Run:
-    """The run in a run file. Raises UsageError when there is none, or it is no run file.
+def open_run(path: Path | str, *, trim: bool = True) -> Run:
+    """The run in a run file; trim=False: with its warm-up and drain. Raises UsageError when there is none, or it is no run file.
 
     >>> open_run("/nope")
     Traceback (most recent call last):
     vllmperf.errors.UsageError: there is no run file /nope: check the name, runs are written by `vllmperf bench --record FILE`
     """
-    return Run(path)
+    return Run(path, trim=trim)
 
 
 class Folder:
@@ -69,15 +70,16 @@ class Run(Shown):
     >>> run.summary["requests"]["outcomes"]
     {'completed': 8}
 
-    path: the run file; save() copies it to a better place. keep_alive: what must not go before the Run.
+    path: the run file; save() copies it to a better place. keep_alive: what must not go before the Run. trim: figures are
+    without the warm-up and the drain (docs/warm_up.md); `untrimmed` is the same run with them.
     Raises UsageError when there is no file, or it is no run file.
     """
 
     has_requests = True
     """False of a run that a foreign file tells: it has figures alone."""
 
-    def __init__(self, path: Path | str, keep_alive: object = None) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path | str, keep_alive: object = None, trim: bool = True) -> None:
+        self.path, self.is_trimmed = Path(path), trim
         check(self.path)
         self._keep_alive = keep_alive  # such as the temporary folder that the file is in
 
@@ -95,25 +97,35 @@ class Run(Shown):
     @cached_property
     def summary(self) -> Summary:
         """All figures as plain values; what was not measured is None. docs/metrics.md defines each."""
-        return summarize(self.recording)
+        return summary_of(self.done)
 
     def summarize(self, percentiles: Iterable[float]) -> Summary:
         """The summary with more percentiles (0 to 100)."""
         wanted = list(percentiles)
-        return summarize(self.recording, wanted) if wanted else self.summary
+        return summary_of(self.done, wanted) if wanted else self.summary
 
     def to_dict(self) -> dict[str, object]:
         """The summary as a plain dictionary that json.dumps takes."""
         return dict(self.summary)
 
     @cached_property
-    def _done(self) -> Completed:
-        return Completed(self.recording)
+    def done(self) -> Completed:
+        """The completed requests that count, as arrays of ns."""
+        return view(self.recording, self.is_trimmed)
+
+    @property
+    def untrimmed(self) -> Run:
+        """The same run with its warm-up and drain."""
+        if not self.is_trimmed:
+            return self
+        whole = Run(self.path, self._keep_alive, trim=False)
+        whole.recording = self.recording
+        return whole
 
     def __getattr__(self, name: str) -> Distribution:
         if name not in BY_NAME:
             raise AttributeError(f"a Run has no attribute {name!r}; its metrics are {', '.join(BY_NAME)}")
-        return Distribution(BY_NAME[name], self._done)
+        return Distribution(BY_NAME[name], self.done)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *BY_NAME})
@@ -121,8 +133,9 @@ class Run(Shown):
     @cached_property
     def requests(self) -> NDArray[np.void]:
         """One row a request, sorted by number: a structured NumPy array of the recorded fields (units in their names, NaN
-        for what did not happen) and of each request's metrics in ms, such as `run.requests["ttft_ms"]`."""
-        return requests(self.recording)
+        for what did not happen) and of each request's metrics in ms, such as `run.requests["ttft_ms"]`. All requests are in it;
+        left_out is 1 for those of the warm-up, which are in no other figure."""
+        return requests(self.done)
 
     def frame(self) -> pd.DataFrame:
         """The same as a pandas DataFrame, indexed by the request's number, with the error of each. Needs pandas."""
@@ -135,8 +148,8 @@ class Run(Shown):
 
     @property
     def gaps(self) -> NDArray[np.float32]:
-        """Gaps between token chunks in ms, all completed requests after one another."""
-        return self._done.gaps_ns / np.float32(NS_PER_MS)
+        """Gaps between token chunks in ms, all completed requests that count after one another."""
+        return self.done.gaps_ns / np.float32(NS_PER_MS)
 
     def compare(self, other: Run) -> Comparison:
         """This run's figures beside those of another one, with the change."""
@@ -148,7 +161,7 @@ class Run(Shown):
     @property
     def plot(self) -> Plots:
         """plot.ttft(), plot.itl(ax=ax), …: cumulative distributions, drawn by matplotlib."""
-        return Plots(self._done)
+        return Plots(self.done)
 
     def save(self, path: Path | str) -> Path:
         """Copy the run file to path. UsageError when something is there already."""
@@ -164,8 +177,8 @@ class Run(Shown):
     def __getstate__(self) -> dict[str, Any]:
         """The path, or the file itself when it goes with this object."""
         if self._keep_alive is None:
-            return {"path": self.path.absolute()}
-        return {"path": self.path, "file": self.path.read_bytes()}
+            return {"path": self.path.absolute(), "trim": self.is_trimmed}
+        return {"path": self.path, "trim": self.is_trimmed, "file": self.path.read_bytes()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         path, folder = state["path"], None
@@ -173,7 +186,7 @@ class Run(Shown):
             folder = Folder()
             path = Path(str(folder)) / path.name
             path.write_bytes(state["file"])
-        self.__init__(path, folder)  # type: ignore[misc]
+        self.__init__(path, folder, state["trim"])  # type: ignore[misc]
 
     def __repr__(self) -> str:
         """Run(a.vllmperf): 198 of 200 requests completed, 24.44 requests/s, TTFT p50 50.00 p99 50.00 ms, …, trusted"""

@@ -10,10 +10,11 @@ pytest.importorskip("scipy", reason="scipy (the extra `model`) is not installed"
 
 from tests.model.engine import Law, run
 from vllmperf.loadgen.task import Task
+from vllmperf.metrics.mser import warm_up
 from vllmperf.model.crosscheck import InFlight, contradiction, in_flight
 from vllmperf.model.law import fit_runs, measured
 from vllmperf.model.server_settings import _in_json, _in_text
-from vllmperf.model.steady import settled, warm_up, without_stalls
+from vllmperf.model.steady import settled, without_stalls
 from vllmperf.model.steps import steps
 from vllmperf.model.three_parameter import three_parameter_law
 from vllmperf.plan import Plan

@@ -82,7 +82,7 @@ def test_two_real_runs_become_one(tmp_path: Path) -> None:
             )
             for name in ("a.run", "b.run")
         ]
-    found = Run(merge([run.path for run in runs], tmp_path / "all.run"))
+    found = Run(merge([run.path for run in runs], tmp_path / "all.run"), trim=False)
     assert runs[0].plan == runs[1].plan
     assert isinstance(found.plan, vllmperf.Plan)
     summary = found.summary

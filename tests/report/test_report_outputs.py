@@ -87,7 +87,7 @@ def test_without_two_different_samples_there_is_no_plot(samples: list[float]) ->
 
 def test_the_csv_has_a_row_a_request(run_file: Path) -> None:
     file = io.StringIO()
-    csv_report.write(read(run_file), file)
+    csv_report.write(Run(run_file), file)
     rows = list(csv.DictReader(io.StringIO(file.getvalue())))
     assert len(rows) == 200
     assert (rows[0]["index"], rows[0]["outcome"], rows[0]["ttft_ms"]) == ("0", "completed", "50.000000")
@@ -99,7 +99,7 @@ def test_the_csv_has_a_row_a_request(run_file: Path) -> None:
 def test_a_text_of_several_lines_stays_one_row(tmp_path: Path) -> None:
     path = write_run(tmp_path / "a.run", [failed(0, "http_error", 'a\n"b",c')])
     file = io.StringIO()
-    csv_report.write(read(path), file)
+    csv_report.write(Run(path), file)
     assert [row["error"] for row in csv.DictReader(io.StringIO(file.getvalue()))] == ['a\n"b",c']
 
 

@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     _check_output(args)
     wait_until_ready(args, task)
     made = make_run(task, args.record, progress=not args.no_progress)
+    made = made.untrimmed if args.no_trim else made
     _put_out(made, args)
     return exit_code(made)
 

@@ -9,6 +9,7 @@ from typing import Any
 from vllmperf import datasets
 from vllmperf.cli import json_option
 from vllmperf.cli.flags import Pairs, json_object, pair, settings
+from vllmperf.cli.report import NO_TRIM
 from vllmperf.cli.target_arguments import add_target
 from vllmperf.metrics.definitions import NAMES, OBJECTIVES
 from vllmperf.parser import flag
@@ -231,6 +232,7 @@ def add_output(option: Any) -> None:
         "--record", type=Path, metavar="FILE", help="keep the run file (vllmperf report FILE shows it again)"
     )
     json_option.add(option, "the summary")
+    option("--no-trim", action="store_true", help=NO_TRIM)
     option("--html", metavar="FILE", help="write the report as a page of HTML to FILE")
     option("--csv", metavar="FILE", help="write one row a request to FILE, - for stdout instead of the table")
     note(

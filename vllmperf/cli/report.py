@@ -12,6 +12,8 @@ from vllmperf.exit_codes import OK
 if TYPE_CHECKING:
     from vllmperf.run import Run
 
+NO_TRIM = "let the figures count the run's warm-up and drain, too (docs/warm_up.md)"
+
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     from vllmperf.formats import runs
@@ -47,6 +49,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         type=_percentiles,
         help="columns of the table, such as 50,90,99.9",
     )
+    parser.add_argument("--no-trim", action="store_true", help=NO_TRIM)
     parser.set_defaults(run=run)
 
 
@@ -57,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if len(found) > 1 and (args.to or args.csv or args.html or args.json):
         raise UsageError(f"{args.run_file} holds {len(found)} runs: only their tables can be shown")
     for one in found:
-        _put_out(one, args)
+        _put_out(one.untrimmed if args.no_trim else one, args)
     return OK
 
 

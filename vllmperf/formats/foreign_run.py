@@ -65,6 +65,11 @@ class ForeignRun(Run):
         return self.summary
 
     @property
+    def untrimmed(self) -> ForeignRun:
+        """The same: what a file does not tell of single requests stays as it is."""
+        return self
+
+    @property
     def plan(self) -> Plan:
         raise UsageError(f"{self.path} is of {self.tool} and does not hold a whole plan")
 
@@ -136,6 +141,7 @@ def summary_of(
         "growth": None,
         "still_faster": None,
         "identities": {},
+        "trim": None,
         "verdict": {"level": "unknown", "reasons": []},
     }
     for figure in FIGURES:

@@ -62,15 +62,15 @@ def used(rows: Rows, limits_ms: Mapping[str, float]) -> Floats:
     return share
 
 
-def goodput(done: Completed, sent: int) -> Goodput | None:
+def goodput(done: Completed) -> Goodput | None:
     """The summary's "goodput"; None when the plan has no objectives."""
     limits_ms = objectives(done.recording.plan)
     if not limits_ms:
         return None
-    met = int(is_good(done, limits_ms).sum())
+    met, sent = int(is_good(done, limits_ms).sum()), done.sent
     return {
         "objectives_ms": limits_ms,
         "met": met,
         "share": met / sent if sent else None,
-        "requests_per_s": done.per_s(met),
+        "requests_per_s": done.work_per_s(is_good(done.whole, limits_ms).astype(np.float64)),
     }

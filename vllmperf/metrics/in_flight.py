@@ -1,4 +1,4 @@
-"""How many requests were in flight, by a sweep over the moments at which they were sent and ended."""
+"""How many requests were in flight, from the moments at which they were sent and ended."""
 
 from dataclasses import dataclass
 
@@ -7,29 +7,53 @@ from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
 
+Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """mean: over time, first sent to last end.
-
-    mean_sending: first sent to last sent, without the run's tail.
-    """
+    """mean: over the time that counts. mean_sending: the same up to the last send. max: of the whole run."""
 
     mean: float | None
     mean_sending: float | None
     max: int
 
 
-def sweep(requests: NDArray[np.void]) -> InFlight:
-    """From all recorded requests that were sent, whatever became of them."""
+def sweep(requests: NDArray[np.void], window_ns: tuple[int, int] | None = None) -> InFlight:
+    """From all recorded requests that were sent, whatever became of them.
+
+    window_ns: the time that counts; None: first sent to last end.
+    """
     sent, end = _intervals(requests)
     if len(sent) == 0:
         return InFlight(None, None, 0)
+    first, last = window_ns or (int(sent.min()), int(end.max()))
     return InFlight(
-        mean=_mean_until(sent, end, int(end.max())),
-        mean_sending=_mean_until(sent, end, int(sent.max())),
+        mean=_mean(sent, end, first, last),
+        mean_sending=_mean(sent, end, first, min(int(sent.max()), last)),
         max=_highest(sent, end),
     )
+
+
+def mean_between(requests: NDArray[np.void], first_ns: int, last_ns: int) -> float | None:
+    """The mean from one moment to another; None where there is no time between them."""
+    return _mean(*_intervals(requests), first_ns, last_ns)
+
+
+def means(requests: NDArray[np.void], edges_ns: NDArray[np.int64]) -> Floats:
+    """The mean within each of the times between the edges, which ascend."""
+    sent, end = (np.sort(column - edges_ns[0]).astype(np.float64) for column in _intervals(requests))
+    edges = (edges_ns - edges_ns[0]).astype(np.float64)
+    held: Floats = np.diff(_since(sent, edges) - _since(end, edges)) / np.diff(edges)
+    return held
+
+
+def _since(instants: Floats, edges: Floats) -> Floats:
+    """The sum of the times from each instant to the edge, of those before it. instants: sorted."""
+    before = np.searchsorted(instants, edges)
+    sums = np.concatenate([[0.0], np.cumsum(instants)])
+    found: Floats = before * edges - sums[before]
+    return found
 
 
 def _intervals(requests: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -37,11 +61,11 @@ def _intervals(requests: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[n
     return requests["sent_ns"][has_both], requests["end_ns"][has_both]
 
 
-def _mean_until(sent: NDArray[np.int64], end: NDArray[np.int64], until_ns: int) -> float | None:
-    window_ns = until_ns - int(sent.min())
-    if window_ns <= 0:
+def _mean(sent: NDArray[np.int64], end: NDArray[np.int64], first_ns: int, last_ns: int) -> float | None:
+    if last_ns <= first_ns:
         return None
-    return float((np.minimum(end, until_ns) - sent).sum(dtype=np.float64)) / window_ns
+    within = np.minimum(end, last_ns) - np.maximum(sent, first_ns)
+    return float(np.maximum(within, 0).sum(dtype=np.float64)) / (last_ns - first_ns)
 
 
 def _highest(sent: NDArray[np.int64], end: NDArray[np.int64]) -> int:

@@ -12,6 +12,10 @@ defines them, and prints this page.
 Instants of a request: *scheduled* (when the plan wants it sent), *sent* (handed to the transport), *first* and *last token
 chunk* (received by the kernel), *end*. [Time](time.md) says which clock; [token chunks](token_chunks.md) which events count.
 
+The *time that counts* is the run without its warm-up and its drain ([how they are found](warm_up.md)): latencies are those of
+requests that were sent within it, and throughput is the work done within it. A request that lies partly in it counts by the part
+of the time from its first to its last token. With `--no-trim` everything counts.
+
 A profile in the last column has a number of the same name by a rule of its own ([profiles](profiles.md),
 [guidellm](guidellm.md), [llm_bench](llm_bench.md)); numbers of two profiles do not belong in one table.
 """

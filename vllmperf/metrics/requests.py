@@ -16,16 +16,18 @@ from vllmperf.record.schema import ENUM_COLUMNS
 METRIC_COLUMNS = tuple(BY_NAME[name].key for name in OBJECTIVES)
 
 
-def requests(recording: Recording) -> NDArray[np.void]:
+def requests(done: Completed) -> NDArray[np.void]:
     """A structured array, one row a request, sorted by number: the fields of docs/run_file.md, then the metrics in ms.
 
-    Names are text. What may be missing is float64 with NaN; float64 holds ns exactly for 104 days. Metrics are of completed
-    requests, NaN for the others.
+    done: what counts of the run; left_out is 1 for requests of its warm-up. Names are text. What may be missing is float64
+    with NaN; float64 holds ns exactly for 104 days. Metrics are of completed requests, NaN for the others.
     """
+    recording, whole = done.recording, done.whole
     columns = {name: _field(recording.requests[name], name) for name in recording.requests.dtype.names or ()}
     columns |= {field.name: _asked(recording, field.name) for field in ASKED}
-    done = Completed(recording)
-    columns |= {BY_NAME[name].key: _metric(done, name) for name in OBJECTIVES}
+    sent = recording.requests["sent_ns"]
+    columns["left_out"] = ((sent < done.start_ns) & (sent != _engine.NONE)).astype(np.uint8)
+    columns |= {BY_NAME[name].key: _metric(whole, name) for name in OBJECTIVES}
     table = np.empty(
         len(recording.requests), dtype=[(name, column.dtype) for name, column in columns.items()]
     )

@@ -6,6 +6,7 @@ Their thresholds stand in verdict.py.
 from collections.abc import Mapping
 from typing import Any
 
+from vllmperf.metrics.definitions import METRICS
 from vllmperf.numbers import brief, percent
 
 Summary = Mapping[str, Any]
@@ -15,6 +16,8 @@ MANY_TIMES = 10
 
 EXACT_MEAN_UP_TO = 0.001
 """The mean of ITL is called exact when its gaps miss no more of their time than this share."""
+
+NAMES = {metric.key: metric.short for metric in METRICS}
 
 ENOUGH_FOR_P99 = 100
 """With fewer samples p99 lies between the two largest: it is the luck of one request."""
@@ -289,6 +292,22 @@ def say_silent_retries(summary: Summary, _: float) -> str:
 
 
 # ---- the samples ----
+
+
+def unsteady(summary: Summary) -> float:
+    """Where no other rule says what moves."""
+    is_told = any((summary[part] or {}).get("share") for part in ("growth", "still_faster"))
+    return float(not is_told and summary["trim"] is not None and summary["trim"]["drift"] is not None)
+
+
+def say_unsteady(summary: Summary, _: float) -> str:
+    drift = summary["trim"]["drift"]
+    first, second = (brief(drift[key]) for key in ("first_half", "second_half"))
+    if drift["of"] == "in_flight":
+        what = f"{first} requests were in flight in the first half of the run, {second} in the second"
+    else:
+        what = f"{NAMES[drift['of']]} was {first} ms in the first half of the run, {second} ms in the second"
+    return f"{what}: it never settled, so that the figures depend on how long the run was"
 
 
 def counted_by_chunks(summary: Summary) -> float:

@@ -16,6 +16,7 @@ from vllmperf.metrics.goodput import Goodput, goodput
 from vllmperf.metrics.growth import growth
 from vllmperf.metrics.server_side import server_side
 from vllmperf.metrics.statistics import Row, describe, describe_histogram, percentile_list
+from vllmperf.metrics.trim import TrimDict, described, view
 from vllmperf.metrics.verdict import Verdict, verdict
 from vllmperf.metrics.view import Completed, happened
 from vllmperf.record.reader import Recording
@@ -55,10 +56,6 @@ class Throughput(TypedDict):
     peak_output_tokens_per_s: float | None
     scheduled_per_s: float | None
     sent_per_s: float | None
-    loaded_s: float | None
-    loaded_requests_per_s: float | None
-    loaded_output_tokens_per_s: float | None
-    loaded_total_tokens_per_s: float | None
 
 
 class InFlight(TypedDict):
@@ -120,16 +117,23 @@ class Summary(TypedDict):
     growth: Mapping[str, Any] | None
     still_faster: Mapping[str, Any] | None
     identities: Mapping[str, Mapping[str, object]]
+    trim: TrimDict | None
     verdict: Verdict
 
 
-def summarize(recording: Recording, percentiles: Iterable[float] | None = None) -> Summary:
+def summarize(recording: Recording, percentiles: Iterable[float] | None = None, trim: bool = True) -> Summary:
     """The summary of a recorded run as plain Python values that json.dumps takes.
 
     percentiles: more of them (0 to 100) beside the defaults and those of the plan.
     Throughput and metrics are of completed requests, outcomes and in-flight of all. Unmeasured is None.
+    trim: leave out the warm-up and the drain (vllmperf.metrics.trim); outcomes and sums are of the whole run in any case.
     """
-    done = Completed(recording)
+    return summary_of(view(recording, trim), percentiles)
+
+
+def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> Summary:
+    """The same of what counts of a recording."""
+    recording, whole = done.recording, done.whole
     asked_percentiles = percentile_list(percentiles, recording.plan.get("metric_percentiles"))
     summary: Part = {
         "schema": SUMMARY_SCHEMA,
@@ -142,22 +146,23 @@ def summarize(recording: Recording, percentiles: Iterable[float] | None = None) 
         "state": recording.state,
         "open_loop": done.is_open_loop,
         "requests": _requests(recording),
-        "tokens": _tokens(done),
+        "tokens": _tokens(whole),
         "throughput": {},
         "in_flight": {"asked": recording.plan.get("max_concurrency")},
         "metrics": {metric.key: describe(metric.all_samples(done), asked_percentiles) for metric in METRICS},
         "gaps": _gaps(done),
-        "answers": answers(done),
+        "answers": answers(whole),
         "client": _client(recording, asked_percentiles),
         "machine": recording.counters.get("machine"),
-        "server": server_side(done),
-        "growth": _growth(done),
+        "server": server_side(whole),
+        "growth": _growth(whole),
         "still_faster": still_faster(done),
-        "identities": _identities(done),
+        "identities": _identities(whole),
+        "trim": described(whole, done.trim),
     }
     _place_figures(summary, done)
     summary["client"]["machine_adds"] = _machine_adds(recording.environment, summary["in_flight"]["mean"])
-    summary["goodput"] = goodput(done, summary["requests"]["sent"])
+    summary["goodput"] = goodput(done)
     summary["verdict"] = verdict(summary)
     return cast(Summary, summary)
 

@@ -122,6 +122,8 @@ RULES = (
          "requests sent twice, of those sent", "their TTFT holds a lost attempt"),
     Rule("token_source", rules.counted_by_chunks, 0, NEVER, rules.say_counted_by_chunks,
          "answers without usage", "a chunk may hold several tokens"),
+    Rule("unsteady", rules.unsteady, 0, NEVER, rules.say_unsteady,
+         "TTFT, TPOT, E2EL or the requests in flight never settled", "a longer run would give other figures"),
     Rule("few_samples", rules.few_samples, 0, NEVER, rules.say_few_samples,
          "fewer than 100 requests completed", "p99 lies between the two largest"),
 )  # fmt: skip

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
 from vllmperf.metrics.in_flight import InFlight, sweep
-from vllmperf.metrics.loaded import Loaded, loaded, per_s
 from vllmperf.metrics.peak import peak_output_tokens_per_s
+from vllmperf.metrics.window import Trim
 from vllmperf.record.reader import Recording
 
 Floats = NDArray[np.float64]
@@ -52,13 +52,22 @@ class Rows:
 
 
 class Completed(Rows):
-    """The completed requests of a recording, their gaps, and what is counted over the whole run."""
+    """The completed requests of a recording that count, their gaps, and what is computed over the time that counts.
 
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
+    trim: what is left out; None: nothing. `whole` is the same with all completed requests.
+    """
+
+    def __init__(self, recording: Recording, trim: Trim | None = None) -> None:
+        self.recording, self.trim = recording, trim
         self.mask: Flags = recording.requests["outcome"] == COMPLETED
-        """Which of all recorded requests are completed ones."""
+        """Which of all recorded requests count."""
+        if trim is not None and trim.left_out:
+            self.mask &= recording.requests["sent_ns"] >= self.start_ns
         super().__init__(recording.requests if self.mask.all() else recording.requests[self.mask])
+
+    @cached_property
+    def whole(self) -> "Completed":
+        return self if self.trim is None or self.trim.is_whole else Completed(self.recording)
 
     def asked(self, name: str) -> Floats:
         """A field of what was asked for, NaN where it is not known."""
@@ -66,35 +75,68 @@ class Completed(Rows):
             return np.full(len(self.requests), np.nan)
         return as_floats(self.recording.asked[name][self.mask])
 
-    # ---- of the whole run ----
+    @property
+    def start_ns(self) -> int:
+        """Requests sent before are left out."""
+        return self.trim.start_ns if self.trim is not None and self.trim.left_out else -(2**62)
+
+    @property
+    def sent(self) -> int:
+        """How many requests were sent, of those that count, whatever became of them."""
+        return int((happened(self.recording, "sent_ns") >= self.start_ns).sum())
+
+    # ---- over time ----
 
     @cached_property
-    def window_s(self) -> float | None:
-        """First sent to last end, of all requests: what throughput is divided by."""
+    def window_ns(self) -> tuple[int, int] | None:
+        """The time that counts; without a trim first sent to last end, of all requests."""
+        if self.trim is not None:
+            return self.trim.window_ns
         sent, end = happened(self.recording, "sent_ns"), happened(self.recording, "end_ns")
         if len(sent) == 0 or len(end) == 0 or end.max() <= sent.min():
             return None
-        return float(end.max() - sent.min()) / NS
-
-    def per_s(self, count: float | None) -> float | None:
-        return None if count is None or not self.window_s else count / self.window_s
+        return int(sent.min()), int(end.max())
 
     @property
-    def total_tokens(self) -> int | None:
-        prompt, output = self.sum("prompt_tokens"), self.sum("output_tokens")
-        return None if not prompt or output is None else prompt + output
+    def window_s(self) -> float | None:
+        """What throughput is divided by."""
+        return None if self.window_ns is None else (self.window_ns[1] - self.window_ns[0]) / NS
+
+    @cached_property
+    def shares(self) -> Floats:
+        """How much of each completed request of the whole run was done within the time that counts: the share of the time
+        from its first to its last token that lies in it."""
+        rows, window = self.whole.requests, self.window_ns
+        if window is None or self.whole is self:
+            return np.ones(len(rows))
+        last = rows["last_token_ns"]
+        first = np.where(rows["first_token_ns"] == _engine.NONE, last, rows["first_token_ns"])
+        done = [np.clip((edge - first) / np.maximum(last - first, 1), 0.0, 1.0) for edge in window]
+        return np.where(last > first, done[1] - done[0], (last > window[0]) & (last <= window[1]))
+
+    def work_per_s(self, amounts: Floats | None = None) -> float | None:
+        """What was done in a second of the time that counts; amounts: of each completed request of the whole run (NaN: not
+        known), None: the requests themselves."""
+        if not self.window_s or (amounts is not None and np.isnan(amounts).all()):
+            return None
+        done = self.shares if amounts is None else self.shares * np.nan_to_num(amounts)
+        return float(done.sum()) / self.window_s
+
+    @property
+    def output_tokens_per_s(self) -> float | None:
+        return self.work_per_s(self.whole.field("output_tokens"))
+
+    @property
+    def total_tokens_per_s(self) -> float | None:
+        """None without usage: a server that counts 0 prompt tokens has not counted."""
+        prompt, output = self.whole.field("prompt_tokens"), self.whole.field("output_tokens")
+        if not np.nansum(prompt) or np.isnan(output).all():
+            return None
+        return self.work_per_s(np.nan_to_num(prompt) + np.nan_to_num(output))
 
     @cached_property
     def is_open_loop(self) -> bool:
         return len(happened(self.recording, "scheduled_ns")) > 0
-
-    @cached_property
-    def loaded(self) -> Loaded | None:
-        return loaded(self)
-
-    def loaded_per_s(self, what: str) -> float | None:
-        """A count of Loaded in a second of its stretch."""
-        return None if self.loaded is None else self.loaded.per_s(getattr(self.loaded, what))
 
     def rate_of(self, instant: str) -> float | None:
         """Requests per second by one of their instants, of those of an open loop that were sent."""
@@ -103,7 +145,7 @@ class Completed(Rows):
 
     @cached_property
     def in_flight(self) -> InFlight:
-        return sweep(self.recording.requests)
+        return sweep(self.recording.requests, self.window_ns)
 
     @cached_property
     def peak_output_tokens_per_s(self) -> float | None:
@@ -142,6 +184,13 @@ class Completed(Rows):
     def shared_share(self) -> float | None:
         """Share of the gaps whose length is an even split, because their chunks came in one read."""
         return float(self.gap_shared.mean()) if len(self.gap_shared) else None
+
+
+def per_s(instants_ns: NDArray[np.int64]) -> float | None:
+    """The mean rate of events from the first to the last, of those that happened."""
+    instants_ns = instants_ns[instants_ns != _engine.NONE]
+    span_ns = int(instants_ns.max() - instants_ns.min()) if len(instants_ns) > 1 else 0
+    return (len(instants_ns) - 1) * NS / span_ns if span_ns else None
 
 
 def happened(recording: Recording, name: str) -> NDArray[np.int64]:

@@ -8,36 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vllmperf.metrics.mser import GROUP, LEAST_GROUPS, warm_up
 from vllmperf.model.steps import Steps
 
-GROUP = 5
-LEAST_GROUPS = 8
-MOST = 0.5
-"""No more than this share of a run is ever left out."""
-GAIN = 0.8
-"""Only what lowers the error of the mean by so much is worth leaving out,"""
-APART = 0.02
-"""and takes another time than the rest by this share."""
 STALL = 2.5
 """A step that takes so many times the median of those with as many streams is no step of the law."""
 FEW = 5
-
-
-def warm_up(values: NDArray[np.float64]) -> int:
-    """How many values at the start do not belong to the rest, by MSER-5 (White 1997): the cut after which the mean of
-    groups of five is known best. 0 when nothing stands out."""
-    groups = len(values) // GROUP
-    if groups < LEAST_GROUPS:
-        return 0
-    means = values[: groups * GROUP].reshape(groups, GROUP).mean(axis=1)
-    left = np.arange(groups, 0, -1)
-    sums, squares = np.cumsum(means[::-1])[::-1], np.cumsum(means[::-1] ** 2)[::-1]
-    error = (squares - sums**2 / left) / left**2
-    best = int(np.argmin(error[: int(groups * MOST) + 1]))
-    if best == 0 or error[best] >= GAIN * error[0]:
-        return 0
-    rest = float(means[best:].mean())
-    return best * GROUP if abs(float(means[:best].mean()) - rest) > APART * abs(rest) else 0
 
 
 def settled(steps: Steps) -> tuple[Steps, int]:

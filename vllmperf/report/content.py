@@ -11,7 +11,7 @@ from vllmperf.metrics.failures import NO_FAILURES
 from vllmperf.metrics.statistics import percentile_key
 from vllmperf.numbers import NOTHING, brief, clean, decimals, duration, fixed, number, plural, rough, share
 from vllmperf.report.table import Row, Table
-from vllmperf.report.words import data_words, error_words, load_words, target_words, time_words
+from vllmperf.report.words import data_words, error_words, left_out, load_words, target_words, time_words
 
 Summary = Mapping[str, Any]
 
@@ -38,10 +38,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """facts and client_facts are (label, value) pairs, throughput (number, unit) pairs."""
+    """facts, left_out and client_facts are (label, value) pairs, throughput (number, unit) pairs."""
 
     facts: tuple[tuple[str, str], ...]
     throughput: tuple[tuple[str, str], ...]
+    left_out: tuple[tuple[str, str], ...]
     latency: Table
     outcomes: tuple[Outcome, ...]
     client: Table
@@ -63,6 +64,7 @@ def report(
     return Report(
         facts=_facts(summary),
         throughput=_throughput(summary),
+        left_out=left_out(summary.get("trim")),
         latency=_latency(summary, _shown(summary, percentile_metrics), [float(p) for p in percentiles]),
         outcomes=_outcomes(summary),
         client=_client(summary),
@@ -95,22 +97,13 @@ def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
 
 
 def _throughput(summary: Summary) -> tuple[tuple[str, str], ...]:
-    """Of an open loop the rates under load: the drain at its end is none of the server's slowness."""
-    rates = summary["throughput"]
-    is_loaded = rates.get("loaded_requests_per_s") is not None
     pairs = []
     for figure in FIGURES:
-        loaded = rates.get(f"loaded_{figure.path[-1]}") if is_loaded else None
-        value = figure.of(summary) if loaded is None else loaded
+        value = figure.of(summary)
         if figure.is_shown and value is not None:
             pairs.append((number(value), figure.unit))
     if pairs and pairs[0][1] == REQUESTS.unit:
-        pairs[0] = (
-            pairs[0][0],
-            ", ".join([REQUESTS.unit + " under load" * is_loaded, *_sent_words(summary)]),
-        )
-    if is_loaded:
-        pairs.append((number(rates["requests_per_s"]), "requests/s from the first send to the last answer"))
+        pairs[0] = (pairs[0][0], ", ".join([REQUESTS.unit, *_sent_words(summary)]))
     if good := summary["goodput"]:
         limits = ", ".join(f"{clean(name)} ≤ {limit:g} ms" for name, limit in good["objectives_ms"].items())
         pairs.append(

@@ -4,18 +4,18 @@ import csv
 from collections.abc import Iterator
 from typing import TextIO
 
-from vllmperf.metrics.requests import METRIC_COLUMNS, requests
-from vllmperf.record.reader import Recording
+from vllmperf.metrics.requests import METRIC_COLUMNS
+from vllmperf.run import Run
 
 
-def write(recording: Recording, file: TextIO) -> None:
+def write(run: Run, file: TextIO) -> None:
     """Write all requests, sorted by their number; an empty cell is "did not happen"."""
-    table = requests(recording)
+    table = run.requests
     names = table.dtype.names or ()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*names, "error"])
     columns = [_cells(table[name].tolist(), name) for name in names]
-    writer.writerows(zip(*columns, recording.errors, strict=True))
+    writer.writerows(zip(*columns, run.recording.errors, strict=True))
 
 
 def _cells(values: list[float | str], name: str) -> Iterator[float | str]:

@@ -5,8 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from vllmperf.metrics.definitions import BY_NAME
-from vllmperf.metrics.view import Completed
+import numpy as np
+
+from vllmperf.metrics.definitions import BY_NAME, per_request
+from vllmperf.metrics.statistics import NS_PER_MS
+from vllmperf.metrics.view import NS, Completed
 from vllmperf.numbers import align
 from vllmperf.report import svg
 from vllmperf.report.content import Outcome, Report, report
@@ -45,6 +48,7 @@ def fragment(
     content = report(summary, percentile_metrics, metric_percentiles)
     parts = [
         _throughput(content),
+        _pairs(content.left_out),
         _verdict(content),
         table(content.latency),
         "".join(plots),
@@ -62,14 +66,27 @@ def styled(body: str) -> str:
 
 
 def of_run(run: Run) -> str:
-    """The tables of a run, and how TTFT and ITL are distributed where it has its requests."""
+    """The tables of a run, and how TTFT and ITL are distributed and TTFT goes over time where it has its requests."""
     if not run.has_requests:
         return fragment(run.summary)
-    done = Completed(run.recording)
     plots = [
-        svg.cdf(f"{BY_NAME[name].short}, ms", BY_NAME[name].all_samples(done)) for name in ("ttft", "itl")
+        svg.cdf(f"{BY_NAME[name].short}, ms", BY_NAME[name].all_samples(run.done)) for name in ("ttft", "itl")
     ]
-    return fragment(run.summary, plots)
+    return fragment(run.summary, [*plots, _over_time(run.done)])
+
+
+def _over_time(done: Completed) -> str:
+    """TTFT of all completed requests, or E2EL where nothing is streamed, with what is left out shaded."""
+    name = "ttft" if len(BY_NAME["ttft"].all_samples(done)) else "e2el"
+    values, sent = per_request(done.whole, name), done.whole.requests["sent_ns"]
+    known = np.flatnonzero(values == values)  # without NaN
+    known = known[np.argsort(sent[known], kind="stable")]
+    trim = done.trim
+    first = 0 if trim is None else trim.first_ns
+    edges = [] if trim is None else [(trim.first_ns, trim.start_ns), (trim.end_ns, trim.last_ns)]
+    shaded = [((a - first) / NS, (b - first) / NS) for a, b in edges if b > a]
+    times = (sent[known] - first) / NS
+    return svg.over_time(f"{BY_NAME[name].short}, ms,", times, values[known] / NS_PER_MS, shaded)
 
 
 def page_of(run: Run) -> str:

@@ -22,7 +22,7 @@ def lines(report: Report, width: int) -> list[Line]:
     label_width = _label_width(report)
     client = table.lines(report.client, width, label_width)
     blocks = [
-        _throughput(report, label_width, width),
+        [*_throughput(report, label_width, width), *_pairs(report.left_out, label_width, width)],
         _verdict(report, width),
         table.lines(report.latency, width, label_width),
         _outcomes(report.outcomes, label_width, width),

@@ -29,7 +29,7 @@ def show(
     if csv_to:
         from vllmperf.report import csv
 
-        _put(csv_to, lambda file: csv.write(run.recording, file))
+        _put(csv_to, lambda file: csv.write(run, file))
     if html_to:
         _put(html_to, lambda file: _write_page(run, file))
     if json_to:

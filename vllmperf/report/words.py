@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
-from vllmperf.numbers import clean, duration, number, plural
+from vllmperf.numbers import brief, clean, duration, number, plural
 from vllmperf.server_words import said
 
 Plan = Mapping[str, Any]
@@ -89,6 +89,35 @@ def time_words(started_at: str | None, duration_s: float | None) -> str:
     moment = datetime.fromisoformat(started_at.replace("Z", "+00:00"))
     took = f", took {duration(duration_s)}" if duration_s is not None else ""
     return f"{moment.day} {moment:%B %Y, %H:%M:%S} UTC{took}"
+
+
+OF_WARM_UP = {
+    "ttft": "took {} to the first token, then {}",
+    "tpot": "took {} a token, then {}",
+    "e2el": "took {}, then {}",
+}
+"""What the requests of a warm-up did, by the metric that found it."""
+
+
+def left_out(trim: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
+    """(("left out", "the first 23 s: 8 requests took 22.9 s to the first token, then 310 ms"), …)"""
+    found = []
+    if trim and trim["requests_left_out"]:
+        found.append(f"the first {duration(trim['warmup_s'])}: {_warm_up_words(trim)}")
+    if trim and trim["drain_s"]:
+        found.append(f"the last {duration(trim['drain_s'])}, from throughput: nothing was sent any more")
+    return tuple(("left out" if i == 0 else "", words) for i, words in enumerate(found))
+
+
+def _warm_up_words(trim: Mapping[str, Any]) -> str:
+    requests = plural(trim["requests_left_out"], "request")
+    if trim["found_by"] in OF_WARM_UP:
+        medians = (duration(ms / 1000) if ms >= 1000 else f"{brief(ms)} ms" for ms in trim["median_ms"])
+        return f"{requests} {OF_WARM_UP[trim['found_by']].format(*medians)}"
+    what = (
+        "while the load filled up" if trim["found_by"] == "ramp" else "until as many were in flight as later"
+    )
+    return f"{requests} {what}"
 
 
 def error_words(text: str) -> str:

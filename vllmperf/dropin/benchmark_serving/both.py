@@ -45,7 +45,7 @@ class Record:
         recording = read(self.path)
         if lens is not None:
             recording = counted(recording, lens)
-        ours = figures_of_summary(summarize(recording), "vllmperf")
+        ours = figures_of_summary(summarize(recording, trim=False), "vllmperf")
         theirs = Figures(profile.name, profile.name, figures_of_vllm(result, "").values)
         yield from (line.removeprefix(INDENT) for line in compare.text(Comparison(theirs, ours)).splitlines())
 

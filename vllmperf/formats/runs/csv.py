@@ -10,6 +10,6 @@ from vllmperf.run import Run
 def write(run: Run, path: Path) -> None:
     from vllmperf.report import csv
 
-    recording = run.recording
+    run.recording  # noqa: B018 raises where there are no requests
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.write(recording, file)
+        csv.write(run, file)

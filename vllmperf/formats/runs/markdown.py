@@ -19,6 +19,7 @@ def lines(run: Run) -> Iterator[str]:
     yield f"# {_cell(run.path.name)}"
     yield ""
     yield from (f"- **{_cell(value)}** {_cell(unit)}" for value, unit in content.throughput)
+    yield from (f"- left out: {_cell(words)}" for _, words in content.left_out)
     yield f"- verdict: **{content.level}**, {content.verdict}"
     yield from (f"  - {_cell(reason)}" for reason in content.reasons)
     for table in (content.latency, content.client):
