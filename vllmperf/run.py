@@ -30,6 +30,7 @@ from vllmperf.shown import Shown
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vllmperf.metrics.explanation import Explained
     from vllmperf.plan import Plan
 
 SHOWN = ("ttft", "tpot", "e2el")
@@ -150,6 +151,13 @@ class Run(Shown):
     def gaps(self) -> NDArray[np.float32]:
         """Gaps between token chunks in ms, all completed requests that count after one another."""
         return self.done.gaps_ns / np.float32(NS_PER_MS)
+
+    def explain(self) -> list[Explained]:
+        """Each doubt of the verdict and each odd pattern (docs/explain.md): what was seen, the likely causes in order, what tells
+        them apart, and commands to run next. Empty for an ordinary run."""
+        from vllmperf.metrics.explanation import explain
+
+        return explain(Completed(self.recording), self.summary)
 
     def compare(self, other: Run) -> Comparison:
         """This run's figures beside those of another one, with the change."""

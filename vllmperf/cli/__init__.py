@@ -53,6 +53,11 @@ COMMANDS = {
         "vllmperf compare before.vllmperf after.vllmperf",
         "vllmperf compare result.json run.vllmperf --json",
     ),
+    "explain": (
+        "explain the doubts and odd patterns of a run: causes, and what to run next",
+        "vllmperf explain run.vllmperf",
+        "vllmperf explain run.vllmperf --json",
+    ),
     "check": (
         "check whether the figures of a result agree: Little's law, rates, times, tokens",
         "vllmperf check run.vllmperf",

@@ -1,0 +1,270 @@
+"""`vllmperf explain`: each detector speaks of its pattern and of no other, and an ordinary run explains nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic import Request, histogram, steady, write_run
+
+import vllmperf as vp
+from vllmperf.cli import main
+from vllmperf.metrics import patterns_page
+from vllmperf.metrics.advice import DOUBTS
+from vllmperf.metrics.patterns import PATTERNS
+from vllmperf.metrics.verdict import RULES
+from vllmperf.report.explain import NOTHING, lines
+from vllmperf.run import Run
+
+PLAN = {"base_url": "http://127.0.0.1:8000", "max_concurrency": 2, "num_prompts": 400, "output_len": 20}
+
+
+def run_of(tmp_path: Path, requests: Sequence[Request], **more: Any) -> Run:
+    return Run(write_run(tmp_path / "a.vllmperf", requests, plan=PLAN | more.pop("plan", {}), **more))
+
+
+def patterns(run: Run) -> list[str]:
+    return [one.name for one in run.explain() if one.kind == "pattern"]
+
+
+def only(run: Run, name: str) -> Any:
+    assert patterns(run) == [name]
+    return next(one for one in run.explain() if one.name == name)
+
+
+# ---- runs ----
+
+
+def played(
+    count: int = 300,
+    slots: int = 8,
+    ttft_ms: Callable[[int], float] = lambda i: 50.0 + i % 7,
+    gap_ms: Callable[[int, float], float] = lambda streams, at_ms: 10.0,  # noqa: ARG005
+    tokens: Callable[[int], int] = lambda i: 20 + i % 11,
+    in_flight: int | None = None,
+) -> list[Request]:
+    """A server step by step: each stream gets a token a step, and a step takes as long as the number of streams and the moment
+    say. A closed loop of in_flight requests, of which `slots` get tokens at once."""
+    in_flight = in_flight or slots
+    at, sent, first, stamps, done = 0.0, {}, {}, {}, set[int]()
+    waiting, running, following = [], {}, 0
+    while len(done) < count:
+        while len(waiting) + len(running) < in_flight and following < count:
+            sent[following] = at + 0.3 * (following % 5)
+            waiting.append(following)
+            following += 1
+        for i in [i for i in waiting if len(running) < slots][: slots - len(running)]:
+            waiting.remove(i)
+            running[i] = max(at, sent[i]) + ttft_ms(i)
+        at += gap_ms(sum(ready <= at for ready in running.values()), at)
+        for i in [i for i, ready in running.items() if ready <= at]:
+            first.setdefault(i, at)
+            stamps.setdefault(i, []).append(at)
+            if len(stamps[i]) == tokens(i):
+                done.add(i)
+                del running[i]
+    return [
+        Request(i, sent=sent[i], ttft=first[i] - sent[i], gaps=tuple(np.diff(stamps[i]).tolist()))
+        for i in range(count)
+    ]
+
+
+def random_stalls() -> Callable[[int, float], float]:
+    """One step in 400 takes 150 ms."""
+    rng = np.random.default_rng(3)
+    return lambda _streams, _at: 150.0 if rng.random() < 1 / 400 else 10.0
+
+
+ORDINARY: dict[str, Callable[[], list[Request]]] = {
+    "steady": lambda: steady(200),
+    "played": played,
+    "lengths of all sizes": lambda: played(tokens=lambda i: 2 + (i * 37) % 90),
+    "itl that rises with the batch": lambda: played(
+        slots=16, gap_ms=lambda n, _: 7.0 + 0.3 * n, tokens=lambda i: 5 + (i * 7) % 60
+    ),
+    "ttft spread evenly": lambda: played(ttft_ms=lambda i: 20.0 + (i * 37) % 180),
+    "ttft with a tail": lambda: played(ttft_ms=lambda i: float(np.random.default_rng(i).lognormal(4, 0.5))),
+    "random stalls": lambda: played(count=600, gap_ms=random_stalls()),
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_an_ordinary_run_explains_nothing(tmp_path: Path, name: str) -> None:
+    run = run_of(tmp_path, ORDINARY[name]())
+    assert patterns(run) == []
+    if name == "steady":
+        assert list(lines(run.explain())) == [NOTHING]
+
+
+# ---- patterns ----
+
+
+def test_two_levels_of_ttft_are_seen_with_what_parts_them(tmp_path: Path) -> None:
+    requests = played(ttft_ms=lambda i: (30.0 if i % 3 else 400.0) + i % 5)
+    for one in requests:
+        one.fields = {"prompt_tokens": 128 if one.index % 3 else 4096}
+    found = only(run_of(tmp_path, requests), "bimodal_ttft")
+    assert found.figures["slow_share"] == pytest.approx(1 / 3, abs=0.02)
+    assert "longer prompts" in found.causes[0]
+
+
+def test_fast_requests_from_the_cache_are_told_as_the_first_cause(tmp_path: Path) -> None:
+    requests = played(ttft_ms=lambda i: (30.0 if i % 2 else 300.0) + i % 5)
+    for one in requests:
+        one.fields = {"cached_tokens": 16 if one.index % 2 else 0}
+    run = run_of(tmp_path, requests)
+    assert patterns(run) == ["bimodal_ttft", "prefix_cache_hits"]
+    assert run.explain()[-2].causes[0].startswith("the prefix cache")
+
+
+def test_stalls_at_a_period_are_told_with_period_and_length(tmp_path: Path) -> None:
+    stall = {"next": 1000.0}
+
+    def gap(_: int, at_ms: float) -> float:
+        if at_ms < stall["next"]:
+            return 10.0
+        stall["next"] += 1000.0
+        return 210.0
+
+    run = run_of(tmp_path, played(count=600, gap_ms=gap))
+    found = next(one for one in run.explain() if one.name == "periodic_stalls")
+    assert found.figures["period_s"] == pytest.approx(1.0, rel=0.05)
+    assert found.figures["length_ms"] == pytest.approx(210, rel=0.05)
+    assert "all streams stop together" in found.causes[0]
+
+
+def test_single_streams_that_stop_are_told_apart_from_the_server(tmp_path: Path) -> None:
+    requests = [
+        Request(
+            i,
+            sent=(i // 8) * 2000.0 + i % 8,
+            gaps=[400.0 if i % 8 == 3 and g == 40 + i % 37 else 10.0 for g in range(100)],
+        )
+        for i in range(160)
+    ]
+    pages = {"request_success_total": 0.0, "num_preemptions_total": 0.0}
+    server = {"before": pages, "after": {"request_success_total": 160.0, "num_preemptions_total": 20.0}}
+    run = run_of(tmp_path, requests, counters={"server": server})
+    assert patterns(run) == ["lone_stalls", "preemptions"]
+    assert "20 preemptions" in next(one for one in run.explain() if one.name == "lone_stalls").causes[0]
+
+
+def test_itl_that_jumps_at_a_batch_size_is_told_with_the_size(tmp_path: Path) -> None:
+    requests = played(
+        slots=12,
+        count=400,
+        gap_ms=lambda n, _: (8.0 if n <= 8 else 13.0) + 0.02 * n,
+        tokens=lambda i: 5 + (i * 7) % 60,
+    )
+    found = only(run_of(tmp_path, requests), "itl_steps")
+    assert (found.figures["up_to"], found.figures["from"]) == (8, 9)
+    assert any("--max-concurrency 8 " in command for command in found.next)
+
+
+def test_a_limit_of_sequences_is_seen_by_whoever_waits_for_a_place(tmp_path: Path) -> None:
+    requests = played(slots=8, in_flight=16, count=300, ttft_ms=lambda i: 10.0 + i % 3)
+    found = only(run_of(tmp_path, requests, plan={"max_concurrency": 16}), "first_token_plateau")
+    assert found.figures["streams"] == 8
+    assert found.figures["in_flight"] == pytest.approx(16, abs=1)
+
+
+def test_a_starved_client_is_told_with_who_had_its_cores(tmp_path: Path) -> None:
+    late = {"client_lag": histogram(*[30.0] * 100), "loop": histogram(0.1), "schedule_lag": histogram(0.1)}
+    machine = {
+        "throttled_periods_share": 0.7,
+        "throttled_s": 5.0,
+        "seconds": 8.0,
+        "quota_cores": 0.2,
+        "others_cores": 0.1,
+    }
+    run = run_of(tmp_path, steady(200), histograms=late, counters={"machine": machine})
+    found = only(run, "client_bound")
+    assert "control group stopped it in 70 %" in found.causes[0]
+    assert {one.name for one in run.explain() if one.kind == "doubt"} >= {"client_lag", "throttled"}
+
+
+def test_hits_of_the_prefix_cache_are_read_from_the_servers_counters(tmp_path: Path) -> None:
+    before = {"request_success_total": 0.0, "prefix_cache_queries_total": 0.0, "prefix_cache_hits_total": 0.0}
+    after = {
+        "request_success_total": 200.0,
+        "prefix_cache_queries_total": 3200.0,
+        "prefix_cache_hits_total": 1600.0,
+    }
+    run = run_of(tmp_path, steady(200), counters={"server": {"before": before, "after": after}})
+    assert only(run, "prefix_cache_hits").figures == {"share": 0.5}
+
+
+# ---- tables and outputs ----
+
+
+def test_every_rule_of_the_verdict_has_its_advice() -> None:
+    assert DOUBTS.keys() == {rule.name for rule in RULES}
+    assert all(advice.causes and advice.next for advice in DOUBTS.values())
+
+
+def test_every_command_of_every_advice_can_be_parsed(tmp_path: Path) -> None:
+    from vllmperf.metrics.explanation import _commands
+
+    run = run_of(tmp_path, steady(200))
+    figures = {"up_to": 8.0, "from": 9.0, "streams": 64.0}
+    for advice in (*DOUBTS.values(), *(one.advice for one in PATTERNS)):
+        for command in _commands(advice, run._done, run.summary, figures):
+            assert "{" not in command
+            if command.startswith("vllmperf bench"):
+                assert main([*command.split()[1:], "--print-plan"]) == 0, command
+
+
+def test_a_doubt_comes_with_causes_and_the_runs_own_command(tmp_path: Path) -> None:
+    run = run_of(tmp_path, steady(50))
+    (found,) = run.explain()
+    assert (found.kind, found.name, found.level) == ("doubt", "few_samples", "caution")
+    assert found.next[0].startswith("vllmperf bench --base-url http://127.0.0.1:8000")
+
+
+def test_the_command_prints_text_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_of(tmp_path, steady(50))
+    assert main(["explain", str(run.path)]) == 0
+    assert "causes      1. the run was short" in capsys.readouterr().out
+    assert main(["explain", str(run.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["name"] == "few_samples"
+
+
+def test_a_result_of_figures_alone_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.json").write_text('{"duration": 1.0, "completed": 10}')
+    assert main(["explain", str(tmp_path / "a.json")]) == 2
+    assert "holds no single requests" in capsys.readouterr().err
+
+
+# ---- the simulated server ----
+
+
+def test_a_simulated_limit_of_sequences_is_found() -> None:
+    sim = {"mode": "batching", "max_num_seqs": 4, "alpha_ms": 10, "delta_ms": 0.01}
+    run = vp.bench(sim=sim, num_prompts=80, max_concurrency=12, input_len=32, output_len=20)
+    found = [one for one in run.explain() if one.name == "first_token_plateau"]
+    assert [one.figures["streams"] for one in found] == [4]
+
+
+def test_simulated_preemptions_are_found() -> None:
+    sim = {"mode": "batching", "num_gpu_blocks": 60, "alpha_ms": 2, "max_model_len": 512}
+    run = vp.bench(sim=sim, num_prompts=40, max_concurrency=8, input_len=64, output_len=100)
+    assert "preemptions" in patterns(run)
+
+
+def test_a_simulated_prefix_cache_is_found() -> None:
+    sim = {"mode": "batching", "alpha_ms": 2, "enable_prompt_tokens_details": True}
+    with vp.sim.Server(**sim) as server:
+        for _ in range(2):
+            run = vp.bench(server, num_prompts=20, max_concurrency=2, input_len=256, output_len=4)
+    assert "prefix_cache_hits" in patterns(run)
+
+
+def test_the_page_lists_every_pattern_and_every_doubt() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "explain.md").read_text()
+    assert patterns_page.BEGIN + patterns_page.page() + patterns_page.END in page
