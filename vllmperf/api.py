@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vllmperf.model.parameters import Fit
     from vllmperf.model.sizing import Sizing
     from vllmperf.own_error import SelfTest
+    from vllmperf.record.unfinished import Unfinished
     from vllmperf.report.startup import Starts
     from vllmperf.run import Run
     from vllmperf.sim import Server
@@ -36,6 +37,7 @@ def bench(
     /,
     *,
     record: str | Path | None = None,
+    resume: str | Path | None = None,
     progress: bool | Callable[[Snapshot], None] = False,
     **settings: object,
 ) -> Run:
@@ -47,7 +49,8 @@ def bench(
     report (goodput, label, ...). url, rate, concurrency and dataset are short names. Durations are seconds, or texts like
     "30s"; request_rate is in requests/s (inf: as fast as max_concurrency allows); num_prompts is 1000 unless duration or
     an arrival file is given. The API key is that of OPENAI_API_KEY unless api_key is given.
-    record: path of the run file (else a temporary one, see Run.save).
+    record: path of the run file (else a temporary one, see Run.save). resume: a run file whose run was broken off (killed,
+    interrupted): send the requests that are not in it and add them to it; the settings must be those of its plan.
     progress: True for a live panel on stderr, or a function that takes load.progress.Snapshot.
 
     Raises UsageError for settings that are not known or do not fit together, TargetError when the server is not there.
@@ -58,7 +61,15 @@ def bench(
     >>> run.summary["requests"]["completed"], run.summary["tokens"]["output"]
     (6, 24)
     """
-    return make_run(_task(target, settings), Path(record) if record else None, progress)
+    if resume is None:
+        return make_run(_task(target, settings), Path(record) if record else None, progress)
+    if record is not None or target is not None:
+        raise UsageError("resume goes on with the plan and the file of a run: give no target and no record")
+    from vllmperf.record.plans import plan_of
+    from vllmperf.record.unfinished import unfinished
+
+    before = unfinished(resume)
+    return finish_run(Task.of(settings, plan_of(before.meta)), before, progress)
 
 
 def _task(target: str | Server | Plan | Task | None, settings: dict[str, object]) -> Task:
@@ -447,6 +458,14 @@ def make_run(
 
     with _shown(progress) as show:
         return record_run(task, record, show, enough)
+
+
+def finish_run(task: Task, before: Unfinished, progress: bool | Callable[[Snapshot], None] = False) -> Run:
+    """Carry out what is left of a run; see loadgen.recorded.resume_run."""
+    from vllmperf.loadgen.recorded import resume_run
+
+    with _shown(progress) as show:
+        return resume_run(task, before, show)
 
 
 @contextlib.contextmanager

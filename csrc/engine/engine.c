@@ -194,9 +194,9 @@ static bool engine_reserve(struct engine *e) {
 }
 
 static int engine_enqueue(struct engine *e, size_t n, const int64_t *offsets, const int64_t *at_ns,
-                          const char *bodies) {
+                          const int64_t *numbers, const char *bodies) {
     if (e->n_fed > 0 && e->has_times != (at_ns != NULL)) return -2;
-    struct block *block = block_new(e->n_fed, n, offsets, at_ns, bodies);
+    struct block *block = block_new(e->n_fed, n, offsets, at_ns, numbers, bodies);
     bool ok = block && engine_reserve(e);
     for (size_t i = 0; ok && i < e->n_queues; i++) queue_feed(e->queues[i], block);
     block_drop(block);
@@ -207,10 +207,10 @@ static int engine_enqueue(struct engine *e, size_t n, const int64_t *offsets, co
 }
 
 int engine_feed(struct engine *e, size_t n, const int64_t *offsets, const int64_t *at_ns,
-                const char *bodies) {
+                const int64_t *numbers, const char *bodies) {
     if (n == 0) return 0;
     pthread_mutex_lock(&e->feeding);
-    int status = engine_enqueue(e, n, offsets, at_ns, bodies);
+    int status = engine_enqueue(e, n, offsets, at_ns, numbers, bodies);
     pthread_mutex_unlock(&e->feeding);
     if (status == 0) wake_all(e);
     return status;

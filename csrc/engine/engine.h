@@ -69,10 +69,11 @@ struct engine *engine_new(const struct engine_config *config, char *error, size_
 
 /* Queue n requests: bodies and times are copied. at_ns is NULL in a closed loop (all feeds alike); its times
  * need not ascend, neither within a feed nor from one to the next: each request leaves when it is due.
+ * numbers: what they are called in their ids and records; NULL: counted from the first one fed on.
  * 0, -1 out of memory (then nothing was queued), -2 when this feed has times and an earlier one had none or
  * the reverse. */
 int engine_feed(struct engine *engine, size_t n, const int64_t *offsets, const int64_t *at_ns,
-                const char *bodies);
+                const int64_t *numbers, const char *bodies);
 void engine_feed_end(struct engine *engine);
 
 /* at_real_ns: when the schedule begins, in ns of CLOCK_REALTIME; 0 or a time that has passed: as soon as the

@@ -19,13 +19,15 @@ struct block {
     size_t n;
     int64_t *offsets; /* n + 1 */
     int64_t *at_ns;   /* n, or NULL in a closed loop */
+    int64_t *numbers; /* n, or NULL: first_index and up */
     size_t *order;    /* n, the requests by time; NULL when at_ns ascends */
     char *bodies;
 };
 
-/* A block with copies of everything; the caller holds one reference. NULL when out of memory. */
+/* A block with copies of everything; the caller holds one reference. numbers: what the requests are called
+ * when that is not their place in the run; or NULL. NULL when out of memory. */
 struct block *block_new(int64_t first_index, size_t n, const int64_t *offsets, const int64_t *at_ns,
-                        const char *bodies);
+                        const int64_t *numbers, const char *bodies);
 void block_hold(struct block *block);
 void block_drop(struct block *block);
 
@@ -36,7 +38,8 @@ struct item {
 };
 
 static inline int64_t item_index(const struct item *item) {
-    return item->block->first_index + (int64_t)item->i;
+    const struct block *block = item->block;
+    return block->numbers ? block->numbers[item->i] : block->first_index + (int64_t)item->i;
 }
 static inline const char *item_body(const struct item *item) {
     return item->block->bodies + item->block->offsets[item->i];

@@ -63,9 +63,10 @@ enum { LONGEST_S = 24 * 3600 }; /* that drain() waits in one call */
 
 PyDoc_STRVAR(
     feed_doc,
-    "feed($self, bodies, offsets, at_ns=None)\n--\n\n"
-    "Queue requests: body i is bodies[offsets[i]:offsets[i + 1]], due at at_ns[i] ns after the start.\n\n"
-    "offsets, at_ns: int64 in C order (an array or its bytes). Everything is copied. Times need not\n"
+    "feed($self, bodies, offsets, at_ns=None, numbers=None)\n--\n\n"
+    "Queue requests: body i is bodies[offsets[i]:offsets[i + 1]], due at at_ns[i] ns after the start. It is\n"
+    "called numbers[i] in its id and its record; without numbers they are counted from the first one on.\n\n"
+    "offsets, at_ns, numbers: int64 in C order (an array or its bytes). Everything is copied. Times need not\n"
     "ascend, neither within a feed nor from one to the next: each request leaves when it is due.");
 
 /* Times beyond these 30 years would overflow when the engine adds to them. */
@@ -125,12 +126,21 @@ static bool check_times(struct int64s times, Py_ssize_t n) {
     return true;
 }
 
+static bool check_numbers(struct int64s numbers, Py_ssize_t n) {
+    bool ok = numbers.n == n;
+    for (Py_ssize_t i = 0; ok && i < n; i++) ok = numbers.at[i] >= 0;
+    if (!ok) PyErr_SetString(PyExc_ValueError, "numbers must be as many as the bodies, and none negative");
+    return ok;
+}
+
 static PyObject *feed_checked(PyObject *self, const Py_buffer *bodies, struct int64s offsets,
-                              struct int64s times) {
-    if (!check_offsets(offsets, bodies->len) || (times.at && !check_times(times, offsets.n - 1))) return NULL;
+                              struct int64s times, struct int64s numbers) {
+    if (!check_offsets(offsets, bodies->len) || (times.at && !check_times(times, offsets.n - 1)) ||
+        (numbers.at && !check_numbers(numbers, offsets.n - 1)))
+        return NULL;
     struct engine *engine = engine_or_raise(self);
     if (!engine) return NULL;
-    int status = engine_feed(engine, (size_t)(offsets.n - 1), offsets.at, times.at, bodies->buf);
+    int status = engine_feed(engine, (size_t)(offsets.n - 1), offsets.at, times.at, numbers.at, bodies->buf);
     if (status == 0) Py_RETURN_NONE;
     if (status == -1) return PyErr_NoMemory();
     PyErr_SetString(PyExc_ValueError, "either all feeds have at_ns or none has");
@@ -138,19 +148,21 @@ static PyObject *feed_checked(PyObject *self, const Py_buffer *bodies, struct in
 }
 
 static PyObject *py_feed(PyObject *self, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"bodies", "offsets", "at_ns", NULL};
-    PyObject *bodies_object, *offsets_object, *at_ns = Py_None, *result = NULL;
+    static char *names[] = {"bodies", "offsets", "at_ns", "numbers", NULL};
+    PyObject *bodies_object, *offsets_object, *at_ns = Py_None, *own = Py_None, *result = NULL;
     Py_buffer bodies;
-    struct int64s offsets = {0}, times = {0};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO|O:feed", names, &bodies_object, &offsets_object,
-                                     &at_ns))
+    struct int64s offsets = {0}, times = {0}, numbers = {0};
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO|OO:feed", names, &bodies_object, &offsets_object,
+                                     &at_ns, &own))
         return NULL;
     if (PyObject_GetBuffer(bodies_object, &bodies, PyBUF_SIMPLE) != 0) return NULL;
     if (get_int64s(offsets_object, "offsets", &offsets) &&
-        (at_ns == Py_None || get_int64s(at_ns, "at_ns", &times)))
-        result = feed_checked(self, &bodies, offsets, times);
+        (at_ns == Py_None || get_int64s(at_ns, "at_ns", &times)) &&
+        (own == Py_None || get_int64s(own, "numbers", &numbers)))
+        result = feed_checked(self, &bodies, offsets, times, numbers);
     PyMem_Free(offsets.at);
     PyMem_Free(times.at);
+    PyMem_Free(numbers.at);
     PyBuffer_Release(&bodies);
     return result;
 }

@@ -9,7 +9,7 @@ static const int64_t offsets[] = {0, 1, 3, 6, 10};
 static const int64_t at_ns[] = {10, 20, 20, 30};
 
 static struct block *feed(struct queue *queue, int64_t first, const int64_t *times) {
-    struct block *block = block_new(first, 4, offsets, times, bodies);
+    struct block *block = block_new(first, 4, offsets, times, NULL, bodies);
     CHECK("a block is fed", block && queue_feed(queue, block) == 0);
     block_drop(block);
     return block;
@@ -25,6 +25,18 @@ static int64_t take(struct queue *queue, int64_t now_ns) {
     int64_t index = item_index(&item);
     block_drop(item.block);
     return index;
+}
+
+static void test_numbers(void) {
+    static const int64_t numbers[] = {7, 3, 12, 40};
+    struct queue *queue = queue_new(0, 1);
+    struct block *block = block_new(0, 4, offsets, at_ns, numbers, bodies);
+    CHECK("a block with numbers is fed", block && queue_feed(queue, block) == 0);
+    block_drop(block);
+    bool ok = true;
+    for (size_t i = 0; i < 4; i++) ok = ok && take(queue, 30) == numbers[i];
+    CHECK("requests are called by their numbers and leave in the order of their times", ok);
+    queue_free(queue);
 }
 
 static void test_bodies(void) {
@@ -124,7 +136,7 @@ static void test_times_that_do_not_ascend(void) {
 static void test_strides_by_time(void) {
     static const int64_t mixed[] = {30, 10, 20, 10};
     struct queue *even = queue_new(0, 2), *odd = queue_new(1, 2);
-    struct block *block = block_new(0, 4, offsets, mixed, bodies);
+    struct block *block = block_new(0, 4, offsets, mixed, NULL, bodies);
     CHECK("both get the block", block && queue_feed(even, block) == 0 && queue_feed(odd, block) == 0);
     block_drop(block);
     CHECK("every second by time", strcmp(order_of(even), "1 2 ") == 0);
@@ -144,6 +156,7 @@ static void test_extreme_times(void) {
 }
 
 int main(void) {
+    test_numbers();
     test_bodies();
     test_closed();
     test_times();

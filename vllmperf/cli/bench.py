@@ -44,7 +44,7 @@ def task_of(args: argparse.Namespace, **more: object) -> Task:
     """The task that the arguments describe; `more` are settings that no argument may change. Raises UsageError."""
     from vllmperf.loadgen.task import Task
 
-    given, base = {**given_of(args), **more}, _base(getattr(args, "plan_file", None))
+    given, base = {**given_of(args), **more}, _base(args)
     if base is None and not {"base_url", "simulator"} & given.keys():
         given["base_url"] = url_of(args)
     if given.get("warm_connections") == AS_MANY_AS_IN_FLIGHT:
@@ -62,7 +62,13 @@ def given_of(args: argparse.Namespace) -> dict[str, Any]:
     return {**found, "keep_text": True} if getattr(args, "save_detailed", False) else found
 
 
-def _base(path: Path | None) -> Plan | None:
+def _base(args: argparse.Namespace) -> Plan | None:
+    path, resumed = getattr(args, "plan_file", None), getattr(args, "resume", None)
+    if resumed is not None:
+        from vllmperf.record.plans import plan_of
+        from vllmperf.record.unfinished import unfinished
+
+        return plan_of(unfinished(resumed).meta)
     if path is None:
         return None
     try:
@@ -85,7 +91,8 @@ def _in_flight(given: Mapping[str, Any], base: Plan | None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Make the run, print it, write the files that are asked for."""
-    from vllmperf.api import make_run
+    from vllmperf.api import finish_run, make_run
+    from vllmperf.record.unfinished import unfinished
 
     task = task_of(args)
     if args.print_plan:
@@ -93,7 +100,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     _check_output(args)
     wait_until_ready(args, task)
-    made = make_run(task, args.record, progress=not args.no_progress)
+    if args.resume:
+        made = finish_run(task, unfinished(args.resume), not args.no_progress)
+    else:
+        made = make_run(task, args.record, not args.no_progress)
     made = made.untrimmed if args.no_trim else made
     _put_out(made, args)
     return exit_code(made)
@@ -101,6 +111,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_output(args: argparse.Namespace) -> None:
     """What cannot be written is said before the run, not after it."""
+    for name, value in (("--record", args.record), ("--plan", args.plan_file)):
+        if args.resume and value:
+            raise UsageError(f"--resume goes on with the plan and the file of a run: leave {name} out")
     if args.json == "-" and args.csv == "-":
         raise UsageError("--json and --csv - both want stdout: give --csv a file")
     for name, path in (("--csv", args.csv), ("--record", args.record), ("--html", args.html)):

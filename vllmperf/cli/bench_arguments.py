@@ -231,6 +231,12 @@ def add_output(option: Any) -> None:
     option(
         "--record", type=Path, metavar="FILE", help="keep the run file (vllmperf report FILE shows it again)"
     )
+    option(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="go on with a run that was killed or interrupted: send what is not in its run file, and add it there",
+    )
     json_option.add(option, "the summary")
     option("--no-trim", action="store_true", help=NO_TRIM)
     option("--html", metavar="FILE", help="write the report as a page of HTML to FILE")

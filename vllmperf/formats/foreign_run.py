@@ -118,6 +118,7 @@ def summary_of(
         "plan": {name: value for name, value in plan.items() if value is not None},
         "environment": {},
         "state": "finished",
+        "breaks": [],
         "open_loop": False,
         "requests": {
             "asked": None,

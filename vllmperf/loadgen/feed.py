@@ -36,9 +36,12 @@ class Feeder:
         schedule: Schedule,
         max_concurrency: int | None = None,
         wait_s: float = 0.5,
+        numbers: Iterator[int] | None = None,
     ) -> None:
+        """numbers: of the requests in the plan, when they are not all of it from the first on."""
         self.n, self.is_timed, self.wait_s = schedule.n, schedule.times is not None, wait_s
         self._bodies = itertools.islice(bodies, schedule.n)
+        self._numbers = numbers
         self._times = None if schedule.times is None else TimeQueue(schedule.times)
         self._is_free = self.is_timed and max_concurrency is None
         self._last_ns = -1
@@ -76,12 +79,14 @@ class Feeder:
         if not found:
             self.ended = True
             return None
-        for number, body in enumerate(found, self._fed):
+        own = None if self._numbers is None else list(itertools.islice(self._numbers, len(found)))
+        for number, body in zip(own or itertools.count(self._fed), found, strict=False):
             if body[1:] != UNKNOWN:
                 self._asked[number] = body[1:]
         self._fed += len(found)
         self._fed_bytes += sum(len(body.data) for body in found)
-        return Block([body.data for body in found], self._next_times(len(found)))
+        numbers = None if own is None else np.array(own, dtype=np.int64)
+        return Block([body.data for body in found], self._next_times(len(found)), numbers)
 
     def _next_times(self, n: int) -> Times | None:
         if self._times is None:

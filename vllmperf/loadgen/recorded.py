@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf.loadgen.environment import environment
-from vllmperf.loadgen.run import ready
+from vllmperf.loadgen.rest import Rest, check_plan
+from vllmperf.loadgen.run import Ready, ready
 from vllmperf.loadgen.subscribers import Enough, Progress, Totals, live, recorder, until
 from vllmperf.loadgen.task import Task
+from vllmperf.record.resumed import ResumedWriter
+from vllmperf.record.unfinished import Unfinished
 from vllmperf.record.writer import RunWriter
 from vllmperf.run import Folder, Run
 from vllmperf.target import client_of, first_model
@@ -22,21 +25,40 @@ def record_run(
 ) -> Run:
     """Carry a task out and write its run file, to `record` or a temporary folder. A simulator of its plan runs inside for
     that long."""
-    is_inside, secrets = task.plan.target.simulator is not None, task.credentials.secrets
+    is_inside, plan = task.plan.target.simulator is not None, task.plan.to_dict()
     with served(task) as here:
         model = task.plan.target.model or _first_model(here)
         # The file is made last: what cannot start leaves none behind.
         with ready(here, model, is_inside) as run:
             folder = None if record else Folder()
-            path, plan = record or Path(str(folder)) / "run.vllmperf", task.plan.to_dict()
+            path, secrets = record or Path(str(folder)) / "run.vllmperf", task.credentials.secrets
             with RunWriter(path, plan, environment(), None, secrets, run.feeder.asked, run.facts) as writer:
-                run.session.subscribe(recorder(writer, _asker(here)))
-                if enough is not None:
-                    run.session.subscribe(until(enough))
-                if progress is not None:
-                    run.session.subscribe(live(run.session, progress))
-                run.session.run()
+                _carry_out(run, writer, here, progress, enough)
     return Run(path, keep_alive=folder)
+
+
+def resume_run(task: Task, before: Unfinished, progress: Progress | None = None) -> Run:
+    """Carry out what is left of a run that was broken off, and add it to its file. Raises UsageError for another plan."""
+    check_plan(before, task.plan)
+    is_inside, rest = task.plan.target.simulator is not None, Rest(before)
+    with (
+        served(task) as here,
+        ready(here, rest.model, is_inside, rest) as run,
+        ResumedWriter(before, task.credentials.secrets, run.feeder.asked) as writer,
+    ):
+        _carry_out(run, writer, here, progress)
+    return Run(before.path)
+
+
+def _carry_out(
+    run: Ready, writer: RunWriter, task: Task, progress: Progress | None, enough: Enough | None = None
+) -> None:
+    run.session.subscribe(recorder(writer, _asker(task)))
+    if enough is not None:
+        run.session.subscribe(until(enough))
+    if progress is not None:
+        run.session.subscribe(live(run.session, progress))
+    run.session.run()
 
 
 def _asker(task: Task) -> Totals | None:

@@ -16,6 +16,7 @@ from vllmperf.loadgen import resolve
 from vllmperf.loadgen.bodies import bodies
 from vllmperf.loadgen.feed import Feeder
 from vllmperf.loadgen.request_id import HEADER, is_uuid_prefix, uuid_prefix
+from vllmperf.loadgen.rest import Rest
 from vllmperf.loadgen.schedule import Schedule, schedule
 from vllmperf.loadgen.session import Session
 from vllmperf.loadgen.task import Task
@@ -37,25 +38,34 @@ class Ready:
 
 
 @contextlib.contextmanager
-def ready(task: Task, model: str, is_inside: bool = False) -> Iterator[Ready]:
-    """Make a run ready; warm-up requests are sent now. What goes on at the end of the block is cut.
+def ready(task: Task, model: str, is_inside: bool = False, rest: Rest | None = None) -> Iterator[Ready]:
+    """Make a run, or the rest of one, ready; warm-up requests are sent now. What goes on at the end of the block is cut.
 
     Raises UsageError for bad data or too few file descriptors, TargetError when the name has no address.
     """
     plan = task.plan
     addresses, when = resolve.usable_addresses(plan.url), schedule(plan)
     settled = {
-        "request_id_prefix": request_id_prefix(plan),
+        "request_id_prefix": rest.request_id_prefix if rest else request_id_prefix(plan),
         "warm_connections": warm_connections(plan, when),
     }
     settled_task = task.replace(**settled)
     config = engine_config(settled_task, addresses, when)
     config["spare_connections"] = keeps_spare(plan, when)
-    feeder = Feeder(bodies(plan, model), when, plan.load.max_concurrency)
+    if rest:
+        when, config["duration_ns"] = rest.schedule(when), rest.duration_ns(plan)
+    feeder = _feeder(plan, model, when, rest)
     with Session(config, feeder, is_inside) as session:
         if plan.load.num_warmups:
             warm_up(settled_task, model, addresses)
         yield Ready({**task.facts(), **settled, "model": model, "num_prompts": feeder.n}, session, feeder)
+
+
+def _feeder(plan: Plan, model: str, when: Schedule, rest: Rest | None) -> Feeder:
+    all_bodies, cap = bodies(plan, model), plan.load.max_concurrency
+    if rest is None:
+        return Feeder(all_bodies, when, cap)
+    return Feeder(rest.bodies(all_bodies), when, cap, numbers=rest.numbers())
 
 
 def warm_up(task: Task, model: str, addresses: list[str]) -> None:

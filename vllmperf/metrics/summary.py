@@ -102,6 +102,7 @@ class Summary(TypedDict):
     plan: Mapping[str, object]
     environment: Mapping[str, object]
     state: str
+    breaks: list[Mapping[str, object]]
     open_loop: bool
     requests: Requests
     tokens: Tokens
@@ -144,6 +145,7 @@ def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> S
         "plan": recording.plan,
         "environment": recording.environment,
         "state": recording.state,
+        "breaks": recording.meta.get("breaks", []),
         "open_loop": done.is_open_loop,
         "requests": _requests(recording),
         "tokens": _tokens(whole),

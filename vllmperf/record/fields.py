@@ -88,6 +88,10 @@ FIELDS = (
 )
 """Every field of a record, in the order of the record."""
 
+DURATIONS = {"slot_wait_ns", "server_queue_ns", "server_prefill_ns", "server_decode_ns"}
+INSTANTS = frozenset(field.name for field in FIELDS if field.unit == "ns") - DURATIONS
+"""Fields that count from the start of the run."""
+
 ASKED = (
     Field(
         "asked_prompt_tokens",

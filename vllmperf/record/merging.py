@@ -12,13 +12,10 @@ import numpy as np
 import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
 from vllmperf.record import schema
-from vllmperf.record.fields import ASKED, BLOBS, FIELDS
+from vllmperf.record.fields import ASKED, BLOBS, FIELDS, INSTANTS
 from vllmperf.record.reader import Header, header
 from vllmperf.record.writer import create, iso_utc, put_meta
 
-DURATIONS = {"slot_wait_ns", "server_queue_ns", "server_prefill_ns", "server_decode_ns"}
-INSTANTS = frozenset(field.name for field in FIELDS if field.unit == "ns") - DURATIONS
-"""Columns that count from the start of the run."""
 OF_EACH = frozenset({"request_id_prefix"})
 """Fields of a plan that each of its runs has for itself."""
 SUMMED = ("sent", "in_flight", "done", "completed", "chunks", "connections_opened", "silent_retries", "coalesced", "lost",

@@ -4,8 +4,6 @@ The file is opened read-only, may still be written to, and may be of a killed ru
 """
 
 import json
-import os
-import socket
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -21,6 +19,7 @@ from vllmperf.errors import UsageError
 from vllmperf.record import schema
 from vllmperf.record.fields import ASKED, FIELDS
 from vllmperf.record.plans import described
+from vllmperf.record.process import is_alive
 
 ROWS_AT_A_TIME = 4096
 
@@ -221,19 +220,7 @@ def _check_schema(path: Path, db: sqlite3.Connection) -> None:
 
 def _state(meta: Mapping[str, Any]) -> str:
     state = str(meta.get("state"))
-    return "killed" if state == "running" and not _is_alive(meta.get("writer") or {}) else state
-
-
-def _is_alive(writer: Mapping[str, Any]) -> bool:
-    if writer.get("host") != socket.gethostname() or not writer.get("pid"):
-        return False
-    try:
-        os.kill(int(writer["pid"]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return "killed" if state == "running" and not is_alive(meta.get("writer") or {}) else state
 
 
 def _rows(db: sqlite3.Connection, columns: str) -> Iterator[tuple[Any, ...]]:

@@ -8,8 +8,6 @@ from __future__ import annotations  # Batch exists for the type checker only
 
 import json
 import math
-import os
-import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 import vllmperf._engine as _engine
 from vllmperf.errors import UsageError, VllmperfError
 from vllmperf.record import schema
+from vllmperf.record.process import this_process
 
 Records = NDArray[np.void]
 
@@ -54,13 +53,7 @@ class RunWriter:
         asked: Asked | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path = Path(path)
-        self._asked = asked or _not_known
-        self._secrets = [secret for secret in secrets if secret]
-        self._record_dtype = np.dtype(_engine.RECORD_DTYPE)
-        self._gap_dtype = np.dtype(_engine.GAP_DTYPE)
-        self._insert = schema.insert_statement()
-        self._db = create(self.path)
+        self._prepare(path, secrets, asked, create(Path(path)))
         with self._transaction():
             for statement in schema.create_statements():
                 self._db.execute(statement)
@@ -72,9 +65,19 @@ class RunWriter:
                 environment=environment,
                 started_at=iso_utc(started_real_ns or time.time_ns()),
                 state="running",
-                writer={"pid": os.getpid(), "host": socket.gethostname()},
+                writer=this_process(),
                 counters={},
             )
+
+    def _prepare(
+        self, path: Path, secrets: Iterable[str], asked: Asked | None, db: sqlite3.Connection
+    ) -> None:
+        self.path, self._db = Path(path), db
+        self._asked = asked or _not_known
+        self._secrets = [secret for secret in secrets if secret]
+        self._record_dtype = np.dtype(_engine.RECORD_DTYPE)
+        self._gap_dtype = np.dtype(_engine.GAP_DTYPE)
+        self._insert = schema.insert_statement()
 
     def append(self, batch: _engine.Batch) -> None:
         """Write and commit a batch as Engine.drain() gave it."""

@@ -11,7 +11,15 @@ from vllmperf.metrics.failures import NO_FAILURES
 from vllmperf.metrics.statistics import percentile_key
 from vllmperf.numbers import NOTHING, brief, clean, decimals, duration, fixed, number, plural, rough, share
 from vllmperf.report.table import Row, Table
-from vllmperf.report.words import data_words, error_words, left_out, load_words, target_words, time_words
+from vllmperf.report.words import (
+    break_words,
+    data_words,
+    error_words,
+    left_out,
+    load_words,
+    target_words,
+    time_words,
+)
 
 Summary = Mapping[str, Any]
 
@@ -91,6 +99,7 @@ def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
         ("load", load_words(plan)),
         ("data", data_words(plan)),
         ("time", time_words(summary["started_at"], summary["duration_s"])),
+        ("breaks", break_words(summary.get("breaks") or ())),
         ("profile", clean(summary["profile"])),
     )
     return tuple((label, value) for label, value in facts if value)

@@ -1,6 +1,6 @@
 """A plan in words: what was run against what."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import PurePath
 from typing import Any
@@ -24,6 +24,12 @@ def load_words(plan: Plan) -> str:
     if plan.get("duration"):
         parts.append(f"for {duration(float(plan['duration']))}")
     return ", ".join(part for part in parts if part)
+
+
+def break_words(breaks: Sequence[Mapping[str, Any]]) -> str:
+    """5 min 10 s after 6 min 12 s; it counts for nothing"""
+    each = [f"{duration(one['break_ns'] / 1e9)} after {duration(one['at_ns'] / 1e9)}" for one in breaks]
+    return f"{', '.join(each)}: resumed, left out of the time" if each else ""
 
 
 def _is_endless(rate: object) -> bool:

@@ -1,0 +1,207 @@
+"""A run that was broken off goes on where it stopped: nothing is sent twice, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+
+import vllmperf as vp
+from vllmperf.errors import UsageError
+from vllmperf.record.process import is_alive, this_process
+from vllmperf.report.words import break_words
+
+N = 60
+
+
+@pytest.fixture
+def server(tmp_path):
+    with vp.sim.Server(ttft_ms=100, itl_ms=2, truth=str(tmp_path / "truth")) as server:
+        server.truth = tmp_path / "truth"
+        yield server
+
+
+def ids(server) -> Counter[str]:
+    """Of the completions that the server answered, by its truth file, which is whole when it has stopped."""
+    server.stop()
+    rows = [json.loads(line) for line in server.truth.read_text().splitlines() if line.endswith("}")]
+    return Counter(row["request_id"] for row in rows if row["path"].endswith("completions"))
+
+
+def begun(server, path, **settings):
+    """The process of a run that has recorded a quarter of its requests."""
+    words = [
+        sys.executable,
+        "-m",
+        "vllmperf",
+        "bench",
+        "--base-url",
+        server.url,
+        "--num-prompts",
+        N,
+        "--record",
+        path,
+    ]
+    words += ["--request-id-prefix", "mine-", "--output-len", 6, "--no-progress"]
+    words += [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
+    child = subprocess.Popen(list(map(str, words)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(path, N // 4, child)
+    return child
+
+
+def wait_for(path, n, child):
+    until = time.monotonic() + 60
+    while recorded(path) < n:
+        assert time.monotonic() < until
+        assert child.poll() is None, "the run was over before it could be broken off"
+        time.sleep(0.01)
+
+
+def broken_off(server, path, **settings):
+    """A run that is killed by -9 in its middle."""
+    child = begun(server, path, **settings)
+    child.kill()
+    child.wait()
+    return path
+
+
+def interrupted(server, path, times, **settings):
+    """A run that gets Ctrl-C, once or twice, in its middle."""
+    child = begun(server, path, **settings)
+    for _ in range(times):
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    assert child.wait(60) == 130
+
+
+def recorded(path) -> int:
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+            return int(db.execute("SELECT count(*) FROM requests").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+LOADS = {
+    "closed loop": {"max_concurrency": 3, "goodput": "ttft:500"},
+    "open loop": {"request_rate": 25, "arrival": "poisson", "seed": 3},
+}
+
+
+@pytest.mark.parametrize("load", LOADS.values(), ids=LOADS)
+def test_after_a_kill_each_request_is_in_the_file_once_and_finished_ones_are_not_sent_again(
+    server, tmp_path, load
+):
+    path = broken_off(server, tmp_path / "run.vllmperf", **load)
+    before = vp.open_run(path).requests["index"].tolist()
+    run = vp.bench(resume=path)
+    assert run.requests["index"].tolist() == list(range(N))
+    assert run.summary["requests"]["outcomes"] == {"completed": N}
+    assert run.recording.state == "finished"
+    times_sent = ids(server)
+    assert set(times_sent) == {f"mine-{i}" for i in range(N)}
+    assert {times_sent[f"mine-{i}"] for i in before} == {1}
+
+
+def test_the_break_is_recorded_and_counts_for_no_time(server, tmp_path):
+    path = broken_off(server, tmp_path / "run.vllmperf", max_concurrency=3)
+    time.sleep(1.5)
+    run = vp.bench(resume=path)
+    (one,) = run.summary["breaks"]
+    assert one["break_ns"] > 1.4e9
+    ends = np.sort(run.requests["end_ns"])
+    assert run.requests["sent_ns"].max() < ends.max()
+    lived = run.summary["duration_s"]
+    assert lived < (ends.max() - ends.min()) / 1e9 + 1.0
+    assert one["at_ns"] / 1e9 < lived
+    assert "left out of the time" in break_words(run.summary["breaks"])
+
+
+def test_a_poisson_schedule_goes_on_at_the_times_that_are_left(server, tmp_path):
+    load = {"request_rate": 25, "arrival": "poisson", "seed": 3}
+    path = broken_off(server, tmp_path / "run.vllmperf", **load)
+    whole = vp.bench(server, num_prompts=N, output_len=6, request_id_prefix="whole-", **load)
+    run = vp.bench(resume=path)
+    at_ns = run.summary["breaks"][0]["at_ns"]
+    later = whole.requests["scheduled_ns"] > at_ns
+    np.testing.assert_allclose(
+        run.requests["scheduled_ns"][later], whole.requests["scheduled_ns"][later], atol=1
+    )
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupted_run_sends_what_was_cut_off_again(server, tmp_path, times):
+    path = tmp_path / "run.vllmperf"
+    interrupted(server, path, times, max_concurrency=4)
+    run = vp.bench(resume=path)
+    assert run.summary["requests"]["outcomes"] == {"completed": N}
+    assert run.requests["index"].tolist() == list(range(N))
+
+
+def test_a_run_can_be_broken_off_and_resumed_twice(server, tmp_path):
+    path = broken_off(server, tmp_path / "run.vllmperf", max_concurrency=2)
+    words = [sys.executable, "-m", "vllmperf", "bench", "--resume", str(path), "--no-progress"]
+    there = recorded(path)
+    child = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    wait_for(path, there + 5, child)
+    child.kill()
+    child.wait()
+    run = vp.bench(resume=path)
+    assert run.requests["index"].tolist() == list(range(N))
+    assert len(run.summary["breaks"]) == 2
+
+
+def test_counters_and_histograms_are_those_of_both_parts(server, tmp_path):
+    path = tmp_path / "run.vllmperf"
+    interrupted(server, path, times=1, request_rate=25, arrival="constant")
+    run = vp.bench(resume=path)
+    assert run.recording.counters["completed"] == N
+    assert run.recording.histograms["schedule_lag"].count == N
+
+
+def test_what_differs_from_the_plan_of_the_file_is_refused_by_name(server, tmp_path):
+    path = broken_off(server, tmp_path / "run.vllmperf", max_concurrency=3)
+    with pytest.raises(UsageError, match="max_concurrency was 3 in this run, not 5"):
+        vp.bench(resume=path, max_concurrency=5)
+    words = [sys.executable, "-m", "vllmperf", "bench", "--resume", str(path), "--max-concurrency", "5"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--max-concurrency was 3 in this run, not 5" in done.stderr
+    assert vp.bench(resume=path, max_concurrency=3).recording.state == "finished"
+
+
+def test_a_complete_run_and_a_file_that_is_none_are_refused_and_left_as_they_are(tmp_path):
+    path = tmp_path / "run.vllmperf"
+    vp.bench(sim=True, num_prompts=4, output_len=2, record=path)
+    there = path.read_bytes()
+    with pytest.raises(UsageError, match="this run is complete, nothing is left to do"):
+        vp.bench(resume=path)
+    assert path.read_bytes() == there
+    with pytest.raises(UsageError, match="there is no run file"):
+        vp.bench(resume=tmp_path / "none")
+
+
+def test_a_run_that_goes_on_is_not_resumed_beside_it(tmp_path):
+    path = tmp_path / "run.vllmperf"
+    vp.bench(sim=True, num_prompts=4, output_len=2, record=path)
+    with sqlite3.connect(path) as db:
+        for key, value in (("state", "running"), ("writer", this_process())):
+            db.execute("UPDATE meta SET value = ? WHERE key = ?", (json.dumps(value), key))
+    with pytest.raises(UsageError, match="this run still goes on"):
+        vp.bench(resume=path)
+
+
+def test_a_writer_whose_pid_came_back_as_another_process_is_dead():
+    here = this_process()
+    assert is_alive(here)
+    assert not is_alive({**here, "began_ticks": here["began_ticks"] - 1})
+    assert not is_alive({**here, "host": "another"})
+    assert is_alive({"pid": os.getpid(), "host": here["host"]})

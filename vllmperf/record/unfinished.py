@@ -1,0 +1,66 @@
+"""A run file whose run did not end by itself: what is there of it, and what is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import vllmperf._engine as _engine
+from vllmperf.errors import SettingError
+from vllmperf.record.reader import Header, header
+
+HAS_ENDED = "outcome != 'incomplete'"
+"""What was cut off when the run was interrupted is sent again."""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """done: which requests are recorded, a byte each (1: it is), by their numbers. at_ns: the last instant of the run, where it
+    goes on: the time until then does not count. stopped_real_ns: the same by the clock, in ns since 1970.
+    """
+
+    path: Path
+    meta: Mapping[str, Any]
+    done: bytes
+    at_ns: int
+    stopped_real_ns: int
+    histograms: Mapping[str, _engine.Histogram]
+
+    @property
+    def n_done(self) -> int:
+        return sum(self.done)
+
+    def is_done(self, number: int) -> bool:
+        return number < len(self.done) and bool(self.done[number])
+
+
+def unfinished(path: Path | str) -> Unfinished:
+    """What can be resumed in this file. Raises SettingError for a run that is complete, still goes on, or was merged."""
+    found = header(path)
+    _check(found)
+    with found.opened() as db:
+        numbers = [number for (number,) in db.execute(f'SELECT "index" FROM requests WHERE {HAS_ENDED}')]
+        at_ns = int(db.execute(f"SELECT max(end_ns) FROM requests WHERE {HAS_ENDED}").fetchone()[0] or 0)
+    done = bytearray(max(numbers, default=-1) + 1)
+    for number in numbers:
+        done[number] = 1
+    start_real_ns = int((found.meta.get("counters") or {}).get("start_real_ns") or 0)
+    earlier_ns = sum(one["break_ns"] for one in found.meta.get("breaks", ()))
+    return Unfinished(
+        found.path, found.meta, bytes(done), at_ns, start_real_ns + at_ns + earlier_ns, found.histograms
+    )
+
+
+def _check(found: Header) -> None:
+    if found.state == "finished":
+        raise SettingError("{resume} {path}: this run is complete, nothing is left to do", path=found.path)
+    if found.state == "running":
+        raise SettingError(
+            "{resume} {path}: this run still goes on: wait until it has ended", path=found.path
+        )
+    if "parts" in found.meta:
+        raise SettingError(
+            "{resume} {path}: this file was merged from several: resume one of those", path=found.path
+        )
