@@ -79,7 +79,8 @@ def interrupted(server, path, times, **settings):
     for _ in range(times):
         child.send_signal(signal.SIGINT)
         time.sleep(0.1)
-    assert child.wait(60) == 130
+    # The second one may come when the run is over and the program about to end.
+    assert child.wait(60) in (130, -signal.SIGINT)
 
 
 def recorded(path) -> int:
