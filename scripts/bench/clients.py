@@ -142,8 +142,12 @@ class VllmRs:
     def read(self, load: Load, folder: Path) -> Reported:
         result = json.loads((folder / "result.json").read_text())
         share = sum(_in_one_read(np.asarray(gaps) * 1e3) for gaps in result["itls"])
-        names = ("mean_ttft_ms", "p99_ttft_ms", "p99_itl_ms")
-        return Reported(*(result[name] for name in names), share / (load.requests * load.tokens))
+        return Reported(
+            result["mean_ttft_ms"],
+            result["p99_ttft_ms"],
+            result["p99_itl_ms"],
+            share / (load.requests * load.tokens),
+        )
 
 
 def _pace(load: Load, evenly: str) -> str:
@@ -180,7 +184,9 @@ class Ours:
     def read(self, load: Load, folder: Path) -> Reported:  # noqa: ARG002
         summary = vllmperf.open_run(folder / "run.vllmperf").summary
         ttft, itl = summary["metrics"]["ttft_ms"], summary["metrics"]["itl_ms"]
-        return Reported(ttft["mean"], ttft["p99"], itl["p99"], summary["client"]["coalesced_share"])
+        share = summary["client"]["coalesced_share"]
+        assert ttft is not None and itl is not None and share is not None  # noqa: PT018
+        return Reported(ttft["mean"], ttft["p99"], itl["p99"], share)
 
 
 Client = Bare | VllmRs | Ours
@@ -207,7 +213,7 @@ def fetch_vllm_rs(cache: Path, tell: Callable[[str], None]) -> Path | None:
     if binary.exists():
         return binary
     cache.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", cache, WHEEL]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(cache), WHEEL]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(cache.glob("vllm-*.whl"))
     if done.returncode or not wheels:

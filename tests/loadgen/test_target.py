@@ -9,6 +9,7 @@ import zlib
 
 import pytest
 
+import vllmperf as vp
 from vllmperf import target
 from vllmperf.errors import TargetError, UsageError
 from vllmperf.loadgen import resolve
@@ -271,10 +272,21 @@ def test_an_answer_without_an_end_is_refused(server, monkeypatch):
         client_of(plan_for(server)).get("/metrics")
 
 
-def test_a_proxy_of_the_environment_is_not_used(server, monkeypatch, port):
-    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+def test_neither_a_run_nor_its_questions_go_through_a_proxy_of_the_environment(server, monkeypatch, port):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
-    assert target.first_model(client_of(plan_for(server))) == "tiny"
+    url = f"http://127.0.0.1:{server.server_port}"
+    with vp.sim.Server(ttft_ms=1, itl_ms=1) as other:
+        run = vp.bench(other, num_prompts=2, max_concurrency=1, output_len=2)
+    assert run.ttft.n == 2
+    assert target.first_model(target.Client(url)) == "tiny"
+
+
+def test_a_server_that_is_not_there_is_said_to_be_asked_past_the_proxy(monkeypatch, port):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(TargetError, match=r"\(http_proxy is set, but vllmperf asks the server directly\)"):
+        target.first_model(target.Client(f"http://127.0.0.1:{port}"))
 
 
 def test_a_connection_is_kept_for_the_next_question_when_that_is_asked_for(monkeypatch):

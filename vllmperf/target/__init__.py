@@ -5,7 +5,8 @@
         with client.ask("POST", "/v1/completions", body, timeout_s=300) as answer:
             for line in answer.lines(): ...         # as they arrive
 
-Requests go straight to the server, as those of a run do: a proxy of the environment would be measured with it.
+Requests go straight to the server, as those of a run do: a proxy of the environment would be measured with it
+(docs/transport.md).
 """
 
 from vllmperf.target.answer import Answer

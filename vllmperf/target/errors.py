@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from vllmperf import hints
 from vllmperf.errors import TargetError
 
@@ -34,8 +36,23 @@ def no_answer(url: str, error: BaseException) -> AnswerError:
         return CertificateError(f"cannot reach {url}: {why}; {hints.of_tls('certificate')}", why)
     why = text_of(reason)
     is_tls = isinstance(reason, ssl.SSLError) or "handshake" in why
-    hint = hints.of_tls(why) if is_tls else "is the server running, and is --base-url right?"
+    hint = (
+        hints.of_tls(why)
+        if is_tls
+        else f"is the server running, and is --base-url right?{_past_a_proxy(url)}"
+    )
     return AnswerError(f"cannot reach {url}: {why}; {hint}", why)
+
+
+def _past_a_proxy(url: str) -> str:
+    """What to know where the environment names a proxy for this URL."""
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(url)
+    name = f"{parts.scheme}_proxy"
+    if parts.scheme not in getproxies() or proxy_bypass(parts.netloc):
+        return ""
+    return f" ({name} is set, but vllmperf asks the server directly)"
 
 
 def innermost(error: BaseException) -> BaseException:
