@@ -137,12 +137,60 @@ def fit(
     )
 
 
+def emit(
+    fit: Fit | str | Path,
+    target: str,
+    /,
+    *,
+    ttft: float | str | None = None,
+    tpot: float | str | None = None,
+    input_len: float | None = None,
+    output_len: float | None = None,
+    requests: Run | str | Path | None = None,
+    max_num_seqs: int | None = None,
+    max_num_batched_tokens: int | None = None,
+    kv_cache_tokens: int | None = None,
+    seed: int = 0,
+    progress: Lines = False,
+) -> str:
+    """What a router or an autoscaler wants to be told of a replica, as YAML to paste, each number with its interval.
+
+    fit: a Fit, or a file of `vllmperf fit --json`. target: "llm-d-router", "keda", "wva-0.9", "wva-crd-2025" or "json".
+    ttft, tpot: goals, spelled as in size(), for which the thresholds of "keda" are simulated. input_len, output_len: mean
+    tokens of the requests, None takes the fit's first shape; or requests, a Run or run file to draw them from.
+    max_num_batched_tokens: most tokens in a step; None takes what the server said, else 8192. kv_cache_tokens: what the KV
+    cache holds.
+
+    Raises UsageError for another target, or when the fit does not know what the target needs. Needs scipy.
+    """
+    from vllmperf.model.parameters import read_fit
+    from vllmperf.model.size_settings import scaling_of
+    from vllmperf.report.emit import emitted
+
+    _check_scipy("fit --emit")
+    found = read_fit(Path(fit)) if isinstance(fit, str | Path) else fit
+    constants = scaling_of(
+        found,
+        ttft=ttft,
+        tpot=tpot,
+        lengths=(input_len, output_len),
+        requests=requests,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+        kv_cache_tokens=kv_cache_tokens,
+        seed=seed,
+        thresholds=target in ("keda", "json"),
+        tell=_lines(progress),
+    )
+    return emitted(target, found, constants)
+
+
 def size(
     parameters: Fit | str | Path | Mapping[str, float],
     /,
     *,
     ttft: float | str | None = None,
-    itl: float | str | None = None,
+    tpot: float | str | None = None,
     tps: float | None = None,
     rate: float | None = None,
     max_num_seqs: int | None = None,
@@ -153,24 +201,31 @@ def size(
     output_spread: float = 0.0,
     distribution: str = "uniform",
     requests: Run | str | Path | None = None,
+    startup: float | str | Path | None = None,
+    burst: float | str | None = None,
+    gpus: int | None = None,
+    price: float | None = None,
     seed: int = 0,
     progress: Lines = False,
 ) -> Sizing:
     """Find the largest rate that one replica carries within its goals, and the replicas that a load needs, by simulation.
 
     parameters: a Fit, a file of `vllmperf fit --json`, or {"alpha": ms, "beta": ms, "gamma": ms, "delta": ms/token}.
-    ttft, itl: goals in ms: 500 or "p99:500" for 99 % of requests, "p95:500", "mean:500". tps: output tokens/s of the whole
+    ttft, tpot: goals in ms: 500 or "p99:500" for 99 % of requests, "p95:500", "mean:500". tps: output tokens/s of the whole
     service. One of these is needed. rate: requests/s of the whole service.
     max_num_seqs: most sequences in a step; None takes the fit's. max_num_batched_tokens: most tokens in a step (8192).
     input_len, output_len: mean tokens (128); input_spread, output_spread: how wide they are spread, by distribution
     ("uniform" or "lognormal"); or requests: a Run or run file whose requests are drawn from. seed: of the simulation.
+    startup, burst: how many spare replicas a jump of the load from `rate` to `burst` (requests/s, or "1.5x") needs while others
+    start: seconds, "90s", or a file of `vllmperf startup --json` or `parse-log --json`. gpus: of a replica; price: of a GPU
+    for an hour, for the cost of tokens.
 
     Raises UsageError when a goal is missing or cannot be kept even by a request alone. Needs scipy.
 
     >>> import vllmperf as vp
-    >>> found = vp.size({"alpha": 7, "beta": 0.1}, itl="mean:7.3", max_num_seqs=4, output_len=8)
+    >>> found = vp.size({"alpha": 7, "beta": 0.1}, tpot="mean:7.3", max_num_seqs=4, output_len=8)
     >>> found.limited_by, found.low < found.max_rate_per_s < found.high
-    ('itl', True)
+    ('tpot', True)
     """
     from vllmperf.model.parameters import Fit, read_fit
     from vllmperf.model.size_settings import SizeSettings, fit_of_numbers, sized
@@ -182,7 +237,7 @@ def size(
         found = parameters if isinstance(parameters, Fit) else fit_of_numbers(parameters)
     settings = SizeSettings(
         ttft=ttft,
-        itl=itl,
+        tpot=tpot,
         tps=tps,
         rate=rate,
         max_num_seqs=max_num_seqs,
@@ -193,6 +248,10 @@ def size(
         output_spread=output_spread,
         distribution=distribution,
         requests=requests,
+        startup=startup,
+        burst=burst,
+        gpus=gpus,
+        price=price,
         seed=seed,
     )
     return sized(found, settings, _lines(progress))
@@ -203,7 +262,7 @@ def capacity(
     /,
     *,
     ttft: float | str | None = None,
-    itl: float | str | None = None,
+    tpot: float | str | None = None,
     goodput_share: float | None = None,
     budget: float | str = 300.0,
     max_num_seqs: int | None = None,
@@ -213,16 +272,16 @@ def capacity(
 ) -> Capacity:
     """Find the highest rate at which a live server keeps its SLO, by runs of Poisson load.
 
-    target and settings: as for bench, without the load. ttft, itl: limits in ms, 500 or "p99:500" for 99 % of requests,
+    target and settings: as for bench, without the load. ttft, tpot: limits in ms, 500 or "p99:500" for 99 % of requests,
     "p95:500"; a request counts when it keeps both. goodput_share: overrides that share. budget: seconds, or "5m".
     output_dir: keep the run files here, or go on with those that are here.
 
     Raises UsageError, CheckError when a request alone breaks the SLO, TargetError when none is answered. Needs scipy.
 
     >>> import vllmperf as vp
-    >>> found = vp.capacity("http://127.0.0.1:8000", ttft=500, itl="p99:20", budget="5m")  # doctest: +SKIP
-    >>> found.rate_per_s, found.low, found.high  # doctest: +SKIP
-    (24.1, 23.5, 24.6)
+    >>> found = vp.capacity("http://127.0.0.1:8000", ttft=500, tpot="p99:20", budget="5m")  # doctest: +SKIP
+    >>> found.rate_per_s, found.estimate_per_s, found.low, found.high  # doctest: +SKIP
+    (22.8, 24.1, 23.5, 24.6)
     """
     from vllmperf.loadgen.recorded import served
     from vllmperf.model.capacity import save_json
@@ -232,7 +291,7 @@ def capacity(
     from vllmperf.plan.checks import seconds_of
 
     _check_scipy("capacity")
-    wanted = limits(ttft, itl, goodput_share)
+    wanted = limits(ttft, tpot, goodput_share)
     task = _task(target, {**settings, "request_rate": 1.0, "duration": 1.0})
     seconds = budget if isinstance(budget, int | float) else seconds_of(budget)
     if seconds is None or not 0 < seconds < 1e9:

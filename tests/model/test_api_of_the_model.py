@@ -49,8 +49,8 @@ def test_a_goal_is_of_99_percent_unless_it_says_something_else(
     "spelled", ["fast", "p99:", "p0:5", "p100:5", "median:5", "-1", "mean:nan", "p95:inf"]
 )
 def test_a_goal_that_is_none_names_its_setting(spelled: str) -> None:
-    with pytest.raises(SettingError, match=r"^itl must"):
-        latency_goal("itl", spelled)
+    with pytest.raises(SettingError, match=r"^tpot must"):
+        latency_goal("tpot", spelled)
 
 
 def test_a_capacity_takes_the_share_of_its_percentiles() -> None:
@@ -92,30 +92,30 @@ def test_the_command_shows_a_fit_again_and_size_takes_its_limit(
     path.write_text(json.dumps({**fit.to_dict(), "max_num_seqs": 8}))
     assert main(["fit", str(path)]) == 0
     assert "alpha" in capsys.readouterr().out
-    assert SizeSettings(itl=9).sequences(read_fit(path)) == 8
-    assert SizeSettings(itl=9, max_num_seqs=4).sequences(read_fit(path)) == 4
+    assert SizeSettings(tpot=9).sequences(read_fit(path)) == 8
+    assert SizeSettings(tpot=9, max_num_seqs=4).sequences(read_fit(path)) == 4
 
 
 def test_size_shows_progress_and_its_result_looks_like_the_table() -> None:
     lines: list[str] = []
     found = vllmperf.size(
-        {"alpha": 7, "beta": 0.1}, itl=9, max_num_seqs=4, output_len=8, input_len=8, progress=lines.append
+        {"alpha": 7, "beta": 0.1}, tpot=9, max_num_seqs=4, output_len=8, input_len=8, progress=lines.append
     )
     assert any("1 of 5" in line for line in lines)
     assert "One replica carries" in repr(found)
     assert "<b>One replica carries" in found._repr_html_()
-    assert found.to_dict()["slo"]["itl_percentile"] == 99
+    assert found.to_dict()["slo"]["tpot_percentile"] == 99
 
 
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"itl": 9}, "give max_num_seqs"),
-        ({"max_num_seqs": 4}, "give ttft, itl or tps"),
-        ({"itl": -1, "max_num_seqs": 4}, "itl must be above 0"),
-        ({"itl": 9, "max_num_seqs": 0}, "max_num_seqs must be at least 1"),
+        ({"tpot": 9}, "give max_num_seqs"),
+        ({"max_num_seqs": 4}, "give ttft, tpot or tps"),
+        ({"tpot": -1, "max_num_seqs": 4}, "tpot must be above 0"),
+        ({"tpot": 9, "max_num_seqs": 0}, "max_num_seqs must be at least 1"),
         (
-            {"itl": 9, "max_num_seqs": 4, "distribution": "even"},
+            {"tpot": 9, "max_num_seqs": 4, "distribution": "even"},
             "distribution must be one of uniform, lognormal",
         ),
     ],
@@ -128,7 +128,7 @@ def test_errors_of_size_name_the_keyword(settings: dict[str, object], told: str)
 def test_errors_of_fit_and_capacity_name_the_keyword(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="max_num_seqs must be at least 2"):
         vllmperf.fit("http://127.0.0.1:9", max_num_seqs=1)
-    with pytest.raises(SettingError, match="give ttft, itl, or both"):
+    with pytest.raises(SettingError, match="give ttft, tpot, or both"):
         vllmperf.capacity("http://127.0.0.1:9")
     with pytest.raises(SettingError, match="batch names 1 batches for 2 files"):
         vllmperf.fit(

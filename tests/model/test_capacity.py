@@ -12,9 +12,9 @@ from vllmperf.errors import CheckError, UsageError
 from vllmperf.loadgen.task import Task
 from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
-from vllmperf.model.capacity import Step
+from vllmperf.model.capacity import Capacity, Carried, Step, carried
 from vllmperf.model.early_stop import EarlyStop
-from vllmperf.model.estimate import estimate
+from vllmperf.model.estimate import Found, estimate, needed_budget_s
 from vllmperf.model.goodput_curve import curve_capacity
 from vllmperf.model.law import measured
 from vllmperf.model.rehearsal import cut, rehearse
@@ -22,13 +22,13 @@ from vllmperf.model.rehearsed_search import RehearsedSearch, looked_at, poisson_
 from vllmperf.model.search import Search
 from vllmperf.model.server_law import server_law
 from vllmperf.model.simulate import Replica
-from vllmperf.model.slo import Limits, answer, judged
+from vllmperf.model.slo import Answer, Limits, answer, judged
 from vllmperf.model.slots import seen_slots
 from vllmperf.model.steps import steps
 from vllmperf.plan import Plan
 
 SERVER = {"alpha_ms": 7.0, "beta_ms": 0.1, "gamma_ms": 1.0, "delta_ms": 0.01, "max_num_seqs": 16}
-LIMITS = Limits(ttft_ms=400, itl_ms=20)
+LIMITS = Limits(ttft_ms=400, tpot_ms=20)
 
 
 def task(**more):
@@ -56,8 +56,81 @@ def found(tmp_path_factory):
 def test_the_capacity_of_a_known_server_is_found_within_its_interval(found, truth):
     assert found.method == "law"
     assert found.low <= truth <= found.high
-    assert found.rate_per_s == pytest.approx(truth, rel=0.05)
+    assert found.estimate_per_s == pytest.approx(truth, rel=0.05)
+    assert found.needed_budget_s is None or found.high > 1.1 * found.low
     assert found.high < 1.15 * found.low
+
+
+def test_the_rate_that_is_said_to_be_carried_is_one_that_passed_and_lies_below_all_that_failed(found, truth):
+    passed = [step.rate_per_s for step in found.steps if step.answer.verdict == "pass"]
+    assert found.rate_per_s in passed
+    assert 0.8 * truth < found.rate_per_s <= truth
+    assert found.rate_per_s <= found.low
+    assert found.confidence == 0.95
+    assert all(step.rate_per_s > found.rate_per_s for step in found.steps if step.answer.verdict == "fail")
+
+
+def step(rate, verdict, met, tmp_path="x"):
+    return Step(
+        rate, Answer(verdict, 0.0 if met else 0.5, 0.0, 1.0, 100), not met, 5.0, False, tmp_path, met=met
+    )
+
+
+def test_what_was_seen_is_told_apart_from_what_nobody_saw():
+    passes = [step(8, "pass", True), step(16, "pass", True), step(22, "unclear", True)]
+    assert carried([*passes, step(58, "fail", False)]) == Carried(16, 0.95, 22)
+    assert carried([*passes, step(58, "fail", False)], most_per_s=15.0) == Carried(8, 0.95, 22)
+    assert carried([*passes, step(12, "fail", False)]) == Carried(8, 0.95, None)
+    assert carried([step(22, "unclear", True), step(58, "fail", False)]) == Carried(22, None, None)
+    assert carried([step(58, "fail", False), step(30, "unclear", False)]) == Carried(None, None, None)
+
+
+def test_a_wide_interval_names_the_time_that_would_narrow_it():
+    wide = Found(58.08, 25.94, 69.08, "windows")
+    assert needed_budget_s(wide, 60.0) == 240
+    assert needed_budget_s(Found(50, 46, 54, "law"), 60.0) == 180  # 8 % to 5 %: 2.56 times 60 s
+    assert needed_budget_s(Found(50, 48, 52, "law"), 60.0) is None
+    assert needed_budget_s(Found(50, 50, None, "steps"), 60.0) is None
+
+
+def told(wide, **more):
+    usual = {"confidence": 0.95, "unsure_per_s": None, "estimate_per_s": 58.08, "low": 25.94, "high": 69.08}
+    steps = (step(26, "pass", True), step(58, "fail", False))
+    return Capacity(
+        26.0,
+        **{**usual, **more},
+        method="windows",
+        limits=LIMITS,
+        steps=steps,
+        elapsed_s=60.0,
+        needed_budget_s=wide,
+    )
+
+
+def test_the_headline_is_what_was_seen_and_the_estimate_comes_after_it():
+    from vllmperf.report.capacity import text
+
+    shown = " ".join(text(told(240.0)).split())
+    assert shown.startswith("The server carries at least 26.00 requests/s, seen with 95 % confidence.")
+    assert (
+        "estimated at 58.08 requests/s (95 %: 25.94 … 69.08); a budget of 4 min 00 s would give about ±5 %"
+        in shown
+    )
+    assert "budget" not in text(told(None, estimate_per_s=27.0, low=26.5, high=27.5))
+
+
+def test_steps_are_drawn_by_whether_their_requests_met_the_slo():
+    pytest.importorskip("matplotlib", reason="matplotlib (the extra `plots`) is not installed")
+    from vllmperf.report.plots.capacity import kind
+
+    assert [
+        kind(step(9, verdict, met))
+        for verdict, met in (("pass", True), ("unclear", True), ("unclear", False))
+    ] == [
+        "pass",
+        "pass",
+        "fail",
+    ]
 
 
 def test_the_number_of_sequences_that_the_server_serves_at_once_is_seen(found):
@@ -76,22 +149,23 @@ def test_a_step_far_above_the_capacity_fails_and_is_cut_short(found):
 
 def test_the_json_has_the_keys_of_the_schema(found):
     data = json.loads(json.dumps(found.to_dict()))
-    assert data["schema"] == 1
-    assert data["capacity_per_s"]["ci95"][0] <= data["capacity_per_s"]["value"]
-    assert data["slo"] == {"ttft_ms": 400, "itl_ms": 20, "goodput": 0.99}
+    assert data["schema"] == 2
+    assert data["estimate_per_s"]["ci95"][0] <= data["estimate_per_s"]["value"]
+    assert data["carried_per_s"]["confidence"] == 0.95
+    assert data["slo"] == {"ttft_ms": 400, "tpot_ms": 20, "goodput": 0.99}
     assert {"rate_per_s", "verdict", "bad_share", "elapsed_s"} <= set(data["steps"][0])
     assert data["elapsed_s"] > 0
 
 
 def test_an_slo_that_a_request_alone_breaks_is_said_at_once(tmp_path):
     with pytest.raises(CheckError, match="single requests break the SLO"):
-        search(tmp_path, Limits(ttft_ms=3, itl_ms=None)).run()
+        search(tmp_path, Limits(ttft_ms=3, tpot_ms=None)).run()
 
 
 def test_an_slo_that_one_single_request_of_ten_breaks_is_said_too(tmp_path):
     with pytest.raises(CheckError, match="no rate keeps it"):
         # outputs of 51 to 77 tokens: 1/10 of the prompts takes longer than this
-        search(tmp_path, Limits(ttft_ms=8.74, itl_ms=None), budget_s=1000).run()
+        search(tmp_path, Limits(ttft_ms=8.74, tpot_ms=None), budget_s=1000).run()
 
 
 def test_a_budget_without_a_failing_rate_gives_a_lower_bound_only(tmp_path):
@@ -111,18 +185,18 @@ def test_a_server_that_the_law_does_not_describe_is_estimated_from_its_goodput(t
 
     result = Merged(SERVER, task(), LIMITS, 90.0, tmp_path).run()
     assert result.method == "windows"
-    assert result.rate_per_s == pytest.approx(truth, rel=0.15)
+    assert result.estimate_per_s == pytest.approx(truth, rel=0.15)
     assert any("several tokens" in warning for warning in result.warnings)
 
 
-def test_an_itl_limit_is_met_by_a_server_without_a_limit_of_sequences(tmp_path):
+def test_a_tpot_limit_is_met_by_a_server_without_a_limit_of_sequences(tmp_path):
     server = {**SERVER, "max_num_seqs": 512, "beta_ms": 0.2}
-    result = search(tmp_path, Limits(ttft_ms=400, itl_ms=14), server=server).run()
+    result = search(tmp_path, Limits(ttft_ms=400, tpot_ms=14), server=server).run()
     assert result.max_num_seqs is None
     rng = np.random.default_rng(2)
     lengths = rng.integers(51, 78, 40_000), rng.integers(51, 78, 40_000)
     known = law_capacity(Replica(7.0, 0.2, 1.0, 0.01, 0.0, 512), lengths, Limits(400, 14), 2)[0]
-    assert result.rate_per_s == pytest.approx(known, rel=0.05)
+    assert result.estimate_per_s == pytest.approx(known, rel=0.05)
 
 
 def test_ctrl_c_keeps_what_came(tmp_path):
@@ -302,4 +376,5 @@ def test_a_live_search_leaves_run_files_and_goes_on_from_them(tmp_path):
     assert "alone.vllmperf" in files
     assert len(files) > 1  # how many steps there is time for is up to the machine
     assert [step.rate_per_s for step in again.steps] == [step.rate_per_s for step in first.steps]
-    assert again.rate_per_s == pytest.approx(first.rate_per_s, rel=0.02)
+    assert again.rate_per_s == first.rate_per_s
+    assert again.estimate_per_s == pytest.approx(first.estimate_per_s, rel=0.02)

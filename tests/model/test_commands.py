@@ -15,6 +15,11 @@ from vllmperf.model.simulate import Load
 SIZE = ["size", "--alpha", "7", "--beta", "0.1", "--max-num-seqs", "8"]
 
 
+@pytest.fixture(autouse=True)
+def short_simulations(monkeypatch):
+    monkeypatch.setattr("vllmperf.model.sizing.AT_BEST", 20_000)
+
+
 def benchmarks(path: Path, itl_ms: float, concurrency: float) -> Path:
     def block(mean):
         return {"successful": {"mean": mean}}
@@ -55,14 +60,6 @@ def test_two_files_without_batches_take_the_concurrency_that_was_reported(two, c
     assert json.loads(capsys.readouterr().out)["valid"]["batch"] == [1, 63.94]
 
 
-def test_the_printed_fit_ends_with_stanzas_to_paste(two, capsys):
-    assert main(["fit", *two, "--batch", "1,64", "--ttft", "500", "--itl", "20"]) == 0
-    out = capsys.readouterr().out
-    assert 'alpha: "6.97302"' in out
-    assert "name: wva-queueing-model-config" in out
-    assert "targetITL: 20" in out
-
-
 def test_a_fit_is_drawn(two, tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib (the extra `plots`) is not installed")
     assert main(["fit", *two, "--batch", "1,64", "--plot", str(tmp_path / "fit.png")]) == 0
@@ -88,7 +85,7 @@ def test_a_server_that_does_not_say_its_limit_is_asked_for_it(capsys):
         (["capacity", "--base-url", "http://x:1", "--ttft", "9", "--goodput-share", "1"], "below 1"),
         (["capacity", "--base-url", "http://x:1", "--ttft", "9", "--plot", "/nowhere/x.png"], "no folder"),
         (["fit", "--base-url", "http://x:1", "--max-num-seqs", "4", "--plot", "x.txt"], "ends in .png"),
-        (["fit", "--base-url", "http://x:1", "--ttft", "nan", "--itl", "9"], "--ttft is nan"),
+        (["fit", "--base-url", "http://x:1", "--ttft", "9"], "--ttft is for --emit"),
         (["fit", "--base-url", "http://x:1", "--batch", "1,2"], "--batch is of result files"),
         (
             ["capacity", "--base-url", "http://x:1", "--ttft", "9", "--output-dir", "/proc/x"],
@@ -96,23 +93,23 @@ def test_a_server_that_does_not_say_its_limit_is_asked_for_it(capsys):
         ),
         (["size", "--max-num-seqs", "8"], "give --alpha and --beta"),
         ([*SIZE], "give --ttft"),
-        ([*SIZE, "--itl", "3"], "a request alone has ITL 7.1 ms"),
-        ([*SIZE, "--itl", "nan"], "--itl must be above 0"),
+        ([*SIZE, "--tpot", "3"], "a request alone has TPOT 7.1 ms"),
+        ([*SIZE, "--tpot", "nan"], "--tpot must be above 0"),
         ([*SIZE, "--tps", "0"], "--tps must be above 0"),
-        ([*SIZE, "--itl", "p100:9"], "between 0 and 100"),
-        ([*SIZE, "--itl", "fast"], "--itl must be ms like 500"),
-        (["size", "--alpha", "7", "--beta", "0.1", "--itl", "9"], "give --max-num-seqs"),
+        ([*SIZE, "--tpot", "p100:9"], "between 0 and 100"),
+        ([*SIZE, "--tpot", "fast"], "--tpot must be ms like 500"),
+        (["size", "--alpha", "7", "--beta", "0.1", "--tpot", "9"], "give --max-num-seqs"),
         (["capacity", "--base-url", "http://x:1", "--ttft", "mean:9"], "must be a percentile"),
         (
-            ["capacity", "--base-url", "http://x:1", "--ttft", "p90:9", "--itl", "5"],
+            ["capacity", "--base-url", "http://x:1", "--ttft", "p90:9", "--tpot", "5"],
             "must name one percentile",
         ),
-        ([*SIZE, "--itl", "9", "--input-spread", "2"], "lognormal"),
-        ([*SIZE, "--itl", "9", "--output-len", "1"], "outputs of one token"),
-        ([*SIZE, "--itl", "9", "--seed", "-1"], "--seed must be at least 0"),
-        ([*SIZE, "--itl", "9", "--delta", "-1"], "--delta must be at least 0"),
-        ([*SIZE, "--itl", "9", "--requests", "/nowhere.vllmperf"], "/nowhere.vllmperf"),
-        (["size", "/nowhere.json", "--max-num-seqs", "8", "--itl", "9"], "cannot read /nowhere.json"),
+        ([*SIZE, "--tpot", "9", "--input-spread", "2"], "lognormal"),
+        ([*SIZE, "--tpot", "9", "--output-len", "1"], "outputs of one token"),
+        ([*SIZE, "--tpot", "9", "--seed", "-1"], "--seed must be at least 0"),
+        ([*SIZE, "--tpot", "9", "--delta", "-1"], "--delta must be at least 0"),
+        ([*SIZE, "--tpot", "9", "--requests", "/nowhere.vllmperf"], "/nowhere.vllmperf"),
+        (["size", "/nowhere.json", "--max-num-seqs", "8", "--tpot", "9"], "cannot read /nowhere.json"),
     ],
 )
 def test_wrong_words_are_said_in_one_line(words, told, capsys):
@@ -135,18 +132,27 @@ def test_a_search_prints_its_json_and_leaves_it_in_the_folder(tmp_path, capsys):
     assert main(words) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["schema"] == 1
-    assert data["capacity_per_s"]["value"] > 0
+    assert data["estimate_per_s"]["value"] > 0
     assert json.loads((tmp_path / "run" / "capacity.json").read_text()) == data
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
-def test_a_search_is_printed_as_a_table(tmp_path):
-    from tests.model.test_capacity import search
+def test_a_search_is_printed_as_a_table():
+    from tests.model.test_capacity import told
     from vllmperf.report.capacity import text
 
-    shown = text(search(tmp_path, budget_s=30).run())
+    shown = text(told(240.0))
     assert "The server carries" in shown
-    assert "TTFT ≤ 400 ms" in shown
+    assert "TTFT ≤ 400 ms and TPOT ≤ 20 ms" in shown
+    assert "pass" in shown
+
+
+@pytest.mark.parametrize("command", [SIZE, ["capacity", "--base-url", "http://127.0.0.1:9", "--model", "x"]])
+def test_the_old_name_of_the_goal_for_tpot_works_and_says_so(command, capsys):
+    assert main([*command, "--itl", "nan"]) == 2
+    error = capsys.readouterr().err
+    assert "note: --itl is now --tpot" in error
+    assert "--tpot must be above 0" in error
 
 
 REPLICA = ["size", "--alpha", "7", "--beta", "0.1", "--max-num-seqs", "8", "--output-len", "32"]
@@ -170,8 +176,8 @@ def test_a_goal_of_tokens_keeps_a_tenth_unused_and_says_the_replicas(capsys):
 
 def test_a_percentile_asks_for_more_than_the_mean(capsys):
     mean, both, one = (
-        sized(capsys, "--ttft", ttft, "--itl", itl)["max_rate_per_s"]["value"]
-        for ttft, itl in (("mean:30", "mean:7.6"), ("30", "p99:7.6"), ("mean:30", "7.6"))
+        sized(capsys, "--ttft", ttft, "--tpot", tpot)["max_rate_per_s"]["value"]
+        for ttft, tpot in (("mean:30", "mean:7.6"), ("30", "p99:7.6"), ("mean:30", "7.6"))
     )
     assert both <= one < mean
 
@@ -191,7 +197,7 @@ def test_requests_of_a_recorded_run_are_sized_for(tmp_path, capsys):
     ]
     assert main([*words, "--random-range-ratio", "0.5", "--ignore-eos", "--record", file]) in (0, 1)
     capsys.readouterr()
-    seen = sized(capsys, "--itl", "7.6", "--requests", file)["requests"]
+    seen = sized(capsys, "--tpot", "7.6", "--requests", file)["requests"]
     assert seen["distribution"] == "seen"
     assert 5 <= seen["output_tokens"] <= 15
 
@@ -203,9 +209,9 @@ def test_lognormal_lengths_have_their_mean_and_spread():
 
 
 def test_the_sizing_is_printed_with_the_published_model_beside(capsys):
-    assert main([*REPLICA, "--gamma", "9", "--delta", "0.01", "--itl", "mean:7.6", "--rate", "90"]) == 0
+    assert main([*REPLICA, "--gamma", "9", "--delta", "0.01", "--tpot", "mean:7.6", "--rate", "90"]) == 0
     shown = capsys.readouterr().out
-    assert "limited by ITL (mean)" in shown
+    assert "limited by TPOT (mean)" in shown
     assert "4-par." in shown
     assert "replicas" in shown
 
@@ -226,13 +232,13 @@ def test_size_answers_from_a_file_of_fit_with_the_published_model_beside(two, tm
         encoding=encoding,
     )
     words = ["size", str(file), "--max-num-seqs", "16", "--input-len", "64", "--output-len", "32"]
-    assert main([*words, "--ttft", "200", "--itl", "20", "--rate", "100", "--json"]) == 0
+    assert main([*words, "--ttft", "200", "--tpot", "20", "--rate", "100", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     low, high = data["max_rate_per_s"]["ci95"]
     assert low < data["max_rate_per_s"]["value"] < high
     assert data["replicas"]["value"] >= 2
     published = data["published_models"]["4-parameter"]
-    assert published["itl_ms"] > 7
+    assert published["tpot_ms"] > 7
     assert published["max_rate_per_s"] > data["max_rate_per_s"]["value"]
 
 
@@ -280,9 +286,9 @@ def test_a_server_that_answers_nothing_ends_the_command_at_once(words, capsys):
     assert error.count("\n") == 1
 
 
-def test_outputs_of_one_token_have_no_itl_in_a_sizing(capsys):
+def test_outputs_of_one_token_have_no_tpot_in_a_sizing(capsys):
     data = sized(capsys, "--ttft", "100", "--output-len", "1")
-    assert set(data["at_max_rate"]["itl"].values()) == {None}
+    assert set(data["at_max_rate"]["tpot"].values()) == {None}
     assert main([*REPLICA, "--ttft", "100", "--output-len", "1"]) == 0
     assert "nan" not in capsys.readouterr().out
 
@@ -301,7 +307,7 @@ def test_a_published_model_that_says_nothing_does_not_take_the_answer_away(capsy
 def test_a_file_without_a_usable_alpha_is_named_in_one_line(alpha, tmp_path, capsys):
     file = tmp_path / "parameters.json"
     file.write_text(f'{{"parameters": {{"alpha": {{"value": {alpha}}}, "beta": {{"value": 0.1}}}}}}')
-    assert main(["size", str(file), "--max-num-seqs", "8", "--itl", "9"]) == 2
+    assert main(["size", str(file), "--max-num-seqs", "8", "--tpot", "9"]) == 2
     error = capsys.readouterr().err
     assert "parameters.json" in error
     assert error.count("\n") == 1

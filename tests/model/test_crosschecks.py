@@ -1,7 +1,6 @@
 """What is held against a fit: warm-up, stalls, Little's law, the server's own gauge, graph sizes, other servers."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -145,11 +144,16 @@ def test_a_server_that_takes_fewer_at_once_than_were_sent_is_said_to():
 
 
 def test_max_num_seqs_is_read_from_either_form_of_server_info():
-    assert _in_json('{"vllm_config": {"scheduler_config": {"max_num_seqs": 48}}}') == 48
-    assert _in_text("SchedulerConfig(runner_type='generate', max_num_seqs=256, max_model_len=4096)") == 256
-    assert _in_text("{'max_num_seqs': 96}") == 96
-    assert _in_json('{"vllm_config": {}}') is None
-    assert _in_text("nothing of it") is None
+    assert _in_json('{"vllm_config": {"scheduler_config": {"max_num_seqs": 48}}}', "max_num_seqs") == 48
+    assert (
+        _in_text(
+            "SchedulerConfig(runner_type='generate', max_num_seqs=256, max_model_len=4096)", "max_num_seqs"
+        )
+        == 256
+    )
+    assert _in_text("{'max_num_seqs': 96}", "max_num_seqs") == 96
+    assert _in_json('{"vllm_config": {}}', "max_num_seqs") is None
+    assert _in_text("nothing of it", "max_num_seqs") is None
 
 
 def test_the_gauge_is_summed_over_engines():
@@ -197,13 +201,13 @@ def test_a_batching_server_that_is_not_ours_is_fitted(tmp_path, kind, method):
     from tests.model.other_server import Kind, late_share, other_server
     from vllmperf.model.arrivals import arrivals
     from vllmperf.model.campaign import carry_out, run_seconds, shapes_of, spots
-    from vllmperf.model.server_settings import max_num_seqs
+    from vllmperf.model.server_settings import setting
     from vllmperf.record.reader import read
     from vllmperf.target import Client
 
     law = Kind(**kind)
     with other_server(law) as url:
-        assert max_num_seqs(Client(url)) == law.slots
+        assert setting(Client(url), "max_num_seqs") == law.slots
         planned = spots(8, shapes_of("64/48"))
         done = carry_out(Task(Plan.of(base_url=url)), planned, run_seconds(planned, 18), tmp_path)
         late = late_share(url)
@@ -214,15 +218,3 @@ def test_a_batching_server_that_is_not_ours_is_fitted(tmp_path, kind, method):
     usual = law.alpha + law.context * 90  # its context is part of what every step takes
     assert result.parameters["alpha"].value == pytest.approx(usual, rel=0.35)
     assert bool(result.warnings) or method == "steps"
-
-
-def test_the_stanza_of_the_newer_release_has_both_targets_or_none():
-    from vllmperf.model.parameters import inferred_targets, queueing_config
-
-    assert "targetTTFT: 500" in queueing_config("m", 500, 20)
-    assert "target" not in queueing_config("m", 500, None)
-    three = {
-        name: SimpleNamespace(value=value)
-        for name, value in (("alpha", 10.0), ("beta", 0.1), ("gamma", 0.001))
-    }
-    assert inferred_targets(three, 100, 99) == pytest.approx((30 + 10.1, 30 + 0.1 + 0.15))

@@ -89,20 +89,26 @@ def test_a_fit_draws_its_steps_on_axes_that_it_is_given():
 
 
 def test_a_sizing_draws_latency_against_rate_with_goal_and_interval():
-    found = vp.size({"alpha": 7, "beta": 0.1}, itl="mean:7.3", max_num_seqs=4, output_len=8)
+    found = vp.size({"alpha": 7, "beta": 0.1}, tpot="mean:7.3", max_num_seqs=4, output_len=8)
     ax = on_own_axes(found)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["TTFT, mean", "ITL, mean", "goal of ITL", "largest rate, 95 %"]
-    rates, itl_ms = ax.get_lines()[1].get_data()
+    rates, tpot_ms = ax.get_lines()[1].get_data()
     assert rates[0] < found.max_rate_per_s < rates[-1]
-    assert itl_ms[0] < 7.3 < itl_ms[-1]
+    assert tpot_ms[0] < 7.3 < tpot_ms[-1]
     assert found.plot()._repr_png_().startswith(b"\x89PNG")
 
 
 def test_a_search_shows_its_answer_in_a_terminal_and_in_a_notebook():
     step = Step(2.0, Answer("pass", 0.0, 0.0, 0.01, 120), False, 60.0, False, Path("x"), 55.3, 7.1, 90.0, 9.0)
-    found = Capacity(30.9, 30.1, 31.6, "law", Limits(500.0, 20.0), (step,), 243.0, warnings=("late",))
-    assert repr(found).startswith("  The server carries 30.90 requests/s (95 %: 30.10 … 31.60).")
+    estimate = (30.9, 30.1, 31.6)
+    found = Capacity(
+        2.0, 0.95, None, *estimate, "law", Limits(500.0, 20.0), (step,), 243.0, warnings=("late",)
+    )
+    assert repr(found).startswith(
+        "  The server carries at least 2.000 requests/s, seen with 95 % confidence."
+    )
+    assert "estimated at 30.90 requests/s (95 %: 30.10 … 31.60)." in repr(found)
     assert "TTFT ≤ 500 ms" in found._repr_html_()
     assert found.plot()._repr_png_().startswith(b"\x89PNG")
     assert on_own_axes(found).get_ylabel() == "requests that\nkeep the SLO"

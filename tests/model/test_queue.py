@@ -54,7 +54,7 @@ def flat(answer: Answer) -> dict[str, float]:
                 "wait_ms": "28.275",
                 "in_service": "31.6205",
                 "ttft_ms": "75.317",
-                "itl_ms": "20.5345",
+                "tpot_ms": "20.5345",
                 "max": "3.82082",
             },
         ),
@@ -66,7 +66,7 @@ def flat(answer: Answer) -> dict[str, float]:
                 "wait_ms": "21.405",
                 "in_service": "30.981",
                 "ttft_ms": "67.615",
-                "itl_ms": "20.1189",
+                "tpot_ms": "20.1189",
                 "max": "3.86093",
             },
         ),
@@ -82,19 +82,19 @@ def test_the_vectors_of_the_three_parameter_forms(model: Model, vector: dict[str
 @pytest.mark.parametrize(
     ("rate", "vector"),
     [
-        (20, {"response_ms": "974.17", "batch": "20.483", "itl_ms": "7.5257", "ttft_ms": "18.402"}),
+        (20, {"response_ms": "974.17", "batch": "20.483", "tpot_ms": "7.5257", "ttft_ms": "18.402"}),
         (
             40,
             {
                 "response_ms": "1056.30",
                 "wait_ms": "0.160",
                 "batch": "43.243",
-                "itl_ms": "8.1399",
+                "tpot_ms": "8.1399",
                 "ttft_ms": "22.536",
             },
         ),
-        (50, {"response_ms": "1132.93", "wait_ms": "31.286", "itl_ms": "8.4808", "ttft_ms": "55.867"}),
-        (55, {"response_ms": "1580.67", "wait_ms": "456.63", "itl_ms": "8.6486", "ttft_ms": "482.30"}),
+        (50, {"response_ms": "1132.93", "wait_ms": "31.286", "tpot_ms": "8.4808", "ttft_ms": "55.867"}),
+        (55, {"response_ms": "1580.67", "wait_ms": "456.63", "tpot_ms": "8.6486", "ttft_ms": "482.30"}),
     ],
 )
 def test_the_vectors_of_the_documents_fit(rate: float, vector: dict[str, str]) -> None:
@@ -114,7 +114,7 @@ def test_the_documents_fit_passes_through_its_own_two_runs() -> None:
 def test_the_flat_form_says_the_same() -> None:
     found = four_parameter(20, **vars(DOCUMENT), input_tokens=128, output_tokens=128, max_batch=64)
     assert digits(found["ttft_ms"], "18.402")
-    assert digits(found["itl_ms"], "7.5257")
+    assert digits(found["tpot_ms"], "7.5257")
     assert found["throughput_per_s"] == pytest.approx(20)
 
 
@@ -170,11 +170,11 @@ def test_latencies_rise_with_the_rate(model: Model) -> None:
     seen = [analyze(model, shape, share * top, 48).latencies for share in (0.01, 0.3, 0.6, 0.9, 1)]
     for before, after in pairwise(seen):
         assert before.ttft_ms < after.ttft_ms
-        assert before.itl_ms < after.itl_ms
+        assert before.tpot_ms < after.tpot_ms
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("goal", [{"itl_ms": 20.2}, {"ttft_ms": 60.0}, {"itl_ms": 20.2, "ttft_ms": 60.0}])
+@pytest.mark.parametrize("goal", [{"tpot_ms": 20.2}, {"ttft_ms": 60.0}, {"tpot_ms": 20.2, "ttft_ms": 60.0}])
 def test_the_largest_rate_meets_its_goals_and_a_larger_one_does_not(
     model: Model, goal: dict[str, Any]
 ) -> None:
@@ -199,7 +199,7 @@ def test_without_a_goal_capacity_limits_and_tokens_keep_a_tenth_unused() -> None
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: largest_rate(DOCUMENT, Shape(128, 128), 64, itl_ms=5), "even a request alone has 7"),
+        (lambda: largest_rate(DOCUMENT, Shape(128, 128), 64, tpot_ms=5), "even a request alone has 7"),
         (
             lambda: largest_rate(DOCUMENT, Shape(128, 128), 64, output_tokens_per_s=1e5),
             "tokens/s by this model",
@@ -227,5 +227,5 @@ def test_prompts_come_in_as_few_chunks_as_fit() -> None:
 
 def test_no_cost_per_sequence_is_no_division_by_zero() -> None:
     found = analyze(FourParameter(10, 0, 5, 0), Shape(100, 11), 1.0, 8)
-    assert found.latencies.itl_ms == 10
+    assert found.latencies.tpot_ms == 10
     assert found.latencies.ttft_ms == pytest.approx(5, abs=0.01)

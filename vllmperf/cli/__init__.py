@@ -40,12 +40,12 @@ COMMANDS = {
     ),
     "size": (
         "find the rate that a replica carries within its SLO, and the replicas for a load",
-        "vllmperf size parameters.json --ttft 500 --itl 20",
+        "vllmperf size parameters.json --ttft 500 --tpot 20",
         "vllmperf size parameters.json --ttft p95:500 --rate 200 --max-num-seqs 64 --input-len 512 --output-len 128",
     ),
     "capacity": (
         "find the highest rate at which a live server meets its SLO",
-        "vllmperf capacity --base-url http://HOST:8000 --ttft 500 --itl 20",
+        "vllmperf capacity --base-url http://HOST:8000 --ttft 500 --tpot 20",
         "vllmperf capacity --base-url http://HOST:8000 --ttft 500 --budget 10m --output-dir search --plot capacity.png",
     ),
     "compare": (

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vllmperf.cli import json_option
+from vllmperf.cli import goals, json_option
 from vllmperf.cli.bench_arguments import (
     add_body,
     add_data,
@@ -29,7 +29,7 @@ def add(subparsers: Any) -> None:
     command = subparsers.add_parser(
         "capacity",
         help="find the highest rate that a server keeps its SLO at",
-        usage="vllmperf capacity --base-url URL (--ttft MS | --itl MS) [--budget T] [options]",
+        usage="vllmperf capacity --base-url URL (--ttft MS | --tpot MS) [--budget T] [options]",
         description="Load a server with Poisson arrivals at rates that close in on the highest one at which enough "
         "requests keep the limits. Run it again with the same --output-dir to go on. Flags of the requests are "
         "those of `vllmperf bench`.",
@@ -48,22 +48,12 @@ def add(subparsers: Any) -> None:
 
 
 def _add_search(option: Any) -> None:
-    option(
-        "--ttft",
-        metavar="[pP:]MS",
-        help="limit of the time to the first token, from the planned time on: 500 or p99:500 for 99 %% of "
-        "the requests, p95:500, …",
-    )
-    option(
-        "--itl",
-        metavar="[pP:]MS",
-        help="limit of the time between tokens, a request's mean; spelled likewise",
-    )
+    goals.add(option, "pP", "limit")
     option(
         "--goodput-share",
         type=float,
         metavar="X",
-        help="share of requests that keep the limits (default: that of --ttft and --itl)",
+        help="share of requests that keep the limits (default: that of --ttft and --tpot)",
     )
     settings(option)("--seed", type=int, metavar="N", help="of prompts, lengths and arrivals")
     settings(option)(
@@ -106,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     result = api.capacity(
         task,
         ttft=args.ttft,
-        itl=args.itl,
+        tpot=args.tpot,
         goodput_share=args.goodput_share,
         budget=args.budget,
         max_num_seqs=args.max_num_seqs,

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
+import sys
 from pathlib import Path
 from typing import Any
 
-from vllmperf.cli import json_option
+from vllmperf.cli import goals, json_option
 from vllmperf.cli.flags import Help, duration
 from vllmperf.cli.needs import check_plot, progress_line
 from vllmperf.cli.target_arguments import add_target, wait_until_ready
 from vllmperf.errors import UsageError
 
 SHAPES = "128/128,512/128,128/512,2048/64"
+EMIT = ("llm-d-router", "keda", "wva-0.9", "wva-crd-2025", "json")
+EMIT_SETTINGS = (
+    "ttft",
+    "tpot",
+    "input_len",
+    "output_len",
+    "requests",
+    "max_num_batched_tokens",
+    "kv_cache_tokens",
+)
 
 
 def add(subparsers: Any) -> None:
@@ -43,11 +53,39 @@ def add(subparsers: Any) -> None:
     option("--output-dir", type=Path, metavar="DIR", help="keep the run files here")
     json_option.add(option)
     option("--plot", type=Path, metavar="FILE", help="draw steps against batch (PNG, SVG, PDF)")
-    option("--ttft", type=float, metavar="MS", help="target for the printed ConfigMap (with --itl)")
-    option("--itl", type=float, metavar="MS", help="target for the printed ConfigMap (with --ttft)")
+    _add_emit(command.add_argument_group("for routers and autoscalers").add_argument)
     target = command.add_argument_group("server to measure (it must have no other clients)")
     add_target(target.add_argument)
     command.set_defaults(run=run)
+
+
+def _add_emit(option: Any) -> None:
+    option(
+        "--emit",
+        choices=EMIT,
+        help="print the replica's constants as YAML (or JSON) to paste, instead of the table; keda needs a goal",
+    )
+    goals.add(option, "pP|mean", "goal")
+    option(
+        "--input-len",
+        type=float,
+        metavar="N",
+        help="mean tokens of a prompt (default: the first of --shapes)",
+    )
+    option("--output-len", type=float, metavar="N", help="mean tokens of an output (default: likewise)")
+    option("--requests", type=Path, metavar="RUN", help="draw requests from those of a run file, instead")
+    option(
+        "--max-num-batched-tokens",
+        type=int,
+        metavar="N",
+        help="most tokens in a step, the prompt of peakPrefillThroughput (default: as the server says, else 8192)",
+    )
+    option(
+        "--kv-cache-tokens",
+        type=int,
+        metavar="N",
+        help="tokens that the KV cache holds, for the decode threshold (default: as /metrics says)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,20 +113,33 @@ def run(args: argparse.Namespace) -> int:
         from vllmperf.report.plots.fit import plot
 
         plot(result, args.plot)
-    if json_option.write(args.json, lambda: json.dumps(result.to_dict())):
-        show(result, model=result.model, ttft_ms=args.ttft, itl_ms=args.itl)
+    shown = json_option.write(args.json, lambda: json.dumps(result.to_dict()))
+    if args.emit:
+        settings = {name: getattr(args, name) for name in EMIT_SETTINGS}
+        sys.stdout.write(api.emit(result, args.emit, progress=progress_line, **settings))
+    elif shown:
+        show(result)
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
     if bool(args.files) == any(hasattr(args, name) for name in ("base_url", "host", "port")):
         raise UsageError("give either --base-url of a server or the FILEs of runs")
-    if (args.ttft is None) != (args.itl is None):
-        raise UsageError("--ttft and --itl go together: the queueing model takes both targets or none")
-    for name in ("ttft", "itl"):
-        value = getattr(args, name)
-        if value is not None and not 0 < value < math.inf:
-            raise UsageError(f"--{name} is {value:g}: it must be above 0")
+    from vllmperf.model.latency_goals import latency_goal
+
+    for name in EMIT_SETTINGS:
+        if not args.emit and getattr(args, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is for --emit: add that, or leave it out")
+    if args.emit == "keda" and args.ttft is None and args.tpot is None:
+        raise UsageError(
+            "--emit keda needs --ttft, --tpot or both: its thresholds are what a replica has at these goals"
+        )
+    if args.emit == "wva-0.9" and (args.ttft is None) != (args.tpot is None):
+        raise UsageError("--emit wva-0.9 needs --ttft and --tpot together, or neither: WVA refuses one alone")
+    for name in ("ttft", "tpot"):
+        latency_goal(name, getattr(args, name))
+    if args.emit and args.json == json_option.STDOUT:
+        raise UsageError("--emit and --json both print: give --json a FILE, or --emit json")
     if args.batch is not None and not args.files:
         raise UsageError("--batch is of result files: give those, or leave it out")
     json_option.check(args.json)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vllmperf.cli import json_option
+from vllmperf.cli import goals, json_option
 from vllmperf.cli.flags import Help
 from vllmperf.cli.needs import check_plot, progress_line
 from vllmperf.errors import UsageError
@@ -16,8 +16,9 @@ from vllmperf.exit_codes import OK
 NAMES = {"alpha": "ms", "beta": "ms", "gamma": "ms", "delta": "ms/token"}
 DISTRIBUTIONS = ("uniform", "lognormal")
 SETTINGS = (
-    *("ttft", "itl", "tps", "rate", "max_num_seqs", "max_num_batched_tokens", "input_len", "output_len"),
+    *("ttft", "tpot", "tps", "rate", "max_num_seqs", "max_num_batched_tokens", "input_len", "output_len"),
     *("input_spread", "output_spread", "distribution", "requests", "seed"),
+    *("startup", "burst", "gpus", "price"),
 )
 
 
@@ -26,7 +27,7 @@ def add(subparsers: Any) -> None:
     command = subparsers.add_parser(
         "size",
         help="find the rate that a replica carries within its SLOs, and the replicas for a load",
-        usage="vllmperf size PARAMETERS.json [--max-num-seqs N] (--ttft MS | --itl MS | --tps T) [options]",
+        usage="vllmperf size PARAMETERS.json [--max-num-seqs N] (--ttft MS | --tpot MS | --tps T) [options]",
         description="Simulate a replica of known parameters, step by step, under Poisson load, and search for "
         "the largest rate that keeps the goals.",
         formatter_class=Help,
@@ -34,6 +35,7 @@ def add(subparsers: Any) -> None:
     _add_replica(command.add_argument_group("replica").add_argument)
     _add_requests(command.add_argument_group("requests").add_argument)
     _add_goals(command.add_argument_group("goals").add_argument)
+    _add_fleet(command.add_argument_group("bursts and cost").add_argument)
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the simulated requests")
     json_option.add(command.add_argument)
     command.add_argument(
@@ -70,16 +72,7 @@ def _add_requests(option: Any) -> None:
 
 
 def _add_goals(option: Any) -> None:
-    option(
-        "--ttft",
-        metavar="[pP:|mean:]MS",
-        help="goal for the time to the first token: 500 or p99:500 for 99 %% of the requests, p95:500, mean:500",
-    )
-    option(
-        "--itl",
-        metavar="[pP:|mean:]MS",
-        help="goal for the time between tokens (a request's mean); spelled likewise",
-    )
+    goals.add(option, "pP|mean", "goal")
     option(
         "--tps",
         type=float,
@@ -87,6 +80,22 @@ def _add_goals(option: Any) -> None:
         help="output tokens/s of the whole service: how many replicas? Each keeps a tenth unused, as in WVA",
     )
     option("--rate", type=float, metavar="R", help="requests/s of the whole service: how many replicas?")
+
+
+def _add_fleet(option: Any) -> None:
+    option(
+        "--burst",
+        metavar="R|Nx",
+        help="the load jumps from --rate to this, requests/s or like 1.5x: how many spare replicas? Needs --startup",
+    )
+    option(
+        "--startup",
+        metavar="T|FILE",
+        help="time until a new replica serves: seconds, like 90s or 3m, or a file of vllmperf startup --json or "
+        "parse-log --json (its longest start); add the autoscaler's own delay",
+    )
+    option("--gpus", type=int, metavar="N", help="GPUs of a replica: tokens/s for each")
+    option("--price", type=float, metavar="X", help="of a GPU for an hour: cost of a million tokens")
 
 
 def run(args: argparse.Namespace) -> int:

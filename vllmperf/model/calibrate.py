@@ -151,9 +151,9 @@ class Point:
 
     rate_per_s: float
     ttft_ms: float
-    itl_ms: float | None
+    tpot_ms: float | None
     ttft_of_share_ms: float
-    itl_of_share_ms: float | None
+    tpot_of_share_ms: float | None
     goodput: float
 
 
@@ -175,14 +175,14 @@ def _point(
 ) -> Point:
     done = serve(replica, prompts, outputs, unit_s / rate)
     later = slice(int(WARM_UP * len(outputs)), None)
-    ttft, itl = done.ttft_ms[later], done.tpot_ms[later]
-    said = bool(np.isfinite(itl).any())
+    ttft, tpot = done.ttft_ms[later], done.tpot_ms[later]
+    said = bool(np.isfinite(tpot).any())
     return Point(
         rate_per_s=rate,
         ttft_ms=float(ttft.mean()),
-        itl_ms=float(np.nanmean(itl)) if said else None,
+        tpot_ms=float(np.nanmean(tpot)) if said else None,
         ttft_of_share_ms=float(np.quantile(ttft, limits.share)),
-        itl_of_share_ms=float(np.nanquantile(itl, limits.share)) if said else None,
+        tpot_of_share_ms=float(np.nanquantile(tpot, limits.share)) if said else None,
         goodput=_kept(done, limits),
     )
 
@@ -234,8 +234,8 @@ def _kept(done: Replay, limits: Limits) -> float:
     kept = np.ones(len(done.requests), dtype=bool)
     if limits.ttft_ms is not None:
         kept &= done.ttft_ms <= limits.ttft_ms
-    if limits.itl_ms is not None:
-        kept &= ~(done.tpot_ms > limits.itl_ms)
+    if limits.tpot_ms is not None:
+        kept &= ~(done.tpot_ms > limits.tpot_ms)
     return float(kept[int(WARM_UP * len(kept)) :].mean())
 
 

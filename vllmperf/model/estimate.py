@@ -30,6 +30,9 @@ ALIKE = 0.1
 
 
 SERVED = 0.98
+NARROW = 0.05
+MOST_TIMES = 4.0
+HALF_MINUTE = 30.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,18 @@ class Found:
     warnings: tuple[str, ...] = ()
     slowness: float | None = None
     curve: tuple[Point, ...] = ()
+
+
+def needed_budget_s(found: Found, spent_s: float) -> float | None:
+    """The time that a search needs for ±5 %, in whole half minutes: an interval narrows with the root of the time, and
+    a curve through windows has no more to tell than a few minutes' steps; then a law mostly takes its place."""
+    if found.rate is None or found.low is None or found.high is None or found.low <= 0:
+        return None
+    half = (found.high - found.low) / 2 / found.rate
+    if half <= NARROW:
+        return None
+    factor = min((half / NARROW) ** 2, MOST_TIMES)
+    return math.ceil(max(factor * spent_s, spent_s + HALF_MINUTE) / HALF_MINUTE) * HALF_MINUTE
 
 
 def estimate(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vllmperf.errors import SettingError, UsageError
 from vllmperf.model.parameters import Fit, is_fit, read_fit
-from vllmperf.model.server_settings import max_num_seqs as served_at_once
+from vllmperf.model.server_settings import kv_cache_tokens, setting
 from vllmperf.target import client_of, first_model
 
 if TYPE_CHECKING:
@@ -57,7 +57,13 @@ def fit_server(
             )
             for one in done
         ]
-    return replace(fit_runs(runs), model=model, max_num_seqs=most)
+    return replace(
+        fit_runs(runs),
+        model=model,
+        max_num_seqs=most,
+        max_num_batched_tokens=setting(client, "max_num_batched_tokens"),
+        kv_cache_tokens=kv_cache_tokens(client),
+    )
 
 
 def made_folder(path: Path | None) -> Path | None:
@@ -74,7 +80,7 @@ def made_folder(path: Path | None) -> Path | None:
 
 
 def _max_num_seqs(given: int | None, client: Client) -> int:
-    found = given or served_at_once(client)
+    found = given or setting(client, "max_num_seqs")
     if found is None:
         raise SettingError(
             "the server does not say its --max-num-seqs (/server_info needs VLLM_SERVER_DEV_MODE=1): "

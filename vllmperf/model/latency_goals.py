@@ -43,22 +43,22 @@ def latency_goal(name: str, spelled: float | str | None) -> LatencyGoal | None:
     return LatencyGoal(limit, percentile)
 
 
-def limits(ttft: float | str | None, itl: float | str | None, share: float | None = None) -> Limits:
+def limits(ttft: float | str | None, tpot: float | str | None, share: float | None = None) -> Limits:
     """Goals as limits of each request and the share of requests that must keep them all.
 
     share: overrides that of the percentiles (0.99 for p99). Raises SettingError: for means, which no single request keeps,
     and for two percentiles, as one share is that of both limits.
     """
-    goals = {"ttft": latency_goal("ttft", ttft), "itl": latency_goal("itl", itl)}
+    goals = {"ttft": latency_goal("ttft", ttft), "tpot": latency_goal("tpot", tpot)}
     given = {name: goal for name, goal in goals.items() if goal is not None}
     if not given:
-        raise SettingError("a capacity needs an SLO: give {ttft}, {itl}, or both")
+        raise SettingError("a capacity needs an SLO: give {ttft}, {tpot}, or both")
     for name, goal in given.items():
         if goal.percentile is None:
             raise SettingError("{" + name + "} must be a percentile like p99:500: a capacity counts requests")
     shares = {goal.percentile / 100 for goal in given.values() if goal.percentile is not None}
     if share is None and len(shares) > 1:
-        raise SettingError("{ttft} and {itl} must name one percentile: a request counts when it keeps both")
+        raise SettingError("{ttft} and {tpot} must name one percentile: a request counts when it keeps both")
     found = shares.pop() if share is None else share
     if not LEAST_SHARE <= found < 1:
         raise SettingError(
@@ -66,5 +66,5 @@ def limits(ttft: float | str | None, itl: float | str | None, share: float | Non
             least=LEAST_SHARE,
             got=f"{found:g}",
         )
-    ttft_ms, itl_ms = (None if goal is None else goal.limit_ms for goal in goals.values())
-    return Limits(ttft_ms, itl_ms, found)
+    ttft_ms, tpot_ms = (None if goal is None else goal.limit_ms for goal in goals.values())
+    return Limits(ttft_ms, tpot_ms, found)

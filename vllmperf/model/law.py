@@ -133,6 +133,7 @@ def fit_runs(runs: Sequence[Measured]) -> Fit:
         valid_input_tokens=_range(used),
         warnings=tuple(warnings),
         covariance_alpha_beta=_covariance(decode, 1 / tokens),
+        covariance_gamma_delta=_covariance(prompt.law, 1.0) if prompt else None,
         three_parameter=_three(three),
         residuals=tuple(
             zip(

@@ -50,6 +50,14 @@ class Parameter:
         """Standard deviation; 0 where there is no interval."""
         return 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2 / Z95
 
+    def to_dict(self, unit: str) -> dict[str, Any]:
+        """value, unit, ci95; null where it is not known."""
+        return {
+            "value": self.value,
+            "unit": unit,
+            "ci95": None if self.low is None else [self.low, self.high],
+        }
+
     def __str__(self) -> str:
         if self.value is None:
             return "unknown"
@@ -98,8 +106,9 @@ class Quality:
 class Fit(shown.Shown):
     """What `vllmperf fit` found: `fit.alpha.value` in ms, `fit.beta.low`, … by the names of MEANINGS.
 
-    parameters: the same by name. valid_batch and valid_input_tokens: the range that was seen. model, max_num_seqs: of the
-    server, None where that is not known. warnings: what speaks against it, a sentence each.
+    parameters: the same by name. valid_batch and valid_input_tokens: the range that was seen. model, max_num_seqs,
+    max_num_batched_tokens, kv_cache_tokens: of the server, None where that is not known. warnings: what speaks against it, a
+    sentence each.
     """
 
     parameters: dict[str, Parameter]
@@ -115,6 +124,9 @@ class Fit(shown.Shown):
     """(batch, step in ms, residual in ms, steps behind it) of each measurement, for the plot."""
     model: str | None = None
     max_num_seqs: int | None = None
+    covariance_gamma_delta: tuple[tuple[float, float], tuple[float, float]] | None = None
+    max_num_batched_tokens: int | None = None
+    kv_cache_tokens: int | None = None
 
     def __getattr__(self, name: str) -> Parameter:
         if name not in MEANINGS:
@@ -127,14 +139,15 @@ class Fit(shown.Shown):
             "schema": SCHEMA,
             "model": self.model,
             "max_num_seqs": self.max_num_seqs,
-            "parameters": {
-                name: _parameter(MEANINGS[name][0], value) for name, value in self.parameters.items()
-            },
+            "max_num_batched_tokens": self.max_num_batched_tokens,
+            "kv_cache_tokens": self.kv_cache_tokens,
+            "parameters": {name: value.to_dict(MEANINGS[name][0]) for name, value in self.parameters.items()},
             "three_parameter": {
-                name: _parameter(THREE[name][0], value) for name, value in self.three_parameter.items()
+                name: value.to_dict(THREE[name][0]) for name, value in self.three_parameter.items()
             }
             or None,
             "covariance_alpha_beta": self.covariance_alpha_beta,
+            "covariance_gamma_delta": self.covariance_gamma_delta,
             "fit": dict(vars(self.quality)),
             "valid": {
                 "batch": list(self.valid_batch),
@@ -175,7 +188,6 @@ def _fit_of(data: Mapping[str, Any]) -> Fit:
     valid, quality = data.get("valid") or {}, data.get("fit") or {}
     tokens = valid.get("input_tokens")
     low, high = valid.get("batch") or (1.0, 1.0)
-    (a, b), (c, d) = data.get("covariance_alpha_beta") or ((0.0, 0.0), (0.0, 0.0))
     return Fit(
         parameters=_read_parameters(data["parameters"]),
         quality=Quality(
@@ -185,11 +197,25 @@ def _fit_of(data: Mapping[str, Any]) -> Fit:
         valid_batch=(float(low), float(high)),
         valid_input_tokens=(float(tokens[0]), float(tokens[1])) if tokens else None,
         warnings=tuple(map(str, data.get("warnings") or ())),
-        covariance_alpha_beta=((a, b), (c, d)) if data.get("covariance_alpha_beta") else None,
+        covariance_alpha_beta=_covariance(data.get("covariance_alpha_beta")),
+        covariance_gamma_delta=_covariance(data.get("covariance_gamma_delta")),
         three_parameter=_read_parameters(data.get("three_parameter") or {}),
         model=data.get("model"),
-        max_num_seqs=None if data.get("max_num_seqs") is None else int(data["max_num_seqs"]),
+        max_num_seqs=_whole(data.get("max_num_seqs")),
+        max_num_batched_tokens=_whole(data.get("max_num_batched_tokens")),
+        kv_cache_tokens=_whole(data.get("kv_cache_tokens")),
     )
+
+
+def _whole(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _covariance(data: Any) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    if not data:
+        return None
+    (a, b), (c, d) = data
+    return (float(a), float(b)), (float(c), float(d))
 
 
 def _read_parameters(data: Mapping[str, Any]) -> dict[str, Parameter]:
@@ -201,53 +227,3 @@ def _read_parameters(data: Mapping[str, Any]) -> dict[str, Parameter]:
             raise ValueError(name)
         found[name] = Parameter(*values)
     return found
-
-
-def _parameter(unit: str, parameter: Parameter) -> dict[str, Any]:
-    return {
-        "value": parameter.value,
-        "unit": unit,
-        "ci95": None if parameter.low is None else [parameter.low, parameter.high],
-    }
-
-
-def perf_parms(parameters: dict[str, Parameter]) -> str:
-    """The stanza for a VariantAutoscaling of llmd.ai/v1alpha1: strings, ms."""
-
-    def text(name: str) -> str:
-        value = parameters.get(name, UNKNOWN).value
-        return '""  # not known' if value is None else f'"{value:.6g}"'
-
-    return (
-        "perfParms:\n"
-        f"  decodeParms:\n    alpha: {text('alpha')}\n    beta: {text('beta')}\n"
-        f"  prefillParms:\n    gamma: {text('gamma')}\n    delta: {text('delta')}\n"
-    )
-
-
-def queueing_config(model: str | None, ttft_ms: float | None = None, itl_ms: float | None = None) -> str:
-    """The ConfigMap that switches the queueing model of WVA since 2026-02 on, which learns its three parameters itself.
-
-    Both targets or none: WVA refuses one alone. Source: deploy/configmap-queueing-model.yaml of that project.
-    """
-    both = ttft_ms is not None and itl_ms is not None
-    targets = f"    targetTTFT: {ttft_ms:g}\n    targetITL: {itl_ms:g}\n" if both else ""
-    return (
-        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: wva-queueing-model-config\n"
-        "  namespace: workload-variant-autoscaler-system\ndata:\n"
-        "  default: |\n    sloMultiplier: 3.0\n    tuningEnabled: true\n"
-        f'  measured: |\n    model_id: "{model or "MODEL"}"\n    namespace: "NAMESPACE"\n{targets}'
-    )
-
-
-def inferred_targets(
-    three: dict[str, Parameter], input_tokens: float, output_tokens: float, multiplier: float = 3.0
-) -> tuple[float, float] | None:
-    """(TTFT, ITL) in ms that WVA infers at its sloMultiplier for requests of this shape, from the three parameters."""
-    values = [three[name].value for name in THREE if name in three]
-    if len(values) < len(THREE) or any(value is None for value in values):
-        return None
-    alpha, beta, gamma = (float(value or 0.0) for value in values)
-    ttft = multiplier * alpha + (beta + gamma) * input_tokens
-    itl = multiplier * alpha + beta + gamma * (input_tokens + (output_tokens + 1) / 2)
-    return ttft, itl

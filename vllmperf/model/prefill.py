@@ -123,7 +123,8 @@ def _less(law: Regression, late_ms: float, doubt_ms: float) -> Regression:
     """gamma less `late_ms`, which is known to `doubt_ms`."""
     values = law.values - np.array([late_ms, 0.0])
     half = np.hypot((law.high - law.low) / 2, [doubt_ms, 0.0])
-    return replace(law, values=values, low=values - half, high=values + half)
+    covariance = law.covariance + np.diag([(doubt_ms / NORMAL) ** 2, 0.0])
+    return replace(law, values=values, low=values - half, high=values + half, covariance=covariance)
 
 
 def _error(law: Regression, place: int) -> float:

@@ -18,7 +18,7 @@ from vllmperf.model.queue import (
 )
 
 THREE = ("alpha", "beta", "gamma")
-MEANS = ("ttft_ms", "itl_ms", "throughput_per_s", "wait_ms", "batch", "saturated_per_s")
+MEANS = ("ttft_ms", "tpot_ms", "throughput_per_s", "wait_ms", "batch", "saturated_per_s")
 
 
 def models(four: Mapping[str, float], three: Mapping[str, float], max_num_tokens: int) -> dict[str, Model]:
@@ -40,7 +40,7 @@ def answer(
     rate_per_s: float,
     *,
     ttft_ms: float | None = None,
-    itl_ms: float | None = None,
+    tpot_ms: float | None = None,
     tps: bool = False,
 ) -> dict[str, Any]:
     """Means at that rate, and the largest rate that the model allows; its goals are held against means, as these models know
@@ -53,7 +53,7 @@ def answer(
             shape,
             max_batch,
             ttft_ms=ttft_ms,
-            itl_ms=itl_ms,
+            tpot_ms=tpot_ms,
             output_tokens_per_s=0.0 if tps else None,  # tokens are the service's, which replicas share
         )
     except UsageError as error:
@@ -64,7 +64,7 @@ def answer(
 def _means(there: Answer) -> dict[str, Any]:
     values = (
         there.latencies.ttft_ms,
-        there.latencies.itl_ms,
+        there.latencies.tpot_ms,
         there.chain.throughput_per_s,
         there.chain.wait_ms,
         there.latencies.batch,

@@ -5,7 +5,8 @@ product of rate/mu(min(j, N)) for j = 1 to i, mu(n) = n / (time in service of ea
 in how latencies are read from the queue. Sources: llm-d WVA up to 2026-02 (4 parameters), to 2026-08 (3 parameters),
 queue-analysis of 2026-06 (chunked). docs/queueing.md has what they are worth against a simulation of a known law.
 
-Units: ms, requests/s, tokens. `n` is the number of requests in service, at most max_batch = N.
+TPOT is what these models call ITL: a request's mean. Units: ms, requests/s, tokens. `n` is the number of requests in
+service, at most max_batch = N.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Latencies:
     """batch: the mean number of requests in service that the latencies were computed with."""
 
     ttft_ms: float
-    itl_ms: float
+    tpot_ms: float
     batch: float
 
 
@@ -124,8 +125,8 @@ class ThreeParameter:
 
     def latencies(self, chain: Chain, shape: Shape) -> Latencies:
         prefill = float(self._prefill(np.array(chain.in_service), shape))
-        itl = (chain.service_ms - prefill) / shape.output_tokens
-        return Latencies(chain.wait_ms + prefill + itl, itl, chain.in_service)
+        tpot = (chain.service_ms - prefill) / shape.output_tokens
+        return Latencies(chain.wait_ms + prefill + tpot, tpot, chain.in_service)
 
 
 @dataclass(frozen=True)
@@ -170,8 +171,8 @@ class Chunked:
     def latencies(self, chain: Chain, shape: Shape) -> Latencies:
         others = (chain.in_service - 1) * self._per_request(shape)
         prefill = self.chunks * (self.alpha + others) + self._prompt(shape)
-        itl = (chain.service_ms - prefill) / shape.output_tokens
-        return Latencies(chain.wait_ms + prefill + itl, itl, chain.in_service)
+        tpot = (chain.service_ms - prefill) / shape.output_tokens
+        return Latencies(chain.wait_ms + prefill + tpot, tpot, chain.in_service)
 
 
 def _fitted(model: Model, shape: Shape, max_batch: int) -> Model:
@@ -234,11 +235,11 @@ def largest_rate(
     max_batch: int,
     *,
     ttft_ms: float | None = None,
-    itl_ms: float | None = None,
+    tpot_ms: float | None = None,
     output_tokens_per_s: float | None = None,
     queue: int | None = None,
 ) -> tuple[float, str]:
-    """The largest valid rate that keeps the mean latencies, and what limits it: "ttft", "itl", "tps" or "capacity".
+    """The largest valid rate that keeps the mean latencies, and what limits it: "ttft", "tpot", "tps" or "capacity".
 
     As WVA's Size(): each goal is searched by bisection in the valid range; a goal of tokens/s keeps a tenth of the
     capacity unused. UsageError when even the smallest valid rate misses a goal.
@@ -251,8 +252,8 @@ def largest_rate(
     bounds = {"capacity": top}
     if ttft_ms is not None:
         bounds["ttft"] = _largest("TTFT", ttft_ms, lambda rate: seen(rate).ttft_ms, low, top)
-    if itl_ms is not None:
-        bounds["itl"] = _largest("ITL", itl_ms, lambda rate: seen(rate).itl_ms, low, top)
+    if tpot_ms is not None:
+        bounds["tpot"] = _largest("TPOT", tpot_ms, lambda rate: seen(rate).tpot_ms, low, top)
     if output_tokens_per_s is not None:
         bounds["tps"] = top * (1 - TPS_MARGIN)
         if bounds["tps"] * shape.output_tokens < output_tokens_per_s:
@@ -297,6 +298,6 @@ def four_parameter(
         "wait_ms": answer.chain.wait_ms,
         "batch": answer.latencies.batch,
         "ttft_ms": answer.latencies.ttft_ms,
-        "itl_ms": answer.latencies.itl_ms,
+        "tpot_ms": answer.latencies.tpot_ms,
         "max_rate_per_s": answer.max_rate_per_s,
     }

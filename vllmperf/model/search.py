@@ -29,12 +29,12 @@ from vllmperf.metrics.view import COMPLETED, Rows
 from vllmperf.model.answer_check import check_answered
 from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
-from vllmperf.model.capacity import Capacity, Step
+from vllmperf.model.capacity import Capacity, Step, carried
 from vllmperf.model.early_stop import INCOMPLETE, EarlyStop, decided
-from vllmperf.model.estimate import Found, estimate, lengths, served
+from vllmperf.model.estimate import Found, estimate, lengths, needed_budget_s, served
 from vllmperf.model.law import Measured, measured
 from vllmperf.model.server_law import ServerLaw, server_law
-from vllmperf.model.slo import Answer, Limits, good, judged
+from vllmperf.model.slo import FILL_TIMES, Answer, Limits, good, judged
 from vllmperf.record.reader import Recording, read
 
 NS = 1e9
@@ -57,9 +57,11 @@ DRAIN_TIMES = 5.0
 """So many times as long as alone a single request may take before it is given up and sent again."""
 DRAINED = 1.5
 """A single request that takes this many times as long as in the run alone meets no queue."""
-AROUND = (0.97, 0.9, 1.04)
-"""Of the rate that the law names, in turn. Just below it the queue is long enough to show, and still ends; the others
-tell whether what the law says is so."""
+AROUND = (0.85, 0.97, 0.93, 1.04)
+"""Of the rate that the law names, in turn. The first is one that a step can show to be carried. Just below the law's rate the
+queue is long enough to show, and still ends; the others tell whether what the law says is so."""
+FILLED = 1.1
+"""A step between the bounds lasts this many times as long as a queue needs to show, where there is time."""
 LATE_SHARE = 0.1
 SOME = 3
 
@@ -149,10 +151,10 @@ class Search:
         bad = int((~good(_as_sent(done), self.limits)).sum())
         surely = float(stats.beta.ppf(0.025, bad, len(done) - bad + 1)) if bad else 0.0
         if surely > 1 - self.limits.share:
-            ttft_ms, itl_ms = _latencies(_as_sent(done))
+            ttft_ms, tpot_ms = _latencies(_as_sent(done))
             raise CheckError(
                 f"{bad} of {len(done)} single requests break the SLO: no rate keeps it; look at its limits "
-                f"(alone, TTFT is {_told(ttft_ms)} ms and ITL {_told(itl_ms)} ms)"
+                f"(alone, TTFT is {_told(ttft_ms)} ms and TPOT {_told(tpot_ms)} ms)"
             )
 
     def _step(self, rate: float) -> None:
@@ -184,7 +186,8 @@ class Search:
     def _seconds(self, rate: float) -> float:
         room = max(self.left_s / (1 + GRACE_SHARE), LEAST_STEP_S)
         if any(step.above for step in self.steps):
-            return min(max(CLOSING_SHARE * self.left_s, LEAST_STEP_S), room)
+            filled_s = FILLED * FILL_TIMES * (self.limits.ttft_ms or 0.0) / 1000
+            return min(max(CLOSING_SHARE * self.left_s, filled_s, LEAST_STEP_S), room)
         usual = max(DOUBLING_REQUESTS / rate, 4 * self._alone_s())
         return min(max(min(usual, DOUBLING_SHARE * self.budget_s), LEAST_STEP_S), room)
 
@@ -221,7 +224,7 @@ class Search:
         requests = recording.requests
         known = requests[decided(requests, self.limits)]
         found = judged(known, self.limits)
-        ttft_ms, itl_ms = _latencies(requests)
+        ttft_ms, tpot_ms = _latencies(requests)
         self.steps.append(
             Step(
                 rate_per_s=float(recording.plan["request_rate"]),
@@ -231,10 +234,11 @@ class Search:
                 cut_short=cut,
                 path=recording.path,
                 ttft_ms=_mean(ttft_ms),
-                itl_ms=_mean(itl_ms),
+                tpot_ms=_mean(tpot_ms),
                 ttft_of_share_ms=_quantile(ttft_ms, self.limits.share),
-                itl_of_share_ms=_quantile(itl_ms, self.limits.share),
+                tpot_of_share_ms=_quantile(tpot_ms, self.limits.share),
                 late=_late(requests, self.limits),
+                met=found.bad is not None and found.bad <= 1 - self.limits.share and not cut,
             )
         )
         self.recordings.append(recording)
@@ -297,8 +301,12 @@ class Search:
     def _estimate(self) -> Capacity:
         law, why_not = self._law() if self.alone is not None and self.steps else (None, "no step was made")
         found = estimate(self.steps, self.recordings, self.limits, law, why_not)
+        seen = carried(self.steps, (found.low or math.inf) if found.method == "law" else math.inf)
         return Capacity(
-            rate_per_s=found.rate,
+            rate_per_s=seen.rate_per_s,
+            confidence=seen.confidence,
+            unsure_per_s=seen.unsure_per_s,
+            estimate_per_s=found.rate,
             low=found.low,
             high=found.high,
             method=found.method,
@@ -312,6 +320,7 @@ class Search:
             interrupted=self.interrupted,
             warnings=(*found.warnings, *self._warnings(found)),
             curve=found.curve,
+            needed_budget_s=needed_budget_s(found, self.spent_s),
         )
 
     def _warnings(self, found: Found) -> list[str]:
@@ -355,7 +364,7 @@ def _spans_s(requests: NDArray[np.void]) -> NDArray[np.float64]:
 
 
 def _latencies(requests: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """TTFT from the scheduled time, and ITL, of what completed, in ms."""
+    """TTFT from the scheduled time, and TPOT, of what completed, in ms."""
     done = Rows(requests[requests["outcome"] == COMPLETED])
     ttft, tpot = (per_request(done, name) / 1e6 for name in ("ttft_scheduled", "tpot"))
     return ttft[~np.isnan(ttft)], tpot[~np.isnan(tpot)]
@@ -385,7 +394,7 @@ def _check_same(path: Path, task: Task, limits: Limits) -> None:
     wanted = task.described()
     names = ("url", "model", "dataset_name", "input_len", "output_len", "prefix_len", "random_range_ratio")
     mine = {name: wanted.get(name) for name in names}
-    mine |= {"ttft_ms": limits.ttft_ms, "itl_ms": limits.itl_ms, "goodput": limits.share}
+    mine |= {"ttft_ms": limits.ttft_ms, "tpot_ms": limits.tpot_ms, "goodput": limits.share}
     if path.exists():
         try:
             theirs = dict(json.loads(path.read_text(encoding="utf-8-sig")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,16 @@ class Load:
         prompts = draw(rng, self.input_tokens, self.input_spread, count)
         return prompts, draw(rng, self.output_tokens, self.output_spread, count)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The `requests` of `vllmperf size --json`."""
+        return {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "input_spread": self.input_spread,
+            "output_spread": self.output_spread,
+            "distribution": "seen" if self.seen is not None else self.distribution,
+        }
+
 
 def load_of(seen: Lengths) -> Load:
     """Requests like these."""
@@ -67,17 +77,22 @@ def load_of(seen: Lengths) -> Load:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One value a request, warm-up left out; ITL is the request's own mean (NaN for one token)."""
+    """One value a request, warm-up left out; TPOT is the request's own mean (NaN for one token)."""
 
     rate_per_s: float
     ttft_ms: NDArray[np.float64]
-    itl_ms: NDArray[np.float64]
+    tpot_ms: NDArray[np.float64]
     queue_ms: NDArray[np.float64]
     throughput_per_s: float
     output_tokens_per_s: float
+    prefill_backlog_tokens: float = 0.0
+    batch: float = 0.0
+    kv_tokens: float = 0.0
+    """Means over time, each by Little's law: tokens of prompts that have come and have no first token yet; requests that
+    decode; tokens in the KV cache, without the halves of blocks that are left over."""
 
     def value(self, metric: str, percentile: float | None) -> float:
-        """Mean (percentile None) or percentile (0 to 100) of "ttft" or "itl"; NaN when no output had a second token."""
+        """Mean (percentile None) or percentile (0 to 100) of "ttft" or "tpot"; NaN when no output had a second token."""
         samples = self._known(metric)
         if len(samples) == 0:
             return float("nan")
@@ -92,7 +107,7 @@ class Outcome:
         return float(2.045 * np.std(means, ddof=1) / np.sqrt(BATCHES))  # Student's t with 29 degrees
 
     def _known(self, metric: str) -> NDArray[np.float64]:
-        samples = self.ttft_ms if metric == "ttft" else self.itl_ms
+        samples = self.ttft_ms if metric == "ttft" else self.tpot_ms
         return samples[np.isfinite(samples)]
 
 
@@ -111,11 +126,27 @@ def simulate(
     return Outcome(
         rate_per_s=rate_per_s,
         ttft_ms=done.ttft_ms[kept],
-        itl_ms=done.tpot_ms[kept],
+        tpot_ms=done.tpot_ms[kept],
         queue_ms=done.queue_ms[kept],
         throughput_per_s=len(arrival_s[kept]) / span_s,
         output_tokens_per_s=float(outputs[kept].sum()) / span_s,
+        **_means_over_time(done, prompts, outputs, rate_per_s, kept),
     )
+
+
+def _means_over_time(
+    done: Replay, prompts: NDArray[np.int64], outputs: NDArray[np.int64], rate_per_s: float, kept: slice
+) -> dict[str, float]:
+    """A request's prompt lies in the cache from its admission on, its outputs come one by one."""
+    times = done.requests[kept]
+    decoding_s = (times["last_token_ns"] - times["first_token_ns"]) / 1e9
+    held_s = (times["last_token_ns"] - times["scheduled_ns"]) / 1e9
+    prompt, output = prompts[kept], outputs[kept]
+    return {
+        "prefill_backlog_tokens": rate_per_s * float(np.mean(prompt * done.ttft_ms[kept])) / 1000,
+        "batch": rate_per_s * float(decoding_s.mean()),
+        "kv_tokens": rate_per_s * float(np.mean(prompt * held_s + output / 2 * decoding_s)),
+    }
 
 
 def saturated_per_s(replica: Replica, load: Load, requests: int = REQUESTS // 2, seed: int = 0) -> float:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vllmperf.errors import SettingError, UsageError
-from vllmperf.model.queue import TPS_MARGIN
+from vllmperf.errors import SettingError
+from vllmperf.model.burst import Burst
+from vllmperf.model.cost import Cost
+from vllmperf.model.goal_rate import CLOSE, Goals, bisect, ceiling, largest, meets, near
 from vllmperf.model.simulate import Load, Outcome, Replica, saturated_per_s, scaled, simulate
 from vllmperf.shown import Shown, views
 
@@ -19,10 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 PERCENTILES = (50, 90, 99)
-CLOSE = 0.002
-"""The search ends when the rate is known to this share."""
 ROOM = 0.01
-STEPS = 40
 CURVE = 12
 """Rates of the picture, up to BEYOND times what is carried."""
 BEYOND = 1.1
@@ -36,43 +35,11 @@ AT_BEST = 400_000
 deviation)."""
 
 
-@dataclass(frozen=True)
-class Goals:
-    """Upper limits in ms, None where there is none, for the mean or for a percentile (0 to 100): ttft_percentile and
-    itl_percentile, or percentile for both.
-
-    output_tokens_per_s: what the whole service must produce, as the TPS target of a service class in WVA: a replica then
-    keeps a tenth of its saturated rate unused, and the replicas must be enough for these tokens.
-    """
-
-    ttft_ms: float | None = None
-    itl_ms: float | None = None
-    percentile: float | None = None
-    output_tokens_per_s: float | None = None
-    ttft_percentile: float | None = None
-    itl_percentile: float | None = None
-
-    def percentile_of(self, metric: str) -> float | None:
-        """Of "ttft" or "itl"; None: the mean."""
-        own = self.ttft_percentile if metric == "ttft" else self.itl_percentile
-        return self.percentile if own is None else own
-
-    @property
-    def limits(self) -> list[tuple[str, float]]:
-        """(metric, ms) of each latency that has a goal."""
-        both = (("ttft", self.ttft_ms), ("itl", self.itl_ms))
-        return [(metric, limit) for metric, limit in both if limit is not None]
-
-    def used(self, outcome: Outcome, metric: str, limit: float) -> float:
-        """Share of the limit."""
-        return outcome.value(metric, self.percentile_of(metric)) / limit
-
-
 @dataclass(frozen=True, repr=False)
 class Sizing(Shown):
     """What one replica carries within goals, in requests/s: max_rate_per_s and its 95 % interval.
 
-    limited_by: "ttft", "itl", "tps" or "capacity" (the goals
+    limited_by: "ttft", "tpot", "tps" or "capacity" (the goals
     never bind: the replica is saturated first); outcome at that rate; replicas for the
     load that was asked for, with the interval's ends; each_per_s: the rate of one of them."""
 
@@ -89,6 +56,10 @@ class Sizing(Shown):
     load: Load = field(default_factory=lambda: Load(0.0, 0.0))
     published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What published.answer() gives, by the name of the model."""
+    basis: tuple[str, ...] = ()
+    """What the answer rests on; then, a sentence each, what of it is extrapolated."""
+    cost: Cost | None = None
+    burst: Burst | None = None
     replica: Replica | None = field(default=None, repr=False)
 
     def curve(self) -> tuple[Outcome, ...]:
@@ -106,32 +77,36 @@ class Sizing(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """The object that `vllmperf size --json` prints; docs/sizing.md has its schema."""
-        goals, load = self.goals, self.load
         return {
             "schema": SCHEMA,
             "max_rate_per_s": {"value": self.max_rate_per_s, "ci95": [self.low, self.high]},
             "limited_by": self.limited_by,
-            "slo": {
-                "ttft_ms": goals.ttft_ms,
-                "ttft_percentile": goals.percentile_of("ttft"),
-                "itl_ms": goals.itl_ms,
-                "itl_percentile": goals.percentile_of("itl"),
-                "output_tokens_per_s": goals.output_tokens_per_s,
-            },
-            "requests": {
-                "input_tokens": load.input_tokens,
-                "output_tokens": load.output_tokens,
-                "input_spread": load.input_spread,
-                "output_spread": load.output_spread,
-                "distribution": "seen" if load.seen is not None else load.distribution,
-            },
-            "at_max_rate": {metric: _values(self.outcome, metric) for metric in ("ttft", "itl")},
+            "slo": self.goals.to_dict(),
+            "requests": self.load.to_dict(),
+            "at_max_rate": {metric: _values(self.outcome, metric) for metric in ("ttft", "tpot")},
             "output_tokens_per_s": self.outcome.output_tokens_per_s,
             "replicas": None
             if self.replicas is None
             else {"value": self.replicas, "ci95": [self.replicas_low, self.replicas_high]},
             "rate_of_each_per_s": self.each_per_s,
+            "rests_on": list(self.basis),
+            "cost": None if self.cost is None else self._cost(self.cost),
+            "burst": None if self.burst is None else self.burst.to_dict(),
             "published_models": {name: dict(one) for name, one in self.published.items()} or None,
+        }
+
+    def _cost(self, cost: Cost) -> dict[str, Any]:
+        """At the largest rate, and at that of each replica of the load that was asked for."""
+        each = None if self.each_per_s is None else cost.scaled(self.each_per_s / self.max_rate_per_s)
+        hourly = (
+            None if cost.price is None or self.replicas is None else cost.price * cost.gpus * self.replicas
+        )
+        return {
+            "gpus": cost.gpus,
+            "price_per_gpu_hour": cost.price,
+            "at_max_rate": cost.to_dict(),
+            "at_the_load": None if each is None else each.to_dict(),
+            "per_hour": hourly,
         }
 
 
@@ -157,18 +132,20 @@ def size(
     Raises UsageError when even a request alone does not meet the goals.
     """
     if not goals.limits and goals.output_tokens_per_s is None:
-        raise SettingError("give {ttft}, {itl} or {tps}: without a goal every rate below saturation is right")
+        raise SettingError(
+            "give {ttft}, {tpot} or {tps}: without a goal every rate below saturation is right"
+        )
     tell("looking for the rate at which the replica is saturated")
-    ceiling = _ceiling(replica, load, goals, seed)
-    tell(f"looking for the rate within the goals, 1 of {SEEDS}: below {ceiling:.4g}/s")
-    first = _largest(replica, load, goals, ceiling, seed)
+    most = ceiling(replica, load, goals, seed)
+    tell(f"looking for the rate within the goals, 1 of {SEEDS}: below {most:.4g}/s")
+    first = largest(replica, load, goals, most, seed)
     found = [first]
     for place in range(1, SEEDS):
         tell(f"looking for the rate within the goals, {place + 1} of {SEEDS}: near {first:.4g}/s")
-        found.append(_near(replica, load, goals, first, seed + place))
+        found.append(near(replica, load, goals, first, seed + place))
     scatter = float(np.std(found, ddof=1))
     tell(f"long simulations near {float(np.mean(found)):.4g}/s")
-    best, outcome = _refined(replica, load, goals, float(np.mean(found)), scatter, ceiling, seed + SEEDS)
+    best, outcome = _refined(replica, load, goals, float(np.mean(found)), scatter, most, seed + SEEDS)
     tell("how the rate follows the parameters")
     half = math.hypot(
         Z95
@@ -177,12 +154,12 @@ def size(
     )
     low, high = max(best - half, 0.0), best + half
     whole = _whole(goals, load, rate_per_s)
-    limit = _limit(ceiling, outcome, goals)
+    limit = _limit(most, outcome, goals)
     if whole is None:
         return Sizing(best, low, high, limit, outcome, None, None, None, None, goals, load, replica=replica)
-    count, fewest, most = (_count(whole, one) for one in (best, high, low))
+    count, least, worst = (_count(whole, one) for one in (best, high, low))
     return Sizing(
-        best, low, high, limit, outcome, count, fewest, most, whole / count, goals, load, replica=replica
+        best, low, high, limit, outcome, count, least, worst, whole / count, goals, load, replica=replica
     )
 
 
@@ -197,48 +174,17 @@ def _count(rate_per_s: float, each: float) -> int:
     return max(1, math.ceil(rate_per_s / max(each, 1e-9) - 1e-9))
 
 
-def _meets(outcome: Outcome, goals: Goals) -> bool:
-    return all(goals.used(outcome, metric, limit) <= 1 for metric, limit in goals.limits)
-
-
-def _limit(ceiling: float, outcome: Outcome, goals: Goals) -> str:
+def _limit(most: float, outcome: Outcome, goals: Goals) -> str:
     """The goal that is nearest to its limit, or that no more can be had."""
     used = {metric: goals.used(outcome, metric, limit) for metric, limit in goals.limits}
     tokens = goals.output_tokens_per_s is not None
-    if not used or (max(used.values()) < 1 - ROOM and outcome.rate_per_s > (1 - ROOM) * ceiling):
+    if not used or (max(used.values()) < 1 - ROOM and outcome.rate_per_s > (1 - ROOM) * most):
         return "tps" if tokens else "capacity"
     return max(used, key=lambda name: used[name])
 
 
-def _ceiling(replica: Replica, load: Load, goals: Goals, seed: int) -> float:
-    """No rate above this one is tried."""
-    margin = CLOSE if goals.output_tokens_per_s is None else TPS_MARGIN
-    return (1 - margin) * saturated_per_s(replica, load, seed=seed)
-
-
-def _largest(replica: Replica, load: Load, goals: Goals, most: float, seed: int) -> float:
-    alone = simulate(replica, load, most / 1000, requests=200, seed=seed)
-    if goals.itl_ms is not None and math.isnan(alone.value("itl", None)):
-        raise SettingError("outputs of one token have no time between tokens: leave {itl} out")
-    if not _meets(alone, goals):
-        metric, limit = max(goals.limits, key=lambda one: goals.used(alone, *one))
-        value = goals.used(alone, metric, limit) * limit
-        raise UsageError(f"no rate meets the goals: a request alone has {metric.upper()} {value:.4g} ms")
-    return _bisect(lambda rate: _meets(simulate(replica, load, rate, seed=seed), goals), 0.0, most)
-
-
-def _near(replica: Replica, load: Load, goals: Goals, rate_per_s: float, seed: int) -> float:
-    """The same, known to lie around a rate."""
-    high = min(1.15 * rate_per_s, _ceiling(replica, load, goals, seed))
-    return _bisect(
-        lambda rate: _meets(simulate(replica, load, rate, seed=seed), goals),
-        min(0.85 * rate_per_s, high),
-        high,
-    )
-
-
 def _refined(
-    replica: Replica, load: Load, goals: Goals, near: float, scatter: float, most: float, seed: int
+    replica: Replica, load: Load, goals: Goals, around: float, scatter: float, most: float, seed: int
 ) -> tuple[float, Outcome]:
     """Once more around a rate, with long simulations, and what happens there. Short ones miss the rare long queues that a
     mean near saturation lives on, and so find too much."""
@@ -246,21 +192,9 @@ def _refined(
     def run(rate: float) -> Outcome:
         return simulate(replica, load, rate, requests=AT_BEST, seed=seed)
 
-    reach = max(REACH * scatter, 3 * CLOSE * near)
-    rate = _bisect(lambda rate: _meets(run(rate), goals), max(near - reach, 0.0), min(near + reach, most))
+    reach = max(REACH * scatter, 3 * CLOSE * around)
+    rate = bisect(lambda rate: meets(run(rate), goals), max(around - reach, 0.0), min(around + reach, most))
     return rate, run(rate)
-
-
-def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
-    """The largest rate that holds; `high` itself is tried first."""
-    if holds(high):
-        return high
-    for _ in range(STEPS):
-        if high - low <= CLOSE * high:
-            break
-        middle = (low + high) / 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
 
 
 def _variance(
@@ -276,7 +210,7 @@ def _variance(
     slope = {}
     for name, deviation in deviations.items():
         if deviation > 0:
-            moved = _near(scaled(replica, name, 2 * deviation), load, goals, best, seed)
+            moved = near(scaled(replica, name, 2 * deviation), load, goals, best, seed)
             slope[name] = (moved - best) / (2 * deviation)
     variance = sum((slope[name] * deviations[name]) ** 2 for name in slope)
     both = slope.get("alpha_ms", 0.0) * slope.get("beta_ms", 0.0) * covariance_alpha_beta

@@ -36,17 +36,17 @@ GROWING = 1.3
 
 @dataclass(frozen=True)
 class Limits:
-    """Upper limits in ms of a request's TTFT (from its scheduled time) and of its mean ITL; None: no limit.
+    """Upper limits in ms of a request's TTFT (from its scheduled time) and of its mean TPOT; None: no limit.
     share: of the requests that must keep them."""
 
     ttft_ms: float | None
-    itl_ms: float | None
+    tpot_ms: float | None
     share: float = 0.99
 
     @property
     def objectives_ms(self) -> dict[str, float]:
         """By the names that goodput has for them."""
-        limits = {"ttft_scheduled": self.ttft_ms, "tpot": self.itl_ms}
+        limits = {"ttft_scheduled": self.ttft_ms, "tpot": self.tpot_ms}
         return {name: limit for name, limit in limits.items() if limit is not None}
 
 
@@ -69,7 +69,7 @@ def good(requests: NDArray[np.void], limits: Limits) -> NDArray[np.bool_]:
 
 
 def used(requests: NDArray[np.void], limits: Limits) -> NDArray[np.float64]:
-    """How much of its limits each request used: 1 is exactly the limit of TTFT or ITL, whichever is nearer. Infinite for
+    """How much of its limits each request used: 1 is exactly the limit of TTFT or TPOT, whichever is nearer. Infinite for
     what did not complete."""
     share = goodput.used(Rows(requests), limits.objectives_ms)
     return np.where(requests["outcome"] == COMPLETED, share, np.inf)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from vllmperf.numbers import NOTHING, brief, number, share
+from vllmperf.numbers import NOTHING, brief, duration, number, percent, share
 from vllmperf.report import table
 from vllmperf.report.console import print_lines, width_of
 from vllmperf.report.table import Line, Row, Span, Table, plain, said
@@ -29,7 +29,7 @@ def fragment(result: Capacity) -> str:
     """The same as HTML."""
     from vllmperf.report import html
 
-    head = [(answer(result), "strong"), (f"{slo(result)}; {_how(result)}", "")]
+    head = _head(result)
     return html.styled(html.said(head) + html.table(_steps(result)) + html.said(_warnings(result)))
 
 
@@ -40,9 +40,14 @@ def show(result: Capacity, file: TextIO | None = None) -> None:
 
 
 def _lines(result: Capacity, width: int) -> list[Line]:
-    head = said([(answer(result), "strong"), (f"{slo(result)}; {_how(result)}", "")], width)
+    head = said(_head(result), width)
     warnings = said(_warnings(result), width)
     return [*head, [], *table.lines(_steps(result), width), *([[]] if warnings else []), *warnings]
+
+
+def _head(result: Capacity) -> list[Span]:
+    lines = [(answer(result), "strong"), (estimate(result), ""), (f"{slo(result)}; {_how(result)}", "")]
+    return [line for line in lines if line[0]]
 
 
 def _warnings(result: Capacity) -> list[Span]:
@@ -50,20 +55,42 @@ def _warnings(result: Capacity) -> list[Span]:
 
 
 def answer(result: Capacity) -> str:
-    """The server carries 12.3 requests/s (95 %: 11.9 … 12.7)."""
-    if result.rate_per_s is None:
+    """The server carries at least 33.5 requests/s, seen with 95 % confidence."""
+    if not result.steps:
         return "The capacity is not known: no step was made."
+    if result.rate_per_s is None:
+        lowest = min(step.rate_per_s for step in result.steps)
+        return f"No rate was seen to be carried: {number(lowest)} requests/s was the lowest that was tried."
+    rate = f"The server carries at least {number(result.rate_per_s)} requests/s"
+    if result.confidence is None:
+        return f"{rate}, as far as its few requests tell."
+    return f"{rate}, seen with {percent(result.confidence)} confidence."
+
+
+def estimate(result: Capacity) -> str:
+    """Its capacity is estimated at 45.6 requests/s (95 %: 45.1 … 46.1)."""
+    told = []
+    if result.unsure_per_s is not None:
+        told.append(f"{number(result.unsure_per_s)}/s met the SLO, too, for too short a time to be sure.")
     if result.at_least:
-        return f"The server carries more than {number(result.rate_per_s)} requests/s."
-    low, high = number(result.low), number(result.high)
-    return f"The server carries {number(result.rate_per_s)} requests/s (95 %: {low} … {high})."
+        told.append("No rate failed: the capacity lies above.")
+    elif result.estimate_per_s is not None:
+        low, high = number(result.low), number(result.high)
+        told.append(
+            f"Its capacity is estimated at {number(result.estimate_per_s)} requests/s (95 %: {low} … {high})"
+        )
+        if result.needed_budget_s is None:
+            told[-1] += "."
+        else:
+            told[-1] += f"; a budget of {duration(result.needed_budget_s)} would give about ±5 %."
+    return " ".join(told)
 
 
 def slo(result: Capacity) -> str:
     """99 % of the requests with TTFT ≤ 500 ms"""
     limits = result.limits
     parts = [f"TTFT ≤ {limits.ttft_ms:g} ms"] if limits.ttft_ms is not None else []
-    parts += [f"ITL ≤ {limits.itl_ms:g} ms"] if limits.itl_ms is not None else []
+    parts += [f"TPOT ≤ {limits.tpot_ms:g} ms"] if limits.tpot_ms is not None else []
     return f"{brief(100 * limits.share, 4)} % of the requests with {' and '.join(parts)}"
 
 
@@ -73,7 +100,7 @@ def _how(result: Capacity) -> str:
 
 
 def _steps(result: Capacity) -> Table:
-    heads = ("requests/s", "requests", "bad", "TTFT, ms", "ITL, ms", "s")
+    heads = ("requests/s", "requests", "bad", "TTFT, ms", "TPOT, ms", "s")
     rows = (Row(f"{i}", _cells(step), _verdict(step)) for i, step in enumerate(result.steps, start=1))
     return Table("Steps", heads, tuple(rows), note_head="verdict", keeps_notes=True)
 
@@ -85,7 +112,7 @@ def _cells(step: Step) -> tuple[str, ...]:
         number(step.answer.n),
         bad,
         number(step.ttft_ms),
-        number(step.itl_ms),
+        number(step.tpot_ms),
         f"{step.elapsed_s:.0f}",
     )
 
@@ -93,5 +120,5 @@ def _cells(step: Step) -> tuple[str, ...]:
 def _verdict(step: Step) -> str:
     lean = ""
     if step.answer.verdict == "unclear":
-        lean = ", rather above" if step.above else ", rather below"
+        lean = ": met the SLO" if step.met else ", rather above" if step.above else ", rather below"
     return f"{step.answer.verdict}{lean}{', cut short' if step.cut_short else ''}"

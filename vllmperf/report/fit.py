@@ -6,16 +6,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import TextIO
 
-from vllmperf.model.parameters import (
-    MEANINGS,
-    THREE,
-    Fit,
-    Parameter,
-    inferred_targets,
-    perf_parms,
-    queueing_config,
-)
-from vllmperf.numbers import NOTHING, estimate, number
+from vllmperf.model.parameters import MEANINGS, THREE, Fit, Parameter
+from vllmperf.numbers import NOTHING, estimate, number, plural
 from vllmperf.report import table
 from vllmperf.report.console import print_lines, width_of
 from vllmperf.report.table import Line, Row, Span, Table, plain, said
@@ -29,19 +21,10 @@ def text(result: Fit, width: int = WIDTH) -> str:
     return plain(_lines(result, width))
 
 
-def show(
-    result: Fit,
-    file: TextIO | None = None,
-    model: str | None = None,
-    ttft_ms: float | None = None,
-    itl_ms: float | None = None,
-) -> None:
-    """Print the tables and the stanzas; the targets and the model's name go into the latter."""
+def show(result: Fit, file: TextIO | None = None) -> None:
+    """Print the tables."""
     file = file or sys.stdout
     print_lines(_lines(result, width_of(file, WIDTH)), file)
-    for title, stanza in _stanzas(result, model, ttft_ms, itl_ms):
-        print_lines([[], [(f"# {title}", "dim")]], file)
-        file.write(stanza)
 
 
 def fragment(result: Fit) -> str:
@@ -66,27 +49,6 @@ def _tables(result: Fit) -> Iterator[Table]:
 
 def _remarks(result: Fit) -> list[Span]:
     return [(_quality(result), ""), *((f"! {text}", "warning") for text in result.warnings)]
-
-
-def _stanzas(
-    result: Fit, model: str | None, ttft_ms: float | None, itl_ms: float | None
-) -> list[tuple[str, str]]:
-    newer = "the queueing model of newer releases, which learns its parameters itself"
-    shape = next((point for point in result.points if point.input_tokens and point.output_tokens), None)
-    if ttft_ms is None and shape is not None and shape.input_tokens and shape.output_tokens:
-        targets = inferred_targets(result.three_parameter, shape.input_tokens, shape.output_tokens)
-        if targets:
-            newer += (
-                f"; with these three it aims at TTFT {number(targets[0])} ms and ITL {number(targets[1])} ms "
-                f"for {shape.input_tokens:.0f}/{shape.output_tokens:.0f} tokens"
-            )
-    return [
-        (
-            "VariantAutoscaling of llmd.ai/v1alpha1, spec.modelProfile.accelerators[]",
-            perf_parms(result.parameters),
-        ),
-        (newer, queueing_config(model, ttft_ms, itl_ms)),
-    ]
 
 
 def _parameters(title: str, found: Mapping[str, Parameter], meanings: Mapping[str, tuple[str, str]]) -> Table:
@@ -115,7 +77,7 @@ def _points(result: Fit) -> Table:
 
 def _quality(result: Fit) -> str:
     quality = result.quality
-    parts = [counted(result)]
+    parts = [f"Rests on {rests_on(result)}"]
     if quality.r2 is not None:
         parts.append(f"R² {quality.r2:.4f}")
     if quality.lack_of_fit_p is not None:
@@ -124,9 +86,20 @@ def _quality(result: Fit) -> str:
         parts.append(f"condition number {quality.condition:.1f}")
     if quality.hold_out_error is not None:
         parts.append(f"ITL of the run held out {quality.hold_out_error:+.1%} of the law")
-    low, high = result.valid_batch
-    parts.append(f"valid for batches {low:g} to {high:g}")
     return "; ".join(parts)
+
+
+def rests_on(result: Fit) -> str:
+    """14 runs: 1,234 measurements of 5,678 steps, batches of 1 to 64, prompts of 103 to 2,457 tokens"""
+    runs = sum(not point.held_out for point in result.points)
+    if not runs and not result.quality.n:
+        return "numbers that were given, without intervals"
+    low, high = result.valid_batch
+    told = f"{plural(runs, 'run')}: {counted(result)}, batches of {low:g} to {high:g}"
+    if result.valid_input_tokens:
+        low, high = result.valid_input_tokens
+        told += f", prompts of {low:,.0f} to {high:,.0f} tokens"
+    return told
 
 
 def counted(result: Fit) -> str:

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from vllmperf.numbers import NOTHING, number
+from vllmperf.numbers import NOTHING, brief, number, plural
 from vllmperf.report import table
 from vllmperf.report.console import print_lines, width_of
 from vllmperf.report.table import Line, Row, Span, Table, plain, said
 
 if TYPE_CHECKING:
+    from vllmperf.model.burst import Burst
+    from vllmperf.model.cost import Cost
     from vllmperf.model.sizing import Sizing
 
 WIDTH = 100
@@ -50,11 +52,49 @@ def _head(found: Sizing) -> list[Span]:
         (f"One replica carries {rate} requests/s (95 %: {low} … {high}).", "strong"),
         (f"{tokens}; limited by {_limit(found)}.", ""),
         *([(_replicas(found), "")] if found.replicas is not None else []),
+        *([(burst(found.burst), "")] if found.burst is not None else []),
+        *([(cost(found, found.cost), "")] if found.cost is not None else []),
     ]
 
 
+def burst(one: Burst) -> str:
+    """A burst to 300 requests/s needs 9 replicas before it comes (95 %: 8 … 10): 3 spare …"""
+    spare = f"{one.spare} spare (the load before needs {one.base})" if one.spare else "none spare"
+    queue = (
+        f"with the rate above what they serve, queues grow to a wait of {brief(one.wait_s)} s"
+        if one.wait_s > 0
+        else "they serve all of it"
+    )
+    return (
+        f"A jump to {brief(one.rate_per_s)} requests/s needs {plural(one.replicas, 'replica')} (95 %: {one.least} … {one.most}) "
+        f"that already run, {spare}: during the {brief(one.startup_s)} s until others have started, {queue}, and the requests of "
+        f"that time keep the goals. The jump needs {one.after} if it stays."
+    )
+
+
+def cost(found: Sizing, one: Cost) -> str:
+    """3,200 output tokens/s for each GPU; a million output tokens cost 0.21 …"""
+    told = f"{number(one.output_tokens_per_s_per_gpu)} output tokens/s for each GPU"
+    if one.price is None:
+        return f"{told}."
+    high, low = (one.scaled(rate / found.max_rate_per_s) for rate in (found.low, found.high))
+    ends = f"95 %: {brief(low.per_million_output_tokens)} … {brief(high.per_million_output_tokens)}"
+    told += (
+        f"; a million output tokens cost {brief(one.per_million_output_tokens)} ({ends}), prompts counted "
+    )
+    told += f"{brief(one.per_million_tokens)}, at this rate"
+    if found.each_per_s is not None:
+        each = one.scaled(found.each_per_s / found.max_rate_per_s)
+        told += f", and {brief(each.per_million_output_tokens)} at the load's {number(found.each_per_s)}/s of each"
+    return f"{told}."
+
+
 def _notes(found: Sizing) -> list[Span]:
-    return [(f"{name}: {one['why_not']}", "dim") for name, one in found.published.items() if one["why_not"]]
+    rests = [(f"Rests on {found.basis[0]}.", "dim")] if found.basis else []
+    rests += [(f"! {text}", "warning") for text in found.basis[1:]]
+    return rests + [
+        (f"{name}: {one['why_not']}", "dim") for name, one in found.published.items() if one["why_not"]
+    ]
 
 
 def _limit(found: Sizing) -> str:
@@ -76,7 +116,7 @@ def _table(found: Sizing) -> Table:
     published = found.published
     models = [name.replace("-parameter", "-par.") for name in published]
     rows = []
-    for metric in ("ttft", "itl"):
+    for metric in ("ttft", "tpot"):
         values = [found.outcome.value(metric, percent) for percent in (None, *PERCENTILES)]
         values += [one[f"{metric}_ms"] for one in published.values()]
         rows.append(Row(f"{metric.upper()}, ms", tuple(map(_number, values))))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from vllmperf.model.capacity import Capacity, Step
 
-COLOURS = {"pass": "#2a7f62", "fail": "#c0392b", "unclear": "#d68910"}
+COLOURS = {"pass": "#2a7f62", "fail": "#c0392b"}
 BLUE, GREY, RED = "#2b5c8a", "#7b818c", "#c0392b"
 DASHES = (0, (5, 3))
 SMALLEST, LARGEST = 18.0, 150.0
@@ -26,7 +26,8 @@ def plot(result: Capacity, path: Path) -> None:
 
 
 def picture(result: Capacity) -> figure.Picture:
-    """One point a step, in the colour of its verdict, as large as it had requests, at the time within which the share of the
+    """One point a step, green when its requests met the SLO, hollow when they are too few to be sure, as large
+    as it had requests, at the time within which the share of the
     SLO lies, with a stroke from the mean; the law's curves with their knee, the limits, the capacity with its interval."""
     whole, panels = figure.new_panels(8, 8.4, (3, 2, 2))
     draw(result, *panels)
@@ -45,11 +46,11 @@ def axes(result: Capacity, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def draw(result: Capacity, ttft: Axes, itl: Axes, kept: Axes) -> None:
+def draw(result: Capacity, ttft: Axes, tpot: Axes, kept: Axes) -> None:
     """The three panels on axes of yours."""
     limits, share = result.limits, f"{100 * result.limits.share:g} %"
     _panel(ttft, result, f"TTFT, ms\n{share} and mean", limits.ttft_ms, "ttft_of_share_ms", "ttft_ms")
-    _panel(itl, result, f"ITL, ms\n{share} and mean", limits.itl_ms, "itl_of_share_ms", "itl_ms")
+    _panel(tpot, result, f"TPOT, ms\n{share} and mean", limits.tpot_ms, "tpot_of_share_ms", "tpot_ms")
     _draw_kept(result, kept)
     _ttft_axis(ttft)
     ttft.set_title(slo(result), loc="left", color=GREY, fontsize=9, pad=10)
@@ -78,7 +79,9 @@ def _panel(
     ax.grid(alpha=0.25, linewidth=0.6)
     ax.set_axisbelow(True)
     if result.rate_per_s is not None:
-        ax.axvline(result.rate_per_s, color=BLUE, linewidth=1.4)
+        ax.axvline(result.rate_per_s, color=COLOURS["pass"], linewidth=1.4)
+    if result.estimate_per_s is not None and not result.at_least:
+        ax.axvline(result.estimate_per_s, color=BLUE, linewidth=1.0, linestyle=DASHES)
         if result.low is not None and result.high is not None:
             ax.axvspan(result.low, result.high, color=BLUE, alpha=0.15, linewidth=0)
     for one, style in ((name, "-"), (mean, ":")):
@@ -94,16 +97,20 @@ def _panel(
         )
 
 
+def kind(step: Step) -> str:
+    """How it is drawn: by its verdict, and where that is unclear, by whether its own requests met the SLO; then hollow."""
+    return step.answer.verdict if step.answer.verdict != "unclear" else "pass" if step.met else "fail"
+
+
 def _mark(ax: Any, step: Step, value: float | None, mean: float | None, size: float) -> None:
     if value is None:
         return
-    colour = COLOURS[step.answer.verdict]
+    colour, sure = COLOURS[kind(step)], step.answer.verdict != "unclear"
     if mean is not None:
         ax.vlines(step.rate_per_s, mean, value, color=colour, linewidth=1, alpha=0.7, zorder=2)
     area = SMALLEST + (LARGEST - SMALLEST) * size
-    ax.scatter(
-        step.rate_per_s, value, s=area, color=colour, alpha=0.85, linewidth=0.6, edgecolor="white", zorder=3
-    )
+    face, edge = (colour, "white") if sure else ("white", colour)
+    ax.scatter(step.rate_per_s, value, s=area, facecolor=face, edgecolor=edge, linewidth=1.2, zorder=3)
 
 
 def _ttft_axis(ax: Any) -> None:
@@ -120,22 +127,28 @@ def _legend(figure: Any, result: Capacity) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    verdicts = [name for name in COLOURS if any(step.answer.verdict == name for step in result.steps)]
+    dot: dict[str, Any] = {"marker": "o", "linestyle": ""}
+    names = {"pass": "met the SLO", "fail": "did not"}
     marks: list[Any] = [
-        Line2D([], [], marker="o", linestyle="", color=COLOURS[name], label=name) for name in verdicts
+        Line2D([], [], color=COLOURS[name], label=names[name], **dot)
+        for name in COLOURS
+        if any(kind(step) == name for step in result.steps)
     ]
+    if any(step.answer.verdict == "unclear" for step in result.steps):
+        marks.append(Line2D([], [], color=GREY, markerfacecolor="white", label="hollow: not sure", **dot))
     marks.append(Line2D([], [], color=RED, linestyle=DASHES, linewidth=1.1, label="SLO"))
     if result.curve:
         marks.append(Line2D([], [], color=GREY, linewidth=1.5, label="by the step law"))
         marks.append(Line2D([], [], color=GREY, linewidth=1.5, linestyle=":", label="its mean"))
     if result.rate_per_s is not None:
-        name = "highest rate tried" if result.at_least else "capacity, 95 %"
-        marks.append(Patch(facecolor=BLUE, alpha=0.4, label=name))
+        marks.append(Line2D([], [], color=COLOURS["pass"], linewidth=1.4, label="carried"))
+    if result.estimate_per_s is not None and not result.at_least:
+        marks.append(Patch(facecolor=BLUE, alpha=0.4, label="estimate, 95 %"))
     figure.legend(
         handles=marks,
         loc="lower center",
         bbox_to_anchor=(0.5, 0.0),
         frameon=False,
-        ncols=len(marks),
+        ncols=min(len(marks), 5),
         fontsize=8,
     )

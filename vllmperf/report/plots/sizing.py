@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from vllmperf.model.sizing import Sizing
 
-COLOURS = {"ttft": "#2b5c8a", "itl": "#2a7f62"}
+COLOURS = {"ttft": "#2b5c8a", "tpot": "#2a7f62"}
 BLUE, RED = "#2b5c8a", "#c0392b"
 DASHES = (0, (5, 3))
 
@@ -25,7 +25,7 @@ def plot(result: Sizing, path: Path) -> None:
 
 
 def axes(result: Sizing, ax: Axes | None = None) -> Axes:
-    """TTFT and ITL of a replica, as its goals take them (mean or percentile), on `ax` or on a new figure."""
+    """TTFT and TPOT of a replica, as its goals take them (mean or percentile), on `ax` or on a new figure."""
     ax = ax if ax is not None else figure.new_axes(7, 4.2)
     points = result.curve()
     limits = dict(result.goals.limits)
