@@ -162,6 +162,9 @@ def emit(
     cache holds.
 
     Raises UsageError for another target, or when the fit does not know what the target needs. Needs scipy.
+
+    >>> import vllmperf as vp
+    >>> print(vp.emit("parameters.json", "keda", ttft=500, tpot="p95:20"))  # doctest: +SKIP
     """
     from vllmperf.model.parameters import read_fit
     from vllmperf.model.size_settings import scaling_of

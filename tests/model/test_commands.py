@@ -131,7 +131,7 @@ def test_a_search_prints_its_json_and_leaves_it_in_the_folder(tmp_path, capsys):
     words += ["--output-dir", str(tmp_path / "run"), "--plot", str(tmp_path / "plot.png")]
     assert main(words) == 0
     data = json.loads(capsys.readouterr().out)
-    assert data["schema"] == 1
+    assert data["schema"] == 2
     assert data["estimate_per_s"]["value"] > 0
     assert json.loads((tmp_path / "run" / "capacity.json").read_text()) == data
     assert (tmp_path / "plot.png").stat().st_size > 1000

@@ -92,7 +92,7 @@ def test_a_sizing_draws_latency_against_rate_with_goal_and_interval():
     found = vp.size({"alpha": 7, "beta": 0.1}, tpot="mean:7.3", max_num_seqs=4, output_len=8)
     ax = on_own_axes(found)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == ["TTFT, mean", "ITL, mean", "goal of ITL", "largest rate, 95 %"]
+    assert labels == ["TTFT, mean", "TPOT, mean", "goal of TPOT", "largest rate, 95 %"]
     rates, tpot_ms = ax.get_lines()[1].get_data()
     assert rates[0] < found.max_rate_per_s < rates[-1]
     assert tpot_ms[0] < 7.3 < tpot_ms[-1]
