@@ -31,15 +31,10 @@ FEWEST_INDEPENDENT = 24.0
 """Independent values below which no interval is given: three for each of the eight cosines."""
 FEWEST_BEYOND = 6.0
 """Independent values that must lie beyond a percentile, on its rarer side."""
-FEWEST_BEYOND_TOGETHER = 12.0
-"""The same for a metric that hangs together: how much it does is known less well."""
-TAIL_IS_FASTER = 3.0
-"""Rare values may be so many times less correlated than what is slowest in the run."""
+FEWEST_BEYOND_TOGETHER, FEWEST_SLOW_BEYOND = 10.0, 5.0
+"""The same for what hangs together, and of the slowest thing known: how independent rare values are is itself known badly."""
 TURNOVERS = 8.0
 """A run must send so many times the requests that are in flight at once."""
-HANGS_TOGETHER = 1.5
-"""A metric with more values than this for each independent one, or one that follows the requests in flight, depends on what
-came before; then the slowest thing known of the run (the metric's mean, the requests in flight) tells how long the run is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +153,9 @@ def rate_interval(
     reach = Reach(run, (), in_flight)
     if reach.lacks > 1:
         return _unknown(n, reach.independent * n / pieces, reach.lacks)
-    run = reach.run
+    run = run.at_pace(
+        0.0
+    )  # the fewest cosines: a busy server smooths arrivals, and only the slowest waves are as high as theirs
     per_s = pieces * NS / (end_ns - start_ns)
     below, above = run.bounds(LEVEL)
     mean, effective = float(sums.mean()), run.independent * n / pieces
@@ -213,9 +210,10 @@ class Reach:
         load = LongRun.of(in_flight - level) if in_flight is not None and level else None
         slow = [*others, *([load] if load is not None else [])]
         self.slowest = min([own.independent, *(run.independent for run in slow)])
-        self.hangs_together = (
-            own.spread == 0 or own.slowness > HANGS_TOGETHER or (load is not None and own.follows(load))
+        self.hangs_together = any(
+            run.hangs_together or (load is not None and run.may_follow(load)) for run in (own, *others)
         )
+        """Then the slowest thing known tells how long the run is."""
         self.run = own.at_pace(self.slowest) if self.hangs_together else own
         self.independent = min(self.run.independent, self.run.pace)
         self.lacks = max(FEWEST_INDEPENDENT / max(self.independent, 1e-9), TURNOVERS * level / own.n)
@@ -229,8 +227,8 @@ class Reach:
             return max(self.lacks, FEWEST_BEYOND / (rarer * values * _worth(MOST_COSINES)))
         if not self.hangs_together:
             return max(self.lacks, FEWEST_BEYOND / (rarer * n))
-        n = min(n, TAIL_IS_FASTER * self.slowest)
-        return max(self.lacks, FEWEST_BEYOND_TOGETHER / max(rarer * n, 1e-9))
+        slow = FEWEST_SLOW_BEYOND / max(rarer * self.slowest, 1e-9)
+        return max(self.lacks, FEWEST_BEYOND_TOGETHER / (rarer * n), slow)
 
 
 def _mean_run(units: Units) -> tuple[LongRun, Floats]:

@@ -25,8 +25,12 @@ PIECES = 1024
 FEWEST_COSINES, MOST_COSINES = 8, 24
 INDEPENDENT_PER_COSINE = 6.0
 """More cosines than n_effective / 6 would look at frequencies where a correlated series has lost part of its variance."""
-FOLLOWS = 7.5
-"""Square of the t of a correlation that shows that one series depends on another."""
+HANGS_TOGETHER = 2.0
+"""Values to each independent one from which a series depends on what came before."""
+NEXT = 7.5
+"""Square of the t of the correlation of values with the next ones that shows the same."""
+FOLLOWS = 0.6
+"""Variance of the mean that the load may bring, as a share of what independent values have."""
 BATCHES = 40
 """For the skewness."""
 SKEWNESS = 1.5
@@ -40,7 +44,7 @@ def _cosines(pieces: int) -> Floats:
     return waves
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class LongRun:
     """Of n values in order of time, less their mean.
 
@@ -68,13 +72,21 @@ class LongRun:
         """The same, known to change as slowly as something of which the run holds so many independent values."""
         return replace(self, pace=pace)
 
-    def follows(self, other: LongRun) -> bool:
-        """Whether values go along with those of the other by more than chance: a correlation that independent values have
-        with anything, however slow, once in 160 times."""
+    def may_follow(self, other: LongRun) -> bool:
+        """Whether the other, slower, could move the mean of this by more than this shows: by the largest correlation that is not
+        ruled out (two standard errors above what is seen)."""
         if self.n != other.n or self.spread * other.spread <= 0:
             return False
-        both = float(self.values @ other.values) / self.n
-        return both**2 * self.n > FOLLOWS * self.spread * other.spread
+        seen = abs(float(self.values @ other.values)) / self.n / math.sqrt(self.spread * other.spread)
+        return (seen + 2 / math.sqrt(self.n)) ** 2 * other.slowness > FOLLOWS
+
+    @cached_property
+    def hangs_together(self) -> bool:
+        """Whether values depend on those before them: one on the next one (what chance has once in 300 times), or slowly."""
+        if self.spread == 0 or self.slowness > HANGS_TOGETHER:
+            return True
+        next_one = float(self.values[1:] @ self.values[:-1]) / max(self.n, 1) / self.spread
+        return next_one > 0 and next_one**2 * self.n > NEXT
 
     @cached_property
     def independent(self) -> float:
