@@ -157,7 +157,7 @@ class Run(Shown):
         them apart, and commands to run next. Empty for an ordinary run."""
         from vllmperf.metrics.explanation import explain
 
-        return explain(Completed(self.recording), self.summary)
+        return explain(self.done, self.summary)
 
     def compare(self, other: Run) -> Comparison:
         """This run's figures beside those of another one, with the change."""

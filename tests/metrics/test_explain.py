@@ -212,7 +212,7 @@ def test_every_command_of_every_advice_can_be_parsed(tmp_path: Path) -> None:
     run = run_of(tmp_path, steady(200))
     figures = {"up_to": 8.0, "from": 9.0, "streams": 64.0}
     for advice in (*DOUBTS.values(), *(one.advice for one in PATTERNS)):
-        for command in _commands(advice, run._done, run.summary, figures):
+        for command in _commands(advice, run.done, run.summary, figures):
             assert "{" not in command
             if command.startswith("vllmperf bench"):
                 assert main([*command.split()[1:], "--print-plan"]) == 0, command

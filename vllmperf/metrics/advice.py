@@ -248,6 +248,18 @@ DOUBTS: dict[str, Advice] = {
         ("{bench} {load} --fresh-connections",),
     ),
     "token_source": TOKENS,
+    "unsteady": Advice(
+        (
+            ("short", "the run was too short for the ramp of long answers"),
+            ("load", "the load is near or beyond the capacity: `growing` is then among the reasons"),
+            (
+                "server",
+                "the server changed during the run: caches filled, another client came, replicas were scaled",
+            ),
+        ),
+        ("three times as long a run settles: it was short", "at half of the load it settles: the load"),
+        ("{bench} {load} --num-prompts 5000", LESS_LOAD),
+    ),
     "few_samples": Advice((("short", "the run was short"),), (), ("{bench} --num-prompts 1000 {load}",)),
 }
 """By the name of the rule."""

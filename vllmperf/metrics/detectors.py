@@ -246,7 +246,8 @@ FEWEST_EACH = 3
 
 def first_token_plateau(done: Completed, _summary: Summary) -> Seen | None:
     """So many streams get tokens at once and never more: a first token comes when another answer has ended."""
-    rows = done.requests[done.requests["first_token_ns"] != _engine.NONE]
+    requests = done.whole.requests  # those that were sent first, and found a place, are the ones to compare with
+    rows = requests[requests["first_token_ns"] != _engine.NONE]
     if len(rows) < FEWEST_TTFT:
         return None
     sent, first, last = rows["sent_ns"], rows["first_token_ns"], rows["last_token_ns"]

@@ -10,6 +10,8 @@ from vllmperf.metrics.view import Completed, Floats
 
 FEWEST = 80
 """With fewer requests a quarter says too little."""
+GENERATIONS = 16
+"""A run that is shorter than so many answers says nothing: requests that are sent together fare alike."""
 SURE_Z = 4.0
 """Of a rank-sum test between the third and the last quarter: by chance one of 30,000 independent runs is beyond it;
 requests that share a step are not independent, hence so far out."""
@@ -23,6 +25,8 @@ def still_faster(done: Completed) -> dict[str, float | str] | None:
     medians in ms, and the share by which it fell (0: it did not, for sure). None with too few requests."""
     requests = done.requests
     if len(requests) < FEWEST:
+        return None
+    if np.ptp(requests["sent_ns"]) < GENERATIONS * np.median(requests["end_ns"] - requests["sent_ns"]):
         return None
     order = np.argsort(requests["sent_ns"], kind="stable")
     order = order[
