@@ -153,9 +153,7 @@ def rate_interval(
     reach = Reach(run, (), in_flight)
     if reach.lacks > 1:
         return _unknown(n, reach.independent * n / pieces, reach.lacks)
-    run = run.at_pace(
-        0.0
-    )  # the fewest cosines: a busy server smooths arrivals, and only the slowest waves are as high as theirs
+    run = reach.run
     per_s = pieces * NS / (end_ns - start_ns)
     below, above = run.bounds(LEVEL)
     mean, effective = float(sums.mean()), run.independent * n / pieces
