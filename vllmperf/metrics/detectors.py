@@ -246,7 +246,7 @@ FEWEST_EACH = 3
 
 def first_token_plateau(done: Completed, _summary: Summary) -> Seen | None:
     """So many streams get tokens at once and never more: a first token comes when another answer has ended."""
-    requests = done.whole.requests  # those that were sent first, and found a place, are the ones to compare with
+    requests = done.whole.requests  # with the first ones: they found a place
     rows = requests[requests["first_token_ns"] != _engine.NONE]
     if len(rows) < FEWEST_TTFT:
         return None
