@@ -17,6 +17,7 @@ OF_VLLM_ALONE = {
 }
 """Metrics that only vLLM's files have."""
 LABELS = {metric.name: metric.short for metric in METRICS} | OF_VLLM_ALONE
+INTERVALS = ("ci95", "ci95_needs")
 SEVERAL_TOKENS_BELOW = 0.9
 """TPOT below this share of ITL: more tokens than chunks."""
 STATISTIC = re.compile(r"^(mean|median|std|p[\d.]+)_(\w+)_ms$")
@@ -50,7 +51,8 @@ def figures_of_summary(summary: Summary, name: str) -> Figures:
     values: dict[str, float | None] = {_key(figure): figure.of(summary) for figure in FIGURES}
     for metric in METRICS:
         for ours, value in (summary["metrics"].get(metric.key) or {}).items():
-            values[f"{STATISTICS.get(ours, ours)}_{metric.key}"] = value
+            if ours not in INTERVALS:
+                values[f"{STATISTICS.get(ours, ours)}_{metric.key}"] = value
     return Figures(name, str(summary["profile"]), values, tuple(_notes(summary)))
 
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from vllmperf import shown
 from vllmperf.errors import UsageError
+from vllmperf.metrics import ci95
 from vllmperf.metrics.definitions import BY_NAME, Metric
+from vllmperf.metrics.intervals import Interval
 from vllmperf.metrics.percentile import percentile
 from vllmperf.metrics.statistics import NS_PER_MS
 from vllmperf.metrics.view import Completed
@@ -63,6 +65,19 @@ class Distribution:
         """The q-th percentile (0 to 100) by NumPy's default rule."""
         return percentile(self.samples, q)
 
+    def interval(self, of: float | str = "mean") -> Interval:
+        """The 95 % interval of the mean, or of a percentile (99, "p99"), in ms. Where the run cannot carry one, low and high are
+        None and `needed` says how many requests would do."""
+        q = of if isinstance(of, int | float) else _percentile(of)
+        if q is not None and not 0 <= q <= 100:
+            raise ValueError(f"percentiles lie within 0 and 100 (got {q:g})")
+        return ci95.interval(self.metric, self._done, q)
+
+    def ci95(self, of: float | str = "mean") -> tuple[float, float] | None:
+        """The same as (low, high); None where the run cannot carry it: `run.ttft.ci95("p99")`."""
+        found = self.interval(of)
+        return None if found.low is None or found.high is None else (found.low, found.high)
+
     def plot(self, ax: Axes | None = None) -> Axes:
         """The share of samples up to each value, on `ax` or on a new figure.
 
@@ -86,6 +101,15 @@ class Distribution:
             return f"{self.metric.short}: no samples (needs {self.metric.needs})"
         shown = ", ".join(f"{name} {number(getattr(self, name))}" for name in ("mean", "p50", "p99", "max"))
         return f"{self.metric.short}, {self.metric.unit}: {shown} (n = {self.n:,})"
+
+
+def _percentile(name: str) -> float | None:
+    """The number of "p99.9" or "p99_9"; None for "mean"."""
+    if match := PERCENTILE.fullmatch(name.replace(".", "_")):
+        return float(match[1].replace("_", "."))
+    if name != "mean":
+        raise ValueError(f"{name!r} has no interval: mean and p0 to p100 have one (p99.9)")
+    return None
 
 
 class Plots:

@@ -21,7 +21,7 @@ SHORT = {
     "input_len": 4,
     "output_len": 3,
 }
-STATISTICS = {"n", "mean", "std", "min", "p50", "p90", "p95", "p99", "p99.9", "max"}
+STATISTICS = {"n", "mean", "std", "min", "p50", "p90", "p95", "p99", "p99.9", "max", "ci95", "ci95_needs"}
 KEYS = {
     "tool": {"name", "version"},
     "requests": {"asked", "sent", "completed", "outcomes"},

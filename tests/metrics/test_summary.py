@@ -63,14 +63,15 @@ def test_every_run_has_every_key_and_is_strict_json(tmp_path: Path, name: str) -
 
 def test_a_metric_has_all_statistics(tmp_path: Path) -> None:
     summary = summary_of(tmp_path, steady(200))
-    assert list(summary["metrics"]["ttft_ms"]) == STATISTICS
+    assert list(summary["metrics"]["ttft_ms"]) == [*STATISTICS, "ci95", "ci95_needs"]
     assert list(summary["client"]["loop_ms"]) == STATISTICS
 
 
 def test_an_empty_run_measures_nothing(tmp_path: Path) -> None:
     summary = summary_of(tmp_path, [])
     assert set(summary["metrics"].values()) == {None}
-    assert set(summary["throughput"].values()) == {None}
+    rates = dict(summary["throughput"])
+    assert set(rates.pop("ci95").values()) == set(rates.values()) == {None}
     assert summary["duration_s"] is None
     assert summary["in_flight"]["mean"] is None
     assert summary["requests"] == {

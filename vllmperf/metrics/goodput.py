@@ -1,7 +1,7 @@
 """Goodput: completed requests that met every objective, per second. The one place that decides whether a request did."""
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -17,6 +17,7 @@ class Goodput(TypedDict):
     met: int
     share: float | None
     requests_per_s: float | None
+    ci95: NotRequired[dict[str, list[float] | None]]
 
 
 def objectives(plan: Mapping[str, object]) -> dict[str, float]:

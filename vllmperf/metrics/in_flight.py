@@ -48,6 +48,13 @@ def means(requests: NDArray[np.void], edges_ns: NDArray[np.int64]) -> Floats:
     return held
 
 
+def at_send(requests: NDArray[np.void], instants_ns: NDArray[np.int64]) -> Floats:
+    """How many were in flight at each of these moments; one that is sent then counts, one that ends then does not."""
+    sent, end = (np.sort(column) for column in _intervals(requests))
+    held: Floats = np.searchsorted(sent, instants_ns, "right").astype(np.float64)
+    return held - np.searchsorted(end, instants_ns, "right")
+
+
 def _since(instants: Floats, edges: Floats) -> Floats:
     """The sum of the times from each instant to the edge, of those before it. instants: sorted."""
     before = np.searchsorted(instants, edges)

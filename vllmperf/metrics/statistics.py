@@ -22,8 +22,9 @@ FROM_HISTOGRAM = "histogram, ±0.049 %"
 
 NS_PER_MS = 1e6
 
-Row = dict[str, float]
-"""n, mean, std, min, p50, …, max of one metric; n is a whole number, the others are in ms."""
+Row = dict[str, Any]
+"""n, mean, std, min, p50, …, max of one metric; n is a whole number, the others are in ms. Of a run's metrics also ci95: [low,
+high] by statistic, None where the run cannot carry it, and ci95_needs: how many requests would do, about."""
 
 
 def percentile_list(*more: Iterable[float] | None) -> list[float]:

@@ -7,9 +7,9 @@ from typing import Any, TypedDict, cast
 import numpy as np
 
 import vllmperf._engine as _engine
-from vllmperf.metrics import identity, statistics
+from vllmperf.metrics import ci95, identity, statistics
 from vllmperf.metrics.answers import answers
-from vllmperf.metrics.definitions import FIGURES, METRICS
+from vllmperf.metrics.definitions import FIGURES, METRICS, Metric
 from vllmperf.metrics.drift import still_faster
 from vllmperf.metrics.failures import failures
 from vllmperf.metrics.goodput import Goodput, goodput
@@ -56,6 +56,7 @@ class Throughput(TypedDict):
     peak_output_tokens_per_s: float | None
     scheduled_per_s: float | None
     sent_per_s: float | None
+    ci95: dict[str, list[float] | None]
 
 
 class InFlight(TypedDict):
@@ -151,7 +152,7 @@ def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> S
         "tokens": _tokens(whole),
         "throughput": {},
         "in_flight": {"asked": recording.plan.get("max_concurrency")},
-        "metrics": {metric.key: describe(metric.all_samples(done), asked_percentiles) for metric in METRICS},
+        "metrics": {metric.key: _metric(metric, done, asked_percentiles) for metric in METRICS},
         "gaps": _gaps(done),
         "answers": answers(whole),
         "client": _client(recording, asked_percentiles),
@@ -164,9 +165,16 @@ def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> S
     }
     _place_figures(summary, done)
     summary["client"]["machine_adds"] = _machine_adds(recording.environment, summary["in_flight"]["mean"])
+    summary["throughput"]["ci95"] = ci95.of_throughput(done, summary["throughput"])
     summary["goodput"] = goodput(done)
+    if good := summary["goodput"]:
+        good["ci95"] = ci95.of_goodput(done, good["objectives_ms"], good["requests_per_s"])
     summary["verdict"] = verdict(summary)
     return cast(Summary, summary)
+
+
+def _metric(metric: Metric, done: Completed, percentiles: Sequence[float]) -> Row | None:
+    return ci95.add(describe(metric.all_samples(done), percentiles), metric, done, percentiles)
 
 
 def _place_figures(summary: Part, done: Completed) -> None:

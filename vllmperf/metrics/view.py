@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
-from vllmperf.metrics.in_flight import InFlight, sweep
+from vllmperf.metrics.in_flight import InFlight, at_send, sweep
 from vllmperf.metrics.peak import peak_output_tokens_per_s
 from vllmperf.metrics.window import Trim
 from vllmperf.record.reader import Recording
@@ -146,6 +146,11 @@ class Completed(Rows):
     @cached_property
     def in_flight(self) -> InFlight:
         return sweep(self.recording.requests, self.window_ns)
+
+    @cached_property
+    def in_flight_at_send(self) -> Floats:
+        """How many requests were in flight when each of these was sent."""
+        return at_send(self.recording.requests, self.requests["sent_ns"])
 
     @cached_property
     def peak_output_tokens_per_s(self) -> float | None:

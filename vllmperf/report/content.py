@@ -9,7 +9,20 @@ from vllmperf.errors import SettingError
 from vllmperf.metrics.definitions import BY_NAME, FIGURES, METRICS, Metric
 from vllmperf.metrics.failures import NO_FAILURES
 from vllmperf.metrics.statistics import percentile_key
-from vllmperf.numbers import NOTHING, brief, clean, decimals, duration, fixed, number, plural, rough, share
+from vllmperf.numbers import (
+    NOTHING,
+    align,
+    brief,
+    clean,
+    decimals,
+    duration,
+    fixed,
+    number,
+    plural,
+    rough,
+    share,
+)
+from vllmperf.report.margins import intervals_words, is_beyond, lone, margin
 from vllmperf.report.table import Row, Table
 from vllmperf.report.words import (
     break_words,
@@ -106,19 +119,24 @@ def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
 
 
 def _throughput(summary: Summary) -> tuple[tuple[str, str], ...]:
-    pairs = []
+    """The numbers, and what stands behind each: its margin and its unit."""
+    bounds = summary["throughput"].get("ci95") or {}
+    found: list[tuple[str, str, str]] = []
     for figure in FIGURES:
         value = figure.of(summary)
         if figure.is_shown and value is not None:
-            pairs.append((number(value), figure.unit))
-    if pairs and pairs[0][1] == REQUESTS.unit:
-        pairs[0] = (pairs[0][0], ", ".join([REQUESTS.unit, *_sent_words(summary)]))
-    if good := summary["goodput"]:
+            found.append((number(value), lone(value, bounds.get(figure.path[-1])), figure.unit))
+    if found and found[0][2] == REQUESTS.unit:
+        found[0] = (*found[0][:2], ", ".join([REQUESTS.unit, *_sent_words(summary)]))
+    if (good := summary["goodput"]) and good["requests_per_s"] is not None:
         limits = ", ".join(f"{clean(name)} ≤ {limit:g} ms" for name, limit in good["objectives_ms"].items())
-        pairs.append(
-            (number(good["requests_per_s"]), f"good requests/s ({share(good['share'])} met {limits})")
-        )
-    return tuple(pairs)
+        margin = lone(good["requests_per_s"], (good.get("ci95") or {}).get("requests_per_s"))
+        words = f"good requests/s ({share(good['share'])} met {limits})"
+        found.append((number(good["requests_per_s"]), margin, words))
+    margins = align([margin for _, margin, _ in found]) if any(margin for _, margin, _ in found) else None
+    if margins is None:
+        return tuple((value, unit) for value, _, unit in found)
+    return tuple((value, f"{margin} {unit}") for (value, _, unit), margin in zip(found, margins, strict=True))
 
 
 def _sent_words(summary: Summary) -> list[str]:
@@ -169,15 +187,27 @@ def _metric(name: str) -> Metric:
 def _latency(summary: Summary, shown: Sequence[Metric], percentiles: Sequence[float]) -> Table:
     keys = ["mean", *map(percentile_key, percentiles)]
     flagged = (summary["gaps"]["shared_share"] or 0) > FLAG_SHARED_ABOVE
-    rows: list[Row] = []
     if not summary["requests"]["completed"]:
         shown = []
-    for metric in shown:
-        mark = " *" if flagged and metric.name in ("itl", "itl_token") else ""
-        rows.append(
-            Row(metric.short + mark, _cells(summary["metrics"].get(metric.key), keys, with_count=True))
-        )
-    return Table("Latency, ms", (*keys, "count"), tuple(rows), _footnote(summary, flagged))
+    rows = [_latency_row(metric, summary["metrics"].get(metric.key), keys, flagged) for metric in shown]
+    found = [row for metric in shown if (row := summary["metrics"].get(metric.key))]
+    notes = [_footnote(summary, flagged), *intervals_words(found, keys)]
+    return Table("Latency, ms", (*keys, "count"), tuple(rows), "\n".join(note for note in notes if note))
+
+
+def _latency_row(metric: Metric, row: Mapping[str, Any] | None, keys: Sequence[str], flagged: bool) -> Row:
+    mark = " *" if flagged and metric.name in ("itl", "itl_token") else ""
+    cells = _cells(row, keys, with_count=True)
+    if row is None or not row.get("ci95"):
+        return Row(metric.short + mark, cells)
+    places = decimals([row["mean"]])
+    hidden = {key for key in keys if is_beyond(row, key)}
+    shown = [NOTHING if key in hidden else cell for key, cell in zip(keys, cells, strict=False)]
+    margins = [
+        "" if key in hidden or key not in row else margin(row[key], row["ci95"].get(key), places)
+        for key in keys
+    ]
+    return Row(metric.short + mark, (*shown, cells[-1]), margins=(*margins, ""))
 
 
 def _footnote(summary: Summary, flagged: bool) -> str:

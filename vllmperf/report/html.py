@@ -13,7 +13,7 @@ from vllmperf.metrics.view import NS, Completed
 from vllmperf.numbers import align
 from vllmperf.report import svg
 from vllmperf.report.content import Outcome, Report, report
-from vllmperf.report.table import Row, Span, Table
+from vllmperf.report.table import Row, Span, Table, with_margins
 from vllmperf.run import Run
 
 STYLE = """
@@ -129,10 +129,11 @@ def table(content: Table) -> str:
     """A <table>, and its footnote; "" without rows."""
     if not content.rows:
         return ""
-    columns = [align([row.cells[i] for row in content.rows]) for i in range(len(content.heads))]
+    columns = with_margins(content)
     heads = "".join(f'<th class="n">{escape(head)}</th>' for head in content.heads)
     rows = "".join(_html_row(row, [column[i] for column in columns]) for i, row in enumerate(content.rows))
-    footnote = f'<div class="d">{escape(content.footnote)}</div>' if content.footnote else ""
+    notes = content.footnote.split("\n") if content.footnote else []
+    footnote = "".join(f'<div class="d">{escape(note)}</div>' for note in notes)
     head = (
         f"<thead><tr><th>{escape(content.title)}</th>{heads}<th>{escape(content.note_head)}</th></tr></thead>"
     )

@@ -39,11 +39,13 @@ LEAST_BESIDE = 20
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of a table. note: a text behind the cells."""
+    """A line of a table. note: a text behind the cells. margins: of each cell, like ±0.08; behind it where there is room for all,
+    else below it."""
 
     label: str
     cells: tuple[str, ...]
     note: str = ""
+    margins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +89,49 @@ def lines(table: Table, width: int, label_room: int | None = None) -> list[Line]
     if not table.rows:
         return []
     room = label_width(table) if label_room is None else label_room
-    columns = [align([row.cells[i] for row in table.rows]) for i in range(len(table.heads))]
-    widths = [max(len(head), len(column[0])) for head, column in zip(table.heads, columns, strict=True)]
+    columns, margins = with_margins(table), [[""] * len(table.rows) for _ in table.heads]
+    widths = _widths(table.heads, columns)
+    if (
+        any(row.margins for row in table.rows)
+        and sum(widths) + BETWEEN * len(widths) > width - len(INDENT) - room
+    ):
+        columns, margins = _columns(table, "cells"), _columns(table, "margins")
+        widths = [
+            max(pair)
+            for pair in zip(_widths(table.heads, columns), _widths(table.heads, margins), strict=True)
+        ]
     found: list[Line] = []
     for group in _groups(widths, width - len(INDENT) - room):
-        found += [*([[]] if found else []), *_part(table, columns, widths, group, room, width)]
+        found += [*([[]] if found else []), *_part(table, columns, margins, widths, group, room, width)]
     if table.footnote:
-        found += [[(INDENT + piece, "dim")] for piece in wrapped(table.footnote, width - len(INDENT))]
+        notes = table.footnote.split("\n")
+        found += [[(INDENT + piece, "dim")] for note in notes for piece in wrapped(note, width - len(INDENT))]
     return found
+
+
+def with_margins(table: Table) -> list[list[str]]:
+    """The cells of each column with their margins behind them, both aligned."""
+    if not any(row.margins for row in table.rows):
+        return _columns(table, "cells")
+    both = zip(_columns(table, "cells"), _columns(table, "margins"), strict=True)
+    return [[_joined(*pair) for pair in zip(*column, strict=True)] for column in both]
+
+
+def _joined(cell: str, margin: str) -> str:
+    return f"{cell} {margin}" if margin else cell
+
+
+def _columns(table: Table, what: str) -> list[list[str]]:
+    rows = [getattr(row, what) or ("",) * len(table.heads) for row in table.rows]
+    return [_aligned([row[i] for row in rows]) for i in range(len(table.heads))]
+
+
+def _aligned(cells: list[str]) -> list[str]:
+    return align(cells) if any(cells) else cells
+
+
+def _widths(heads: Sequence[str], columns: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(head), len(column[0])) for head, column in zip(heads, columns, strict=True)]
 
 
 def _groups(widths: Sequence[int], room: int) -> list[list[int]]:
@@ -113,6 +150,7 @@ def _groups(widths: Sequence[int], room: int) -> list[list[int]]:
 def _part(
     table: Table,
     columns: Sequence[Sequence[str]],
+    margins: Sequence[Sequence[str]],
     widths: Sequence[int],
     group: Sequence[int],
     label_room: int,
@@ -130,6 +168,8 @@ def _part(
         first, *rest = _note(row.note, table.keeps_notes and 0 in group, room)
         note = " " * BETWEEN + first if first else ""
         found.append([(INDENT + row.label.ljust(label_room), "label"), (cells, ""), (note, "dim")])
+        below = "".join(" " * BETWEEN + margins[i][number].rjust(widths[i]) for i in group)
+        found += [[(INDENT + " " * label_room, ""), (below, "dim")]] if below.strip() else []
         indent = " " * (width - room) if first else INDENT * 2
         found += [[(indent + piece, "dim")] for text in rest for piece in wrapped(text, width - len(indent))]
     return found

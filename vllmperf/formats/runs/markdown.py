@@ -14,6 +14,7 @@ def write(run: Run, path: Path) -> None:
 
 def lines(run: Run) -> Iterator[str]:
     from vllmperf.report.content import report
+    from vllmperf.report.table import with_margins
 
     content = report(run.summary)
     yield f"# {_cell(run.path.name)}"
@@ -24,7 +25,8 @@ def lines(run: Run) -> Iterator[str]:
     yield from (f"  - {_cell(reason)}" for reason in content.reasons)
     for table in (content.latency, content.client):
         if table.rows:
-            rows = [(row.label, *row.cells) for row in table.rows]
+            cells = zip(*with_margins(table), strict=True)
+            rows = [(row.label, *line) for row, line in zip(table.rows, cells, strict=True)]
             yield from _table((table.title, *table.heads), rows)
     if content.outcomes:
         outcomes = [(one.name, one.count, one.share, one.sample) for one in content.outcomes]

@@ -1,0 +1,142 @@
+"""The 95 % intervals of a run: of each metric, of throughput and of goodput. `intervals` has the statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vllmperf.metrics import intervals
+from vllmperf.metrics.definitions import Metric
+from vllmperf.metrics.goodput import is_good
+from vllmperf.metrics.intervals import Interval
+from vllmperf.metrics.statistics import NS_PER_MS, Row, Samples, percentile_key
+from vllmperf.metrics.view import Completed, Floats
+
+Bounds = list[float] | None
+"""[low, high]; None where the run cannot carry an interval."""
+
+NEARLY_SORTED = 100
+"""Requests are stored in order of their numbers; threads send them in nearly the same order. What is no more than so many places
+off stays there."""
+
+
+class Ordered(NamedTuple):
+    """Values (ns) in order of send. lengths: how many each request has; None: one each. in_flight: when each was sent."""
+
+    values: Samples
+    lengths: NDArray[np.integer[Any]] | None
+    in_flight: Floats
+
+
+def ordered(metric: Metric, done: Completed) -> Ordered:
+    order = np.argsort(done.requests["sent_ns"], kind="stable")
+    level = done.in_flight_at_send[order]
+    if metric.of_request is not None:
+        by_request = metric.of_request(done)[order]
+        known = by_request == by_request  # without NaN
+        return Ordered(by_request[known], None, level[known])
+    values, lengths = metric.all_samples(done), _lengths(metric, done)
+    if len(order) and np.abs(order - np.arange(len(order))).max() > NEARLY_SORTED:
+        starts = np.cumsum(lengths) - lengths
+        places = np.repeat(starts[order], lengths[order]) + _counting(lengths[order])
+        values, lengths = values[places], lengths[order]
+    return Ordered(values, lengths, level[lengths > 0])
+
+
+def _lengths(metric: Metric, done: Completed) -> NDArray[np.int64]:
+    gaps = done.requests["n_gaps"].astype(np.int64)
+    if metric.name == "itl":
+        return gaps
+    edges = np.concatenate([[0], np.cumsum(done.gap_tokens, dtype=np.int64)])
+    ends = np.cumsum(gaps)
+    tokens: NDArray[np.int64] = edges[ends] - edges[ends - gaps]
+    return tokens
+
+
+def _counting(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0, 1, 2, … within each of pieces of these lengths."""
+    starts = np.cumsum(lengths) - lengths
+    return np.arange(int(lengths.sum())) - np.repeat(starts, lengths)
+
+
+def interval(metric: Metric, done: Completed, percentile: float | None = None) -> Interval:
+    """Of a metric's mean, or of a percentile (0 to 100), in ms."""
+    values, lengths, level = ordered(metric, done)
+    if percentile is None:
+        return in_ms(intervals.mean_interval(values, lengths, in_flight=level))
+    return in_ms(intervals.percentile_intervals(values, [percentile], lengths, in_flight=level)[0])
+
+
+def in_ms(found: Interval) -> Interval:
+    if found.low is None or found.high is None:
+        return found
+    return Interval(
+        found.low / NS_PER_MS, found.high / NS_PER_MS, found.effective, found.needed, found.degrees
+    )
+
+
+def add(row: Row | None, metric: Metric, done: Completed, percentiles: Sequence[float]) -> Row | None:
+    """The row with "ci95" (bounds by statistic) and "ci95_needs" (about how many requests would do, where there are none)."""
+    if row is None:
+        return None
+    values, lengths, level = ordered(metric, done)
+    if len(values) != row["n"]:  # beyond what is kept sample by sample
+        return row | {"ci95": None, "ci95_needs": {}}
+    mean = intervals.mean_interval(values, lengths, in_flight=level)
+    others = intervals.percentile_intervals(values, percentiles, lengths, in_flight=level)
+    keys = ["mean", *map(percentile_key, percentiles)]
+    found = {key: in_ms(one) for key, one in zip(keys, [mean, *others], strict=True)}
+    return row | {
+        "ci95": {key: bounds(one) for key, one in found.items()},
+        "ci95_needs": {key: one.needed for key, one in found.items() if one.low is None and one.needed},
+    }
+
+
+def bounds(found: Interval) -> Bounds:
+    return None if found.low is None or found.high is None else [found.low, found.high]
+
+
+# ---- throughput ----
+
+
+def of_throughput(done: Completed, rates: Mapping[str, float | None]) -> dict[str, Bounds]:
+    """Bounds of requests and tokens a second."""
+    prompt, output = (np.nan_to_num(done.whole.field(f"{name}_tokens")) for name in ("prompt", "output"))
+    amounts = {
+        "requests_per_s": np.ones(len(prompt)),
+        "output_tokens_per_s": output,
+        "total_tokens_per_s": prompt + output,
+    }
+    return {name: _rate(done, amount, rates.get(name)) for name, amount in amounts.items()}
+
+
+def of_goodput(done: Completed, limits_ms: Mapping[str, float], per_s: float | None) -> dict[str, Bounds]:
+    order = np.argsort(done.requests["sent_ns"], kind="stable")
+    share = intervals.share_interval(is_good(done, limits_ms)[order], in_flight=done.in_flight_at_send[order])
+    good = is_good(done.whole, limits_ms).astype(np.float64)
+    is_share_of_sent = len(done.requests) == done.sent  # what failed is no sample of a latency
+    return {
+        "requests_per_s": _rate(done, good, per_s),
+        "share": bounds(share) if is_share_of_sent else None,
+    }
+
+
+def _rate(done: Completed, amounts: Floats, per_s: float | None) -> Bounds:
+    """A request's work is taken to be done in the middle of its tokens; the bounds are those of that rate, moved to the one that
+    is reported."""
+    if per_s is None or done.window_ns is None:
+        return None
+    rows = done.whole.requests
+    first = np.where(rows["first_token_ns"] < 0, rows["last_token_ns"], rows["first_token_ns"])
+    middle = first + (rows["last_token_ns"] - first) // 2
+    start, end = done.window_ns
+    within = (middle >= start) & (middle <= end) & (amounts > 0)
+    rate = float(amounts[within].sum()) / (end - start) * 1e9
+    level = done.in_flight_at_send[np.argsort(done.requests["sent_ns"], kind="stable")]
+    found = intervals.rate_interval(middle[within], start, end, amounts[within], in_flight=level)
+    if found.low is None or found.high is None or not rate:
+        return None
+    return [max(per_s + found.low - rate, 0.0), per_s + found.high - rate]
