@@ -61,7 +61,8 @@ AROUND = (0.85, 0.97, 0.93, 1.04)
 """Of the rate that the law names, in turn. The first is one that a step can show to be carried. Just below the law's rate the
 queue is long enough to show, and still ends; the others tell whether what the law says is so."""
 FILLED = 1.1
-"""A step between the bounds lasts this many times as long as a queue needs to show, where there is time."""
+"""A step at a rate of the law's lasts this many times as long as a queue needs to show, where there is time. Without a law more
+and shorter steps tell more."""
 LATE_SHARE = 0.1
 SOME = 3
 
@@ -88,6 +89,7 @@ class Search:
         self.runs: list[Measured] = []
         self.interrupted = False
         self.undrained: float | None = None
+        self.by_law = False
 
     def now_s(self) -> float:
         return time.monotonic()
@@ -186,7 +188,7 @@ class Search:
     def _seconds(self, rate: float) -> float:
         room = max(self.left_s / (1 + GRACE_SHARE), LEAST_STEP_S)
         if any(step.above for step in self.steps):
-            filled_s = FILLED * FILL_TIMES * (self.limits.ttft_ms or 0.0) / 1000
+            filled_s = FILLED * FILL_TIMES * (self.limits.ttft_ms or 0.0) / 1000 if self.by_law else 0.0
             return min(max(CLOSING_SHARE * self.left_s, filled_s, LEAST_STEP_S), room)
         usual = max(DOUBLING_REQUESTS / rate, 4 * self._alone_s())
         return min(max(min(usual, DOUBLING_SHARE * self.budget_s), LEAST_STEP_S), room)
@@ -276,6 +278,7 @@ class Search:
             return 2 * self.steps[-1].rate_per_s if self.steps else FIRST / self._alone_s()
         below = [step.rate_per_s for step in self.steps if not step.above]
         law = self._law()[0]
+        self.by_law = law is not None
         if law is not None:
             rate, _ = law_capacity(law.replica, lengths(self._whole()), self.limits, seeds=1, requests=10_000)
             closing = sum(step.rate_per_s >= min(above) / 2 for step in self.steps)
