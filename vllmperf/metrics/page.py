@@ -23,9 +23,9 @@ TIMES = """
 ## Times of requests
 
 In milliseconds, over completed requests; `n`, mean, standard deviation (of the population), percentiles (linear
-interpolation), extremes and 95 % [intervals](intervals.md) (`ci95`; where there is none, `ci95_needs` says how many requests would do)
-stand in `summary["metrics"]` and in `run.ttft` and the like. Those with *yes* under *goodput* have one value a request: they can be
-objectives of `--goodput`, and each is a column of `--csv`, `run.requests` and `run.frame()`.
+interpolation), extremes and 95 % [intervals](intervals.md) stand in `summary["metrics"]` (`ci95`; where there is none,
+`ci95_needs` says how many requests would do) and in `run.ttft` and the like. Those with *yes* under *goodput* have one value a
+request: they can be objectives of `--goodput`, and each is a column of `--csv`, `run.requests` and `run.frame()`.
 
 | key | metric | formula | source | needs | goodput | also in |
 |---|---|---|---|---|---|---|
