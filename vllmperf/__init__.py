@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         size,
         startup,
     )
-    from vllmperf.comparison import Comparison
+    from vllmperf.comparison.comparison import Comparison
     from vllmperf.metrics.percentile import percentile
     from vllmperf.model.capacity import Capacity
     from vllmperf.model.parameters import Fit
@@ -73,7 +73,7 @@ __all__ = [
 
 _HOME = {
     "Capacity": "vllmperf.model.capacity",
-    "Comparison": "vllmperf.comparison",
+    "Comparison": "vllmperf.comparison.comparison",
     "Fit": "vllmperf.model.parameters",
     "SelfTest": "vllmperf.own_error",
     "Sizing": "vllmperf.model.sizing",

@@ -9,14 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from vllmperf.errors import UsageError
 from vllmperf.loadgen.task import Task
 from vllmperf.plan import Plan
 
 if TYPE_CHECKING:
-    from vllmperf.comparison import Comparison, Figures
+    from vllmperf.comparison.comparison import Comparison, Comparisons
+    from vllmperf.comparison.figures import Figures
     from vllmperf.loadgen.progress import Snapshot
     from vllmperf.loadgen.subscribers import Enough
     from vllmperf.metrics.checked import CheckedRun
@@ -449,10 +450,19 @@ async def bench_async(
         raise
 
 
-def compare(first: Run | str | Path, second: Run | str | Path, /) -> Comparison:
-    """The figures of two runs side by side, with the change of the second against the first.
+@overload
+def compare(first: Run | str | Path, second: Run | str | Path, /) -> Comparison: ...
 
-    first, second: Runs, run files, or results of other tools (result JSON of vLLM, reports of guidellm, …).
+
+@overload
+def compare(first: Run | str | Path, /, *others: Run | str | Path) -> Comparison | Comparisons: ...
+
+
+def compare(first: Run | str | Path, /, *others: Run | str | Path) -> Comparison | Comparisons:
+    """The figures of runs side by side: the change of each against the first, and whether it is beyond chance.
+
+    first, others: Runs, run files, or results of other tools (result JSON of vLLM, reports of guidellm, …). Intervals and
+    what is beyond chance need run files on both sides. With more than one other: a Comparisons, which holds a Comparison each.
     Raises UsageError for a file that holds no run.
 
     >>> import vllmperf as vp
@@ -461,11 +471,14 @@ def compare(first: Run | str | Path, second: Run | str | Path, /) -> Comparison:
     >>> vp.compare(few, many).to_dict()["figures"]["completed"]
     {'a': 8, 'b': 8, 'change': 0.0}
     """
-    from vllmperf.comparison import Comparison, short_names
+    from vllmperf.comparison.comparison import compared
+    from vllmperf.comparison.figures import short_names
 
-    paths = [str(side if isinstance(side, str | Path) else side.path) for side in (first, second)]
-    a, b = (_figures(side, name) for side, name in zip((first, second), short_names(paths), strict=True))
-    return Comparison(a, b)
+    if not others:
+        raise UsageError("compare needs two runs or more")
+    sides = (first, *others)
+    names = short_names([str(side if isinstance(side, str | Path) else side.path) for side in sides])
+    return compared([_figures(side, name) for side, name in zip(sides, names, strict=True)])
 
 
 def check(source: Run | str | Path, /) -> list[CheckedRun]:
@@ -496,17 +509,17 @@ def check(source: Run | str | Path, /) -> list[CheckedRun]:
 
 
 def _figures(side: Run | str | Path, name: str) -> Figures:
-    from vllmperf.comparison import figures_of_summary, figures_of_vllm
+    from vllmperf.comparison.figures import figures_of_vllm
     from vllmperf.data_file import File
     from vllmperf.formats import runs
     from vllmperf.formats.runs import vllm
 
     if not isinstance(side, str | Path):
-        return figures_of_summary(side.summary, name)
+        return side.figures(name)
     file = File(Path(side))
     if vllm.recognise(file):
-        return figures_of_vllm(file.data, name)
-    return figures_of_summary(runs.read(Path(side)).summary, name)
+        return replace(figures_of_vllm(file.data, name), summary=vllm.read(file)[0].summary)
+    return runs.read(Path(side)).figures(name)
 
 
 def make_run(

@@ -13,7 +13,9 @@ EXIT_CODES = {
 }
 
 CHECKS = {
-    "bench": "the numbers are untrustworthy: the verdict names the reasons",
+    "bench": "the numbers are untrustworthy: the verdict names the reasons; or a `--fail-if` condition holds",
+    "report": "a `--fail-if` condition holds",
+    "compare": "a `--fail-if` condition holds, or nobody can tell",
     "startup": "a server did not come up, or a sleep that was asked for could not be measured",
     "parse-log": "a start in a log failed, or a file holds no line of a vLLM server",
     "check": "figures disagree, or our own verdict is untrusted",

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf.comparison import Comparison, figures_of_summary, short_names
+from vllmperf.comparison.comparison import Comparison
+from vllmperf.comparison.figures import Figures, figures_of_summary, short_names
 from vllmperf.distribution import Distribution, Plots
 from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import BY_NAME, Metric
@@ -162,9 +163,11 @@ class Run(Shown):
     def compare(self, other: Run) -> Comparison:
         """This run's figures beside those of another one, with the change."""
         names = short_names([str(self.path), str(other.path)])
-        return Comparison(
-            figures_of_summary(self.summary, names[0]), figures_of_summary(other.summary, names[1])
-        )
+        return Comparison(self.figures(names[0]), other.figures(names[1]))
+
+    def figures(self, name: str) -> Figures:
+        """What a comparison takes of it, under this name."""
+        return figures_of_summary(self.summary, name, self.done if self.has_requests else None)
 
     @property
     def plot(self) -> Plots:

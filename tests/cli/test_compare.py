@@ -5,7 +5,8 @@ import json
 import pytest
 
 from vllmperf.cli import main
-from vllmperf.comparison import Comparison, Figures, figures_of_summary, figures_of_vllm, short_names
+from vllmperf.comparison.comparison import Comparison
+from vllmperf.comparison.figures import Figures, figures_of_summary, figures_of_vllm, short_names
 
 FIRST = {
     "duration": 10.0,
@@ -99,6 +100,8 @@ def summary_of(sources, itl_ms, tpot_ms, itl_token_ms=None):
         metrics["itl_token_ms"] = {"mean": itl_token_ms}
     return {
         "profile": "vllmperf",
+        "plan": {},
+        "environment": {},
         "duration_s": 1.0,
         "requests": {"completed": 4, "outcomes": {"completed": 4}},
         "tokens": {"prompt": None, "output": 40, "sources": sources},

@@ -49,9 +49,9 @@ COMMANDS = {
         "vllmperf capacity --base-url http://HOST:8000 --ttft 500 --budget 10m --output-dir search --plot capacity.png",
     ),
     "compare": (
-        "show two runs side by side with the change",
+        "show runs side by side with the change, and what of it is beyond chance",
         "vllmperf compare before.vllmperf after.vllmperf",
-        "vllmperf compare result.json run.vllmperf --json",
+        "vllmperf compare before.vllmperf after.vllmperf --fail-if 'ttft_p99 +5%' --junit junit.xml",
     ),
     "explain": (
         "explain the doubts and odd patterns of a run: causes, and what to run next",

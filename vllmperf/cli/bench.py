@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf import datasets, text_file
+from vllmperf.cli import fail_if
 from vllmperf.cli.bench_arguments import AS_MANY_AS_IN_FLIGHT, add_arguments
 from vllmperf.cli.flags import Help
 from vllmperf.cli.target_arguments import url_of, wait_until_ready
 from vllmperf.errors import UsageError
+from vllmperf.exit_codes import FAILED, OK
 from vllmperf.plan import Plan
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
     if args.print_plan:
         print(task.plan.to_json())
         return 0
+    wanted = fail_if.conditions(args)
     _check_output(args)
     wait_until_ready(args, task)
     if args.resume:
@@ -106,7 +109,8 @@ def run(args: argparse.Namespace) -> int:
         made = make_run(task, args.record, not args.no_progress)
     made = made.untrimmed if args.no_trim else made
     _put_out(made, args)
-    return exit_code(made)
+    has_failed = fail_if.run_has_failed(args, wanted, [made])
+    return exit_code(made) or (FAILED if has_failed else OK)
 
 
 def _check_output(args: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf import datasets
-from vllmperf.cli import json_option
+from vllmperf.cli import fail_if, json_option
 from vllmperf.cli.flags import Pairs, json_object, pair, settings
 from vllmperf.cli.report import NO_TRIM
 from vllmperf.cli.target_arguments import add_target
@@ -239,6 +239,7 @@ def add_output(option: Any) -> None:
     )
     json_option.add(option, "the summary")
     option("--no-trim", action="store_true", help=NO_TRIM)
+    fail_if.add(option)
     option("--html", metavar="FILE", help="write the report as a page of HTML to FILE")
     option("--csv", metavar="FILE", help="write one row a request to FILE, - for stdout instead of the table")
     note(

@@ -1,30 +1,38 @@
-"""vllmperf compare A B: the metrics of two runs side by side with the change."""
+"""vllmperf compare A B …: the metrics of runs side by side, each against the first, and what is beyond chance."""
 
 import argparse
 import json
 
-from vllmperf.cli import json_option
+from vllmperf.cli import fail_if, json_option
+from vllmperf.exit_codes import FAILED, OK
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser(
-        "compare", help="show two runs side by side with the change", description=__doc__
+        "compare", help="show runs side by side with the change", description=__doc__
     )
-    for name in ("a", "b"):
-        parser.add_argument(
-            name,
-            metavar=name.upper(),
-            help="a run file, a result JSON of vLLM's benchmark (its last object), a report of guidellm, …",
-        )
+    what = "a run file, a result JSON of vLLM's benchmark (its last object), a report of guidellm, …"
+    parser.add_argument("a", metavar="A", help=f"the baseline: {what}")
+    parser.add_argument("b", metavar="B", nargs="+", help="what is compared with it: one or more of the same")
     json_option.add(parser.add_argument, "both sides and the change")
+    fail_if.add(
+        parser.add_argument,
+        "; or 'ttft_p99 +5%%' when it rose by more against A, beyond chance (needs run files)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from vllmperf.api import compare
+    from vllmperf.comparison.comparison import Comparison
+    from vllmperf.comparison.conditions import of_comparison
     from vllmperf.report.compare import show
 
-    found = compare(args.a, args.b)
-    if json_option.write(args.json, lambda: json.dumps(found.to_dict(), indent=1)):
+    wanted = fail_if.conditions(args, has_baseline=True)
+    found = compare(args.a, *args.b)
+    each = [found] if isinstance(found, Comparison) else list(found)
+    judged = [result for one in each for result in of_comparison(wanted, one)]
+    told = {"conditions": [one.to_dict() for one in judged]} if wanted else {}
+    if json_option.write(args.json, lambda: json.dumps({**found.to_dict(), **told}, indent=1)):
         show(found)
-    return 0
+    return FAILED if fail_if.has_failed(args, judged) else OK

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllmperf.cli import json_option
+from vllmperf.cli import fail_if, json_option
 from vllmperf.errors import UsageError
-from vllmperf.exit_codes import OK
+from vllmperf.exit_codes import FAILED, OK
 
 if TYPE_CHECKING:
     from vllmperf.run import Run
@@ -50,18 +50,21 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         help="columns of the table, such as 50,90,99.9",
     )
     parser.add_argument("--no-trim", action="store_true", help=NO_TRIM)
+    fail_if.add(parser.add_argument)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from vllmperf.formats import runs
 
+    wanted = fail_if.conditions(args)
     found = runs.read_all(args.run_file)
     if len(found) > 1 and (args.to or args.csv or args.html or args.json):
         raise UsageError(f"{args.run_file} holds {len(found)} runs: only their tables can be shown")
-    for one in found:
-        _put_out(one.untrimmed if args.no_trim else one, args)
-    return OK
+    shown = [one.untrimmed if args.no_trim else one for one in found]
+    for one in shown:
+        _put_out(one, args)
+    return FAILED if fail_if.run_has_failed(args, wanted, shown) else OK
 
 
 def _put_out(one: "Run", args: argparse.Namespace) -> None:

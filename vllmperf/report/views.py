@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vllmperf.comparison import Comparison
+from vllmperf.comparison.comparison import Comparison, Comparisons
 from vllmperf.distribution import Distribution
 from vllmperf.model.capacity import Capacity
 from vllmperf.model.parameters import Fit
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def text(result: object) -> str:
     match result:
-        case Comparison():
+        case Comparison() | Comparisons():
             return compare.text(result)
         case Fit():
             return fit.text(result)
@@ -46,7 +46,7 @@ def html(result: object) -> str:
     match result:
         case Run():
             return pages.of_run(result)
-        case Comparison():
+        case Comparison() | Comparisons():
             return compare.fragment(result)
         case Fit():
             return fit.fragment(result)

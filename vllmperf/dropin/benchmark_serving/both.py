@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 import vllmperf._engine as _engine
-from vllmperf.comparison import Comparison, Figures, figures_of_summary, figures_of_vllm
+from vllmperf.comparison.comparison import Comparison
+from vllmperf.comparison.figures import Figures, figures_of_summary, figures_of_vllm
 from vllmperf.dropin.benchmark_serving.profiles import Profile
 from vllmperf.errors import UsageError
 from vllmperf.loadgen.environment import environment

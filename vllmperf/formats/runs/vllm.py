@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from vllmperf.comparison import STATISTICS, figures_of_summary
+from vllmperf.comparison.figures import STATISTICS, figures_of_summary
 from vllmperf.data_file import File
 from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
 from vllmperf.metrics.definitions import FIGURES, METRICS

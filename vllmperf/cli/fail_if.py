@@ -1,0 +1,68 @@
+"""--fail-if and --junit of bench, report and compare."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vllmperf.errors import UsageError
+
+if TYPE_CHECKING:
+    from vllmperf.comparison.conditions import Condition, Judged
+    from vllmperf.run import Run
+
+HELP = "end with exit code 1 when this holds, such as 'ttft_p99>500ms' or 'requests_per_s<10'"
+
+
+def add(option: Callable[..., Any], more: str = "") -> None:
+    option("--fail-if", action="append", default=[], metavar="CONDITION", help=f"{HELP}{more}; repeatable")
+    option("--junit", metavar="FILE", help="write how each condition came out to FILE as JUnit XML")
+
+
+def conditions(args: argparse.Namespace, *, has_baseline: bool = False) -> list[Condition]:
+    """Parsed before any work. Raises UsageError."""
+    if args.junit and not args.fail_if:
+        raise UsageError("--junit has nothing to write without --fail-if CONDITION")
+    if args.junit and not Path(args.junit).absolute().parent.is_dir():
+        raise UsageError(f"--junit {args.junit}: there is no folder {Path(args.junit).absolute().parent}")
+    if not args.fail_if:
+        return []
+    from vllmperf.comparison.conditions import parsed
+
+    found = parsed(args.fail_if)
+    for one in found:
+        if one.is_relative and not has_baseline:
+            raise UsageError(
+                f"--fail-if {one.text!r} needs a baseline: vllmperf compare BASELINE RUN --fail-if …"
+            )
+    return found
+
+
+def has_failed(args: argparse.Namespace, judged: Sequence[Judged]) -> bool:
+    """Whether a condition holds; each is a line on stderr, and a test case of --junit."""
+    for one in judged:
+        print(f"vllmperf: {one}", file=sys.stderr)
+    if args.junit:
+        from vllmperf.report.junit import xml
+
+        try:
+            Path(args.junit).write_text(xml(judged, f"vllmperf {args.command}"), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--junit {args.junit} cannot be written: {error.strerror}") from None
+    return any(one.has_failed for one in judged)
+
+
+def run_has_failed(args: argparse.Namespace, wanted: Sequence[Condition], runs: Sequence[Run]) -> bool:
+    """The same of runs without a baseline."""
+    if not wanted:
+        return False
+    from vllmperf.comparison.conditions import of_run
+
+    names = [run.path.name for run in runs] if len(runs) > 1 else [""]
+    judged = [
+        each for run, name in zip(runs, names, strict=True) for each in of_run(wanted, run.figures(name))
+    ]
+    return has_failed(args, judged)
