@@ -187,6 +187,21 @@ def test_a_starved_client_is_told_with_who_had_its_cores(tmp_path: Path) -> None
     assert {one.name for one in run.explain() if one.kind == "doubt"} >= {"client_lag", "throttled"}
 
 
+def test_a_burst_that_a_late_client_made_blames_the_client_first(tmp_path: Path) -> None:
+    late = {"client_lag": histogram(*[30.0] * 100), "loop": histogram(0.1), "schedule_lag": histogram(0.1)}
+    requests = steady(200)
+    for one in requests:
+        one.shared = (1, 1, 1)
+    for histograms, first in (
+        (late, "this client read late (its lag is 300 %"),
+        (None, "a proxy or gateway"),
+    ):
+        run = run_of(tmp_path, requests, histograms=histograms)
+        found = next(one for one in run.explain() if one.name == "coalesced")
+        assert found.causes[0].startswith(first)
+        run.path.unlink()
+
+
 def test_hits_of_the_prefix_cache_are_read_from_the_servers_counters(tmp_path: Path) -> None:
     before = {"request_success_total": 0.0, "prefix_cache_queries_total": 0.0, "prefix_cache_hits_total": 0.0}
     after = {

@@ -11,7 +11,9 @@ from typing import Any
 from vllmperf.metrics.advice import DOUBTS, Advice
 from vllmperf.metrics.detectors import Seen, Summary
 from vllmperf.metrics.patterns import PATTERNS, Pattern
+from vllmperf.metrics.rules import client_lag
 from vllmperf.metrics.view import Completed
+from vllmperf.numbers import percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def _doubts(done: Completed, summary: Summary) -> Iterator[Explained]:
             finding["level"],
             finding["reason"],
             {"value": finding["value"]},
-            tuple(text for _, text in advice.causes),
+            tuple(_causes(advice, _late(advice, summary))),
             advice.tell_apart,
             _commands(advice, done, summary, {}),
         )
@@ -69,18 +71,26 @@ def _explained(pattern: Pattern, seen: Seen, done: Completed, summary: Summary) 
         "",
         seen.text,
         seen.figures,
-        tuple(_causes(pattern.advice, seen)),
+        tuple(_causes(pattern.advice, seen.likely)),
         pattern.advice.tell_apart,
         _commands(pattern.advice, done, summary, seen.figures),
     )
 
 
-def _causes(advice: Advice, seen: Seen) -> Iterator[str]:
+def _causes(advice: Advice, likely: Mapping[str, str]) -> Iterator[str]:
     """Those with evidence first, and the evidence."""
     texts = dict(advice.causes)
-    for key, evidence in seen.likely.items():
+    for key, evidence in likely.items():
         yield f"{texts[key]} ({evidence})"
-    yield from (text for key, text in advice.causes if key not in seen.likely)
+    yield from (text for key, text in advice.causes if key not in likely)
+
+
+def _late(advice: Advice, summary: Summary) -> dict[str, str]:
+    """Evidence that the client itself was late, where that is a cause of the doubt."""
+    lag = client_lag(summary)
+    if lag is None or lag <= 1 or "client" not in dict(advice.causes):
+        return {}
+    return {"client": f"its lag is {percent(lag)} of a gap (p99)"}
 
 
 # ---- commands ----
