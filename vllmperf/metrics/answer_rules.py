@@ -12,6 +12,8 @@ HOLDS_BACK = (
     "a proxy holds the stream back (turn its buffering off: nginx proxy_buffering off, haproxy option http-no-delay), or "
     "the server sends many tokens at once"
 )
+OFTEN_STOPPED = 0.2
+"""Of a control group's periods: from here on the client's own stops are as likely a cause."""
 READ_LATE = "this client came late to read them: give it a core of its own before you look for a proxy"
 
 
@@ -65,8 +67,9 @@ def say_held_back(summary: Summary, _: float) -> str:
 
 def _kept_up(summary: Summary) -> bool:
     """Whether chunks that were seen together may have arrived apart: then nobody held them back but this client."""
-    lag = client_lag(summary)
-    return lag is None or lag <= 1
+    lag, machine = client_lag(summary), summary.get("machine") or {}
+    is_stopped = (machine.get("throttled_periods_share") or 0.0) > OFTEN_STOPPED
+    return not is_stopped and (lag is None or lag <= 1)
 
 
 def first_chunk(summary: Summary) -> float | None:
