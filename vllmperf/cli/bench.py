@@ -145,7 +145,7 @@ def _put_out(made: Run, args: argparse.Namespace) -> None:
             show(made, html_to=args.html)
     finally:
         if args.csv != "-":
-            show(made, json_to=args.json)
+            show(made, json_to=args.json, mlperf=args.mlperf)
 
 
 def exit_code(made: Run) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from vllmperf import datasets
 from vllmperf.cli import fail_if, json_option
 from vllmperf.cli.flags import Pairs, json_object, pair, settings
-from vllmperf.cli.report import NO_TRIM
+from vllmperf.cli.report import MLPERF, NO_TRIM
 from vllmperf.cli.target_arguments import add_target
 from vllmperf.metrics.definitions import NAMES, OBJECTIVES
 from vllmperf.parser import flag
@@ -238,6 +238,7 @@ def add_output(option: Any) -> None:
         help="go on with a run that was killed or interrupted: send what is not in its run file, and add it there",
     )
     json_option.add(option, "the summary")
+    option("--mlperf", action="store_true", help=MLPERF)
     option("--no-trim", action="store_true", help=NO_TRIM)
     fail_if.add(option)
     option("--html", metavar="FILE", help="write the report as a page of HTML to FILE")

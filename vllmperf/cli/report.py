@@ -12,6 +12,7 @@ from vllmperf.exit_codes import FAILED, OK
 if TYPE_CHECKING:
     from vllmperf.run import Run
 
+MLPERF = "add the upper bound of MLCommons to each percentile; it takes requests as independent (docs/intervals.md)"
 NO_TRIM = "let the figures count the run's warm-up and drain, too (docs/warm_up.md)"
 
 
@@ -49,6 +50,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         type=_percentiles,
         help="columns of the table, such as 50,90,99.9",
     )
+    parser.add_argument("--mlperf", action="store_true", help=MLPERF)
     parser.add_argument("--no-trim", action="store_true", help=NO_TRIM)
     fail_if.add(parser.add_argument)
     parser.set_defaults(run=run)
@@ -83,6 +85,7 @@ def _put_out(one: "Run", args: argparse.Namespace) -> None:
         html_to=args.html,
         percentile_metrics=args.percentile_metrics,
         metric_percentiles=args.metric_percentiles,
+        mlperf=args.mlperf,
     )
 
 

@@ -18,7 +18,7 @@ OF_VLLM_ALONE = {
 }
 """Metrics that only vLLM's files have."""
 LABELS = {metric.name: metric.short for metric in METRICS} | OF_VLLM_ALONE
-INTERVALS = ("ci95", "ci95_needs")
+INTERVALS = ("ci95", "ci95_needs", "mlcommons")
 SEVERAL_TOKENS_BELOW = 0.9
 """TPOT below this share of ITL: more tokens than chunks."""
 STATISTIC = re.compile(r"^(mean|median|std|p[\d.]+)_(\w+)_ms$")

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf.metrics import intervals
-from vllmperf.metrics.definitions import Metric
+from vllmperf.metrics.definitions import METRICS, Metric
 from vllmperf.metrics.goodput import is_good
 from vllmperf.metrics.intervals import Interval
 from vllmperf.metrics.statistics import NS_PER_MS, Row, Samples, percentile_key
+from vllmperf.metrics.upper_bound import upper_bounds
 from vllmperf.metrics.view import Completed, Floats
 
 Bounds = list[float] | None
@@ -97,6 +98,23 @@ def add(row: Row | None, metric: Metric, done: Completed, percentiles: Sequence[
 
 def bounds(found: Interval) -> Bounds:
     return None if found.low is None or found.high is None else [found.low, found.high]
+
+
+def with_upper_bounds(summary: Mapping[str, Any], done: Completed) -> dict[str, Any]:
+    """The summary with MLCommons' upper bound of each percentile beside ours: "mlcommons" in each metric's row."""
+    rows = {
+        metric.key: _with_upper_bound(summary["metrics"].get(metric.key), metric, done) for metric in METRICS
+    }
+    return {**summary, "metrics": rows}
+
+
+def _with_upper_bound(row: Row | None, metric: Metric, done: Completed) -> Row | None:
+    if row is None:
+        return None
+    keys = [key for key in row if key.startswith("p")]
+    found = upper_bounds(metric.all_samples(done), [float(key[1:]) for key in keys])
+    in_ms = [None if value is None else value / NS_PER_MS for value in found]
+    return row | {"mlcommons": dict(zip(keys, in_ms, strict=True))}
 
 
 # ---- throughput ----

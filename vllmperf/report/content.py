@@ -192,7 +192,24 @@ def _latency(summary: Summary, shown: Sequence[Metric], percentiles: Sequence[fl
     rows = [_latency_row(metric, summary["metrics"].get(metric.key), keys, flagged) for metric in shown]
     found = [row for metric in shown if (row := summary["metrics"].get(metric.key))]
     notes = [_footnote(summary, flagged), *intervals_words(found, keys)]
-    return Table("Latency, ms", (*keys, "count"), tuple(rows), "\n".join(note for note in notes if note))
+    bound = [key for key in keys if any((row.get("mlcommons") or {}).get(key) is not None for row in found)]
+    if bound:
+        rows = [
+            _bounded(one, summary["metrics"].get(metric.key), bound)
+            for one, metric in zip(rows, shown, strict=True)
+        ]
+        notes.append("≤: MLCommons' upper bound, true in 99 % of runs if requests were independent")
+    heads = (*keys, *(f"{key} ≤" for key in bound), "count")
+    return Table("Latency, ms", heads, tuple(rows), "\n".join(note for note in notes if note))
+
+
+def _bounded(line: Row, row: Mapping[str, Any] | None, keys: Sequence[str]) -> Row:
+    """The line with MLCommons' upper bounds before its count."""
+    bounds = (row or {}).get("mlcommons") or {}
+    places = decimals([row["mean"]]) if row else 0
+    cells = (*line.cells[:-1], *(fixed(bounds.get(key), places) for key in keys), line.cells[-1])
+    margins = (*line.margins[:-1], *("" for _ in keys), "") if line.margins else ()
+    return replace(line, cells=cells, margins=margins)
 
 
 def _latency_row(metric: Metric, row: Mapping[str, Any] | None, keys: Sequence[str], flagged: bool) -> Row:

@@ -1,11 +1,12 @@
 """What the command line puts out of a run: a table, JSON, CSV, HTML."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from vllmperf.errors import UsageError
+from vllmperf.metrics.ci95 import with_upper_bounds
 from vllmperf.report import console
 from vllmperf.run import Run
 
@@ -19,10 +20,12 @@ def show(
     html_to: str | None = None,
     percentile_metrics: Sequence[str] | None = None,
     metric_percentiles: Sequence[float] | None = None,
+    mlperf: bool = False,
 ) -> None:
     """Print the table of a run, or in its place what is asked for.
 
-    JSON, CSV and HTML go to a file, or to stdout for "-"; the table stands beside a file of JSON.
+    mlperf: with MLCommons' upper bounds, in the table and in JSON. JSON, CSV and HTML go to a file, or to stdout for "-"; the
+    table stands beside a file of JSON.
 
     Raises UsageError when the run cannot be read or a file cannot be written.
     """
@@ -33,10 +36,16 @@ def show(
     if html_to:
         _put(html_to, lambda file: _write_page(run, file))
     if json_to:
-        summary = run.summarize(metric_percentiles or ())
+        summary = _summary(run, metric_percentiles, mlperf)
         _put(json_to, lambda file: file.write(console.json_text(summary, file, indent=2) + "\n"))
     if json_to != STDOUT and not csv_to and not html_to:
-        console.print_report(run.summarize(metric_percentiles or ()), percentile_metrics, metric_percentiles)
+        summary = _summary(run, metric_percentiles, mlperf)
+        console.print_report(summary, percentile_metrics, metric_percentiles)
+
+
+def _summary(run: Run, percentiles: Sequence[float] | None, mlperf: bool) -> Mapping[str, Any]:
+    summary = run.summarize(percentiles or ())
+    return with_upper_bounds(summary, run.done) if mlperf and run.has_requests else summary
 
 
 def _write_page(run: Run, file: TextIO) -> None:
