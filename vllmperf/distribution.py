@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from vllmperf import shown
 from vllmperf.errors import UsageError
 from vllmperf.metrics import ci95
-from vllmperf.metrics.definitions import BY_NAME, Metric
+from vllmperf.metrics.definitions import BY_NAME
+from vllmperf.metrics.entry import Metric
 from vllmperf.metrics.intervals import Interval
 from vllmperf.metrics.percentile import percentile
 from vllmperf.metrics.statistics import NS_PER_MS

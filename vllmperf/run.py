@@ -17,7 +17,8 @@ from vllmperf.comparison.comparison import Comparison
 from vllmperf.comparison.figures import Figures, figures_of_summary, short_names
 from vllmperf.distribution import Distribution, Plots
 from vllmperf.errors import UsageError
-from vllmperf.metrics.definitions import BY_NAME, Metric
+from vllmperf.metrics.definitions import BY_NAME
+from vllmperf.metrics.entry import Metric
 from vllmperf.metrics.requests import requests
 from vllmperf.metrics.statistics import NS_PER_MS
 from vllmperf.metrics.summary import Summary, summary_of

@@ -37,6 +37,12 @@ TWO_CHOICES = Request(
         "usage_tokens": 6,
         "chunks": 6,
         "choices": 2,
+        "server_queue_ns": 3 * MS,
+        "server_prefill_ns": 40 * MS,
+        "server_decode_ns": 20 * MS,
+        "draft_steps": 2,
+        "draft_tokens": 6,
+        "accepted_tokens": 3,
     },
 )
 MEANS = {
@@ -50,6 +56,13 @@ MEANS = {
     "e2el_scheduled_ms": 77,
     "connect_ms": 1,
     "slot_wait_ms": 2,
+    "client_wait_ms": 2,
+    "network_ms": 7,  # of the 50 to the first token
+    "server_queue_ms": 3,
+    "server_prefill_ms": 40,
+    "server_decode_ms": 20,
+    "server_inference_ms": 60,
+    "delivery_ms": 5,  # from the first token of any choice to the last of any
 }
 VALUES = {
     "duration_s": 0.1,
@@ -58,6 +71,11 @@ VALUES = {
     "tokens.prompt": 16,  # once, whatever the number of choices
     "tokens.cached": None,
     "tokens.output": 6,
+    "tokens.per_chunk": 1,
+    "speculative.draft_tokens": 6,
+    "speculative.accepted_tokens": 3,
+    "speculative.acceptance": 0.5,
+    "speculative.tokens_per_step": 2.5,
     "throughput.requests_per_s": 10,
     "throughput.output_tokens_per_s": 60,
     "throughput.total_tokens_per_s": 220,

@@ -20,6 +20,8 @@ from vllmperf.errors import UsageError, VllmperfError
 from vllmperf.record import schema
 from vllmperf.record.fields import BLOBS, FIELDS
 from vllmperf.record.reader import read
+from vllmperf.record.resumed import ResumedWriter
+from vllmperf.record.unfinished import unfinished
 from vllmperf.record.writer import RunWriter
 
 
@@ -328,6 +330,17 @@ def test_a_file_of_version_1_is_read_and_what_it_lacks_is_none(tmp_path: Path) -
     values = [row[name] for name in schema.NOT_IN_ALL if name in row.dtype.names]
     assert {int(value) for value in [*values, *asked[0]]} == {NONE}
     assert row["output_tokens"] == row["chunks"] == 4
+
+
+def test_a_run_of_an_older_version_can_be_gone_on_with(tmp_path: Path) -> None:
+    path = write_run(tmp_path / "a.run", [Request(0)], state="interrupted")
+    for column in ("server_queue_ns", "server_prefill_ns", "server_decode_ns", "draft_steps"):
+        sql(path, f"ALTER TABLE requests DROP COLUMN {column}")
+    sql(path, "PRAGMA user_version = 3")
+    with ResumedWriter(unfinished(path)) as writer:
+        writer.append(batch([Request(1, fields={"server_queue_ns": 5})]))
+    assert sql(path, 'SELECT server_queue_ns FROM requests ORDER BY "index"') == [(None,), (5,)]
+    assert sql(path, "PRAGMA user_version") == [(schema.SCHEMA_VERSION,)]
 
 
 def test_a_column_that_every_version_has_is_missed(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from vllmperf.metrics.definitions import FIGURES, METRICS, Figure
+from vllmperf.metrics.definitions import FIGURES, METRICS
+from vllmperf.metrics.entry import Figure
 from vllmperf.metrics.quantity import Quantity
 from vllmperf.metrics.statistics import NS_PER_MS, quantiles
 from vllmperf.metrics.summary import Summary

@@ -225,6 +225,15 @@ DOUBTS: dict[str, Advice] = {
         ("curl -s {url}/metrics | grep num_requests_running", SAME),
     ),
     "server_tokens": TOKENS,
+    "server_times": BUFFERED,
+    "server_restarted": Advice(
+        (
+            ("restart", "the server ended and started again"),
+            ("replicas", "several servers stand behind this address"),
+        ),
+        ("requests that failed at one moment: a restart; none: replicas",),
+        ("curl -s {url}/metrics | grep process_start_time_seconds", SAME),
+    ),
     "client_lag": CLIENT,
     "loop": CLIENT,
     "schedule_lag": CLIENT,

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf.metrics import intervals
-from vllmperf.metrics.definitions import METRICS, Metric
+from vllmperf.metrics.definitions import METRICS
+from vllmperf.metrics.entry import Metric
 from vllmperf.metrics.goodput import is_good
 from vllmperf.metrics.intervals import Interval
 from vllmperf.metrics.statistics import NS_PER_MS, Row, Samples, percentile_key

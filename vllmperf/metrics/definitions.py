@@ -10,9 +10,10 @@ a plan, so NumPy is not imported before a metric is computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vllmperf.metrics.entry import Figure, Metric
 
 if TYPE_CHECKING:
     from vllmperf.metrics.statistics import Samples
@@ -25,79 +26,6 @@ REPEAT_AT_MOST = 64_000_000
 """itl_token is given up to this many tokens (256 MB of samples)."""
 
 VLLM = ("vllm-0.6", "vllm-0.8", "vllm-2026")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """A time with many samples in a run.
-
-    Either `of_request` gives one value for each request (ns, NaN where it has none), or `samples` gives all values of the
-    completed requests (ns, empty where there are none).
-    """
-
-    name: str
-    """For --percentile-metrics, --goodput, and as an attribute of a Run."""
-    short: str
-    """In a table."""
-    label: str
-    formula: str
-    source: str
-    needs: str
-    of_request: Callable[[Rows], Floats] | None = None
-    samples: Callable[[Completed], Samples] | None = None
-    is_shown: bool = False
-    """A row of the table unless others are asked for."""
-    is_scheduled: bool = False
-    """Counts from the schedule, which a closed loop does not have."""
-    profiles: tuple[str, ...] = ()
-    """Profiles that have a metric of this name by a rule of their own."""
-    vllm: bool = False
-    """Stands under this name in vLLM's result file."""
-    unit: str = "ms"
-
-    @property
-    def key(self) -> str:
-        """In summary["metrics"] and as a column."""
-        return f"{self.name}_{self.unit}"
-
-    def all_samples(self, done: Completed) -> Samples:
-        """All values of the completed requests in ns."""
-        if self.samples is not None:
-            return self.samples(done)
-        assert self.of_request is not None
-        values = self.of_request(done)
-        known: Samples = values[values == values]  # without NaN
-        return known
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One number of a run; None where it was not measured. path: its keys in the summary."""
-
-    path: tuple[str, ...]
-    label: str
-    unit: str
-    formula: str
-    needs: str
-    compute: Callable[[Completed], float | int | None] | None = None
-    """None: comes with the part of the summary that it stands in."""
-    is_shown: bool = False
-    """Among the throughput of the table, with `unit` behind it."""
-    vllm: str | None = None
-    """Its key in vLLM's result file."""
-    profiles: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return ".".join(self.path)
-
-    def of(self, summary: Mapping[str, Any]) -> float | int | None:
-        """Its value in a summary; None where its part is None or of an older version."""
-        found: Any = summary
-        for key in self.path:
-            found = None if found is None else found.get(key)
-        value: float | int | None = found
-        return value
 
 
 def _between(earlier: str, later: str) -> Callable[[Rows], Floats]:
@@ -119,6 +47,24 @@ def _slot_wait(rows: Rows) -> Floats:
     import numpy as np
 
     return np.where(np.isnan(rows.field("scheduled_ns")), np.nan, rows.field("slot_wait_ns"))
+
+
+def _network(rows: Rows) -> Floats:
+    """What the server did before the first token is not a part of it; without a stream nor what it did after that."""
+    import numpy as np
+
+    before = rows.field("server_queue_ns") + rows.field("server_prefill_ns")
+    of_body = rows.between("sent_ns", "last_token_ns") - before - rows.field("server_decode_ns")
+    of_stream = rows.between("sent_ns", "first_token_ns") - before
+    return np.where(np.isnan(of_stream), of_body, of_stream)
+
+
+def _delivery(rows: Rows) -> Floats:
+    return rows.between("first_token_ns", "last_token_ns") - rows.field("server_decode_ns")
+
+
+def _inference(rows: Rows) -> Floats:
+    return rows.field("server_prefill_ns") + rows.field("server_decode_ns")
 
 
 def _itl_token(done: Completed) -> Samples:
@@ -242,6 +188,70 @@ METRICS = (
         needs="a schedule (open loop)",
         of_request=_slot_wait,
     ),
+    Metric(
+        name="client_wait",
+        short="Client",
+        label="Time from when a request was due until it left",
+        formula="sent − scheduled",
+        source="clock of the engine",
+        needs="a schedule (open loop)",
+        of_request=_between("scheduled_ns", "sent_ns"),
+        is_scheduled=True,
+    ),
+    Metric(
+        name="network",
+        short="Network, front end",
+        label="Time between us and the server's engine, both ways, its front end included",
+        formula="TTFT − (server_queue + server_prefill); of an answer that is no stream, E2EL − all three times of the server",
+        source="our stamps; the server's answer",
+        needs="a server that tells its times in the answer (vLLM: --enable-per-request-metrics)",
+        of_request=_network,
+    ),
+    Metric(
+        name="server_queue",
+        short="Server queue",
+        label="Time that a request waited in the server's engine",
+        formula="first scheduled − queued",
+        source="the server's answer (`metrics.queue_time_ms`)",
+        needs="a server that tells its times in the answer",
+        of_request=lambda rows: rows.field("server_queue_ns"),
+    ),
+    Metric(
+        name="server_prefill",
+        short="Server prefill",
+        label="Time that the server's engine took for the first token, preemptions included",
+        formula="first token − first scheduled",
+        source="the server's answer (`metrics.time_to_first_token_ms`)",
+        needs="a server that tells its times in the answer",
+        of_request=lambda rows: rows.field("server_prefill_ns"),
+    ),
+    Metric(
+        name="server_decode",
+        short="Server decode",
+        label="Time that the server's engine took for the other tokens, preemptions included",
+        formula="last token − first token, as they were made",
+        source="the server's answer (`metrics.generation_time_ms`)",
+        needs="a server that tells its times in the answer",
+        of_request=lambda rows: rows.field("server_decode_ns"),
+    ),
+    Metric(
+        name="server_inference",
+        short="Server inference",
+        label="Time that the server's engine worked on a request",
+        formula="server_prefill + server_decode",
+        source="the server's answer",
+        needs="a server that tells its times in the answer",
+        of_request=_inference,
+    ),
+    Metric(
+        name="delivery",
+        short="Delivery",
+        label="How much longer the tokens took to arrive than to be made; below 0: the first one was held back",
+        formula="(last token chunk − first token chunk) − server_decode",
+        source="our stamps; the server's answer",
+        needs="a stream of a server that tells its times in the answer",
+        of_request=_delivery,
+    ),
 )
 
 FIGURES = (
@@ -303,6 +313,46 @@ FIGURES = (
         compute=lambda done: done.whole.sum("output_tokens"),
         vllm="total_output_tokens",
         profiles=VLLM,
+    ),
+    Figure(
+        path=("tokens", "per_chunk"),
+        label="Output tokens a chunk",
+        unit="tokens/chunk",
+        formula="output tokens / token chunks, of streams whose tokens are known by usage or token ids",
+        needs="a stream with usage or token ids",
+        compute=lambda done: done.tokens_per_chunk,
+    ),
+    Figure(
+        path=("speculative", "draft_tokens"),
+        label="Drafted tokens",
+        unit="tokens",
+        formula="tokens that speculative decoding proposed: by the answers, else by the increase of the server's counter",
+        needs="a server that tells its drafts (vLLM: --per-request-spec-decode-metrics, or /metrics)",
+        compute=lambda done: done.drafts.tokens,
+    ),
+    Figure(
+        path=("speculative", "accepted_tokens"),
+        label="Accepted tokens",
+        unit="tokens",
+        formula="drafted tokens that became output, by the same source",
+        needs="a server that tells its drafts",
+        compute=lambda done: done.drafts.accepted,
+    ),
+    Figure(
+        path=("speculative", "acceptance"),
+        label="Accepted share of the drafted tokens",
+        unit="share",
+        formula="accepted / drafted tokens",
+        needs="drafts",
+        compute=lambda done: done.drafts.acceptance,
+    ),
+    Figure(
+        path=("speculative", "tokens_per_step"),
+        label="Output tokens a step with drafts",
+        unit="tokens/step",
+        formula="1 + accepted tokens / steps that verified drafts",
+        needs="a server that tells its steps",
+        compute=lambda done: done.drafts.tokens_per_step,
     ),
     Figure(
         path=("throughput", "requests_per_s"),

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
-from vllmperf.metrics.definitions import Figure, Metric
 from vllmperf.metrics.difference import Estimate
+from vllmperf.metrics.entry import Figure, Metric
 from vllmperf.metrics.goodput import is_good, objectives
 from vllmperf.metrics.intervals import (
     Interval,

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from vllmperf.metrics.definitions import FIGURES, METRICS, Figure, Metric
+from vllmperf.metrics.definitions import FIGURES, METRICS
+from vllmperf.metrics.entry import Figure, Metric
 
 HEAD = """# Metrics
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vllmperf.errors import UsageError
-from vllmperf.metrics.definitions import BY_NAME, FIGURES, Figure, Metric
+from vllmperf.metrics.definitions import BY_NAME, FIGURES
+from vllmperf.metrics.entry import Figure, Metric
 
 WORDS = {"mean": "mean", "avg": "mean", "median": "p50", "std": "std", "min": "min", "max": "max"}
 """What may stand for a statistic, and its key in the summary; percentiles are p50, p99.9."""

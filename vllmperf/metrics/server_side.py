@@ -1,6 +1,5 @@
 """What the server counted during a run, beside what came: tokens, requests, preemptions, hits of its prefix cache."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from vllmperf.metrics.view import Completed, happened
@@ -19,8 +18,7 @@ WANTED = {
 def server_side(done: Completed) -> dict[str, Any] | None:
     """The increase of each counter from before the run to after it, beside our own counts. None without the pages, and where
     a counter fell: the server was started again, or the two pages are of two servers."""
-    pages: Mapping[str, Mapping[str, float]] = done.recording.counters.get("server") or {}
-    before, after = pages.get("before"), pages.get("after")
+    before, after = done.server_pages
     if not before or not after or any(after.get(name, 0) < value for name, value in before.items()):
         return None
     found = {

@@ -9,12 +9,14 @@ import numpy as np
 import vllmperf._engine as _engine
 from vllmperf.metrics import ci95, identity, statistics
 from vllmperf.metrics.answers import answers
-from vllmperf.metrics.definitions import FIGURES, METRICS, Metric
+from vllmperf.metrics.definitions import FIGURES, METRICS
 from vllmperf.metrics.drift import still_faster
+from vllmperf.metrics.entry import Metric
 from vllmperf.metrics.failures import failures
 from vllmperf.metrics.goodput import Goodput, goodput
 from vllmperf.metrics.growth import growth
 from vllmperf.metrics.server_side import server_side
+from vllmperf.metrics.server_times import ServerTimes, server_times
 from vllmperf.metrics.statistics import Row, describe, describe_histogram, percentile_list
 from vllmperf.metrics.trim import TrimDict, described, view
 from vllmperf.metrics.verdict import Verdict, verdict
@@ -43,8 +45,18 @@ class Tokens(TypedDict):
     prompt: int | None
     cached: int | None
     output: int | None
+    per_chunk: float | None
     source: str | None
     sources: dict[str, int]
+
+
+class Speculative(TypedDict):
+    """None where the server does not tell."""
+
+    draft_tokens: float | None
+    accepted_tokens: float | None
+    acceptance: float | None
+    tokens_per_step: float | None
 
 
 class Throughput(TypedDict):
@@ -116,6 +128,8 @@ class Summary(TypedDict):
     client: Client
     machine: Mapping[str, Any] | None
     server: Mapping[str, Any] | None
+    server_times: ServerTimes | None
+    speculative: Speculative
     growth: Mapping[str, Any] | None
     still_faster: Mapping[str, Any] | None
     identities: Mapping[str, Mapping[str, object]]
@@ -158,6 +172,8 @@ def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> S
         "client": _client(recording, asked_percentiles),
         "machine": recording.counters.get("machine"),
         "server": server_side(whole),
+        "server_times": server_times(done),
+        "speculative": {},
         "growth": _growth(whole),
         "still_faster": still_faster(done),
         "identities": _identities(whole),

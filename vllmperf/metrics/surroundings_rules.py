@@ -205,3 +205,38 @@ def say_server_tokens(summary: Summary, share: float) -> str:
         f"requests, the answers hold {server['our_output_tokens']:,} for {server['our_requests']:,}: {percent(share)} apart a "
         "request; tokens/s and TPOT are off by as much where its counter is right"
     )
+
+
+# ---- the server's own times ----
+
+
+def server_misfits(summary: Summary) -> float | None:
+    """Requests whose parts do not add up to what we saw, of those that have any."""
+    times = summary.get("server_times")
+    return float(times["misfits"]) / float(times["requests"]) if times and times["requests"] else None
+
+
+def say_server_misfits(summary: Summary, share: float) -> str:
+    times = summary["server_times"]
+    early = times["split_ms"]["delivery"]
+    held = (
+        "the first tokens were held back on the way"
+        if early is not None and early < 0
+        else "tokens were late on the way"
+    )
+    return (
+        f"{plural(times['misfits'], 'request')} ({percent(share)}) took another time than the server's queue, prefill and decode "
+        f"times say: {held}, or the server's clock is wrong"
+    )
+
+
+def counters_fell(summary: Summary) -> float | None:
+    times = summary.get("server_times")
+    return float(times["counters_fell"]) if times else None
+
+
+def say_counters_fell(_summary: Summary, _: float) -> str:
+    return (
+        "the server's counters (/metrics) were lower after the run than before: it started again meanwhile, or the page is of "
+        "one server among several"
+    )

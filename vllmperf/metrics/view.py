@@ -1,11 +1,13 @@
 """The completed requests of a recording as arrays of nanoseconds: what every metric is computed from."""
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
+from vllmperf.metrics.drafts import Drafts, drafts
 from vllmperf.metrics.in_flight import InFlight, at_send, sweep
 from vllmperf.metrics.peak import peak_output_tokens_per_s
 from vllmperf.metrics.window import Trim
@@ -155,6 +157,26 @@ class Completed(Rows):
     @cached_property
     def peak_output_tokens_per_s(self) -> float | None:
         return peak_output_tokens_per_s(self.recording)
+
+    @cached_property
+    def tokens_per_chunk(self) -> float | None:
+        """Of streams whose tokens were not counted by their chunks."""
+        rows = self.requests[(self.requests["chunks"] > 0) & (self.requests["tokens_source"] != CHUNKS)]
+        rows = rows[rows["output_tokens"] != _engine.NONE]
+        return float(rows["output_tokens"].sum() / rows["chunks"].sum()) if len(rows) else None
+
+    # ---- what the server tells ----
+
+    @cached_property
+    def server_pages(self) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """Its totals before and after the run (vllmperf.scrape.totals), empty where there are none."""
+        pages: Mapping[str, Mapping[str, float]] = self.recording.counters.get("server") or {}
+        return pages.get("before") or {}, pages.get("after") or {}
+
+    @cached_property
+    def drafts(self) -> Drafts:
+        sums = (self.sum(name) for name in ("draft_steps", "draft_tokens", "accepted_tokens"))
+        return drafts(Drafts(*sums), *self.server_pages)
 
     # ---- gaps ----
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -189,7 +189,25 @@ def _state(states: Sequence[str]) -> str:
 def _counters(metas: Sequence[Mapping[str, Any]], start_real_ns: int) -> dict[str, Any]:
     counters = [meta.get("counters") or {} for meta in metas]
     summed = {name: sum(one.get(name) or 0 for one in counters) for name in SUMMED}
-    return {**summed, "state": "ended", "start_real_ns": start_real_ns}
+    return {**summed, "server": _pages(counters), "state": "ended", "start_real_ns": start_real_ns}
+
+
+def _pages(counters: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]] | None:
+    """What the server had counted before the first part and after the last one: counters only rise. None where a part does
+    not know, or saw them fall."""
+    pages = [one["server"] for one in counters if one.get("server")]
+    if len(pages) < len(counters) or any(_fell(page) for page in pages):
+        return None
+    return {"before": _each(min, pages, "before"), "after": _each(max, pages, "after")}
+
+
+def _fell(page: Mapping[str, Mapping[str, float]]) -> bool:
+    return any(page["after"].get(name, 0) < value for name, value in page["before"].items())
+
+
+def _each(chosen: Callable[[list[float]], float], pages: Sequence[Any], when: str) -> dict[str, float]:
+    names = dict.fromkeys(name for page in pages for name in page[when])
+    return {name: chosen([page[when].get(name, 0.0) for page in pages]) for name in names}
 
 
 def _part(part: _Part) -> dict[str, Any]:

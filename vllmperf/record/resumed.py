@@ -12,6 +12,7 @@ import numpy as np
 
 import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
+from vllmperf.record import schema
 from vllmperf.record.fields import INSTANTS
 from vllmperf.record.merging import SUMMED
 from vllmperf.record.process import this_process
@@ -30,6 +31,7 @@ class ResumedWriter(RunWriter):
         self._before = before
         self._prepare(before.path, secrets, asked, _opened(before.path))
         with self._transaction():
+            schema.add_columns(self._db)
             self._db.execute(f"DELETE FROM requests WHERE NOT {HAS_ENDED}")
             self._put_meta(state="running", writer=this_process(), breaks=self._breaks(time.time_ns()))
 

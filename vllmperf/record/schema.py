@@ -4,6 +4,8 @@
 holds one row a finished request, written as they finish. `histograms` holds packed histograms of the engine
 by name."""
 
+import sqlite3
+
 from vllmperf.record.fields import ASKED, BLOBS, FIELDS
 
 # History of the run file. A reader refuses a newer number than its own and reads every older one.
@@ -60,6 +62,14 @@ def create_statements() -> list[str]:
         f"PRAGMA application_id = {APPLICATION_ID}",
         f"PRAGMA user_version = {SCHEMA_VERSION}",
     ]
+
+
+def add_columns(db: sqlite3.Connection) -> None:
+    """Give an older run file the columns that it lacks, so that it can be gone on with."""
+    there = {name for (name,) in db.execute("SELECT name FROM pragma_table_info('requests')")}
+    for name in sorted(NOT_IN_ALL - there):
+        db.execute(f"ALTER TABLE requests ADD COLUMN {_column(name)}")
+    db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def insert_statement() -> str:

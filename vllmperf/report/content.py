@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vllmperf.errors import SettingError
-from vllmperf.metrics.definitions import BY_NAME, FIGURES, METRICS, Metric
+from vllmperf.metrics.definitions import BY_NAME, FIGURES, METRICS
+from vllmperf.metrics.entry import Metric
 from vllmperf.metrics.failures import NO_FAILURES
 from vllmperf.metrics.statistics import percentile_key
 from vllmperf.numbers import (
@@ -22,6 +23,7 @@ from vllmperf.numbers import (
     rough,
     share,
 )
+from vllmperf.report import server_times
 from vllmperf.report.margins import intervals_words, is_beyond, lone, margin
 from vllmperf.report.table import Row, Table
 from vllmperf.report.words import (
@@ -65,6 +67,7 @@ class Report:
     throughput: tuple[tuple[str, str], ...]
     left_out: tuple[tuple[str, str], ...]
     latency: Table
+    times: Table
     outcomes: tuple[Outcome, ...]
     client: Table
     client_facts: tuple[tuple[str, str], ...]
@@ -87,6 +90,7 @@ def report(
         throughput=_throughput(summary),
         left_out=left_out(summary.get("trim")),
         latency=_latency(summary, _shown(summary, percentile_metrics), [float(p) for p in percentiles]),
+        times=server_times.table(summary),
         outcomes=_outcomes(summary),
         client=_client(summary),
         client_facts=_client_facts(summary),
@@ -318,6 +322,7 @@ def _client_facts(summary: Summary) -> tuple[tuple[str, str], ...]:
         ("coalesced", _coalesced_words(client["coalesced_share"])),
         ("connections", _connection_words(summary)),
         ("CPU", _cpu_words(client["cpu_s"], summary["duration_s"])),
+        ("server", server_times.line(summary)),
         ("this machine", _machine_words(client.get("machine_adds"))),
     )
     return tuple((label, value) for label, value in facts if value)

@@ -51,6 +51,7 @@ def fragment(
         _pairs(content.left_out),
         _verdict(content),
         table(content.latency),
+        table(content.times) if content.times.rows else "",
         "".join(plots),
         _outcomes(content.outcomes),
         table(content.client),

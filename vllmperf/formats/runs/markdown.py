@@ -23,7 +23,7 @@ def lines(run: Run) -> Iterator[str]:
     yield from (f"- left out: {_cell(words)}" for _, words in content.left_out)
     yield f"- verdict: **{content.level}**, {content.verdict}"
     yield from (f"  - {_cell(reason)}" for reason in content.reasons)
-    for table in (content.latency, content.client):
+    for table in (content.latency, content.times, content.client):
         if table.rows:
             cells = zip(*with_margins(table), strict=True)
             rows = [(row.label, *line) for row, line in zip(table.rows, cells, strict=True)]
