@@ -70,6 +70,10 @@ class Learned:
         """Whether a logger's own format was learned."""
         return bool(self._heads)
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._heads and not self._prefixes
+
     # --- what a collector puts before whole lines
 
     def strip(self, text: str, learns: bool) -> Stripped | None:

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from vllmperf.starts.log import envelope, lines, otlp, process
+from vllmperf.starts.log import bodies, envelope, lines, otlp, process
 from vllmperf.starts.log.attempt import Attempt
 from vllmperf.starts.log.envelope import Wrapped, stamped
 from vllmperf.starts.log.lane import Lane
@@ -86,7 +86,20 @@ class Reader:
     def candidate(self, raw: bytes, number: int) -> None:
         """A line that holds a needle."""
         self._in_vain += 1
-        self.feed(raw, number=number)
+        if (
+            self._bare_left <= 0
+            and self._in_vain > IN_VAIN
+            and self._lane is not None
+            and self._says_nothing(raw)
+        ):
+            self._lane.attempt.last_line = self.number = number
+        else:
+            self.feed(raw, number=number)
+
+    def _says_nothing(self, raw: bytes) -> bool:
+        """Whether a line is a mere message where those are no longer taken for vLLM's, and no sentence of uvicorn's."""
+        text = decode(raw)
+        return self._learned.is_empty and lines.is_bare(text) and bodies.uvicorn(text) is None
 
     def feed(self, raw: bytes, stamp_ns: int | None = None, number: int | None = None) -> None:
         """One line without its newline."""
