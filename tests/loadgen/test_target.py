@@ -211,7 +211,7 @@ def test_the_ready_check_gives_up_with_the_last_error(server):
 
 def test_a_name_without_an_address_is_an_error_that_names_it():
     for host in ("nobody.invalid", "a..b", "x" * 70 + ".invalid"):
-        with pytest.raises(TargetError, match="--base-url"):
+        with pytest.raises(TargetError, match="check the URL of the server"):
             resolve.addresses(f"http://{host}:8000")
 
 
