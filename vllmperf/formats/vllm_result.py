@@ -62,7 +62,7 @@ def result(run: Run, now: datetime, *, detailed: bool = False) -> dict[str, Any]
     """The object that is written. detailed: with one entry a request for lengths, times, texts and errors."""
     recording = run.recording
     asked = recording.plan.get("metric_percentiles") or DEFAULT_PERCENTILES
-    summary = run.summarize([50.0, *asked])
+    summary = run.untrimmed.summarize([50.0, *asked])  # readers divide its counts by its duration
     figures = _figures(summary)
     return {
         **_settings(recording, now),

@@ -138,7 +138,7 @@ def _tolerance(figures: Figures) -> float:
 def _rate(rate: str, unit: str, *counts: str) -> Callable[[Figures], Found | None]:
     def look(figures: Figures) -> Found | None:
         found = figures.all(rate, "duration_s", *counts)
-        if found is None or found[1].high <= 0:
+        if found is None or found[1].high <= 0 or _is_trimmed(figures.summary):
             return None
         said, seconds, *parts = found
         total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
@@ -146,6 +146,12 @@ def _rate(rate: str, unit: str, *counts: str) -> Callable[[Figures], Found | Non
         return _pair(total / seconds, said, _tolerance(figures), unit, meaning + _twice(figures, rate, said))
 
     return look
+
+
+def _is_trimmed(summary: Summary) -> bool:
+    """Its rates are of a part of the run, its counts of all of it."""
+    trim = summary.get("trim") or {}
+    return bool(trim.get("warmup_s") or trim.get("drain_s"))
 
 
 def _twice(figures: Figures, rate: str, said: Span) -> str:
