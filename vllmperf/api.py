@@ -18,6 +18,7 @@ from vllmperf.plan import Plan
 if TYPE_CHECKING:
     from vllmperf.comparison.comparison import Comparison, Comparisons
     from vllmperf.comparison.figures import Figures
+    from vllmperf.comparison.reconcile import Reconciled
     from vllmperf.loadgen.progress import Snapshot
     from vllmperf.loadgen.subscribers import Enough
     from vllmperf.metrics.checked import CheckedRun
@@ -506,6 +507,47 @@ def check(source: Run | str | Path, /) -> list[CheckedRun]:
         )
         for one in found
     ]
+
+
+def reconcile(first: Run | str | Path, second: Run | str | Path, /) -> Reconciled:
+    """Why two results differ: what the other definition makes of the same requests, and what remains for load, tokens,
+    connections and chance.
+
+    first, second: as for compare. The definition's part is computed where one side is a run file and the other one follows the
+    rule of guidellm or of vLLM's current client. Raises UsageError for a file that holds no run.
+
+    >>> import vllmperf as vp
+    >>> with vp.sim.Server(ttft_ms=5, itl_ms=1) as server:
+    ...     few, many = (vp.bench(server, max_concurrency=2, num_prompts=n, output_len=4) for n in (6, 12))
+    >>> [reason.words for reason in vp.reconcile(few, many).reasons if "completed" in reason.words]
+    ['requests completed 6 → 12']
+    """
+    from vllmperf.comparison.figures import short_names
+    from vllmperf.comparison.reconcile import reconcile as split
+
+    paths = [str(side if isinstance(side, str | Path) else side.path) for side in (first, second)]
+    a, b = (_figures(side, name) for side, name in zip((first, second), short_names(paths), strict=True))
+    ours, other = ((first, a), b) if a.done is not None else ((second, b), a)
+    there = _by_rule(ours[0], other.rule) if ours[1].done is not None and a.rule != b.rule else None
+    return split(a, b, there)
+
+
+def _by_rule(side: Run | str | Path, rule: str) -> Figures | None:
+    """Our run by the rule of another tool: written as its file and read again. None for rules that need more than a run file."""
+    from vllmperf.formats import runs
+
+    name = next((name for start, name in RULES_OF_FILES.items() if rule.startswith(start)), None)
+    if name is None:
+        return None
+    run = runs.read(side) if isinstance(side, str | Path) else side
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.json"
+        runs.write(run.untrimmed, path, name)
+        return replace(runs.read(path).figures(""), rule=rule)
+
+
+RULES_OF_FILES = {"guidellm": "guidellm", "vLLM's own": "vllm", "vllm-2026": "vllm"}
+"""By the beginning of a rule, the format that has figures by it."""
 
 
 def _figures(side: Run | str | Path, name: str) -> Figures:

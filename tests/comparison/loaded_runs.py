@@ -8,6 +8,8 @@ from synthetic import Request, write_run
 from vllmperf.sim.replay import replay
 
 PLAN = {
+    "backend": "openai",
+    "burstiness": 1.0,
     "dataset_name": "random",
     "seed": 0,
     "max_concurrency": None,

@@ -53,6 +53,11 @@ COMMANDS = {
         "vllmperf compare before.vllmperf after.vllmperf",
         "vllmperf compare before.vllmperf after.vllmperf --fail-if 'ttft_p99 +5%' --junit junit.xml",
     ),
+    "reconcile": (
+        "explain why the results of two tools differ: definition, load, tokens, path or chance",
+        "vllmperf reconcile result.json run.vllmperf",
+        "vllmperf reconcile benchmarks.json run.vllmperf --json",
+    ),
     "explain": (
         "explain the doubts and odd patterns of a run: causes, and what to run next",
         "vllmperf explain run.vllmperf",

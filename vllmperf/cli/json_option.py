@@ -9,7 +9,7 @@ from typing import Any
 from vllmperf.errors import UsageError
 
 STDOUT = "-"
-TAKE_FILES = ("parse-log", "fit", "size", "report", "compare", "check", "explain")
+TAKE_FILES = ("parse-log", "fit", "size", "report", "compare", "reconcile", "check", "explain")
 """Commands whose words are files: behind --json one of them may stand."""
 COMMANDS = (*TAKE_FILES, "bench", "capacity", "selftest", "startup")
 

@@ -1,0 +1,189 @@
+"""Why two tools give different figures: the definition, the load that was really sent, tokens, connections, or chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+from vllmperf.comparison.figures import Figures
+from vllmperf.metrics.definitions import METRICS
+from vllmperf.metrics.estimates import estimates
+from vllmperf.metrics.quantity import Quantity, of_metric, quantity
+
+STATISTICS = ("mean", "p50", "p99")
+WANTED = (
+    *(quantity(name) for name in ("requests_per_s", "output_tokens_per_s")),
+    *(of_metric(metric, word) for metric in METRICS if metric.vllm for word in STATISTICS),
+)
+MATTERS = 0.01
+"""A share by which two numbers must differ to be told."""
+BOTH = 2**0.5
+"""An interval of a difference, where the other side is about as uncertain as ours."""
+RULES = {
+    "guidellm": "counts the whole run, percentiles are values that occurred, TPOT counts the first token (docs/guidellm.md)",
+    "llm_bench": "counts the whole run, latency per token counts the first token, rounded percentiles (docs/llm_bench.md)",
+    "aiperf": "inter-token latency is one value a request, as our TPOT",
+    "vLLM": "counts the whole run, one SSE event is one token in ITL (docs/profiles.md)",
+    "vllm-": "counts the whole run, one SSE event is one token in ITL (docs/profiles.md)",
+}
+"""By the beginning of the profile."""
+CONNECTS = ("vllm-0.6", "vllm-0.8")
+"""Tools that open a connection for each request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One figure of both sides and what its difference is made of, in its own unit. definition: what the other rule makes of the
+    same requests; rest: what remains; both None where no side has requests. chance: half a 95 % interval of the difference, where
+    the side with requests tells it and the other one is as uncertain."""
+
+    name: str
+    label: str
+    unit: str
+    first: float
+    second: float
+    definition: float | None
+    rest: float | None
+    chance: float | None
+
+    @property
+    def is_chance(self) -> bool | None:
+        """Whether the rest may be chance."""
+        return None if self.chance is None or self.rest is None else abs(self.rest) <= self.chance
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """kind: definition, load, tokens or path. size: of the second side against the first, as a share; None where it has none."""
+
+    kind: str
+    words: str
+    size: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """Both sides, the figures that both have, and what else differs."""
+
+    first: str
+    second: str
+    figures: tuple[Split, ...]
+    reasons: tuple[Reason, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        figures = {one.name: {**asdict(one), "rest_within_chance": one.is_chance} for one in self.figures}
+        return {
+            "a": self.first,
+            "b": self.second,
+            "figures": figures,
+            "reasons": [asdict(one) for one in self.reasons],
+        }
+
+
+def reconcile(first: Figures, second: Figures, by_other_rule: Figures | None) -> Reconciled:
+    """by_other_rule: the side that has requests, by the rule of the other side; None where neither has, or the rule is one."""
+    return Reconciled(
+        first.name, second.name, tuple(_splits(first, second, by_other_rule)), tuple(_reasons(first, second))
+    )
+
+
+def _splits(first: Figures, second: Figures, other: Figures | None) -> Iterator[Split]:
+    ours = first if first.done is not None else second
+    known = {} if ours.done is None else estimates(ours.done, WANTED)
+    for wanted in WANTED:
+        a, b = first.value(wanted), second.value(wanted)
+        if a is None or b is None:
+            continue
+        definition = _definition(wanted, first, second, other)
+        half = known[wanted.name].interval.half if wanted.name in known else None
+        yield Split(
+            wanted.name,
+            wanted.label,
+            wanted.unit,
+            a,
+            b,
+            definition,
+            None if definition is None else b - a - definition,
+            None if half is None else half * BOTH,
+        )
+
+
+def _definition(wanted: Quantity, first: Figures, second: Figures, other: Figures | None) -> float | None:
+    if first.rule == second.rule:
+        return 0.0
+    there = None if other is None else other.value(wanted)
+    own = first if first.done is not None else second
+    value = own.value(wanted)
+    if there is None or value is None:
+        return None
+    return there - value if own is first else value - there
+
+
+def _reasons(first: Figures, second: Figures) -> Iterator[Reason]:
+    for side in (first, second):
+        rule = next(
+            (text for name, text in RULES.items() if side.rule.startswith(name) and side.done is None), None
+        )
+        if first.rule != second.rule and rule:
+            yield Reason("definition", f"{side.name} ({side.rule}): {rule}")
+    yield from _load(first, second)
+    for side in (first, second):
+        yield from _tokens(side)
+        yield from _path(side)
+
+
+def _load(first: Figures, second: Figures) -> Iterator[Reason]:
+    sides = _loads(first), _loads(second)
+    for name, unit in (
+        ("requests completed", "load"),
+        ("requests failed", "load"),
+        ("requests/s", "load"),
+        ("mean requests at once", "load"),
+        ("asked concurrency", "load"),
+        ("prompt tokens a request", "load"),
+        ("output tokens a request", "tokens"),
+    ):
+        a, b = (side.get(name) for side in sides)
+        if a is None or b is None or abs(b - a) <= MATTERS * max(abs(a), abs(b)):
+            continue
+        yield Reason(unit, f"{name} {a:,.4g} → {b:,.4g}", None if a == 0 else b / a - 1)
+
+
+def _loads(side: Figures) -> Mapping[str, float | None]:
+    if side.summary is None:
+        return {}
+    requests, tokens = side.summary["requests"], side.summary["tokens"]
+    completed = requests["completed"]
+
+    def each(count: float | None) -> float | None:
+        return None if count is None or not completed else count / completed
+
+    return {
+        "requests completed": completed,
+        "requests failed": requests["not_completed"],
+        "requests/s": side.summary["throughput"]["requests_per_s"],
+        "mean requests at once": side.summary["in_flight"]["mean"],
+        "asked concurrency": side.summary["in_flight"]["asked"],
+        "prompt tokens a request": each(tokens["prompt"]),
+        "output tokens a request": each(tokens["output"]),
+    }
+
+
+def _tokens(side: Figures) -> Iterator[Reason]:
+    yield from (Reason("tokens", f"{side.name}: {note}") for note in side.notes)
+
+
+def _path(side: Figures) -> Iterator[Reason]:
+    if side.rule in CONNECTS:
+        yield Reason("path", f"{side.name} ({side.rule}) opens a connection for each request, inside TTFT")
+    if side.summary is None or side.done is None:
+        return
+    opened, connect = side.summary["client"]["connections_opened"], side.summary["client"]["connect_ms"]
+    completed = side.summary["requests"]["completed"]
+    if connect and completed:
+        share = min(opened / completed, 1.0)
+        yield Reason(
+            "path",
+            f"{side.name}: {opened:,} connections for {completed:,} requests, {connect['mean']:.3g} ms each: "
+            f"{share * connect['mean']:.3g} ms of mean TTFT at most",
+        )
