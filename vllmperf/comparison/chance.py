@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vllmperf.metrics.difference import Difference, difference, paired_mean, paired_percentile
-from vllmperf.metrics.estimates import Sent, estimates
+from vllmperf.metrics.estimates import estimates
 from vllmperf.metrics.quantity import Quantity
 from vllmperf.metrics.statistics import NS_PER_MS
 from vllmperf.metrics.view import Completed, Floats
@@ -52,7 +52,7 @@ class Pairs:
             return None
         order = np.argsort(first.requests["sent_ns"][in_first], kind="stable")
         rows = in_first[order], in_second[order]
-        levels = [_by_row(side)[chosen] for side, chosen in zip((first, second), rows, strict=True)]
+        levels = [side.in_flight_at_send[chosen] for side, chosen in zip((first, second), rows, strict=True)]
         return cls((first, second), rows, (levels[0] + levels[1]) / 2)
 
     def difference(self, wanted: Quantity) -> Difference | None:
@@ -72,11 +72,3 @@ class Pairs:
         if wanted.percentile is None:
             return None
         return paired_percentile(a, b, wanted.percentile, in_flight=level)
-
-
-def _by_row(side: Completed) -> Floats:
-    """Requests in flight when each was sent, by row."""
-    sent = Sent(side)
-    found = np.empty(len(side.requests))
-    found[sent.order] = sent.in_flight
-    return found

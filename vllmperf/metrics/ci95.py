@@ -144,8 +144,13 @@ def of_goodput(done: Completed, limits_ms: Mapping[str, float], per_s: float | N
 
 
 def _rate(done: Completed, amounts: Floats, per_s: float | None) -> Bounds:
-    """A request's work is taken to be done in the middle of its tokens; the bounds are those of that rate, moved to the one that
-    is reported."""
+    found = rate(done, amounts, per_s)
+    return None if found is None else bounds(found)
+
+
+def rate(done: Completed, amounts: Floats, per_s: float | None) -> Interval | None:
+    """Of what was done in a second; amounts: of each completed request of the whole run. A request's work is taken to be done in
+    the middle of its tokens; the bounds are those of that rate, moved to the one that is reported."""
     if per_s is None or done.window_ns is None:
         return None
     rows = done.whole.requests
@@ -153,9 +158,10 @@ def _rate(done: Completed, amounts: Floats, per_s: float | None) -> Bounds:
     middle = first + (rows["last_token_ns"] - first) // 2
     start, end = done.window_ns
     within = (middle >= start) & (middle <= end) & (amounts > 0)
-    rate = float(amounts[within].sum()) / (end - start) * 1e9
+    by_middle = float(amounts[within].sum()) / (end - start) * 1e9
     level = done.in_flight_at_send[np.argsort(done.requests["sent_ns"], kind="stable")]
     found = intervals.rate_interval(middle[within], start, end, amounts[within], in_flight=level)
-    if found.low is None or found.high is None or not rate:
+    if found.low is None or found.high is None or not by_middle:
         return None
-    return [max(per_s + found.low - rate, 0.0), per_s + found.high - rate]
+    low, high = max(per_s + found.low - by_middle, 0.0), per_s + found.high - by_middle
+    return Interval(low, high, found.effective, None, found.degrees)
