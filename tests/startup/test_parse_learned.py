@@ -3,6 +3,9 @@
 import pytest
 from parse_texts import START_0_11, config, log_of, parsed
 
+from vllmperf.starts.log.learned import Learned
+from vllmperf.starts.log.lines import Line
+
 FAILED = """\
 (APIServer pid=1) INFO 06-21 08:00:01 [api_server.py:1839] vLLM API server version 0.11.0
 (EngineCore_DP0 pid=2) ERROR 06-21 08:00:10 [core.py:708] EngineCore failed to start.
@@ -173,3 +176,16 @@ def test_a_row_that_ends_within_the_blocks_tells_both_numbers() -> None:
     rows = [text[at : at + 80] for text in (first, line) for at in range(0, len(text), 80)]
     reported = log_of("\n".join(rows) + "\n").reported
     assert (reported["num_gpu_blocks"], reported["num_cpu_blocks"]) == (835, 1000)
+
+
+@pytest.mark.parametrize(
+    "form", ["w{n} x{n}: 08:00:0{n} INFO {said}", "08:00:0{n} INFO - {said}", "[INFO] 08:00:0{n} {said}"]
+)
+def test_a_logger_s_own_format_is_learned_once(form: str) -> None:
+    learned = Learned()
+    for n in range(5):
+        text = form.format(n=n, said=f"Loading weights took {n} seconds")
+        line = learned.read(Line(text), text, True, False)
+        assert line is not None
+        assert line.message == f"Loading weights took {n} seconds"
+    assert len(learned._heads) == 1

@@ -189,7 +189,10 @@ def _shape(prefix: str, words: bool) -> str:
     for part in _VARIES.finditer(body):
         kind = part.lastgroup or "blanks"
         out.append(re.escape(body[at : part.start()]))
-        out.append(re.escape(part[0]) if kind == "word" and not words else _STANDS_FOR[kind])
+        stands_for = _STANDS_FOR[kind]
+        if kind == "level" and part.end() == len(body):
+            stands_for = stands_for.removesuffix(r"\s*+")  # the blanks behind it are counted below
+        out.append(re.escape(part[0]) if kind == "word" and not words else stands_for)
         at = part.end()
     out.append(re.escape(body[at:]))
     blanks = len(prefix) - len(body)
