@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vllmperf.metrics.intervals import FEWEST_BEYOND
 from vllmperf.numbers import decimals, fixed
 
+SHOWN_FROM = 1.0
+"""Values that must lie beyond a percentile: with fewer it is the largest value under another name."""
 ONE_SIDED = 3.0
 """Where one side is longer by this factor, both are shown."""
 
@@ -32,12 +33,12 @@ def _least(size: float, places: int) -> str:
 
 
 def is_beyond(row: Mapping[str, Any], key: str) -> bool:
-    """Whether so few values lie beyond a percentile that it is the luck of a few requests: it is not shown."""
+    """Whether not even one value lies beyond a percentile: it is not shown."""
     if key == "mean" or key not in row or (row.get("ci95") or {}).get(key) is not None:
         return False
     percentile = float(key.removeprefix("p"))
     rarer = min(percentile, 100 - percentile) / 100
-    return bool(0 < row["n"] * rarer < FEWEST_BEYOND)
+    return bool(0 < row["n"] * rarer < SHOWN_FROM)
 
 
 def intervals_words(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Iterator[str]:
