@@ -118,6 +118,12 @@ def test_what_differs_in_plan_and_machine_is_listed_and_readings_of_the_moment_a
     assert not found.is_paired
 
 
+def test_the_port_that_a_simulator_got_is_no_difference():
+    sides = ({"seed": 0, "simulator": {}, "base_url": f"http://127.0.0.1:{port}"} for port in (1, 2))
+    first, second = ({"plan": plan, "environment": {}} for plan in sides)
+    assert setup(first, second).plan == ()
+
+
 def test_runs_of_another_seed_are_no_pairs_and_that_is_a_difference(tmp_path):
     a, b = (loaded_run(tmp_path / f"{i}.vllmperf", i) for i in range(2))
     found = vp.compare(a, b)

@@ -69,7 +69,7 @@ def _plan(first: Mapping[str, Any], second: Mapping[str, Any]) -> tuple[Change, 
     is_whole = all("seed" in plan for plan in (first, second))
     a, b = _flat(first), _flat(second)
     shared = a.keys() | b.keys() if is_whole else a.keys() & b.keys()
-    if first.get("simulator") and second.get("simulator"):
+    if first.get("simulator") is not None and second.get("simulator") is not None:
         shared -= {"base_url"}  # of a port that was free
     order = [*first, *sorted(shared)]
     return tuple(
