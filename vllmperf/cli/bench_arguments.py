@@ -86,7 +86,19 @@ def add_load(option: Any) -> None:
         metavar="N",
         help="requests in all (default: 1000; no limit with --duration)",
     )
-    option("--duration", metavar="T", help="stop sending after 30s, 10m, 1h")
+    option(
+        "--duration",
+        "--max-duration",
+        dest="duration",
+        metavar="T",
+        help="stop sending after 30s, 10m, 1h; with --until at the latest",
+    )
+    option(
+        "--until",
+        metavar="METRIC±P%%",
+        help="stop when a metric is known so well, like 'ttft_p99±5%%' or 'requests_per_s+-2%%'; needs --max-duration "
+        "(or --num-prompts)",
+    )
     option(
         "--arrival",
         choices=ARRIVALS,

@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vllmperf.errors import UsageError
 from vllmperf.loadgen.environment import environment
+from vllmperf.loadgen.looks import looks
 from vllmperf.loadgen.rest import Rest, check_plan
 from vllmperf.loadgen.run import Ready, ready
 from vllmperf.loadgen.subscribers import Enough, Progress, Totals, live, recorder, until
@@ -39,6 +41,11 @@ def record_run(
 
 def resume_run(task: Task, before: Unfinished, progress: Progress | None = None) -> Run:
     """Carry out what is left of a run that was broken off, and add it to its file. Raises UsageError for another plan."""
+    if task.plan.load.until is not None:
+        raise UsageError(
+            "a run with --until cannot be resumed: its looks are those of one piece; start a new run, or read what it has "
+            "with `vllmperf report`"
+        )
     check_plan(before, task.plan)
     is_inside, rest = task.plan.target.simulator is not None, Rest(before)
     with (
@@ -53,7 +60,10 @@ def resume_run(task: Task, before: Unfinished, progress: Progress | None = None)
 def _carry_out(
     run: Ready, writer: RunWriter, task: Task, progress: Progress | None, enough: Enough | None = None
 ) -> None:
-    run.session.subscribe(recorder(writer, _asker(task)))
+    look = looks(task)
+    run.session.subscribe(recorder(writer, _asker(task), None if look is None else look.facts))
+    if look is not None:
+        run.session.subscribe(until(look))
     if enough is not None:
         run.session.subscribe(until(enough))
     if progress is not None:

@@ -75,6 +75,7 @@ def warm_up(task: Task, model: str, addresses: list[str]) -> None:
         num_prompts=plan.load.num_warmups,
         request_rate=float("inf"),
         duration=None,
+        until=None,
         arrival=None,
         arrival_file=None,
         burstiness=1.0,

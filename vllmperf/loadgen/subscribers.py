@@ -37,9 +37,11 @@ Totals = Callable[[], "Mapping[str, float] | None"]
 """Asks the server for what it has counted so far (vllmperf.scrape.totals)."""
 
 
-def recorder(writer: Writer, server: Totals | None = None) -> Subscriber:
+def recorder(
+    writer: Writer, server: Totals | None = None, looks: Callable[[], Mapping[str, Any]] | None = None
+) -> Subscriber:
     """Writes each batch at once, and the figures of the run every CHECKPOINT_S and at the end, with what the machine did to
-    the client and what the server counted meanwhile. Make it just before the run."""
+    the client and what the server counted meanwhile. Make it just before the run. looks: what --until saw, asked at the end."""
     checkpoint_at = 0.0
     before = server() if server else None
     machine = Machine()
@@ -56,6 +58,7 @@ def recorder(writer: Writer, server: Totals | None = None) -> Subscriber:
                 "load_average_after": os.getloadavg(),
                 "machine": machine.facts(),
                 "server": {"before": before, "after": after} if after else None,
+                **({"until": looks()} if looks else {}),
             }
             writer.finish(turn.state, counters, turn.histograms)
         elif time.monotonic() >= checkpoint_at:

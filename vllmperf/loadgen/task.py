@@ -28,6 +28,12 @@ class Task:
     knobs: Knobs = Knobs()
     notes: Notes = field(default_factory=Notes)
 
+    def __post_init__(self) -> None:
+        if self.plan.load.until is not None:
+            from vllmperf.metrics.precise import checked
+
+            checked(self.described())
+
     @classmethod
     def of(cls, given: Mapping[str, Any], base: Plan | None = None) -> Task:
         """A task of settings by name, as in Plan.of(); of a base plan, which they change.

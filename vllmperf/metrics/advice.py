@@ -94,6 +94,14 @@ DOUBTS: dict[str, Advice] = {
     "killed": CUT_SHORT,
     "still_running": Advice((("early", "you look while it runs"),), (), ("vllmperf explain {run}",)),
     "interrupted": CUT_SHORT,
+    "not_precise": Advice(
+        (
+            ("short", "--max-duration or --num-prompts ended the run first"),
+            ("slow", "the server changes slowly, so that many requests tell little more than few"),
+        ),
+        ("a run four times as long halves the interval where requests do not resemble the ones before them",),
+        (SAME,),
+    ),
     "client_sums": Advice(
         (
             ("defect", "vllmperf has a defect"),

@@ -117,6 +117,19 @@ def say_interrupted(summary: Summary, _: float) -> str:
     return f"this run was interrupted: {_requests(summary['requests']['sent'])} had been sent"
 
 
+def not_precise(summary: Summary) -> float | None:
+    until = summary.get("until")
+    return None if until is None else float(not until["reached"])
+
+
+def say_not_precise(summary: Summary, _: float) -> str:
+    until = summary["until"]
+    asked = f"the run ended before {until['label']} was known to ±{until['percent_asked']:g} %"
+    if until["percent"] is None:
+        return f"{asked}: it is too short for an interval"
+    return f"{asked}: it is known to ±{brief(until['percent'])} %"
+
+
 def _broken(summary: Summary, blames: str) -> list[Mapping[str, Any]]:
     return [
         check for check in summary["identities"].values() if check["broken"] and check["blames"] == blames

@@ -7,7 +7,7 @@ from typing import Any, TypedDict, cast
 import numpy as np
 
 import vllmperf._engine as _engine
-from vllmperf.metrics import ci95, identity, statistics
+from vllmperf.metrics import ci95, identity, precise, statistics
 from vllmperf.metrics.answers import answers
 from vllmperf.metrics.definitions import FIGURES, METRICS
 from vllmperf.metrics.drift import still_faster
@@ -134,6 +134,7 @@ class Summary(TypedDict):
     still_faster: Mapping[str, Any] | None
     identities: Mapping[str, Mapping[str, object]]
     trim: TrimDict | None
+    until: Mapping[str, Any] | None
     verdict: Verdict
 
 
@@ -150,7 +151,8 @@ def summarize(recording: Recording, percentiles: Iterable[float] | None = None, 
 def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> Summary:
     """The same of what counts of a recording."""
     recording, whole = done.recording, done.whole
-    asked_percentiles = percentile_list(percentiles, recording.plan.get("metric_percentiles"))
+    more = (recording.plan.get("metric_percentiles"), precise.percentiles(recording.plan))
+    asked_percentiles = percentile_list(percentiles, *more)
     summary: Part = {
         "schema": SUMMARY_SCHEMA,
         "tool": recording.meta.get("tool"),
@@ -185,6 +187,7 @@ def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> S
     summary["goodput"] = goodput(done)
     if good := summary["goodput"]:
         good["ci95"] = ci95.of_goodput(done, good["objectives_ms"], good["requests_per_s"])
+    summary["until"] = precise.take(summary, recording.plan, recording.counters.get("until") or {})
     summary["verdict"] = verdict(summary)
     return cast(Summary, summary)
 

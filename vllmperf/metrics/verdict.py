@@ -43,6 +43,8 @@ RULES = (
          "the run still goes on", "long requests are not among those that finished"),
     Rule("interrupted", rules.interrupted, 0, NEVER, rules.say_interrupted,
          "the run was interrupted", "fewer requests than asked for"),
+    Rule("not_precise", rules.not_precise, 0, NEVER, rules.say_not_precise,
+         "the precision that --until asks for was not reached", "the interval is wider than asked for"),
     Rule("client_sums", rules.broken_client_sums, 0, 0, rules.say_client_sums,
          "sums of our own figures that must agree and do not", "one of the figures is wrong"),
     Rule("lost_results", rules.lost_results, 0, 0.01, rules.say_lost_results,

@@ -146,6 +146,7 @@ def _run(task: Task, spot: Spot, seconds: float, path: Path, seed: int) -> Recor
     one = task.replace(
         max_concurrency=spot.concurrency,
         num_prompts=None,
+        until=None,
         duration=seconds,
         input_len=spot.shape.input_tokens,
         output_len=spot.shape.output_tokens,

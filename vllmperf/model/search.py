@@ -139,7 +139,13 @@ class Search:
 
     def _single(self, **more: Any) -> Task:
         """One request at a time."""
-        usual = {"request_rate": math.inf, "arrival": None, "burstiness": 1.0, "num_prompts": None}
+        usual = {
+            "request_rate": math.inf,
+            "arrival": None,
+            "burstiness": 1.0,
+            "num_prompts": None,
+            "until": None,
+        }
         return self.task.replace(**{**usual, "max_concurrency": 1, **more})
 
     def _add_alone(self, recording: Recording) -> None:
@@ -168,6 +174,7 @@ class Search:
             arrival="poisson",
             max_concurrency=None,
             num_prompts=None,
+            until=None,
             duration=seconds,
             seed=(self.task.plan.workload.seed + 101 * number) % 2**32,
             grace_period=min(self.task.plan.limits.grace_period, self._grace_s(seconds)),

@@ -9,6 +9,7 @@ from vllmperf.errors import SettingError
 from vllmperf.plan import checks
 from vllmperf.plan.checks import setting, whole
 from vllmperf.plan.part import Part
+from vllmperf.plan.precision import precision
 
 ARRIVALS = ("constant", "poisson", "gamma", "trace", "dataset")
 HAVE_TIMES = ("trace", "dataset")
@@ -18,7 +19,9 @@ NUM_PROMPTS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load(Part):
-    """request_rate in requests/s, inf: as fast as max_concurrency allows. duration in s.
+    """request_rate in requests/s, inf: as fast as max_concurrency allows. duration in s, the longest one with until.
+
+    until: like ttft_p99±5%, the run stops when its metric is known so well.
 
     warm_connections: opened before the start; None: all that a closed loop will use.
     """
@@ -30,6 +33,7 @@ class Load(Part):
     max_concurrency: int | None = setting(None, whole())
     num_prompts: int | None = setting(NUM_PROMPTS, whole(), or_none=True)
     duration: float | None = setting(None, checks.seconds())
+    until: str | None = setting(None, precision)
     num_warmups: int = setting(0, whole(0))
     warm_connections: int | None = setting(None, whole(0))
     fresh_connections: bool = setting(False, checks.flag)
@@ -41,7 +45,12 @@ class Load(Part):
 
     def check(self) -> None:
         _check_arrival(self)
-        if self.num_prompts is None and self.duration is None and self.arrival not in HAVE_TIMES:
+        has_end = self.num_prompts is not None or self.duration is not None or self.arrival in HAVE_TIMES
+        if self.until is not None and not has_end:
+            raise SettingError(
+                "{until} may never be reached: give {duration}, the longest that the run may take"
+            )
+        if not has_end:
             raise SettingError("a run needs an end: give {num_prompts}, {duration}, or both")
         if self.num_prompts is None and not self.is_open_loop and self.max_concurrency is None:
             raise SettingError(

@@ -17,6 +17,7 @@ ALIASES = {
     "dataset": "dataset_name",
     "header": "headers",
     "sim": "simulator",
+    "max_duration": "duration",
 }
 """Short names, and flags that are called otherwise than the setting."""
 LENGTHS = ("input_len", "output_len", "prefix_len")
@@ -88,7 +89,7 @@ def with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     if is_free and dataset is not None and dataset.times_s is not None:
         found["arrival"], is_free = "dataset", False
     if found.get("num_prompts") is None:
-        has_end = found.get("duration") is not None or found.get("arrival") in HAVE_TIMES
+        has_end = found.get("arrival") in HAVE_TIMES or any(found.get(name) for name in ("duration", "until"))
         found["num_prompts"] = None if has_end else NUM_PROMPTS
     if found.get("simulator") is not None and is_free:
         found["max_concurrency"] = SIMULATED_AT_ONCE

@@ -34,6 +34,7 @@ from vllmperf.report.words import (
     load_words,
     target_words,
     time_words,
+    until_words,
 )
 
 Summary = Mapping[str, Any]
@@ -61,7 +62,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """facts, left_out and client_facts are (label, value) pairs, throughput (number, unit) pairs."""
+    """facts, left_out (and what ended the run) and client_facts are (label, value) pairs, throughput (number, unit) pairs."""
 
     facts: tuple[tuple[str, str], ...]
     throughput: tuple[tuple[str, str], ...]
@@ -88,7 +89,7 @@ def report(
     return Report(
         facts=_facts(summary),
         throughput=_throughput(summary),
-        left_out=left_out(summary.get("trim")),
+        left_out=(*left_out(summary.get("trim")), *until_words(summary)),
         latency=_latency(summary, _shown(summary, percentile_metrics), [float(p) for p in percentiles]),
         times=server_times.table(summary),
         outcomes=_outcomes(summary),
