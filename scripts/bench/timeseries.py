@@ -115,8 +115,8 @@ def rate_per_s() -> float:
 def served(chains: int, requests: int, rate: float, pool: Executor, seed: int) -> Served:
     """Chains of so many requests after a warm-up of 3,000."""
     parts = list(pool.map(partial(_chain, rate, seed, requests), range(chains)))
-    stacked = (np.stack(columns) for columns in zip(*parts, strict=True))
-    return Served(*stacked, rate_per_s=rate)
+    ttft, tpot, e2el, in_flight, sent, end, tokens = map(np.stack, zip(*parts, strict=True))
+    return Served(ttft, tpot, e2el, in_flight, sent, end, tokens, rate)
 
 
 def _arrivals(rate: float, rng: np.random.Generator, count: int) -> Floats:
