@@ -20,6 +20,7 @@ FLOORS = (
     "report",
     "model own_error",
     "loadgen",
+    "repeats",
     "run",
     "comparison distribution",
     "metrics",

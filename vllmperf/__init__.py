@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         fit,
         parse_log,
         reconcile,
+        repeat,
         selftest,
         size,
         startup,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from vllmperf.model.sizing import Sizing
     from vllmperf.own_error import SelfTest
     from vllmperf.plan import Plan
+    from vllmperf.repeats import Repeats
     from vllmperf.report.startup.starts import Starts
     from vllmperf.run import Run, open_run
     from vllmperf.starts.result import Start
@@ -49,6 +51,7 @@ __all__ = [
     "Comparison",
     "Fit",
     "Plan",
+    "Repeats",
     "Run",
     "SelfTest",
     "Sizing",
@@ -67,6 +70,7 @@ __all__ = [
     "parse_log",
     "percentile",
     "reconcile",
+    "repeat",
     "selftest",
     "sim",
     "size",
@@ -77,6 +81,7 @@ _HOME = {
     "Capacity": "vllmperf.model.capacity",
     "Comparison": "vllmperf.comparison.comparison",
     "Fit": "vllmperf.model.parameters",
+    "Repeats": "vllmperf.repeats",
     "SelfTest": "vllmperf.own_error",
     "Sizing": "vllmperf.model.sizing",
     "Start": "vllmperf.starts.result",
@@ -91,6 +96,7 @@ _HOME = {
     "parse_log": "vllmperf.api",
     "percentile": "vllmperf.metrics.percentile",
     "reconcile": "vllmperf.api",
+    "repeat": "vllmperf.api",
     "selftest": "vllmperf.api",
     "size": "vllmperf.api",
     "startup": "vllmperf.api",

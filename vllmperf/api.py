@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vllmperf.model.sizing import Sizing
     from vllmperf.own_error import SelfTest
     from vllmperf.record.unfinished import Unfinished
+    from vllmperf.repeats import Repeats
     from vllmperf.report.startup import Starts
     from vllmperf.run import Run
     from vllmperf.sim import Server
@@ -72,6 +73,29 @@ def bench(
 
     before = unfinished(resume)
     return finish_run(Task.of(settings, plan_of(before.meta)), before, progress)
+
+
+def repeat(
+    target: str | Server | Plan | None = None,
+    k: int = 5,
+    /,
+    *,
+    record: str | Path | None = None,
+    progress: bool | Callable[[Snapshot], None] = False,
+    **settings: object,
+) -> Repeats:
+    """Make the same run k times with different seeds (seed, seed + 1, …): each number's mean over the runs with the interval
+    between runs, and whether the runs differ more than their own intervals allow.
+
+    record: run.vllmperf gives run files run.1.vllmperf and so on. The rest as in bench().
+
+    >>> import vllmperf as vp
+    >>> with vp.sim.Server(ttft_ms=5, itl_ms=1) as server:
+    ...     repeats = vp.repeat(server, 2, max_concurrency=2, num_prompts=6, output_len=4)
+    >>> len(repeats), repeats.ttft_mean.mean >= 5
+    (2, True)
+    """
+    return make_repeats(_task(target, settings), k, Path(record) if record else None, progress)
 
 
 def _task(target: str | Server | Plan | Task | None, settings: dict[str, object]) -> Task:
@@ -575,6 +599,19 @@ def make_run(
 
     with _shown(progress) as show:
         return record_run(task, record, show, enough)
+
+
+def make_repeats(
+    task: Task,
+    k: int,
+    record: Path | None,
+    progress: bool | Callable[[Snapshot], None] = False,
+    trim: bool = True,
+) -> Repeats:
+    """Carry a task out k times; see loadgen.repeated.repeat_run. progress: as in bench()."""
+    from vllmperf.loadgen.repeated import repeat_run
+
+    return repeat_run(task, k, record, lambda: _shown(progress), trim)
 
 
 def finish_run(task: Task, before: Unfinished, progress: bool | Callable[[Snapshot], None] = False) -> Run:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf import datasets, text_file
-from vllmperf.cli import fail_if
+from vllmperf.cli import fail_if, json_option
 from vllmperf.cli.bench_arguments import AS_MANY_AS_IN_FLIGHT, add_arguments
 from vllmperf.cli.flags import Help
 from vllmperf.cli.target_arguments import url_of, wait_until_ready
@@ -18,6 +19,7 @@ from vllmperf.exit_codes import FAILED, OK
 from vllmperf.plan import Plan
 
 if TYPE_CHECKING:
+    from vllmperf.comparison.conditions import Condition
     from vllmperf.loadgen.task import Task
     from vllmperf.run import Run
 
@@ -103,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
     wanted = fail_if.conditions(args)
     _check_output(args)
     wait_until_ready(args, task)
+    if args.repeat is not None:
+        return _repeat(args, task, wanted)
     if args.resume:
         made = finish_run(task, unfinished(args.resume), not args.no_progress)
     else:
@@ -113,11 +117,35 @@ def run(args: argparse.Namespace) -> int:
     return exit_code(made) or (FAILED if has_failed else OK)
 
 
+OF_ONE_RUN = ("resume", "html", "csv", "mlperf", "save_result", "save_detailed")
+
+
+def _repeat(args: argparse.Namespace, task: Task, wanted: Sequence[Condition]) -> int:
+    """Several runs, one table."""
+    from vllmperf.api import make_repeats
+    from vllmperf.report.repeats import show
+    from vllmperf.run import open_run
+
+    made = make_repeats(task, args.repeat, args.record, not args.no_progress, not args.no_trim)
+    if json_option.write(args.json, lambda: json.dumps(made.to_dict(), indent=1)):
+        show(made)
+    has_failed = fail_if.run_has_failed(args, wanted, made.runs)
+    if made.ended:
+        return 130 if made.is_interrupted else FAILED
+    return max(exit_code(open_run(run.path)) for run in made) or (FAILED if has_failed else OK)
+
+
 def _check_output(args: argparse.Namespace) -> None:
     """What cannot be written is said before the run, not after it."""
     for name, value in (("--record", args.record), ("--plan", args.plan_file)):
         if args.resume and value:
             raise UsageError(f"--resume goes on with the plan and the file of a run: leave {name} out")
+    if args.repeat is not None:
+        for name in OF_ONE_RUN:
+            if getattr(args, name):
+                raise UsageError(
+                    f"--repeat makes several runs, --{name.replace('_', '-')} is of one: leave it out"
+                )
     if args.json == "-" and args.csv == "-":
         raise UsageError("--json and --csv - both want stdout: give --csv a file")
     for name, path in (("--csv", args.csv), ("--record", args.record), ("--html", args.html)):

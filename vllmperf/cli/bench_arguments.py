@@ -249,6 +249,13 @@ def add_output(option: Any) -> None:
         metavar="RUN",
         help="go on with a run that was killed or interrupted: send what is not in its run file, and add it there",
     )
+    option(
+        "--repeat",
+        type=int,
+        metavar="K",
+        help="make K runs one after the other with seeds seed, seed+1, …: means over the runs with the interval between "
+        "them; --record NAME.vllmperf writes NAME.1.vllmperf and so on",
+    )
     json_option.add(option, "the summary")
     option("--mlperf", action="store_true", help=MLPERF)
     option("--no-trim", action="store_true", help=NO_TRIM)

@@ -10,7 +10,8 @@ from vllmperf.model.capacity import Capacity
 from vllmperf.model.parameters import Fit
 from vllmperf.model.sizing import Sizing
 from vllmperf.own_error import SelfTest
-from vllmperf.report import capacity, compare, fit, selftest, size
+from vllmperf.repeats import Repeats
+from vllmperf.report import capacity, compare, fit, repeats, selftest, size
 from vllmperf.report import html as pages
 from vllmperf.report.startup import html as start_pages
 from vllmperf.report.startup import json as start_json
@@ -35,6 +36,8 @@ def text(result: object) -> str:
             return capacity.text(result)
         case SelfTest():
             return selftest.text(result)
+        case Repeats():
+            return repeats.text(result)
         case Start():
             return start_table.text((result,))
         case ParsedFile():
@@ -56,6 +59,8 @@ def html(result: object) -> str:
             return capacity.fragment(result)
         case SelfTest():
             return selftest.fragment(result)
+        case Repeats():
+            return repeats.fragment(result)
         case Start():
             return start_pages.fragment((result,))
         case ParsedFile():
