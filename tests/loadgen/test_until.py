@@ -73,6 +73,12 @@ def test_a_run_that_ends_first_says_what_it_reached_and_exits_with_0(capsys):
     assert code == 0 or "do not rely" in shown
 
 
+def test_a_metric_that_the_run_cannot_have_is_said_to_be_unmeasured():
+    run = vllmperf.bench(**QUICK, until="ttft_mean±20%", num_prompts=10, stream=False)
+    assert run.summary["until"]["value"] is None
+    assert "it was not measured" in " ".join(run.summary["verdict"]["reasons"])
+
+
 def test_gaps_are_looked_at_too_and_a_percentile_of_the_precision_is_in_the_summary():
     run = vllmperf.bench(**{**QUICK, "output_len": 6}, until="itl_p93±50%", max_duration=60, num_prompts=900)
     assert run.summary["until"]["looks"]

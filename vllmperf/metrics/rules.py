@@ -125,6 +125,8 @@ def not_precise(summary: Summary) -> float | None:
 def say_not_precise(summary: Summary, _: float) -> str:
     until = summary["until"]
     asked = f"the run ended before {until['label']} was known to ±{until['percent_asked']:g} %"
+    if until["value"] is None:
+        return f"{asked}: it was not measured"
     if until["percent"] is None:
         return f"{asked}: it is too short for an interval"
     return f"{asked}: it is known to ±{brief(until['percent'])} %"

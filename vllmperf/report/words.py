@@ -125,6 +125,8 @@ def until_words(summary: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         return ()
     ended = "stopped" if until["stopped"] else "ended"
     after = f"{ended} after {plural(summary['requests']['completed'], 'request')}"
+    if until["value"] is None:
+        return (("until", f"{after}: {until['label']} was not measured"),)
     if until["percent"] is None:
         return (("until", f"{after}: too few for an interval of {until['label']}"),)
     asked = "" if until["stopped"] else f", ±{until['percent_asked']:g} % was asked for"
