@@ -13,6 +13,8 @@ from statistics import NormalDist
 
 TINY = 1e-300
 DIGITS = 1e-14
+CLOSE = 1e-10
+"""A probability so near to the one that is looked for is it."""
 NORMAL_FROM = 300.0
 """Effective values on the rarer side of a percentile from which the binomial is close enough to its normal expansion."""
 
@@ -89,11 +91,23 @@ def order_levels(share: float, n: float, probability: float) -> tuple[float, flo
         z = normal(above)
         half, shift = z * math.sqrt(share * (1 - share) / n), (1 - 2 * share) * (z * z + 2) / (6 * n)
         return share - half + shift, share + half + shift
-    middle = share * (n + 1)
+    middle, half = share * (n + 1), normal(above) * math.sqrt(n * share * (1 - share))
     edge = 1e-9 * (n + 1)
-    low = _root(lambda r: above - beta(r, n + 1 - r, share), edge, middle)
-    high = _root(lambda r: 1 - above - beta(r, n + 1 - r, share), middle, n + 1 - edge)
+    low = _root_near(lambda r: above - beta(r, n + 1 - r, share), edge, middle, middle - half, half)
+    high = _root_near(
+        lambda r: 1 - above - beta(r, n + 1 - r, share), middle, n + 1 - edge, middle + half, half
+    )
     return low / (n + 1), high / (n + 1)
+
+
+def _root_near(
+    function: Callable[[float], float], low: float, high: float, near: float, size: float
+) -> float:
+    """The same as _root(), for one that probably lies within a third of `size` around a place."""
+    first, last = max(low, near - size / 3), min(high, near + size / 3)
+    if first < last and function(first) < 0 < function(last):
+        low, high = first, last
+    return _root(function, low, high)
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
@@ -106,7 +120,7 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
     for _ in range(200):
         middle = (low * at_high - high * at_low) / (at_high - at_low)
         value = function(middle)
-        if abs(value) < 1e-12 or high - low < 1e-12 * max(abs(high), 1e-9):
+        if abs(value) < CLOSE or high - low < 1e-12 * max(abs(high), 1e-9):
             break
         if value > 0:
             high, at_high = middle, value

@@ -6,6 +6,7 @@ import numpy as np
 
 from vllmperf.metrics.definitions import BY_NAME
 from vllmperf.metrics.growth import BLOCKS, tau
+from vllmperf.metrics.statistics import median
 from vllmperf.metrics.view import Completed, Floats
 
 FEWEST = 80
@@ -26,7 +27,7 @@ def still_faster(done: Completed) -> dict[str, float | str] | None:
     requests = done.requests
     if len(requests) < FEWEST:
         return None
-    if np.ptp(requests["sent_ns"]) < GENERATIONS * np.median(requests["end_ns"] - requests["sent_ns"]):
+    if np.ptp(requests["sent_ns"]) < GENERATIONS * median(requests["end_ns"] - requests["sent_ns"]):
         return None
     order = np.argsort(requests["sent_ns"], kind="stable")
     order = order[
@@ -47,8 +48,8 @@ def _fall(
         return None
     quarter = len(values) // 4
     third, last = values[-2 * quarter : -quarter], values[-quarter:]
-    before, after = float(np.median(third)), float(np.median(last))
-    blocks = np.array([np.median(block) for block in np.array_split(values, BLOCKS)])
+    before, after = median(third), median(last)
+    blocks = np.array([median(block) for block in np.array_split(values, BLOCKS)])
     is_sure = tau(blocks) <= FALLING and rank_sum_z(last, third) < -SURE_Z
     return {
         "metric": name,

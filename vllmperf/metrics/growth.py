@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
+from vllmperf.metrics.statistics import median
 
 NS = 1e9
 BLOCKS = 8
@@ -76,7 +77,7 @@ def growth(requests: NDArray[np.void]) -> Growth | None:
     first, end = first[order], end[order]
     early = max(len(sent) // 20, 5)
     ramps = {
-        "waiting": (first, RAMP * float(np.median((first - sent)[:early]))),
+        "waiting": (first, RAMP * median((first - sent)[:early])),
         "in_flight": (end, float(np.quantile(end - sent, 0.95))),
     }
     found = [one for what, (until, ramp) in ramps.items() if (one := _stretch(what, sent, until, ramp))]

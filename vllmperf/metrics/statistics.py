@@ -57,6 +57,11 @@ def quantiles(samples: Samples, levels: Sequence[float]) -> list[float]:
     return _engine.quantile(np.ascontiguousarray(samples), levels)
 
 
+def median(values: NDArray[Any]) -> float:
+    """The middle value, NaN for none. (NumPy's own median imports its masked arrays, a tenth of a short run's CPU.)"""
+    return quantiles(np.asarray(values, dtype=np.float64), [0.5])[0]
+
+
 def describe_histogram(histogram: _engine.Histogram | None, percentiles: Sequence[float]) -> Row | None:
     """The same from a histogram of ns."""
     if histogram is None or histogram.count == 0:

@@ -17,6 +17,7 @@ import vllmperf._engine as _engine
 from vllmperf.metrics import in_flight
 from vllmperf.metrics.definitions import BY_NAME, per_request
 from vllmperf.metrics.mser import GROUP, MOST, warm_up
+from vllmperf.metrics.statistics import median
 from vllmperf.metrics.view import Completed, Floats
 from vllmperf.metrics.window import IN_FLIGHT, RAMP, Drift, Trim
 from vllmperf.record.reader import Recording
@@ -133,11 +134,11 @@ def settled_at(values: Floats) -> int | None:
 
 
 def _cut(values: Floats) -> int:
-    median = float(np.median(values)) if len(values) else 0.0
-    if median <= 0:
+    middle = median(values) if len(values) else 0.0
+    if middle <= 0:
         return 0
     for cap in CAPS:
-        capped = np.minimum(values, cap * median)
+        capped = np.minimum(values, cap * middle)
         if (cut := warm_up(capped, SLACK)) == 0:
             continue
         cut = _shortened(capped, cut)
@@ -178,7 +179,7 @@ def _is_apart(values: Floats, cut: int) -> bool:
 def _is_unlike(values: Floats, cut: int) -> bool:
     """Most of the start is like the rest's most extreme tenth: a single long request is no warm-up."""
     low, high = np.quantile(values[cut:], (EXTREME, 1 - EXTREME))
-    return not low <= float(np.median(values[:cut])) <= high
+    return not low <= median(values[:cut]) <= high
 
 
 def _drift(series: Series) -> Drift:
@@ -249,4 +250,4 @@ def _medians_ms(whole: Completed, trim: Trim) -> list[float] | None:
         return None
     values = per_request(whole, trim.found_by) / NS_PER_MS
     is_out = whole.requests["sent_ns"] < trim.start_ns
-    return [float(np.nanmedian(values[rows])) for rows in (is_out, ~is_out)]
+    return [median(values[rows & (values == values)]) for rows in (is_out, ~is_out)]
