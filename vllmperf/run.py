@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf.comparison.comparison import Comparison
-from vllmperf.comparison.figures import Figures, figures_of_summary, short_names
 from vllmperf.distribution import Distribution, Plots
 from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import BY_NAME
@@ -32,6 +30,8 @@ from vllmperf.shown import Shown
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vllmperf.comparison.comparison import Comparison
+    from vllmperf.comparison.figures import Figures
     from vllmperf.metrics.explanation import Explained
     from vllmperf.plan import Plan
 
@@ -163,11 +163,16 @@ class Run(Shown):
 
     def compare(self, other: Run) -> Comparison:
         """This run's figures beside those of another one, with the change."""
+        from vllmperf.comparison.comparison import Comparison
+        from vllmperf.comparison.figures import short_names
+
         names = short_names([str(self.path), str(other.path)])
         return Comparison(self.figures(names[0]), other.figures(names[1]))
 
     def figures(self, name: str) -> Figures:
         """What a comparison takes of it, under this name."""
+        from vllmperf.comparison.figures import figures_of_summary
+
         return figures_of_summary(self.summary, name, self.done if self.has_requests else None)
 
     @property

@@ -96,7 +96,6 @@ def _in_flight(given: Mapping[str, Any], base: Plan | None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Make the run, print it, write the files that are asked for."""
     from vllmperf.api import finish_run, make_run
-    from vllmperf.record.unfinished import unfinished
 
     task = task_of(args)
     if args.print_plan:
@@ -108,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
     if args.repeat is not None:
         return _repeat(args, task, wanted)
     if args.resume:
+        from vllmperf.record.unfinished import unfinished
+
         made = finish_run(task, unfinished(args.resume), not args.no_progress)
     else:
         made = make_run(task, args.record, not args.no_progress)

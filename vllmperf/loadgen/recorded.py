@@ -6,20 +6,21 @@ import contextlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import UsageError
 from vllmperf.loadgen.environment import environment
-from vllmperf.loadgen.looks import looks
 from vllmperf.loadgen.rest import Rest, check_plan
 from vllmperf.loadgen.run import Ready, ready
 from vllmperf.loadgen.subscribers import Enough, Progress, Totals, live, recorder, until
 from vllmperf.loadgen.task import Task
-from vllmperf.record.resumed import ResumedWriter
-from vllmperf.record.unfinished import Unfinished
 from vllmperf.record.writer import RunWriter
 from vllmperf.run import Folder, Run
 from vllmperf.target import client_of, first_model
+
+if TYPE_CHECKING:
+    from vllmperf.loadgen.looks import Looks
+    from vllmperf.record.unfinished import Unfinished
 
 
 def record_run(
@@ -46,6 +47,8 @@ def resume_run(task: Task, before: Unfinished, progress: Progress | None = None)
             "a run with --until cannot be resumed: its looks are those of one piece; start a new run, or read what it has "
             "with `vllmperf report`"
         )
+    from vllmperf.record.resumed import ResumedWriter
+
     check_plan(before, task.plan)
     is_inside, rest = task.plan.target.simulator is not None, Rest(before)
     with (
@@ -60,7 +63,7 @@ def resume_run(task: Task, before: Unfinished, progress: Progress | None = None)
 def _carry_out(
     run: Ready, writer: RunWriter, task: Task, progress: Progress | None, enough: Enough | None = None
 ) -> None:
-    look = looks(task)
+    look = _looks(task)
     run.session.subscribe(recorder(writer, _asker(task), None if look is None else look.facts))
     if look is not None:
         run.session.subscribe(until(look))
@@ -69,6 +72,15 @@ def _carry_out(
     if progress is not None:
         run.session.subscribe(live(run.session, progress))
     run.session.run()
+
+
+def _looks(task: Task) -> Looks | None:
+    """What ends a run that goes on until a number is known; other runs need not import it."""
+    if task.plan.load.until is None:
+        return None
+    from vllmperf.loadgen.looks import looks
+
+    return looks(task)
 
 
 def _asker(task: Task) -> Totals | None:

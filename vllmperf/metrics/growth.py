@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
-from vllmperf.metrics.statistics import median
+from vllmperf.metrics.statistics import median, quantiles
 
 NS = 1e9
 BLOCKS = 8
@@ -78,7 +78,7 @@ def growth(requests: NDArray[np.void]) -> Growth | None:
     early = max(len(sent) // 20, 5)
     ramps = {
         "waiting": (first, RAMP * median((first - sent)[:early])),
-        "in_flight": (end, float(np.quantile(end - sent, 0.95))),
+        "in_flight": (end, quantiles((end - sent).astype(np.float64), [0.95])[0]),
     }
     found = [one for what, (until, ramp) in ramps.items() if (one := _stretch(what, sent, until, ramp))]
     return max(found, key=lambda one: one.share) if found else None

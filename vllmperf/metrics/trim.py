@@ -6,6 +6,7 @@ done within it. Outcomes, failures and sums of tokens are always of the whole ru
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import TypedDict
@@ -17,7 +18,7 @@ import vllmperf._engine as _engine
 from vllmperf.metrics import in_flight
 from vllmperf.metrics.definitions import BY_NAME, per_request
 from vllmperf.metrics.mser import GROUP, MOST, warm_up
-from vllmperf.metrics.statistics import median
+from vllmperf.metrics.statistics import median, quantiles
 from vllmperf.metrics.view import Completed, Floats
 from vllmperf.metrics.window import IN_FLIGHT, RAMP, Drift, Trim
 from vllmperf.record.reader import Recording
@@ -111,7 +112,7 @@ def _settled_ns(whole: Completed, series: Series, place: int) -> int:
         return settled
     early = whole.requests[OVER[series.name]][whole.requests["sent_ns"] < settled]
     early = early[early != _engine.NONE]
-    over = int(np.quantile(early, RAMP_SHARE, method="higher")) if len(early) else settled
+    over = _ramp_end(early) if len(early) else settled
     is_affordable = (whole.requests["sent_ns"] < over).sum() <= MOST * len(whole.requests)
     return max(settled, over) if is_affordable else settled
 
@@ -154,7 +155,7 @@ def _shortened(values: Floats, cut: int) -> int:
     group = cut // GROUP
     while group and low <= groups[group - 1] <= high:
         group -= 1
-    low, high = np.quantile(values[group * GROUP :], (EXTREME / 2, 1 - EXTREME / 2))
+    low, high = quantiles(values[group * GROUP :], (EXTREME / 2, 1 - EXTREME / 2))
     cut, least = group * GROUP, max((group - 1) * GROUP + 1, 0)
     while cut > least and low <= values[cut - 1] <= high:
         cut -= 1
@@ -178,7 +179,7 @@ def _is_apart(values: Floats, cut: int) -> bool:
 
 def _is_unlike(values: Floats, cut: int) -> bool:
     """Most of the start is like the rest's most extreme tenth: a single long request is no warm-up."""
-    low, high = np.quantile(values[cut:], (EXTREME, 1 - EXTREME))
+    low, high = quantiles(values[cut:], (EXTREME, 1 - EXTREME))
     return not low <= median(values[:cut]) <= high
 
 
@@ -200,10 +201,15 @@ def _ramp_ns(whole: Completed, first: int, last_sent: int) -> int | None:
         return None
     end = whole.requests["end_ns"]
     early = end[whole.requests["sent_ns"] <= end.min()]
-    full = int(np.quantile(early, RAMP_SHARE, method="higher"))
+    full = _ramp_end(early)
     requests = whole.recording.requests
     held, all_held = (in_flight.mean_between(requests, start, last_sent) for start in (full, first))
     return full if held and all_held is not None and all_held < (1 - MATTERS) * held else None
+
+
+def _ramp_end(ends_ns: NDArray[np.int64]) -> int:
+    """When RAMP_SHARE of these requests had ended."""
+    return int(np.sort(ends_ns)[math.ceil(RAMP_SHARE * (len(ends_ns) - 1))])
 
 
 def _drained_ns(requests: NDArray[np.void], trim: Trim, last_sent: int) -> int:
