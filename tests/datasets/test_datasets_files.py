@@ -133,7 +133,7 @@ def test_sonnet_sends_the_template_unless_the_backend_is_chat(tokens, tmp_path):
 
 
 def test_sonnet_lengths_below_the_beginning_are_refused(tokens, tmp_path):
-    with pytest.raises(UsageError, match="sonnet_input_len"):
+    with pytest.raises(UsageError, match="--sonnet-input-len"):
         dropin(tokens, Chance(0), "0.8", 1, "sonnet", poem(tmp_path), sonnet_input_len=3, sonnet_prefix_len=1)
 
 
