@@ -72,7 +72,8 @@ struct block *block_new(int64_t first_index, size_t n, const int64_t *offsets, c
     block->bodies = queue_copy(bodies, (size_t)offsets[n]);
     bool is_sorted = !at_ns || queue_ascend(at_ns, n);
     if (!is_sorted) block->order = order_of(at_ns, n);
-    bool has_all = block->offsets && block->bodies && (block->at_ns || !at_ns) && (block->numbers || !numbers);
+    bool has_all =
+        block->offsets && block->bodies && (block->at_ns || !at_ns) && (block->numbers || !numbers);
     if (has_all && (block->order || is_sorted)) return block;
     block_drop(block);
     return NULL;

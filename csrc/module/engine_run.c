@@ -66,7 +66,8 @@ PyDoc_STRVAR(
     "feed($self, bodies, offsets, at_ns=None, numbers=None)\n--\n\n"
     "Queue requests: body i is bodies[offsets[i]:offsets[i + 1]], due at at_ns[i] ns after the start. It is\n"
     "called numbers[i] in its id and its record; without numbers they are counted from the first one on.\n\n"
-    "offsets, at_ns, numbers: int64 in C order (an array or its bytes). Everything is copied. Times need not\n"
+    "offsets, at_ns, numbers: int64 in C order (an array or its bytes). Everything is copied. Times need "
+    "not\n"
     "ascend, neither within a feed nor from one to the next: each request leaves when it is due.");
 
 /* Times beyond these 30 years would overflow when the engine adds to them. */

@@ -43,7 +43,8 @@ static void feed(struct engine *engine, int64_t n, int64_t step_ns, int tokens) 
         offsets[i + 1] = offsets[i] + (int64_t)len;
         at_ns[i] = i * step_ns;
     }
-    CHECK("requests are fed", engine_feed(engine, (size_t)n, offsets, step_ns ? at_ns : NULL, NULL, bodies) == 0);
+    CHECK("requests are fed",
+          engine_feed(engine, (size_t)n, offsets, step_ns ? at_ns : NULL, NULL, bodies) == 0);
     free(offsets);
     free(at_ns);
     free(bodies);

@@ -105,7 +105,8 @@ static bool run_ends(const struct server *server, long failing) {
     int64_t records = 0;
     atomic_store(&calls_left, failing);
     struct engine *engine = new_engine(server);
-    bool runs = engine && engine_feed(engine, 2, offsets, NULL, NULL, body) == 0 && engine_start(engine, 0) == 0;
+    bool runs =
+        engine && engine_feed(engine, 2, offsets, NULL, NULL, body) == 0 && engine_start(engine, 0) == 0;
     if (runs) engine_feed_end(engine);
     while (runs && engine_drain(engine, 20 * NS_PER_MS, &batch)) {
         records += (int64_t)batch.n_records;
