@@ -87,6 +87,9 @@ def test_gaps_are_looked_at_too_and_a_percentile_of_the_precision_is_in_the_summ
 
 def test_what_is_collected_tells_the_same_as_the_run_file():
     run = vllmperf.bench(**QUICK, num_prompts=300)
+    known = run.ttft.ci95("mean")
+    if known is None or (known[1] - known[0]) / 2 > 0.1 * run.ttft.mean:
+        pytest.skip("the machine was too busy for 300 requests to tell the mean")
     rows = run.recording.requests
     looks = Looks({}, quantity("ttft_mean"), parsed("ttft_mean±20%"))
     nothing = {"records": b"", "gaps": b"", "stamps": b"", "events": b"", "bytes": b""}
