@@ -147,20 +147,6 @@ def test_an_interrupted_run_sends_what_was_cut_off_again(server, tmp_path, times
     assert run.requests["index"].tolist() == list(range(N))
 
 
-def test_a_run_can_be_broken_off_and_resumed_twice(server, tmp_path):
-    path = broken_off(server, tmp_path / "run.vllmperf", max_concurrency=2)
-    words = [sys.executable, "-m", "vllmperf", "bench", "--resume", str(path), "--no-progress"]
-    there = recorded(path)
-    child = subprocess.Popen(words, stdout=subprocess.DEVNULL)
-    wait_for(path, there + 5, child)
-    child.kill()
-    child.wait()
-    subprocess.run(words, stdout=subprocess.DEVNULL, check=False)
-    run = vp.open_run(path)
-    assert run.requests["index"].tolist() == list(range(N))
-    assert len(run.summary["breaks"]) == 2
-
-
 def test_counters_and_histograms_are_those_of_both_parts(server, tmp_path):
     path = tmp_path / "run.vllmperf"
     interrupted(server, path, times=1, request_rate=25, arrival="constant")
