@@ -19,6 +19,8 @@ EVENT_DTYPE: list[tuple[str, str]]
 EVENT_FLAGS: tuple[str, ...]
 """Names of the bits of an event's `flags`, from bit 0 on."""
 NONE: int
+FAILURES_WINDOW: int
+"""max_recent_errors is of so many requests that ended last."""
 LIBCURL_VERSION: str
 
 class Batch(TypedDict):
@@ -46,6 +48,7 @@ class Counters(TypedDict):
     backlog: int
     lost: int  # requests and results that there was no memory for: they are in no batch
     cpu_s: float
+    gave_up: str | None  # "max_errors" or "max_error_rate", when that limit ended the sending
 
 class Engine:
     """Fires requests from its own threads, which never take the GIL.

@@ -13,7 +13,8 @@ EXIT_CODES = {
 }
 
 CHECKS = {
-    "bench": "the numbers are untrustworthy: the verdict names the reasons; or a `--fail-if` condition holds",
+    "bench": "the numbers are untrustworthy, or the run gave up (`--max-errors`, `--max-error-rate`, no space for its file): "
+    "the verdict names the reasons; or a `--fail-if` condition holds",
     "report": "a `--fail-if` condition holds",
     "compare": "a `--fail-if` condition holds, or nobody can tell",
     "startup": "a server did not come up, or a sleep that was asked for could not be measured",

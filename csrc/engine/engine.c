@@ -40,6 +40,8 @@ struct engine {
     int64_t n_fed;
     bool has_times;
     atomic_int stop;
+    struct failures failures;
+    atomic_int gave_up;   /* enum failures_limit */
     atomic_llong lost;    /* results that were finished, and then had no room in the caller's batch */
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t changed;
@@ -121,6 +123,8 @@ static bool make_worker(struct engine *e, size_t number) {
         .n_multis = e->n_multis,
         .queue = e->queues[number % e->n_queues],
         .stop = &e->stop,
+        .failures = &e->failures,
+        .gave_up = &e->gave_up,
     };
     e->seats[number].engine = e;
     e->seats[number].worker = worker_new(&setup);
@@ -156,6 +160,7 @@ static void init_lock(struct engine *e) {
 struct engine *engine_new(const struct engine_config *config, char *error, size_t error_len) {
     struct engine *e = calloc(1, sizeof *e);
     if (e) init_lock(e);
+    if (e) failures_init(&e->failures, config->max_errors, config->max_recent_errors);
     if (e && copy_config(&e->config, config) && make_workers(e)) return e;
     snprintf(error, error_len, "cannot set up the engine: %s", errno ? strerror(errno) : "out of memory");
     engine_free(e);
@@ -173,6 +178,7 @@ void engine_free(struct engine *e) {
     free(e->queues);
     free(e->seats);
     free_config(&e->config);
+    failures_destroy(&e->failures);
     pthread_cond_destroy(&e->changed);
     pthread_mutex_destroy(&e->lock);
     pthread_mutex_destroy(&e->feeding);
@@ -396,6 +402,7 @@ void engine_counters(struct engine *e, struct engine_counters *sum) {
     sum->lost += engine_get(&e->lost);
     sum->threads = (int64_t)e->n_seats;
     sum->multis = (int64_t)e->n_multis;
+    sum->gave_up = (enum failures_limit)atomic_load(&e->gave_up);
     pthread_mutex_lock(&e->lock);
     sum->start_mono_ns = e->start_mono_ns;
     sum->start_real_ns = e->start_real_ns;

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/failures.h"
 #include "stats/hist.h"
 #include "stats/record.h"
 
@@ -33,6 +34,8 @@ struct engine_config {
     int64_t duration_ns; /* stop sending after it, 0 = no limit */
     int64_t grace_ns;    /* for what is in flight when sending was stopped */
     int64_t max_event_bytes;
+    int64_t max_errors;        /* send no more when so many requests have failed, 0 = no limit */
+    int64_t max_recent_errors; /* or so many of the FAILURES_WINDOW that ended last */
     bool kernel_stamps, keep_text, keep_stamps, insecure, fresh_connections;
     bool keep_events;       /* struct record_event of each event; see response.h for the text then */
     bool raw_bodies;        /* answers are no completions: any event is a token chunk, the text is all data */
@@ -60,6 +63,7 @@ struct engine_counters {
     int64_t lost;    /* requests or results that there was no memory for: they are in no batch */
     int64_t cpu_ns;  /* of the engine's threads */
     int64_t threads, multis;
+    enum failures_limit gave_up; /* why the engine itself stopped sending before the end */
 };
 
 struct engine;

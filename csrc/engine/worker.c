@@ -45,6 +45,17 @@ static void worker_add(atomic_llong *counter, long long more) {
 
 /* ---- finished requests ---- */
 
+/* Too many failed requests end the sending; what is cut at the end of a run did not fail. What ends a run
+ * that sends no more anyway is not this. */
+static void note_failure(struct worker *w, enum outcome outcome) {
+    if (outcome == OUTCOME_incomplete) return;
+    enum failures_limit limit = failures_add(w->setup.failures, outcome != OUTCOME_completed);
+    int level = STOP_NO;
+    if (limit != FAILURES_FEW && w->sending &&
+        atomic_compare_exchange_strong(w->setup.stop, &level, STOP_SENDING))
+        atomic_store(w->setup.gave_up, (int)limit);
+}
+
 static void on_end(void *context, struct slot *slot, enum outcome outcome) {
     struct worker *w = context;
     struct record *record = &slot->response.record;
@@ -60,6 +71,7 @@ static void on_end(void *context, struct slot *slot, enum outcome outcome) {
     worker_add(&w->counters.chunks, record->chunks);
     worker_add(&w->counters.coalesced, record->coalesced);
     worker_add(&w->counters.silent_retries, record->retries);
+    note_failure(w, outcome);
     pthread_mutex_lock(&w->lock);
     worker_add(&w->counters.lost, response_store(&slot->response, &w->batch) != 0);
     pthread_mutex_unlock(&w->lock);

@@ -29,6 +29,8 @@ struct worker_setup {
     size_t n_multis;
     struct queue *queue;
     atomic_int *stop; /* enum stop_level, set by anyone */
+    struct failures *failures;
+    atomic_int *gave_up; /* enum failures_limit */
 };
 
 struct worker;

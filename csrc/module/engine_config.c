@@ -36,6 +36,8 @@ static const struct key number_keys[] = {
     NUMBER(duration_ns, LONGEST_NS),
     NUMBER(grace_ns, LONGEST_NS),
     NUMBER(max_event_bytes, MOST_BYTES),
+    NUMBER(max_errors, INT64_MAX - 1),
+    NUMBER(max_recent_errors, FAILURES_WINDOW),
 };
 static const struct key flag_keys[] = {
     KEY(kernel_stamps), KEY(keep_text), KEY(keep_stamps), KEY(insecure), KEY(fresh_connections),

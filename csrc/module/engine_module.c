@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 #include <pthread.h>
 
+#include "engine/failures.h"
 #include "stats/record.h"
 
 struct field {
@@ -94,6 +95,7 @@ static int engine_exec(PyObject *module) {
                  module_add(module, "FINISH_REASONS", module_names(finish_reasons)) ||
                  module_add(module, "TOKENS_SOURCES", module_names(tokens_sources)) ||
                  module_add(module, "BODY_KINDS", module_names(body_kinds)) ||
+                 module_add(module, "FAILURES_WINDOW", PyLong_FromLong(FAILURES_WINDOW)) ||
                  module_add(module, "NONE", PyLong_FromLongLong(RECORD_NONE)) ||
                  module_add(module, "LIBCURL_VERSION", PyUnicode_FromString(curl_version())) ||
                  add_stats(module) || add_stream(module) || add_scan(module) || add_engine(module);

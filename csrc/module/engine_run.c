@@ -271,17 +271,18 @@ static PyObject *py_stop(PyObject *self, PyObject *args, PyObject *keywords) {
 static PyObject *py_counters(PyObject *self, PyObject *unused) {
     (void)unused;
     static const char *const states[] = {"new", "warming", "running", "draining", "ended"};
+    static const char *const limits[FAILURES_LIMITS] = {NULL, "max_errors", "max_error_rate"};
     struct engine *engine = engine_or_raise(self);
     if (!engine) return NULL;
     struct engine_counters c;
     engine_counters(engine, &c);
-    return Py_BuildValue("{s:s,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:d,s:L,s:L}", "state",
+    return Py_BuildValue("{s:s,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:L,s:d,s:L,s:L,s:z}", "state",
                          states[c.state], "start_mono_ns", c.start_mono_ns, "start_real_ns", c.start_real_ns,
                          "sent", c.sent, "in_flight", c.in_flight, "waiting", c.waiting, "done", c.done,
                          "completed", c.completed, "chunks", c.chunks, "connections_opened",
                          c.connections_opened, "silent_retries", c.silent_retries, "coalesced", c.coalesced,
                          "backlog", c.backlog, "lost", c.lost, "cpu_s", (double)c.cpu_ns / 1e9, "threads",
-                         c.threads, "multis", c.multis);
+                         c.threads, "multis", c.multis, "gave_up", limits[c.gave_up]);
 }
 
 /* All of them first: making Python objects may run code that closes the engine. */

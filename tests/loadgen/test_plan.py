@@ -327,7 +327,9 @@ loads = st.one_of(
     st.fixed_dictionaries({}, optional={"num_prompts": whole, "num_warmups": st.integers(0, 9),
                                         "warm_connections": st.integers(0, 9), "fresh_connections": st.booleans()}),
 )  # fmt: skip
-limits = st.fixed_dictionaries({}, optional=dict.fromkeys(Limits.__dataclass_fields__, seconds))
+limits = st.fixed_dictionaries({}, optional={
+    **dict.fromkeys(Limits.__dataclass_fields__, seconds), "max_errors": whole, "max_error_rate": st.floats(0.001, 1),
+})  # fmt: skip
 plans = st.builds(lambda *parts: Plan.of(**{k: v for part in parts for k, v in part.items()}),
                   targets, workloads, loads, limits)  # fmt: skip
 

@@ -178,11 +178,12 @@ def _put_out(made: Run, args: argparse.Namespace) -> None:
 
 
 def exit_code(made: Run) -> int:
-    """0 fine, 1 not to be trusted or nothing completed, 3 nobody there, 130 interrupted."""
-    if made.recording.state == "interrupted":
+    """0 fine, 1 not to be trusted, given up or nothing completed, 3 nobody there, 130 interrupted."""
+    gave_up = made.summary["ending"] is not None
+    if made.recording.state == "interrupted" and not gave_up:
         return 130
     requests = made.summary["requests"]
     if requests["completed"]:
-        return 1 if made.summary["verdict"]["level"] == "untrusted" else 0
+        return 1 if gave_up or made.summary["verdict"]["level"] == "untrusted" else 0
     only_unreachable = requests["outcomes"] and all(name in NO_CONNECTION for name in requests["outcomes"])
     return 3 if only_unreachable else 1

@@ -14,6 +14,7 @@ from vllmperf.cli.target_arguments import add_target
 from vllmperf.metrics.definitions import NAMES, OBJECTIVES
 from vllmperf.parser import flag
 from vllmperf.plan import ARRIVALS, SAMPLING
+from vllmperf.plan.limits import WINDOW
 
 AS_MANY_AS_IN_FLIGHT = -1
 """--warm-connections without a number."""
@@ -29,7 +30,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_lengths(command.add_argument_group("lengths, in tokens").add_argument)
     add_dataset_options(command.add_argument_group("settings of single data sets").add_argument)
     add_body(command.add_argument_group("request").add_argument)
-    add_limits(command.add_argument_group("limits (in seconds, or like 500ms, 30s, 10m, 1h)").add_argument)
+    limits = command.add_argument_group("limits (T in seconds, or like 500ms, 30s, 10m, 1h)").add_argument
+    add_limits(limits)
+    add_error_limits(limits)
     add_output(command.add_argument_group("output").add_argument)
     add_engine(command.add_argument_group("engine").add_argument)
 
@@ -236,6 +239,22 @@ def add_limits(option: Any) -> None:
     option("--stall-timeout", metavar="T", help="without an event after the first token")
     option("--total-timeout", metavar="T", help="for one request")
     option("--grace-period", metavar="T", help="for what is in flight when sending stops")
+
+
+def add_error_limits(option: Any) -> None:
+    option = settings(option)
+    option(
+        "--max-errors",
+        type=int,
+        metavar="N",
+        help="give the run up when N requests have failed; what was measured is kept (default: never)",
+    )
+    option(
+        "--max-error-rate",
+        type=float,
+        metavar="SHARE",
+        help=f"give it up when this share, like 0.2, of the last {WINDOW} requests has failed (default: never)",
+    )
 
 
 def add_output(option: Any) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from vllmperf.errors import UsageError, VllmperfError
+from vllmperf.errors import CheckError, UsageError, VllmperfError
 from vllmperf.loadgen.recorded import record_run
 from vllmperf.loadgen.subscribers import Progress
 from vllmperf.loadgen.task import Task
+from vllmperf.metrics.ending import ending
+from vllmperf.record.plans import described
 from vllmperf.record.reader import header
 from vllmperf.repeats import INTERRUPTED, Repeats
 from vllmperf.run import Run
@@ -52,14 +54,25 @@ def repeat_run(
                 raise
             ended = str(error)
         else:
-            ended = INTERRUPTED if header(run.path).state == "interrupted" else ""
+            ended = _cut_short(run.path)
             if not ended:
                 runs.append(run if trim else Run(run.path, run, trim=False))
         if ended:
             break
+    if not runs and ended != INTERRUPTED:
+        raise CheckError(f"the first run is of no use: {ended}")
     if not runs:
         raise KeyboardInterrupt
     return Repeats(runs, k, ended)
+
+
+def _cut_short(path: Path) -> str:
+    """Why this run ended early; "" when it did not."""
+    found = header(path)
+    gave_up = ending(described(found.meta), found.meta.get("counters") or {})
+    return (
+        f"it gave up: {gave_up['words']}" if gave_up else INTERRUPTED if found.state == "interrupted" else ""
+    )
 
 
 def numbered(path: Path, number: int) -> Path:

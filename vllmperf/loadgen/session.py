@@ -37,7 +37,8 @@ class Turn(NamedTuple):
     """What finished since the turn before, and the figures of the run.
 
     batch: see Engine.drain(); empty in the first and in the last turn. histograms: up to HISTOGRAMS_S old.
-    state: "running"; in the last turn "finished", or "interrupted" when stop() or an error ended the run.
+    state: "running"; in the last turn "finished", or "interrupted" when stop(), an error or too many failed requests ended
+    the run.
     """
 
     batch: _engine.Batch
@@ -247,8 +248,10 @@ class Session:
 
     def _last_turn(self) -> Turn:
         self._histograms = self._engine.histograms()
-        self._state = "interrupted" if self._is_stopped or self._error is not None else "finished"
-        return Turn(NOTHING, self._figures(), self._histograms, self._state, self._engine.stop)
+        counters = self._figures()
+        is_short = self._is_stopped or self._error is not None or counters["gave_up"] is not None
+        self._state = "interrupted" if is_short else "finished"
+        return Turn(NOTHING, counters, self._histograms, self._state, self._engine.stop)
 
     def _figures(self) -> _engine.Counters:
         if not self._is_closed:

@@ -94,6 +94,17 @@ DOUBTS: dict[str, Advice] = {
     "killed": CUT_SHORT,
     "still_running": Advice((("early", "you look while it runs"),), (), ("vllmperf explain {run}",)),
     "interrupted": CUT_SHORT,
+    "gave_up": Advice(
+        (
+            ("server", "the server went away, restarted, or refuses this load"),
+            ("disk", "the disk of the run file is full, or the file reached a limit of the system"),
+        ),
+        (
+            "the reason names the limit; the samples under *Outcomes* say how requests failed",
+            "with --resume the same run goes on when the cause is gone",
+        ),
+        (SAME,),
+    ),
     "not_precise": Advice(
         (
             ("short", "--max-duration or --num-prompts ended the run first"),

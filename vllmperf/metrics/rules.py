@@ -110,11 +110,19 @@ def say_still_running(_summary: Summary, _: float) -> str:
 
 
 def interrupted(summary: Summary) -> float:
-    return float(summary["state"] == "interrupted")
+    return float(summary["state"] == "interrupted" and not summary.get("ending"))
 
 
 def say_interrupted(summary: Summary, _: float) -> str:
     return f"this run was interrupted: {_requests(summary['requests']['sent'])} had been sent"
+
+
+def gave_up(summary: Summary) -> float:
+    return float(bool(summary.get("ending")))
+
+
+def say_gave_up(summary: Summary, _: float) -> str:
+    return f"this run gave up: {summary['ending']['words']}; {_requests(summary['requests']['sent'])} had been sent"
 
 
 def not_precise(summary: Summary) -> float | None:

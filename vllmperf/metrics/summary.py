@@ -11,6 +11,7 @@ from vllmperf.metrics import ci95, identity, precise, statistics
 from vllmperf.metrics.answers import answers
 from vllmperf.metrics.definitions import FIGURES, METRICS
 from vllmperf.metrics.drift import still_faster
+from vllmperf.metrics.ending import Ending, ending
 from vllmperf.metrics.entry import Metric
 from vllmperf.metrics.failures import failures
 from vllmperf.metrics.goodput import Goodput, goodput
@@ -115,6 +116,7 @@ class Summary(TypedDict):
     plan: Mapping[str, object]
     environment: Mapping[str, object]
     state: str
+    ending: Ending | None
     breaks: list[Mapping[str, object]]
     open_loop: bool
     requests: Requests
@@ -162,6 +164,7 @@ def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> S
         "plan": recording.plan,
         "environment": recording.environment,
         "state": recording.state,
+        "ending": ending(recording.plan, recording.counters),
         "breaks": recording.meta.get("breaks", []),
         "open_loop": done.is_open_loop,
         "requests": _requests(recording),

@@ -147,6 +147,8 @@ def _run(task: Task, spot: Spot, seconds: float, path: Path, seed: int) -> Recor
         max_concurrency=spot.concurrency,
         num_prompts=None,
         until=None,
+        max_errors=None,
+        max_error_rate=None,
         duration=seconds,
         input_len=spot.shape.input_tokens,
         output_len=spot.shape.output_tokens,

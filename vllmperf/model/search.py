@@ -145,6 +145,8 @@ class Search:
             "burstiness": 1.0,
             "num_prompts": None,
             "until": None,
+            "max_errors": None,
+            "max_error_rate": None,
         }
         return self.task.replace(**{**usual, "max_concurrency": 1, **more})
 
@@ -175,6 +177,8 @@ class Search:
             max_concurrency=None,
             num_prompts=None,
             until=None,
+            max_errors=None,
+            max_error_rate=None,
             duration=seconds,
             seed=(self.task.plan.workload.seed + 101 * number) % 2**32,
             grace_period=min(self.task.plan.limits.grace_period, self._grace_s(seconds)),

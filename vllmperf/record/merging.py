@@ -189,7 +189,9 @@ def _state(states: Sequence[str]) -> str:
 def _counters(metas: Sequence[Mapping[str, Any]], start_real_ns: int) -> dict[str, Any]:
     counters = [meta.get("counters") or {} for meta in metas]
     summed = {name: sum(one.get(name) or 0 for one in counters) for name in SUMMED}
-    return {**summed, "server": _pages(counters), "state": "ended", "start_real_ns": start_real_ns}
+    given_up = next((one for one in counters if one.get("gave_up")), {})
+    why = {name: given_up.get(name) for name in ("gave_up", "write_error")}
+    return {**summed, **why, "server": _pages(counters), "state": "ended", "start_real_ns": start_real_ns}
 
 
 def _pages(counters: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]] | None:
