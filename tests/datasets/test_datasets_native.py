@@ -2,13 +2,12 @@
 
 import itertools
 import json
-from pathlib import Path
 
 import pytest
 from twins.dropin_samples import samples as dropin
 
 from vllmperf import bench, datasets
-from vllmperf.datasets import Spec, page, prompts
+from vllmperf.datasets import Spec, prompts
 from vllmperf.datasets.chance import Chance
 from vllmperf.errors import UsageError
 from vllmperf.loadgen.schedule import schedule
@@ -150,8 +149,3 @@ def test_bench_sends_a_trace_at_its_times_unless_it_is_told_otherwise(spec):
     assert run.summary["requests"]["completed"] == 5
     assert run.summary["plan"]["arrival"] == "dataset"
     assert bench(**asked, concurrency=2, num_prompts=7).summary["requests"]["completed"] == 7
-
-
-def test_the_page_of_data_sets_is_printed_from_their_table():
-    """If it is stale: python -m vllmperf.datasets.page > docs/datasets.md"""
-    assert (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8") == page.text()

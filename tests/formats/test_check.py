@@ -10,7 +10,6 @@ import pytest
 
 import vllmperf as vp
 from vllmperf.cli import main
-from vllmperf.metrics import sums_page
 from vllmperf.metrics.sums import SUMS, Figures, Span, agree, checked
 from vllmperf.metrics.verdict import RULES
 
@@ -273,8 +272,3 @@ def test_what_other_tools_really_printed_breaks_nothing_but_their_known_faults()
                 run.name
             )
     assert found > 50
-
-
-def test_the_page_lists_every_sum() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
-    assert sums_page.BEGIN + sums_page.page() + sums_page.END in page

@@ -13,7 +13,6 @@ from synthetic import Request, histogram, steady, write_run
 
 import vllmperf as vp
 from vllmperf.cli import main
-from vllmperf.metrics import patterns_page
 from vllmperf.metrics.advice import DOUBTS
 from vllmperf.metrics.patterns import PATTERNS
 from vllmperf.metrics.verdict import RULES
@@ -278,8 +277,3 @@ def test_a_simulated_prefix_cache_is_found() -> None:
         for _ in range(2):
             run = vp.bench(server, num_prompts=20, max_concurrency=2, input_len=256, output_len=4)
     assert "prefix_cache_hits" in patterns(run)
-
-
-def test_the_page_lists_every_pattern_and_every_doubt() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "explain.md").read_text()
-    assert patterns_page.BEGIN + patterns_page.page() + patterns_page.END in page

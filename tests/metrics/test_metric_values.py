@@ -10,7 +10,7 @@ from synthetic import MS, NONE, Request, failed, quiet_histograms, steady, write
 
 from vllmperf import _engine
 from vllmperf.errors import UsageError
-from vllmperf.metrics import page, statistics
+from vllmperf.metrics import statistics
 from vllmperf.metrics.definitions import METRICS
 from vllmperf.metrics.summary import summarize
 from vllmperf.record.reader import read
@@ -268,8 +268,3 @@ def test_every_metric_says_what_it_is() -> None:
         assert metric.key == f"{metric.name}_{metric.unit}"
         assert all((metric.short, metric.label, metric.formula, metric.source, metric.needs))
         assert (metric.of_request is None) != (metric.samples is None)
-
-
-def test_the_page_of_the_metrics_is_the_table_of_their_definitions() -> None:
-    """If it is stale: python -m vllmperf.metrics.page > docs/metrics.md"""
-    assert (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8") == page.text()

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from synthetic import Request, steady, write_run
 
-from vllmperf.metrics import verdict_page
 from vllmperf.metrics.drift import rank_sum_z
 from vllmperf.metrics.summary import summarize
 from vllmperf.record.reader import read
@@ -209,8 +208,3 @@ def test_more_connecting_requests_than_connections_are_told(tmp_path: Path) -> N
     requests = steady(200, connected_ns=1)
     summary = summary_of(tmp_path, requests, counters={"connections_opened": 3})
     assert summary["identities"]["connections"]["broken"] == 1
-
-
-def test_the_table_of_the_page_is_the_table_of_the_rules() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "verdict.md").read_text()
-    assert verdict_page.BEGIN + verdict_page.page() + verdict_page.END in page

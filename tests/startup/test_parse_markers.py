@@ -1,14 +1,12 @@
-"""The table of markers: each wording is read as what it was written as, and the page shows the table."""
+"""The table of markers: each wording is read as what it was written as."""
 
-import re
 from pathlib import Path
 from string import Formatter
 
 import pytest
 
 from vllmperf.starts.log.marker import Marker, number, version_key
-from vllmperf.starts.log.marker_page import page
-from vllmperf.starts.log.markers import EVENTS, MARKERS, find, wording, wordings
+from vllmperf.starts.log.markers import MARKERS, find, wording, wordings
 from vllmperf.starts.result import REPORTED
 
 PAGE = Path(__file__).parents[2] / "docs" / "startup_log.md"
@@ -70,11 +68,3 @@ def test_versions_are_in_order() -> None:
     found = ["0.9.2", "0.10.0", "0.11.1rc3.dev29+g3fa2c", "v0.32.0"]
     assert sorted(found, key=version_key) == found
     assert version_key("main") == ()
-
-
-def test_the_page_shows_the_table() -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    shown = re.search(r"<!-- markers -->\n(.*)<!-- end of markers -->", text, re.S)
-    assert shown is not None
-    assert shown[1] == page()
-    assert len(EVENTS) <= len(MARKERS)

@@ -27,11 +27,6 @@ class Rule:
     what: str
     why: str
 
-    def row(self) -> str:
-        """Its row in the table of docs/verdict.md."""
-        untrusted = "–" if self.untrusted == NEVER else f"{self.untrusted:g}"
-        return f"| `{self.name}` | {self.what} | {self.caution:g} | {untrusted} | {self.why} |"
-
 
 # Thresholds are shares of 1; rules that are a yes or no measure 1 or 0.
 RULES = (
