@@ -34,10 +34,19 @@ struct conn *conn_new(struct sim *sim, const struct conn_user *user, int fd, int
     return conn;
 }
 
+/* Closing alone would not end the watch while a child that was just forked holds the socket, too: events
+ * would come for a conn that is no more. */
+static void conn_close(struct conn *conn) {
+    if (conn->fd < 0) return;
+    epoll_ctl(conn->sim->epoll_fd, EPOLL_CTL_DEL, conn->fd, NULL);
+    close(conn->fd);
+    conn->fd = -1;
+}
+
 static void conn_free(struct conn *conn) {
     struct sim *sim = conn->sim;
     wheel_cancel(sim->wheel, &conn->timer);
-    if (conn->fd >= 0) close(conn->fd);
+    conn_close(conn);
     if (conn->next) conn->next->previous = conn->previous;
     if (conn->previous)
         conn->previous->next = conn->next;
@@ -64,8 +73,7 @@ void conn_abort(struct conn *conn, bool reset, const char *outcome) {
     conn->dead = true;
     if (reset)
         setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1}, sizeof(struct linger));
-    close(conn->fd); /* now, not when the conn is freed: the time of the reset counts */
-    conn->fd = -1;
+    conn_close(conn); /* now, not when the conn is freed: the time of the reset counts */
     if (conn->answer) conn->user->ended(conn->answer, outcome);
     conn->answer = NULL;
 }

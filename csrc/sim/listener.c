@@ -85,6 +85,14 @@ static void listener_watch(struct listener *l) {
     epoll_ctl(l->sim->epoll_fd, EPOLL_CTL_ADD, l->fd, &event);
 }
 
+/* Closing alone would end neither the listening nor the watch while a child that was just forked holds the
+ * socket, too. */
+static void stop_listening(struct listener *l) {
+    shutdown(l->fd, SHUT_RDWR);
+    epoll_ctl(l->sim->epoll_fd, EPOLL_CTL_DEL, l->fd, NULL);
+    listener_forget(l);
+}
+
 static const struct fault *connection_fault(const struct listener *l, enum fault_kind kind, int64_t number) {
     const struct sim_config *config = l->sim->config;
     for (int i = 0; i < config->n_faults; i++)
@@ -97,8 +105,7 @@ static const struct fault *connection_fault(const struct listener *l, enum fault
 static void stop_for_refusal(struct listener *l) {
     const struct fault *refuse = connection_fault(l, FAULT_REFUSE, l->connection_number + 1);
     if (refuse == NULL || l->fd < 0) return;
-    close(l->fd);
-    l->fd = -1;
+    stop_listening(l);
     l->connection_number++;
     counter_add(&l->sim->counters->windows_refused, 1);
     l->timer.kind = TIMER_LISTEN;
@@ -162,6 +169,10 @@ void listener_start(struct listener *l) {
 }
 
 void listener_close(struct listener *l) {
+    if (l->fd >= 0) stop_listening(l);
+}
+
+void listener_forget(struct listener *l) {
     if (l->fd >= 0) close(l->fd);
     l->fd = -1;
 }

@@ -33,5 +33,6 @@ void listener_start(struct listener *listener);
 void listener_accept(struct listener *listener);
 void listener_on_timer(struct listener *listener);
 void listener_close(struct listener *listener);
+void listener_forget(struct listener *listener); /* in a child after fork(): the parent still listens */
 
 #endif

@@ -315,7 +315,7 @@ void server_free(struct server *server) {
 }
 
 void server_forget(struct server *server) {
-    listener_close(&server->listener);
+    listener_forget(&server->listener);
     sim_config_free(&server->config);
     free(server);
 }

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "test/refuse.h"
@@ -38,8 +39,8 @@ static struct server *start(const char *fault) {
     return start_server(config);
 }
 
-static int connect_to(const struct server *server) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)server_port(server))};
+static int connect_to_port(int port) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     struct timeval timeout = {0, 300000};
@@ -47,6 +48,10 @@ static int connect_to(const struct server *server) {
     if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) return fd;
     close(fd);
     return -1;
+}
+
+static int connect_to(const struct server *server) {
+    return connect_to_port(server_port(server));
 }
 
 /* Send a request and read until the end, an error or, with `until`, that text. Returns what came. */
@@ -110,6 +115,70 @@ static void test_faults(void) {
     }
 }
 
+/* ---- a child that holds the server's sockets, as one does between fork() and exec() ---- */
+
+struct holder {
+    pid_t pid;
+    int let_go_fd;
+};
+
+/* The child holds all that is open here but `not_this`. */
+static struct holder fork_holder(int not_this) {
+    int pipes[2];
+    char nothing;
+    CHECK("there is a pipe", pipe(pipes) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(not_this);
+        close(pipes[1]);
+        _exit(read(pipes[0], &nothing, 1) == 0 ? 0 : 1);
+    }
+    CHECK("there is a child", pid > 0);
+    close(pipes[0]);
+    return (struct holder){pid, pipes[1]};
+}
+
+static void end_holder(struct holder holder) {
+    close(holder.let_go_fd);
+    waitpid(holder.pid, NULL, 0);
+}
+
+static void test_held_connection(void) {
+    struct server *server = start(NULL);
+    const struct sim_counters *counters = server_counters(server);
+    int fd = connect_to(server);
+    ask(fd, completions, "{\"prompt\":\"a\",\"stream\":true,\"max_tokens\":900,\"ignore_eos\":true}", "data");
+    struct holder holder = fork_holder(fd);
+    close(fd);
+    while (counters->client_gone == 0) usleep(1000);
+    fd = connect_to(server);
+    CHECK("the loop has forgotten a connection that a child still holds",
+          strstr(ask(fd, completions, stream, end), "[DONE]"));
+    close(fd);
+    end_holder(holder);
+    server_free(server);
+}
+
+static void test_held_listener(void) {
+    struct server *server = start("refuse:ms=20@at=2");
+    int port = server_port(server);
+    struct holder holder = fork_holder(-1);
+    int first = connect_to_port(port);
+    ask(first, "GET /health HTTP/1.1", "", "200");
+    CHECK("a connection is refused though a child holds the socket", connect_to_port(port) < 0);
+    int second;
+    while ((second = connect_to_port(port)) < 0) usleep(1000);
+    CHECK("it listens again", strstr(ask(second, "GET /health HTTP/1.1", "", "200"), "200"));
+    close(first);
+    close(second);
+    end_holder(holder);
+    holder = fork_holder(-1);
+    server_stop(server);
+    CHECK("nothing listens when it has stopped", connect_to_port(port) < 0);
+    end_holder(holder);
+    server_free(server);
+}
+
 static void test_start_and_stop(void) {
     char error[200] = "";
     struct server *server = start(NULL);
@@ -146,6 +215,8 @@ int main(void) {
         test_start_and_stop();
         test_requests();
         test_faults();
+        test_held_connection();
+        test_held_listener();
     }
     test_too_small_a_cache();
     test_old_seccomp_profile();

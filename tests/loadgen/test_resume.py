@@ -36,8 +36,8 @@ def ids(server) -> Counter[str]:
     return Counter(row["request_id"] for row in rows if row["path"].endswith("completions"))
 
 
-def begun(server, path, **settings):
-    """The process of a run that has recorded a quarter of its requests."""
+def begun(server, path, n=N // 4, **settings):
+    """The process of a run that has recorded so many of its requests."""
     words = [
         sys.executable,
         "-m",
@@ -53,7 +53,7 @@ def begun(server, path, **settings):
     words += ["--request-id-prefix", "mine-", "--output-len", 6, "--no-progress"]
     words += [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
     child = subprocess.Popen(list(map(str, words)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(path, N // 4, child)
+    wait_for(path, n, child)
     return child
 
 
@@ -67,10 +67,13 @@ def wait_for(path, n, child):
 
 def broken_off(server, path, **settings):
     """A run that is killed by -9 in its middle."""
-    child = begun(server, path, **settings)
+    kill(begun(server, path, **settings))
+    return path
+
+
+def kill(child):
     child.kill()
     child.wait()
-    return path
 
 
 def interrupted(server, path, times, **settings):
@@ -145,6 +148,21 @@ def test_an_interrupted_run_sends_what_was_cut_off_again(server, tmp_path, times
     run = vp.bench(resume=path)
     assert run.summary["requests"]["outcomes"] == {"completed": N}
     assert run.requests["index"].tolist() == list(range(N))
+
+
+def test_a_run_can_be_broken_off_and_resumed_twice(tmp_path):
+    """One request at a time; the 30th and the 40th that come never end, so no part is over before its kill."""
+    path = tmp_path / "run.vllmperf"
+    words = [sys.executable, "-m", "vllmperf", "bench", "--resume", str(path), "--no-progress"]
+    with vp.sim.Server(ttft_ms=1, itl_ms=0, faults=["stall:after=3@at=30,40"]) as server:
+        kill(begun(server, path, n=29, max_concurrency=1))
+        child = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+        wait_for(path, 29 + 9, child)
+        kill(child)
+        subprocess.run(words, stdout=subprocess.DEVNULL, check=False)
+    run = vp.open_run(path)
+    assert run.requests["index"].tolist() == list(range(N))
+    assert len(run.summary["breaks"]) == 2
 
 
 def test_counters_and_histograms_are_those_of_both_parts(server, tmp_path):
