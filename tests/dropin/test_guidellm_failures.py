@@ -14,6 +14,10 @@ from vllmperf.formats import guidellm_file
 from vllmperf.sim import Server
 
 
+def as_process(arguments: list[str]) -> list[str]:
+    return [sys.executable, "-m", "vllmperf", *arguments]
+
+
 def test_failed_requests_are_errored_rows_and_the_exit_code_stays_0(tmp_path):
     more = "--rate-type synchronous --max-requests 10 --disable-progress"
     code, report = run(tmp_path, more, faults=["status:code=500@every=3"])
@@ -133,12 +137,7 @@ def test_config_prints_the_variables(capsys, monkeypatch):
 def test_ctrl_c_keeps_what_came(tmp_path):
     path = tmp_path / "out.json"
     with Server(**FAST) as server:
-        command = [
-            sys.executable,
-            "-m",
-            "vllmperf",
-            *words(server.url, "--rate-type synchronous --max-seconds 600", path),
-        ]
+        command = as_process(words(server.url, "--rate-type synchronous --max-seconds 600", path))
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
         )
@@ -179,12 +178,7 @@ def test_what_stands_in_a_file_stays_until_there_is_something_else_to_write(tmp_
 def test_a_reader_that_goes_away_does_not_cost_the_report(tmp_path):
     path = tmp_path / "out.json"
     with Server(**FAST) as server:
-        command = [
-            sys.executable,
-            "-m",
-            "vllmperf",
-            *words(server.url, "--rate-type synchronous --max-seconds 1", path),
-        ]
+        command = as_process(words(server.url, "--rate-type synchronous --max-seconds 1", path))
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         process.stdout.close()
         said = process.stderr.read()
