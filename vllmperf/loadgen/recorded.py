@@ -14,7 +14,7 @@ from vllmperf.loadgen.rest import Rest, check_plan
 from vllmperf.loadgen.run import Ready, ready
 from vllmperf.loadgen.subscribers import Enough, Progress, Totals, live, recorder, until
 from vllmperf.loadgen.task import Task
-from vllmperf.record.writer import RunWriter
+from vllmperf.record.writer import RunFileError, RunWriter
 from vllmperf.run import Folder, Run
 from vllmperf.target import client_of, first_model
 
@@ -71,7 +71,10 @@ def _carry_out(
         run.session.subscribe(until(enough))
     if progress is not None:
         run.session.subscribe(live(run.session, progress))
-    run.session.run()
+    try:
+        run.session.run()
+    except RunFileError as error:
+        writer.give_up(error, run.session.counters())
 
 
 def _looks(task: Task) -> Looks | None:

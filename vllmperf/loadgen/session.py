@@ -106,7 +106,7 @@ class Session:
         self._ended = threading.Event()
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
-        self._is_fed = self._is_closed = self._is_stopped = False
+        self._is_fed = self._is_closed = self._is_stopped = self._is_told = False
         self._state = "new"
         self._histograms: Mapping[str, _engine.Histogram] = {}
         self._histograms_at = -1.0
@@ -157,6 +157,11 @@ class Session:
         with self._lock:
             return self._snapshots.snapshot(self._figures(), self._histograms)
 
+    def counters(self) -> _engine.Counters:
+        """The engine's figures at this moment, the last ones after the end."""
+        with self._lock:
+            return self._figures()
+
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end of the run; False when it goes on after timeout_s.
 
@@ -187,13 +192,14 @@ class Session:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """What goes on still is cut. Raises what wait() would raise."""
+        """What goes on still is cut. Raises what wait() would raise, unless wait() has raised it."""
         if self._thread is None:
             self._close()
             return
         if not self._ended.is_set():
             self.stop(now=True)
-        with contextlib.nullcontext() if kind is None else contextlib.suppress(BaseException):
+        is_heard = kind is None and not self._is_told
+        with contextlib.nullcontext() if is_heard else contextlib.suppress(BaseException):
             self._join()
 
     def _join(self) -> None:
@@ -201,6 +207,7 @@ class Session:
         if self._thread is not None:
             self._thread.join()
         if self._error is not None:
+            self._is_told = True
             raise self._error
 
     # ---- the session's thread ----

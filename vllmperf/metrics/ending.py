@@ -33,7 +33,8 @@ def _error_rate(plan: Mapping[str, Any], _: Mapping[str, Any]) -> str:
 
 
 def _run_file(_: Mapping[str, Any], counters: Mapping[str, Any]) -> str:
-    return f"the run file could not be written ({counters.get('write_error')})"
+    lost = plural(int(counters.get("unwritten") or 0), "finished request")
+    return f"the run file could not be written ({counters.get('write_error')}) and lacks {lost}"
 
 
 WORDS = {"max_errors": _errors, "max_error_rate": _error_rate, "run_file": _run_file}

@@ -122,7 +122,7 @@ def gave_up(summary: Summary) -> float:
 
 
 def say_gave_up(summary: Summary, _: float) -> str:
-    return f"this run gave up: {summary['ending']['words']}; {_requests(summary['requests']['sent'])} had been sent"
+    return f"this run gave up: {summary['ending']['words']}; {_requests(_ended(summary))} had been recorded"
 
 
 def not_precise(summary: Summary) -> float | None:

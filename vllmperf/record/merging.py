@@ -190,7 +190,7 @@ def _counters(metas: Sequence[Mapping[str, Any]], start_real_ns: int) -> dict[st
     counters = [meta.get("counters") or {} for meta in metas]
     summed = {name: sum(one.get(name) or 0 for one in counters) for name in SUMMED}
     given_up = next((one for one in counters if one.get("gave_up")), {})
-    why = {name: given_up.get(name) for name in ("gave_up", "write_error")}
+    why = {name: given_up.get(name) for name in ("gave_up", "write_error", "unwritten")}
     return {**summed, **why, "server": _pages(counters), "state": "ended", "start_real_ns": start_real_ns}
 
 

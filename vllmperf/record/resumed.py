@@ -24,7 +24,7 @@ class ResumedWriter(RunWriter):
     """Adds the rest of a run to its file. Its instants go on where the run broke off, so that no figure counts the break;
     meta.breaks says when it was. Histograms and counters are added to those from before.
 
-    Raises UsageError when the file cannot be written, VllmperfError when writing fails later.
+    Raises UsageError when the file cannot be written, RunFileError when writing fails later.
     """
 
     def __init__(self, before: Unfinished, secrets: Iterable[str] = (), asked: Asked | None = None) -> None:
@@ -32,6 +32,8 @@ class ResumedWriter(RunWriter):
         self._prepare(before.path, secrets, asked, _opened(before.path))
         with self._transaction():
             schema.add_columns(self._db)
+            for statement in (schema.FREE_RESERVE, *schema.reserve_statements()):
+                self._db.execute(statement)
             self._db.execute(f"DELETE FROM requests WHERE NOT {HAS_ENDED}")
             self._put_meta(state="running", writer=this_process(), breaks=self._breaks(time.time_ns()))
 

@@ -64,6 +64,19 @@ def create_statements() -> list[str]:
     ]
 
 
+RESERVE_BYTES = 16 << 10
+"""Of a file that is being written, so that what ended a run can be said when the disk is full."""
+FREE_RESERVE = "DROP TABLE IF EXISTS reserve"
+
+
+def reserve_statements() -> list[str]:
+    """SQL that keeps room in the file; FREE_RESERVE gives it back."""
+    return [
+        "CREATE TABLE reserve(data BLOB)",
+        f"INSERT INTO reserve VALUES(zeroblob({RESERVE_BYTES}))",
+    ]
+
+
 def add_columns(db: sqlite3.Connection) -> None:
     """Give an older run file the columns that it lacks, so that it can be gone on with."""
     there = {name for (name,) in db.execute("SELECT name FROM pragma_table_info('requests')")}

@@ -11,7 +11,7 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,14 @@ from vllmperf.record import schema
 from vllmperf.record.process import this_process
 
 Records = NDArray[np.void]
+
+
+class RunFileError(VllmperfError):
+    """What finished cannot be written to the run file any more. why: in the system's words."""
+
+    def __init__(self, path: Path, why: sqlite3.Error) -> None:
+        super().__init__(f"cannot write the run file {path}: {why}")
+        self.why = str(why)
 
 
 Asked = Callable[[list[int]], list[tuple[int | None, int | None]]]
@@ -41,7 +49,7 @@ class RunWriter:
     `plan` is Plan.to_dict(); `facts` is what is known beside it, by name, see loadgen.task.Task.facts.
     `secrets` are texts (API keys) that a server may echo in an error body; they are struck out before
     writing. `asked` gives what requests asked for, see load.feed.Feeder.asked.
-    Raises UsageError when the file exists already or cannot be made, VllmperfError when writing fails later."""
+    Raises UsageError when the file exists already or cannot be made, RunFileError when writing fails later."""
 
     def __init__(
         self,
@@ -54,16 +62,26 @@ class RunWriter:
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         self._prepare(path, secrets, asked, create(Path(path)))
-        with self._transaction():
-            for statement in schema.create_statements():
-                self._db.execute(statement)
-            self._put_meta(
-                schema=schema.SCHEMA_VERSION,
-                tool={"name": "vllmperf", "version": _version()},
+        try:
+            self._begin(
                 plan=plan,
                 facts=facts or {},
                 environment=environment,
                 started_at=iso_utc(started_real_ns or time.time_ns()),
+            )
+        except RunFileError as error:
+            self.close()
+            self.path.unlink(missing_ok=True)
+            raise UsageError(str(error)) from error
+
+    def _begin(self, **meta: object) -> None:
+        with self._transaction():
+            for statement in (*schema.create_statements(), *schema.reserve_statements()):
+                self._db.execute(statement)
+            self._put_meta(
+                schema=schema.SCHEMA_VERSION,
+                tool={"name": "vllmperf", "version": _version()},
+                **meta,
                 state="running",
                 writer=this_process(),
                 counters={},
@@ -78,6 +96,7 @@ class RunWriter:
         self._record_dtype = np.dtype(_engine.RECORD_DTYPE)
         self._gap_dtype = np.dtype(_engine.GAP_DTYPE)
         self._insert = schema.insert_statement()
+        self._n_written = 0
 
     def append(self, batch: _engine.Batch) -> None:
         """Write and commit a batch as Engine.drain() gave it."""
@@ -96,6 +115,7 @@ class RunWriter:
         ]
         with self._transaction():
             self._db.executemany(self._insert, zip(*columns, strict=True))
+        self._n_written += len(records)
 
     def checkpoint(self, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]) -> None:
         """Commit counters and histograms as they are now, so that the file of a killed run has them too."""
@@ -109,9 +129,30 @@ class RunWriter:
         if state not in schema.STATES:
             raise ValueError(f"state is {state!r}, not one of {schema.STATES}")
         with self._transaction():
+            self._db.execute(schema.FREE_RESERVE)
             self._put_counters(counters, histograms)
             self._put_meta(state=state, finished_at=iso_utc(time.time_ns()))
         self.close()
+
+    def give_up(self, error: RunFileError, counters: Mapping[str, Any]) -> None:
+        """Writing failed: say so in the file, in the room that was kept for it, and close. What was committed stays.
+
+        counters: the engine's last ones. Raises RunFileError when not even that can be written.
+        """
+        self._db.execute("PRAGMA journal_mode=MEMORY")  # one on the disk would need room
+        unwritten = int(counters.get("done") or 0) - self._n_written
+        why = {"gave_up": "run_file", "write_error": error.why, "unwritten": unwritten}
+        with self._transaction():
+            self._db.execute(schema.FREE_RESERVE)
+            self._put_counters({**self._counters(), **counters, **why}, {})
+            self._put_meta(state="interrupted", finished_at=iso_utc(time.time_ns()))
+        self.close()
+
+    def _counters(self) -> dict[str, Any]:
+        """As they were last written."""
+        (text,) = self._db.execute("SELECT value FROM meta WHERE key = 'counters'").fetchone()
+        found: dict[str, Any] = json.loads(text)
+        return found
 
     def close(self) -> None:
         """Leave the file as it is: without finish() it stays one of a killed run. Closing twice is fine."""
@@ -122,7 +163,7 @@ class RunWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and self._is_open():  # the program failed, but what it recorded is a run
-            with self._transaction():
+            with suppress(RunFileError), self._transaction():
                 self._put_meta(state="interrupted")
         self.close()
 
@@ -139,7 +180,7 @@ class RunWriter:
             yield
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise VllmperfError(f"cannot write the run file {self.path}: {error}") from error
+            raise RunFileError(self.path, error) from error
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
