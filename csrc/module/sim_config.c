@@ -149,6 +149,40 @@ static bool get_batching(PyObject *config, struct sim_config *out) {
            sim_get_scheduler(config, &out->scheduler, &out->front_ns);
 }
 
+/* ---- replicas ---- */
+
+static bool get_router_kind(PyObject *config, enum router_kind *kind) {
+    char *name = NULL;
+    if (!setting_get_text(config, "router", &name)) return false;
+    *kind = router_kind_of(name);
+    if (*kind == ROUTER_COUNT) PyErr_Format(PyExc_ValueError, "no router is called %s", name);
+    free(name);
+    return *kind != ROUTER_COUNT;
+}
+
+static bool get_metrics_form(PyObject *config, enum metrics_form *form) {
+    char *name = NULL;
+    if (!setting_get_text(config, "metrics", &name)) return false;
+    *form = strcmp(name, "ray") == 0 ? METRICS_FORM_RAY : METRICS_FORM_VLLM;
+    free(name);
+    return true;
+}
+
+static bool get_replicas(PyObject *config, struct sim_config *out) {
+    struct router_config *router = &out->router;
+    int64_t n = 0;
+    bool ok = get_int(config, "replicas", &n) && get_router_kind(config, &router->kind) &&
+              get_double(config, "imbalanced_threshold", &router->imbalanced_threshold) &&
+              get_double(config, "match_rate_threshold", &router->match_rate_threshold) &&
+              get_metrics_form(config, &out->metrics_form);
+    if (ok && (n < 1 || n > ROUTER_REPLICAS)) {
+        PyErr_Format(PyExc_ValueError, "replicas: between 1 and %d", ROUTER_REPLICAS);
+        ok = false;
+    }
+    router->n_replicas = (int)n;
+    return ok;
+}
+
 /* ---- all of them ---- */
 
 bool sim_get_config(PyObject *config, struct sim_config *out) {
@@ -169,7 +203,7 @@ bool sim_get_config(PyObject *config, struct sim_config *out) {
               get_bool(config, "close_connections", &out->close_connections) &&
               get_int(config, "max_header_bytes", &head_bytes) &&
               get_int(config, "max_body_bytes", &body_bytes) && get_faults(config, out) &&
-              get_batching(config, out);
+              get_batching(config, out) && get_replicas(config, out);
     out->port = (int)port;
     out->seed = (uint64_t)seed;
     out->keep_alive_ns = (int64_t)(keep_alive_s * 1e9);

@@ -3,6 +3,7 @@
 #include "sim/account.h"
 
 #include "engine/clock.h"
+#include "sim/replica.h"
 
 static const double NS_PER_S_F = 1e9;
 
@@ -12,7 +13,7 @@ static double account_seconds(int64_t ns) {
 
 /* A body's tokens have no times of their own: those of the plan stand in. */
 static void count_body_gaps(struct answer *answer, struct choice *choice, int64_t at_ns) {
-    struct metrics *metrics = &answer->sim->metrics;
+    struct metrics *metrics = answer->replica->metrics;
     int64_t first = answer->first_mono_ns, gaps = (choice->n_tokens - 1) / answer->tokens_per_chunk;
     metrics_observe(metrics, METRICS_TTFT, account_seconds(first - answer->arrival.read_mono_ns));
     for (int64_t i = 0; i < gaps; i++)
@@ -22,7 +23,7 @@ static void count_body_gaps(struct answer *answer, struct choice *choice, int64_
 
 /* What the engine is seen to do; with a batching engine account_token counts it. */
 static void count_engine(struct answer *answer, int32_t choice, int64_t tokens, int64_t at_ns) {
-    struct metrics *metrics = &answer->sim->metrics;
+    struct metrics *metrics = answer->replica->metrics;
     int64_t *last = &answer->choices[choice].last_ns;
     if (!answer->ask.stream)
         for (int i = 0; i < answer->n_choices; i++) count_body_gaps(answer, &answer->choices[i], at_ns);
@@ -32,13 +33,13 @@ static void count_engine(struct answer *answer, int32_t choice, int64_t tokens, 
         metrics_observe(metrics, METRICS_ITL, account_seconds(at_ns - *last));
     *last = at_ns;
     metrics->generation_tokens += tokens;
-    answer->sim->iteration_tokens += tokens;
+    answer->replica->iteration_tokens += tokens;
 }
 
 static void count_chunk(struct answer *answer, int32_t index, int64_t at_ns) {
     struct sim_counters *counters = answer->sim->counters;
     int32_t choice = answer->chunk_choice[index], tokens = answer->chunk_tokens[index];
-    if (answer->sim->batch == NULL) count_engine(answer, choice, tokens, at_ns);
+    if (answer->replica->batch == NULL) count_engine(answer, choice, tokens, at_ns);
     answer->written_tokens += tokens;
     int64_t late = at_ns - answer->planned_ns[index];
     counter_add(&counters->chunks, 1);
@@ -53,9 +54,9 @@ void account_written(struct answer *answer, int32_t what, int64_t at_ns) {
         answer->head_mono_ns = at_ns;
         return;
     }
-    if (answer->written == 0 && answer->sim->batch == NULL) {
-        answer->sim->metrics.prefix_queries += answer->ask.prompt_tokens * answer->ask.n;
-        answer->sim->metrics.prompt_tokens += answer->ask.prompt_tokens * answer->ask.n;
+    if (answer->written == 0 && answer->replica->batch == NULL) {
+        answer->replica->metrics->prefix_queries += answer->ask.prompt_tokens * answer->ask.n;
+        answer->replica->metrics->prompt_tokens += answer->ask.prompt_tokens * answer->ask.n;
         if (answer->ask.stream) answer->first_mono_ns = at_ns;
     }
     for (; answer->written <= what; answer->written++) {
@@ -66,7 +67,7 @@ void account_written(struct answer *answer, int32_t what, int64_t at_ns) {
 }
 
 void account_token(struct answer *answer, int index, int64_t at_ns) {
-    struct metrics *metrics = &answer->sim->metrics;
+    struct metrics *metrics = answer->replica->metrics;
     struct choice *choice = &answer->choices[index];
     if (choice->seq.produced == 1) {
         metrics->prompt_tokens += choice->seq.prompt_tokens;
@@ -88,12 +89,12 @@ static struct answer_times fixed_times(const struct answer *answer, const struct
 struct answer_times account_times(const struct answer *answer, int index) {
     const struct choice *choice = &answer->choices[index];
     const struct seq *seq = &choice->seq;
-    if (answer->sim->batch == NULL) return fixed_times(answer, choice);
+    if (answer->replica->batch == NULL) return fixed_times(answer, choice);
     return (struct answer_times){seq->queued_ns, seq->scheduled_ns, seq->first_ns, seq->last_ns};
 }
 
 static void count_finished_choice(const struct answer *answer, int index) {
-    struct metrics *m = &answer->sim->metrics;
+    struct metrics *m = answer->replica->metrics;
     const struct choice *choice = &answer->choices[index];
     int64_t n = choice->n_tokens;
     struct answer_times t = account_times(answer, index);
@@ -110,7 +111,7 @@ static void count_finished_choice(const struct answer *answer, int index) {
 }
 
 void account_finished(const struct answer *answer) {
-    struct metrics *m = &answer->sim->metrics;
+    struct metrics *m = answer->replica->metrics;
     int64_t longest = 0;
     for (int i = 0; i < answer->n_choices; i++) {
         count_finished_choice(answer, i);
@@ -144,6 +145,7 @@ void account_record(const struct answer *answer, const char *outcome) {
         .path = account_path_of(answer->ask.chat),
         .outcome = outcome,
         .number = answer->arrival.number,
+        .replica = answer->replica->number,
         .connection = answer->conn->number,
         .http_status = answer->http_status,
         .stream = answer->ask.stream,
@@ -174,6 +176,7 @@ void account_refused(struct conn *conn, bool chat, const struct fault_set *fault
         .path = account_path_of(chat),
         .outcome = outcome,
         .number = arrival->number,
+        .replica = REPLICA_NONE,
         .connection = conn->number,
         .http_status = http_status,
         .read_mono_ns = arrival->read_mono_ns,

@@ -8,10 +8,10 @@
 #include "engine/clock.h"
 #include "sim/account.h"
 #include "sim/answer_plan.h"
-#include "sim/batching.h"
 #include "sim/event.h"
 #include "sim/head.h"
 #include "sim/render.h"
+#include "sim/replica.h"
 #include "sim/words.h"
 
 /* A client that does not read: the plan waits when this much is not yet taken by its socket. */
@@ -40,17 +40,19 @@ static void set_first_timer(struct answer *answer) {
     wheel_set(answer->sim->wheel, &answer->timer, head_first ? answer->head_at_ns : answer->plan_ns);
 }
 
-void answer_start(struct conn *conn, struct ask *ask, const struct fault_set *faults,
+void answer_start(struct conn *conn, struct replica *replica, struct ask *ask, const struct fault_set *faults,
                   const struct arrival *arrival, bool chunked) {
     struct sim *sim = conn->sim;
     struct answer *answer = calloc(1, sizeof *answer);
     if (answer == NULL) {
+        replica_release(sim, replica);
         ask_free(ask);
         conn_abort(conn, true, "out_of_memory");
         return;
     }
     answer->conn = conn;
     answer->sim = sim;
+    answer->replica = replica;
     answer->ask = *ask;
     answer->faults = *faults;
     answer->arrival = *arrival;
@@ -311,7 +313,7 @@ void answer_on_token(struct answer *answer, int index, int64_t at_ns) {
 static void batch_turn(struct answer *answer) {
     if (!answer->submitted) {
         answer->submitted = true;
-        batching_submit(answer->sim->batch, answer, answer->plan_ns);
+        batching_submit(answer->replica->batch, answer, answer->plan_ns);
         if (answer->head_at_ns) wheel_set(answer->sim->wheel, &answer->timer, answer->head_at_ns);
     } else if (answer->ask.stream) {
         answer_deliver(answer);
@@ -325,7 +327,7 @@ static void batch_turn(struct answer *answer) {
 static void leave_silence(struct answer *answer) {
     answer->silent = false;
     answer->outcome = NULL;
-    if (answer->sim->batch) answer->plan_ns = clock_mono_ns();
+    if (answer->replica->batch) answer->plan_ns = clock_mono_ns();
     if (answer->ask.stream) answer->head_at_ns = 1; /* long ago */
 }
 
@@ -333,7 +335,7 @@ static void leave_silence(struct answer *answer) {
 static bool is_past_head(struct answer *answer) {
     int64_t now = clock_mono_ns();
     bool step_is_due = answer->plan_ns <= now;
-    bool needed = answer->head_at_ns <= now || (step_is_due && answer->sim->batch == NULL);
+    bool needed = answer->head_at_ns <= now || (step_is_due && answer->replica->batch == NULL);
     if (needed && !send_stream_head(answer)) return false;
     if (!step_is_due) set_first_timer(answer);
     return step_is_due;
@@ -351,7 +353,7 @@ void answer_on_timer(struct answer *answer) {
                  (long long)answer->ask.unknown_id);
         answer->outcome = "rejected";
         send_error_event(answer, 400, "BadRequestError", message);
-    } else if (answer->sim->batch) {
+    } else if (answer->replica->batch) {
         batch_turn(answer);
     } else if (answer->ask.stream) {
         stream_step(answer);
@@ -373,10 +375,11 @@ void answer_end(struct answer *answer, const char *outcome) {
     wheel_cancel(sim->wheel, &answer->timer);
     if (answer->outcome) outcome = answer->outcome;
     bool finished = outcome == NULL;
-    if (sim->batch)
-        batching_remove(sim->batch, answer);
+    if (answer->replica->batch)
+        batching_remove(answer->replica->batch, answer);
     else
-        sim->metrics.running -= answer->n_choices;
+        answer->replica->metrics->running -= answer->n_choices;
+    replica_release(sim, answer->replica);
     counter_add(&sim->counters->running, -1);
     counter_add(&sim->counters->finished, finished);
     if (finished)

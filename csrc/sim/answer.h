@@ -20,8 +20,8 @@
 #include "sim/answer_data.h"
 #include "sim/conn.h"
 
-/* Takes what is in ask. Answers at the planned times from now on. */
-void answer_start(struct conn *conn, struct ask *ask, const struct fault_set *faults,
+/* Takes what is in ask, and releases the replica at its end. Answers at the planned times from now on. */
+void answer_start(struct conn *conn, struct replica *replica, struct ask *ask, const struct fault_set *faults,
                   const struct arrival *arrival, bool chunked);
 
 void answer_on_timer(struct answer *answer);

@@ -38,9 +38,10 @@ struct answer {
     struct wheel_timer timer; /* the next step, or the end of a pause that a fault makes */
     struct conn *conn;
     struct sim *sim;
-    int64_t head_at_ns;    /* when the head is due, 0: it is sent, or comes with the body */
-    int64_t step, plan_ns; /* the next step and when it is due */
-    struct random timing;  /* for durations */
+    struct replica *replica; /* that answers */
+    int64_t head_at_ns;      /* when the head is due, 0: it is sent, or comes with the body */
+    int64_t step, plan_ns;   /* the next step and when it is due */
+    struct random timing;    /* for durations */
     int64_t tokens_per_chunk;
     struct choice *choices;
     int n_choices, next_choice; /* the latter: whose turn it is in this step */

@@ -7,6 +7,7 @@
 
 #include "engine/clock.h"
 #include "sim/render.h"
+#include "sim/replica.h"
 
 enum { FOR_LENGTHS = 1, FOR_TIMES, FOR_TEXT, FOR_CUTS }; /* purposes of random numbers */
 
@@ -76,7 +77,7 @@ bool answer_plan(struct answer *answer) {
     answer->n_choices = (int)(answer->ask.n * answer->ask.n_prompts);
     answer->choices = calloc((size_t)answer->n_choices, sizeof *answer->choices);
     answer->unfinished = answer->n_choices;
-    if (answer->sim->batch == NULL) answer->sim->metrics.running += answer->n_choices;
+    if (answer->replica->batch == NULL) answer->replica->metrics->running += answer->n_choices;
     if (answer->choices == NULL) return false;
     answer->tokens_per_chunk = fault_has(&answer->faults, FAULT_MANY_TOKENS)
                                    ? answer->faults.value[FAULT_MANY_TOKENS][0]

@@ -11,6 +11,8 @@
 #include "sim/account.h"
 #include "sim/answer.h"
 #include "sim/head.h"
+#include "sim/metrics_text.h"
+#include "sim/replica.h"
 #include "sim/text_api.h"
 
 /* ---- answers in one piece ---- */
@@ -56,7 +58,7 @@ static void api_reply(struct request *r, int status, const char *type, const cha
                         .extra = extra,
                         .request_id = r->arrival.request_id,
                         .no_body = r->head};
-    metrics_http(&r->conn->sim->metrics, r->path, r->post, status);
+    metrics_http_count(&r->conn->sim->http, r->path, r->post, status);
     send_whole_at(r->conn, head, body, len, reply_ns(r));
 }
 
@@ -110,7 +112,9 @@ static void get_load(struct request *r) {
 
 static void get_metrics(struct request *r) {
     struct buf body = {0};
-    metrics_render(&r->conn->sim->metrics, r->conn->sim->config->model, &body);
+    const struct sim *sim = r->conn->sim;
+    metrics_render(sim->metrics, sim->n_replicas, &sim->http, sim->config->metrics_form, sim->config->model,
+                   &body);
     api_reply(r, 200, "text/plain; version=1.0.0; charset=utf-8", NULL, body.data, body.len);
     buf_free(&body);
 }
@@ -132,6 +136,12 @@ static void get_models(struct request *r) {
         config->model, created, config->model, (long long)config->max_model_len, r->arrival.request_id,
         created);
     reply_json(r, 200, &body);
+}
+
+/* Without waiting or a word about what could not be forgotten, as vLLM does it. */
+static void post_reset_prefix_cache(struct request *r) {
+    replicas_reset_prefixes(r->conn->sim);
+    api_reply(r, 200, NULL, NULL, "", 0);
 }
 
 static void post_tokenize(struct request *r) {
@@ -161,7 +171,7 @@ static void change_power(struct request *r, bool asleep, int64_t takes_ns, _Atom
         sim->power_ns = clock_mono_ns() + takes_ns;
         counter_add(counter, 1);
     }
-    metrics_http(&sim->metrics, r->path, true, 200);
+    metrics_http_count(&sim->http, r->path, true, 200);
     send_whole_at(r->conn, head, "", 0, sim->power_ns > clock_mono_ns() ? sim->power_ns : 0);
 }
 
@@ -292,6 +302,17 @@ static int read_ask(struct request *r, bool chat, struct ask *ask, struct buf *p
     return 400;
 }
 
+/* The router sees the prompts' texts (not token ids) and the session, as those of Ray do. */
+static struct replica *choose_replica(struct request *r, const struct ask *ask) {
+    const struct http_header *session = http_find(r->http, r->data, "x-session-id");
+    struct router_request request = {.number = r->arrival.number,
+                                     .text = ask->texts.data,
+                                     .text_len = ask->texts.len,
+                                     .session = session ? r->data + session->value.at : NULL,
+                                     .session_len = session ? session->value.len : 0};
+    return replica_route(r->conn->sim, &request);
+}
+
 static void api_generate(struct request *r, bool chat) {
     struct conn *conn = r->conn;
     struct sim *sim = conn->sim;
@@ -316,8 +337,8 @@ static void api_generate(struct request *r, bool chat) {
         bool until_close = fault_has(&faults, FAULT_UNTIL_CLOSE);
         bool chunked = r->http->minor >= 1 && !until_close;
         if (until_close || (ask.stream && !chunked)) conn->close_after = true;
-        metrics_http(&sim->metrics, r->path, true, 200);
-        answer_start(conn, &ask, &faults, &r->arrival, chunked);
+        metrics_http_count(&sim->http, r->path, true, 200);
+        answer_start(conn, choose_replica(r, &ask), &ask, &faults, &r->arrival, chunked);
     }
 }
 
@@ -348,6 +369,7 @@ static const struct route {
     {"/sleep", NULL, post_sleep},
     {"/wake_up", NULL, post_wake_up},
     {"/is_sleeping", get_is_sleeping, NULL},
+    {"/reset_prefix_cache", NULL, post_reset_prefix_cache},
 };
 
 static bool is_text(const struct request *r, struct http_slice slice, const char *text) {

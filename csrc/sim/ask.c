@@ -296,6 +296,7 @@ static int read_prompts(struct reading *r, const char *end) {
     enum prompt_result result = PROMPT_EMPTY;
     r->ask->keep_ids =
         r->ask->return_token_ids || r->ask->echo || (config->batching && config->scheduler.prefix_caching);
+    r->ask->keep_text = config->router.kind == ROUTER_prefix_aware && config->router.n_replicas > 1;
     if (r->prompt) result = prompt_read(r->ask, r->config->vocab_size, r->prompt, end);
     if (result == PROMPT_OK) return 0;
     if (result == PROMPT_EMPTY) return missing_prompt(r);

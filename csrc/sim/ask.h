@@ -14,14 +14,14 @@ enum { ASK_UNSET = -1, ASK_CHOICES = 4096 };
 
 struct ask_prompt {
     int64_t tokens;
-    size_t text_at, text_len; /* in ask.texts: the inside of a JSON string, when the text has to be echoed */
+    size_t text_at, text_len; /* in ask.texts: the inside of a JSON string, when the text is kept */
     size_t ids_at, ids_len;   /* in ask.ids: "[1,2,3]", when the ids have to be returned */
 };
 
 struct ask {
     bool chat;
     bool stream, include_usage, continuous_usage, return_token_ids, echo, ignore_eos, logprobs;
-    bool has_stream_options, keep_ids;
+    bool has_stream_options, keep_ids, keep_text;
     int64_t max_tokens, max_completion_tokens, min_tokens, n, top_logprobs, priority;
     double temperature;
     int64_t prompt_tokens;  /* of all prompts */

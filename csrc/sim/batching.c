@@ -6,28 +6,33 @@
 
 #include "sim/account.h"
 #include "sim/conn.h"
+#include "sim/replica.h"
 
 struct batching {
     struct wheel_timer timer; /* the end of the step */
     struct sim *sim;
+    struct replica *replica;
     struct scheduler *scheduler;
     batching_on_token *on_token;
     const struct step *step; /* that runs, NULL = idle */
     int64_t end_ns;          /* of it */
     int64_t n_seqs;
+    struct scheduler_counts published;
 };
 
 static int64_t output_token(const struct seq *seq, int64_t k) {
     return answer_token(seq->owner, seq->index, k);
 }
 
-struct batching *batching_new(struct sim *sim, batching_on_token *on_token) {
+struct batching *batching_new(struct sim *sim, struct replica *replica, batching_on_token *on_token) {
     struct scheduler_config config = sim->config->scheduler;
     struct batching *batch = calloc(1, sizeof *batch);
     if (batch == NULL) return NULL;
     config.output_token = output_token;
+    config.model.seed += (uint64_t)replica->number << 32; /* noise of its own */
     batch->timer.kind = TIMER_STEP;
     batch->sim = sim;
+    batch->replica = replica;
     batch->on_token = on_token;
     batch->scheduler = scheduler_new(&config);
     if (batch->scheduler) return batch;
@@ -45,7 +50,8 @@ void batching_free(struct batching *batch) {
 /* ---- what is seen ---- */
 
 static void batching_publish(struct batching *batch) {
-    struct metrics *metrics = &batch->sim->metrics;
+    struct metrics *metrics = batch->replica->metrics;
+    struct sim_counters *counters = batch->sim->counters;
     const struct kv_cache *kv = scheduler_kv_cache(batch->scheduler);
     const struct scheduler_counts *counts = scheduler_counts(batch->scheduler);
     metrics->running = scheduler_running(batch->scheduler);
@@ -54,8 +60,9 @@ static void batching_publish(struct batching *batch) {
     metrics->preemptions = counts->preemptions;
     metrics->prefix_queries = counts->prefix_queries;
     metrics->prefix_hits = counts->prefix_hits;
-    counter_set(&batch->sim->counters->steps, counts->steps);
-    counter_set(&batch->sim->counters->preemptions, counts->preemptions);
+    counter_add(&counters->steps, counts->steps - batch->published.steps);
+    counter_add(&counters->preemptions, counts->preemptions - batch->published.preemptions);
+    batch->published = *counts;
 }
 
 /* ---- steps ---- */
@@ -86,10 +93,10 @@ static int64_t hand_out(struct batching *batch) {
 void batch_on_timer(struct batching *batch) {
     struct sim *sim = batch->sim;
     int64_t prefill_tokens = batch->step->work.prefill_tokens;
-    if (sim->truth) truth_step(sim->truth, batch->step, batch->end_ns);
+    if (sim->truth) truth_step(sim->truth, batch->replica->number, batch->step, batch->end_ns);
     scheduler_finish(batch->scheduler, batch->end_ns);
     int64_t tokens = hand_out(batch);
-    metrics_observe(&sim->metrics, METRICS_ITERATION_TOKENS, (double)(prefill_tokens + tokens));
+    metrics_observe(batch->replica->metrics, METRICS_ITERATION_TOKENS, (double)(prefill_tokens + tokens));
     begin_step(batch, batch->end_ns);
 }
 
@@ -135,4 +142,8 @@ void batching_remove(struct batching *batch, struct answer *answer) {
     for (int i = 0; i < answer->n_choices && answer->choices; i++)
         scheduler_remove(batch->scheduler, &answer->choices[i].seq);
     batching_publish(batch);
+}
+
+void batching_reset_prefixes(struct batching *batch) {
+    scheduler_reset_prefixes(batch->scheduler);
 }

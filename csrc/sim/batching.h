@@ -1,4 +1,4 @@
-/* batching: the batching engine of one server: the scheduler on the server's clock. Answers submit their
+/* batching: the batching engine of one replica: the scheduler on the server's clock. Answers submit their
  * choices and are told of each token at the end of its step. The next step begins when the one before ends by
  * the plan, so lateness of the machine does not add up. Belongs to the server's thread.
  */
@@ -14,7 +14,8 @@ struct batching; /* opaque; begins with its wheel_timer, of kind TIMER_STEP */
 /* A choice of an answer has one token more, at the end of a step. The answer may be over then. */
 typedef void batching_on_token(struct answer *answer, int choice, int64_t at_ns);
 
-struct batching *batching_new(struct sim *sim, batching_on_token *on_token); /* NULL when out of memory */
+/* Of a replica, whose metrics it keeps. NULL when out of memory. */
+struct batching *batching_new(struct sim *sim, struct replica *replica, batching_on_token *on_token);
 void batching_free(struct batching *batch);
 
 /* All choices of an answer wait from queued_ns on. */
@@ -22,6 +23,9 @@ void batching_submit(struct batching *batch, struct answer *answer, int64_t queu
 
 /* The answer is over: its choices leave the engine, wherever they are. */
 void batching_remove(struct batching *batch, struct answer *answer);
+
+/* Forget all cached prefixes, unless blocks are in use. */
+void batching_reset_prefixes(struct batching *batch);
 
 /* The step is over. Settles the connections that it wrote to. */
 void batch_on_timer(struct batching *batch);

@@ -190,6 +190,12 @@ void kv_cache_seal(struct kv_cache *cache, const struct kv_table *table, const u
     for (int32_t i = from; i < to; i++) kv_remember(cache, table->blocks[i], hashes[i]);
 }
 
+bool kv_cache_forget_all(struct kv_cache *cache) {
+    if (cache->n_unheld < cache->n_blocks) return false;
+    for (int32_t id = 0; id < cache->n_blocks; id++) kv_forget(cache, id);
+    return true;
+}
+
 void kv_cache_release(struct kv_cache *cache, struct kv_table *table) {
     while (table->n > 0) {
         int32_t id = table->blocks[--table->n];

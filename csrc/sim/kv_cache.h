@@ -45,6 +45,9 @@ bool kv_cache_grow(struct kv_cache *cache, struct kv_table *table, int32_t n_blo
 void kv_cache_seal(struct kv_cache *cache, const struct kv_table *table, const uint64_t *hashes, int32_t from,
                    int32_t to);
 
+/* Nothing is found any more. false, and nothing is changed, while a block is held. */
+bool kv_cache_forget_all(struct kv_cache *cache);
+
 /* Give all blocks back, the last one first to be taken again. The table's memory stays. */
 void kv_cache_release(struct kv_cache *cache, struct kv_table *table);
 

@@ -1,14 +1,11 @@
-/* metrics: what a vLLM server counts, kept while the simulator answers, and its Prometheus text under the
- * names and buckets of vLLM's V1 engine. Every value is what really happened here. One thread. Owns nothing,
- * cannot fail.
+/* metrics: what a vLLM server counts, kept while the simulator answers, with the names and buckets of vLLM's
+ * V1 engine. Every value is what really happened here. One thread. Owns nothing, cannot fail.
  */
 #ifndef VLLMPERF_SIM_METRICS_H
 #define VLLMPERF_SIM_METRICS_H
 
 #include <stdbool.h>
 #include <stdint.h>
-
-#include "sim/buf.h"
 
 enum metrics_histogram {
     METRICS_PROMPT_TOKENS,
@@ -26,6 +23,11 @@ enum metrics_histogram {
     METRICS_PREFILL,
     METRICS_DECODE,
     METRICS_HISTOGRAMS,
+};
+
+enum metrics_form {
+    METRICS_FORM_VLLM, /* as a vLLM server with data-parallel engines: the label "engine" tells them apart */
+    METRICS_FORM_RAY,  /* as Ray 2.60 writes those of its replicas, see docs/simulator.md */
 };
 
 enum metrics_reason {
@@ -54,15 +56,24 @@ struct metrics {
     int32_t block_size, num_gpu_blocks;
     bool prefix_caching;
     int64_t success[METRICS_REASONS];
-    int64_t http[METRICS_HANDLERS][METRICS_METHODS][METRICS_CLASSES];
     struct metrics_counts histogram[METRICS_HISTOGRAMS];
 };
 
 void metrics_observe(struct metrics *metrics, enum metrics_histogram which, double value);
 
-/* handler: a path, anything else counts as "none". */
-void metrics_http(struct metrics *metrics, const char *handler, bool post, int status);
+/* What the front end of the server counts. */
+struct metrics_http {
+    int64_t count[METRICS_HANDLERS][METRICS_METHODS][METRICS_CLASSES];
+};
 
-void metrics_render(const struct metrics *metrics, const char *model, struct buf *out);
+/* handler: a path, anything else counts as "none". */
+void metrics_http_count(struct metrics_http *http, const char *handler, bool post, int status);
+
+struct metrics_histogram_info {
+    const char *name, *help;
+    const double *bounds; /* up to INFINITY */
+};
+extern const struct metrics_histogram_info metrics_histograms[METRICS_HISTOGRAMS];
+extern const char *const metrics_handlers[METRICS_HANDLERS];
 
 #endif

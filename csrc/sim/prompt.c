@@ -71,7 +71,7 @@ static void add_id(struct prompts *p, struct ask_prompt *prompt, int64_t id) {
         if (prompt->tokens) buf_char(&ask->ids, ',');
         buf_int(&ask->ids, id);
     }
-    if (p->keep_text) {
+    if (ask->echo) {
         size_t len;
         const char *piece = words_piece(id, &len);
         buf_add(&ask->texts, piece, len);
@@ -162,8 +162,10 @@ static enum prompt_result read_messages(struct prompts *p) {
 }
 
 enum prompt_result prompt_read(struct ask *ask, int64_t vocab_size, const char *from, const char *end) {
-    struct prompts p = {
-        .ask = ask, .vocab_size = vocab_size, .keep_text = ask->echo, .keep_ids = ask->keep_ids};
+    struct prompts p = {.ask = ask,
+                        .vocab_size = vocab_size,
+                        .keep_text = ask->keep_text || ask->echo,
+                        .keep_ids = ask->keep_ids};
     json_init(&p.json, from, (size_t)(end - from));
     return ask->chat ? read_messages(&p) : read_prompt(&p);
 }

@@ -152,6 +152,10 @@ void scheduler_remove(struct scheduler *s, struct seq *seq) {
     seq->state = SEQ_DONE;
 }
 
+bool scheduler_reset_prefixes(struct scheduler *s) {
+    return kv_cache_forget_all(s->kv);
+}
+
 /* ---- planning ---- */
 
 static int32_t blocks_for(const struct scheduler *s, int64_t tokens) {

@@ -107,6 +107,9 @@ void scheduler_finish(struct scheduler *scheduler, int64_t end_ns);
  * there is none left. */
 struct seq *scheduler_take_token(struct scheduler *scheduler);
 
+/* Forget all cached prefixes. false, and nothing is changed, while a sequence holds blocks. */
+bool scheduler_reset_prefixes(struct scheduler *scheduler);
+
 /* When the earliest of those that wait was or will be queued; INT64_MAX when none waits. */
 int64_t scheduler_next_queued_ns(const struct scheduler *scheduler);
 

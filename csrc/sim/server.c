@@ -15,8 +15,8 @@
 #include "sim/account.h"
 #include "sim/answer.h"
 #include "sim/api.h"
-#include "sim/batching.h"
 #include "sim/listener.h"
+#include "sim/replica.h"
 
 /* Bounds of what one turn does, so that under overload reading, writing and accepting all go on. */
 enum { TIMERS_PER_TURN = 512, EVENTS_PER_TURN = 256 };
@@ -75,7 +75,7 @@ static void run_timer(struct server *server, struct wheel_timer *timer) {
         listener_on_timer(&server->listener);
         return;
     case TIMER_STEP:
-        batch_on_timer(server->sim.batch);
+        batch_on_timer((struct batching *)(void *)timer);
         return;
     case TIMER_ANSWER:
         conn = ((struct answer *)(void *)timer)->conn;
@@ -98,9 +98,7 @@ static void server_run_timers(struct server *server) {
         run_timer(server, timer);
         if (step) break; /* it wrote much, and the next one should know who came meanwhile */
     }
-    if (sim->iteration_tokens == 0) return;
-    metrics_observe(&sim->metrics, METRICS_ITERATION_TOKENS, (double)sim->iteration_tokens);
-    sim->iteration_tokens = 0;
+    replicas_end_turn(sim);
 }
 
 static int64_t time_to_next(struct server *server, int64_t now) {
@@ -180,25 +178,15 @@ static int open_truth(struct server *server, char *error, size_t error_size) {
     return number;
 }
 
-/* The metrics begin as those of an engine with nothing to do. */
-static int open_engine(struct server *server, char *error, size_t error_size) {
-    const struct scheduler_config *config = &server->config.scheduler;
-    struct sim *sim = &server->sim;
-    sim->metrics = (struct metrics){.created_s = (double)clock_real_ns() / (double)NS_PER_S};
-    if (!server->config.batching) {
-        sim->metrics.block_size = 16;
-        return 0;
-    }
-    sim->metrics.block_size = config->block_size;
-    sim->metrics.num_gpu_blocks = config->num_gpu_blocks;
-    sim->metrics.prefix_caching = config->prefix_caching;
-    if (server->config.max_model_len > (int64_t)config->num_gpu_blocks * config->block_size) {
+static int open_engines(struct server *server, char *error, size_t error_size) {
+    const struct sim_config *config = &server->config;
+    int64_t cache = (int64_t)config->scheduler.num_gpu_blocks * config->scheduler.block_size;
+    if (config->batching && config->max_model_len > cache) {
         snprintf(error, error_size, "the KV cache holds fewer tokens than max_model_len, %lld",
-                 (long long)server->config.max_model_len);
+                 (long long)config->max_model_len);
         return EINVAL;
     }
-    sim->batch = batching_new(sim, answer_on_token);
-    if (sim->batch) return 0;
+    if (replicas_open(&server->sim, answer_on_token)) return 0;
     snprintf(error, error_size, "cannot start the simulated engine: %s", strerror(ENOMEM));
     return ENOMEM;
 }
@@ -241,7 +229,7 @@ static int server_close_all(struct server *server) {
     listener_close(&server->listener);
     close_fd(&server->stop_fd);
     close_fd(&sim->epoll_fd);
-    batching_free(sim->batch);
+    replicas_close(sim);
     wheel_free(sim->wheel);
     free(sim->input);
     buf_free(&sim->event);
@@ -266,7 +254,7 @@ static int server_start_locked(struct server *server, char *error, size_t error_
         .config = &server->config, .counters = &server->counters, .ready = &server->ready, .epoll_fd = -1};
     reset_counters(&server->counters);
     int number = open_loop(server, error, error_size);
-    if (number == 0) number = open_engine(server, error, error_size);
+    if (number == 0) number = open_engines(server, error, error_size);
     if (number == 0) number = listener_open(&server->listener, &server->sim, &answerer, error, error_size);
     if (number == 0) number = open_truth(server, error, error_size);
     if (number == 0) {

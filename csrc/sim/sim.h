@@ -13,6 +13,7 @@
 #include "sim/fault.h"
 #include "sim/http.h"
 #include "sim/metrics.h"
+#include "sim/router.h"
 #include "sim/scheduler.h"
 #include "sim/truth.h"
 #include "sim/wheel.h"
@@ -37,6 +38,8 @@ struct sim_config {
     double time_scale;          /* all that the engine does takes 1 / time_scale of its time */
     int64_t front_ns;           /* what passes before a request is in the queue of the batching engine */
     struct scheduler_config scheduler;
+    struct router_config router; /* its seed is that of all */
+    enum metrics_form metrics_form;
     struct fault *faults;
     int n_faults;
 };
@@ -75,24 +78,26 @@ enum timer_kind { TIMER_CONN, TIMER_ANSWER, TIMER_LISTEN, TIMER_STEP };
 enum { SIM_INPUT_BYTES = 64 * 1024 };
 
 struct conn;
-struct batching;
+struct replica;
 
 struct sim {
     const struct sim_config *config;
     struct sim_counters *counters;
     const _Atomic bool *ready; /* any thread may write it: before that all requests get 503 */
     struct wheel *wheel;
-    struct truth *truth; /* NULL = none is kept */
-    struct metrics metrics;
-    struct batching *batch; /* NULL = fixed times */
-    struct conn *conns;     /* all that are open */
-    struct buf event, out;  /* of whoever renders right now */
-    char *input;            /* SIM_INPUT_BYTES for whoever reads right now */
+    struct truth *truth;      /* NULL = none is kept */
+    struct replica *replicas; /* see replica.h */
+    struct metrics *metrics;  /* of each replica */
+    int n_replicas;
+    struct router *router;
+    struct metrics_http http;
+    struct conn *conns;    /* all that are open */
+    struct buf event, out; /* of whoever renders right now */
+    char *input;           /* SIM_INPUT_BYTES for whoever reads right now */
     int epoll_fd;
-    int64_t requests;         /* POSTs of completions and chat completions so far */
-    int64_t iteration_tokens; /* tokens given in this turn of the loop */
-    bool asleep;              /* or soon: it becomes true at power_ns */
-    int64_t power_ns;         /* CLOCK_MONOTONIC of the end of the latest /sleep or /wake_up */
+    int64_t requests; /* POSTs of completions and chat completions so far */
+    bool asleep;      /* or soon: it becomes true at power_ns */
+    int64_t power_ns; /* CLOCK_MONOTONIC of the end of the latest /sleep or /wake_up */
     int64_t date_s;
     char date[32]; /* as HTTP writes it, of date_s */
 };

@@ -44,6 +44,13 @@ static void key_or_null(struct buf *b, const char *key, int64_t value) {
         buf_str(b, "null");
 }
 
+static void key_replica(struct buf *b, int replica) {
+    if (replica < 0)
+        buf_str(b, ",\"replica\":null");
+    else
+        key_int(b, ",\"replica\":", replica);
+}
+
 static void key_string(struct buf *b, const char *key, const char *value) {
     buf_str(b, key);
     buf_char(b, '"');
@@ -101,6 +108,7 @@ void truth_write(struct truth *truth, const struct truth_record *r) {
     key_string(b, ",\"path\":", r->path);
     key_int(b, ",\"number\":", r->number);
     key_int(b, ",\"connection\":", r->connection);
+    key_replica(b, r->replica);
     key_string(b, ",\"outcome\":", r->outcome);
     key_int(b, ",\"http_status\":", r->http_status);
     key_faults(b, ",\"faults\":", r->faults);
@@ -121,9 +129,10 @@ void truth_write(struct truth *truth, const struct truth_record *r) {
     end_line(truth);
 }
 
-void truth_step(struct truth *truth, const struct step *step, int64_t end_ns) {
+void truth_step(struct truth *truth, int replica, const struct step *step, int64_t end_ns) {
     struct buf *b = &truth->pending;
     key_int(b, "{\"step\":", step->number);
+    key_int(b, ",\"replica\":", replica);
     key_int(b, ",\"start_mono_ns\":", step->start_ns);
     key_int(b, ",\"end_mono_ns\":", end_ns);
     key_int(b, ",\"duration_ns\":", step->duration_ns);

@@ -15,6 +15,7 @@ struct truth; /* opaque */
 struct truth_record {
     const char *request_id, *path, *outcome; /* nothing that JSON would have to escape */
     int64_t number, connection;              /* both from 1 */
+    int replica;                             /* that answered, from 0; below 0: none */
     int http_status;
     bool stream;
     int64_t read_mono_ns, read_real_ns; /* when the request was completely read */
@@ -36,8 +37,8 @@ struct truth_record {
 /* The file is emptied. NULL with errno set. */
 struct truth *truth_open(const char *path);
 void truth_write(struct truth *truth, const struct truth_record *record);
-/* A step of the batching engine, which ended at end_ns by the plan. */
-void truth_step(struct truth *truth, const struct step *step, int64_t end_ns);
+/* A step of a replica's batching engine, which ended at end_ns by the plan. */
+void truth_step(struct truth *truth, int replica, const struct step *step, int64_t end_ns);
 /* Writes what is held back. false with errno set when something could not be written. */
 bool truth_flush(struct truth *truth);
 bool truth_close(struct truth *truth);

@@ -81,7 +81,10 @@ static void test_kv_prefixes(void) {
     CHECK("a chain is lost from its end", kv_cache_grow(kv, &c, 3) && kv_cache_match(kv, hashes, 3) == 1);
     CHECK("blocks that are needed to share are not taken", !kv_cache_begin(kv, &a, hashes, 1, 3) && a.n == 0);
     CHECK("it is sound", kv_cache_is_sound(kv));
+    CHECK("what is held is not forgotten", !kv_cache_forget_all(kv) && kv_cache_match(kv, hashes, 3) == 1);
     kv_cache_release(kv, &c);
+    CHECK("all is forgotten when nothing is held",
+          kv_cache_forget_all(kv) && kv_cache_match(kv, hashes, 3) == 0 && kv_cache_is_sound(kv));
     kv_table_free(&a);
     kv_table_free(&b);
     kv_table_free(&c);

@@ -11,7 +11,8 @@
 #include "test/refuse.h"
 #include "test/run.h"
 
-static bool batching; /* which mode the servers have */
+static bool batching;    /* which mode the servers have */
+static int replicas = 1; /* how many engines; with several, prefix_aware chooses */
 
 static struct scheduler_config small_engine(void) {
     return (struct scheduler_config){.max_num_seqs = 3,
@@ -33,6 +34,8 @@ static struct server *start(const char *fault) {
     config.head_ns = batching ? 0 : 300000;
     config.batching = batching;
     config.scheduler = small_engine();
+    config.router = (struct router_config){.kind = ROUTER_prefix_aware, .n_replicas = replicas};
+    config.metrics_form = replicas > 1 ? METRICS_FORM_RAY : METRICS_FORM_VLLM;
     config.limits.body_bytes = 4096;
     config.faults = calloc(1, sizeof(struct fault));
     if (fault) config.n_faults = fault_parse(config.faults, fault, strlen(fault), error, sizeof error);
@@ -89,7 +92,9 @@ static void test_requests(void) {
     CHECK("a body is whole",
           strstr(ask(fd, completions, "{\"prompt\":\"a\"}", "\"metrics\":null}"), "usage"));
     CHECK("a bad body is refused", strstr(ask(fd, completions, "{", "}}"), "400"));
-    CHECK("metrics are given", strstr(ask(fd, "GET /metrics HTTP/1.1", "", "http_requests_total{"), "vllm:"));
+    const char *metrics = ask(fd, "GET /metrics HTTP/1.1", "", replicas > 1 ? NULL : "http_requests_total{");
+    CHECK("metrics are given", strstr(metrics, replicas > 1 ? "ReplicaId" : "vllm:"));
+    CHECK("caches are reset", strstr(ask(fd, "POST /reset_prefix_cache HTTP/1.1", "", "\r\n\r\n"), "200 OK"));
     const struct sim_counters *counters = server_counters(server);
     CHECK("requests are counted", counters->requests == 4 && counters->finished == 3);
     ask(fd, completions, "{\"prompt\":\"a\",\"stream\":true,\"max_tokens\":900,\"ignore_eos\":true}", "data");
@@ -218,6 +223,9 @@ int main(void) {
         test_held_connection();
         test_held_listener();
     }
+    replicas = 3;
+    test_requests();
+    replicas = 1;
     test_too_small_a_cache();
     test_old_seccomp_profile();
     return t_done("simserver");

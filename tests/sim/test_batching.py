@@ -308,7 +308,7 @@ def test_it_answers_while_requests_come_and_go_without_losing_any(tmp_path: Path
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"mode": "batch"}, "one of fixed, batching"),
+        ({"mode": "batch"}, "one of auto, fixed, batching"),
         ({"mode": "batching", "num_gpu_blocks": 10, "max_model_len": 200}, "holds 160 tokens"),
         ({"mode": "batching", "max_num_batched_tokens": 10}, "less than max_num_seqs 256"),
         (

@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vllmperf.sim.config import BATCHING, SETTINGS, Setting, checked, describe_faults
+from vllmperf.sim.config import BATCHING, REPLICAS, SETTINGS, Setting, checked, describe_faults
 from vllmperf.sim.startup_script import VERSIONS, StartupScript, parse_startup
 
 if TYPE_CHECKING:
@@ -70,8 +70,13 @@ def add(subparsers: Any) -> None:
     engine = parser.add_argument_group(
         "batching", "the engine of --mode batching; docs/simulator.md has its law and its scheduler"
     )
+    several = parser.add_argument_group(
+        "replicas",
+        "several engines behind one endpoint; docs/simulator.md says how they are chosen and counted",
+    )
+    groups = {BATCHING: engine, REPLICAS: several}
     for setting in SETTINGS:
-        add_setting(engine if setting.group == BATCHING else parser, setting)
+        add_setting(groups.get(setting.group, parser), setting)
     start = parser.add_argument_group(
         "start-up", "with any of these the server first goes through a start of vLLM: 503 until it is ready"
     )
@@ -99,6 +104,8 @@ def greeting(url: str, settings: dict[str, Any]) -> str:
     if settings["mode"] == "batching":
         step, seqs = f"{settings['alpha_ms']:g} + {settings['beta_ms']:g}·batch", settings["max_num_seqs"]
         times = f"batching, ITL {step} ms, at most {seqs} sequences"
+    if settings["replicas"] > 1:
+        times = f"{settings['replicas']} replicas, router {settings['router']}, {times}"
     return f"listening on {url} (model {model}, {times})"
 
 

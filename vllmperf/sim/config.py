@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -127,13 +128,37 @@ def fault_list(name: str, value: Any) -> list[str]:
     return [fault.strip() for fault in faults if fault.strip()]
 
 
-BATCHING = "batching"
+def limit(name: str, value: Any) -> float:
+    """A number of at least 0, or infinity."""
+    try:
+        if float(value) == math.inf:
+            return math.inf
+    except (TypeError, ValueError):
+        raise wrong(name, value, "a number, or inf") from None
+    return number(name, value)
+
+
+BATCHING, REPLICAS = "batching", "replicas"
+MOST_REPLICAS = 64
+
+
+def routing(name: str, default: Any, parse: Callable[[str, Any], Any], metavar: str, text: str) -> Setting:
+    """A setting of several engines behind one endpoint."""
+    return Setting(name, default, parse, metavar, text, REPLICAS)
 
 
 def batching(name: str, default: Any, parse: Callable[[str, Any], Any], metavar: str, text: str) -> Setting:
     """A setting that only the batching mode looks at."""
     return Setting(name, default, parse, metavar, text, BATCHING)
 
+
+ROUTERS = {
+    "round_robin": "one after the other",
+    "pow2": "of two drawn replicas, the one with fewer ongoing requests",
+    "prefix_aware": "the one that has seen the longest beginning of the text, as Ray's PrefixCacheAffinityRouter",
+    "least_loaded": "the one with the fewest ongoing requests",
+    "session": "by the header x-session-id, without one as pow2",
+}
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("host", "127.0.0.1", text, "HOST", "address to listen on"),
@@ -180,10 +205,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("max_body_bytes", 64 * 2**20, whole(0, 2**30), "N", "longer request bodies get 413"),
     Setting(
         "mode",
-        "fixed",
-        one_of("fixed", "batching"),
+        "auto",
+        one_of("auto", "fixed", "batching"),
         "MODE",
-        "fixed: ttft-ms and itl-ms whatever the load; batching: a scheduler and its law of step times, see below",
+        "fixed: ttft-ms and itl-ms whatever the load; batching: a scheduler and its law of step times, see below; "
+        "auto: batching with several replicas, else fixed",
     ),
     Setting(
         "enable_per_request_metrics", False, switch, "BOOL", "answers carry their own times, as vLLM's do"
@@ -254,6 +280,37 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     batching("block_size", 16, whole(1, 2**16), "N", "tokens in a block of the KV cache"),
     batching("num_gpu_blocks", 32_768, whole(1, 2**26), "N", "blocks in the KV cache"),
+    routing(
+        "replicas", 1, whole(1, MOST_REPLICAS), "N", "engines, each with a scheduler and a cache of its own"
+    ),
+    routing(
+        "router",
+        "round_robin",
+        one_of(*ROUTERS),
+        "ROUTER",
+        "; ".join(f"{name}: {meaning}" for name, meaning in ROUTERS.items()),
+    ),
+    routing(
+        "imbalanced_threshold",
+        math.inf,
+        limit,
+        "N",
+        "prefix_aware falls back to pow2 when the replicas' ongoing requests differ by more",
+    ),
+    routing(
+        "match_rate_threshold",
+        0.1,
+        number,
+        "SHARE",
+        "prefix_aware takes the replica that has seen the fewest characters for a text of which less than this is known",
+    ),
+    Setting(
+        "metrics",
+        "vllm",
+        one_of("vllm", "ray"),
+        "FORM",
+        "form of /metrics: vllm (a label engine for each replica), or ray (names and labels of Ray Serve LLM)",
+    ),
     Setting("faults", (), fault_list, "FAULT", "something that goes wrong, see below"),
 )
 BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -268,6 +325,8 @@ def checked(settings: Mapping[str, Any]) -> dict[str, Any]:
         setting.name: setting.parse(setting.name, settings.get(setting.name, setting.default))
         for setting in SETTINGS
     }
+    if result["mode"] == "auto":
+        result["mode"] = "fixed" if result["replicas"] == 1 else "batching"
     return settle_batching(result) if result["mode"] == "batching" else result
 
 
