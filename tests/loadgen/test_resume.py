@@ -163,6 +163,7 @@ def test_a_run_can_be_broken_off_and_resumed_twice(tmp_path):
     run = vp.open_run(path)
     assert run.requests["index"].tolist() == list(range(N))
     assert len(run.summary["breaks"]) == 2
+    assert [name for name, check in run.summary["identities"].items() if check["broken"]] == []
 
 
 def test_counters_and_histograms_are_those_of_both_parts(server, tmp_path):

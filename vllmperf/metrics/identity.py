@@ -11,6 +11,7 @@ import numpy as np
 import vllmperf._engine as _engine
 from vllmperf.metrics.definitions import BY_NAME
 from vllmperf.metrics.view import Completed, Floats
+from vllmperf.record.reader import Recording
 
 RELATIVE_TOLERANCE = 1e-5
 """Gaps are float32 (6e-8 each); their sum over a request stays far below this."""
@@ -92,6 +93,14 @@ def _of_request(done: Completed, name: str) -> Floats:
     return of_request(done)
 
 
+def _counted_the_same(recording: Recording) -> bool:
+    """The engine counted what is recorded. In a resumed run it also counted what was cut off and sent again, and what was
+    recorded last before a kill it had counted without saying so."""
+    counters = recording.counters
+    is_whole = recording.state in ("finished", "interrupted") and not recording.meta.get("breaks")
+    return is_whole and not counters.get("lost") and not counters.get("unwritten")
+
+
 def _counts(done: Completed) -> Check:
     """Two ways of counting: the engine's running figures, and the rows of the run file."""
     counters, rows = done.recording.counters, done.recording.requests
@@ -100,9 +109,7 @@ def _counts(done: Completed) -> Check:
         "completed": len(done.requests),
         "chunks": int(rows["chunks"].sum(dtype=np.int64)),
     }
-    is_whole = done.recording.state in ("finished", "interrupted")
-    is_whole = is_whole and not counters.get("lost") and not counters.get("unwritten")
-    known = [name for name in counted if is_whole and counters.get(name) is not None]
+    known = [name for name in counted if _counted_the_same(done.recording) and counters.get(name) is not None]
     off = sum(counters[name] != counted[name] for name in known)
     return Check("counts", "the engine counted as many requests and chunks as were recorded", len(known), off)
 
@@ -112,9 +119,9 @@ def _connections(done: Completed) -> Check:
     opened = done.recording.counters.get("connections_opened")
     by_requests = int((done.recording.requests["connected_ns"] != _engine.NONE).sum())
     statement = "no more requests opened a connection than connections were opened"
-    return Check(
-        "connections", statement, int(opened is not None), int(opened is not None and by_requests > opened)
-    )
+    if opened is None or not _counted_the_same(done.recording):
+        return Check("connections", statement, 0, 0)
+    return Check("connections", statement, 1, int(by_requests > opened))
 
 
 def _chunks_and_tokens(done: Completed) -> Check:
