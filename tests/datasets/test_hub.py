@@ -194,3 +194,40 @@ def test_without_a_word_of_the_card_files_are_chosen_by_their_names(files, subse
 def test_a_data_set_without_data_files_is_refused():
     with pytest.raises(UsageError, match=r"no \.parquet or \.jsonl"):
         chosen(["script.py"])
+
+
+BENCH = """
+import vllmperf as vp
+talks, tokenizer = sys.argv[1].split()
+how = {} if tokenizer == "unsaid" else {"tokenizer": tokenizer}
+with vp.sim.Server(ttft_ms=1, itl_ms=1, model="some/model") as server:
+    run = vp.bench(server, model="some/model", dataset_name="sharegpt", dataset_path=talks, num_prompts=2, **how)
+print(run.summary["plan"]["tokenizer"])
+"""
+
+
+@pytest.fixture
+def talks(tmp_path):
+    turns = [
+        {"from": "human", "value": "one two three four"},
+        {"from": "gpt", "value": "five six seven eight nine"},
+    ]
+    path = tmp_path / "talks.json"
+    path.write_text(json.dumps([{"conversations": turns}] * 3))
+    return path
+
+
+def test_texts_are_counted_with_the_tokenizer_of_the_model_that_is_named_as_on_the_hub(asked, files, talks):
+    with Hub({"some/model": files}) as server:
+        assert asked(BENCH, f"{talks} unsaid", HF_ENDPOINT=server.url) == "some/model"
+        assert any(path.endswith("tokenizer.json") for path, _ in server.asked)
+
+
+def test_the_tokenizer_of_the_model_can_be_declined(asked, talks):
+    assert asked(BENCH, f"{talks} none", HF_HUB_OFFLINE="1") == "None"
+
+
+def test_a_model_whose_tokenizer_is_out_of_reach_ends_the_run_before_its_first_request(asked, talks):
+    said = asked(BENCH, f"{talks} unsaid", HF_HUB_OFFLINE="1")
+    assert said.startswith("tokenizer some/model: ")
+    assert "HF_HUB_OFFLINE" in said

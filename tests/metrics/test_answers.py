@@ -368,8 +368,5 @@ def test_a_finding_has_its_name_its_value_and_its_thresholds(tmp_path: Path) -> 
     }  # fmt: skip
 
 
-def test_the_page_of_the_verdict_lists_every_rule_with_its_thresholds() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "verdict.md").read_text()
-    for rule in RULES:
-        assert rule.row() in page, rule.name
+def test_every_rule_of_the_verdict_has_a_name_of_its_own() -> None:
     assert len({rule.name for rule in RULES}) == len(RULES)

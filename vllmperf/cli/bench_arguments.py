@@ -135,9 +135,9 @@ def add_data(option: Any) -> None:
     option(
         "--tokenizer",
         metavar="NAME",
-        help="model folder with a tokenizer.json, or a model of the Hugging Face hub, to make and count tokens. "
-        "Without one, made-up prompts are token ids (chat: as many short words), and 4 bytes of other texts count as a "
-        "token",
+        help="model folder with a tokenizer.json, or a model of the Hugging Face hub, to make and count tokens; "
+        "for texts the one of --model ORGANISATION/NAME, unless this is none. Without a tokenizer, made-up prompts are "
+        "token ids (chat: as many short words), and 4 bytes of other texts count as a token",
     )
     option(
         "--text-prompts",

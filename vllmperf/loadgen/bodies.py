@@ -41,7 +41,7 @@ def spec_of(plan: Plan) -> Spec:
     return Spec(
         dataset_name=work.dataset_name,
         dataset_path=work.dataset_path,
-        tokenizer=work.tokenizer,
+        tokenizer=plan.tokenizer,
         input_len=work.input_len,
         output_len=work.output_len,
         prefix_len=work.prefix_len,

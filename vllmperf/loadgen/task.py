@@ -84,6 +84,7 @@ class Task:
             "input_len": lengths.input,
             "output_len": lengths.output,
             "prefix_len": lengths.prefix,
+            "tokenizer": plan.tokenizer,
         }
 
 

@@ -20,7 +20,7 @@ from vllmperf.plan.limits import Limits
 from vllmperf.plan.load import Load
 from vllmperf.plan.part import Part, names
 from vllmperf.plan.target import Target
-from vllmperf.plan.workload import Workload
+from vllmperf.plan.workload import NO_TOKENIZER, Workload
 
 # History of the plan's JSON. A reader refuses a newer number than its own and reads every older one.
 #   1  first version: target, workload, load, limits
@@ -97,6 +97,15 @@ class Plan:
         """The field of a request that limits its answer."""
         is_new = self.target.is_chat and not self.workload.chat_max_tokens
         return "max_completion_tokens" if is_new else "max_tokens"
+
+    @property
+    def tokenizer(self) -> str | None:
+        """What counts tokens: `workload.tokenizer`; without it, for texts, the model's own where the model is named as on
+        the Hugging Face hub. None: nothing does, lengths are drawn or estimated."""
+        given, model = self.workload.tokenizer, self.target.model or ""
+        if given is not None:
+            return None if given == NO_TOKENIZER else given
+        return model if "/" in model and not self.workload.dataset.is_made_up else None
 
     # ---- JSON ----
 

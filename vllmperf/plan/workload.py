@@ -13,6 +13,8 @@ from vllmperf.plan.checks import setting, whole
 from vllmperf.plan.json_object import JsonObject
 from vllmperf.plan.part import Part
 
+NO_TOKENIZER = "none"
+"""Asks for none, not even the model's."""
 SAMPLING = (
     "temperature",
     "top_p",
@@ -66,7 +68,7 @@ class Workload(Part):
             raise SettingError(
                 "{dataset_name} {name} needs {dataset_path} {wanted}", name=self.dataset_name, wanted=wanted
             )
-        if self.text_prompts and not (self.dataset.is_made_up and not self.tokenizer):
+        if self.text_prompts and not (self.dataset.is_made_up and self.tokenizer in (None, NO_TOKENIZER)):
             raise SettingError("{text_prompts} is of random prompts without {tokenizer}: leave it out")
         checked = datasets.checked(self.dataset_name, self.dataset_options)
         object.__setattr__(self, "dataset_options", JsonObject(checked))
