@@ -17,7 +17,14 @@ for size in ("COLUMNS", "LINES"):  # pytest-xdist gives its workers a terminal's
 
 # Files whose tests take seconds of CPU, or wait for runs of seconds: `scripts/test --quick` leaves them out.
 SLOW = {
-    *("test_golden_bench", "test_golden_llm_bench", "test_notebooks", "test_interrupted_kernel", "test_soak"),
+    *(
+        "test_golden_bench",
+        "test_golden_sglang",
+        "test_golden_llm_bench",
+        "test_notebooks",
+        "test_interrupted_kernel",
+        "test_soak",
+    ),
     *("test_parse_shared", "test_parse_time", "test_roundtrip"),
     *("test_bench_runs", "test_llm_bench_runs", "test_datasets_native", "test_hub"),
     *("test_guidellm_runs", "test_guidellm_requests", "test_guidellm_failures"),

@@ -11,7 +11,7 @@ import pytest
 
 from vllmperf import _engine
 from vllmperf.datasets.dataset import Sample
-from vllmperf.dropin.benchmark_serving.answers import FLAG, Book
+from vllmperf.dropin.benchmark_serving.answers import FLAG, Book, Version
 from vllmperf.dropin.benchmark_serving.backends import TABLE
 from vllmperf.dropin.benchmark_serving.engine import Reply
 from vllmperf.dropin.benchmark_serving.profiles import PROFILES
@@ -40,9 +40,8 @@ def kept_bytes(text_len, keeps_all):
     found = PROFILES["vllm-2026"]
     texts = Texts(N)
     samples = [Sample("p", 3, TOKENS)] * N
-    book = Book(
-        found, TABLE[found.version]["vllm"], samples, ignore_eos=False, texts=texts, keeps_all=keeps_all
-    )
+    reader = Version(found, TABLE[found.version]["vllm"], ignore_eos=False)
+    book = Book(reader, samples, texts=texts, keeps_all=keeps_all)
     tracemalloc.start()
     try:
         for number in range(N):

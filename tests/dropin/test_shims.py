@@ -15,7 +15,14 @@ from vllmperf.sim import Server
 def test_shims_are_programs_under_the_old_names(tmp_path, capsys):
     folder = tmp_path / "bin"
     assert vllmperf(["shims", str(folder)]) == 0
-    names = ["guidellm", "benchmark_serving.py", "llm_bench", "llm_bench.py"]
+    names = [
+        "guidellm",
+        "benchmark_serving.py",
+        "benchmark.py",
+        "bench_serving.py",
+        "llm_bench",
+        "llm_bench.py",
+    ]
     assert capsys.readouterr().out.split() == [str(folder / name) for name in names]
     for name in names:
         shown = subprocess.run([folder / name, "--help"], capture_output=True, text=True, check=False)

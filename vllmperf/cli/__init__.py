@@ -148,10 +148,14 @@ def _coded(command: Callable[[], int]) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
-    if _names_profile(words):
-        from vllmperf.dropin.benchmark_serving.command import main as drop_in
+    if (profile := _named_profile(words)).startswith("vllm-"):
+        from vllmperf.dropin.benchmark_serving.command import main as of_vllm
 
-        return drop_in(words[1:], default="vllm-2026")
+        return of_vllm(words[1:], default="vllm-2026")
+    if profile == "sglang":
+        from vllmperf.dropin.sglang.command import main as of_sglang
+
+        return of_sglang(words[1:])
     top = parser(words[0] if words and words[0] in COMMANDS else None)
     args, rest = top.parse_known_args(json_option.settled(words))
     if rest:
@@ -163,13 +167,15 @@ def _run(words: Sequence[str]) -> int:
     return code
 
 
-def _names_profile(words: Sequence[str]) -> bool:
-    """`bench --profile vllm-...`: that version's own flags follow."""
+def _named_profile(words: Sequence[str]) -> str:
+    """NAME of `bench --profile NAME`: that client's own flags follow. Empty without one."""
     pairs = zip(words, [*words[1:], ""], strict=True)
-    return words[:1] == ["bench"] and any(
-        word.startswith("--profile=vllm-") or (word == "--profile" and value.startswith("vllm-"))
+    named = (
+        value if word == "--profile" else word.removeprefix("--profile=")
         for word, value in pairs
+        if word == "--profile" or word.startswith("--profile=")
     )
+    return next(named, "") if words[:1] == ["bench"] else ""
 
 
 def parser(command: str | None) -> Parser:

@@ -34,7 +34,8 @@ def add(subparsers: Any) -> None:
         usage="vllmperf bench [--base-url URL | --sim] [options]",
         description="Send requests to an OpenAI-compatible server; say how fast it answers, and how sure "
         "that is. Flags have the names of vllm bench serve; _ and - are the same in them. In the place of vLLM's "
-        "own client, with its requests, output and files: bench --profile vllm-0.6|vllm-0.8|vllm-2026 [its options].",
+        "or SGLang's client, with its requests, output and files: "
+        "bench --profile vllm-0.6|vllm-0.8|vllm-2026|sglang [its options].",
         formatter_class=Help,
     )
     add_arguments(command)

@@ -21,6 +21,8 @@ sys.exit(main())
 SHIMS = {
     "guidellm": GUARDED.format("guidellm"),
     "benchmark_serving.py": GUARDED.format("benchmark_serving"),
+    "benchmark.py": GUARDED.format("sglang"),
+    "bench_serving.py": GUARDED.format("sglang"),
     "llm_bench": PLAIN.format("llm_bench"),
     "llm_bench.py": PLAIN.format("llm_bench"),
 }

@@ -29,7 +29,7 @@ class Statistics(Protocol):
     def percentiles(self) -> Sequence[tuple[float, float]]: ...
 
 
-Row = tuple[str, int | float | None]
+Row = tuple[str, int | float | str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def lines(rows: Sequence[Row], sections: Sequence[Section]) -> Iterator[str]:
     yield "=" * WIDTH
 
 
-def row(name: str, value: int | float | None) -> str:
+def row(name: str, value: int | float | str | None) -> str:
     """A line: two digits behind the point for a float."""
     if value is None:
         return name

@@ -86,10 +86,10 @@ class Tokens:
     def count(self, text: str, special: bool = True) -> int:
         return self.counts([text], special)[0]
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids without special tokens around them."""
+    def encode(self, texts: Sequence[str], special: bool = False) -> list[list[int]]:
+        """Ids of each text; special: with those that the model puts around it."""
         encode = getattr(self._loaded, "encode_batch_fast", self._loaded.encode_batch)
-        return [found.ids for found in encode(list(texts), add_special_tokens=False)]
+        return [found.ids for found in encode(list(texts), add_special_tokens=special)]
 
     def encode_with_words(self, texts: Sequence[str]) -> list[Encoded]:
         """The same with the words that the ids belong to."""
@@ -163,6 +163,22 @@ class Tokens:
     def all_ids(self) -> list[int]:
         """The same with added tokens, rising."""
         return sorted(set(self._loaded.get_vocab().values()) - self.special_ids)
+
+    @cached_property
+    def every_id(self) -> list[int]:
+        """All ids there are, added and special ones too, rising."""
+        return sorted(self._loaded.get_vocab().values())
+
+    @cached_property
+    def class_name(self) -> str:
+        """The class that transformers takes for this tokenizer."""
+        name = str(self._config.get("tokenizer_class") or "PreTrainedTokenizerFast")
+        return name if name.endswith("Fast") else name + "Fast"
+
+    @cached_property
+    def has_template(self) -> bool:
+        """Whether tokenizer_config.json brings a chat template."""
+        return "chat_template" in self._config
 
     # ---- chat ----
 

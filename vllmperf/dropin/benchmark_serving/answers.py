@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,31 @@ class Answer:
         return f"{self.error}: {self.words}" if self.words else self.error
 
 
+class Reader(Protocol):
+    """How a tool's client reads answers."""
+
+    def read(self, sample: Sample, reply: Reply) -> Answer:
+        """The answer to a sample; start_s counts from the start of the run."""
+
+    def unread(self, sample: Sample) -> Answer:
+        """The answer to a sample that was never sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A Reader: the rule of one version of vLLM for one backend."""
+
+    profile: Profile
+    backend: Backend
+    ignore_eos: bool
+
+    def read(self, sample: Sample, reply: Reply) -> Answer:
+        return read(self.profile, self.backend, sample, reply, ignore_eos=self.ignore_eos)
+
+    def unread(self, sample: Sample) -> Answer:
+        return _unread(self.profile, self.backend, sample)
+
+
 class Book:
     """Reads each reply as it comes and keeps its figures alone.
 
@@ -82,15 +107,13 @@ class Book:
 
     def __init__(
         self,
-        profile: Profile,
-        backend: Backend,
+        reader: Reader,
         samples: Sequence[Sample],
         *,
-        ignore_eos: bool,
         texts: Texts | None = None,
         keeps_all: bool = False,
     ) -> None:
-        self._profile, self._backend, self._samples, self._ignore_eos = profile, backend, samples, ignore_eos
+        self._reader, self._samples = reader, samples
         self._texts, self._keeps_all = texts, keeps_all
         self._answers: dict[int, Answer] = {}
 
@@ -100,7 +123,7 @@ class Book:
     def take(self, reply: Reply) -> None:
         """Enter a finished request."""
         number = reply.record["index"]
-        answer = read(self._profile, self._backend, self._samples[number], reply, ignore_eos=self._ignore_eos)
+        answer = self._reader.read(self._samples[number], reply)
         is_uncounted = answer.success and not answer.output_tokens
         if self._texts is not None and (self._keeps_all or is_uncounted):
             self._texts.put(number, answer.text)
@@ -111,7 +134,7 @@ class Book:
         """The answer to each sample. start_mono_s: when the run began, on the monotonic clock."""
         found = []
         for number, sample in enumerate(self._samples):
-            answer = self._answers.get(number) or _unread(self._profile, self._backend, sample)
+            answer = self._answers.get(number) or self._reader.unread(sample)
             if not answer.is_sent:
                 answer.error = "not sent: the run was interrupted"
             else:
@@ -123,13 +146,33 @@ class Book:
 def read(profile: Profile, backend: Backend, sample: Sample, reply: Reply, *, ignore_eos: bool) -> Answer:
     """The answer to a sample; start_s counts from the start of the run."""
     answer = _unread(profile, backend, sample)
+
+    def take() -> None:
+        if backend.is_openai:
+            _read_openai(answer, profile, reply, is_chat=backend.answer == "chat")
+        else:
+            READERS[backend.answer](answer, reply, profile)
+        if backend.answer in ("tgi", "tensorrt") and ignore_eos and profile.version != "0.6":
+            answer.output_tokens = sample.output_len
+
+    return filled(answer, reply, take)
+
+
+def filled(answer: Answer, reply: Reply, take: Callable[[], None]) -> Answer:
+    """The answer with what holds for every tool: when it was sent, how it failed. take: reads the body of a 200 by the
+    tool's rule; a transfer that did not end in order fails whatever that says."""
     if reply.record["sent_ns"] != _engine.NONE:
         answer.is_sent = True
-        _read(answer, profile, backend, sample, reply, ignore_eos)
-        answer.error, answer.words = (
-            sys.intern(answer.error),
-            sys.intern(answer.words),
-        )  # they are often alike
+        _take_start(answer, reply)
+        if reply.record["status"] == 200:
+            take()
+            if not _is_sound(reply.record):
+                answer.success, answer.error, answer.words = False, _why(reply), ""
+        else:
+            answer.error = _why(reply)
+            answer.words = _words(reply, answer.error)
+        # they are often alike
+        answer.error, answer.words = sys.intern(answer.error), sys.intern(answer.words)
     return answer
 
 
@@ -152,27 +195,13 @@ def _sequences(backend: Backend, sample: Sample) -> int:
     return len(sample.prompt) - ("rerank" in backend.suffix)
 
 
-def _read(
-    answer: Answer, profile: Profile, backend: Backend, sample: Sample, reply: Reply, ignore_eos: bool
-) -> None:
+def _take_start(answer: Answer, reply: Reply) -> None:
     record = reply.record
     sent_ns = record["sent_ns"]
     answer.outcome, answer.status = _engine.OUTCOMES[record["outcome"]], record["status"]
     answer.start_s = sent_ns / 1e9
     due_ns = record["scheduled_ns"] if record["scheduled_ns"] != _engine.NONE else 0
     answer.queue_s = max(0, sent_ns - due_ns) / 1e9
-    if record["status"] != 200:
-        answer.error = _why(reply)
-        answer.words = _words(reply, answer.error)
-        return
-    if backend.is_openai:
-        _read_openai(answer, profile, reply, is_chat=backend.answer == "chat")
-    else:
-        READERS[backend.answer](answer, reply, profile)
-    if backend.answer in ("tgi", "tensorrt") and ignore_eos and profile.version != "0.6":
-        answer.output_tokens = sample.output_len
-    if not _is_sound(record):
-        answer.success, answer.error, answer.words = False, _why(reply), ""
 
 
 def _is_sound(record: Mapping[str, int]) -> bool:
@@ -206,10 +235,10 @@ def _read_openai(answer: Answer, profile: Profile, reply: Reply, is_chat: bool) 
     flags = reply.events["flags"]
     is_token = _are_tokens(profile, flags, is_chat)
     is_old_chat = is_chat and profile.version != "2026"
-    _take_times(answer, reply, is_token, after_any_event=is_old_chat)
+    take_times(answer, reply, is_token, after_any_event=is_old_chat)
     last = _last_event(profile, flags, is_token, is_chat)
     if last is not None:
-        answer.latency_s = _since_sent(reply, last)
+        answer.latency_s = since_sent(reply, last)
     answer.text = reply.text
     answer.success = bool(is_token.any())
     if not answer.success:
@@ -225,14 +254,15 @@ def _are_tokens(profile: Profile, flags: NDArray[np.uint32], is_chat: bool) -> N
     """0.6 counts events with text; later ones any with choices, but 0.33 of a chat only those that say something, or
     that have an empty content and no role."""
     if profile.version == "0.6":
-        return _has(flags, FLAG["text"])
+        return has_flag(flags, FLAG["text"])
     if profile.version == "0.8" or not is_chat:
-        return _has(flags, FLAG["choices"])
-    is_empty = _has(flags, FLAG["content"]) & ~_has(flags, FLAG["role"])
-    return is_empty | _has(flags, SAYS_SOMETHING)
+        return has_flag(flags, FLAG["choices"])
+    is_empty = has_flag(flags, FLAG["content"]) & ~has_flag(flags, FLAG["role"])
+    return is_empty | has_flag(flags, SAYS_SOMETHING)
 
 
-def _has(flags: NDArray[np.uint32], wanted: int) -> NDArray[np.bool_]:
+def has_flag(flags: NDArray[np.uint32], wanted: int) -> NDArray[np.bool_]:
+    """Which events have one of the wanted flags."""
     found: NDArray[np.bool_] = (flags & wanted) != 0
     return found
 
@@ -243,17 +273,17 @@ def _last_event(
     """The event at which a request ends."""
     ends = is_token
     if profile.version == "0.6":
-        ends = _has(flags, FLAG["done"])
+        ends = has_flag(flags, FLAG["done"])
     elif profile.version == "0.8" and is_chat:  # the usage event too
-        ends = ~_has(flags, FLAG["done"])
+        ends = ~has_flag(flags, FLAG["done"])
     found = np.flatnonzero(ends)
     return int(found[-1]) if len(found) else None
 
 
-def _take_times(
+def take_times(
     answer: Answer, reply: Reply, is_token: NDArray[np.bool_], *, after_any_event: bool = False
 ) -> None:
-    """after_any_event: a gap begins at the event before the token, whatever that was."""
+    """TTFT and gaps from the token events. after_any_event: a gap begins at the event before the token, whatever that was."""
     every = reply.events["arrived_ns"]
     stamps = every[is_token]
     if len(stamps):
@@ -262,17 +292,18 @@ def _take_times(
         answer.itl_s = gaps_ns / 1e9
 
 
-def _since_sent(reply: Reply, event: int) -> float:
+def since_sent(reply: Reply, event: int) -> float:
+    """Seconds from sending to an event by its number."""
     return float(reply.events["arrived_ns"][event] - reply.record["sent_ns"]) / 1e9
 
 
 def _take_usage(answer: Answer, profile: Profile, last_words: str) -> None:
     """Of the event without choices alone: usage that comes with the last token is not seen."""
-    last = _object(last_words)
+    last = object_of(last_words)
     usage = last.get("usage")
     if isinstance(usage, dict):
-        answer.output_tokens = _count(usage.get("completion_tokens")) or 0
-        prompt_tokens = _count(usage.get("prompt_tokens"))
+        answer.output_tokens = count_of(usage.get("completion_tokens")) or 0
+        prompt_tokens = count_of(usage.get("prompt_tokens"))
         if profile.server_prompt and prompt_tokens is not None:
             answer.prompt_len = prompt_tokens
     metrics = last.get("metrics")
@@ -286,13 +317,14 @@ def _number(value: Any) -> float | None:
     return value if is_number else None
 
 
-def _count(value: Any) -> int | None:
+def count_of(value: Any) -> int | None:
     """A number of tokens; None for what is none. 5.0 is five."""
     number = _number(value)
     return None if number is None or number < 0 or number != int(number) else int(number)
 
 
-def _object(text: str) -> dict[str, Any]:
+def object_of(text: str) -> dict[str, Any]:
+    """A JSON object; an empty one for anything else."""
     try:
         found = json.loads(text) if text else {}
     except ValueError:
@@ -327,18 +359,18 @@ def _read_tensorrt(answer: Answer, reply: Reply, _profile: Profile) -> None:
 def _objects(answer: Answer, reply: Reply) -> list[dict[str, Any]]:
     """All events' objects; their times are taken."""
     every = np.ones(len(reply.events), dtype=np.bool_)
-    _take_times(answer, reply, every)
+    take_times(answer, reply, every)
     if len(every):
-        answer.latency_s = _since_sent(reply, len(every) - 1)
-    return [_object(line) for line in reply.text.split("\n") if line]
+        answer.latency_s = since_sent(reply, len(every) - 1)
+    return [object_of(line) for line in reply.text.split("\n") if line]
 
 
 def _read_plain(answer: Answer, reply: Reply, profile: Profile) -> None:
     """DeepSpeed-MII: one JSON object, no stream and no time to first token. Since 0.8 its OpenAI form too."""
-    whole = _object(reply.text)
-    answer.latency_s = _whole_s(reply)
+    whole = object_of(reply.text)
+    answer.latency_s = whole_s(reply)
     is_old = profile.version == "0.6"
-    text = whole.get("text") if is_old or "choices" not in whole else [_first(whole["choices"]).get("text")]
+    text = whole.get("text") if is_old or "choices" not in whole else [first_of(whole["choices"]).get("text")]
     if isinstance(text, list | str) and text and text[0] is not None:
         answer.text, answer.success = str(text[0]), True
         return
@@ -346,26 +378,26 @@ def _read_plain(answer: Answer, reply: Reply, profile: Profile) -> None:
     answer.words = said(reply.text)
 
 
-def _whole_s(reply: Reply) -> float:
+def whole_s(reply: Reply) -> float:
     """Seconds until the body was there; 0 when none came."""
     last_ns = reply.record["last_token_ns"]
     return 0.0 if last_ns == _engine.NONE else float(last_ns - reply.record["sent_ns"]) / 1e9
 
 
-def _first(found: Any) -> dict[str, Any]:
+def first_of(found: Any) -> dict[str, Any]:
     """The first object of a list; an empty one when there is none."""
     return found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
 
 
 def _read_pooling(answer: Answer, reply: Reply, _profile: Profile) -> None:
-    answer.latency_s = answer.ttft_s = _whole_s(reply)
-    whole = _object(reply.text)
+    answer.latency_s = answer.ttft_s = whole_s(reply)
+    whole = object_of(reply.text)
     if not whole or whole.get("error"):
         answer.error = "the answer is an error" if whole else "the answer is no JSON object"
         answer.words = said(reply.text)
         return
     usage = whole.get("usage")
-    answer.prompt_len = (_count(usage.get("prompt_tokens")) or 0) if isinstance(usage, dict) else 0
+    answer.prompt_len = (count_of(usage.get("prompt_tokens")) or 0) if isinstance(usage, dict) else 0
     answer.success = True
 
 

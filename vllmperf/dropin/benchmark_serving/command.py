@@ -110,7 +110,7 @@ def _asked(job: Job, samples: Sequence[Sample], progress: console.Bar | None = N
     """Answers to requests beside the measured ones."""
     check_url(job.args.backend, job.backend, job.target.url)
     check_best_of(job.backend_name, job.common.best_of)
-    book = Book(job.profile, job.backend, samples, ignore_eos=job.common.ignore_eos)
+    book = Book(job.reader, samples)
     ended = run(
         job.target.without_ids(),
         map(job.body, samples),
@@ -204,14 +204,7 @@ def _measured(
     n = len(job.samples)
     texts = Texts(n)
     keeps_all = results.is_saved(args) and results.has_details(job.profile, args)
-    book = Book(
-        job.profile,
-        job.backend,
-        job.samples,
-        ignore_eos=job.common.ignore_eos,
-        texts=texts,
-        keeps_all=keeps_all,
-    )
+    book = Book(job.reader, job.samples, texts=texts, keeps_all=keeps_all)
     bar = console.Bar(n, is_shown=not args.disable_tqdm)
     bar(0)
     began = datetime.now()

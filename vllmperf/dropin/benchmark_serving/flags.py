@@ -18,7 +18,8 @@ from vllmperf.dropin.benchmark_serving.profiles import PROFILES, Profile
 from vllmperf.dropin.benchmark_serving.versions import DATASETS, LATER
 from vllmperf.errors import UsageError
 
-SWITCH, ONE_OR_MORE, ANY_NUMBER, TRISTATE = "switch", "+", "*", "tristate"
+SWITCH, ONE_OR_MORE, ANY_NUMBER, TRISTATE, BOOLEAN = "switch", "+", "*", "tristate", "boolean"
+"""Kinds of flags beside functions. A boolean is a switch that also takes true or false."""
 
 OLD_BACKENDS = (
     "tgi",
@@ -57,13 +58,14 @@ REFUSED_BACKENDS = (
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One flag. kind: a function of its text, or one of the words above."""
+    """One flag. kind: a function of its text, or one of the words above. others: its other names."""
 
     name: str
     default: Any = None
     kind: Callable[[str], Any] | str = str
     choices: Sequence[str] | None = None
     needed: bool = False
+    others: Sequence[str] = ()
 
     @property
     def key(self) -> str:
@@ -288,6 +290,8 @@ FLAGS_2026 = [
 
 FLAGS: Mapping[str, Sequence[Flag]] = {"vllm-0.6": FLAGS_06, "vllm-0.8": FLAGS_08, "vllm-2026": FLAGS_2026}
 
+BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
 OURS = {"both": "print our own metrics beside vLLM's", "record": "write a run file too"}
 """Flags that the originals have not; they are not said back."""
 
@@ -309,6 +313,14 @@ def choose(words: Sequence[str], default: str = "vllm-0.6") -> tuple[Profile, li
 
     A bare --profile is vLLM's own switch and stays. Raises UsageError for a name that there is not.
     """
+    named, rest = named_profile(words)
+    if named is not None and named not in PROFILES:
+        raise UsageError(f"--profile {named!r}: choose one of {', '.join(PROFILES)}")
+    return PROFILES[named or _fitting(rest, default)], rest
+
+
+def named_profile(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The NAME of `--profile NAME`, and the other words. A bare --profile is the client's own switch and stays."""
     rest: list[str] = []
     named: str | None = None
     todo = [*words]
@@ -320,9 +332,7 @@ def choose(words: Sequence[str], default: str = "vllm-0.6") -> tuple[Profile, li
             named = todo.pop(0)
         else:
             rest.append(word)
-    if named is not None and named not in PROFILES:
-        raise UsageError(f"--profile {named!r}: choose one of {', '.join(PROFILES)}")
-    return PROFILES[named or _fitting(rest, default)], rest
+    return named, rest
 
 
 def _fitting(words: Sequence[str], default: str) -> str:
@@ -360,7 +370,9 @@ def said_back(profile: Profile, args: argparse.Namespace) -> str:
     )
 
 
-class _OneLine(argparse.ArgumentParser):
+class OneLine(argparse.ArgumentParser):
+    """Raises UsageError for what it cannot parse."""
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
 
@@ -373,22 +385,31 @@ def _dashes(word: str) -> str:
 
 
 def _parser(profile: Profile) -> argparse.ArgumentParser:
-    parser = _OneLine(
+    parser = OneLine(
         prog=f"{profile.program} --profile {profile.name}",
         description=f"{profile.program} of {profile.release}: its requests, output and files, our engine. "
         "What the flags mean is in vLLM's documentation, what differs in docs/profiles.md.",
     )
-    for flag in FLAGS[profile.name]:
+    add(parser, FLAGS[profile.name])
+    return parser
+
+
+def add(parser: argparse.ArgumentParser, flags: Sequence[Flag]) -> None:
+    """These flags and our own."""
+    for flag in flags:
         _add(parser, flag)
     parser.add_argument("--both", action="store_true", help=OURS["both"])
     parser.add_argument("--record", metavar="FILE", help=OURS["record"])
-    return parser
 
 
 def _add(parser: argparse.ArgumentParser, flag: Flag) -> None:
     name = f"--{flag.name}"
     if flag.kind == SWITCH:
         parser.add_argument(name, action="store_true", help="(off)")
+    elif flag.kind == BOOLEAN:
+        told = "(none)" if flag.default is None else "(off)"
+        more: dict[str, Any] = {"nargs": "?", "const": True, "default": flag.default, "type": boolean}
+        parser.add_argument(name, metavar="true|false", help=told, **more)
     elif flag.kind == TRISTATE:
         parser.add_argument(name, action=argparse.BooleanOptionalAction, default=flag.default)
     elif flag.kind in (ONE_OR_MORE, ANY_NUMBER):
@@ -398,9 +419,16 @@ def _add(parser: argparse.ArgumentParser, flag: Flag) -> None:
         checked = _chosen(flag) if flag.choices else kind
         usual = "needed" if flag.needed else "none" if flag.default is None else str(flag.default)
         told = f"({usual}" + (f"; one of {', '.join(flag.choices)})" if flag.choices else ")")
-        parser.add_argument(
-            name, type=checked, default=flag.default, required=flag.needed, metavar="VALUE", help=told
-        )
+        names = [name, *(f"--{other}" for other in flag.others)]
+        fixed: dict[str, Any] = {"dest": flag.key, "required": flag.needed, "metavar": "VALUE"}
+        parser.add_argument(*names, type=checked, default=flag.default, help=told, **fixed)
+
+
+def boolean(text: str) -> bool:
+    """true or false in the usual spellings. UsageError for others."""
+    if text.lower() not in BOOLEANS:
+        raise UsageError(f"{text!r} is neither true nor false")
+    return BOOLEANS[text.lower()]
 
 
 def _chosen(flag: Flag) -> Callable[[str], str]:

@@ -12,6 +12,7 @@ from vllmperf.datasets.chance import Chance
 from vllmperf.datasets.dataset import Sample
 from vllmperf.dropin import own_words
 from vllmperf.dropin.benchmark_serving import align, console, data, plots, results, server
+from vllmperf.dropin.benchmark_serving.answers import Version
 from vllmperf.dropin.benchmark_serving.backends import TABLE, Backend, Common, rendered
 from vllmperf.dropin.benchmark_serving.engine import CONNECT_S, LONGEST_S, Target
 from vllmperf.dropin.benchmark_serving.metrics import GOODPUT
@@ -63,6 +64,10 @@ class Job:
     @property
     def backend_name(self) -> str:
         return str(self.args.backend)
+
+    @property
+    def reader(self) -> Version:
+        return Version(self.profile, self.backend, self.common.ignore_eos)
 
     @property
     def asked(self) -> Mapping[str, Any]:
@@ -150,7 +155,7 @@ def percentiles(args: argparse.Namespace) -> list[float]:
 
 def prepared(profile: Profile, args: argparse.Namespace) -> Job:
     """Model, tokenizer, samples: what the originals do before they talk of a run."""
-    base_url = args.base_url if args.base_url is not None else _base_url(args)
+    base_url = args.base_url if args.base_url is not None else host_url(args)
     backend = TABLE[profile.version][args.backend]
     headers = _headers(profile, args, backend)
     task = _task(profile, args, base_url, dict(headers))
@@ -207,7 +212,8 @@ def _tokens(tokenizer_id: str, profile: Profile) -> Tokens:
     return Tokens(tokenizer_id, cleans_bpe=not is_5, is_renewed=is_5)
 
 
-def _base_url(args: argparse.Namespace) -> str:
+def host_url(args: argparse.Namespace) -> str:
+    """Of --host and --port."""
     host = f"[{args.host}]" if ":" in args.host else args.host
     return f"http://{host}:{args.port}"
 
@@ -250,30 +256,44 @@ def _headers(profile: Profile, args: argparse.Namespace, backend: Backend) -> li
 
 
 def _task(profile: Profile, args: argparse.Namespace, base_url: str, headers: Mapping[str, str]) -> Task:
-    """The engine's view: the originals' time-outs, no limits of ours."""
+    settings = {
+        "request_rate": args.request_rate,
+        "insecure": bool(getattr(args, "insecure", False)),
+        "burstiness": 1.0 if args.request_rate == float("inf") else args.burstiness,
+        "logprobs": args.logprobs,
+    }
+    notes = Notes(label=getattr(args, "label", None), metadata=results.metadata(profile, args))
+    return task_of(args, base_url, args.endpoint, headers, notes, **settings)
+
+
+def task_of(
+    args: argparse.Namespace,
+    base_url: str,
+    endpoint: str,
+    headers: Mapping[str, str],
+    notes: Notes | None = None,
+    **settings: Any,
+) -> Task:
+    """The engine's view of a client's flags: the originals' time-outs, no limits of ours. settings: more of the plan."""
     plain, secret = Credentials.apart(headers)
     plan = Plan.of(
         base_url=base_url,
-        backend="openai-chat" if args.endpoint.endswith("/chat/completions") else "openai",
-        endpoint=args.endpoint,
+        backend="openai-chat" if endpoint.endswith("/chat/completions") else "openai",
+        endpoint=endpoint,
         headers=plain,
-        insecure=bool(getattr(args, "insecure", False)),
         cacert=own_words.bundle(own_words.OPENSSL_BUNDLE, base_url),
-        request_rate=args.request_rate,
-        burstiness=1.0 if args.request_rate == float("inf") else args.burstiness,
         max_concurrency=args.max_concurrency or None,
         num_prompts=max(1, args.num_prompts),
         seed=args.seed,
         tokenizer=args.tokenizer,
         ignore_eos=False,
-        logprobs=args.logprobs,
         connect_timeout=CONNECT_S,
         first_token_timeout=LONGEST_S,
         stall_timeout=LONGEST_S,
         total_timeout=LONGEST_S,
+        **settings,
     )
-    notes = Notes(label=getattr(args, "label", None), metadata=results.metadata(profile, args))
-    return Task(plan, Credentials(headers=secret), Knobs(keep_text=True), notes)
+    return Task(plan, Credentials(headers=secret), Knobs(keep_text=True), notes or Notes())
 
 
 def _refuse_bytes(extra: Mapping[str, Any]) -> None:

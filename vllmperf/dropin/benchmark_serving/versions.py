@@ -9,8 +9,9 @@ from vllmperf.datasets.chance import Chance
 from vllmperf.datasets.dataset import Sample
 from vllmperf.errors import UsageError
 
-Version = Literal["0.6", "0.8", "2026"]
-"""Whose rules: vLLM 0.6.4, 0.8.5 (both benchmarks/benchmark_serving.py), 0.33 (`vllm bench serve`)."""
+Version = Literal["0.6", "0.8", "2026", "sglang"]
+"""Whose rules: vLLM 0.6.4, 0.8.5 (both benchmarks/benchmark_serving.py), 0.33 (`vllm bench serve`), or SGLang's
+client."""
 
 DATASETS: Mapping[str, tuple[Version, ...]] = {
     "random": ("0.6", "0.8", "2026"),
