@@ -21,8 +21,10 @@ def replay(
     concurrency: int,
     want_steps: bool,
     /,
-) -> tuple[int, bytes, bytes]:
-    """The batching engine in virtual time: (number of steps, rows of requests, rows of steps).
+) -> tuple[int, int, bytes, bytes]:
+    """The batching engine in virtual time: (number of steps, visits, rows of requests, rows of steps).
+
+    visits: how often it looked at a request in all steps: that is what a replay costs.
 
     Arrays are int64 with one element a request, or None where they are not needed (vllmperf.sim.replay says
     what they mean). ValueError names the request that cannot be. The GIL is released.

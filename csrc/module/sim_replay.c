@@ -59,8 +59,8 @@ static PyObject *replay_failure(enum replay_result result, const struct replay *
 
 static PyObject *replay_results(const struct replay *replay, int64_t n) {
     Py_ssize_t step_bytes = replay->steps ? (Py_ssize_t)sizeof *replay->steps * replay->n_steps : 0;
-    return Py_BuildValue("(Ly#y#)", (long long)replay->n_steps, (const char *)replay->requests,
-                         (Py_ssize_t)sizeof *replay->requests * n,
+    return Py_BuildValue("(LLy#y#)", (long long)replay->n_steps, (long long)replay->visits,
+                         (const char *)replay->requests, (Py_ssize_t)sizeof *replay->requests * n,
                          replay->steps ? (const char *)replay->steps : "", step_bytes);
 }
 

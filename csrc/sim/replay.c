@@ -1,20 +1,18 @@
 /* Owns the course of a simulation in virtual time.
- * Does not schedule (scheduler.c). */
+ * Does not schedule (scheduler.c), nor run loads of which less need be looked at (plain_replay.c). */
 #include "sim/replay.h"
 
-#include "stream/array.h"
+#include <stdlib.h>
+
+#include "sim/plain_replay.h"
 
 struct run {
     struct replay *replay;
     const struct replay_load *load;
     struct scheduler *scheduler;
     struct seq *seqs;
-    int64_t front_ns, now;
-    int64_t known;     /* requests whose arrival is known */
-    int64_t submitted; /* of them */
-    int64_t done;
-    size_t steps_capacity;
-    bool want_steps;
+    struct replay_door door;
+    int64_t now, done;
 };
 
 const char *replay_text(enum replay_result result) {
@@ -70,36 +68,15 @@ static void replay_submit(struct run *run, int64_t i) {
     struct seq *seq = &run->seqs[i];
     *seq = (struct seq){.number = i,
                         .priority = load->priority ? load->priority[i] : 0,
-                        .queued_ns = run->replay->requests[i].arrival_ns + run->front_ns,
+                        .queued_ns = run->replay->requests[i].arrival_ns + run->door.front_ns,
                         .prompt_tokens = load->prompt_tokens[i],
                         .output_tokens = load->output_tokens[i]};
     replay_add_prompt(run, seq, i);
     scheduler_submit(run->scheduler, seq);
 }
 
-static int64_t next_queued_ns(const struct run *run) {
-    if (run->submitted == run->known) return INT64_MAX;
-    return run->replay->requests[run->submitted].arrival_ns + run->front_ns;
-}
-
 static void submit_due(struct run *run) {
-    while (next_queued_ns(run) <= run->now) replay_submit(run, run->submitted++);
-}
-
-/* In a closed loop: the next one comes now. */
-static void replay_release(struct run *run) {
-    if (run->known == run->load->n) return;
-    run->replay->requests[run->known++].arrival_ns = run->now;
-}
-
-static void first_arrivals(struct run *run) {
-    const struct replay_load *load = run->load;
-    if (load->concurrency > 0) {
-        for (int64_t i = 0; i < load->concurrency; i++) replay_release(run);
-        return;
-    }
-    for (; run->known < load->n; run->known++)
-        run->replay->requests[run->known].arrival_ns = load->arrival_ns[run->known];
+    while (replay_door_next_ns(&run->door) <= run->now) replay_submit(run, run->door.submitted++);
 }
 
 static void end_request(struct run *run, struct seq *seq) {
@@ -111,30 +88,10 @@ static void end_request(struct run *run, struct seq *seq) {
     request->preemptions = seq->preemptions;
     scheduler_remove(run->scheduler, seq);
     run->done++;
-    if (run->load->concurrency > 0) replay_release(run);
+    replay_door_release(&run->door, run->now);
 }
 
 /* ---- steps ---- */
-
-static bool log_step(struct run *run, const struct step *step) {
-    struct replay *replay = run->replay;
-    if (!run->want_steps) return true;
-    if (!ARRAY_ROOM(replay->steps, run->steps_capacity, (size_t)replay->n_steps + 1)) return false;
-    replay->steps[replay->n_steps] = (struct replay_step){.start_ns = step->start_ns,
-                                                          .end_ns = step->start_ns + step->duration_ns,
-                                                          .decodes = step->work.decodes,
-                                                          .padded = step->padded,
-                                                          .decode_context = step->work.decode_context,
-                                                          .prefills = step->prefills,
-                                                          .prefill_tokens = step->work.prefill_tokens,
-                                                          .prefill_attention = step->work.prefill_attention,
-                                                          .running = step->running,
-                                                          .waiting = step->waiting,
-                                                          .admitted = step->admitted,
-                                                          .preempted = step->preempted,
-                                                          .used_blocks = step->used_blocks};
-    return true;
-}
 
 static void take_tokens(struct run *run) {
     for (struct seq *seq; (seq = scheduler_take_token(run->scheduler)) != NULL;)
@@ -145,34 +102,44 @@ static enum replay_result one_step(struct run *run) {
     submit_due(run);
     const struct step *step = scheduler_plan(run->scheduler, run->now);
     if (step == NULL) {
-        run->now = next_queued_ns(run);
+        run->now = replay_door_next_ns(&run->door);
         return REPLAY_OK;
     }
-    if (!log_step(run, step)) return REPLAY_NO_MEMORY;
-    run->replay->n_steps++;
+    if (!replay_log_step(run->replay, step)) return REPLAY_NO_MEMORY;
+    run->replay->visits += step->work.decodes + step->prefills;
     run->now += step->duration_ns;
     scheduler_finish(run->scheduler, run->now);
     take_tokens(run);
     return REPLAY_OK;
 }
 
-static enum replay_result run_all(struct run *run) {
-    enum replay_result result = replay_check(run);
-    if (result != REPLAY_OK) return result;
-    run->replay->requests = calloc((size_t)run->load->n + 1, sizeof *run->replay->requests);
+static enum replay_result run_by_tokens(struct run *run) {
+    enum replay_result result = REPLAY_OK;
     run->seqs = calloc((size_t)run->load->n + 1, sizeof *run->seqs);
-    if (run->replay->requests == NULL || run->seqs == NULL) return REPLAY_NO_MEMORY;
-    first_arrivals(run);
+    if (run->seqs == NULL) return REPLAY_NO_MEMORY;
+    replay_door_open(&run->door);
     while (result == REPLAY_OK && run->done < run->load->n) result = one_step(run);
     return result;
 }
 
+static enum replay_result run_all(struct run *run, const struct scheduler_config *config) {
+    enum replay_result result = replay_check(run);
+    if (result != REPLAY_OK) return result;
+    run->replay->requests = calloc((size_t)run->load->n + 1, sizeof *run->replay->requests);
+    if (run->replay->requests == NULL) return REPLAY_NO_MEMORY;
+    if (plain_replay_can(config, run->load))
+        return plain_replay_run(run->replay, config, run->door.front_ns, run->load) ? REPLAY_OK
+                                                                                    : REPLAY_NO_MEMORY;
+    run->door.requests = run->replay->requests;
+    return run_by_tokens(run);
+}
+
 enum replay_result replay_run(struct replay *replay, const struct scheduler_config *config, int64_t front_ns,
                               const struct replay_load *load, bool want_steps) {
-    struct run run = {.replay = replay, .load = load, .front_ns = front_ns, .want_steps = want_steps};
-    *replay = (struct replay){0};
+    struct run run = {.replay = replay, .load = load, .door = {.load = load, .front_ns = front_ns}};
+    *replay = (struct replay){.want_steps = want_steps};
     run.scheduler = scheduler_new(config);
-    enum replay_result result = run.scheduler ? run_all(&run) : REPLAY_NO_MEMORY;
+    enum replay_result result = run.scheduler ? run_all(&run, config) : REPLAY_NO_MEMORY;
     scheduler_free(run.scheduler);
     free(run.seqs);
     return result;

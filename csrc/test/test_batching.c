@@ -363,6 +363,38 @@ static void check_random(uint64_t seed) {
     replay_free(&replay);
 }
 
+static bool same_rows(const void *a, const void *b, size_t bytes) {
+    return memcmp(a, b, bytes) == 0;
+}
+
+/* Shared prefixes of no tokens: nothing is shared, but the scheduler has to look at each token. */
+static void check_plain(uint64_t seed) {
+    struct random_load l;
+    struct scheduler_config config;
+    struct replay plain_one, by_tokens;
+    draw(&l, &config, seed);
+    config.priority = false;
+    config.num_gpu_blocks = config.max_num_seqs * (100 / config.block_size + 1);
+    config.prefix_caching = true;
+    memset(l.prefix_tokens, 0, sizeof l.prefix_tokens);
+    l.load.priority = NULL;
+    CHECK("the scheduler runs it", replay_run(&by_tokens, &config, MS, &l.load, true) == REPLAY_OK);
+    l.load.prefix = NULL;
+    CHECK("a plain load runs", replay_run(&plain_one, &config, MS, &l.load, true) == REPLAY_OK);
+    int64_t parts = 0;
+    for (int64_t i = 0; i < plain_one.n_steps; i++) parts += plain_one.steps[i].prefills;
+    CHECK("a plain load is looked at by the request, not by the token", plain_one.visits == LOAD + parts);
+    CHECK("the scheduler looks at each token", by_tokens.visits > plain_one.visits);
+    CHECK(
+        "a plain load has the steps that the scheduler gives it",
+        plain_one.n_steps == by_tokens.n_steps &&
+            same_rows(plain_one.steps, by_tokens.steps, (size_t)by_tokens.n_steps * sizeof *by_tokens.steps));
+    CHECK("and its requests the same times",
+          same_rows(plain_one.requests, by_tokens.requests, LOAD * sizeof *by_tokens.requests));
+    replay_free(&plain_one);
+    replay_free(&by_tokens);
+}
+
 /* As check_random for the blocks, which only a scheduler in hand shows; some requests leave midway. */
 static void check_blocks(uint64_t seed) {
     struct random_load l;
@@ -446,5 +478,6 @@ int main(void) {
     test_replay_errors();
     for (uint64_t seed = 0; seed < 300; seed++) check_random(seed);
     for (uint64_t seed = 0; seed < 300; seed++) check_blocks(seed);
+    for (uint64_t seed = 0; seed < 1000; seed++) check_plain(seed);
     return t_done("batching");
 }

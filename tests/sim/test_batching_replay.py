@@ -185,7 +185,7 @@ def loads(draw: st.DrawFn) -> dict[str, Any]:
         "priority": column(st.integers(0, 2)),
         "max_num_seqs": draw(st.integers(1, 9)),
         "block_size": block_size,
-        "num_gpu_blocks": -(-100 // block_size) + draw(st.integers(0, 30)),
+        "num_gpu_blocks": -(-100 // block_size) + draw(st.one_of(st.integers(0, 30), st.just(900))),
         "max_num_batched_tokens": draw(st.integers(9, 40)) if chunked else 0,
         "enable_chunked_prefill": chunked,
         "enable_prefix_caching": draw(st.booleans()),

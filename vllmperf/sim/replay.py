@@ -26,11 +26,14 @@ class Replay:
     steps: one row a step: start_ns, end_ns, decodes, padded (decodes paid for: the graph's size),
     decode_context (tokens that decodes read), prefills (requests), prefill_tokens, prefill_attention (pairs of
     tokens), running, waiting, admitted, preempted, used_blocks; empty when steps were not wanted.
+    visits: how often the simulation looked at a request: what the replay cost. Where nobody can be thrown out and no
+    prefix is shared, twice a request; else once for each token.
     """
 
     requests: NDArray[np.void]
     steps: NDArray[np.void]
     n_steps: int
+    visits: int
     output_tokens: NDArray[np.int64]
 
     @property
@@ -91,7 +94,7 @@ def replay(
         (arrival_ns, prompt_tokens, output_tokens, prefix, prefix_tokens, priority)
     )
     try:
-        n_steps, requests, step_rows = _sim.replay(
+        n_steps, visits, requests, step_rows = _sim.replay(
             checked({**settings, "mode": "batching"}),
             arrival,
             prompt,
@@ -108,6 +111,7 @@ def replay(
         np.frombuffer(requests, row_type(_sim.REPLAY_REQUEST)),
         np.frombuffer(step_rows, row_type(_sim.REPLAY_STEP)),
         n_steps,
+        visits,
         output,
     )
 
