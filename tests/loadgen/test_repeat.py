@@ -81,11 +81,11 @@ def test_runs_that_are_alike_are_not_named(monkeypatch):
 def interrupting(monkeypatch, error):
     real, calls = repeated.record_run, []
 
-    def record_run(*args):
+    def record_run(*args, **named):
         calls.append(args)
         if len(calls) > 1:
             raise error
-        return real(*args)
+        return real(*args, **named)
 
     monkeypatch.setattr(repeated, "record_run", record_run)
 

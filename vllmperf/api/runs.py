@@ -15,6 +15,7 @@ from vllmperf.plan import Plan
 if TYPE_CHECKING:
     from vllmperf.loadgen.progress import Snapshot
     from vllmperf.loadgen.subscribers import Enough
+    from vllmperf.metrics.rolling import Interval
     from vllmperf.record.unfinished import Unfinished
     from vllmperf.repeats import Repeats
     from vllmperf.run import Run
@@ -40,7 +41,8 @@ def bench(
     an arrival file is given. The API key is that of OPENAI_API_KEY unless api_key is given.
     record: path of the run file (else a temporary one, see Run.save). resume: a run file whose run was broken off (killed,
     interrupted): send the requests that are not in it and add them to it; the settings must be those of its plan.
-    progress: True for a live panel on stderr, or a function that takes load.progress.Snapshot.
+    progress: True for a live panel on stderr, or a function that takes load.progress.Snapshot. With report_interval=10 a line
+    on stderr tells every 10 s what the run did in them, and run.summary["intervals"] has the same.
 
     Raises UsageError for settings that are not known or do not fit together, TargetError when the server is not there.
 
@@ -132,8 +134,8 @@ def make_run(
     """Carry a task out and write its run file; see loadgen.recorded.record_run. progress: as in bench()."""
     from vllmperf.loadgen.recorded import record_run
 
-    with _shown(progress) as show:
-        return record_run(task, record, show, enough)
+    with _shown(progress, task) as show:
+        return record_run(task, record, show, enough, _tell)
 
 
 def make_repeats(
@@ -146,20 +148,27 @@ def make_repeats(
     """Carry a task out k times; see loadgen.repeated.repeat_run. progress: as in bench()."""
     from vllmperf.loadgen.repeated import repeat_run
 
-    return repeat_run(task, k, record, lambda: _shown(progress), trim)
+    return repeat_run(task, k, record, lambda: _shown(progress, task), trim, _tell)
 
 
 def finish_run(task: Task, before: Unfinished, progress: bool | Callable[[Snapshot], None] = False) -> Run:
     """Carry out what is left of a run; see loadgen.recorded.resume_run."""
     from vllmperf.loadgen.recorded import resume_run
 
-    with _shown(progress) as show:
-        return resume_run(task, before, show)
+    with _shown(progress, task) as show:
+        return resume_run(task, before, show, _tell)
+
+
+def _tell(interval: Interval) -> None:
+    """A line of --report-interval."""
+    from vllmperf.report.live import tell_interval
+
+    tell_interval(interval)
 
 
 @contextlib.contextmanager
 def _shown(
-    progress: bool | Callable[[Snapshot], None],
+    progress: bool | Callable[[Snapshot], None], task: Task
 ) -> Iterator[Callable[[Snapshot], None] | None]:
     """Where snapshots go: nowhere, to the caller's function, or to a live panel on stderr."""
     if not progress:
@@ -169,5 +178,5 @@ def _shown(
     else:
         from vllmperf.report.live import Live
 
-        with Live() as live:
+        with Live(has_lines=task.knobs.report_interval is None) as live:
             yield live

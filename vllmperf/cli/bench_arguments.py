@@ -314,6 +314,12 @@ def add_output(option: Any) -> None:
     )
     note("--label", metavar="TEXT", help="name of this run, kept with it")
     option("--no-progress", "--disable-tqdm", action="store_true", help="no live figures on stderr")
+    note(
+        "--report-interval",
+        metavar="T",
+        help="print every 10s, 1m a line to stderr: what ended in that time, its rate, TTFT, ITL, errors; also with "
+        "--no-progress (default: never)",
+    )
 
 
 def add_engine(option: Any) -> None:

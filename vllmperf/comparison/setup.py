@@ -10,7 +10,10 @@ from vllmperf.metrics.summary import Summary
 from vllmperf.plan import Load, Workload
 from vllmperf.plan.part import names
 
-OF_DISPLAY = {"label", "metadata", "percentile_metrics", "metric_percentiles", "keep_text", "record_chunks"}
+OF_DISPLAY = {
+    *("label", "metadata", "percentile_metrics", "metric_percentiles", "keep_text", "record_chunks"),
+    "report_interval",
+}
 OF_EACH_RUN = {"request_id_prefix", "url", "authorized", "sampling"}
 """Drawn for each run, or told by other settings."""
 ENVIRONMENT = (

@@ -20,14 +20,19 @@ from vllmperf.target import client_of, first_model
 
 if TYPE_CHECKING:
     from vllmperf.loadgen.looks import Looks
+    from vllmperf.loadgen.rolling import Rolling, Tell
     from vllmperf.record.unfinished import Unfinished
 
 
 def record_run(
-    task: Task, record: Path | None, progress: Progress | None = None, enough: Enough | None = None
+    task: Task,
+    record: Path | None,
+    progress: Progress | None = None,
+    enough: Enough | None = None,
+    tell: Tell | None = None,
 ) -> Run:
     """Carry a task out and write its run file, to `record` or a temporary folder. A simulator of its plan runs inside for
-    that long."""
+    that long. tell: gets each interval of a task with report_interval."""
     is_inside, plan = task.plan.target.simulator is not None, task.plan.to_dict()
     with served(task) as here:
         model = task.plan.target.model or _first_model(here)
@@ -36,11 +41,13 @@ def record_run(
             folder = None if record else Folder()
             path, secrets = record or Path(str(folder)) / "run.vllmperf", task.credentials.secrets
             with RunWriter(path, plan, environment(), None, secrets, run.feeder.asked, run.facts) as writer:
-                _carry_out(run, writer, here, progress, enough)
+                _carry_out(run, writer, here, progress, enough, _rolling(here, tell))
     return Run(path, keep_alive=folder)
 
 
-def resume_run(task: Task, before: Unfinished, progress: Progress | None = None) -> Run:
+def resume_run(
+    task: Task, before: Unfinished, progress: Progress | None = None, tell: Tell | None = None
+) -> Run:
     """Carry out what is left of a run that was broken off, and add it to its file. Raises UsageError for another plan."""
     if task.plan.load.until is not None:
         raise UsageError(
@@ -56,12 +63,17 @@ def resume_run(task: Task, before: Unfinished, progress: Progress | None = None)
         ready(here, rest.model, is_inside, rest) as run,
         ResumedWriter(before, task.credentials.secrets, run.feeder.asked) as writer,
     ):
-        _carry_out(run, writer, here, progress)
+        _carry_out(run, writer, here, progress, rolling=_rolling(here, tell, before.at_ns))
     return Run(before.path)
 
 
 def _carry_out(
-    run: Ready, writer: RunWriter, task: Task, progress: Progress | None, enough: Enough | None = None
+    run: Ready,
+    writer: RunWriter,
+    task: Task,
+    progress: Progress | None,
+    enough: Enough | None = None,
+    rolling: Rolling | None = None,
 ) -> None:
     look = _looks(task)
     run.session.subscribe(recorder(writer, _asker(task), None if look is None else look.facts))
@@ -69,6 +81,8 @@ def _carry_out(
         run.session.subscribe(until(look))
     if enough is not None:
         run.session.subscribe(until(enough))
+    if rolling is not None:
+        run.session.subscribe(rolling)
     if progress is not None:
         run.session.subscribe(live(run.session, progress))
     try:
@@ -84,6 +98,15 @@ def _looks(task: Task) -> Looks | None:
     from vllmperf.loadgen.looks import looks
 
     return looks(task)
+
+
+def _rolling(task: Task, tell: Tell | None, from_ns: int = 0) -> Rolling | None:
+    every_s = task.knobs.report_interval
+    if every_s is None or tell is None:
+        return None
+    from vllmperf.loadgen.rolling import Rolling
+
+    return Rolling(every_s, tell, from_ns)
 
 
 def _asker(task: Task) -> Totals | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllmperf.errors import CheckError, UsageError, VllmperfError
 from vllmperf.loadgen.recorded import record_run
@@ -15,6 +16,9 @@ from vllmperf.record.plans import described
 from vllmperf.record.reader import header
 from vllmperf.repeats import INTERRUPTED, Repeats
 from vllmperf.run import Run
+
+if TYPE_CHECKING:
+    from vllmperf.loadgen.rolling import Tell
 
 MOST = 1000
 SEEDS = 2**32
@@ -29,9 +33,11 @@ def repeat_run(
     record: Path | None = None,
     shown: Shown = nullcontext,
     trim: bool = True,
+    tell: Tell | None = None,
 ) -> Repeats:
     """Carry a task out k times, one run after the other, with seeds from its own on. record: NAME.vllmperf gives run files
-    NAME.1.vllmperf and so on. Ctrl-C, or an error after the first run, ends the series and keeps the finished runs.
+    NAME.1.vllmperf and so on. Ctrl-C, or an error after the first run, ends the series and keeps the finished runs. tell: as
+    in record_run().
 
     Raises UsageError for k out of bounds and for a run file that is there already, before the first run.
     """
@@ -46,7 +52,7 @@ def repeat_run(
         one = task.replace(seed=(task.plan.workload.seed + i) % SEEDS)
         try:
             with shown() as progress:
-                run = record_run(one, path, progress)
+                run = record_run(one, path, progress, tell=tell)
         except KeyboardInterrupt:
             ended = INTERRUPTED
         except VllmperfError as error:

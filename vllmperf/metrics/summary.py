@@ -16,6 +16,7 @@ from vllmperf.metrics.entry import Metric
 from vllmperf.metrics.failures import failures
 from vllmperf.metrics.goodput import Goodput, goodput
 from vllmperf.metrics.growth import growth
+from vllmperf.metrics.rolling import intervals
 from vllmperf.metrics.server_side import server_side
 from vllmperf.metrics.server_times import ServerTimes, server_times
 from vllmperf.metrics.statistics import Row, describe, describe_histogram, percentile_list
@@ -136,6 +137,7 @@ class Summary(TypedDict):
     still_faster: Mapping[str, Any] | None
     identities: Mapping[str, Mapping[str, object]]
     trim: TrimDict | None
+    intervals: list[dict[str, Any]] | None
     until: Mapping[str, Any] | None
     verdict: Verdict
 
@@ -183,6 +185,7 @@ def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> S
         "still_faster": still_faster(done),
         "identities": _identities(whole),
         "trim": described(whole, done.trim),
+        "intervals": intervals(recording),
     }
     _place_figures(summary, done)
     summary["client"]["machine_adds"] = _machine_adds(recording.environment, summary["in_flight"]["mean"])

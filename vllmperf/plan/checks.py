@@ -94,9 +94,9 @@ def _plain(value: float) -> float:
     return int(value) if value == math.floor(value) else float(value)
 
 
-def seconds(*, zero: bool = False) -> Check:
-    """A number of seconds, or a text like 500ms, 30s, 10m or 1h30m."""
-    bound = number(least=0.0) if zero else number(above=0.0)
+def seconds(*, zero: bool = False, least: float = 0.0) -> Check:
+    """A number of seconds, or a text like 500ms, 30s, 10m or 1h30m. least: the shortest; zero: 0 is one."""
+    bound = number(least=least) if zero or least else number(above=0.0)
 
     def check(name: str, value: Any) -> float:
         found = seconds_of(value) if isinstance(value, str) else value

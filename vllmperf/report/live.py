@@ -3,17 +3,19 @@ line every 10 s."""
 
 from __future__ import annotations
 
+import math
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from vllmperf.numbers import clean, number, rough
+from vllmperf.numbers import brief, clean, number, rough
 from vllmperf.report.console import encodable, is_colourful
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from vllmperf.loadgen.progress import Snapshot
+    from vllmperf.metrics.rolling import Interval
 
 PLAIN_EVERY_S = 10.0
 BAR_WIDTH = 30
@@ -22,11 +24,12 @@ BAR_WIDTH = 30
 class Live:
     """Use as a context manager around a run and call it with each snapshot. The panel leaves no trace."""
 
-    def __init__(self, file: TextIO | None = None, quiet: bool = False) -> None:
+    def __init__(self, file: TextIO | None = None, quiet: bool = False, has_lines: bool = True) -> None:
+        """has_lines: where there is no terminal, tell every 10 s how the run gets on; False: notices alone."""
         self._file = file or sys.stderr
         self._panel: Any = None
         self._is_quiet = quiet
-        self._next_line_s = PLAIN_EVERY_S
+        self._next_line_s = PLAIN_EVERY_S if has_lines else math.inf
         self._has_noticed = False
 
     def __enter__(self) -> Self:
@@ -72,6 +75,29 @@ def line(snapshot: Snapshot) -> str:
     if snapshot.time_left_s is not None:
         parts.append(f"{snapshot.time_left_s:.0f} s left")
     return "vllmperf: " + ", ".join(parts)
+
+
+def tell_interval(interval: Interval) -> None:
+    """Print the line of an interval to stderr."""
+    print(encodable(interval_line(interval), sys.stderr), file=sys.stderr, flush=True)
+
+
+def interval_line(interval: Interval) -> str:
+    """vllmperf: 10 to 20 s: 412 done, 41.2/s, 5,273 tok/s, TTFT p50 51 p99 70 ms, ITL p50 10 p99 12 ms, errors 0, in flight 8"""
+    parts = [
+        f"{interval.done:,} done",
+        f"{brief(interval.requests_per_s)}/s",
+        f"{interval.output_tokens_per_s:,.0f} tok/s",
+        *_times("TTFT", interval.ttft_ms_p50, interval.ttft_ms_p99),
+        *_times("ITL", interval.itl_ms_p50, interval.itl_ms_p99),
+        f"errors {interval.errors:,}",
+        f"in flight {interval.in_flight:,}",
+    ]
+    return f"vllmperf: {brief(interval.start_s)} to {brief(interval.end_s)} s: {', '.join(parts)}"
+
+
+def _times(name: str, p50: float | None, p99: float | None) -> list[str]:
+    return [] if p50 is None else [f"{name} p50 {rough(p50)} p99 {rough(p99)} ms"]
 
 
 def panel(snapshot: Snapshot) -> Text:
@@ -121,8 +147,7 @@ def _rates(snapshot: Snapshot) -> list[str]:
     found = []
     if snapshot.output_tokens_per_s is not None:
         found.append(f"{snapshot.output_tokens_per_s:,.0f} tok/s")
-    if snapshot.ttft_ms_p50 is not None:
-        found.append(f"TTFT p50 {rough(snapshot.ttft_ms_p50)} p99 {rough(snapshot.ttft_ms_p99)} ms")
+    found += _times("TTFT", snapshot.ttft_ms_p50, snapshot.ttft_ms_p99)
     if snapshot.client_lag_ms_p99 is not None:
         found.append(f"client lag p99 {rough(snapshot.client_lag_ms_p99)} ms")
     return found

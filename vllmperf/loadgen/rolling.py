@@ -1,0 +1,59 @@
+"""Tells at each --report-interval what the run did in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+import vllmperf._engine as _engine
+from vllmperf.loadgen.session import NS, Turn
+from vllmperf.metrics.rolling import Interval, interval
+from vllmperf.metrics.view import COMPLETED
+
+RECORD, GAP = np.dtype(_engine.RECORD_DTYPE), np.dtype(_engine.GAP_DTYPE)
+
+Tell = Callable[[Interval], object]
+
+
+class Rolling:
+    """A subscriber. An interval is told with the first turn that has all that ended in it, up to a second later; the last one
+    with the last turn.
+
+    every_s: length of an interval. from_ns: the time of the run at which this part of it begins, of one that is resumed.
+    """
+
+    def __init__(self, every_s: float, tell: Tell, from_ns: int = 0) -> None:
+        self._every_ns, self._tell, self._from_ns = round(every_s * NS), tell, from_ns
+        self._start_ns = from_ns // self._every_ns * self._every_ns
+        self._rows = np.zeros(0, dtype=RECORD)
+        self._gaps = np.zeros(0, dtype=GAP)
+        self._known_ns = from_ns
+
+    def __call__(self, turn: Turn) -> None:
+        self._take(turn.batch)
+        in_flight = turn.counters["in_flight"]
+        if turn.state != "running":
+            self._known_ns = int(self._rows["end_ns"].max(initial=-1)) + 1
+        while self._start_ns + self._every_ns <= self._known_ns:
+            self._report(self._start_ns + self._every_ns, in_flight)
+        if turn.state != "running" and len(self._rows):
+            self._report(self._known_ns, in_flight)
+        # what ended before now will have come with the next turn
+        self._known_ns = self._from_ns + turn.elapsed_ns
+
+    def _take(self, batch: _engine.Batch) -> None:
+        rows = np.frombuffer(batch["records"], dtype=RECORD).copy()
+        if not len(rows):
+            return
+        rows["end_ns"] += self._from_ns
+        self._rows = np.concatenate([self._rows, rows])
+        self._gaps = np.concatenate([self._gaps, np.frombuffer(batch["gaps"], dtype=GAP)])
+
+    def _report(self, end_ns: int, in_flight: int) -> None:
+        ended = self._rows["end_ns"] < end_ns
+        has_ended = np.repeat(ended, self._rows["n_gaps"])
+        counts = np.repeat(self._rows["outcome"] == COMPLETED, self._rows["n_gaps"])
+        gaps_ns = np.ascontiguousarray(self._gaps["ns"][has_ended & counts], dtype=np.float32)
+        self._tell(interval(self._rows[ended], gaps_ns, self._start_ns, end_ns, in_flight))
+        self._rows, self._gaps, self._start_ns = self._rows[~ended], self._gaps[~has_ended], end_ns

@@ -1,0 +1,108 @@
+"""What a run did in each stretch of --report-interval: of the requests that ended in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import vllmperf._engine as _engine
+from vllmperf.metrics.definitions import per_request
+from vllmperf.metrics.statistics import NS_PER_MS, quantiles
+from vllmperf.metrics.view import COMPLETED, NS, Rows, happened
+from vllmperf.record.reader import Recording
+
+INCOMPLETE = _engine.OUTCOMES.index("incomplete")
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Seconds count from the start of the run. done: requests that ended, whatever became of them; errors: those that failed.
+    Rates and latencies are of the completed ones, tokens with the end of their request. in_flight: at the end of the
+    interval. None: not measured.
+    """
+
+    start_s: float
+    end_s: float
+    done: int
+    completed: int
+    errors: int
+    requests_per_s: float
+    output_tokens_per_s: float
+    ttft_ms_p50: float | None
+    ttft_ms_p99: float | None
+    itl_ms_p50: float | None
+    itl_ms_p99: float | None
+    in_flight: int
+
+
+def interval(
+    rows: NDArray[np.void],
+    gaps_ns: NDArray[np.float32],
+    start_ns: int,
+    end_ns: int,
+    in_flight: int,
+) -> Interval:
+    """Of the requests that ended from start_ns to end_ns. gaps_ns: those of the completed ones, in any order."""
+    outcomes = rows["outcome"]
+    good = Rows(rows[outcomes == COMPLETED])
+    seconds = (end_ns - start_ns) / NS
+    return Interval(
+        start_ns / NS,
+        end_ns / NS,
+        len(rows),
+        len(good.requests),
+        int((outcomes != COMPLETED).sum() - (outcomes == INCOMPLETE).sum()),
+        len(good.requests) / seconds,
+        (good.sum("output_tokens") or 0) / seconds,
+        *_percentiles(per_request(good, "ttft")),
+        *_percentiles(gaps_ns),
+        in_flight,
+    )
+
+
+def _percentiles(times_ns: NDArray[np.floating[Any]]) -> tuple[float | None, float | None]:
+    """p50 and p99 in ms."""
+    known = times_ns[~np.isnan(times_ns)]
+    if not len(known):
+        return None, None
+    p50, p99 = quantiles(known, [0.5, 0.99])
+    return p50 / NS_PER_MS, p99 / NS_PER_MS
+
+
+def intervals(recording: Recording) -> list[dict[str, Any]] | None:
+    """Of a whole recording, at the length that its run was asked for; None where it was asked for none. The last one ends
+    with the run."""
+    seconds = recording.plan.get("report_interval")
+    return [asdict(one) for one in _intervals(recording, round(seconds * NS))] if seconds else None
+
+
+def _intervals(recording: Recording, every_ns: int) -> Iterator[Interval]:
+    rows = recording.requests[recording.requests["end_ns"] != _engine.NONE]
+    if not len(rows):
+        return
+    order = np.argsort(rows["end_ns"], kind="stable")
+    where = np.flatnonzero(recording.requests["end_ns"] != _engine.NONE)[order]
+    ends = rows["end_ns"][order]
+    sent = np.sort(happened(recording, "sent_ns"))
+    sent_ends = np.sort(rows["end_ns"][rows["sent_ns"] != _engine.NONE])
+    last_ns, first = int(ends[-1]), 0
+    for i in range(max(1, math.ceil((last_ns + 1) / every_ns))):
+        start_ns, end_ns = i * every_ns, min((i + 1) * every_ns, last_ns + 1)
+        after = int(np.searchsorted(ends, end_ns))
+        mine = where[first:after]
+        in_flight = int(np.searchsorted(sent, end_ns) - np.searchsorted(sent_ends, end_ns))
+        yield interval(recording.requests[mine], _gaps_of(recording, mine), start_ns, end_ns, in_flight)
+        first = after
+
+
+def _gaps_of(recording: Recording, requests: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Of the completed ones of these requests."""
+    good = requests[recording.requests["outcome"][requests] == COMPLETED]
+    first, after = recording.gap_request[good], recording.gap_request[good + 1]
+    pieces = [recording.gaps_ns[a:b] for a, b in zip(first.tolist(), after.tolist(), strict=True)]
+    return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)
