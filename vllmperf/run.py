@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,7 +174,14 @@ class Run(Shown):
         """What a comparison takes of it, under this name."""
         from vllmperf.comparison.figures import figures_of_summary
 
-        return figures_of_summary(self.summary, name, self.done if self.has_requests else None)
+        found = figures_of_summary(self.summary, name, self.done if self.has_requests else None)
+        return replace(found, doubts=tuple(self._doubts()))
+
+    def _doubts(self) -> Iterator[str]:
+        verdict = self.summary["verdict"]
+        if found := verdict.get("findings"):
+            names = ", ".join(finding["name"] for finding in found)
+            yield f"its verdict is {verdict['level']}: {names} (vllmperf explain {self.path.name})"
 
     @property
     def plot(self) -> Plots:

@@ -27,6 +27,8 @@ FAILED = "ERROR 06-21 08:00:12 [core.py:700] torch.OutOfMemoryError: CUDA out of
         ("fit --json one.json two.json", "-"),
         ("fit one.json two.json --batch 1,64 --json two.json", "two.json"),
         ("fit --base-url http://h:1 --json out.json", "out.json"),
+        ("fit --base-url http://h:1 --json one.json", "one.json"),  # of an earlier fit
+        ("fit --json one.json --host=h", "one.json"),
         ("capacity --json out.txt --ttft 9", "out.txt"),
         ("capacity --json --ttft 9", "-"),
         ("size one.json --json", "-"),

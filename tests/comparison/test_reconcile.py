@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("tool", ["guidellm", "vllm"])
 def test_of_one_run_by_two_rules_all_of_the_difference_is_the_definition(folder, tool):
     found = vp.reconcile(folder / "ours.vllmperf", folder / f"ours_{tool}.json")
-    assert {"ttft_mean", "requests_per_s"} <= {one.name for one in found.figures}
+    assert {"ttft_mean", "requests_per_s", "e2el_mean"} <= {one.name for one in found.figures}
     for one in found.figures:
         assert one.definition == pytest.approx(one.second - one.first)
         assert one.rest == pytest.approx(0.0, abs=1e-9)
@@ -63,6 +63,37 @@ def test_another_load_is_named_with_its_size(folder, tmp_path):
     assert (load.kind, load.size) == ("load", -0.5)
 
 
+def words_of(found, kind):
+    return [reason.words for reason in found.reasons if reason.kind == kind]
+
+
+def test_the_rate_of_two_closed_loops_is_a_result_and_no_load(tmp_path):
+    for name, rate, mean in (("a", 8.0, 500.0), ("b", 4.0, 750.0)):
+        loop = {"duration": 10.0, "completed": 80, "max_concurrency": 4, "request_rate": "inf"}
+        figures = {"request_throughput": rate, "mean_e2el_ms": mean, "mean_ttft_ms": 9.0}
+        (tmp_path / f"{name}.json").write_text(json.dumps(loop | figures))
+    found = vp.reconcile(tmp_path / "a.json", tmp_path / "b.json")
+    assert words_of(found, "load") == ["mean requests at once 4 → 3"]
+
+
+def test_when_each_side_stamps_a_chunk_is_told(folder):
+    found = vp.reconcile(folder / "ours.vllmperf", folder / "other_vllm.json")
+    ours, theirs = (words for words in words_of(found, "path") if "stamps a chunk" in words)
+    assert "when it arrives" in ours
+    assert "when its program comes to it" in theirs
+
+
+def test_what_speaks_against_the_figures_of_either_side_is_told(folder, tmp_path):
+    path = tmp_path / "v.json"
+    times = {"mean_ttft_ms": 9.0, "median_itl_ms": 0.003, "median_tpot_ms": 3.2, "mean_itl_ms": 8.0}
+    path.write_text(json.dumps({"duration": 10.0, "completed": 300, **times, "mean_tpot_ms": 6.8}))
+    found = vp.reconcile(folder / "ours.vllmperf", path)
+    assert any("most chunks came in one read" in words for words in words_of(found, "doubt"))
+    verdict = vp.open_run(folder / "ours.vllmperf").summary["verdict"]
+    named = [words for words in words_of(found, "doubt") if "its verdict is" in words]
+    assert bool(named) == bool(verdict["findings"])
+
+
 def test_two_files_of_figures_alone_claim_nothing_of_definition_or_chance(folder):
     found = vp.reconcile(folder / "ours_vllm.json", folder / "ours_guidellm.json")
     assert found.figures
@@ -90,6 +121,33 @@ def test_a_summary_of_aiperf_is_read_by_its_units(tmp_path):
     assert run.summary["requests"]["completed"] == 20
     assert run.summary["tokens"]["output"] == 160
     assert run.summary["throughput"]["requests_per_s"] == 1.5
+
+
+def test_of_aiperf_load_and_two_counts_of_tokens_are_read_and_its_rates_break_no_sum(tmp_path):
+    path = tmp_path / "profile_export_aiperf.json"
+    phase = {
+        "name": "profiling",
+        "kind": "profiling",
+        "type": "concurrency",
+        "requests": 200,
+        "concurrency": 4,
+    }
+    figures = {
+        "request_throughput": 4.70541, "benchmark_duration": 42.46941, "request_count": 200.0,
+        "output_token_throughput": 335.18995, "output_sequence_length": 71.235, "effective_concurrency": 3.4422,
+        "total_usage_completion_tokens": 12800.0,
+    }  # fmt: skip
+    latency = {"unit": "ms", "avg": 730.08, "p50": 434.2, "p99": 2541.1, "count": 200}
+    data = {name: {"unit": "", "avg": value} for name, value in figures.items()}
+    path.write_text(json.dumps(data | {"request_latency": latency, "input_config": {"phases": [phase]}}))
+    (checked,) = vp.check(path)
+    assert checked.holds
+    (doubt,) = (one for one in checked.checks if one.status == "doubt")
+    assert "14,247 in all; the server's usage says 12,800" in doubt.statement
+    assert "11.3 % off" in doubt.statement
+    summary = runs.read(path).summary
+    assert summary["in_flight"]["asked"] == 4
+    assert repr(summary["requests"]["completed"]) == "200"
 
 
 def test_the_command_prints_parts_and_json(folder, capsys):

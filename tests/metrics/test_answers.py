@@ -148,6 +148,27 @@ def test_a_client_that_lags_is_blamed_for_a_burst_before_a_proxy(
     assert ("buffering" in found["reason"]) == (blamed == "a proxy")
 
 
+def page(requests: int, ttft_s: float, inside_s: float) -> dict[str, float]:
+    """Totals of /metrics: of so many requests, until the first token, and queue and prefill of it."""
+    times = {"time_to_first_token": ttft_s, "request_queue_time": 0.0, "request_prefill_time": inside_s}
+    sums = {f"{name}_seconds_sum": value for name, value in times.items()}
+    return sums | {f"{name}_seconds_count": float(requests) for name in times}
+
+
+@pytest.mark.parametrize(("front_ms", "is_named"), [(60.0, True), (5.0, False)])
+def test_a_front_end_where_requests_spend_long_is_named_beside_a_client_that_lags(
+    tmp_path: Path, front_ms: float, is_named: bool
+) -> None:
+    lags = quiet_histograms() | {"client_lag": histogram(*[40.0] * 100)}
+    held = stream([0.01] * 9 + [10.0] * 10, first_read_chunks=10)  # by 90 ms
+    pages = {"before": page(0, 0, 0), "after": page(COUNT, COUNT * (0.01 + front_ms / 1e3), COUNT * 0.01)}
+    summary = summary_of(tmp_path, held, ONE_BY_ONE, histograms=lags, counters={"server": pages})
+    reason = finding(summary, "held_back")["reason"]
+    assert (f"front end, where a request spends {front_ms:.0f} ms" in reason) == is_named
+    assert ("or this client read them late" in reason) == is_named
+    assert ("this client came late" in reason) != is_named
+
+
 def test_a_first_burst_over_several_reads_counts_as_one(tmp_path: Path) -> None:
     held = stream([0.01] * 20 + [0.15] + [0.01] * 18 + [10.0] * 60, first_read_chunks=13)
     summary = summary_of(tmp_path, held, ONE_BY_ONE)

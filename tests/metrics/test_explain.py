@@ -201,6 +201,18 @@ def test_a_burst_that_a_late_client_made_blames_the_client_first(tmp_path: Path)
         run.path.unlink()
 
 
+def test_a_front_end_where_requests_spend_long_is_the_first_cause_of_a_burst(tmp_path: Path) -> None:
+    def page(n: int) -> dict[str, float]:
+        times = {"time_to_first_token": 0.1, "request_queue_time": 0.0, "request_prefill_time": 0.01}
+        sums = {f"{name}_seconds_sum": n * value for name, value in times.items()}
+        return sums | {f"{name}_seconds_count": float(n) for name in times}
+
+    requests = steady(200, first_read_chunks=3, reads=2)
+    run = run_of(tmp_path, requests, counters={"server": {"before": page(0), "after": page(200)}})
+    found = next(one for one in run.explain() if one.name == "held_back")
+    assert found.causes[0].endswith("(a request spends 90 ms there, by its /metrics)")
+
+
 def test_hits_of_the_prefix_cache_are_read_from_the_servers_counters(tmp_path: Path) -> None:
     before = {"request_success_total": 0.0, "prefix_cache_queries_total": 0.0, "prefix_cache_hits_total": 0.0}
     after = {

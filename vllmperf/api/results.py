@@ -126,5 +126,6 @@ def _figures(side: Run | str | Path, name: str) -> Figures:
         return side.figures(name)
     file = File(Path(side))
     if vllm.recognise(file):
-        return replace(figures_of_vllm(file.data, name), summary=vllm.read(file)[0].summary)
+        run = vllm.read(file)[0]
+        return replace(figures_of_vllm(file.data, name), summary=run.summary, doubts=run.figures(name).doubts)
     return runs.read(Path(side)).figures(name)

@@ -9,6 +9,8 @@ from typing import Any
 from vllmperf.errors import UsageError
 
 STDOUT = "-"
+SERVERS = ("--base-url", "--host", "--port")
+"""With one of these a command measures and reads no files."""
 TAKE_FILES = ("parse-log", "fit", "size", "report", "compare", "reconcile", "check", "explain")
 """Commands whose words are files: behind --json one of them may stand."""
 COMMANDS = (*TAKE_FILES, "bench", "capacity", "selftest", "startup")
@@ -28,25 +30,31 @@ def settled(words: Sequence[str]) -> list[str]:
     """The words with --json FILE written as one word, and --json= where the next word is not its file.
 
     Behind --json of a command that takes files, a word is the file to write when it ends in .json and either a file to
-    read came before it or it does not exist yet.
+    read came before it, a server is to be measured, or it does not exist yet.
     """
     if words[:1] and words[0] not in COMMANDS:
         return list(words)
     found: list[str] = []
+    takes_files = words[:1] and words[0] in TAKE_FILES and not _names_server(words)
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if word == "--json":
-            target = rest.pop(0) if rest and _is_target(rest[0], found) else STDOUT
+            target = rest.pop(0) if rest and _is_target(rest[0], found if takes_files else ()) else STDOUT
             word = f"--json={target}"
         found.append(word)
     return found
 
 
 def _is_target(word: str, before: Sequence[str]) -> bool:
-    if before[:1] and before[0] not in TAKE_FILES:
+    """before: of a command that takes files, the words before --json."""
+    if not before:
         return word == STDOUT or not word.startswith("-")
     return word.lower().endswith(".json") and (_names_file(before[1:]) or not Path(word).exists())
+
+
+def _names_server(words: Sequence[str]) -> bool:
+    return any(word.partition("=")[0] in SERVERS for word in words)
 
 
 def _names_file(words: Sequence[str]) -> bool:

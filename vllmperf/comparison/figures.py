@@ -30,12 +30,14 @@ STATISTICS = {"mean": "mean", "p50": "median", "std": "std"}
 @dataclass(frozen=True, slots=True)
 class Figures:
     """What one side says. values: by vLLM's names for them where it has them, None where nothing was measured. notes: what
-    has to be known to read them. summary and done: of a run; done is None where there are no single requests."""
+    has to be known to read them. doubts: what speaks against its figures. summary and done: of a run; done is None where there
+    are no single requests."""
 
     name: str
     rule: str
     values: Mapping[str, float | None]
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     summary: Summary | None = field(default=None, repr=False, compare=False)
     done: Completed | None = field(default=None, repr=False, compare=False)
 
@@ -70,7 +72,7 @@ def figures_of_summary(summary: Summary, name: str, done: Completed | None = Non
         for ours, value in (summary["metrics"].get(metric.key) or {}).items():
             if ours not in INTERVALS:
                 values[f"{STATISTICS.get(ours, ours)}_{metric.key}"] = value
-    return Figures(name, str(summary["profile"]), values, tuple(_notes(summary)), summary, done)
+    return Figures(name, str(summary["profile"]), values, tuple(_notes(summary)), (), summary, done)
 
 
 def key_of(figure: Figure) -> str:

@@ -9,6 +9,7 @@ from vllmperf.comparison.figures import Figures
 from vllmperf.metrics.definitions import METRICS
 from vllmperf.metrics.estimates import estimates
 from vllmperf.metrics.quantity import Quantity, of_metric, quantity
+from vllmperf.metrics.summary import Summary
 
 STATISTICS = ("mean", "p50", "p99")
 WANTED = (
@@ -17,12 +18,15 @@ WANTED = (
 )
 MATTERS = 0.01
 """A share by which two numbers must differ to be told."""
+NO_RATE = (None, "inf", float("inf"))
+MS_PER_S = 1000.0
 BOTH = 2**0.5
 """An interval of a difference, where the other side is about as uncertain as ours."""
 RULES = {
-    "guidellm": "counts the whole run, percentiles are values that occurred, TPOT counts the first token (docs/guidellm.md)",
+    "guidellm": "counts the whole run, percentiles are values that occurred, ITL is one value a request (its mean gap), TPOT "
+    "counts the first token (docs/guidellm.md)",
     "llm_bench": "counts the whole run, latency per token counts the first token, rounded percentiles (docs/llm_bench.md)",
-    "aiperf": "inter-token latency is one value a request, as our TPOT",
+    "aiperf": "inter-token latency is one value a request, as our TPOT, by tokens that its own tokenizer counts",
     "vLLM": "counts the whole run, one SSE event is one token in ITL (docs/profiles.md)",
     "vllm-": "counts the whole run, one SSE event is one token in ITL (docs/profiles.md)",
 }
@@ -54,7 +58,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """kind: definition, load, tokens or path. size: of the second side against the first, as a share; None where it has none."""
+    """kind: definition, load, tokens, path or doubt. size: of the second side against the first, as a share, or None."""
 
     kind: str
     words: str
@@ -130,10 +134,14 @@ def _reasons(first: Figures, second: Figures) -> Iterator[Reason]:
     for side in (first, second):
         yield from _tokens(side)
         yield from _path(side)
+        if first.rule != second.rule:
+            yield from _stamps(side)
+        yield from (Reason("doubt", f"{side.name}: {words}") for words in side.doubts)
 
 
 def _load(first: Figures, second: Figures) -> Iterator[Reason]:
     sides = _loads(first), _loads(second)
+    is_result = _is_closed(first) and _is_closed(second)
     for name, unit in (
         ("requests completed", "load"),
         ("requests failed", "load"),
@@ -146,7 +154,27 @@ def _load(first: Figures, second: Figures) -> Iterator[Reason]:
         a, b = (side.get(name) for side in sides)
         if a is None or b is None or abs(b - a) <= MATTERS * max(abs(a), abs(b)):
             continue
+        if name == "requests/s" and is_result:
+            continue
         yield Reason(unit, f"{name} {a:,.4g} → {b:,.4g}", None if a == 0 else b / a - 1)
+
+
+def _is_closed(side: Figures) -> bool:
+    """Whether a limit of requests in flight is the load, so that the rate is a result."""
+    plan = {} if side.summary is None else side.summary["plan"]
+    return bool(plan.get("max_concurrency")) and plan.get("request_rate") in NO_RATE
+
+
+def _at_once(summary: Summary) -> float | None:
+    """Mean requests in flight: as the file says, else by Little's law."""
+    said, rate, e2el = (
+        summary["in_flight"]["mean"],
+        summary["throughput"].get("requests_per_s"),
+        summary["metrics"]["e2el_ms"],
+    )
+    if said is not None or rate is None or not e2el:
+        return said
+    return float(rate * e2el["mean"] / MS_PER_S)
 
 
 def _loads(side: Figures) -> Mapping[str, float | None]:
@@ -162,7 +190,7 @@ def _loads(side: Figures) -> Mapping[str, float | None]:
         "requests completed": completed,
         "requests failed": requests["not_completed"],
         "requests/s": side.summary["throughput"]["requests_per_s"],
-        "mean requests at once": side.summary["in_flight"]["mean"],
+        "mean requests at once": _at_once(side.summary),
         "asked concurrency": side.summary["in_flight"]["asked"],
         "prompt tokens a request": each(tokens["prompt"]),
         "output tokens a request": each(tokens["output"]),
@@ -186,4 +214,20 @@ def _path(side: Figures) -> Iterator[Reason]:
             "path",
             f"{side.name}: {opened:,} connections for {completed:,} requests, {connect['mean']:.3g} ms each: "
             f"{share * connect['mean']:.3g} ms of mean TTFT at most",
+        )
+
+
+def _stamps(side: Figures) -> Iterator[Reason]:
+    """When a chunk is stamped: at its arrival, or when a program came to it."""
+    if side.done is None:
+        yield Reason(
+            "path",
+            f"{side.name} ({side.rule}) stamps a chunk when its program comes to it: what that was late is in its times, and the "
+            "file does not tell how much",
+        )
+    elif side.summary is not None and (lag := side.summary["client"]["client_lag_ms"]):
+        yield Reason(
+            "path",
+            f"{side.name} stamps a chunk when it arrives; its program saw it {lag['p50']:.3g} ms (p50), {lag['p99']:.3g} ms "
+            "(p99) later",
         )

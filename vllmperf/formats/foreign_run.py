@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 from vllmperf.errors import UsageError
+from vllmperf.metrics.checked import of_run
 from vllmperf.metrics.definitions import BY_NAME, FIGURES, METRICS
 from vllmperf.metrics.statistics import Row
 from vllmperf.metrics.summary import SUMMARY_SCHEMA, Summary
@@ -78,6 +79,12 @@ class ForeignRun(Run):
         raise UsageError(
             f"{self.path} is of {self.tool} and holds no single requests: give a run file for that"
         )
+
+    def _doubts(self) -> Iterator[str]:
+        for one in of_run(self.summary, self.rounding, self.remarks):
+            if one.status in ("broken", "doubt"):
+                sides = f": {one.left} against {one.right}: {one.meaning}" if one.left else ""
+                yield f"{one.statement}{sides}"
 
     def __getattr__(self, name: str) -> Any:
         if name not in BY_NAME:

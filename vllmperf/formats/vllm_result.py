@@ -58,8 +58,11 @@ def file_name(plan: Mapping[str, Any], now: datetime) -> str:
     return f"{start}-{plan['request_rate']}qps{cap}-{model}-{_date(now)}.json"
 
 
-def result(run: Run, now: datetime, *, detailed: bool = False) -> dict[str, Any]:
-    """The object that is written. detailed: with one entry a request for lengths, times, texts and errors."""
+def result(
+    run: Run, now: datetime, *, detailed: bool = False, metrics: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The object that is written. detailed: with one entry a request for lengths, times, texts and errors. metrics: those that
+    get statistics, by our names; None = those of the plan, else vLLM's own choice."""
     recording = run.recording
     asked = recording.plan.get("metric_percentiles") or DEFAULT_PERCENTILES
     summary = run.untrimmed.summarize([50.0, *asked])  # readers divide its counts by its duration
@@ -70,7 +73,7 @@ def result(run: Run, now: datetime, *, detailed: bool = False) -> dict[str, Any]
         **_arrays(recording, detailed),
         **figures,
         "rtfx": 0.0,
-        **_statistics(summary, recording.plan.get("percentile_metrics") or DEFAULT_METRICS, asked),
+        **_statistics(summary, metrics or recording.plan.get("percentile_metrics") or DEFAULT_METRICS, asked),
         "profile": summary["profile"],
         "tool": summary["tool"],
     }

@@ -42,11 +42,13 @@ BUFFERED = Advice(
             "the server gathers tokens (multi-step scheduling, --stream-interval, speculative decoding, a tool "
             "or reasoning parser)",
         ),
+        ("front_end", "the server's front end (vLLM: the API server's process) has too little of a core"),
         ("client", "this client read late"),
     ),
     (
         "straight to the pod, without the gateway, the bursts go: it was the gateway",
         "client_lag is a cause only where it is longer than a gap",
+        "*Network, front end* under *Where time went* is long, by /metrics most of it in the server: its front end",
         "each burst has the same number of chunks: the server gathers",
     ),
     ("kubectl port-forward POD 8000:8000", "vllmperf bench --base-url http://127.0.0.1:8000 {load}", ONE),

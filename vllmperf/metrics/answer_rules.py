@@ -15,6 +15,10 @@ HOLDS_BACK = (
 OFTEN_STOPPED = 0.2
 """Of a control group's periods: from here on the client's own stops are as likely a cause."""
 READ_LATE = "this client came late to read them: give it a core of its own before you look for a proxy"
+FRONT_END = "the server's front end, where a request spends {} by its /metrics, sent them late"
+OR_CLIENT = ", or this client read them late: give both cores of their own before you look for a proxy"
+FRONT_END_SHARE = 0.5
+"""Of the time that tokens were held back: from here on the time in the server's front end may be all of it."""
 
 
 def _fact(summary: Summary, name: str) -> dict[str, Any] | None:
@@ -47,7 +51,7 @@ def one_piece(summary: Summary) -> float | None:
 def say_one_piece(summary: Summary, _: float) -> str:
     return (
         f"{_answers(summary, 'one_piece')} came in one piece: their TTFT is the time of the whole answer, and "
-        f"nothing is known of their TPOT and ITL; {HOLDS_BACK}"
+        f"nothing is known of their TPOT and ITL; {_who_held_back(summary)}"
     )
 
 
@@ -61,8 +65,26 @@ def say_held_back(summary: Summary, _: float) -> str:
     return (
         f"{_answers(summary, 'held_back')} began with several chunks at once ({_count(fact['burst_chunks'])} of "
         f"{_count(fact['of_chunks'])}, medians): their TTFT is too long by at least {_ms(fact['ttft_late_ms'])}, and the means "
-        f"of TPOT and ITL are too short by {percent(fact['gap_share'])}; {HOLDS_BACK if _kept_up(summary) else READ_LATE}"
+        f"of TPOT and ITL are too short by {percent(fact['gap_share'])}; {_who_held_back(summary)}"
     )
+
+
+def _who_held_back(summary: Summary) -> str:
+    front_ms = busy_front_end_ms(summary)
+    if front_ms is None:
+        return HOLDS_BACK if _kept_up(summary) else READ_LATE
+    return FRONT_END.format(_ms(front_ms)) + (f", or {HOLDS_BACK}" if _kept_up(summary) else OR_CLIENT)
+
+
+def busy_front_end_ms(summary: Summary) -> float | None:
+    """The mean time in the server's front end, where it may explain that tokens came late. vLLM's front end is a process of
+    its own: without a core it takes the engine's tokens late, and sends several at once."""
+    means, held = (summary.get("server_times") or {}).get("means"), _fact(summary, "held_back")
+    front_ms = None if means is None else means["front_end_ms"]
+    if front_ms is None or held is None or not held["requests"]:
+        return None
+    held_ms = float(held["ttft_late_ms"]) * float(held["requests"]) / float(held["of"])
+    return float(front_ms) if front_ms >= FRONT_END_SHARE * held_ms else None
 
 
 def _kept_up(summary: Summary) -> bool:

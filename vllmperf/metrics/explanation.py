@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vllmperf.metrics.advice import DOUBTS, Advice
+from vllmperf.metrics.answer_rules import busy_front_end_ms
 from vllmperf.metrics.detectors import Seen, Summary
 from vllmperf.metrics.patterns import PATTERNS, Pattern
 from vllmperf.metrics.rules import client_lag
 from vllmperf.metrics.view import Completed
-from vllmperf.numbers import percent
+from vllmperf.numbers import brief, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def _doubts(done: Completed, summary: Summary) -> Iterator[Explained]:
             finding["level"],
             finding["reason"],
             {"value": finding["value"]},
-            tuple(_causes(advice, _late(advice, summary))),
+            tuple(_causes(advice, _likely(advice, summary))),
             advice.tell_apart,
             _commands(advice, done, summary, {}),
         )
@@ -85,12 +86,16 @@ def _causes(advice: Advice, likely: Mapping[str, str]) -> Iterator[str]:
     yield from (text for key, text in advice.causes if key not in likely)
 
 
-def _late(advice: Advice, summary: Summary) -> dict[str, str]:
-    """Evidence that the client itself was late, where that is a cause of the doubt."""
-    lag = client_lag(summary)
-    if lag is None or lag <= 1 or "client" not in dict(advice.causes):
-        return {}
-    return {"client": f"its lag is {percent(lag)} of a gap (p99)"}
+def _likely(advice: Advice, summary: Summary) -> dict[str, str]:
+    """Evidence that the server's front end or the client itself was late, where that is a cause of the doubt."""
+    front_ms, lag = busy_front_end_ms(summary), client_lag(summary)
+    found = {
+        "front_end": None
+        if front_ms is None
+        else f"a request spends {brief(front_ms)} ms there, by its /metrics",
+        "client": None if lag is None or lag <= 1 else f"its lag is {percent(lag)} of a gap (p99)",
+    }
+    return {key: words for key, words in found.items() if words and key in dict(advice.causes)}
 
 
 # ---- commands ----

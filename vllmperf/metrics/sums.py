@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from vllmperf.numbers import brief, percent
 
@@ -87,8 +87,9 @@ class Checked:
     meaning: str = ""
 
 
-Found = tuple[bool, str, str, str]
-"""Holds, left side, right side, what it means where it does not."""
+DOUBT: Literal["doubt"] = "doubt"
+Found = tuple[bool | Literal["doubt"], str, str, str]
+"""Holds (or DOUBT: it does not, and may), left side, right side, what it means where it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ def _checked(one: Sum, figures: Figures) -> Checked:
     if found is None:
         return Checked(one.name, one.statement, "unknown")
     holds, left, right, meaning = found
-    status = "ok" if holds else "doubt" if one.is_doubt else "broken"
-    return Checked(one.name, one.statement, status, left, right, "" if holds else meaning)
+    status = "ok" if holds is True else "doubt" if one.is_doubt or holds == DOUBT else "broken"
+    return Checked(one.name, one.statement, status, left, right, "" if holds is True else meaning)
 
 
 def agree(a: Span, b: Span, tolerance: float) -> bool:
@@ -126,8 +127,9 @@ def _pair(a: Span, b: Span, tolerance: float, unit: str, meaning: str) -> Found:
 
 # ---- rates ----
 
-RATES_TOLERANCE = {"guidellm": 0.05}
-"""guidellm divides by the time from the first start to the last end, and prints the time that it ran."""
+RATES_TOLERANCE = {"guidellm": 0.05, "aiperf": 0.02}
+"""guidellm divides by the time from the first start to the last end, and prints the time that it ran; aiperf by that of its whole
+phase, and prints the time of the requests."""
 EXACT = 5e-4
 
 
@@ -191,16 +193,34 @@ def _e2el_by_itl(figures: Figures) -> Found | None:
         return None
     ttft, itl, e2el = means
     chunks = after.middle * itl.middle / max((e2el - ttft).middle, 1e-12)
-    why = (
-        f"the gaps take {brief(chunks)} times the time there is: a chunk held as many tokens, and ITL is no time of a token; or "
-        "tokens were counted by tokenizing the text again, as vLLM's client did up to 0.6; or TTFT, ITL or E2EL is wrong"
-        if chunks > 1
-        else "time is missing from the gaps, or tokens from the count"
-    )
+    joined = chunks > 1 and _tpot_says(figures, itl, chunks)
     parts = ttft + after * itl
     end = Span(0.0, END_TOLERANCE * e2el.high + END_MS)
-    holds = agree(parts + end, e2el, PARTS_TOLERANCE)
+    holds = agree(parts + end, e2el, PARTS_TOLERANCE) or (DOUBT if joined else False)
+    why = JOINED.format(brief(chunks)) if joined else _wrong_gaps(chunks)
     return holds, f"{brief(parts.middle, 4)} ms", f"{brief(e2el.middle, 4)} ms", why
+
+
+JOINED = (
+    "a chunk held {} tokens in the mean, as TPOT says, too: ITL is a time between chunks and no time of a token; or tokens were "
+    "counted by tokenizing the text again, as vLLM's client did up to 0.6"
+)
+JOINED_TOLERANCE = 0.1
+
+
+def _tpot_says(figures: Figures, itl: Span, chunks: float) -> bool:
+    """Whether the mean TPOT is shorter than the mean ITL by as much as the gaps are too long."""
+    tpot = figures("metrics.tpot_ms.mean")
+    return tpot is not None and tpot.high > 0 and agree(tpot * Span(chunks, chunks), itl, JOINED_TOLERANCE)
+
+
+def _wrong_gaps(chunks: float) -> str:
+    if chunks <= 1:
+        return "time is missing from the gaps, or tokens from the count"
+    return (
+        f"the gaps take {brief(chunks)} times the time there is: TTFT, ITL, E2EL or the number of tokens is wrong, or a chunk "
+        "held as many tokens"
+    )
 
 
 TPOT_TOLERANCE = 0.25

@@ -12,7 +12,7 @@ from vllmperf.report.console import print_lines, width_of
 from vllmperf.report.table import INDENT, Line, Row, Table, said
 
 PLAIN_WIDTH = 120
-KINDS = ("definition", "load", "tokens", "path")
+KINDS = ("definition", "load", "tokens", "path", "doubt")
 
 
 def show(found: Reconciled, file: TextIO | None = None) -> None:

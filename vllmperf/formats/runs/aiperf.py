@@ -8,6 +8,7 @@ from typing import Any
 from vllmperf.data_file import File
 from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
 from vllmperf.metrics.statistics import Row
+from vllmperf.numbers import brief, percent
 from vllmperf.run import Run
 
 METRICS = {
@@ -18,6 +19,13 @@ METRICS = {
 """Theirs, and ours. Their inter-token latency is one value a request, the time after the first token over the later tokens."""
 MS = {"ms": 1.0, "s": 1e3, "sec": 1e3, "us": 1e-3, "ns": 1e-6}
 PERCENTILES = ("p50", "p90", "p95", "p99")
+PHASE = {"max_concurrency": "concurrency", "request_rate": "rate", "num_prompts": "requests"}
+"""Of our plan, and aiperf's name."""
+USAGE = (
+    ("input", "total_usage_prompt_tokens", "prompt tokens"),
+    ("output", "total_usage_completion_tokens", "output tokens, tokens/s and the time per token"),
+)
+COUNTS_AGREE = 0.01
 
 
 def recognise(file: File) -> bool:
@@ -27,25 +35,59 @@ def recognise(file: File) -> bool:
 
 def read(file: File) -> list[Run]:
     data = file.data
-    completed = _number(data, "request_count")
-    prompt, output = (_number(data, f"{kind}_sequence_length") for kind in ("input", "output"))
     figures = {
-        "requests.completed": completed,
-        "requests.not_completed": _number(data, "error_request_count"),
+        "requests.completed": _count(data, "request_count"),
+        "requests.not_completed": _count(data, "error_request_count"),
         "duration_s": _number(data, "benchmark_duration"),
-        "tokens.prompt": None if prompt is None or completed is None else round(prompt * completed),
-        "tokens.output": None if output is None or completed is None else round(output * completed),
+        "tokens.prompt": _tokens(data, "input"),
+        "tokens.output": _tokens(data, "output"),
         "throughput.requests_per_s": _number(data, "request_throughput"),
         "throughput.output_tokens_per_s": _number(data, "output_token_throughput"),
+        "throughput.total_tokens_per_s": _number(data, "total_token_throughput"),
+        "in_flight.mean": _number(data, "effective_concurrency"),
     }
     rows = {ours: _row(data.get(theirs)) for theirs, ours in METRICS.items()}
-    return [ForeignRun(file.path, "aiperf", summary_of("aiperf", figures, rows, {}))]
+    started = data.get("start_time")
+    summary = summary_of("aiperf", figures, rows, _plan(data), started if isinstance(started, str) else None)
+    return [ForeignRun(file.path, "aiperf", summary, remarks=_remarks(data))]
 
 
 def _number(data: Mapping[str, Any], name: str) -> float | None:
     found = data.get(name)
     value = found.get("avg") if isinstance(found, Mapping) else None
     return float(value) if isinstance(value, int | float) else None
+
+
+def _count(data: Mapping[str, Any], name: str) -> int | None:
+    value = _number(data, name)
+    return None if value is None else round(value)
+
+
+def _tokens(data: Mapping[str, Any], kind: str) -> int | None:
+    """Of all requests, as aiperf counts them."""
+    each, completed = _number(data, f"{kind}_sequence_length"), _number(data, "request_count")
+    return None if each is None or completed is None else round(each * completed)
+
+
+def _plan(data: Mapping[str, Any]) -> dict[str, object]:
+    """Of the measured phase; empty where there is none, as before schema 1.4."""
+    config = data.get("input_config")
+    config = config if isinstance(config, Mapping) else {}
+    phases = [one for one in config.get("phases") or () if isinstance(one, Mapping)]
+    phase = next((one for one in phases if one.get("kind") == "profiling"), {})
+    return {ours: phase.get(theirs) for ours, theirs in PHASE.items()}
+
+
+def _remarks(data: Mapping[str, Any]) -> list[str]:
+    """Where its tokenizer and the server's usage count other tokens."""
+    return [
+        f"{words} of this file are counted by its tokenizer, {brief(own, 6)} in all; the server's usage says {brief(said, 6)}: "
+        f"what it computes from them is {percent(abs(own / said - 1))} off"
+        for kind, name, words in USAGE
+        if (own := _tokens(data, kind))
+        and (said := _number(data, name))
+        and abs(own / said - 1) > COUNTS_AGREE
+    ]
 
 
 def _row(block: object) -> Row | None:

@@ -72,6 +72,6 @@ def _object(run: Run) -> dict[str, Any]:
     from vllmperf.formats.vllm_result import result
 
     if run.has_requests:
-        return result(run, datetime.now())
+        return result(run, datetime.now(), metrics=[metric.name for metric in METRICS if metric.vllm])
     settings = {theirs: run.summary["plan"].get(ours) for ours, theirs in SETTINGS.items()}
     return {**settings, **figures_of_summary(run.summary, "").values, "profile": run.summary["profile"]}
