@@ -18,7 +18,7 @@ FLOORS = (
     "api",
     "formats",
     "report",
-    "model own_error",
+    "model own_error sweeps",
     "loadgen",
     "repeats",
     "run",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         selftest,
         size,
         startup,
+        sweep,
     )
     from vllmperf.comparison.comparison import Comparison
     from vllmperf.metrics.percentile import percentile
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from vllmperf.report.startup.starts import Starts
     from vllmperf.run import Run, open_run
     from vllmperf.starts.result import Start
+    from vllmperf.sweeps.result import Sweep, open_sweep
 
 __all__ = [
     "Capacity",
@@ -57,6 +59,7 @@ __all__ = [
     "Sizing",
     "Start",
     "Starts",
+    "Sweep",
     "bench",
     "bench_async",
     "capacity",
@@ -67,6 +70,7 @@ __all__ = [
     "fit",
     "metrics",
     "open_run",
+    "open_sweep",
     "parse_log",
     "percentile",
     "reconcile",
@@ -75,6 +79,7 @@ __all__ = [
     "sim",
     "size",
     "startup",
+    "sweep",
 ]
 
 _HOME = {
@@ -86,6 +91,7 @@ _HOME = {
     "Sizing": "vllmperf.model.sizing",
     "Start": "vllmperf.starts.result",
     "Starts": "vllmperf.report.startup.starts",
+    "Sweep": "vllmperf.sweeps.result",
     "bench": "vllmperf.api",
     "bench_async": "vllmperf.api",
     "capacity": "vllmperf.api",
@@ -100,9 +106,11 @@ _HOME = {
     "selftest": "vllmperf.api",
     "size": "vllmperf.api",
     "startup": "vllmperf.api",
+    "sweep": "vllmperf.api",
     "Plan": "vllmperf.plan",
     "Run": "vllmperf.run",
     "open_run": "vllmperf.run",
+    "open_sweep": "vllmperf.sweeps.result",
     "errors": "vllmperf.errors",
     "metrics": "vllmperf.metrics",
     "sim": "vllmperf.sim",

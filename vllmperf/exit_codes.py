@@ -21,6 +21,7 @@ CHECKS = {
     "parse-log": "a start in a log failed, or a file holds no line of a vLLM server",
     "check": "figures disagree, or our own verdict is untrusted",
     "capacity": "a request alone already misses the SLO: no rate meets it",
+    "sweep": "a set-up did not get ready, or a point failed",
     "kube": "`check`: a right is missing; `clean`: you declined",
     "selftest": "this machine adds more than 1 ms even to a single stream",
     "sim": "the start-up that it plays fails (137 when that one is killed)",

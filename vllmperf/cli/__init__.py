@@ -48,6 +48,11 @@ COMMANDS = {
         "vllmperf capacity --base-url http://HOST:8000 --ttft 500 --tpot 20",
         "vllmperf capacity --base-url http://HOST:8000 --ttft 500 --budget 10m --output-dir search --plot capacity.png",
     ),
+    "sweep": (
+        "measure set-ups of a server at several loads, with repeats, and say what each changes",
+        "vllmperf sweep routers.yaml --dry-run",
+        "vllmperf sweep routers.yaml --repeat 5 --csv points.csv",
+    ),
     "compare": (
         "show runs side by side with the change, and what of it is beyond chance",
         "vllmperf compare before.vllmperf after.vllmperf",

@@ -145,6 +145,12 @@ def add_data(option: Any) -> None:
         help="random without --tokenizer: send text, common words of about a token each, for servers that take "
         "no token ids; the server counts the tokens",
     )
+    option(
+        "--prompt-salt",
+        metavar="TEXT",
+        help="begin all prompts with it (of token ids: change the first ones), so that no prefix cache has them from an "
+        "earlier run",
+    )
 
 
 def _described(dataset: datasets.DataSet) -> str:

@@ -13,7 +13,7 @@ SERVERS = ("--base-url", "--host", "--port")
 """With one of these a command measures and reads no files."""
 TAKE_FILES = ("parse-log", "fit", "size", "report", "compare", "reconcile", "check", "explain")
 """Commands whose words are files: behind --json one of them may stand."""
-COMMANDS = (*TAKE_FILES, "bench", "capacity", "selftest", "startup")
+COMMANDS = (*TAKE_FILES, "bench", "capacity", "selftest", "startup", "sweep")
 
 
 def add(option: Callable[..., Any], what: str = "the result") -> None:

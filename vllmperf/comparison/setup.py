@@ -14,7 +14,7 @@ OF_DISPLAY = {
     *("label", "metadata", "percentile_metrics", "metric_percentiles", "keep_text", "record_chunks"),
     "report_interval",
 }
-OF_EACH_RUN = {"request_id_prefix", "url", "authorized", "sampling"}
+OF_EACH_RUN = {"request_id_prefix", "prompt_salt", "url", "authorized", "sampling"}
 """Drawn for each run, or told by other settings."""
 ENVIRONMENT = (
     *("cpu", "cores", "usable_cores", "memory_gib", "kernel", "machine"),

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from vllmperf import datasets
-from vllmperf.datasets import Spec, prompts
+from vllmperf.datasets import Prompt, Spec, prompts
 from vllmperf.loadgen.merge_patch import merged
+from vllmperf.loadgen.salt import salted
 from vllmperf.plan import Plan
 
 
@@ -26,13 +27,18 @@ def bodies(plan: Plan, model: str) -> Iterator[Body]:
     limit, patch = plan.limit_field, plan.workload.extra_body
     has_prompt, has_limit = key not in patch, limit not in patch
     tail = _members(merged(fixed_fields(plan, model), patch))
-    for prompt in prompts(spec_of(plan)):
+    for prompt in _prompts(plan):
         own = [f'"{key}":{before}{prompt.json}{after}'] if has_prompt else []
         if has_limit and prompt.output_len is not None:
             own.append(f'"{limit}":{prompt.output_len}')
         data = f"{{{','.join([*own, *tail])}}}".encode()
         output_len = prompt.output_len if has_limit else _length(patch[limit])
         yield Body(data, prompt.input_len if has_prompt else None, output_len)
+
+
+def _prompts(plan: Plan) -> Iterator[Prompt]:
+    salt, found = plan.workload.prompt_salt, prompts(spec_of(plan))
+    return found if salt is None else (salted(prompt, salt) for prompt in found)
 
 
 def spec_of(plan: Plan) -> Spec:

@@ -29,7 +29,10 @@ SAMPLING = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload(Part):
-    """Lengths in tokens; None: the data set's own. seed: of prompts, lengths and arrivals."""
+    """Lengths in tokens; None: the data set's own. seed: of prompts, lengths and arrivals.
+
+    prompt_salt: all prompts begin with it, so that no prefix cache has them; of token ids it changes the first ones.
+    """
 
     dataset_name: str = setting("random", checks.one_of(*datasets.table()))
     dataset_path: str | None = setting(None, checks.path)
@@ -55,6 +58,7 @@ class Workload(Part):
     text_prompts: bool = setting(False, checks.flag)
     string_content: bool = setting(False, checks.flag)
     chat_max_tokens: bool = setting(False, checks.flag)
+    prompt_salt: str | None = setting(None, checks.plain_text)
     request_id_prefix: str | None = setting(None, checks.plain_text)
 
     def check(self) -> None:

@@ -11,7 +11,7 @@ from vllmperf.model.parameters import Fit
 from vllmperf.model.sizing import Sizing
 from vllmperf.own_error import SelfTest
 from vllmperf.repeats import Repeats
-from vllmperf.report import capacity, compare, fit, repeats, selftest, size
+from vllmperf.report import capacity, compare, fit, repeats, selftest, size, sweep
 from vllmperf.report import html as pages
 from vllmperf.report.startup import html as start_pages
 from vllmperf.report.startup import json as start_json
@@ -19,6 +19,7 @@ from vllmperf.report.startup import table as start_table
 from vllmperf.run import Run
 from vllmperf.starts.log import schema
 from vllmperf.starts.result import ParsedFile, Start
+from vllmperf.sweeps.result import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +39,8 @@ def text(result: object) -> str:
             return selftest.text(result)
         case Repeats():
             return repeats.text(result)
+        case Sweep():
+            return sweep.text(result)
         case Start():
             return start_table.text((result,))
         case ParsedFile():
@@ -61,6 +64,8 @@ def html(result: object) -> str:
             return selftest.fragment(result)
         case Repeats():
             return repeats.fragment(result)
+        case Sweep():
+            return sweep.fragment(result)
         case Start():
             return start_pages.fragment((result,))
         case ParsedFile():

@@ -1,0 +1,180 @@
+"""A sweep as people read it: a table of the set-ups for each load, and what each changes against the first one in a sentence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+from typing import TextIO
+
+from vllmperf.metrics.quantity import Quantity, quantity
+from vllmperf.metrics.repeats import repeat_interval
+from vllmperf.numbers import NOTHING, brief, clean, decimals, fixed, plural
+from vllmperf.report import table
+from vllmperf.report.console import print_lines, width_of
+from vllmperf.report.margins import margin
+from vllmperf.report.table import Line, Row, Span, Table, plain, said
+from vllmperf.sweeps.effects import Effect
+from vllmperf.sweeps.result import NOT_YET, Measured, Sweep
+
+WIDTH = 100
+COLUMNS = {
+    "TTFT p50, ms": quantity("ttft_p50"),
+    "p99": quantity("ttft_p99"),
+    "ITL mean, ms": quantity("itl_mean"),
+    "output tokens/s": quantity("output_tokens_per_s"),
+    "requests/s": quantity("requests_per_s"),
+}
+WORDS = {
+    "output_tokens_per_s": "throughput",
+    "ttft_p50": "TTFT p50",
+    "ttft_p99": "TTFT p99",
+    "itl_mean": "ITL",
+}
+
+
+def text(found: Sweep, width: int = WIDTH) -> str:
+    """The tables as plain text."""
+    return plain(_lines(found, width)).removesuffix("\n")
+
+
+def fragment(found: Sweep) -> str:
+    """The same as HTML."""
+    from vllmperf.report import html
+
+    tables = "".join(map(html.table, _tables(found)))
+    return html.styled(html.said(_head(found)) + tables + html.said([*_sentences(found), *_notes(found)]))
+
+
+def show(found: Sweep, file: TextIO | None = None) -> None:
+    """Print them."""
+    file = file or sys.stdout
+    print_lines(_lines(found, width_of(file, WIDTH)), file)
+
+
+def sentences(found: Sweep) -> list[str]:
+    """What each set-up changes against the first one, a sentence for each load."""
+    return [words for words, _ in _sentences(found)]
+
+
+def _lines(found: Sweep, width: int) -> list[Line]:
+    tables = _tables(found)
+    room = table.label_width(*tables) if tables else 0
+    blocks = [
+        said(_head(found), width),
+        *(table.lines(one, width, room) for one in tables),
+        said(_sentences(found), width),
+        said(_notes(found), width),
+    ]
+    return [line for block in blocks if block for line in (*block, [])][:-1]
+
+
+def _head(found: Sweep) -> list[Span]:
+    done = sum(one.told is not None for one in found.points)
+    parts = [
+        plural(len(found.setups), "set-up"),
+        plural(len(found.loads), "load"),
+        plural(found.definition.course.repeat, "repeat"),
+    ]
+    words = f"{' × '.join(parts)}: {done} of {plural(len(found.points), 'point')} measured, in {found.path}"
+    return [(words, "strong" if found.is_complete else "warning")]
+
+
+def _tables(found: Sweep) -> list[Table]:
+    tables = [
+        Table(
+            load or "set-up", tuple(COLUMNS), tuple(_row(name, found.of(name, load)) for name in found.setups)
+        )
+        for load in found.loads
+    ]
+    return [one for one in tables if any(cell != NOTHING for row in one.rows for cell in row.cells)]
+
+
+def _row(name: str, runs: Sequence[Measured]) -> Row:
+    cells = [_cell(one, runs) for one in COLUMNS.values()]
+    return Row(clean(name), tuple(cell for cell, _ in cells), margins=tuple(margins for _, margins in cells))
+
+
+def _cell(one: Quantity, runs: Sequence[Measured]) -> tuple[str, str]:
+    values = [value for run in runs if (value := run.value(one)) is not None]
+    if not values:
+        return NOTHING, ""
+    mean = fmean(values)
+    places, bounds = decimals([mean]), repeat_interval(values)
+    if bounds.low is None or bounds.high is None:
+        return fixed(mean, places), ""
+    return fixed(mean, places), margin(mean, (bounds.low, bounds.high), places)
+
+
+# ---- sentences ----
+
+
+def _sentences(found: Sweep) -> Iterator[Span]:
+    for load in found.loads:
+        for setup in found.setups[1:]:
+            known = [one for one in found.effects if (one.setup, one.load) == (setup, load)]
+            if known:
+                yield _sentence(known), ""
+
+
+def _sentence(effects: Sequence[Effect]) -> str:
+    first = effects[0]
+    at = f", {first.load}" if first.load else ""
+    beyond = [_change(one) for one in effects if one.is_beyond_chance]
+    within = [WORDS[one.quantity.name] for one in effects if one.is_beyond_chance is False]
+    unknown = [WORDS[one.quantity.name] for one in effects if one.is_beyond_chance is None]
+    parts = [
+        ", ".join(beyond),
+        f"{', '.join(within)} no difference beyond chance" if within else "",
+        f"{', '.join(unknown)} cannot be told from chance" if unknown else "",
+    ]
+    return f"{clean(first.setup)} against {clean(first.against)}{at}: {'; '.join(part for part in parts if part)}"
+
+
+def _change(one: Effect) -> str:
+    """TTFT p50 −31 % (−35 … −27)"""
+    words = f"{WORDS[one.quantity.name]} {_percent(one.change)} %"
+    if one.low is None or one.high is None:
+        return words
+    return f"{words} ({_percent(one.low)} … {_percent(one.high)})"
+
+
+def _percent(share: float) -> str:
+    """+12, −0.31"""
+    digits = brief(abs(100 * share), 2)
+    return digits if digits == "0" else f"{'+' if share > 0 else '−'}{digits}"
+
+
+# ---- notes ----
+
+
+def _notes(found: Sweep) -> Iterator[Span]:
+    repeats = found.definition.course.repeat
+    if repeats > 1:
+        yield "±: 95 % interval of the mean over the repeats (Student's t)", "dim"
+    if found.effects:
+        yield _chance(found, repeats), "dim"
+    for name, why in found.failures.items():
+        yield f"{clean(name)} failed: {clean(why)}", "warning"
+    missing = sum(one.told is None and one.why == NOT_YET for one in found.points)
+    if missing:
+        yield f"{plural(missing, 'point')} not measured yet: the same command goes on", "warning"
+    yield from _doubts(found)
+
+
+def _chance(found: Sweep, repeats: int) -> str:
+    n = len(found.effects)
+    if repeats == 1:
+        return f"Changes with 95 % intervals within the runs, corrected for {n} (Holm); repeats also see drift between runs"
+    return f"Changes with 95 % intervals over the repeats, paired by seed; beyond chance after correction for {n} (Holm)"
+
+
+def _doubts(found: Sweep) -> Iterator[Span]:
+    """Why runs are not trusted: each rule once, in the words of the first run that it found something in."""
+    told = [one for one in found.points if one.told is not None]
+    for rule in dict.fromkeys(name for one in told if one.told for name in one.told.reasons):
+        runs = [one for one in told if one.told and rule in one.told.reasons]
+        first = runs[0]
+        assert first.told is not None
+        more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        yield f"{first.path.name}{more}: {clean(first.told.reasons[rule])}", "warning"

@@ -1,0 +1,229 @@
+"""A sweep's result: its folder, read. Knows nothing of how it looks."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vllmperf.errors import UsageError
+from vllmperf.metrics.quantity import Quantity
+from vllmperf.repeats import NUMBERS, Told
+from vllmperf.run import Run
+from vllmperf.shown import Shown
+from vllmperf.sweeps.effects import Effect, corrected, of_two_runs, over_repeats
+from vllmperf.sweeps.folder import Folder
+from vllmperf.sweeps.points import Point, points
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+NOT_YET = "not measured yet"
+
+
+def open_sweep(folder: str | Path) -> Sweep:
+    """The sweep in a folder, finished or not. Raises UsageError when there is none.
+
+    >>> open_sweep("/nope")
+    Traceback (most recent call last):
+    vllmperf.errors.UsageError: there is no sweep in /nope: `vllmperf sweep FILE --output DIR` writes one
+    """
+    return Sweep(Path(folder))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A point and what its run says. told: None where there is no run, and `why` says why."""
+
+    point: Point
+    path: Path
+    told: Told | None
+    why: str = ""
+
+    def value(self, one: Quantity) -> float | None:
+        found = self.told.estimates.get(one.name) if self.told else None
+        return found.value if found else None
+
+    def run(self) -> Run:
+        """Its run. Raises UsageError where there is none."""
+        return Run(self.path)
+
+    def row(self) -> dict[str, Any]:
+        """Flat, for tables: what it is, how it went, and its numbers with the units in their names."""
+        return {
+            **{name: value for name, value in self.point.to_dict().items() if name not in ("values", "load")},
+            **{f"setup.{name}": value for name, value in self.point.setup.values.items()},
+            **self.point.load,
+            "file": self.path.name,
+            "completed": self.told.completed if self.told else None,
+            "verdict": self.told.level if self.told else None,
+            **{column(one): self.value(one) for one in NUMBERS},
+        }
+
+
+def column(one: Quantity) -> str:
+    """ttft_p50_ms, requests_per_s"""
+    return f"{one.name}_{one.unit}" if one.metric is not None else one.name
+
+
+class Sweep(Shown):
+    """What a folder holds now; open it again to see more of one that goes on.
+
+    points: all of them, set-up by set-up as they were written. interrupted: whether Ctrl-C ended the sweep that gave this.
+    """
+
+    def __init__(self, folder: Path, interrupted: bool = False, keep_alive: object = None) -> None:
+        self.path, self.interrupted = folder, interrupted
+        self._folder, self._keep_alive = Folder(folder), keep_alive
+        self.definition = self._folder.definition
+
+    @cached_property
+    def points(self) -> tuple[Measured, ...]:
+        setups, loads = list(self.definition.setups), list(self.definition.loads)
+        why = self._failures
+        wanted = sorted(
+            points(self.definition), key=lambda p: (setups.index(p.setup), loads.index(p.load), p.repeat)
+        )
+        return tuple(self._measured(point, why) for point in wanted)
+
+    def _measured(self, point: Point, why: dict[str, str]) -> Measured:
+        path = self._folder.run_file(point)
+        if path.exists():
+            return Measured(point, path, Told.of(Run(path)))
+        return Measured(point, path, None, why.get(point.name) or why.get(point.setup.name) or NOT_YET)
+
+    @cached_property
+    def _failures(self) -> dict[str, str]:
+        """Why, by the name of a point or of a set-up: what was last heard of it."""
+        found: dict[str, str] = {}
+        for event in self._folder.events():
+            match event["event"]:
+                case "setup_failed":
+                    found[event["setup"]] = event["why"]
+                case "server_ready":
+                    found.pop(event["setup"], None)
+                case "point_failed":
+                    found[event["point"]] = event["why"]
+        return found
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Why points were not measured, by set-up or point; {} when nothing failed."""
+        found = {}
+        for one in self.points:
+            if one.told is None and one.why != NOT_YET:
+                is_own = one.point.name in self._failures
+                found[one.point.title if is_own else one.point.setup.name] = one.why
+        return found
+
+    @property
+    def is_complete(self) -> bool:
+        return all(one.told is not None for one in self.points)
+
+    def of(self, setup: str, load: str = "") -> list[Measured]:
+        """The finished points of a set-up and a load, by their labels, in order of the repeats."""
+        return [
+            one
+            for one in self.points
+            if one.told and one.point.setup.name == setup and one.point.load_label == load
+        ]
+
+    @property
+    def setups(self) -> list[str]:
+        return [setup.name for setup in self.definition.setups]
+
+    @cached_property
+    def loads(self) -> list[str]:
+        """Their labels, like request_rate=4; "" where there is one."""
+        return list(dict.fromkeys(one.point.load_label for one in self.points))
+
+    @cached_property
+    def effects(self) -> list[Effect]:
+        """Each set-up against the first one, at each load, corrected together."""
+        found: list[Effect] = []
+        for load in self.loads:
+            for setup in self.setups[1:]:
+                found += self._effects(self.setups[0], setup, load)
+        return corrected(found)
+
+    def _effects(self, first: str, second: str, load: str) -> Iterator[Effect]:
+        sides = [{one.point.repeat: one for one in self.of(setup, load)} for setup in (first, second)]
+        shared = sides[0].keys() & sides[1].keys()
+        if len(shared) == 1:
+            repeat = shared.pop()
+            yield from of_two_runs(second, first, load, sides[0][repeat].run(), sides[1][repeat].run())
+            return
+        values = [{k: _values(one) for k, one in side.items()} for side in sides]
+        yield from over_repeats(second, first, load, values[0], values[1])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dictionary a finished point."""
+        return [one.row() for one in self.points if one.told]
+
+    def frame(self) -> pd.DataFrame:
+        """The same as a pandas DataFrame. Needs pandas."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise UsageError("frame() needs pandas: pip install 'vllmperf[plots]'") from None
+        return pd.DataFrame(self.rows())
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the same as CSV, one line a finished point; what was not measured is empty. Raises UsageError."""
+        rows = self.rows()
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        try:
+            with Path(path).open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, names)
+                writer.writeheader()
+                writer.writerows(rows)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        return Path(path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that json.dumps takes."""
+        return {
+            "schema": SCHEMA,
+            "folder": str(self.path),
+            "interrupted": self.interrupted,
+            "sweep": self.definition.to_dict(),
+            "points": [_point(one) for one in self.points],
+            "effects": [_effect(one) for one in self.effects],
+            "failures": self.failures,
+        }
+
+
+def _values(one: Measured) -> dict[str, float]:
+    assert one.told is not None
+    return {name: estimate.value for name, estimate in one.told.estimates.items()}
+
+
+def _point(one: Measured) -> dict[str, Any]:
+    return {
+        **one.point.to_dict(),
+        "file": one.path.name if one.told else None,
+        "why_not": one.why or None,
+        "completed": one.told.completed if one.told else None,
+        "verdict": one.told.level if one.told else None,
+        "reasons": list(one.told.reasons.values()) if one.told else [],
+        "numbers": _values(one) if one.told else {},
+    }
+
+
+def _effect(one: Effect) -> dict[str, Any]:
+    return {
+        "setup": one.setup,
+        "against": one.against,
+        "load": one.load,
+        "number": one.quantity.name,
+        "pairs": one.pairs,
+        "change": one.change,
+        "ci95": None if one.low is None else [one.low, one.high],
+        "p": one.p,
+        "beyond_chance": one.is_beyond_chance,
+    }

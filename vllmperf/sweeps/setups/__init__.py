@@ -1,0 +1,16 @@
+"""A set-up: a server that a sweep starts, measures and stops.
+
+setup = read_setup({"name": "tp2", "command": "vllm serve MODEL -tp 2 --port {port}"})
+server = setup.start(logs=Path("logs"))
+try:
+    model = wait_ready(server, setup.task(server.base_url, {}), setup.ready_timeout)
+    ...
+finally:
+    server.stop()
+"""
+
+from vllmperf.sweeps.setups.ready import wait_ready
+from vllmperf.sweeps.setups.server import Server, SetupError
+from vllmperf.sweeps.setups.setup import Setup, read_setup, read_setups
+
+__all__ = ["Server", "Setup", "SetupError", "read_setup", "read_setups", "wait_ready"]

@@ -1,0 +1,48 @@
+"""When a server is ready: when it has answered a completion. Lists of models and health come too early in some of them."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from vllmperf.loadgen.bodies import fixed_fields
+from vllmperf.loadgen.task import Task
+from vllmperf.sweeps.setups.server import Server, SetupError
+from vllmperf.target import AnswerError, Client, client_of, first_model
+
+POLL_S, MOST_POLL_S = 0.05, 1.0
+ANSWER_S = 60.0
+"""A first completion may compile; one that takes longer is asked for again."""
+HOPELESS = (401, 403)
+PROMPT = "Hello"
+
+
+def wait_ready(server: Server, task: Task, timeout_s: float) -> str:
+    """Wait for a completion; gives the name of the model. Raises SetupError when there is none in time, or the server ends."""
+    deadline, pause_s = time.monotonic() + timeout_s, POLL_S
+    client = client_of(task.plan.target, task.credentials)
+    while True:
+        if how := server.ended():
+            raise SetupError(f"the server {how}")
+        try:
+            return _asked(client, task, max(min(ANSWER_S, deadline - time.monotonic()), 1.0))
+        except AnswerError as error:
+            if error.status in HOPELESS:
+                raise SetupError(str(error)) from None
+            last = error
+        if time.monotonic() >= deadline:
+            raise SetupError(f"the server was not ready within {timeout_s:g} s: {last}")
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, MOST_POLL_S)
+
+
+def _asked(client: Client, task: Task, timeout_s: float) -> str:
+    """The model that answered. Raises AnswerError."""
+    plan = task.plan
+    model = plan.target.model or first_model(client)
+    fields = {**fixed_fields(plan, model), "stream": False, plan.limit_field: 1}
+    fields.pop("stream_options", None)
+    asked = {"messages": [{"role": "user", "content": PROMPT}]} if plan.target.is_chat else {"prompt": PROMPT}
+    path = plan.url.removeprefix(client.base_url)
+    client.post(path, json.dumps({**fields, **asked}).encode(), timeout_s=timeout_s)
+    return model

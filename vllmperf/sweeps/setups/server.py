@@ -1,0 +1,26 @@
+"""What a set-up gives when it is started."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from vllmperf.errors import TargetError
+
+
+class SetupError(TargetError):
+    """The server of a set-up did not start, did not get ready, or is gone. One line that says why."""
+
+
+class Server(Protocol):
+    """A server that was started, or was there already. It may not be ready yet."""
+
+    base_url: str
+
+    def facts(self) -> dict[str, object]:
+        """What a later process needs to end it, when this one was killed; {} where there is nothing to end."""
+
+    def ended(self) -> str | None:
+        """How it ended, as the end of a sentence; None as long as it may answer."""
+
+    def stop(self) -> None:
+        """End it and all that it started. Stopping again is no error."""
