@@ -107,6 +107,22 @@ def _request(load: Load) -> bytes:
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
+def tokenizer(folder: Path) -> Path:
+    """Writes a tokenizer of 128 words, as Hugging Face's library reads it."""
+    folder.mkdir(exist_ok=True)
+    vocabulary = {f"w{i}": i for i in range(128)}
+    model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "w0"}
+    file = {
+        "version": "1.0",
+        "added_tokens": [],
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "model": model,
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(file))
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    return folder
+
+
 class VllmRs:
     """vLLM's own compiled client. It keeps every gap, as ours does, and sends token ids, as ours does."""
 
@@ -115,20 +131,7 @@ class VllmRs:
 
     def __init__(self, folder: Path, binary: Path) -> None:
         self._binary = binary
-        self._tokenizer = folder / "tokenizer"
-        self._tokenizer.mkdir(exist_ok=True)
-        vocabulary = {f"w{i}": i for i in range(128)}
-        model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "w0"}
-        file = {
-            "version": "1.0",
-            "added_tokens": [],
-            "pre_tokenizer": {"type": "WhitespaceSplit"},
-            "model": model,
-        }
-        (self._tokenizer / "tokenizer.json").write_text(json.dumps(file))
-        (self._tokenizer / "tokenizer_config.json").write_text(
-            '{"tokenizer_class": "PreTrainedTokenizerFast"}'
-        )
+        self._tokenizer = tokenizer(folder / "tokenizer")
 
     def command(self, load: Load, url: str, folder: Path) -> list[str | Path]:
         words = (

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,16 +35,23 @@ def on_core(core: int, command: Sequence[str | Path]) -> list[str]:
 
 
 @contextmanager
-def simulator(truth: Path, ttft_ms: float, itl_ms: float) -> Iterator[str]:
-    """The simulated server; gives its URL. The truth file is whole when the context is left."""
-    command = [sys.executable, "-m", "vllmperf", "sim", "--port", "0", "--truth", str(truth)]
-    command += ["--ttft-ms", str(ttft_ms), "--itl-ms", str(itl_ms)]
+def served(command: Sequence[str | Path]) -> Iterator[str]:
+    """A server that says where it is "listening on URL"; gives the URL. Its files are whole when the context is left."""
     with subprocess.Popen(on_core(server_core(), command), stdout=subprocess.PIPE, text=True) as server:
         try:
             line = server.stdout.readline() if server.stdout else ""
             yield line.split("listening on ", 1)[1].split()[0]
         finally:
             server.send_signal(signal.SIGTERM)
+
+
+def simulator(
+    truth: Path, ttft_ms: float, itl_ms: float, faults: Sequence[str] = ()
+) -> AbstractContextManager[str]:
+    """The simulated server; it writes down what it did in the file `truth`."""
+    command = [sys.executable, "-m", "vllmperf", "sim", "--port", "0", "--truth", str(truth)]
+    command += ["--ttft-ms", str(ttft_ms), "--itl-ms", str(itl_ms)]
+    return served(command + [word for fault in faults for word in ("--fault", fault)])
 
 
 def rows(truth: Path) -> Iterator[dict[str, Any]]:
@@ -71,16 +78,23 @@ class Truth:
     itl_ms: Array
     in_flight: float
     events: int
-    first_ns: int
+    arrivals_ns: NDArray[np.int64]
     last_ns: int
 
+    @property
+    def first_ns(self) -> int:
+        return int(self.arrivals_ns[0])
 
-def truth_of(path: Path) -> Truth:
+
+def truth_of(path: Path, last: int = 0) -> Truth:
+    """Of all requests, or only of so many that came last: some clients try the server first."""
+    answered = [
+        row for row in rows(path) if row["written_mono_ns"]
+    ]  # else the client went away; the caller counts
+    answered.sort(key=arrived_ns)
     ttft, itl, spans, events = [], [], [], 0
-    for row in rows(path):
+    for row in answered[-last:]:
         written = np.asarray(row["written_mono_ns"])
-        if not len(written):
-            continue  # the client went away; the caller counts the events
         begin = arrived_ns(row)
         ttft.append((written[0] - begin) / 1e6)
         itl.append(np.diff(written) / 1e6)
@@ -88,7 +102,7 @@ def truth_of(path: Path) -> Truth:
         events += len(written)
     begins, ends = np.asarray(spans).T
     held = float((ends - begins).sum() / (ends.max() - begins.min()))
-    return Truth(np.asarray(ttft), np.concatenate(itl), held, events, int(begins.min()), int(ends.max()))
+    return Truth(np.asarray(ttft), np.concatenate(itl), held, events, begins, int(ends.max()))
 
 
 # ---- a client's CPU and memory ----
