@@ -44,6 +44,7 @@ def page(requests: float, **seconds: float) -> dict[str, float]:
 
 BEFORE = page(10, ttft=50.0, queue=20.0, prefill=25.0, decode=70.0)
 AFTER = page(210, ttft=59.4, queue=20.8, prefill=33.2, decode=76.0)  # of 200: 47, 4, 41 and 30 ms
+SLOW_FRONT_END = page(200, ttft=200 * 0.105, queue=200 * 0.004, prefill=200 * 0.041)
 PAGES = {"server": {"before": BEFORE, "after": AFTER}}
 
 
@@ -107,6 +108,29 @@ def test_times_that_do_not_fit_ours_are_told(tmp_path: Path, wrong: dict[str, in
     (found,) = [one for one in summary["verdict"]["findings"] if one["name"] == "server_times"]
     assert found["value"] == pytest.approx(0.1)
     assert "20 requests" in found["reason"]
+
+
+def test_a_front_end_where_requests_spend_long_is_where_tokens_may_have_been_held_back(
+    tmp_path: Path,
+) -> None:
+    requests = steady(200, first_read_chunks=3, reads=2, **TIMES | {"server_decode_ns": 90 * MS})
+    pages = {"server": {"before": page(0, ttft=0, queue=0, prefill=0), "after": SLOW_FRONT_END}}
+    summary = summary_of(tmp_path, requests, counters=pages)
+    (found,) = [one for one in summary["verdict"]["findings"] if one["name"] == "server_times"]
+    assert "or in its front end, where a request spends 60 ms by its /metrics" in found["reason"]
+
+
+def test_the_front_ends_mean_is_said_to_be_of_all_requests_where_the_parts_leave_some_out(
+    tmp_path: Path,
+) -> None:
+    first = [Request(i, ttft=23_000, fields=dict(TIMES)) for i in range(8)]
+    later = [
+        Request(i, sent=23_031 + (i - 8) // 8 * 331, ttft=300, fields=dict(TIMES)) for i in range(8, 200)
+    ]
+    pages = {"server": {"before": page(0, ttft=0, queue=0, prefill=0), "after": SLOW_FRONT_END}}
+    plan = {"max_concurrency": 8, "num_prompts": 200}
+    words = " ".join(table(summary_of(tmp_path, first + later, plan=plan, counters=pages)).split())
+    assert "front end took 60 ms, by /metrics, the mean of all 200 requests, warm-up included" in words
 
 
 def test_the_report_has_the_parts_in_the_order_of_a_request(tmp_path: Path) -> None:

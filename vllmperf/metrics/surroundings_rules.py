@@ -5,6 +5,7 @@ Their thresholds stand in verdict.py.
 
 from typing import Any
 
+from vllmperf.metrics.answer_rules import busy_front_end_ms
 from vllmperf.metrics.rules import Summary, _ms, _ratio, _requests, _statistic, _typical_gap
 from vllmperf.numbers import brief, duration, percent, plural
 
@@ -224,9 +225,15 @@ def say_server_misfits(summary: Summary, share: float) -> str:
         if early is not None and early < 0
         else "tokens were late on the way"
     )
+    front_ms = busy_front_end_ms(summary)
+    where = (
+        ""
+        if front_ms is None
+        else f" or in its front end, where a request spends {_ms(front_ms)} by its /metrics"
+    )
     return (
         f"{plural(times['misfits'], 'request')} ({percent(share)}) took another time than the server's queue, prefill and decode "
-        f"times say: {held}, or the server's clock is wrong"
+        f"times say: {held}{where}, or the server's clock is wrong"
     )
 
 

@@ -39,12 +39,17 @@ def _footnote(times: Mapping[str, Any]) -> str:
     words = []
     if times["requests"] < times["of"]:
         words.append(f"of {number(times['requests'])} requests whose answers tell their times")
-    front_end = (times["means"] or {}).get("front_end_ms")
-    if front_end is not None:
-        words.append(
-            f"of network and front end, {_number(front_end)} ms are the server's front end, by /metrics"
-        )
+    means = times["means"] or {}
+    if (front_end := means.get("front_end_ms")) is not None:
+        words.append(_front_end(_number(front_end), means["requests"], times["of"]))
     return "; ".join(words)
+
+
+def _front_end(took_ms: str, seen: float, counted: int) -> str:
+    """The page of metrics knows of no warm-up: its mean is one of all requests."""
+    if seen == counted:
+        return f"of network and front end, {took_ms} ms are the server's front end, by /metrics"
+    return f"the server's front end took {took_ms} ms, by /metrics, the mean of all {number(seen)} requests, warm-up included"
 
 
 def line(summary: Summary) -> str:
