@@ -396,10 +396,14 @@ def _parser(profile: Profile) -> argparse.ArgumentParser:
 
 def add(parser: argparse.ArgumentParser, flags: Sequence[Flag]) -> None:
     """These flags and our own."""
-    for flag in flags:
-        _add(parser, flag)
+    add_flags(parser, flags)
     parser.add_argument("--both", action="store_true", help=OURS["both"])
     parser.add_argument("--record", metavar="FILE", help=OURS["record"])
+
+
+def add_flags(parser: argparse.ArgumentParser, flags: Sequence[Flag]) -> None:
+    for flag in flags:
+        _add(parser, flag)
 
 
 def _add(parser: argparse.ArgumentParser, flag: Flag) -> None:

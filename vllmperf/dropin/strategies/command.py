@@ -1,0 +1,258 @@
+"""The command: for each strategy a server, a benchmark, the replicas' metrics, a row in each file."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vllmperf.dropin.benchmark_serving.command import INTERRUPTED
+from vllmperf.dropin.benchmark_serving.console import say
+from vllmperf.dropin.benchmark_serving.data import note
+from vllmperf.dropin.sglang.command import main as benchmark
+from vllmperf.dropin.strategies import tables
+from vllmperf.dropin.strategies.routers import router
+from vllmperf.dropin.strategies.serve_config import serve_config, yaml_text
+from vllmperf.dropin.strategies.settings import RAY, SIMULATOR, parse
+from vllmperf.errors import VllmperfError
+from vllmperf.scrape.replicas import TODAY, Counts, between, counts
+from vllmperf.sweeps.setups import Server, Setup, SetupError, read_setup, wait_ready
+from vllmperf.sweeps.setups.command import free_port
+from vllmperf.sweeps.setups.signals import terminable, uninterrupted
+from vllmperf.target import AnswerError, Client
+
+FAILED = 1
+COMMANDS = {
+    RAY: "ray start --head --node-ip-address={ray_ip} --port={ray_port} --metrics-export-port={metrics_port} "
+    "--include-dashboard=false --disable-usage-stats {ray_arguments} && exec serve run --address={ray_ip}:{ray_port} {config}",
+    SIMULATOR: "{python} -m vllmperf sim --host {host} --port {port} --model {model} --replicas {replicas} --router {router} "
+    "--imbalanced-threshold {imbalanced_threshold} --match-rate-threshold {match_rate_threshold}",
+}
+"""Ray is started anew for each strategy: its prefix tree outlives the replicas and then sends to dead ones."""
+ENV = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": ""}
+"""Else SIGTERM waits half a minute for a drain that has nowhere to go, and serve would join another Ray."""
+NOWHERE = "none"
+COUNTED_S, POLL_S = 15.0, 0.5
+"""Ray hands its counts on every 10 s."""
+PASSED_ON = (
+    *("dataset_name", "dataset_link", "tokenizer", "min_output_len", "max_output_len", "max_concurrency"),
+    *("request_rate", "disable_ignore_eos", "disable_stream", "num_prompts", "seed"),
+    *("max_conversations", "min_prompt_len", "max_prompt_len"),
+    *("gen_num_prefixes", "gen_suffixes_per_prefix", "gen_prefix_len", "gen_suffix_len"),
+)
+"""Settings that benchmark.py has by the same names."""
+
+
+def main(config: Mapping[str, Any], words: Sequence[str]) -> int:
+    """Run all strategies and give the exit code: 1 when one failed. Raises UsageError before anything is started."""
+    args = parse(config, words)
+    for what in ("serve", "vllm"):
+        _check_file(args, what)
+    failed = []
+    with terminable():
+        for strategy in args.scheduler_strategies_dict:
+            say(f"\n{'=' * 80}\nStrategy {strategy}: {args.scheduler_strategies_dict[strategy]}\n{'=' * 80}")
+            try:
+                Strategy(args, strategy).run()
+            except (VllmperfError, OSError) as error:
+                note(f"vllmperf: strategy {strategy} failed: {error}")
+                failed.append(strategy)
+    if failed:
+        note(
+            f"vllmperf: {len(failed)} of {len(args.scheduler_strategies_dict)} strategies failed: {', '.join(failed)}"
+        )
+    return FAILED if failed else 0
+
+
+def _check_file(args: argparse.Namespace, what: str) -> None:
+    """A file with other columns is known before hours of measuring."""
+    columns = tables.client_row(args, "", dict.fromkeys(tables.CLIENT)) if what == "serve" else None
+    columns = tables.server_row(args, "", Counts()) if columns is None else columns
+    tables.check(tables.path_of(args, what), list(columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One strategy, measured."""
+
+    args: argparse.Namespace
+    name: str
+
+    def run(self) -> None:
+        """Start, wait, measure, stop. Raises VllmperfError; the server is gone whatever happens."""
+        logs = Path(self.args.output_dir) / "logs"
+        for stream in ("stdout", "stderr"):
+            (logs / f"{self.name}_{stream}.log").unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(prefix="vllmperf-") as folder:
+            setup = self._setup(logs)
+            with contextlib.ExitStack() as stack:
+                with uninterrupted():
+                    server = setup.start(logs)
+                    stack.callback(_stopped, server)
+                self._measure(setup, server, Path(folder))
+
+    # ---- the server ----
+
+    def _setup(self, logs: Path) -> Setup:
+        port = self.args.router_port or free_port()
+        metrics_port = self.args.metrics_port or free_port()
+        given = self.args.server_command
+        is_ray = given == RAY
+        config = (logs / f"{self.name}_serve_config.yaml").resolve()
+        if is_ray or "{config}" in given:
+            logs.mkdir(parents=True, exist_ok=True)
+            config.write_text(yaml_text(serve_config(self.args, self.name, port)), encoding="utf-8")
+        values = self._values(config, port, metrics_port)
+        command = COMMANDS.get(given, given).replace("{ray_arguments}", self.args.ray_arguments or "")
+        for name, value in values.items():
+            command = command.replace("{" + name + "}", value)
+        url = self.args.metrics_url or (
+            f"http://{self.args.host}:{metrics_port}/metrics" if is_ray else "/metrics"
+        )
+        setup = {
+            "name": self.name,
+            "command": command,
+            "env": ENV if is_ray else {},
+            "base_url": f"http://{self.args.host}:{port}",
+            "metrics": [] if url == NOWHERE else url.split(","),
+            "ready_timeout": self.args.ready_timeout,
+        }
+        return read_setup(setup)
+
+    def _values(self, config: Path, port: int, metrics_port: int) -> dict[str, str]:
+        """What stands in braces in a command, ready for a shell."""
+        args = self.args
+        values = {
+            "config": config,
+            "python": sys.executable,
+            "host": args.host,
+            "port": port,
+            "metrics_port": metrics_port,
+            "ray_ip": self.args.ray_ip,
+            "ray_port": free_port(),
+            "model": args.model_name,
+            "replicas": args.num_servers,
+            "router": router(args.scheduler_strategies_dict[self.name]).sim,
+            "imbalanced_threshold": args.imbalanced_threshold,
+            "match_rate_threshold": args.match_rate_threshold,
+        }
+        return {name: shlex.quote(str(value)) for name, value in values.items()}
+
+    # ---- what is measured ----
+
+    def _measure(self, setup: Setup, server: Server, folder: Path) -> None:
+        say(f"Waiting for the server at {server.base_url} (at most {setup.ready_timeout:g} s) ...")
+        began_s = time.monotonic()
+        wait_ready(server, setup.task(server.base_url, {"model": self.args.model_name}), setup.ready_timeout)
+        say(f"Ready after {time.monotonic() - began_s:.1f} s.\n")
+        if self.args.with_warmup:
+            self._benchmark(server, folder / "warmup.jsonl")
+        pages = Pages(setup.metrics(server.base_url))
+        before = pages.settled(1) if pages.urls else None
+        result = self._benchmark(server, folder / "result.jsonl")
+        path = tables.path_of(self.args, "serve")
+        tables.append(path, tables.client_row(self.args, self.name, result))
+        say(f"\nAdded a row to {path}")
+        if not pages.urls:
+            return
+        if before is None:
+            raise SetupError(f"no vLLM metrics at {', '.join(pages.urls)}: give --metrics-url")
+        self._take_counts(pages, before, result["completed"] + 1)
+
+    def _benchmark(self, server: Server, file: Path) -> dict[str, Any]:
+        """The line that benchmark.py writes. Raises VllmperfError."""
+        words = ["--backend", "vllm", "--model", self.args.model_name, "--base-url", server.base_url]
+        words += ["--output-file", str(file)]
+        for name in PASSED_ON:
+            value = getattr(self.args, name)
+            words += [] if value is None else [f"--{name.replace('_', '-')}={value}"]
+        if benchmark(words) == INTERRUPTED:
+            raise KeyboardInterrupt
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8").splitlines()[0])
+        if not found["completed"]:
+            raise SetupError("every request failed")
+        return found
+
+    def _take_counts(self, pages: Pages, before: Counts, sent: int) -> None:
+        """The row of what the replicas counted since `before`."""
+        wanted = (before.total("request_success_total") or 0.0) + sent
+        after = pages.settled(wanted)
+        if after is None:
+            raise SetupError(f"the metrics at {', '.join(pages.urls)} are gone")
+        counted = between(before, after)
+        path = tables.path_of(self.args, "vllm")
+        tables.append(path, tables.server_row(self.args, self.name, counted))
+        say(f"Added a row to {path}")
+        for line in told(counted, sent):
+            say(line)
+
+
+def _stopped(server: Server) -> None:
+    say("Stopping the server ...")
+    server.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Pages of metrics. urls: one for each node."""
+
+    urls: list[str]
+
+    def settled(self, requests: float) -> Counts | None:
+        """The counts as soon as so many requests are in them, at last after COUNTED_S; None without metrics."""
+        deadline_s = time.monotonic() + COUNTED_S
+        while True:
+            found = self._now()
+            is_there = found is not None and (found.total("request_success_total") or 0.0) >= requests
+            if is_there or time.monotonic() >= deadline_s:
+                return found
+            time.sleep(POLL_S)
+
+    def _now(self) -> Counts | None:
+        try:
+            found = counts(Client(url).get("").decode(errors="replace") for url in self.urls)
+        except (AnswerError, ValueError):
+            return None
+        return found if found.values else None
+
+
+# ---- what is said of the server's side ----
+
+
+def told(counted: Counts, sent: int) -> list[str]:
+    """Requests by replica, the share of prompt tokens that came from the cache, and what the row does not say."""
+    by_replica = {name: own.get("request_success_total", 0.0) for name, own in counted.values.items()}
+    lines = ["Requests by replica: " + ", ".join(f"{name} {n:.0f}" for name, n in sorted(by_replica.items()))]
+    hits, queries = counted.total("prefix_cache_hits_total"), counted.total("prefix_cache_queries_total")
+    if hits is not None and queries:
+        lines.append(
+            f"Prompt tokens from the prefix cache: {hits:.0f} of {queries:.0f} ({hits / queries:.1%})"
+        )
+    done = sum(by_replica.values())
+    if done != sent:
+        lines.append(f"The replicas counted {done:.0f} requests, the client {sent} with its test request")
+    if not counted.has_sums:
+        lines += _bounded(counted)
+    return lines
+
+
+def _bounded(counted: Counts) -> list[str]:
+    """Ray adds up the middles of buckets: the mean is known only to lie between their bounds."""
+    found = {name: counted.bounds(TODAY.get(name, name)) for name in tables.TIMES}
+    known = [f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in _there(found).items()]
+    return [
+        "Ray's histograms have no sums, so that the row has no means; by the buckets they lie in:",
+        *known,
+    ]
+
+
+def _there(found: Mapping[str, tuple[float, float] | None]) -> dict[str, tuple[float, float]]:
+    return {name: value for name, value in found.items() if value is not None}
