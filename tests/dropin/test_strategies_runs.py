@@ -107,6 +107,22 @@ def test_each_strategy_gets_a_row_in_both_files_and_they_agree(words, tmp_path):
     assert not list(tmp_path.glob("*.jsonl"))
 
 
+def test_histograms_without_sums_leave_the_times_empty_and_give_their_bounds(words, tmp_path):
+    command = (
+        f"{sys.executable} -m vllmperf sim --port {{port}} --model {{model}} --replicas {{replicas}} "
+        "--router {router} --metrics ray"
+    )
+    more = ("--server-command", command, "--scheduler-strategies-dict", "pow2")
+    code, out, errors = run(tmp_path, *words, *more)
+    assert code == 0, errors
+    (row,) = read(tmp_path, "vllm")[1]
+    assert row["time_to_first_token_seconds"] == row["request_queue_time_seconds"] == ""
+    assert float(row["request_success_total"]) == 41
+    (line,) = [line for line in out.splitlines() if line.startswith("time_to_first_token_seconds")]
+    low, high = (float(word) for word in line.split()[1::2])
+    assert low < high
+
+
 def test_a_strategy_that_fails_is_reported_and_the_others_go_on(words, tmp_path):
     strategies = ("--scheduler-strategies-dict", "broken=no_such_router", "round_robin")
     code, _, errors = run(tmp_path, *words, *strategies)
