@@ -104,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     wanted = fail_if.conditions(args)
     _check_output(args)
+    if args.save_detailed and task.knobs.keep_gaps != "all":
+        raise UsageError("--save-detailed writes the gaps of every request: leave --keep-gaps out")
     wait_until_ready(args, task)
     if args.repeat is not None:
         return _repeat(args, task, wanted)

@@ -14,6 +14,7 @@ from vllmperf.cli.target_arguments import add_target
 from vllmperf.metrics.definitions import NAMES, OBJECTIVES
 from vllmperf.parser import flag
 from vllmperf.plan import ARRIVALS, SAMPLING
+from vllmperf.plan.knobs import KEEP_GAPS
 from vllmperf.plan.limits import WINDOW
 
 AS_MANY_AS_IN_FLIGHT = -1
@@ -34,7 +35,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_limits(limits)
     add_error_limits(limits)
     add_output(command.add_argument_group("output").add_argument)
-    add_engine(command.add_argument_group("engine").add_argument)
+    engine = command.add_argument_group("engine").add_argument
+    add_engine(engine)
+    add_keep_gaps(engine)
 
 
 def add_plan(option: Any) -> None:
@@ -358,4 +361,13 @@ def add_engine(option: Any) -> None:
         dest="server_metrics",
         action="store_false",
         help="do not read the server's /metrics before and after the run",
+    )
+
+
+def add_keep_gaps(option: Any) -> None:
+    settings(option)(
+        "--keep-gaps",
+        choices=KEEP_GAPS,
+        help="of which requests the run file keeps the gaps between tokens, its bulk: all, a uniform sample of at most "
+        "10,000 requests, or none (ITL by a histogram)",
     )

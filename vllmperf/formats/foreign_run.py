@@ -140,7 +140,7 @@ def summary_of(
         "throughput": {},
         "in_flight": {"asked": plan.get("max_concurrency"), "mean": None, "max": None, "mean_sending": None},
         "metrics": {metric.key: metrics.get(metric.key) for metric in METRICS},
-        "gaps": {"n": 0, "shared": 0, "shared_share": None, "percentiles": None},
+        "gaps": {"kept": None, "requests": 0, "n": 0, "shared": 0, "shared_share": None, "percentiles": None},
         "answers": {},
         "goodput": None,
         "client": dict.fromkeys(CLIENT),

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError, UsageError
 from vllmperf.metrics.definitions import FIGURES, METRICS
 from vllmperf.record.reader import Recording
 from vllmperf.run import Run
@@ -136,6 +136,10 @@ def _arrays(recording: Recording, detailed: bool) -> dict[str, Any]:
     }
     if not detailed:
         return brief
+    if recording.keep_gaps != "all":
+        raise SettingError(
+            "{save_detailed} writes the gaps of every request: make the run with {keep_gaps} all"
+        )
     start_s = int(recording.counters.get("start_mono_ns") or 0) / NS
     return {
         "input_lens": _known(requests["prompt_tokens"]).astype(np.int64).tolist(),

@@ -108,8 +108,8 @@ def _came_in_one_piece(done: Completed) -> Flags:
 
 
 def _one_piece(done: Completed) -> Part | None:
-    of = int(_has_several_tokens(done).sum())
-    return {"requests": int(_came_in_one_piece(done).sum()), "of": of} if of else None
+    of = int((_has_several_tokens(done) & done.has_gaps).sum())
+    return {"requests": int((_came_in_one_piece(done) & done.has_gaps).sum()), "of": of} if of else None
 
 
 def _held_back(done: Completed) -> Part | None:
@@ -118,7 +118,7 @@ def _held_back(done: Completed) -> Part | None:
     gap_share: of the gaps, on average, that have no time of their own. ttft_share: of TTFT, that is the time of these gaps.
     Both are lower bounds where is_lower_bound says that the chunks of the first read were not counted.
     """
-    rows = _single(done) & (done.requests["chunks"] >= 2) & ~_came_in_one_piece(done)
+    rows = _single(done) & (done.requests["chunks"] >= 2) & ~_came_in_one_piece(done) & done.has_gaps
     if not rows.any():
         return None
     chunks, burst = _chunks(done)[rows], np.minimum(_leading_burst(done), _chunks(done) - 1)[rows]
@@ -142,7 +142,7 @@ def _first_chunk(done: Completed) -> Part | None:
     n, chunks = done.field("output_tokens"), _chunks(done)
     first = _tokens_of_first_chunk(done)
     rows = _single(done) & (chunks >= 2) & (n >= 2) & ~np.isnan(first) & ~_came_in_one_piece(done)
-    rows &= done.requests["tokens_source"] != CHUNKS
+    rows &= (done.requests["tokens_source"] != CHUNKS) & done.has_gaps
     if not rows.any():
         return None
     n, first = n[rows], np.clip(first[rows], 1, n[rows] - 1)

@@ -154,7 +154,7 @@ def _stalls(done: Completed) -> Stalls | None:
         at_ns=middle,
         length_ns=np.maximum.reduceat((end - begin), at),
         streams=np.diff(np.append(at, len(begin))).astype(np.float64),
-        open_streams=streams.between(*streams.streaming(done), middle).astype(np.float64),
+        open_streams=streams.between(*streams.streaming_with_gaps(done), middle).astype(np.float64),
     )
 
 

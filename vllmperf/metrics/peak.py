@@ -20,14 +20,14 @@ def peak_output_tokens_per_s(recording: Recording) -> float | None:
     """Most output tokens of completed requests within one of the seconds that are counted from the first send.
 
     Tokens of a chunk are those that its gap names; the request's other tokens are shared evenly by its other chunks. With
-    several choices the gaps do not follow one another in time: then only the kept stamps of all chunks tell. None where
-    nobody knows when the chunks came.
+    several choices the gaps do not follow one another in time: then, and where the gaps of some requests were not kept, only
+    the kept stamps of all chunks tell. None where nobody knows when the chunks came.
     """
     requests = recording.requests
     is_counted = (requests["outcome"] == COMPLETED) & (requests["first_token_ns"] != _engine.NONE)
     if not is_counted.any():
         return None
-    if requests["choices"][is_counted].max() <= 1:
+    if requests["choices"][is_counted].max() <= 1 and recording.keep_gaps == "all":
         chunks, offsets = _by_gaps, recording.gap_request
     elif (requests["n_chunk_stamps"][is_counted] > 0).all():
         chunks, offsets = _by_stamps, recording.stamp_request

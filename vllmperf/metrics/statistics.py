@@ -20,6 +20,9 @@ EXACT_UP_TO = 64_000_000
 FROM_HISTOGRAM = "histogram, ±0.049 %"
 """What the summary says of such percentiles."""
 
+OF_THE_WHOLE_RUN = f"{FROM_HISTOGRAM}, of the whole run"
+"""The same where the run file keeps the histogram alone, which has the warm-up in it."""
+
 NS_PER_MS = 1e6
 
 Row = dict[str, Any]

@@ -46,5 +46,14 @@ def between(starts: Ints, ends: Ints, at_ns: Floats) -> Ints:
 
 def streaming(done: Completed) -> tuple[Ints, Ints]:
     """First and last token of each completed stream."""
-    rows = done.requests[done.requests["first_token_ns"] != _engine.NONE]
+    return _streaming(done.requests)
+
+
+def streaming_with_gaps(done: Completed) -> tuple[Ints, Ints]:
+    """The same of those whose gaps the run file has."""
+    return _streaming(done.requests[done.has_gaps])
+
+
+def _streaming(requests: NDArray[np.void]) -> tuple[Ints, Ints]:
+    rows = requests[requests["first_token_ns"] != _engine.NONE]
     return rows["first_token_ns"], rows["last_token_ns"]

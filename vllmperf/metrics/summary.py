@@ -23,6 +23,7 @@ from vllmperf.metrics.statistics import Row, describe, describe_histogram, perce
 from vllmperf.metrics.trim import TrimDict, described, view
 from vllmperf.metrics.verdict import Verdict, verdict
 from vllmperf.metrics.view import Completed, happened
+from vllmperf.record.gap_sample import ITL
 from vllmperf.record.reader import Recording
 
 SUMMARY_SCHEMA = 1
@@ -81,8 +82,11 @@ class InFlight(TypedDict):
 
 
 class Gaps(TypedDict):
-    """How the ITL percentiles were come by."""
+    """How the ITL percentiles were come by. kept: of which requests the run file has gaps ("all", "sample", "none"), None where
+    there is no run file. requests: how many of those that count have some."""
 
+    kept: str | None
+    requests: int
     n: int
     shared: int
     shared_share: float | None
@@ -199,7 +203,15 @@ def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> S
 
 
 def _metric(metric: Metric, done: Completed, percentiles: Sequence[float]) -> Row | None:
+    if metric.name == "itl" and done.recording.keep_gaps == "none":
+        return _itl_by_histogram(done, percentiles)
     return ci95.add(describe(metric.all_samples(done), percentiles), metric, done, percentiles)
+
+
+def _itl_by_histogram(done: Completed, percentiles: Sequence[float]) -> Row | None:
+    """Of all gaps of the run, the warm-up included: the run file has no others."""
+    row = describe_histogram(done.recording.histograms.get(ITL), percentiles)
+    return row and {**row, "ci95": None, "ci95_needs": {}}
 
 
 def _place_figures(summary: Part, done: Completed) -> None:
@@ -250,13 +262,19 @@ def _tokens(done: Completed) -> Part:
 
 def _gaps(done: Completed) -> Part:
     """How the ITL percentiles were come by."""
-    n = len(done.gaps_ns)
+    n, kept = len(done.gaps_ns), done.recording.keep_gaps
+    if kept == "none" and (histogram := done.recording.histograms.get(ITL)):
+        n = histogram.count
     return {
+        "kept": kept,
+        "requests": int((done.requests["n_gaps"] > 0).sum()),
         "n": n,
         "shared": int(done.gap_shared.sum()),
         "shared_share": done.shared_share,
         "percentiles": None
         if n == 0
+        else statistics.OF_THE_WHOLE_RUN
+        if kept == "none"
         else "exact"
         if n <= statistics.EXACT_UP_TO
         else statistics.FROM_HISTOGRAM,

@@ -181,6 +181,13 @@ class Completed(Rows):
     # ---- gaps ----
 
     @cached_property
+    def has_gaps(self) -> Flags:
+        """Requests whose gaps are known: all, unless the run file keeps those of a sample. Where it keeps none, nothing can
+        be told from gaps, and all are asked all the same."""
+        known: Flags = (self.requests["n_gaps"] > 0) | (self.requests["chunks"] <= self.requests["choices"])
+        return known if self.recording.keep_gaps == "sample" else np.ones(len(known), dtype=np.bool_)
+
+    @cached_property
     def _gap_mask(self) -> Flags | None:
         return None if self.mask.all() else np.repeat(self.mask, self.recording.requests["n_gaps"])
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
+from vllmperf.errors import UsageError
 from vllmperf.record.reader import Recording
 
 NONE = _engine.NONE
@@ -41,7 +42,13 @@ class Arrivals:
 
 
 def arrivals(recording: Recording) -> Arrivals:
-    """The arrivals of a recorded run, from the first token's stamp and the gaps after it."""
+    """The arrivals of a recorded run, from the first token's stamp and the gaps after it. Raises UsageError for a run whose
+    file does not have them all."""
+    if recording.keep_gaps != "all":
+        raise UsageError(
+            f"{recording.path} keeps the gaps of {'no' if recording.keep_gaps == 'none' else 'some'} requests, and a fit "
+            "needs those of all: make the run with --keep-gaps all"
+        )
     requests = recording.requests
     first = requests["first_token_ns"].astype(np.int64)
     began = np.flatnonzero((first != NONE) & (requests["choices"] <= 1))

@@ -149,6 +149,7 @@ def _run(task: Task, spot: Spot, seconds: float, path: Path, seed: int) -> Recor
         until=None,
         max_errors=None,
         max_error_rate=None,
+        keep_gaps="all",
         duration=seconds,
         input_len=spot.shape.input_tokens,
         output_len=spot.shape.output_tokens,

@@ -147,6 +147,7 @@ class Search:
             "until": None,
             "max_errors": None,
             "max_error_rate": None,
+            "keep_gaps": "all",
         }
         return self.task.replace(**{**usual, "max_concurrency": 1, **more})
 
@@ -179,6 +180,7 @@ class Search:
             until=None,
             max_errors=None,
             max_error_rate=None,
+            keep_gaps="all",
             duration=seconds,
             seed=(self.task.plan.workload.seed + 101 * number) % 2**32,
             grace_period=min(self.task.plan.limits.grace_period, self._grace_s(seconds)),

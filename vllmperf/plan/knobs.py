@@ -8,13 +8,15 @@ from vllmperf.plan import checks
 from vllmperf.plan.checks import setting, whole
 from vllmperf.plan.part import Part
 
+KEEP_GAPS = ("all", "sample", "none")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs(Part):
     """threads: 0 = chosen. spin_us: spinning instead of sleeping before a send is due. kernel_stamps: off, chunks are
     stamped when the program sees them. keep_text, record_chunks: what of each answer is kept beside its times.
     server_metrics: ask the server for /metrics before and after the run. report_interval: tell every so many seconds what
-    the run did in them."""
+    the run did in them. keep_gaps: of which requests the run file keeps the gaps between tokens."""
 
     threads: int = setting(0, whole(0))
     spin_us: float = setting(50.0, checks.number(least=0.0))
@@ -22,4 +24,5 @@ class Knobs(Part):
     keep_text: bool = setting(False, checks.flag)
     record_chunks: bool = setting(False, checks.flag)
     server_metrics: bool = setting(True, checks.flag)
+    keep_gaps: str = setting("all", checks.one_of(*KEEP_GAPS))
     report_interval: float | None = setting(None, checks.seconds(least=0.1))

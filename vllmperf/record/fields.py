@@ -81,7 +81,7 @@ FIELDS = (
         "1 when the transfer ended by the rules of HTTP, 0 when it broke off, was cut, or ended within an event",
     ),
     Field("thread", "", "engine thread that carried it"),
-    Field("n_gaps", "gaps", "length of the request's gap array"),
+    Field("n_gaps", "gaps", "length of the request's gap array; 0 also where its gaps were not kept"),
     Field("n_chunk_stamps", "stamps", "length of the request's stamp array, 0 when stamps were not kept"),
     Field("text_len", "bytes", "length of the kept response text"),
     Field("error_len", "bytes", "length of the kept error body or message"),

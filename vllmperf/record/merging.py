@@ -13,6 +13,7 @@ import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
 from vllmperf.record import schema
 from vllmperf.record.fields import ASKED, BLOBS, FIELDS, INSTANTS
+from vllmperf.record.gap_sample import PLACES, WITHOUT_GAPS, sql_place
 from vllmperf.record.reader import Header, header
 from vllmperf.record.writer import create, iso_utc, put_meta
 
@@ -57,6 +58,11 @@ def _check_alike(headers: Sequence[Header]) -> None:
     for other in headers:
         if other.state == "running":
             raise UsageError(f"{other.path} is still being written: merge it when its run is over")
+        if _keeps_none(first) != _keeps_none(other):
+            raise UsageError(
+                f"{first.path} and {other.path}: one of them keeps no gaps (--keep-gaps none); merge takes runs that "
+                "all do, or none of them"
+            )
         for what in ("plan", "profile"):
             a, b = first.meta.get(what), other.meta.get(what)
             if difference := next(_differences(a, b), None):
@@ -65,6 +71,10 @@ def _check_alike(headers: Sequence[Header]) -> None:
                     f"{first.path} and {other.path} are of different {what}s: "
                     f"{name or what} is {one!r} and {two!r}; merge takes runs of one {what}"
                 )
+
+
+def _keeps_none(one: Header) -> bool:
+    return (one.meta.get("gaps") or {}).get("keep") == "none"
 
 
 def _differences(a: object, b: object, name: str = "") -> Iterator[tuple[str, object, object]]:
@@ -81,11 +91,13 @@ def _differences(a: object, b: object, name: str = "") -> Iterator[tuple[str, ob
 
 
 class _Part(NamedTuple):
-    """One file: how far its requests' numbers and its instants are moved."""
+    """One file: how far its requests' numbers and its instants are moved. gap_places: requests whose place (gap_sample.py) is
+    below keep their gaps."""
 
     header: Header
     number: int
     shift_ns: int
+    gap_places: int
 
 
 def _fill(db: sqlite3.Connection, headers: Sequence[Header]) -> None:
@@ -95,7 +107,7 @@ def _fill(db: sqlite3.Connection, headers: Sequence[Header]) -> None:
     db.execute("BEGIN IMMEDIATE")
     parts = []
     for one, shift in zip(headers, shifts, strict=True):
-        parts.append(_Part(one, _next_number(db, one), shift))
+        parts.append(_Part(one, _next_number(db, one), shift, PLACES >> _gaps(headers)["halvings"]))
         _copy_requests(db, parts[-1])
     _put_histograms(db, headers)
     _put_meta(db, parts, min(known, default=0))
@@ -112,6 +124,14 @@ def _next_number(db: sqlite3.Connection, one: Header) -> int:
     with one.opened() as source:
         taken = any(number in there for (number,) in source.execute('SELECT "index" FROM requests'))
     return max(there) + 1 if taken else 0
+
+
+def _gaps(headers: Sequence[Header]) -> dict[str, Any]:
+    """Of which requests the merged file keeps gaps: as few as the part that keeps fewest."""
+    kept = [one.meta.get("gaps") or {"keep": "all", "halvings": 0} for one in headers]
+    halvings = max(each["halvings"] for each in kept)
+    keeps = {each["keep"] for each in kept}
+    return {"keep": keeps.pop() if len(keeps) == 1 else "sample", "halvings": halvings}
 
 
 def _copy_requests(db: sqlite3.Connection, part: _Part) -> None:
@@ -131,6 +151,8 @@ def _moved(name: str, part: _Part) -> str:
         return f'"index" + {part.number}'
     if name in INSTANTS:
         return f"{name} + {part.shift_ns}"
+    if name in WITHOUT_GAPS and part.gap_places < PLACES:
+        return f"CASE WHEN {sql_place()} < {part.gap_places} THEN {name} ELSE {WITHOUT_GAPS[name]} END"
     return f"shifted({name})" if name == "stamps" else schema.quoted(name)
 
 
@@ -157,6 +179,7 @@ def _put_meta(db: sqlite3.Connection, parts: Sequence[_Part], start_real_ns: int
         "counters": _counters(metas, start_real_ns),
         "state": _state([part.header.state for part in parts]),
         "writer": {},
+        "gaps": _gaps([part.header for part in parts]),
         "parts": [_part(part) for part in parts],
     }
     if start_real_ns:

@@ -55,6 +55,13 @@ class Recording:
     asked: NDArray[np.void] | None = None
 
     @property
+    def keep_gaps(self) -> str:
+        """Of which requests the gaps are kept: "all", "sample" or "none". A sample that has all of them is "all"."""
+        known = self.meta.get("gaps") or {}
+        is_whole = known.get("keep") == "sample" and not known.get("halvings")
+        return "all" if is_whole else str(known.get("keep", "all"))
+
+    @property
     def counters(self) -> dict[str, Any]:
         """The engine's own figures, as they were last written."""
         counters: dict[str, Any] = self.meta.get("counters") or {}

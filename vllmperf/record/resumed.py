@@ -14,6 +14,7 @@ import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
 from vllmperf.record import schema
 from vllmperf.record.fields import INSTANTS
+from vllmperf.record.gap_sample import GapSample
 from vllmperf.record.merging import SUMMED
 from vllmperf.record.process import this_process
 from vllmperf.record.unfinished import HAS_ENDED, Unfinished
@@ -29,7 +30,8 @@ class ResumedWriter(RunWriter):
 
     def __init__(self, before: Unfinished, secrets: Iterable[str] = (), asked: Asked | None = None) -> None:
         self._before = before
-        self._prepare(before.path, secrets, asked, _opened(before.path))
+        db = _opened(before.path)
+        self._prepare(before.path, secrets, asked, db, GapSample.of_file(db, before.meta))
         with self._transaction():
             schema.add_columns(self._db)
             for statement in (schema.FREE_RESERVE, *schema.reserve_statements()):

@@ -15,7 +15,8 @@ from vllmperf.record.fields import ASKED, BLOBS, FIELDS
 #   3  meta.plan is the JSON of a plan (Plan.from_dict); beside it meta.facts: notes, knobs, and what was settled for the
 #      run, by name. Before, meta.plan was all of it by name, with _s behind durations
 #   4  server_queue_ns, server_prefill_ns, server_decode_ns, draft_steps, draft_tokens, accepted_tokens
-SCHEMA_VERSION = 4
+#   5  meta.gaps: of which requests the gaps are kept; n_gaps is 0 where they are not
+SCHEMA_VERSION = 5
 
 APPLICATION_ID = 0x76706572  # "vper": lets `file` and the reader tell a run file from any other database
 

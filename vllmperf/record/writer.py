@@ -22,8 +22,13 @@ from numpy.typing import NDArray
 import vllmperf._engine as _engine
 from vllmperf.errors import UsageError, VllmperfError
 from vllmperf.record import schema
+from vllmperf.record.gap_sample import GapSample
 from vllmperf.record.process import this_process
 
+PRAGMAS = (
+    *("page_size=8192", "journal_mode=DELETE", "synchronous=OFF", "cache_size=-4096"),
+    *("temp_store=MEMORY", "locking_mode=NORMAL"),
+)
 Records = NDArray[np.void]
 
 
@@ -47,6 +52,7 @@ class RunWriter:
     """The run file of a run that goes on now. Memory does not grow with the run.
 
     `plan` is Plan.to_dict(); `facts` is what is known beside it, by name, see loadgen.task.Task.facts.
+    facts["keep_gaps"] says of which requests the gaps are kept (gap_sample.py).
     `secrets` are texts (API keys) that a server may echo in an error body; they are struck out before
     writing. `asked` gives what requests asked for, see load.feed.Feeder.asked.
     Raises UsageError when the file exists already or cannot be made, RunFileError when writing fails later."""
@@ -61,7 +67,8 @@ class RunWriter:
         asked: Asked | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
-        self._prepare(path, secrets, asked, create(Path(path)))
+        sample = GapSample(str((facts or {}).get("keep_gaps", "all")))
+        self._prepare(path, secrets, asked, create(Path(path)), sample)
         try:
             self._begin(
                 plan=plan,
@@ -85,12 +92,18 @@ class RunWriter:
                 state="running",
                 writer=this_process(),
                 counters={},
+                gaps=self._sample.facts(),
             )
 
     def _prepare(
-        self, path: Path, secrets: Iterable[str], asked: Asked | None, db: sqlite3.Connection
+        self,
+        path: Path,
+        secrets: Iterable[str],
+        asked: Asked | None,
+        db: sqlite3.Connection,
+        sample: GapSample,
     ) -> None:
-        self.path, self._db = Path(path), db
+        self.path, self._db, self._sample = Path(path), db, sample
         self._asked = asked or _not_known
         self._secrets = [secret for secret in secrets if secret]
         self._record_dtype = np.dtype(_engine.RECORD_DTYPE)
@@ -104,6 +117,7 @@ class RunWriter:
         if len(records) == 0:
             return
         gaps = np.frombuffer(batch["gaps"], dtype=self._gap_dtype)
+        records, gaps = self._sample.taken(records, gaps)
         texts, errors = self._texts(records, batch["bytes"])
         columns = [
             *(_column(records, name) for name in self._record_dtype.names or ()),
@@ -115,12 +129,14 @@ class RunWriter:
         ]
         with self._transaction():
             self._db.executemany(self._insert, zip(*columns, strict=True))
+            if self._sample.thin(self._db):
+                self._put_meta(gaps=self._sample.facts())
         self._n_written += len(records)
 
     def checkpoint(self, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]) -> None:
         """Commit counters and histograms as they are now, so that the file of a killed run has them too."""
         with self._transaction():
-            self._put_counters(counters, histograms)
+            self._put_counters(counters, self._sample.with_own(histograms))
 
     def finish(
         self, state: str, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]
@@ -130,7 +146,7 @@ class RunWriter:
             raise ValueError(f"state is {state!r}, not one of {schema.STATES}")
         with self._transaction():
             self._db.execute(schema.FREE_RESERVE)
-            self._put_counters(counters, histograms)
+            self._put_counters(counters, self._sample.with_own(histograms))
             self._put_meta(state=state, finished_at=iso_utc(time.time_ns()))
         self.close()
 
@@ -144,7 +160,7 @@ class RunWriter:
         why = {"gave_up": "run_file", "write_error": error.why, "unwritten": unwritten}
         with self._transaction():
             self._db.execute(schema.FREE_RESERVE)
-            self._put_counters({**self._counters(), **counters, **why}, {})
+            self._put_counters({**self._counters(), **counters, **why}, self._sample.with_own({}))
             self._put_meta(state="interrupted", finished_at=iso_utc(time.time_ns()))
         self.close()
 
@@ -244,9 +260,8 @@ def create(path: Path) -> sqlite3.Connection:
         raise UsageError(f"{path} exists already: choose another name for the run file or remove it")
     try:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        for pragma in ("page_size=8192", "journal_mode=DELETE", "synchronous=OFF", "cache_size=-4096"):
+        for pragma in PRAGMAS:
             db.execute(f"PRAGMA {pragma}")
-        db.execute("PRAGMA locking_mode=NORMAL")
     except sqlite3.Error as error:
         raise UsageError(f"cannot make the run file {path}: {error}") from error
     return db

@@ -236,6 +236,9 @@ def _footnote(summary: Summary, flagged: bool) -> str:
     gaps = summary["gaps"]
     if flagged:
         return f"* {share(gaps['shared_share'])} of the gaps are even shares: several chunks came in one read"
+    if gaps.get("kept") == "sample":
+        of = number(summary["requests"]["completed"])
+        return f"ITL: the gaps of {number(gaps['requests'])} of {of} requests, a uniform sample (--keep-gaps sample)"
     is_exact = gaps["percentiles"] in (None, "exact")
     return "" if is_exact else f"percentiles of the {number(gaps['n'])} gaps are from a {gaps['percentiles']}"
 
