@@ -1,6 +1,6 @@
 """bench --until: a run goes on until a metric is known well enough."""
 
-import time
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -9,12 +9,14 @@ import vllmperf
 import vllmperf._engine as _engine
 from vllmperf.cli import main
 from vllmperf.errors import SettingError, UsageError
-from vllmperf.loadgen.looks import Looks
+from vllmperf.loadgen.looks import COMPLETED, Looks, _recording
 from vllmperf.loadgen.recorded import resume_run
 from vllmperf.loadgen.subscribers import DRAIN
 from vllmperf.loadgen.task import Task
+from vllmperf.metrics.estimates import estimates
 from vllmperf.metrics.quantity import quantity
 from vllmperf.metrics.stopping import WIDER
+from vllmperf.metrics.trim import view
 from vllmperf.plan import Plan
 from vllmperf.plan.precision import parsed
 
@@ -52,7 +54,7 @@ def test_a_precision_that_makes_no_sense_is_one_clear_line(given, words):
 
 
 def test_a_run_stops_when_the_metric_is_known_and_shows_the_wider_interval():
-    run = vllmperf.bench(**QUICK, until="ttft_mean±20%", max_duration=60)
+    run = vllmperf.bench(**QUICK, until="ttft_mean±50%", max_duration=60)
     until, row = run.summary["until"], run.summary["metrics"]["ttft_ms"]
     assert run.recording.state == "finished"
     assert until["stopped"]
@@ -85,26 +87,72 @@ def test_gaps_are_looked_at_too_and_a_percentile_of_the_precision_is_in_the_summ
     assert "p93" in run.summary["metrics"]["itl_ms"]
 
 
-def test_what_is_collected_tells_the_same_as_the_run_file():
-    run = vllmperf.bench(**QUICK, num_prompts=300)
-    known = run.ttft.ci95("mean")
-    if known is None or (known[1] - known[0]) / 2 > 0.1 * run.ttft.mean:
-        pytest.skip("the machine was too busy for 300 requests to tell the mean")
-    rows = run.recording.requests
-    looks = Looks({}, quantity("ttft_mean"), parsed("ttft_mean±20%"))
+class AtOnce:
+    """In place of the pool: a look is made before the next requests come, however busy the machine is."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def submit(self, function, *given):
+        done = Future()
+        done.set_result(function(*given))
+        return done
+
+    def shutdown(self, **_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def made():
+    """A run on a clock of its own: 1,000 requests a ms apart, first tokens after 6 ms and an exponential delay of 6 ms,
+    in the order in which they ended."""
+    rng, count = np.random.default_rng(1), 1000
+    rows = np.zeros(count, np.dtype(_engine.RECORD_DTYPE))
+    rows["index"] = np.arange(count)
+    rows["sent_ns"] = rows["scheduled_ns"] = 1_000_000 * np.arange(count)
+    rows["first_token_ns"] = rows["sent_ns"] + (6e6 + rng.exponential(6e6, count)).astype(np.int64)
+    rows["last_token_ns"] = rows["end_ns"] = rows["first_token_ns"]
+    rows["outcome"], rows["choices"] = COMPLETED, 1
+    rows["prompt_tokens"], rows["output_tokens"] = 4, 1
+    return rows[np.argsort(rows["end_ns"])]
+
+
+def told(looks, rows):
+    """What the looks answer to requests that end ten at a time, until they end the run."""
     nothing = {"records": b"", "gaps": b"", "stamps": b"", "events": b"", "bytes": b""}
-    asked = []
-    for part in np.array_split(rows, 3):
-        asked.append(looks({**nothing, "records": part.tobytes()}, {}))
-    deadline = time.monotonic() + 60
-    while not (end := looks(nothing, {})) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert end == DRAIN
-    assert asked[0] is False
-    facts = looks.facts()
-    assert facts["stopped"]
-    assert facts["looks"][0] == 100
-    assert rows.dtype == np.dtype(_engine.RECORD_DTYPE)
+    for place in range(0, len(rows), 10):
+        batch = {**nothing, "records": rows[place : place + 10].tobytes()}
+        if looks(batch, {}) or looks(nothing, {}) == DRAIN:
+            return place + 10
+    return None
+
+
+def half_of_mean(rows):
+    """Half of the interval of the mean TTFT that a report of these requests shows, over the mean; None without one."""
+    estimate = estimates(view(_recording({}, [rows], [])), [quantity("ttft_mean")])["ttft_mean"]
+    low, high = estimate.interval.low, estimate.interval.high
+    return None if low is None else (high - low) / 2 / estimate.value
+
+
+@pytest.mark.parametrize("percent", [12, 6, 4.2])
+def test_a_run_ends_at_the_first_look_at_which_the_wider_interval_is_narrow_enough(
+    made, percent, monkeypatch
+):
+    monkeypatch.setattr("vllmperf.loadgen.looks.ThreadPoolExecutor", AtOnce)
+    looks = Looks({}, quantity("ttft_mean"), parsed(f"ttft_mean±{percent}%"))
+    ended = told(looks, made)
+    at = [n for n in (100, 150, 230, 350, 530, 800) if ended is None or n <= ended]
+    known = [(half := half_of_mean(made[:n])) is not None and WIDER * half <= percent / 100 for n in at]
+    assert looks.facts() == {"looks": at, "stopped": True}
+    assert known == [False] * (len(at) - 1) + [True]
+    assert looks({"records": made[:10].tobytes(), "gaps": b""}, {}) is False  # it asks once
+
+
+def test_a_run_that_is_never_known_well_enough_is_looked_at_less_and_less_often(made, monkeypatch):
+    monkeypatch.setattr("vllmperf.loadgen.looks.ThreadPoolExecutor", AtOnce)
+    looks = Looks({}, quantity("ttft_mean"), parsed("ttft_mean±0.5%"))
+    assert told(looks, made) is None
+    assert looks.facts() == {"looks": [100, 150, 230, 350, 530, 800], "stopped": False}
 
 
 def test_a_run_with_a_precision_is_not_resumed():

@@ -1,7 +1,9 @@
 """A server like vLLM for tests of `--command`: prints a start-up log, then answers /health, models and completions.
 
     python fake_server.py --port N [--fail] [--hang] [--stubborn] [--embedding] [--grandchild FILE] [--step SECONDS]
-        [--ssl-certfile FILE --ssl-keyfile FILE]
+        [--ssl-certfile FILE --ssl-keyfile FILE] [--read-into FILE]
+
+With --read-into it goes on after each line of its log only when that line stands in the file: whoever measures has stamped it.
 
 It notes in $VLLM_CACHE_ROOT how often it was started with this cache.
 """
@@ -26,6 +28,9 @@ EVENTS = ({"choices": []}, {"choices": [{"text": "", "index": 0}]}, {"choices": 
 def say(place: str, text: str, level: str = "INFO") -> None:
     stamp = datetime.now().strftime("%m-%d %H:%M:%S")
     print(f"{level} {stamp} [{place}] {text}", flush=True)
+    file = Handler.args.read_into
+    while file and not (file.exists() and text in file.read_text()):
+        time.sleep(0.005)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -96,6 +101,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--step", type=float, default=0.05)
     parser.add_argument("--grandchild")
+    parser.add_argument("--read-into", type=Path)
     parser.add_argument("--ssl-certfile")
     parser.add_argument("--ssl-keyfile")
     for name in ("fail", "hang", "stubborn", "embedding"):

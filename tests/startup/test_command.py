@@ -59,11 +59,13 @@ def test_a_start_is_measured_from_process_start_to_first_token(port: int) -> Non
     assert start.facts["url"] == f"http://127.0.0.1:{port}"
 
 
-def test_phases_hold_the_sleeps_of_the_child_to_a_fraction_of_a_second(port: int) -> None:
-    (start,) = vp.startup(command(port, "--step", "0.3"))
+def test_phases_hold_the_sleeps_of_the_child(port: int, tmp_path: Path) -> None:
+    """The child sleeps when the line before was stamped, however busy the machine is."""
+    words = command(port, "--step", "0.3", "--read-into", str(tmp_path / "start-1-log.txt"))
+    (start,) = vp.startup(words, output=tmp_path)
     found = {p.name: p.duration_s for p in start.phases}
     assert found["imports"] >= 0.3
-    assert found["weights_load"] >= 0.25
+    assert found["weights_load"] >= 0.3
     assert found["first_token"] >= 0.29  # the event without choices is no token
 
 

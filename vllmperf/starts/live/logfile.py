@@ -38,6 +38,7 @@ class LogFile:
         if self._file is not None:
             stamp = stamp_text(stamp_ns) + b" " if stamp_ns is not None and self._keeps_stamps else b""
             self._file.write(stamp + line + b"\n")
+            self._file.flush()  # for whoever follows it, and for what is left when this process is killed
 
     def rename(self, name: str) -> None:
         """Another name in the same folder; writing goes on."""
