@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 
 import pytest
 from twins.dropin_samples import samples as dropin
@@ -118,6 +119,17 @@ def test_settings_of_a_data_set_are_its_own(spec):
 def test_a_setting_that_does_not_fit_is_refused_by_name(name, given, says):
     with pytest.raises(UsageError, match=says):
         datasets.checked(name, given)
+
+
+@pytest.mark.parametrize("with_tokenizer", [False, True])
+def test_unequal_prefixes_are_asked_for_by_zipf(spec, model, with_tokenizer):
+    options = {"prefix_repetition_num_prefixes": 5, "prefix_repetition_zipf": 1.5}
+    asked = spec("prefix_repetition", num_prompts=101, prefix_len=64, options=options)
+    asked = asked._replace(tokenizer=str(model) if with_tokenizer else None)
+    made = [json.loads(prompt.json) for prompt in first(101, asked)]
+    sizes = Counter(str(prompt)[:20] for prompt in made).most_common()
+    assert len({str(prompt) for prompt in made}) == 101
+    assert sizes[0][1] > 40
 
 
 def test_more_prefixes_than_prompts_are_refused(spec):

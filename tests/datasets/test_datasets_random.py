@@ -158,7 +158,14 @@ def test_rerank_shares_one_query_and_counts_it_for_every_document(tokens):
 def test_prefix_repetition_leaves_the_remainder_out_and_its_requests_have_no_ids(tokens):
     chance = Chance(5)
     found = prefix_repetition.samples(
-        tokens, chance, 11, seed=5, prefix_len=8, suffix_len=4, prefixes=3, output_len=2, shuffle=False
+        tokens,
+        chance,
+        seed=5,
+        prefix_len=8,
+        suffix_len=4,
+        groups=prefix_repetition.groups(11, 3),
+        output_len=2,
+        shuffle=False,
     )
     assert len(found) == 9
     assert {sample.number for sample in found} == {None}
@@ -176,9 +183,18 @@ def test_prefix_repetition_leaves_the_remainder_out_and_its_requests_have_no_ids
         plain += [tokens.decode([prefix + fitted(4)])[0] for _ in range(3)]
     assert [sample.prompt for sample in found] == plain
     with pytest.raises(UsageError, match="num_prompts 2"):
-        prefix_repetition.samples(
-            tokens, chance, 2, seed=5, prefix_len=8, suffix_len=4, prefixes=3, output_len=2
-        )
+        prefix_repetition.groups(2, 3)
+
+
+def test_prefixes_by_zipfs_law_have_shares_that_fall_and_all_requests_are_made():
+    sizes = prefix_repetition.groups(6000, 4, zipf=1.0, seed=2)
+    assert sum(sizes) == 6000
+    total = 1 + 1 / 2 + 1 / 3 + 1 / 4
+    for rank, size in enumerate(sizes, start=1):
+        expected = 6000 / rank / total
+        assert abs(size - expected) < 4 * expected**0.5
+    assert prefix_repetition.groups(6000, 4, zipf=1.0, seed=2) == sizes
+    assert prefix_repetition.groups(6000, 4, zipf=1.0, seed=3) != sizes
 
 
 def with_and_without_a_circle(monkeypatch, build):

@@ -170,6 +170,13 @@ def add_lengths(option: Any) -> None:
         metavar="X",
         help="random: lengths spread evenly within length × (1 ± X)",
     )
+    option(
+        "--prefix-hit-rate",
+        type=float,
+        metavar="X",
+        help="random, prefix_repetition: choose the common prefix so that the server's prefix cache holds this share of the "
+        "prompt tokens (0 to below 1; prompts stay as long), bring it there before the run, and hold what is seen against it",
+    )
     for dataset in datasets.table().values():
         for kind in dataset.own_lengths:
             _add_own_length(option, dataset, kind)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Value = str | int | float
 BYTES_PER_TOKEN = 4
+BLOCK_TOKENS = 16
+"""Tokens of a block of a prefix cache where the server does not tell: vLLM's default on GPUs."""
 
 
 class Lengths(NamedTuple):
@@ -128,7 +130,8 @@ class DataSet(NamedTuple):
     own_lengths: which of input, output and prefix have a flag of this data set (--NAME-input-len, …). is_made_up: the
     prompts are drawn, so that without a tokenizer they are token ids, or common words.
     prompts: all of the data set in order, then drawn again, without end; the tokenizer is None when none was asked for.
-    times_s: when each request is sent, for a data set that knows it.
+    times_s: when each request is sent, for a data set that knows it. shaped: the same length of prompts, of which the common
+    prefix is this share, for a data set whose prefix can be chosen.
     """
 
     name: str
@@ -140,9 +143,16 @@ class DataSet(NamedTuple):
     options: tuple[Option, ...] = ()
     is_made_up: bool = False
     times_s: Callable[[Spec], list[float]] | None = None
+    shaped: Callable[[Spec, float], Spec] | None = None
 
 
 # ---- what several data sets share ----
+
+
+def prefix_of(total: int, share: float) -> int:
+    """Tokens of a common prefix that is about this share of a prompt: whole blocks of a cache, and a token left."""
+    blocks = min(round(total * share / BLOCK_TOKENS), (total - 1) // BLOCK_TOKENS)
+    return blocks * BLOCK_TOKENS
 
 
 class Counter(Protocol):

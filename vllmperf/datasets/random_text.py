@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from vllmperf.datasets.dataset import DataSet, Lengths, Prompt, Sample, Spec
+from vllmperf.datasets.dataset import DataSet, Lengths, Prompt, Sample, Spec, prefix_of
 from vllmperf.datasets.draws import Draws, Integers
 from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
 from vllmperf.errors import SettingError
@@ -24,6 +24,7 @@ WORTH_A_CIRCLE = 2
 DRAWN_AT_ONCE = 1_000_000
 """Lengths are drawn for all prompts at once, as vLLM does, up to this many: then in pieces."""
 DRAWN_WITHOUT_END = 1000
+LENGTHS = Lengths(1024, 128, 0)
 TEXTS_AT_ONCE = 64
 """Encoded together; fewer would cost more, more would keep a run waiting for its first request."""
 
@@ -42,19 +43,28 @@ def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
     return _ids(spec, np.random.default_rng(spec.seed) if is_spread else Draws(spec.seed))
 
 
+def shaped(spec: Spec, share: float) -> Spec:
+    """Prompts of the same length, of which a common prefix is about this share."""
+    lengths = spec.lengths(LENGTHS)
+    total = lengths.prefix + (lengths.input or 0)
+    prefix = prefix_of(total, share)
+    return spec._replace(prefix_len=prefix, input_len=total - prefix)
+
+
 DATASET = DataSet(
     name="random",
     about="neighbours of a drawn token, every prompt another one",
     prompts=prompts,
-    lengths=Lengths(1024, 128, 0),
+    lengths=LENGTHS,
     own_lengths=("input", "output", "prefix"),
     is_made_up=True,
+    shaped=shaped,
 )
 
 
 def _draws(spec: Spec, generator: Integers, around: int, n_ids: int) -> Iterator[tuple[int, int, int]]:
     """(input length, output length, offset) of each prompt, in vLLM's order of draws. around: tokens around a prompt."""
-    lengths, ratio = spec.lengths(DATASET.lengths), spec.random_range_ratio
+    lengths, ratio = spec.lengths(LENGTHS), spec.random_range_ratio
     n = min(spec.num_prompts or DRAWN_WITHOUT_END, DRAWN_AT_ONCE)
     while True:
         inputs = spread(generator, max(1, (lengths.input or 0) - around), ratio, n, least=1)
@@ -66,7 +76,7 @@ def _draws(spec: Spec, generator: Integers, around: int, n_ids: int) -> Iterator
 def _ids(spec: Spec, generator: Integers) -> Iterator[Prompt]:
     draws = _draws(spec, generator, 0, len(SAFE_IDS))
     first = next(draws)
-    prefix_len = spec.lengths(DATASET.lengths).prefix
+    prefix_len = spec.lengths(LENGTHS).prefix
     alphabet = Alphabet(spec.takes_ids)
     begun = alphabet.begun(alphabet.members(generator.integers(0, len(SAFE_IDS), size=prefix_len).tolist()))
     for number, (length, answer, offset) in enumerate(itertools.chain([first], draws)):
@@ -81,7 +91,7 @@ def _texts(spec: Spec, tokens: Tokens, generator: np.random.Generator) -> Iterat
     more = filler(generator, tokens)
     draws = _draws(spec, generator, tokens.special_count, tokens.vocab_size)
     first = next(draws)
-    lengths = spec.lengths(DATASET.lengths)
+    lengths = spec.lengths(LENGTHS)
     prefix = [ring[place] for place in generator.integers(0, len(ring), size=lengths.prefix)]
     total = (spec.num_prompts or DRAWN_WITHOUT_END) * (lengths.input or 0)
     circle = Circle.of(tokens, ring) if total >= WORTH_A_CIRCLE * len(ring) else None

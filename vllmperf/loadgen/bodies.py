@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from vllmperf import datasets
 from vllmperf.datasets import Prompt, Spec, prompts
 from vllmperf.loadgen.merge_patch import merged
 from vllmperf.loadgen.salt import salted
@@ -21,13 +20,14 @@ class Body(NamedTuple):
     output_tokens: int | None = None
 
 
-def bodies(plan: Plan, model: str) -> Iterator[Body]:
-    """The body of each request, in order. What is the same in all of them is rendered once."""
+def bodies(plan: Plan, model: str, of: Iterable[Prompt] | None = None) -> Iterator[Body]:
+    """The body of each request, in order, of the plan's prompts unless others are given. What is the same in all of them is
+    rendered once."""
     key, before, after = _prompt_field(plan)
     limit, patch = plan.limit_field, plan.workload.extra_body
     has_prompt, has_limit = key not in patch, limit not in patch
     tail = _members(merged(fixed_fields(plan, model), patch))
-    for prompt in _prompts(plan):
+    for prompt in prompts_of(plan) if of is None else of:
         own = [f'"{key}":{before}{prompt.json}{after}'] if has_prompt else []
         if has_limit and prompt.output_len is not None:
             own.append(f'"{limit}":{prompt.output_len}')
@@ -36,26 +36,17 @@ def bodies(plan: Plan, model: str) -> Iterator[Body]:
         yield Body(data, prompt.input_len if has_prompt else None, output_len)
 
 
-def _prompts(plan: Plan) -> Iterator[Prompt]:
+def prompts_of(plan: Plan) -> Iterator[Prompt]:
+    """The plan's prompts, in order, with its salt."""
     salt, found = plan.workload.prompt_salt, prompts(spec_of(plan))
     return found if salt is None else (salted(prompt, salt) for prompt in found)
 
 
 def spec_of(plan: Plan) -> Spec:
     """What the plan asks of its data set."""
-    work = plan.workload
-    return Spec(
-        dataset_name=work.dataset_name,
-        dataset_path=work.dataset_path,
-        tokenizer=plan.tokenizer,
-        input_len=work.input_len,
-        output_len=work.output_len,
-        prefix_len=work.prefix_len,
-        random_range_ratio=work.random_range_ratio,
-        options=datasets.checked(work.dataset_name, work.dataset_options),
-        seed=work.seed,
-        num_prompts=plan.load.num_prompts,
-        takes_ids=not (plan.target.is_chat or work.text_prompts),
+    takes_ids = not (plan.target.is_chat or plan.workload.text_prompts)
+    return plan.workload.spec._replace(
+        tokenizer=plan.tokenizer, num_prompts=plan.load.num_prompts, takes_ids=takes_ids
     )
 
 

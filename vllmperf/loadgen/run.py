@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from vllmperf.errors import SettingError
 from vllmperf.loadgen import resolve
-from vllmperf.loadgen.bodies import bodies
+from vllmperf.loadgen.bodies import Body, bodies
 from vllmperf.loadgen.feed import Feeder
 from vllmperf.loadgen.request_id import HEADER, is_uuid_prefix, uuid_prefix
 from vllmperf.loadgen.rest import Rest
@@ -58,7 +58,10 @@ def ready(task: Task, model: str, is_inside: bool = False, rest: Rest | None = N
     with Session(config, feeder, is_inside) as session:
         if plan.load.num_warmups:
             warm_up(settled_task, model, addresses)
-        yield Ready({**task.facts(), **settled, "model": model, "num_prompts": feeder.n}, session, feeder)
+        facts = {**task.facts(), **settled, "model": model, "num_prompts": feeder.n}
+        if plan.workload.prefix_hit_rate is not None:
+            facts["prefix_cache"] = _prime(settled_task, model, addresses)
+        yield Ready(facts, session, feeder)
 
 
 def _feeder(plan: Plan, model: str, when: Schedule, rest: Rest | None) -> Feeder:
@@ -69,10 +72,27 @@ def _feeder(plan: Plan, model: str, when: Schedule, rest: Rest | None) -> Feeder
 
 
 def warm_up(task: Task, model: str, addresses: list[str]) -> None:
-    """Send the first request num_warmups times and throw the answers away. Ctrl-C ends the whole run."""
+    """Send the first request num_warmups times."""
+    _send_before(
+        task, addresses, task.plan.load.num_warmups, itertools.repeat(next(bodies(task.plan, model)))
+    )
+
+
+def _prime(task: Task, model: str, addresses: list[str]) -> dict[str, Any]:
+    """Bring the common prefixes into the server's cache, and nothing else; the facts of that."""
+    from vllmperf.loadgen.priming import prime
+
+    found = prime(task)
+    if found.prompts:
+        _send_before(task, addresses, len(found.prompts), bodies(task.plan, model, found.prompts))
+    return found.facts
+
+
+def _send_before(task: Task, addresses: list[str], n: int, first: Iterator[Body]) -> None:
+    """Send n requests and throw the answers away. Ctrl-C ends the whole run."""
     plan = task.plan
     few = task.replace(
-        num_prompts=plan.load.num_warmups,
+        num_prompts=n,
         request_rate=float("inf"),
         duration=None,
         until=None,
@@ -86,10 +106,8 @@ def warm_up(task: Task, model: str, addresses: list[str]) -> None:
         record_chunks=False,
         request_id_prefix=_warmup_prefix(plan),
     )
-    when, first = schedule(few.plan), next(bodies(few.plan, model))
-    session = Session(
-        engine_config(few, addresses, when), Feeder(itertools.repeat(first), when, plan.load.max_concurrency)
-    )
+    when = schedule(few.plan)
+    session = Session(engine_config(few, addresses, when), Feeder(first, when, plan.load.max_concurrency))
     if session.run() == "interrupted":
         raise KeyboardInterrupt
 

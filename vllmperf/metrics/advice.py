@@ -169,6 +169,26 @@ DOUBTS: dict[str, Advice] = {
         ("with another --seed the hits go: it was the earlier run; what stays is shared within the run",),
         ("{bench} {load} --seed 1",),
     ),
+    "prefix_hit_rate": Advice(
+        (
+            (
+                "replicas",
+                "several replicas have a cache each, and the router sends a prefix to others than the one that has it",
+            ),
+            ("full", "the KV cache is too small for all prefixes and what runs: it forgets some"),
+            (
+                "off",
+                "prefix caching is off (vLLM: --no-enable-prefix-caching), or blocks are larger than the prefix",
+            ),
+            ("others", "other clients use the server, or an earlier run left its prompts in the cache"),
+        ),
+        (
+            "`usage.prompt_tokens_details` (vLLM: --enable-prompt-tokens-details) says which requests found nothing: all, "
+            "and the cache is off; some of each prefix, it has forgotten them or another replica answered",
+            "the rate seen rises with fewer prefixes: the cache was full, or there are several",
+        ),
+        ("{bench} {load} --dataset-name prefix_repetition --prefix-repetition-num-prefixes 1", ONE),
+    ),
     "usage": TOKENS,
     "rate": Advice(
         (

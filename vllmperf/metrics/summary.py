@@ -16,6 +16,7 @@ from vllmperf.metrics.entry import Metric
 from vllmperf.metrics.failures import failures
 from vllmperf.metrics.goodput import Goodput, goodput
 from vllmperf.metrics.growth import growth
+from vllmperf.metrics.prefix_cache import PrefixCache, prefix_cache
 from vllmperf.metrics.rolling import intervals
 from vllmperf.metrics.server_side import server_side
 from vllmperf.metrics.server_times import ServerTimes, server_times
@@ -136,6 +137,7 @@ class Summary(TypedDict):
     machine: Mapping[str, Any] | None
     server: Mapping[str, Any] | None
     server_times: ServerTimes | None
+    prefix_cache: PrefixCache | None
     speculative: Speculative
     growth: Mapping[str, Any] | None
     still_faster: Mapping[str, Any] | None
@@ -159,6 +161,7 @@ def summarize(recording: Recording, percentiles: Iterable[float] | None = None, 
 def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> Summary:
     """The same of what counts of a recording."""
     recording, whole = done.recording, done.whole
+    server = server_side(whole)
     more = (recording.plan.get("metric_percentiles"), precise.percentiles(recording.plan))
     asked_percentiles = percentile_list(percentiles, *more)
     summary: Part = {
@@ -182,7 +185,8 @@ def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> S
         "answers": answers(whole),
         "client": _client(recording, asked_percentiles),
         "machine": recording.counters.get("machine"),
-        "server": server_side(whole),
+        "server": server,
+        "prefix_cache": prefix_cache(whole, server),
         "server_times": server_times(done),
         "speculative": {},
         "growth": _growth(whole),

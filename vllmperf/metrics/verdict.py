@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
-from vllmperf.metrics import answer_rules, rules
+from vllmperf.metrics import answer_rules, cache_rules, rules
 from vllmperf.metrics import surroundings_rules as around
 from vllmperf.metrics.rules import Summary
 
@@ -85,6 +85,9 @@ RULES = (
     Rule("cached", answer_rules.from_cache, 0.1, NEVER, answer_rules.say_from_cache,
          "prompt tokens from the server's cache beyond the prefix of the plan",
          "TTFT is shorter by about that share; below a tenth it is the chat template"),
+    Rule("prefix_hit_rate", cache_rules.off_hit_rate, 0.05, NEVER, cache_rules.say_off_hit_rate,
+         "the share of prompt tokens that the server's prefix cache held, against --prefix-hit-rate",
+         "TTFT and throughput are those of another hit rate; below 5 points it is blocks that are not full"),
     Rule("usage", answer_rules.usage_below, 0, NEVER, answer_rules.say_usage_below,
          "answers whose usage counts less than came", "the server's figures contradict each other"),
     Rule("rate", around.off_rate, 0.02, 0.2, around.say_off_rate,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vllmperf import datasets
-from vllmperf.datasets import DataSet, Lengths
+from vllmperf.datasets import DataSet, Lengths, Spec
 from vllmperf.errors import SettingError
 from vllmperf.plan import checks
 from vllmperf.plan.checks import setting, whole
@@ -32,6 +32,8 @@ class Workload(Part):
     """Lengths in tokens; None: the data set's own. seed: of prompts, lengths and arrivals.
 
     prompt_salt: all prompts begin with it, so that no prefix cache has them; of token ids it changes the first ones.
+    prefix_hit_rate: share of the prompt tokens that the server's prefix cache should find. It settles the length of the
+    common prefix; prompts stay as long as asked for.
     """
 
     dataset_name: str = setting("random", checks.one_of(*datasets.table()))
@@ -41,6 +43,7 @@ class Workload(Part):
     output_len: int | None = setting(None, whole())
     prefix_len: int | None = setting(None, whole(0))
     dataset_options: Mapping[str, object] = setting(JsonObject(), checks.json_object)
+    prefix_hit_rate: float | None = setting(None, checks.number(least=0.0))
     random_range_ratio: float = setting(0.0, checks.number(least=0.0))
     seed: int = setting(0, whole(0, 2**32 - 1))
     stream: bool = setting(True, checks.flag)
@@ -76,8 +79,22 @@ class Workload(Part):
             raise SettingError("{text_prompts} is of random prompts without {tokenizer}: leave it out")
         checked = datasets.checked(self.dataset_name, self.dataset_options)
         object.__setattr__(self, "dataset_options", JsonObject(checked))
+        self._check_prefix_hit_rate()
         if self.random_range_ratio >= 1:
             raise checks.refused("random_range_ratio", "below 1", self.random_range_ratio)
+
+    def _check_prefix_hit_rate(self) -> None:
+        if self.prefix_hit_rate is None:
+            return
+        if self.prefix_hit_rate >= 1:
+            raise checks.refused("prefix_hit_rate", "below 1", self.prefix_hit_rate)
+        if self.dataset.shaped is None:
+            raise SettingError(
+                "{prefix_hit_rate} needs a data set whose common prefix can be chosen: {names}",
+                names=", ".join(each.name for each in datasets.table().values() if each.shaped),
+            )
+        if self.prefix_len is not None:
+            raise SettingError("{prefix_hit_rate} settles the length of the prefix: leave {prefix_len} out")
 
     @property
     def dataset(self) -> DataSet:
@@ -86,12 +103,24 @@ class Workload(Part):
     @property
     def lengths(self) -> Lengths:
         """What is asked for, else the data set's defaults."""
-        usual = self.dataset.lengths
-        return Lengths(
-            self.input_len or usual.input,
-            self.output_len or usual.output,
-            usual.prefix if self.prefix_len is None else self.prefix_len,
+        return self.spec.lengths(self.dataset.lengths)
+
+    @property
+    def spec(self) -> Spec:
+        """What is asked of the data set."""
+        spec = Spec(
+            dataset_name=self.dataset_name,
+            dataset_path=self.dataset_path,
+            tokenizer=self.tokenizer,
+            input_len=self.input_len,
+            output_len=self.output_len,
+            prefix_len=self.prefix_len,
+            random_range_ratio=self.random_range_ratio,
+            options=datasets.checked(self.dataset_name, self.dataset_options),
+            seed=self.seed,
         )
+        shaped = self.dataset.shaped
+        return spec if self.prefix_hit_rate is None or shaped is None else shaped(spec, self.prefix_hit_rate)
 
     @property
     def sampling(self) -> dict[str, float]:

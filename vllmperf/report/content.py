@@ -19,6 +19,7 @@ from vllmperf.numbers import (
     duration,
     fixed,
     number,
+    percent,
     plural,
     rough,
     share,
@@ -327,9 +328,20 @@ def _client_facts(summary: Summary) -> tuple[tuple[str, str], ...]:
         ("connections", _connection_words(summary)),
         ("CPU", _cpu_words(client["cpu_s"], summary["duration_s"])),
         ("server", server_times.line(summary)),
+        ("prefix cache", _prefix_cache_words(summary.get("prefix_cache"))),
         ("this machine", _machine_words(client.get("machine_adds"))),
     )
     return tuple((label, value) for label, value in facts if value)
+
+
+def _prefix_cache_words(found: Mapping[str, Any] | None) -> str:
+    """60 % asked, the prompts allow 59.4 %, seen 59.1 % (by the server's counters)"""
+    if not found:
+        return ""
+    by = {"counters": " (by the server's counters)", "usage": " (by the usage of its answers)", None: ""}
+    asked, allowed = percent(found["asked"]), percent(found["allowed"])
+    seen = "not seen" if found["seen"] is None else f"seen {percent(found['seen'])}"
+    return f"{asked} asked, the prompts allow {allowed}, {seen}{by[found['seen_by']]}"
 
 
 def _machine_words(adds: Mapping[str, Any] | None) -> str:

@@ -226,11 +226,10 @@ def _prefix_repetition(args: argparse.Namespace, tokens: Tokens, chance: Chance)
     return prefix_repetition.samples(
         tokens,
         chance,
-        args.num_prompts,
         seed=args.seed,
         prefix_len=args.prefix_repetition_prefix_len,
         suffix_len=args.prefix_repetition_suffix_len,
-        prefixes=args.prefix_repetition_num_prefixes,
+        groups=prefix_repetition.groups(args.num_prompts, args.prefix_repetition_num_prefixes),
         output_len=args.prefix_repetition_output_len,
         shuffle=_shuffles(args),
     )
