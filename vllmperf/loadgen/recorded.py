@@ -30,9 +30,11 @@ def record_run(
     progress: Progress | None = None,
     enough: Enough | None = None,
     tell: Tell | None = None,
+    server: Totals | None = None,
 ) -> Run:
     """Carry a task out and write its run file, to `record` or a temporary folder. A simulator of its plan runs inside for
-    that long. tell: gets each interval of a task with report_interval."""
+    that long. tell: gets each interval of a task with report_interval. server: asks for the server's counts, before and after;
+    by default at its /metrics."""
     is_inside, plan = task.plan.target.simulator is not None, task.plan.to_dict()
     with served(task) as here:
         model = task.plan.target.model or _first_model(here)
@@ -41,7 +43,7 @@ def record_run(
             folder = None if record else Folder()
             path, secrets = record or Path(str(folder)) / "run.vllmperf", task.credentials.secrets
             with RunWriter(path, plan, environment(), None, secrets, run.feeder.asked, run.facts) as writer:
-                _carry_out(run, writer, here, progress, enough, _rolling(here, tell))
+                _carry_out(run, writer, here, progress, enough, _rolling(here, tell), server)
     return Run(path, keep_alive=folder)
 
 
@@ -74,9 +76,10 @@ def _carry_out(
     progress: Progress | None,
     enough: Enough | None = None,
     rolling: Rolling | None = None,
+    server: Totals | None = None,
 ) -> None:
     look = _looks(task)
-    run.session.subscribe(recorder(writer, _asker(task), None if look is None else look.facts))
+    run.session.subscribe(recorder(writer, server or _asker(task), None if look is None else look.facts))
     if look is not None:
         run.session.subscribe(until(look))
     if enough is not None:

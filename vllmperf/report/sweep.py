@@ -9,13 +9,14 @@ from typing import TextIO
 
 from vllmperf.metrics.quantity import Quantity, quantity
 from vllmperf.metrics.repeats import repeat_interval
-from vllmperf.numbers import NOTHING, brief, clean, decimals, fixed, plural
+from vllmperf.numbers import NOTHING, brief, clean, decimals, fixed, number, plural
 from vllmperf.report import table
 from vllmperf.report.console import print_lines, width_of
 from vllmperf.report.margins import margin
 from vllmperf.report.table import Line, Row, Span, Table, plain, said
 from vllmperf.sweeps.effects import Effect
 from vllmperf.sweeps.result import NOT_YET, Measured, Sweep
+from vllmperf.sweeps.servers import server_columns
 
 WIDTH = 100
 COLUMNS = {
@@ -25,6 +26,21 @@ COLUMNS = {
     "output tokens/s": quantity("output_tokens_per_s"),
     "requests/s": quantity("requests_per_s"),
 }
+OF_SERVERS = {
+    "replicas": ("replicas", 1.0),
+    "prefix hits, %": ("server_prefix_hit_rate", 100.0),
+    "requests max/min": ("server_requests_max_over_min", 1.0),
+    "CV, %": ("server_requests_cv", 100.0),
+    "running": ("server_running_mean", 1.0),
+    "waiting": ("server_waiting_mean", 1.0),
+    "KV cache, %": ("server_kv_cache_share_max", 100.0),
+    "preemptions": ("server_preemptions", 1.0),
+}
+"""Column of the rows, and what makes it the number that is shown."""
+SERVER_WORDS = (
+    "servers: between the pages of metrics before and after each run, means over the repeats; running and waiting of all "
+    "replicas, means over time; KV cache: the largest of any replica"
+)
 WORDS = {
     "output_tokens_per_s": "throughput",
     "ttft_p50": "TTFT p50",
@@ -81,13 +97,26 @@ def _head(found: Sweep) -> list[Span]:
 
 
 def _tables(found: Sweep) -> list[Table]:
-    tables = [
-        Table(
-            load or "set-up", tuple(COLUMNS), tuple(_row(name, found.of(name, load)) for name in found.setups)
-        )
-        for load in found.loads
-    ]
+    tables = []
+    for load in found.loads:
+        rows = tuple(_row(name, found.of(name, load)) for name in found.setups)
+        servers = tuple(_server_row(name, found.of(name, load)) for name in found.setups)
+        tables += [
+            Table(load or "set-up", tuple(COLUMNS), rows),
+            Table("servers", tuple(OF_SERVERS), servers),
+        ]
     return [one for one in tables if any(cell != NOTHING for row in one.rows for cell in row.cells)]
+
+
+def _server_row(name: str, runs: Sequence[Measured]) -> Row:
+    known = [server_columns(run.servers) for run in runs if run.servers]
+    cells = [_mean([one[column] for one in known], factor) for column, factor in OF_SERVERS.values()]
+    return Row(clean(name), tuple(cells))
+
+
+def _mean(values: Sequence[float | None], factor: float) -> str:
+    known = [factor * value for value in values if value is not None]
+    return number(fmean(known)) if known else NOTHING
 
 
 def _row(name: str, runs: Sequence[Measured]) -> Row:
@@ -152,6 +181,8 @@ def _notes(found: Sweep) -> Iterator[Span]:
     repeats = found.definition.course.repeat
     if repeats > 1:
         yield "±: 95 % interval of the mean over the repeats (Student's t)", "dim"
+    if any(one.servers for one in found.points):
+        yield SERVER_WORDS, "dim"
     if found.effects:
         yield _chance(found, repeats), "dim"
     for name, why in found.failures.items():
@@ -160,6 +191,9 @@ def _notes(found: Sweep) -> Iterator[Span]:
     if missing:
         yield f"{plural(missing, 'point')} not measured yet: the same command goes on", "warning"
     yield from _doubts(found)
+    for one in found.points:
+        for note in one.servers.to_dict()["notes"] if one.servers else ():
+            yield f"{one.path.name}: {clean(note)}", "warning"
 
 
 def _chance(found: Sweep, repeats: int) -> str:

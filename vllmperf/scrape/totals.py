@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 import socket
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from vllmperf.errors import VllmperfError
 from vllmperf.plan import Credentials, Target
+from vllmperf.scrape.names import own_name
 from vllmperf.target import client_of, headers_of
 
-SAMPLE = re.compile(r"^vllm:(\w+_(?:total|sum|count))(?:\{.*\})? (\S+)", re.MULTILINE)
+SAMPLE = re.compile(r"^((?:ray_)?vllm[:_]\w+_(?:total|sum|count))(?:\{.*\})? (\S+)", re.MULTILINE)
 """A counter, or the sum or count of a histogram; a time may stand behind the value."""
+NO_SUM = "_sum"
+"""Of Ray: its sums of histograms add up the middles of buckets."""
 PATIENCE_S = 2.0
 """A page that takes longer is left out: a run must not wait for it."""
 MOST_BYTES = 16 << 20
@@ -23,24 +27,30 @@ def totals(text: str) -> dict[str, float]:
     Raises ValueError when a value is no number.
     """
     found: dict[str, float] = {}
-    for name, value in SAMPLE.findall(text):
-        found[name] = found.get(name, 0.0) + float(value)
+    for raw, value in SAMPLE.findall(text):
+        name, is_ray = own_name(raw) or ("", False)
+        if name and not (is_ray and name.endswith(NO_SUM)):
+            found[name] = found.get(name, 0.0) + float(value)
     return found
 
 
 def ask(target: Target, credentials: Credentials) -> dict[str, float] | None:
     """The totals of a server now; None when it has no such page, or none of vLLM's."""
-    url = urlsplit(target.root)
     try:
-        if url.scheme == "http":
-            page = _get(
-                url.hostname or "", url.port or 80, url.path + "/metrics", headers_of(target, credentials)
-            )
-        else:
-            page = client_of(target, credentials).get("/metrics", timeout_s=PATIENCE_S)
-        return totals(page.decode(errors="replace")) or None
+        return totals(page(target.root + "/metrics", target, credentials)) or None
     except (VllmperfError, OSError, ValueError):
         return None
+
+
+def page(address: str, target: Target, credentials: Credentials) -> str:
+    """The text of a page of metrics, asked for as the plan's server is. Raises VllmperfError, OSError, ValueError."""
+    url = urlsplit(address)
+    if url.scheme == "http":
+        found = _get(url.hostname or "", url.port or 80, url.path, headers_of(target, credentials))
+    else:
+        there = replace(target, base_url=f"{url.scheme}://{url.netloc}", simulator=None)
+        found = client_of(there, credentials).get(url.path, timeout_s=PATIENCE_S)
+    return found.decode(errors="replace")
 
 
 def _get(host: str, port: int, path: str, headers: dict[str, str]) -> bytes:

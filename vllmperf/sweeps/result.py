@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import UsageError
 from vllmperf.metrics.quantity import Quantity
+from vllmperf.metrics.replicas import GAUGES, Servers
 from vllmperf.repeats import NUMBERS, Told
 from vllmperf.run import Run
 from vllmperf.shown import Shown
 from vllmperf.sweeps.effects import Effect, corrected, of_two_runs, over_repeats
 from vllmperf.sweeps.folder import Folder
 from vllmperf.sweeps.points import Point, points
+from vllmperf.sweeps.servers import server_columns, servers_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,12 +39,14 @@ def open_sweep(folder: str | Path) -> Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A point and what its run says. told: None where there is no run, and `why` says why."""
+    """A point and what its run says. told: None where there is no run, and `why` says why. servers: what its replicas did; None
+    where they have no metrics."""
 
     point: Point
     path: Path
     told: Told | None
     why: str = ""
+    servers: Servers | None = None
 
     def value(self, one: Quantity) -> float | None:
         found = self.told.estimates.get(one.name) if self.told else None
@@ -62,7 +66,13 @@ class Measured:
             "completed": self.told.completed if self.told else None,
             "verdict": self.told.level if self.told else None,
             **{column(one): self.value(one) for one in NUMBERS},
+            **(server_columns(self.servers) if self.servers else {}),
         }
+
+    @property
+    def label(self) -> dict[str, Any]:
+        """What it is, for rows of its parts."""
+        return {"setup": self.point.setup.name, **self.point.load, "repeat": self.point.repeat}
 
 
 def column(one: Quantity) -> str:
@@ -93,7 +103,8 @@ class Sweep(Shown):
     def _measured(self, point: Point, why: dict[str, str]) -> Measured:
         path = self._folder.run_file(point)
         if path.exists():
-            return Measured(point, path, Told.of(Run(path)))
+            run = Run(path)
+            return Measured(point, path, Told.of(run), servers=servers_of(run))
         return Measured(point, path, None, why.get(point.name) or why.get(point.setup.name) or NOT_YET)
 
     @cached_property
@@ -164,6 +175,20 @@ class Sweep(Shown):
         """One flat dictionary a finished point."""
         return [one.row() for one in self.points if one.told]
 
+    def replica_rows(self) -> list[dict[str, Any]]:
+        """One flat dictionary a replica and finished point: its work, prefix hit rate, and gauges as NAME_mean and NAME_max."""
+        return [
+            {**one.label, **_flat(each)}
+            for one in self.points
+            if one.servers
+            for each in one.servers.to_dict()["replicas"]
+        ]
+
+    def series_rows(self) -> list[dict[str, Any]]:
+        """Requests running and waiting and the KV cache's use, one dictionary a look, replica and finished point. t_s: since the
+        start of the run on the client's clock."""
+        return [{**one.label, **each} for one in self.points if one.servers for each in one.servers.series()]
+
     def frame(self) -> pd.DataFrame:
         """The same as a pandas DataFrame. Needs pandas."""
         try:
@@ -198,6 +223,18 @@ class Sweep(Shown):
         }
 
 
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """{"running": {"mean": 3, "max": 5}} → {"running_mean": 3, "running_max": 5}; None where there is nothing."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in GAUGES:
+            value = value or {"mean": None, "max": None}
+            found |= {f"{name}_{part}": one for part, one in value.items()}
+        else:
+            found[name] = value
+    return found
+
+
 def _values(one: Measured) -> dict[str, float]:
     assert one.told is not None
     return {name: estimate.value for name, estimate in one.told.estimates.items()}
@@ -212,6 +249,7 @@ def _point(one: Measured) -> dict[str, Any]:
         "verdict": one.told.level if one.told else None,
         "reasons": list(one.told.reasons.values()) if one.told else [],
         "numbers": _values(one) if one.told else {},
+        "servers": one.servers.to_dict() if one.servers else None,
     }
 
 

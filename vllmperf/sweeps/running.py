@@ -11,6 +11,8 @@ from typing import Any
 from vllmperf.errors import TargetError, VllmperfError
 from vllmperf.loadgen.recorded import record_run
 from vllmperf.record.reader import header
+from vllmperf.record.scrapes import add_scrapes
+from vllmperf.scrape.watch import Watch
 from vllmperf.sweeps.definition import CACHE, RESTART, SALT, Definition
 from vllmperf.sweeps.folder import Folder
 from vllmperf.sweeps.points import Point, points
@@ -141,9 +143,13 @@ def _record(point: Point, live: Live, definition: Definition, folder: Folder) ->
         settings["prompt_salt"] = uuid.uuid4().hex[:8]
     task = point.setup.task(live.server.base_url, {"model": live.model, **settings})
     path = folder.part_file(point)
-    run = record_run(task, path)
-    if header(path).state == "interrupted":
-        raise KeyboardInterrupt
+    urls = point.setup.metrics(live.server.base_url) if task.knobs.server_metrics else []
+    with Watch(urls, task.plan.target, task.credentials) as watch:
+        run = record_run(task, path, server=watch)
+        if header(path).state == "interrupted":
+            raise KeyboardInterrupt
+        watch.settle(len(run.untrimmed.done.requests))
+    add_scrapes(path, watch.pages)
     if (how := live.server.ended()) is not None:
         raise SetupError(f"the server {how}")
     if not len(run.recording.requests):
