@@ -1,8 +1,8 @@
-/* The second server of scripts/bench/rivals: a thread for each connection that sleeps and writes. It shares
- * no code with the simulator. Owns what it sends and the file that says when; it knows no faults and no rules
- * of the API. plain_server TTFT_MS ITL_MS TRUTH_FILE TRUTH_FILE has the simulator's columns, as far as
- * scripts/bench reads them: the kernel's stamp of the request's last byte, and the clock just before each
- * write of a token. */
+/* The second server of scripts/bench/rivals: one loop that waits and writes. It shares no code with the
+ * simulator. Owns what it sends and the file that says when; it knows no faults and no rules of the API.
+ *   plain_server TTFT_MS ITL_MS TRUTH_FILE
+ * The file has the simulator's columns, as far as scripts/bench reads them: the kernel's stamp of the
+ * request's last byte, and the clock just before each write of a token. */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -90,6 +90,7 @@ static bool receive(struct connection *c) {
     if (got <= 0) return false;
     c->len += (size_t)got;
     c->in[c->len] = 0;
+    c->arrived_real_ns = now_ns(CLOCK_REALTIME); /* unless the kernel has a stamp */
     for (struct cmsghdr *h = CMSG_FIRSTHDR(&message); h; h = CMSG_NXTHDR(&message, h)) {
         struct timespec t;
         if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_TIMESTAMPNS) continue;
@@ -235,7 +236,6 @@ static void start(int fd) {
     if (!c) exit(1);
     c->fd = fd;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
     epoll_ctl(loop, EPOLL_CTL_ADD, fd, &event);
 }
@@ -262,7 +262,8 @@ static void run(int listener) {
 static int listen_anywhere(void) {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on); /* connections inherit it */
     if (fd < 0 || bind(fd, (struct sockaddr *)&at, len) != 0 || listen(fd, 4096) != 0) exit(1);
     getsockname(fd, (struct sockaddr *)&at, &len);
     printf("listening on http://127.0.0.1:%d\n", ntohs(at.sin_port));

@@ -46,15 +46,14 @@ def _install(tool: Tool, folder: Path) -> None:
     if tool.alone:
         _run([*pip, "--no-deps", *tool.alone])
     _run([*pip, *tool.packages])
-    _run([folder / "bin" / "python", "-m", "compileall", "-q", folder / "lib"], is_needed=False)
 
 
-def _run(command: list[str | Path], is_needed: bool = True) -> None:
+def _run(command: list[str | Path]) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     except subprocess.TimeoutExpired:
         raise NotInstalledError(f"not installed within {LIMIT_S // 60} minutes") from None
-    if done.returncode and is_needed:
+    if done.returncode:
         raise NotInstalledError((done.stderr.strip().splitlines() or ["pip failed"])[-1])
 
 

@@ -19,6 +19,9 @@ HEADS = {
     "memory": "memory, MB",
     "start": "start, s",
 }
+SHORT = {"run": "CPU in the run", "CPU": "CPU in all", "late p50": "late p50", "late p99": "late p99"}
+"""In a table whose units are above it."""
+UNITS = "Errors of TTFT and ITL and lateness in ms, CPU in µs an event (token), memory in MB, start in s."
 MARKS = ("<!-- rivals: scripts/bench/rivals writes this table -->", "<!-- rivals end -->")
 RESOLUTION_MS = 0.01
 """Errors below it count as it when they are divided."""
@@ -41,7 +44,8 @@ def number(value: float | None) -> str:
     if value is None:
         return "–"
     size = abs(value)
-    return f"{value:,.{2 if size < 10 else 1 if size < 100 else 0}f}".replace("-", "−")
+    text = f"{value:,.{2 if size < 10 else 1 if size < 100 else 0}f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "−")
 
 
 def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -59,10 +63,12 @@ def cell_table(cell: Result) -> str:
     lines = [
         [tool, *(number(middle(found[name])) for name in names)] for tool, found in cell["figures"].items()
     ]
-    text = table(["client", *(HEADS[name] for name in names)], lines)
+    text = table(["client", *(SHORT.get(name, name) for name in names)], lines)
     for tool, found in cell["figures"].items():
         if failed := middle(found["failed"]):
             text += f"\n\n{tool} failed {failed:g} of its requests, though the server was well."
+    if OURS in cell["figures"] and (doubts := sum(cell["figures"][OURS]["untrusted"])):
+        text += f"\n\nvllmperf itself called {doubts:g} of its runs untrustworthy."
     for tool, reason in cell["failures"].items():
         text += f"\n\n{tool} gave no result: {reason}."
     return text
@@ -134,7 +140,8 @@ METHOD = """\
 **Truth.** Each server writes down the kernel's stamp of each request and the clock just before each write. The true TTFT
 lies between the stamp and the first write, so the time that a client needs to connect or to send counts as its error; the
 true ITL lies between two writes. An error is what the client reports less what was true in the same run. The two servers
-share no code: `vllmperf sim`, and 300 lines of C that wait and write (`scripts/bench/plain_server.c`).
+share no code: `vllmperf sim`, and 300 lines of C that wait and write (`scripts/bench/plain_server.c`). The simulator
+closes a connection that was idle for 5 s, as vLLM does; the plain server never does.
 
 **Load.** TTFT 50 ms, ITL 20 ms, prompts of 16 tokens. 1,000 streams: 2,000 requests of 100 tokens. 64 streams: 256 of 100.
 The open loop: 500 of 10, evenly spaced. *In flight* is the mean number of requests that the server held: a client that
@@ -164,7 +171,7 @@ def _parts(result: Result) -> Iterable[str]:
     cells = [cell for cell in result["cells"] if cell["figures"] or cell["failures"]]
     yield "# Beside other clients"
     yield (
-        "This page shows how far the figures of seven load generators are from the truth, what they cost, and which "
+        "This page shows how far the figures of seven load generators are from the truth, what they cost, and which\n"
         "failed requests they notice. `scripts/bench/rivals --doc docs/rivals.md` writes it."
     )
     yield conditions(result, cells)
@@ -173,7 +180,7 @@ def _parts(result: Result) -> Iterable[str]:
     yield METHOD
     yield from goals(result, cells)
     for cell in cells:
-        yield f"## {cell['load']}, {cell['server']}\n\nMedians of {runs_of(cell)}."
+        yield f"## {cell['load']}, {cell['server']}\n\nMedians of {runs_of(cell)}. {UNITS}"
         yield cell_table(cell)
     yield from fault_part(result)
     yield from worse(cells)

@@ -77,20 +77,22 @@ def run(
         )
     tree = Tree(process.pid)
     left = [(start_ns + (limit_s + GRACE_S) * 1e9, signal.SIGKILL), (start_ns + limit_s * 1e9, signal.SIGINT)]
-    while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
-        tree.look()
-        if left and time.monotonic_ns() > left[-1][0]:
-            os.killpg(process.pid, left.pop()[1])
-        time.sleep(LOOK_S)
+    try:
+        while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+            tree.look()
+            if left and time.monotonic_ns() > left[-1][0]:
+                os.killpg(process.pid, left.pop()[1])
+            time.sleep(LOOK_S)
+    finally:
+        _end_group(process.pid)
     process.returncode = os.waitstatus_to_exitcode(ended[1])
-    _end_rest(process.pid)
     tree.close(ended[2].ru_utime + ended[2].ru_stime)
     took_s = (time.monotonic_ns() - start_ns) / 1e9
     return Ended(process.returncode if len(left) == 2 else None, start_ns, took_s, tree.samples, tree.peak_mb)
 
 
-def _end_rest(group: int) -> None:
-    """What the client left behind would disturb the next one."""
+def _end_group(group: int) -> None:
+    """Whatever of the client still lives: it would disturb the next one."""
     try:
         os.killpg(group, signal.SIGKILL)
     except ProcessLookupError:
