@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import socket
+import threading
 
 import pytest
 
 from vllmperf.loadgen.progress import Snapshot
 from vllmperf.loadgen.saturation import Saturation
+from vllmperf.plan import Credentials, Target
 from vllmperf.report.live import Live
-from vllmperf.scrape.totals import totals
+from vllmperf.scrape.totals import ask, totals
 
 
 def noticed_at(sent_per_s, answered, until_s=120.0, every_s=0.5):
@@ -66,3 +69,24 @@ def test_totals_are_summed_over_labels_and_of_vllm_alone():
         "# TYPE http_requests counter\nhttp_requests_total 9.0\n"
     )
     assert totals(page) == {"generation_tokens_total": 12.0}
+
+
+def test_a_page_is_read_to_its_length_from_a_server_that_keeps_the_connection_open():
+    page = b"vllm:generation_tokens_total 12.0\n"
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer():
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(page)
+            for part in (head[:20], head[20:] + page[:9], page[9:]):
+                connection.sendall(part)
+            connection.recv(1)  # until the client closes
+
+    server = threading.Thread(target=answer, daemon=True)
+    server.start()
+    target = Target(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+    assert ask(target, Credentials()) == {"generation_tokens_total": 12.0}
+    server.join()
+    listener.close()

@@ -19,6 +19,7 @@ NO_SUM = "_sum"
 PATIENCE_S = 2.0
 """A page that takes longer is left out: a run must not wait for it."""
 MOST_BYTES = 16 << 20
+LENGTH = re.compile(rb"^content-length:[ \t]*(\d+)", re.IGNORECASE | re.MULTILINE)
 
 
 def totals(text: str) -> dict[str, float]:
@@ -54,8 +55,7 @@ def page(address: str, target: Target, credentials: Credentials) -> str:
 
 
 def _get(host: str, port: int, path: str, headers: dict[str, str]) -> bytes:
-    """A plain page without the client of `target`: loading that would take longer than the start of a run. In HTTP/1.0 the
-    page ends with the connection."""
+    """A plain page without the client of `target`: loading that would take longer than the start of a run."""
     lines = [
         f"GET {path} HTTP/1.0",
         f"Host: {host}:{port}",
@@ -64,7 +64,14 @@ def _get(host: str, port: int, path: str, headers: dict[str, str]) -> bytes:
     with socket.create_connection((host, port), PATIENCE_S) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
         answer = b""
-        while (piece := connection.recv(1 << 16)) and len(answer) < MOST_BYTES:
+        while not _is_whole(answer) and (piece := connection.recv(1 << 16)):
             answer += piece
     head, _, body = answer.partition(b"\r\n\r\n")
     return body if head.split(b" ")[1:2] == [b"200"] else b""
+
+
+def _is_whole(answer: bytes) -> bool:
+    """In HTTP/1.0 the page ends with the connection; a server that keeps it open all the same tells the page's length."""
+    head_bytes = answer.find(b"\r\n\r\n")
+    length = LENGTH.search(answer, 0, head_bytes) if head_bytes >= 0 else None
+    return len(answer) >= min(MOST_BYTES, head_bytes + 4 + int(length[1]) if length else MOST_BYTES)
