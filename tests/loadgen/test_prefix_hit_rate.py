@@ -158,6 +158,31 @@ def test_a_rate_that_cannot_be_is_refused(settings: dict[str, Any], message: str
         Plan.of(base_url="http://x", **settings)
 
 
+# ---- traces ----
+
+
+def trace(path: Path, block: int, lengths: list[tuple[int, list[int]]]) -> dict[str, Any]:
+    rows = [
+        {"timestamp": 5 * number, "input_length": length, "output_length": 2, "hash_ids": ids}
+        for number, (length, ids) in enumerate(lengths)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = {"dataset_name": "timed_trace", "dataset_path": str(path), "num_prompts": len(rows)}
+    return {**given, "timed_trace_chunk_hash_size": block, "max_concurrency": 1}
+
+
+def test_a_trace_allows_what_its_hashes_say_and_an_engine_finds_that(tmp_path: Path) -> None:
+    rows = [(70, [1, 2, 3]), (90, [1, 2, 4]), (64, [1, 2]), (96, [1, 5, 3]), (40, [9, 2]), (96, [1, 2, 4])]
+    with Server(**ENGINE, block_size=32) as server:
+        run = vp.bench(server, **trace(tmp_path / "trace.jsonl", 32, rows))
+    found = run.summary["prefix_cache"]
+    assert found is not None
+    assert found["asked"] is None
+    assert found["allowed"] == (64 + 32 + 32 + 64) / (70 + 90 + 64 + 96 + 40 + 96)
+    assert (found["seen"], found["seen_by"]) == (found["allowed"], "counters")
+    assert not reasons(run)
+
+
 # ---- what is said ----
 
 
@@ -168,6 +193,7 @@ def test_the_report_has_the_three_rates_side_by_side() -> None:
         == "60 % asked, the prompts allow 59.4 %, seen 25.2 % (by the usage of its answers)"
     )
     assert _prefix_cache_words({**found, "seen": None, "seen_by": None}).endswith("59.4 %, not seen")
+    assert _prefix_cache_words({**found, "asked": None}).startswith("the prompts allow 59.4 %, seen")
     assert _prefix_cache_words(None) == ""
 
 

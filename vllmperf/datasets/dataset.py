@@ -90,6 +90,17 @@ class Sample(NamedTuple):
     time_s: float | None = None
 
 
+class Reuse(NamedTuple):
+    """Tokens that a prefix cache holds, of all tokens of the prompts."""
+
+    cached: int
+    tokens: int
+
+    @property
+    def rate(self) -> float | None:
+        return self.cached / self.tokens if self.tokens else None
+
+
 class Option(NamedTuple):
     """A setting of one data set. name: that of the Python keyword and, with dashes, of the flag.
 
@@ -131,7 +142,8 @@ class DataSet(NamedTuple):
     prompts are drawn, so that without a tokenizer they are token ids, or common words.
     prompts: all of the data set in order, then drawn again, without end; the tokenizer is None when none was asked for.
     times_s: when each request is sent, for a data set that knows it. shaped: the same length of prompts, of which the common
-    prefix is this share, for a data set whose prefix can be chosen.
+    prefix is this share, for a data set whose prefix can be chosen. reuse: for one that says which blocks are the same, what a
+    cache that forgets nothing holds of its prompts, and the tokens of a block.
     """
 
     name: str
@@ -144,6 +156,7 @@ class DataSet(NamedTuple):
     is_made_up: bool = False
     times_s: Callable[[Spec], list[float]] | None = None
     shaped: Callable[[Spec, float], Spec] | None = None
+    reuse: Callable[[Spec], tuple[Reuse, int]] | None = None
 
 
 # ---- what several data sets share ----

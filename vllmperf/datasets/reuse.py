@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from vllmperf.datasets.dataset import BLOCK_TOKENS, Prompt
+from vllmperf.datasets.dataset import BLOCK_TOKENS, Prompt, Reuse
 
 if TYPE_CHECKING:
     from vllmperf.tokenizer.tokens import Tokens
-
-
-class Reuse(NamedTuple):
-    """Tokens that are found in the cache, of all tokens of the prompts."""
-
-    cached: int
-    tokens: int
-
-    @property
-    def rate(self) -> float | None:
-        return self.cached / self.tokens if self.tokens else None
 
 
 def chain(tokens: Sequence[Hashable], block: int) -> Iterator[int]:
@@ -41,15 +30,19 @@ def reuse(
     As in vLLM a prompt shares whole blocks from its beginning on, and never its last token: that one is computed.
     """
     known = {hashed for tokens in before for hashed in chain(tokens, block)}
+    return reuse_of_blocks(((list(chain(tokens, block)), len(tokens)) for tokens in prompts), block, known)
+
+
+def reuse_of_blocks(
+    prompts: Iterable[tuple[Sequence[int], int]], block: int, known: Iterable[int] = ()
+) -> Reuse:
+    """The same of hashes that are given: of each full block and all before it, and the tokens of the prompt."""
+    known = set(known)
     cached = total = 0
-    for tokens in prompts:
-        hashes = list(chain(tokens, block))
-        most = (len(tokens) - 1) // block
-        found = next(
-            (i for i, hashed in enumerate(hashes[:most]) if hashed not in known), min(most, len(hashes))
-        )
-        cached += found * block
-        total += len(tokens)
+    for hashes, length in prompts:
+        most = hashes[: (length - 1) // block]
+        cached += block * next((i for i, hashed in enumerate(most) if hashed not in known), len(most))
+        total += length
         known.update(hashes)
     return Reuse(cached, total)
 

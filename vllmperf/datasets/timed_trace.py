@@ -9,8 +9,9 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from vllmperf.datasets.dataset import DataSet, Option, Prompt, Sample, Spec, repeated
+from vllmperf.datasets.dataset import DataSet, Option, Prompt, Reuse, Sample, Spec, repeated
 from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
+from vllmperf.datasets.reuse import chain, reuse_of_blocks
 from vllmperf.datasets.rows import LINES, Row, rows
 from vllmperf.datasets.siphash import string_hash
 
@@ -48,6 +49,17 @@ def times_s(spec: Spec) -> list[float]:
     return [sample.time_s or 0.0 for sample in _samples(spec, [0])]
 
 
+def reuse(spec: Spec) -> tuple[Reuse, int]:
+    """By the hashes of the rows, one after the other. Of a last block that is not full nothing is found."""
+    block, labels = BLOCK.of(spec), _labels(spec)
+    lengths = (
+        (_hashes(row, labels), int(_number(row, labels.input_len)))
+        for row in _rows(spec.path, spec.num_prompts)
+    )
+    full = ((hashes[: length // block], min(length, len(hashes) * block)) for hashes, length in lengths)
+    return reuse_of_blocks(((list(chain(hashes, 1)), length) for hashes, length in full), block), block
+
+
 DATASET = DataSet(
     name="timed_trace",
     about="prompts, lengths and times of a trace of prefix hashes",
@@ -56,14 +68,23 @@ DATASET = DataSet(
     options=(BLOCK, SECONDS, TIME, INPUT, OUTPUT, HASHES),
     is_made_up=True,
     times_s=times_s,
+    reuse=reuse,
 )
 
 
 def _samples(spec: Spec, ids: Sequence[int]) -> Iterable[Sample]:
-    labels = Labels(TIME.of(spec), INPUT.of(spec), OUTPUT.of(spec), HASHES.of(spec))
     return samples(
-        ids, spec.num_prompts, path=spec.path, block=BLOCK.of(spec), seconds=SECONDS.of(spec), labels=labels
+        ids,
+        spec.num_prompts,
+        path=spec.path,
+        block=BLOCK.of(spec),
+        seconds=SECONDS.of(spec),
+        labels=_labels(spec),
     )
+
+
+def _labels(spec: Spec) -> Labels:
+    return Labels(TIME.of(spec), INPUT.of(spec), OUTPUT.of(spec), HASHES.of(spec))
 
 
 def _prompt(spec: Spec, sample: Sample, alphabet: Alphabet, tokens: Tokens | None) -> Prompt:
@@ -87,16 +108,24 @@ def samples(
     """
     blocks: dict[str, list[int]] = {}
     found: list[Sample] = []
-    for row in itertools.islice(rows(path, form=LINES[0]), n):
+    for row in _rows(path, n):
         left, output_len, time_s = (
             _number(row, name) for name in (labels.input_len, labels.output_len, labels.time)
         )
-        hashes = row.fields.get(labels.hashes, [])
-        if not isinstance(hashes, list):
-            raise row.bad(f"{labels.hashes} is no list")
-        prompt = _ids(ids, blocks, hashes, int(left), block)
+        prompt = _ids(ids, blocks, _hashes(row, labels), int(left), block)
         found.append(Sample(prompt, len(prompt), int(output_len), len(found), time_s * seconds))
     return found
+
+
+def _rows(path: str, n: int | None) -> Iterator[Row]:
+    return itertools.islice(rows(path, form=LINES[0]), n)
+
+
+def _hashes(row: Row, labels: Labels) -> list[object]:
+    hashes = row.fields.get(labels.hashes, [])
+    if not isinstance(hashes, list):
+        raise row.bad(f"{labels.hashes} is no list")
+    return hashes
 
 
 def _number(row: Row, name: str) -> float:

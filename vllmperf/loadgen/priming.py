@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from vllmperf.datasets import Prompt
 from vllmperf.datasets.dataset import BLOCK_TOKENS
 from vllmperf.datasets.reuse import common_beginnings, reuse, tokens_of
-from vllmperf.loadgen.bodies import prompts_of
+from vllmperf.loadgen.bodies import prompts_of, spec_of
 from vllmperf.loadgen.task import Task
 from vllmperf.plan import Plan
 from vllmperf.scrape.block_size import block_size
@@ -35,6 +35,15 @@ def prime(task: Task) -> Priming:
     was_reset = _reset(client)
     asked = task.plan.workload.prefix_hit_rate
     return Priming(found, {"asked": asked, **facts, "primed": len(found), "was_reset": was_reset})
+
+
+def by_data(plan: Plan) -> dict[str, Any] | None:
+    """The facts of a run whose data say what a cache can hold of them; the cache is left as it is. None for other data."""
+    of_data = plan.workload.dataset.reuse
+    if of_data is None:
+        return None
+    found, block = of_data(spec_of(plan))
+    return {"asked": None, "allowed": found.rate, "block_size": block, "primed": 0, "was_reset": False}
 
 
 def expected(plan: Plan, block: int) -> tuple[list[Prompt], dict[str, Any]]:

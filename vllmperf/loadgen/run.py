@@ -59,8 +59,8 @@ def ready(task: Task, model: str, is_inside: bool = False, rest: Rest | None = N
         if plan.load.num_warmups:
             warm_up(settled_task, model, addresses)
         facts = {**task.facts(), **settled, "model": model, "num_prompts": feeder.n}
-        if plan.workload.prefix_hit_rate is not None:
-            facts["prefix_cache"] = _prime(settled_task, model, addresses)
+        if caches := _prefix_facts(settled_task, model, addresses):
+            facts["prefix_cache"] = caches
         yield Ready(facts, session, feeder)
 
 
@@ -78,11 +78,16 @@ def warm_up(task: Task, model: str, addresses: list[str]) -> None:
     )
 
 
-def _prime(task: Task, model: str, addresses: list[str]) -> dict[str, Any]:
-    """Bring the common prefixes into the server's cache, and nothing else; the facts of that."""
-    from vllmperf.loadgen.priming import prime
+def _prefix_facts(task: Task, model: str, addresses: list[str]) -> dict[str, Any] | None:
+    """What there is to say of the server's prefix cache; where a hit rate is asked for, it is brought into that state now."""
+    work = task.plan.workload
+    if work.prefix_hit_rate is None and work.dataset.reuse is None:
+        return None
+    from vllmperf.loadgen import priming
 
-    found = prime(task)
+    if work.prefix_hit_rate is None:
+        return priming.by_data(task.plan)
+    found = priming.prime(task)
     if found.prompts:
         _send_before(task, addresses, len(found.prompts), bodies(task.plan, model, found.prompts))
     return found.facts

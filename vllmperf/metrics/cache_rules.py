@@ -9,7 +9,7 @@ NEAR = 0.05
 
 def off_hit_rate(summary: Summary) -> float | None:
     found = summary.get("prefix_cache")
-    if not found or found["seen"] is None:
+    if not found or found["asked"] is None or found["seen"] is None:
         return None
     return abs(float(found["seen"]) - float(found["asked"]))
 

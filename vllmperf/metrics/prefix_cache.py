@@ -13,9 +13,9 @@ from vllmperf.metrics.view import Completed
 class PrefixCache(TypedDict):
     """Rates are shares of the prompt tokens. allowed: by the hashes of the prompts' blocks, in a cache that forgets nothing and
     that holds their common prefixes. seen_by: "counters" of the server, or "usage" of its answers. primed: prefixes that were
-    sent before the run; was_reset: the cache was emptied before."""
+    sent before the run; was_reset: the cache was emptied before. Of a trace asked is None, and its hashes allow."""
 
-    asked: float
+    asked: float | None
     allowed: float | None
     seen: float | None
     seen_by: str | None
@@ -25,7 +25,7 @@ class PrefixCache(TypedDict):
 
 
 def prefix_cache(done: Completed, server: Mapping[str, Any] | None) -> PrefixCache | None:
-    """None unless a hit rate was asked for."""
+    """None unless a hit rate was asked for, or the data say what can be found of them."""
     facts = done.recording.plan.get("prefix_cache")
     if not facts:
         return None

@@ -339,9 +339,10 @@ def _prefix_cache_words(found: Mapping[str, Any] | None) -> str:
     if not found:
         return ""
     by = {"counters": " (by the server's counters)", "usage": " (by the usage of its answers)", None: ""}
-    asked, allowed = percent(found["asked"]), percent(found["allowed"])
+    asked = "" if found["asked"] is None else f"{percent(found['asked'])} asked, "
+    allowed = percent(found["allowed"])
     seen = "not seen" if found["seen"] is None else f"seen {percent(found['seen'])}"
-    return f"{asked} asked, the prompts allow {allowed}, {seen}{by[found['seen_by']]}"
+    return f"{asked}the prompts allow {allowed}, {seen}{by[found['seen_by']]}"
 
 
 def _machine_words(adds: Mapping[str, Any] | None) -> str:
