@@ -30,13 +30,17 @@ def recognise(file: File) -> bool:
 
 
 def read(file: File) -> list[Run]:
-    data = file.data
+    return [run_of(file.path, file.data)]
+
+
+def run_of(path: Path, data: dict[str, Any]) -> Run:
+    """The run of one result object."""
     tool = str(data.get("profile") or "vllm")
     figures = {figure.name: _number(data.get(figure.vllm)) for figure in FIGURES if figure.vllm}
     metrics = {metric.key: _row(data, metric.key) for metric in METRICS}
     plan = {ours: data.get(theirs) for ours, theirs in SETTINGS.items()}
     summary = summary_of(tool, figures, metrics, plan, _started(data.get("date")))
-    return [ForeignRun(file.path, tool, summary)]
+    return ForeignRun(path, tool, summary)
 
 
 def _number(value: object) -> float | int | None:
