@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from loaded_runs import loaded_run
+from loaded_runs import PLAN, loaded_run
+from synthetic import steady, write_run
 
 import vllmperf as vp
 from vllmperf.cli import main
@@ -92,6 +93,16 @@ def test_what_speaks_against_the_figures_of_either_side_is_told(folder, tmp_path
     verdict = vp.open_run(folder / "ours.vllmperf").summary["verdict"]
     named = [words for words in words_of(found, "doubt") if "its verdict is" in words]
     assert bool(named) == bool(verdict["findings"])
+
+
+def test_what_lies_outside_the_engine_is_told_where_the_answers_have_its_times(tmp_path):
+    times = {"server_queue_ns": 4 * 10**6, "server_prefill_ns": 40 * 10**6, "server_decode_ns": 30 * 10**6}
+    write_run(tmp_path / "a.vllmperf", steady(200, **times), PLAN)
+    (tmp_path / "b.json").write_text(json.dumps({"duration": 10.0, "completed": 200, "mean_e2el_ms": 60.0}))
+    found = vp.reconcile(tmp_path / "a.vllmperf", tmp_path / "b.json")
+    (words,) = (one for one in words_of(found, "path") if "engine's own times" in one)
+    assert "74 of 80 ms of mean E2EL" in words
+    assert "at most 6 ms of a difference" in words
 
 
 def test_two_files_of_figures_alone_claim_nothing_of_definition_or_chance(folder):

@@ -10,6 +10,7 @@ from vllmperf.metrics.definitions import METRICS
 from vllmperf.metrics.estimates import estimates
 from vllmperf.metrics.quantity import Quantity, of_metric, quantity
 from vllmperf.metrics.summary import Summary
+from vllmperf.numbers import brief
 
 STATISTICS = ("mean", "p50", "p99")
 WANTED = (
@@ -134,6 +135,7 @@ def _reasons(first: Figures, second: Figures) -> Iterator[Reason]:
     for side in (first, second):
         yield from _tokens(side)
         yield from _path(side)
+        yield from _outside_the_server(side)
         if first.rule != second.rule:
             yield from _stamps(side)
         yield from (Reason("doubt", f"{side.name}: {words}") for words in side.doubts)
@@ -215,6 +217,20 @@ def _path(side: Figures) -> Iterator[Reason]:
             f"{side.name}: {opened:,} connections for {completed:,} requests, {connect['mean']:.3g} ms each: "
             f"{share * connect['mean']:.3g} ms of mean TTFT at most",
         )
+
+
+def _outside_the_server(side: Figures) -> Iterator[Reason]:
+    """What client, network and the server's front end can have added at most, where the answers tell the engine's times."""
+    times = None if side.summary is None else side.summary.get("server_times")
+    if not times or not (split := times["split_ms"]):
+        return
+    engine_ms = sum(split[f"server_{part}"] or 0.0 for part in ("queue", "prefill", "decode"))
+    e2el_ms = split["e2el"] or 0.0
+    yield Reason(
+        "path",
+        f"{side.name}: the engine's own times make {brief(engine_ms)} of {brief(e2el_ms)} ms of mean E2EL, so its client, the "
+        f"network and the front end are at most {brief(e2el_ms - engine_ms)} ms of a difference",
+    )
 
 
 def _stamps(side: Figures) -> Iterator[Reason]:

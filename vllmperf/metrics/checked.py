@@ -60,5 +60,8 @@ def _rules(summary: Summary) -> Iterator[Checked]:
         else:
             value = rule.measure(summary)
             status = "unknown" if value is None else "ok"
+            if status == "ok" and not rule.caution:
+                yield Checked(rule.name, f"not seen: {rule.what}", status)
+                continue
             side = "" if value is None else f"{value:.3g}"
             yield Checked(rule.name, rule.what, status, side, f"at most {rule.caution:g}")

@@ -30,7 +30,7 @@ tokens come more than a step after the last. vLLM on two cores that the client s
 writes slowly, but 0.9996 of the tokens come one step after the last; of two engines 0.995 did at most."""
 MULTIPLE = 0.02
 
-SEVERAL = "its streams do not keep step with one another: several engines share this address"
+SEVERAL = "its streams do not keep step with one another: several engines share this address, or too little CPU is left for it"
 FEW = 0.1
 """Several engines are seen when runs with this share of the tokens show them: what one run shows holds for all."""
 
