@@ -19,7 +19,7 @@ REPLICAS = {"replicas": 3, "alpha_ms": 1, "delta_ms": 0, "router": "pow2"}
 def test_the_work_of_each_replica_is_what_the_simulator_did_in_the_run(tmp_path, form):
     truth = tmp_path / "truth.jsonl"
     setup = {"name": "sim", "simulator": {**REPLICAS, "metrics": form, "truth": str(truth)}}
-    found = vp.sweep({"setups": [setup], "plan": PLAN})
+    found = vp.sweep({"setups": [setup], "plan": {**PLAN, "text_prompts": True}})
     (point,) = found.points
     assert point.servers is not None
     told = point.servers.to_dict()
@@ -39,6 +39,13 @@ def test_the_work_of_each_replica_is_what_the_simulator_did_in_the_run(tmp_path,
 
 def ids(point) -> str:
     return str(point.run().recording.plan["request_id_prefix"])
+
+
+def test_token_ids_are_not_sent_to_ray():
+    setup = {"name": "ray", "simulator": {**REPLICAS, "metrics": "ray"}}
+    found = vp.sweep({"setups": [setup], "plan": PLAN})
+    assert found.rows() == []
+    assert "text_prompts: true" in found.failures["ray, repeat 1"]
 
 
 def test_the_prefix_hit_rate_is_that_of_the_run_alone():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from vllmperf.scrape.page import kept, parse
 from vllmperf.scrape.window import Look, replicas
 
 EVERY_S = 1.0
+RAY = re.compile(r"^ray_\w", re.MULTILINE)
 SETTLE_S = 12.0
 FINISHED = "request_success_total"
 Raw = tuple[int, str, str, bool]
@@ -52,6 +54,10 @@ class Watch:
         if found and not self._thread.is_alive() and not self._stop.is_set():
             self._thread.start()
         return found or None
+
+    def is_of_ray(self) -> bool:
+        """Whether one of the pages is Ray's, by the names of its metrics. Asks now, and keeps nothing."""
+        return any(RAY.search(self._page(url)) for url in self._urls)
 
     def settle(self, requests: int) -> None:
         """Ray's pages are up to 10 s old: ask again until they have counted so many requests, at most SETTLE_S."""

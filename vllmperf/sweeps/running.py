@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from types import TracebackType
 from typing import Any
 
 from vllmperf.errors import TargetError, VllmperfError
+from vllmperf.loadgen.bodies import bodies
 from vllmperf.loadgen.recorded import record_run
+from vllmperf.loadgen.task import Task
 from vllmperf.record.reader import header
 from vllmperf.record.scrapes import add_scrapes
 from vllmperf.scrape.watch import Watch
@@ -22,6 +25,10 @@ from vllmperf.sweeps.setups.signals import terminable, uninterrupted
 from vllmperf.target import AnswerError, Client, client_of
 
 RESET_PATH = "/reset_prefix_cache"
+NO_IDS = (
+    "Ray's prefix router takes a prompt of token ids for an empty text, and the request then hangs: give the plan "
+    "text_prompts: true, or a tokenizer"
+)
 Tell = Callable[[str], None]
 
 
@@ -145,6 +152,8 @@ def _record(point: Point, live: Live, definition: Definition, folder: Folder) ->
     path = folder.part_file(point)
     urls = point.setup.metrics(live.server.base_url) if task.knobs.server_metrics else []
     with Watch(urls, task.plan.target, task.credentials) as watch:
+        if watch.is_of_ray() and sends_ids(task, live.model):
+            raise SetupError(NO_IDS)
         run = record_run(task, path, server=watch)
         if header(path).state == "interrupted":
             raise KeyboardInterrupt
@@ -155,6 +164,12 @@ def _record(point: Point, live: Live, definition: Definition, folder: Folder) ->
     if not len(run.recording.requests):
         raise TargetError("no request was sent")
     path.replace(folder.run_file(point))
+
+
+def sends_ids(task: Task, model: str) -> bool:
+    """Whether the prompts of a run are token ids: the first one is drawn to see."""
+    first = json.loads(next(iter(bodies(task.plan, model))).data)
+    return isinstance(first.get("prompt"), list)
 
 
 def _end_leftovers(folder: Folder, tell: Tell) -> None:
