@@ -128,6 +128,20 @@ def test_without_gaps_itl_is_that_of_all_gaps_within_the_bound_of_the_histogram(
     assert "of the whole run" in table(run.summary)
 
 
+@pytest.mark.parametrize("keep", ["sample", "none"])
+def test_gaps_that_are_even_shares_are_still_told(tmp_path, keep):
+    many = requests(300)
+    for request in many:
+        request.shared = (0, 1, 1, 1, *(0,) * 16)
+        request.fields = {"coalesced": 3}
+    run = written(tmp_path / "a", keep, many)
+    assert run.summary["gaps"]["shared_share"] == pytest.approx(0.15)
+    assert "coalesced" in {one["name"] for one in run.summary["verdict"]["findings"]}
+    shown = " ".join(table(run.summary).split())
+    assert "% of the gaps are even shares" in shown
+    assert ("a uniform sample" if keep == "sample" else "from a histogram") in shown
+
+
 def test_what_needs_the_gaps_of_all_is_null_or_refused(tmp_path):
     run = written(tmp_path / "a", "sample", requests(300), plan=PLANNED)
     assert run.summary["throughput"]["peak_output_tokens_per_s"] is None

@@ -267,14 +267,17 @@ def _tokens(done: Completed) -> Part:
 def _gaps(done: Completed) -> Part:
     """How the ITL percentiles were come by."""
     n, kept = len(done.gaps_ns), done.recording.keep_gaps
-    if kept == "none" and (histogram := done.recording.histograms.get(ITL)):
-        n = histogram.count
+    shared, shared_share = int(done.gap_shared.sum()), done.shared_share
+    if kept == "none" and (histogram := done.recording.histograms.get(ITL)) and histogram.count:
+        # chunks that shared a read: one a gap, but for the first chunks of answers
+        n, shared = histogram.count, int(done.whole.requests["coalesced"].sum(dtype=np.int64))
+        shared_share = min(shared / n, 1.0)
     return {
         "kept": kept,
         "requests": int((done.requests["n_gaps"] > 0).sum()),
         "n": n,
-        "shared": int(done.gap_shared.sum()),
-        "shared_share": done.shared_share,
+        "shared": shared,
+        "shared_share": shared_share,
         "percentiles": None
         if n == 0
         else statistics.OF_THE_WHOLE_RUN

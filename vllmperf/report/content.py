@@ -234,14 +234,19 @@ def _latency_row(metric: Metric, row: Mapping[str, Any] | None, keys: Sequence[s
 
 
 def _footnote(summary: Summary, flagged: bool) -> str:
-    gaps = summary["gaps"]
+    gaps, notes = summary["gaps"], []
     if flagged:
-        return f"* {share(gaps['shared_share'])} of the gaps are even shares: several chunks came in one read"
+        notes.append(
+            f"* {share(gaps['shared_share'])} of the gaps are even shares: several chunks came in one read"
+        )
     if gaps.get("kept") == "sample":
         of = number(summary["requests"]["completed"])
-        return f"ITL: the gaps of {number(gaps['requests'])} of {of} requests, a uniform sample (--keep-gaps sample)"
-    is_exact = gaps["percentiles"] in (None, "exact")
-    return "" if is_exact else f"percentiles of the {number(gaps['n'])} gaps are from a {gaps['percentiles']}"
+        notes.append(
+            f"ITL: the gaps of {number(gaps['requests'])} of {of} requests, a uniform sample (--keep-gaps sample)"
+        )
+    elif gaps["percentiles"] not in (None, "exact") and (gaps.get("kept") == "none" or not flagged):
+        notes.append(f"percentiles of the {number(gaps['n'])} gaps are from a {gaps['percentiles']}")
+    return "\n".join(notes)
 
 
 def _cells(row: Mapping[str, Any] | None, keys: Sequence[str], with_count: bool) -> tuple[str, ...]:
