@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "engine/response.h"
+#include "sim/prefix_tree.h"
 #include "test/run.h"
 
 static atomic_long calls_left = -1; /* until one fails; negative: none will */
@@ -125,8 +126,26 @@ static void test_runs(void) {
     server_free(server);
 }
 
+/* ---- the router's tree ---- */
+
+static bool tree_stays_sound(long failing) {
+    static const char *const texts[] = {"hello world", "hello there", "help", "hello world again", "other"};
+    struct prefix_tree *tree = prefix_tree_new(2, 1000);
+    atomic_store(&calls_left, failing);
+    for (int i = 0; tree && i < 5; i++) prefix_tree_insert(tree, texts[i], strlen(texts[i]), i % 2);
+    bool again = has_failed();
+    CHECK("a tree without memory knows less, and no nonsense", tree && prefix_tree_is_sound(tree));
+    prefix_tree_free(tree);
+    return !again;
+}
+
+static void test_tree(void) {
+    for (long failing = 0; !tree_stays_sound(failing);) failing++;
+}
+
 int main(void) {
     test_answers();
     test_runs();
+    test_tree();
     return t_done("test_no_memory");
 }

@@ -104,6 +104,19 @@ static void test_tree_against_all_texts(void) {
     prefix_tree_free(tree);
 }
 
+static void test_small_tree_stays_sound(void) {
+    struct prefix_tree *tree = prefix_tree_new(4, 30);
+    bool sound = true;
+    for (int i = 0; i < TEXTS; i++) {
+        char text[16];
+        random_text(text);
+        insert(tree, text, (int)(next_random() % 4));
+        sound = sound && prefix_tree_is_sound(tree) && prefix_tree_bytes(tree) <= 30;
+    }
+    CHECK("a tree that forgets all the time stays sound", sound);
+    prefix_tree_free(tree);
+}
+
 /* ---- routers ---- */
 
 static struct router *router_of(enum router_kind kind, int n) {
@@ -222,6 +235,7 @@ int main(void) {
     test_tree();
     test_tree_forgets();
     test_tree_against_all_texts();
+    test_small_tree_stays_sound();
     test_round_robin();
     test_pow2();
     test_pow2_draws_all();

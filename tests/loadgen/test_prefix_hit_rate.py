@@ -111,6 +111,13 @@ def test_what_was_in_the_cache_before_does_not_count() -> None:
     assert again["was_reset"]
 
 
+def test_explain_is_not_surprised_by_hits_that_were_asked_for() -> None:
+    with Server(**ENGINE) as server:
+        found, run = hit_rate(server, prefix_hit_rate=0.6)
+    assert found["seen"] > 0.5
+    assert "prefix_cache_hits" not in {one.name for one in run.explain()}
+
+
 def test_replicas_that_do_not_share_their_caches_are_seen() -> None:
     settings = {"dataset_name": "prefix_repetition", "prefix_hit_rate": 0.6}
     with Server(**ENGINE, replicas=4) as server:

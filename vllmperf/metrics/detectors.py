@@ -338,7 +338,7 @@ HITS = 0.1
 
 
 def prefix_cache_hits(done: Completed, summary: Summary) -> Seen | None:
-    """By usage where the server tells it there, else by its counters."""
+    """By usage where the server tells it there, else by its counters. Those that --prefix-hit-rate asks for are no surprise."""
     cached, prompt = done.field("cached_tokens"), done.field("prompt_tokens")
     told = ~np.isnan(cached) & (prompt > 0)
     server = summary.get("server") or {}
@@ -348,7 +348,8 @@ def prefix_cache_hits(done: Completed, summary: Summary) -> Seen | None:
         share, who = float(server["prefix_hits"] / server["prefix_queries"]), "by the server's counters"
     else:
         return None
-    if share < HITS:
+    asked = (summary.get("prefix_cache") or {}).get("asked") or 0.0
+    if share - asked < HITS:
         return None
     text = f"{percent(share)} of the prompt tokens came from the server's prefix cache, {who}: TTFT is of the others alone"
     return Seen(text, {"share": share})
