@@ -17,6 +17,8 @@ import pytest
 CHECKOUT = Path(__file__).parents[2]
 GOLDEN = Path(os.environ.get("VLLMPERF_SHARED", CHECKOUT.parent / "shared")) / "golden_bench"
 TOOLS = {"vllm-0.6.4.post1": "vllm-0.6", "vllm-0.8.5": "vllm-0.8", "vllm-0.33.0": "vllm-2026"}
+PARTS = 5
+"""Of a tool's cases, each a test: one after the other they wait for minutes."""
 
 pytest.importorskip("tokenizers", reason="the extra tokenizers is not installed")
 if not (GOLDEN / "compare.py").is_file():
@@ -26,19 +28,20 @@ if not (GOLDEN / "compare.py").is_file():
     )
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("tool", TOOLS)
-def test_requests_output_and_files_are_those_of_the_original(tool, tmp_path):
+def test_requests_output_and_files_are_those_of_the_original(tool, part, tmp_path):
+    cases = sorted(file.parent.name for file in (GOLDEN / tool).glob("*/cmd.json"))[part::PARTS]
     # Times depend on how busy the machine is: what is planned is compared below, exactly.
     script = CHECKOUT / "scripts" / "benchmark_serving.py"
     command = f"{shlex.quote(sys.executable)} {shlex.quote(str(script))} --profile {TOOLS[tool]}"
     report = tmp_path / "report.json"
     words = [sys.executable, str(GOLDEN / "compare.py"), str(GOLDEN), "--tool", tool, "--cmd", command]
-    done = subprocess.run(
-        [*words, "--json", str(report), "--no-sched"], capture_output=True, text=True, check=False
-    )
+    words += ["--json", str(report), "--no-sched", "--case", *cases]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     rows = json.loads(report.read_text())
     print(done.stdout)
-    assert rows, "there are cases"
+    assert [row["case"] for row in rows] == cases != []
     assert {row["case"]: row["notes"] for row in rows if not row["equal"]} == {}
 
 
