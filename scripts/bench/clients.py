@@ -185,7 +185,7 @@ class Ours:
         return [sys.executable, *words.split(), "--record", folder / "run.vllmperf"]
 
     def read(self, load: Load, folder: Path) -> Reported:  # noqa: ARG002
-        summary = vllmperf.open_run(folder / "run.vllmperf").summary
+        summary = vllmperf.open_run(folder / "run.vllmperf", trim=False).summary
         ttft, itl = summary["metrics"]["ttft_ms"], summary["metrics"]["itl_ms"]
         share = summary["client"]["coalesced_share"]
         assert ttft is not None and itl is not None and share is not None  # noqa: PT018

@@ -264,7 +264,7 @@ def ours_command(job: Job) -> Command:
 
 
 def read_ours(folder: Path) -> Reported:
-    summary = vllmperf.open_run(folder / "run.vllmperf").summary
+    summary = vllmperf.open_run(folder / "run.vllmperf", trim=False).summary
 
     def spread(name: str) -> Spread:
         found = summary["metrics"][name]
