@@ -25,6 +25,7 @@ struct plain {
     int64_t *after;    /* by request: the next one with the same step */
     int64_t *growing;  /* by step, modulo a block: decodes that begin a new block in it */
     int64_t days;      /* of the calendar, a power of two */
+    int64_t next_end;  /* no step from this one's number to before it is the last of somebody */
 };
 
 /* ---- which loads ---- */
@@ -92,6 +93,10 @@ static void plain_take_prompts(struct plain *p) {
 
 /* ---- decodes ---- */
 
+static int64_t *plain_day(const struct plain *p, int64_t step) {
+    return &p->calendar[step & (p->days - 1)];
+}
+
 static int64_t *plain_growing(const struct plain *p, int64_t step) {
     int64_t size = p->config->block_size;
     return &p->growing[(step % size + size) % size];
@@ -100,9 +105,10 @@ static int64_t *plain_growing(const struct plain *p, int64_t step) {
 /* Its first token came with the step. A later one begins a block when all before it fill theirs. */
 static void plain_begin_decode(struct plain *p, int64_t number) {
     int64_t prompt = p->load->prompt_tokens[number], step = p->step.number;
-    int64_t *day = &p->calendar[(step + p->load->output_tokens[number] - 1) & (p->days - 1)];
-    p->after[number] = *day;
-    *day = number;
+    int64_t end = step + p->load->output_tokens[number] - 1;
+    p->after[number] = *plain_day(p, end);
+    *plain_day(p, end) = number;
+    if (end < p->next_end) p->next_end = end;
     p->decodes++;
     p->context += prompt + 1;
     ++*plain_growing(p, step + 1 - prompt);
@@ -143,8 +149,33 @@ static bool plain_plan(struct plain *p) {
     return true;
 }
 
+static int64_t plain_next_end(struct plain *p) {
+    if (p->next_end < p->step.number) p->next_end = p->step.number;
+    while (*plain_day(p, p->next_end) == NOBODY) p->next_end++;
+    return p->next_end;
+}
+
+/* So many steps from this one on decode for the same sequences and take the same time: nobody ends before the
+ * last of them, and whoever comes finds no place. 1 when each counts for itself. */
+static int64_t plain_alike(struct plain *p) {
+    const struct step_model *model = &p->config->model;
+    if (p->replay->want_steps || p->step.prefills || model->noise > 0 || model->kv_ms > 0) return 1;
+    int64_t alike = plain_next_end(p) - p->step.number + 1;
+    if (plain_running(p) == p->config->max_num_seqs || p->door.submitted > p->admitted) return alike;
+    int64_t until = (replay_door_next_ns(&p->door) - p->now - 1) / p->step.duration_ns + 1;
+    return until < alike ? until : alike;
+}
+
+/* Used blocks are not counted on: they are for the log of steps, which is not wanted then. */
+static void plain_skip(struct plain *p, int64_t steps) {
+    p->replay->n_steps += steps;
+    p->step.number += steps;
+    p->now += steps * p->step.duration_ns;
+    p->context += steps * p->decodes;
+}
+
 static void plain_finish(struct plain *p) {
-    int64_t *day = &p->calendar[p->step.number & (p->days - 1)];
+    int64_t *day = plain_day(p, p->step.number);
     p->now += p->step.duration_ns;
     p->context += p->decodes;
     for (int64_t number = *day; number != NOBODY; number = p->after[number]) plain_end_decode(p, number);
@@ -166,6 +197,7 @@ static bool plain_step(struct plain *p) {
         return true;
     }
     if (!replay_log_step(p->replay, &p->step)) return false;
+    plain_skip(p, plain_alike(p) - 1);
     plain_finish(p);
     return true;
 }

@@ -8,6 +8,7 @@
 
 struct run {
     struct replay *replay;
+    const struct scheduler_config *config;
     const struct replay_load *load;
     struct scheduler *scheduler;
     struct seq *seqs;
@@ -37,7 +38,7 @@ static enum replay_result check_one(const struct run *run, int64_t i) {
     const struct replay_load *load = run->load;
     int64_t prompt = load->prompt_tokens[i], output = load->output_tokens[i];
     if (prompt < 1 || output < 1) return REPLAY_BAD_LENGTH;
-    if (!scheduler_fits(run->scheduler, prompt, output)) return REPLAY_TOO_LONG;
+    if (!scheduler_fits(run->config, prompt, output)) return REPLAY_TOO_LONG;
     if (load->concurrency > 0) return REPLAY_OK;
     int64_t before = i ? load->arrival_ns[i - 1] : 0;
     return load->arrival_ns[i] < before ? REPLAY_UNORDERED : REPLAY_OK;
@@ -103,7 +104,8 @@ static enum replay_result one_step(struct run *run) {
     const struct step *step = scheduler_plan(run->scheduler, run->now);
     if (step == NULL) {
         run->now = replay_door_next_ns(&run->door);
-        return REPLAY_OK;
+        /* All fit: somebody who waits although nobody runs had no memory for the table of blocks. */
+        return run->now == INT64_MAX ? REPLAY_NO_MEMORY : REPLAY_OK;
     }
     if (!replay_log_step(run->replay, step)) return REPLAY_NO_MEMORY;
     run->replay->visits += step->work.decodes + step->prefills;
@@ -115,31 +117,32 @@ static enum replay_result one_step(struct run *run) {
 
 static enum replay_result run_by_tokens(struct run *run) {
     enum replay_result result = REPLAY_OK;
+    run->scheduler = scheduler_new(run->config);
     run->seqs = calloc((size_t)run->load->n + 1, sizeof *run->seqs);
-    if (run->seqs == NULL) return REPLAY_NO_MEMORY;
+    if (run->scheduler == NULL || run->seqs == NULL) return REPLAY_NO_MEMORY;
     replay_door_open(&run->door);
     while (result == REPLAY_OK && run->done < run->load->n) result = one_step(run);
     return result;
 }
 
-static enum replay_result run_all(struct run *run, const struct scheduler_config *config) {
+static enum replay_result run_all(struct run *run) {
     enum replay_result result = replay_check(run);
     if (result != REPLAY_OK) return result;
     run->replay->requests = calloc((size_t)run->load->n + 1, sizeof *run->replay->requests);
     if (run->replay->requests == NULL) return REPLAY_NO_MEMORY;
-    if (plain_replay_can(config, run->load))
-        return plain_replay_run(run->replay, config, run->door.front_ns, run->load) ? REPLAY_OK
-                                                                                    : REPLAY_NO_MEMORY;
+    if (plain_replay_can(run->config, run->load))
+        return plain_replay_run(run->replay, run->config, run->door.front_ns, run->load) ? REPLAY_OK
+                                                                                         : REPLAY_NO_MEMORY;
     run->door.requests = run->replay->requests;
     return run_by_tokens(run);
 }
 
 enum replay_result replay_run(struct replay *replay, const struct scheduler_config *config, int64_t front_ns,
                               const struct replay_load *load, bool want_steps) {
-    struct run run = {.replay = replay, .load = load, .door = {.load = load, .front_ns = front_ns}};
+    struct run run = {
+        .replay = replay, .config = config, .load = load, .door = {.load = load, .front_ns = front_ns}};
     *replay = (struct replay){.want_steps = want_steps};
-    run.scheduler = scheduler_new(config);
-    enum replay_result result = run.scheduler ? run_all(&run, config) : REPLAY_NO_MEMORY;
+    enum replay_result result = run_all(&run);
     scheduler_free(run.scheduler);
     free(run.seqs);
     return result;

@@ -118,10 +118,10 @@ void scheduler_free(struct scheduler *s) {
     free(s);
 }
 
-bool scheduler_fits(const struct scheduler *s, int64_t prompt_tokens, int64_t output_tokens) {
+bool scheduler_fits(const struct scheduler_config *config, int64_t prompt_tokens, int64_t output_tokens) {
     int64_t tokens = prompt_tokens + output_tokens;
-    if (!s->config.chunked_prefill && tokens > s->config.max_num_batched_tokens) return false;
-    return tokens <= (int64_t)s->config.num_gpu_blocks * s->config.block_size;
+    if (!config->chunked_prefill && tokens > config->max_num_batched_tokens) return false;
+    return tokens <= (int64_t)config->num_gpu_blocks * config->block_size;
 }
 
 void scheduler_submit(struct scheduler *s, struct seq *seq) {

@@ -88,7 +88,7 @@ void scheduler_free(struct scheduler *scheduler);
 void seq_add_token(struct seq *seq, const struct scheduler *scheduler, int64_t id);
 
 /* false when it can never fit into the KV cache or, without chunked prefill, into a step. */
-bool scheduler_fits(const struct scheduler *scheduler, int64_t prompt_tokens, int64_t output_tokens);
+bool scheduler_fits(const struct scheduler_config *config, int64_t prompt_tokens, int64_t output_tokens);
 
 /* It waits from now on. It must fit. */
 void scheduler_submit(struct scheduler *scheduler, struct seq *seq);

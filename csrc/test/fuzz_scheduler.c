@@ -43,7 +43,7 @@ static void start(struct engine *engine, struct bytes *bytes) {
 
 static void submit(struct engine *engine, struct bytes *bytes, int i) {
     int64_t prompt = 1 + take(bytes, 64), output = 1 + take(bytes, 31), kind = take(bytes, 3);
-    if (engine->used[i] || !scheduler_fits(engine->scheduler, prompt, output)) return;
+    if (engine->used[i] || !scheduler_fits(&engine->config, prompt, output)) return;
     engine->used[i] = true;
     engine->seqs[i] = (struct seq){.number = engine->numbers++,
                                    .priority = kind,

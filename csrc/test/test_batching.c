@@ -168,7 +168,8 @@ static void test_whole_prefill(void) {
     config.chunked_prefill = false;
     struct scheduler *s = scheduler_new(&config);
     struct seq a = sequence(1, 6, 2), b = sequence(2, 6, 2);
-    CHECK("what is longer than a step never fits", !scheduler_fits(s, 9, 2) && scheduler_fits(s, 8, 2));
+    CHECK("what is longer than a step never fits",
+          !scheduler_fits(&config, 9, 2) && scheduler_fits(&config, 8, 2));
     scheduler_submit(s, &a);
     scheduler_submit(s, &b);
     CHECK("a prompt that does not fit whole waits", scheduler_plan(s, 0)->work.prefill_tokens == 6);
@@ -371,9 +372,13 @@ static bool same_rows(const void *a, const void *b, size_t bytes) {
 static void check_plain(uint64_t seed) {
     struct random_load l;
     struct scheduler_config config;
-    struct replay plain_one, by_tokens;
+    struct replay plain_one, by_tokens, without_steps;
     draw(&l, &config, seed);
     config.priority = false;
+    config.model.attention_ms = 0.01;
+    config.model.kv_ms = seed % 3 ? 0 : 0.02;
+    config.model.n_graph_sizes = 1;
+    config.model.graph_sizes[0] = 3;
     config.num_gpu_blocks = config.max_num_seqs * (100 / config.block_size + 1);
     config.prefix_caching = true;
     memset(l.prefix_tokens, 0, sizeof l.prefix_tokens);
@@ -391,8 +396,14 @@ static void check_plain(uint64_t seed) {
             same_rows(plain_one.steps, by_tokens.steps, (size_t)by_tokens.n_steps * sizeof *by_tokens.steps));
     CHECK("and its requests the same times",
           same_rows(plain_one.requests, by_tokens.requests, LOAD * sizeof *by_tokens.requests));
+    CHECK("it runs without a log of steps",
+          replay_run(&without_steps, &config, MS, &l.load, false) == REPLAY_OK);
+    CHECK("steps that are alike are passed over, and change nothing",
+          without_steps.n_steps == by_tokens.n_steps &&
+              same_rows(without_steps.requests, by_tokens.requests, LOAD * sizeof *by_tokens.requests));
     replay_free(&plain_one);
     replay_free(&by_tokens);
+    replay_free(&without_steps);
 }
 
 /* As check_random for the blocks, which only a scheduler in hand shows; some requests leave midway. */

@@ -4,6 +4,7 @@
 
 #include "engine/response.h"
 #include "sim/prefix_tree.h"
+#include "sim/replay.h"
 #include "test/run.h"
 
 static atomic_long calls_left = -1; /* until one fails; negative: none will */
@@ -143,8 +144,37 @@ static void test_tree(void) {
     for (long failing = 0; !tree_stays_sound(failing);) failing++;
 }
 
+/* ---- replays ---- */
+
+static bool replay_ends(const struct replay_load *load, long failing) {
+    static const struct scheduler_config config = {.max_num_seqs = 2,
+                                                   .max_num_batched_tokens = 8,
+                                                   .chunked_prefill = true,
+                                                   .prefix_caching = true,
+                                                   .block_size = 2,
+                                                   .num_gpu_blocks = 16,
+                                                   .model = {.alpha_ms = 1}};
+    struct replay replay;
+    atomic_store(&calls_left, failing);
+    enum replay_result result = replay_run(&replay, &config, 0, load, true);
+    bool again = has_failed();
+    CHECK("a replay without memory says so, or does without",
+          result == REPLAY_OK || (again && result == REPLAY_NO_MEMORY));
+    replay_free(&replay);
+    return !again;
+}
+
+static void test_replays(void) {
+    static const int64_t tokens[] = {6, 5, 4}, none[3] = {0};
+    struct replay_load load = {.n = 3, .arrival_ns = none, .prompt_tokens = tokens, .output_tokens = tokens};
+    for (long failing = 0; !replay_ends(&load, failing);) failing++;
+    load.prefix = load.prefix_tokens = none;
+    for (long failing = 0; !replay_ends(&load, failing);) failing++;
+}
+
 int main(void) {
     test_answers();
+    test_replays();
     test_runs();
     test_tree();
     return t_done("test_no_memory");

@@ -152,7 +152,7 @@ def simulator() -> None:
 
 
 def replay() -> None:
-    settings, four = checked({"mode": "batching"}), np.full(4, 4)
+    settings, four = checked({"mode": "batching", "num_gpu_blocks": 64}), np.full(4, 4)
     _sim.replay(settings, np.arange(4), four, four, four, four, four, 0, True)
     _sim.replay(settings, None, four, four, None, None, None, 2, False)
     for wrong in ((None, four, four[:2]), (four[::-1].astype(float), four, four), (None, -four, four)):
