@@ -205,13 +205,13 @@ def test_two_sweeps_do_not_write_to_one_folder(tmp_path):
 
 
 def test_the_folder_is_the_result(tmp_path):
-    made = sweep(tmp_path / "s", SLOW, FAST, repeat=2, axes={"output_len": [2, 3]}, plan={"num_prompts": 4})
+    made = sweep(tmp_path / "s", SLOW, FAST, repeat=2, axes={"output_len": [8, 9]}, plan={"num_prompts": 4})
     found = vp.open_sweep(tmp_path / "s")
     assert found.rows() == made.rows()
     assert found.setups == ["slow", "fast"]
-    assert found.loads == ["output_len=2", "output_len=3"]
+    assert found.loads == ["output_len=8", "output_len=9"]
     first = found.rows()[0]
-    assert (first["setup"], first["output_len"], first["repeat"], first["completed"]) == ("slow", 2, 1, 4)
+    assert (first["setup"], first["output_len"], first["repeat"], first["completed"]) == ("slow", 8, 1, 4)
     assert first["ttft_p50_ms"] >= 30
     assert first["ttft_p50_ms"] == pytest.approx(found.points[0].run().ttft.p50)
     data = json.loads(json.dumps(found.to_dict()))
