@@ -80,7 +80,7 @@ class Engine:
         """Send no more; what is in flight has the grace period, or with now=True is cut at once."""
     def counters(self) -> Counters: ...
     def histograms(self) -> dict[str, Histogram]:
-        """schedule_lag, client_lag, loop, connect (ns), summed over the threads so far."""
+        """schedule_lag, client_lag, loop, connect (ns) so far; of several threads also those of each: loop.0, loop.1."""
     def close(self) -> None: ...
 
 def usable_cores() -> int:

@@ -410,8 +410,8 @@ void engine_counters(struct engine *e, struct engine_counters *sum) {
     pthread_mutex_unlock(&e->lock);
 }
 
-struct hist *engine_histogram(struct engine *e, enum engine_histogram which) {
-    struct hist *sum = hist_new();
-    for (size_t i = 0; sum && i < e->n_seats; i++) worker_add_histogram(e->seats[i].worker, which, sum);
-    return sum;
+struct hist *engine_histogram(struct engine *e, enum engine_histogram which, size_t thread) {
+    struct hist *hist = hist_new();
+    if (hist) worker_add_histogram(e->seats[thread].worker, which, hist);
+    return hist;
 }

@@ -97,9 +97,9 @@ void engine_stop(struct engine *engine, bool now);
 
 void engine_counters(struct engine *engine, struct engine_counters *counters);
 
-/* A new histogram, summed over the threads, at most a second old while the run goes; the caller frees it.
- * NULL when out of memory. */
-struct hist *engine_histogram(struct engine *engine, enum engine_histogram which);
+/* A new histogram of one of the counters.threads, from 0 on, at most a second old while the run goes; the
+ * caller frees it. NULL when out of memory. */
+struct hist *engine_histogram(struct engine *engine, enum engine_histogram which, size_t thread);
 
 /* Stops at once if need be, joins the threads, frees everything. */
 void engine_free(struct engine *engine);

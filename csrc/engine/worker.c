@@ -2,6 +2,7 @@
  * Does not speak HTTP (transport does) and does not choose the order of requests (queue does). */
 #include "engine/worker.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -318,6 +319,9 @@ void worker_run(struct worker *w, int64_t start_mono_ns) {
 }
 
 void worker_warm(struct worker *w) {
+    char name[16];
+    snprintf(name, sizeof name, "vllmperf-%d", w->setup.number);
+    prctl(PR_SET_NAME, name);
     prctl(PR_SET_TIMERSLACK, 1UL); /* else the kernel may round each sleep up by 50 us */
     int64_t limit_ns = transport_now_ns(w->transport) + WARM_LIMIT_NS;
     w->warming = true;

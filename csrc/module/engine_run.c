@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -285,21 +286,49 @@ static PyObject *py_counters(PyObject *self, PyObject *unused) {
                          c.threads, "multis", c.multis, "gave_up", limits[c.gave_up]);
 }
 
+struct lag {
+    char name[32]; /* "loop", or "loop.1" of one of several threads */
+    struct hist *hist;
+};
+
+/* Of all threads, then of each where there are several. */
+static struct lag *take_lags(struct engine *engine, enum engine_histogram which, size_t threads,
+                             struct lag *lag) {
+    static const char *const names[] = {"schedule_lag", "client_lag", "loop", "connect"};
+    struct lag *sum = lag++;
+    snprintf(sum->name, sizeof sum->name, "%s", names[which]);
+    sum->hist = threads > 1 ? hist_new() : engine_histogram(engine, which, 0);
+    for (size_t i = 0; threads > 1 && i < threads; i++, lag++) {
+        snprintf(lag->name, sizeof lag->name, "%s.%zu", names[which], i);
+        lag->hist = engine_histogram(engine, which, i);
+        if (sum->hist && lag->hist) hist_merge(sum->hist, lag->hist);
+    }
+    return lag;
+}
+
+static PyObject *lag_dict(PyObject *module, const struct lag *lags, const struct lag *end) {
+    PyObject *dict = PyDict_New();
+    for (const struct lag *lag = lags; lag < end; lag++) {
+        PyObject *histogram = histogram_from(module, lag->hist); /* owns it, also when this fails */
+        if (!histogram || (dict && PyDict_SetItemString(dict, lag->name, histogram) != 0)) Py_CLEAR(dict);
+        Py_XDECREF(histogram);
+    }
+    return dict;
+}
+
 /* All of them first: making Python objects may run code that closes the engine. */
 static PyObject *py_histograms(PyObject *self, PyObject *unused) {
     (void)unused;
-    static const char *const names[] = {"schedule_lag", "client_lag", "loop", "connect"};
     struct engine *engine = engine_or_raise(self);
-    struct hist *sums[HISTOGRAM_COUNT];
+    struct engine_counters counters;
     if (!engine) return NULL;
-    for (int i = 0; i < HISTOGRAM_COUNT; i++) sums[i] = engine_histogram(engine, (enum engine_histogram)i);
-    PyObject *dict = PyDict_New();
-    for (int i = 0; i < HISTOGRAM_COUNT; i++) {
-        PyObject *histogram =
-            histogram_from(py_engine_of(self)->module, sums[i]); /* owns it, also when this fails */
-        if (!histogram || (dict && PyDict_SetItemString(dict, names[i], histogram) != 0)) Py_CLEAR(dict);
-        Py_XDECREF(histogram);
-    }
+    engine_counters(engine, &counters);
+    size_t threads = (size_t)counters.threads;
+    struct lag *lags = PyMem_Calloc(HISTOGRAM_COUNT * (1 + threads), sizeof *lags), *end = lags;
+    if (!lags) return PyErr_NoMemory();
+    for (int i = 0; i < HISTOGRAM_COUNT; i++) end = take_lags(engine, (enum engine_histogram)i, threads, end);
+    PyObject *dict = lag_dict(py_engine_of(self)->module, lags, end);
+    PyMem_Free(lags);
     return dict;
 }
 
@@ -342,7 +371,7 @@ static PyMethodDef methods[] = {
      "stop($self, now=False)\n--\n\nSend no more; with now, cut what is in flight."},
     {"counters", py_counters, METH_NOARGS, "counters($self, /)\n--\n\nLive figures."},
     {"histograms", py_histograms, METH_NOARGS,
-     "histograms($self, /)\n--\n\nLags so far, at most a second old."},
+     "histograms($self, /)\n--\n\nLags so far, at most a second old, and of each of several threads."},
     {"close", py_close, METH_NOARGS, "close($self, /)\n--\n\nEnd the run if it goes on and free everything."},
     {NULL, NULL, 0, NULL},
 };

@@ -91,8 +91,8 @@ static struct totals drain(struct engine *engine) {
     abort();
 }
 
-static uint64_t samples(struct engine *engine, enum engine_histogram which) {
-    struct hist *hist = engine_histogram(engine, which);
+static uint64_t samples(struct engine *engine, enum engine_histogram which, size_t thread) {
+    struct hist *hist = engine_histogram(engine, which, thread);
     uint64_t n = hist ? hist_count(hist) : 0;
     hist_free(hist);
     return n;
@@ -117,8 +117,13 @@ static void test_closed_loop(const struct server *server) {
     CHECK("the counters agree", counters.sent == N && counters.completed == N && counters.in_flight == 0 &&
                                     counters.chunks == N * TOKENS);
     CHECK("and the state", counters.state == ENGINE_ENDED && counters.threads == THREADS);
-    CHECK("client lag was measured",
-          samples(engine, HISTOGRAM_CLIENT_LAG) > 0 && samples(engine, HISTOGRAM_LOOP) > 0);
+    uint64_t chunks = 0, turns[THREADS];
+    for (size_t i = 0; i < THREADS; i++) {
+        chunks += samples(engine, HISTOGRAM_CLIENT_LAG, i);
+        turns[i] = samples(engine, HISTOGRAM_LOOP, i);
+    }
+    CHECK("the lag of each chunk was measured", chunks == N * TOKENS);
+    CHECK("and the turns of each thread", turns[0] > 0 && turns[1] > 0);
     engine_free(engine);
 }
 
@@ -134,7 +139,7 @@ static void test_open_loop_with_cap(const struct server *server) {
     CHECK("open loop with a cap: all complete",
           totals.records == N && totals.completed == N && totals.tokens == N * TOKENS);
     CHECK("waits for a slot are recorded", totals.waited > N / 2);
-    CHECK("schedule lag was measured", samples(engine, HISTOGRAM_SCHEDULE_LAG) > 0);
+    CHECK("schedule lag was measured", samples(engine, HISTOGRAM_SCHEDULE_LAG, 0) > 0);
     engine_free(engine);
 }
 
@@ -201,7 +206,7 @@ static void *look_often(void *argument) {
     struct engine_counters counters;
     for (int i = 0; i < 200; i++) {
         engine_counters(caller->engine, &counters);
-        samples(caller->engine, HISTOGRAM_LOOP);
+        samples(caller->engine, HISTOGRAM_LOOP, 0);
     }
     return NULL;
 }

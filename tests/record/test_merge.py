@@ -33,11 +33,13 @@ def test_requests_of_shards_keep_their_numbers_and_move_to_the_earliest_start(tm
 
 
 def test_histograms_and_counters_are_added_up(tmp_path: Path) -> None:
-    a = shard(tmp_path / "a.run", [0], histograms={"loop": histogram(1.0, 2.0)})
+    of_one = {"loop": histogram(1.0, 2.0), "loop.0": histogram(1.0), "loop.1": histogram(2.0)}
+    a = shard(tmp_path / "a.run", [0], histograms=of_one)
     b = shard(tmp_path / "b.run", [1], histograms={"loop": histogram(4.0), "client_lag": histogram(3.0)})
     found = read(merge([a, b], tmp_path / "all.run"))
     assert (found.histograms["loop"].count, found.histograms["loop"].max) == (3, 4 * MS)
     assert found.histograms["client_lag"].count == 1
+    assert "loop.0" not in found.histograms  # the threads of two clients have nothing in common
     assert (found.counters["cpu_s"], found.counters["connections_opened"]) == (2.0, 4)
 
 

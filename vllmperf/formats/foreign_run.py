@@ -159,7 +159,7 @@ def summary_of(
 
 CLIENT = (
     *("schedule_lag_ms", "client_lag_ms", "loop_ms", "coalesced_share", "connect_ms", "connections_opened"),
-    *("connections_ahead", "silent_retries", "lost_results", "cpu_s", "threads"),
+    *("connections_ahead", "silent_retries", "lost_results", "cpu_s", "threads", "by_thread"),
     "machine_adds",
 )
 

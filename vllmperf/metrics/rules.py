@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vllmperf.metrics.definitions import METRICS
+from vllmperf.metrics.threads import late_words
 from vllmperf.numbers import brief, percent
 
 Summary = Mapping[str, Any]
@@ -212,6 +213,7 @@ def say_client_lag(summary: Summary, share: float) -> str:
     return (
         f"chunks were seen up to {_p99(summary['client'], 'client_lag_ms')} (p99) after they had "
         f"arrived, {_of_typical_gap(summary, share)}: the client hardly kept up"
+        f"{late_words(summary['client'], 'client_lag_ms')}"
     )
 
 
@@ -222,7 +224,7 @@ def loop_time(summary: Summary) -> float | None:
 def say_loop_time(summary: Summary, share: float) -> str:
     return (
         f"a turn of the client's loop took up to {_p99(summary['client'], 'loop_ms')} (p99), "
-        f"{_of_typical_gap(summary, share)}"
+        f"{_of_typical_gap(summary, share)}{late_words(summary['client'], 'loop_ms')}"
     )
 
 
@@ -239,7 +241,7 @@ def say_schedule_lag(summary: Summary, share: float) -> str:
     return (
         f"requests left up to {_p99(summary['client'], 'schedule_lag_ms')} (p99) late, "
         f"{percent(share)} of the typical TTFT ({_ms(_typical_start(summary))}): "
-        f"the load was not quite the one asked for"
+        f"the load was not quite the one asked for{late_words(summary['client'], 'schedule_lag_ms')}"
     )
 
 

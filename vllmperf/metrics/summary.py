@@ -21,6 +21,7 @@ from vllmperf.metrics.rolling import intervals
 from vllmperf.metrics.server_side import server_side
 from vllmperf.metrics.server_times import ServerTimes, server_times
 from vllmperf.metrics.statistics import Row, describe, describe_histogram, percentile_list
+from vllmperf.metrics.threads import by_thread
 from vllmperf.metrics.trim import TrimDict, described, view
 from vllmperf.metrics.verdict import Verdict, verdict
 from vllmperf.metrics.view import Completed, happened
@@ -108,6 +109,7 @@ class Client(TypedDict):
     lost_results: int | None
     cpu_s: float | None
     threads: int | None
+    by_thread: list[dict[str, Any]] | None
     machine_adds: Mapping[str, object] | None
 
 
@@ -305,6 +307,7 @@ def _client(recording: Recording, percentiles: Sequence[float]) -> Part:
         "lost_results": counters.get("lost"),
         "cpu_s": counters.get("cpu_s"),
         "threads": counters.get("threads"),
+        "by_thread": by_thread(histograms, percentiles),
     }
 
 

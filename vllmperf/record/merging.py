@@ -164,7 +164,8 @@ def _put_histograms(db: sqlite3.Connection, headers: Sequence[Header]) -> None:
     found: dict[str, _engine.Histogram] = {}
     for one in headers:
         for name, histogram in one.histograms.items():
-            found.setdefault(name, _engine.Histogram()).merge(histogram)
+            if "." not in name:  # thread 1 of one machine is not thread 1 of another
+                found.setdefault(name, _engine.Histogram()).merge(histogram)
     rows = [(name, histogram.pack()) for name, histogram in found.items()]
     db.executemany("INSERT INTO histograms VALUES(?, ?)", rows)
 
