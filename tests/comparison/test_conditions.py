@@ -1,9 +1,12 @@
 """--fail-if on compare and report, and its JUnit file."""
 
+import math
+import re
 from xml.etree import ElementTree
 
 import pytest
-from loaded_runs import loaded_run
+from loaded_runs import PLAN, loaded_run
+from synthetic import Request, write_run
 
 from vllmperf.cli import main
 
@@ -39,6 +42,19 @@ def test_a_condition_that_holds_or_that_nobody_can_judge_ends_with_1_and_a_line(
     assert main(["compare", runs["a"], runs[other], "--fail-if", condition]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"vllmperf: {'FAILED' if code else 'passed'} {condition}: {other}.vllmperf: ")
+
+
+def test_how_many_requests_would_do_is_what_the_runs_show_and_more_than_they_have(runs, tmp_path, capsys):
+    """Times that drift tell less than as many independent ones."""
+    drift = [20.0 + 15 * math.sin(i / 60) for i in range(200)]
+    for name in ("b", "c"):
+        requests = [Request(i, sent=50.0 * i, ttft=value) for i, value in enumerate(drift)]
+        write_run(tmp_path / f"{name}.vllmperf", requests, PLAN | {"seed": name, "num_prompts": 200})
+    paths = [str(tmp_path / f"{name}.vllmperf") for name in ("b", "c")]
+    assert main(["compare", *paths, "--fail-if", "ttft_mean +5%"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    (count,) = re.findall(r"too few requests to tell it from chance; about ([\d,]+) requests", line)
+    assert int(count.replace(",", "")) > 200
 
 
 @pytest.mark.parametrize(

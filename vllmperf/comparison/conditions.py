@@ -11,6 +11,7 @@ from vllmperf.comparison.comparison import Comparison
 from vllmperf.comparison.figures import Figures
 from vllmperf.errors import UsageError
 from vllmperf.metrics.difference import CHANCE, Difference
+from vllmperf.metrics.estimates import estimates
 from vllmperf.metrics.intervals import needed
 from vllmperf.metrics.quantity import Quantity, quantity
 from vllmperf.numbers import brief
@@ -129,7 +130,7 @@ def _relative(one: Condition, found: Comparison, difference: Difference | None, 
     change = (second - first) / abs(first)
     sides = f"{name} {_with_unit(first, one.quantity)} → {_with_unit(second, one.quantity)}, {change:+.1%}"
     if difference is None or p is None:
-        words = f"{sides}, too few requests to tell it from chance{_enough(one.quantity)}"
+        words = f"{sides}, too few requests to tell it from chance{_enough(one.quantity, found)}"
         return Judged(one.text, found.second.name, True, False, change, _of(found.second, words))
     is_beyond = p < CHANCE
     has_passed_limit = change > one.limit if one.sign == "+" else change < -one.limit
@@ -149,10 +150,16 @@ def _with_unit(value: float, wanted: Quantity) -> str:
     return f"{brief(value, 4)} {wanted.unit}"
 
 
-def _enough(wanted: Quantity) -> str:
+def _enough(wanted: Quantity, found: Comparison) -> str:
+    """How many requests a run takes: as the sides show, which lack an interval, else were they independent."""
     if wanted.metric is None or (wanted.statistic != "mean" and wanted.percentile is None):
         return ""
-    count = needed(wanted.percentile)
+    shown = [
+        estimates(side.done, [wanted])[wanted.name].interval.needed
+        for side in (found.first, found.second)
+        if side.done is not None
+    ]
+    count = max((n for n in shown if n is not None), default=needed(wanted.percentile))
     return "" if count is None else f"; about {count:,} requests or more would do"
 
 
