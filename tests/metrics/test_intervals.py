@@ -154,6 +154,17 @@ def test_a_share_stays_within_0_and_1_and_all_good_is_not_certain(rng):
     assert share_interval(np.ones(10, dtype=bool)).low is None
 
 
+def test_rare_misses_of_a_slow_series_are_worth_fewer_requests_than_they_look(rng):
+    """AR(1) with 0.9: ten misses in a thousand do not show how they come together, what they were told from does."""
+    noise, values = rng.normal(size=1_100), np.zeros(1_100)
+    for i in range(1, len(values)):
+        values[i] = 0.9 * values[i - 1] + noise[i]
+    values = values[100:]
+    good = values <= np.quantile(values, 0.99)
+    assert share_interval(good, values).effective < 0.5 * share_interval(good).effective
+    assert share_interval(good, np.full(1_000, np.nan)) == share_interval(good)
+
+
 def test_a_rate_counts_events_or_what_they_bring_within_the_window(rng):
     instants = np.cumsum(rng.exponential(1e8, 3_000)).astype(np.int64)
     end = int(200e9)

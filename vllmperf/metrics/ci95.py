@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vllmperf.metrics import intervals
 from vllmperf.metrics.definitions import METRICS
 from vllmperf.metrics.entry import Metric
-from vllmperf.metrics.goodput import is_good
+from vllmperf.metrics.goodput import is_good, used
 from vllmperf.metrics.intervals import Interval
 from vllmperf.metrics.statistics import NS_PER_MS, Row, Samples, percentile_key
 from vllmperf.metrics.upper_bound import upper_bounds
@@ -134,11 +134,12 @@ def of_throughput(done: Completed, rates: Mapping[str, float | None]) -> dict[st
 
 def of_goodput(done: Completed, limits_ms: Mapping[str, float], per_s: float | None) -> dict[str, Bounds]:
     order = np.argsort(done.requests["sent_ns"], kind="stable")
-    share = intervals.share_interval(is_good(done, limits_ms)[order], in_flight=done.in_flight_at_send[order])
-    good = is_good(done.whole, limits_ms).astype(np.float64)
+    good, use = is_good(done, limits_ms)[order], used(done, limits_ms)[order]
+    share = intervals.share_interval(good, use, in_flight=done.in_flight_at_send[order])
+    of_whole = is_good(done.whole, limits_ms).astype(np.float64)
     is_share_of_sent = len(done.requests) == done.sent  # what failed is no sample of a latency
     return {
-        "requests_per_s": _rate(done, good, per_s),
+        "requests_per_s": _rate(done, of_whole, per_s),
         "share": bounds(share) if is_share_of_sent else None,
     }
 

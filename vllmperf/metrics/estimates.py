@@ -10,7 +10,7 @@ import vllmperf._engine as _engine
 from vllmperf.metrics.ci95 import Ordered, in_ms, ordered, rate
 from vllmperf.metrics.difference import Estimate
 from vllmperf.metrics.entry import Figure
-from vllmperf.metrics.goodput import is_good, objectives
+from vllmperf.metrics.goodput import is_good, objectives, used
 from vllmperf.metrics.intervals import (
     Interval,
     mean_interval,
@@ -71,19 +71,21 @@ def _of_figure(done: Completed, figure: Figure) -> Estimate | None:
     if figure.name not in WITH_INTERVAL or (figure.name in (GOOD, GOOD_SHARE) and not limits_ms):
         return None
     if figure.name == GOOD_SHARE:
-        return _good_share(done, is_good(done, limits_ms))
+        return _good_share(done, is_good(done, limits_ms), used(done, limits_ms))
     amounts = _amounts(done.whole, figure.name, limits_ms)
     return None if amounts is None else _rate(done, amounts)
 
 
-def _good_share(done: Completed, good: Flags) -> Estimate | None:
-    """Of the requests that were sent, whatever became of them."""
+def _good_share(done: Completed, good: Flags, use: Floats) -> Estimate | None:
+    """Of the requests that were sent, whatever became of them. use: what completed requests used of their limits."""
     sent_ns = done.recording.requests["sent_ns"]
-    flags = np.zeros(len(sent_ns), dtype=np.bool_)
-    flags[done.mask] = good
+    flags, of_limits = np.zeros(len(sent_ns), dtype=np.bool_), np.full(len(sent_ns), np.nan)
+    flags[done.mask], of_limits[done.mask] = good, use
     rows = np.flatnonzero((sent_ns != _engine.NONE) & (sent_ns >= done.start_ns))
-    flags = flags[rows[np.argsort(sent_ns[rows], kind="stable")]]
-    return Estimate(float(flags.mean()), share_interval(flags)) if len(flags) else None
+    rows = rows[np.argsort(sent_ns[rows], kind="stable")]
+    if not len(rows):
+        return None
+    return Estimate(float(flags[rows].mean()), share_interval(flags[rows], of_limits[rows]))
 
 
 def _amounts(whole: Completed, name: str, limits_ms: Mapping[str, float]) -> Floats | None:

@@ -119,17 +119,24 @@ def percentile_intervals(
     ]
 
 
-def share_interval(flags: NDArray[np.bool_], *, in_flight: Floats | None = None) -> Interval:
-    """Of the share of requests, in order of send, that are True."""
+def share_interval(
+    flags: NDArray[np.bool_], values: Floats | None = None, *, in_flight: Floats | None = None
+) -> Interval:
+    """Of the share of requests, in order of send, that are True.
+
+    values: what the flags were told from, NaN where it is unknown. A few rare flags do not show that they come together;
+    the values do.
+    """
     if len(flags) == 0:
         return _unknown(0, 0.0, math.nan)
     share = float(flags.mean())
     run = LongRun.of(flags.astype(np.float64) - share)
-    reach = Reach(run, (), in_flight)
+    known = np.zeros(0) if values is None else values[np.isfinite(values)]
+    reach = Reach(run, [LongRun.of(known - known.mean())] if len(known) else [], in_flight)
     if reach.lacks > 1:
         return _unknown(run.n, reach.independent, reach.lacks)
-    low, high = share_bounds(share, reach.independent * _worth(run.degrees), LEVEL)
-    return Interval(low, high, reach.independent, None, run.degrees)
+    low, high = share_bounds(share, reach.independent * _worth(reach.run.degrees), LEVEL)
+    return Interval(low, high, reach.independent, None, reach.run.degrees)
 
 
 def rate_interval(
