@@ -52,6 +52,15 @@ def test_equal_set_ups_show_an_effect_in_few_sweeps():
     assert alarms <= 400 * 0.05 + 3 * math.sqrt(400 * 0.05 * 0.95)
 
 
+def test_what_is_beyond_chance_only_alone_is_perhaps():
+    flat = [1.0, 1.03, 0.97]
+    found = effects({"ttft_p50": [0.2, 0.3, 0.4], **dict.fromkeys(NAMES[1:], flat)}, [1.0, 2.0, 3.0])
+    assert not found[0].is_beyond_chance
+    assert _sentence(found) == (
+        "b against a: perhaps TTFT p50 −71 % (−88 … −31); TTFT p99, ITL, throughput no difference beyond chance"
+    )
+
+
 def test_the_sentence_has_changes_with_their_intervals_and_what_is_no_difference():
     noise = [0.97, 1.02, 1.01]
     found = effects(

@@ -150,10 +150,14 @@ def _sentence(effects: Sequence[Effect]) -> str:
     first = effects[0]
     at = f", {first.load}" if first.load else ""
     beyond = [_change(one) for one in effects if one.is_beyond_chance]
-    within = [WORDS[one.quantity.name] for one in effects if one.is_beyond_chance is False]
+    likely = [_change(one) for one in effects if one.is_likely]
+    within = [
+        WORDS[one.quantity.name] for one in effects if one.is_beyond_chance is False and not one.is_likely
+    ]
     unknown = [WORDS[one.quantity.name] for one in effects if one.is_beyond_chance is None]
     parts = [
         ", ".join(beyond),
+        f"perhaps {', '.join(likely)}" if likely else "",
         f"{', '.join(within)} no difference beyond chance" if within else "",
         f"{', '.join(unknown)} cannot be told from chance" if unknown else "",
     ]
@@ -185,6 +189,11 @@ def _notes(found: Sweep) -> Iterator[Span]:
         yield SERVER_WORDS, "dim"
     if found.effects:
         yield _chance(found, repeats), "dim"
+    if any(one.is_likely for one in found.effects):
+        yield (
+            f"perhaps: beyond chance if it were alone, but not as one of {len(found.effects)}: more repeats tell",
+            "dim",
+        )
     for name, why in found.failures.items():
         yield f"{clean(name)} failed: {clean(why)}", "warning"
     missing = sum(one.told is None and one.why == NOT_YET for one in found.points)

@@ -43,6 +43,12 @@ class Effect:
     def is_beyond_chance(self) -> bool | None:
         return None if self.p is None else self.p < CHANCE
 
+    @property
+    def is_likely(self) -> bool:
+        """Beyond chance if it were the only one: its own interval leaves out 0, and the correction takes that back."""
+        is_alone = self.low is not None and self.high is not None and self.low * self.high > 0
+        return is_alone and not self.is_beyond_chance
+
 
 Values = Mapping[int, Mapping[str, float]]
 """By repeat, numbers by name."""
