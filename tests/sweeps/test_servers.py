@@ -78,7 +78,7 @@ def test_a_reset_and_a_salt_leave_nothing_in_the_cache():
 
 def test_rows_have_replicas_series_and_the_gap_between_client_and_server():
     setup = {"name": "sim", "simulator": {**REPLICAS, "front_ms": 0}}
-    found = vp.sweep({"setups": [setup], "plan": PLAN, "axes": {"output_len": [4]}})
+    found = vp.sweep({"setups": [setup], "plan": PLAN, "axes": {"output_len": [250]}})
     (row,) = found.rows()
     assert row["replicas"] == 3
     assert row["server_requests_cv"] is not None

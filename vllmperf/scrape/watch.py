@@ -16,6 +16,8 @@ from vllmperf.scrape.page import kept, parse
 from vllmperf.scrape.window import Look, replicas
 
 EVERY_S = 1.0
+FIRST_S, SLOWER = 0.1, 1.25
+"""The first look comes soon and the next ones ever later, so that short runs are seen too."""
 RAY = re.compile(r"^ray_\w", re.MULTILINE)
 SETTLE_S = 12.0
 FINISHED = "request_success_total"
@@ -73,8 +75,10 @@ class Watch:
         return sum(one.counters.get(FINISHED, 0.0) for one in replicas(whole)) < requests
 
     def _watch(self) -> None:
-        while not self._stop.wait(self._every_s):
+        pause_s = min(FIRST_S, self._every_s)
+        while not self._stop.wait(pause_s):
             self._ask(is_brief=True)
+            pause_s = min(pause_s * SLOWER, self._every_s)
 
     def _ask(self, is_brief: bool) -> list[str]:
         found = []

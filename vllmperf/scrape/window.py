@@ -21,8 +21,8 @@ class Look:
 
 @dataclass
 class Replica:
-    """counters, histograms: increases. gauges: (ns since 1970, values by name) of each page that has them; Ray leaves those of an
-    idle engine out. restarts: how often its counters fell."""
+    """counters, histograms: increases. gauges: (ns since 1970, values by name) of each brief page that has them: whole
+    ones are of before and after the load. Ray leaves those of an idle engine out. restarts: how often its counters fell."""
 
     name: str
     counters: dict[str, float] = field(default_factory=dict)
@@ -60,7 +60,7 @@ def _replica(name: str, looks: Sequence[Look]) -> Replica:
         series = look.page.replicas.get(name)
         if series is None:
             continue
-        if series.gauges:
+        if series.gauges and look.is_brief:
             found.gauges.append((look.at_ns, dict(series.gauges)))
         fell = any(value < counters.get(key, 0.0) for key, value in series.counters.items())
         found.restarts += fell
