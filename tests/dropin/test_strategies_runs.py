@@ -68,7 +68,7 @@ def start(folder, *words):
 
 def run(folder, *words):
     process = start(folder, *words)
-    out, errors = process.communicate(timeout=120)
+    out, errors = process.communicate(timeout=900)
     return process.returncode, out, errors
 
 
@@ -141,18 +141,26 @@ def test_a_server_that_never_gets_ready_is_given_up_and_ended(words, tmp_path, p
     assert not is_open(port)
 
 
-def test_ctrl_c_leaves_no_server_behind(words, tmp_path, port):
-    process = start(tmp_path, *words, "--router-port", str(port), "--request-rate", "2")
-    while process.stdout.readline() not in ("", "Starting initial single prompt test run...\n"):
-        pass
-    assert is_open(port)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("when", ["Waiting for the server", "Starting initial single prompt test run..."])
+def test_ctrl_c_leaves_no_server_behind_in_a_start_and_in_a_run(words, tmp_path, port, when, number):
+    never = f"{sys.executable} -m http.server --bind 127.0.0.1 {port}"
+    more = ("--server-command", never) if "Waiting" in when else ("--request-rate", "2")
+    process = start(tmp_path, *words, *more, "--router-port", str(port))
+    while not process.stdout.readline().startswith(when):
+        assert process.poll() is None
+    until(lambda: is_open(port))
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
-    deadline_s = time.monotonic() + 30
-    while is_open(port) and time.monotonic() < deadline_s:
+    until(lambda: not is_open(port))
+
+
+def until(is_so):
+    deadline_s = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline_s
         time.sleep(0.05)
-    assert not is_open(port)
 
 
 def is_open(port):

@@ -9,6 +9,7 @@ guide.
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,24 +43,37 @@ def is_asked(args: argparse.Namespace) -> bool:
 def samples(args: argparse.Namespace, tokens: Tokens, chance: random.Random) -> list[Sample]:
     """As many samples as are asked for: the same prompts again where there are fewer. Raises UsageError."""
     low, high = _output_lengths(args)
-    texts = _texts(args)
-    say(f"num_conversations: {len(texts)}")
-    texts = texts[: MOST if args.max_conversations is None else args.max_conversations]
+    texts = _texts(args, MOST if args.max_conversations is None else args.max_conversations)
     if not texts:
         raise UsageError(f"no conversation of {FEWEST_MESSAGES} messages or more: check --dataset-link")
     chance.shuffle(texts)
-    lengths = [
-        length for i in range(0, len(texts), AT_ONCE) for length in tokens.counts(texts[i : i + AT_ONCE])
-    ]
-    usable = _bounded(args, lengths)
+    lengths, bounds = _Lengths(texts, tokens), _bounds(args)
     found: list[Sample] = []
     while len(found) < args.num_prompts:
-        for text, length in zip(texts, lengths, strict=True):
+        for number, text in enumerate(texts):
+            if len(found) >= args.num_prompts:
+                break
             output_len = chance.randint(low, high)
-            if length in usable and len(found) < args.num_prompts:
-                found.append(Sample(text, length, output_len))
+            if lengths[number] in bounds:
+                found.append(Sample(text, lengths[number], output_len))
+        if not found:
+            bounds = _wider(args, bounds, lengths)
     _say(found, GROUP_CHARS if args.prefix_length is None else args.prefix_length)
     return found
+
+
+class _Lengths:
+    """The tokens of texts, counted in blocks when they are asked for, which is in order."""
+
+    def __init__(self, texts: Sequence[str], tokens: Tokens) -> None:
+        self._texts, self._tokens = texts, tokens
+        self.known: list[int] = []
+
+    def __getitem__(self, number: int) -> int:
+        while number >= len(self.known):
+            first = len(self.known)
+            self.known += self._tokens.counts(self._texts[first : first + AT_ONCE])
+        return self.known[number]
 
 
 def _output_lengths(args: argparse.Namespace) -> tuple[int, int]:
@@ -71,29 +85,35 @@ def _output_lengths(args: argparse.Namespace) -> tuple[int, int]:
     return low, high
 
 
-def _bounded(args: argparse.Namespace, lengths: Sequence[int]) -> range:
-    """The lengths of prompts that are taken. Where none is within the usual bounds, short ones are taken too."""
+def _bounds(args: argparse.Namespace) -> range:
+    """The lengths of prompts that are taken."""
     low = SHORTEST_PROMPT if args.min_prompt_len is None else args.min_prompt_len
     high = LONGEST_PROMPT if args.max_prompt_len is None else args.max_prompt_len
-    bounds = range(low, high + 1)
-    if any(length in bounds for length in lengths):
-        return bounds
-    if args.min_prompt_len is None and min(lengths) <= high:
-        note(
-            f"vllmperf: no prompt has {low} to {high} tokens, shorter ones are taken (--min-prompt-len sets a bound)"
-        )
-        return range(high + 1)
-    raise UsageError(f"no prompt has {low} to {high} tokens: set --min-prompt-len and --max-prompt-len")
+    return range(low, high + 1)
+
+
+def _wider(args: argparse.Namespace, bounds: range, lengths: _Lengths) -> range:
+    """Without the usual lower bound, as no prompt is within the bounds. UsageError when there is none so either."""
+    low, high = bounds.start, bounds.stop - 1
+    if args.min_prompt_len is not None or low == 0 or min(lengths.known) > high:
+        raise UsageError(f"no prompt has {low} to {high} tokens: set --min-prompt-len and --max-prompt-len")
+    note(
+        f"vllmperf: no prompt has {low} to {high} tokens, shorter ones are taken (--min-prompt-len sets a bound)"
+    )
+    return range(bounds.stop)
+
+
+def _messages(row: Row) -> list[Any]:
+    """Those of a long conversation, else none."""
+    fields: Any = row.value if isinstance(row.value, dict) else {}
+    found = fields.get("conversations", fields.get("conversation"))
+    return found if isinstance(found, list) and len(found) >= FEWEST_MESSAGES else []
 
 
 def _pieces(row: Row) -> Iterator[str]:
     """One prompt for each number of first messages."""
-    fields: Any = row.value if isinstance(row.value, dict) else {}
-    messages = fields.get("conversations", fields.get("conversation"))
-    if not isinstance(messages, list) or len(messages) < FEWEST_MESSAGES:
-        return
     text = ""
-    for number, message in enumerate(messages):
+    for number, message in enumerate(_messages(row)):
         value = message.get("value") if isinstance(message, dict) else None
         if not isinstance(value, str):
             raise row.bad('a message has no text "value"')
@@ -118,15 +138,21 @@ def _say(found: Sequence[Sample], group_chars: int) -> None:
 # ---- the file ----
 
 
-def _texts(args: argparse.Namespace) -> list[str]:
-    """All prompts of a local file: the one that is named, or what a link gives. The guide's own command has a comma
+def _texts(args: argparse.Namespace, most: int) -> list[str]:
+    """The first prompts of a local file: the one that is named, or what a link gives. The guide's own command has a comma
     behind its link."""
     name = (args.dataset_link or args.dataset_path or LINK).rstrip(",")
     local = name if Path(name).exists() else hub.local_file(name, "--dataset-link")
     folder = Folder()
     if local.startswith(("http://", "https://")):
         local = _downloaded(local, Path(str(folder)) / "dataset.json")
-    return [text for row in rows(local, "--dataset-link") for text in _pieces(row)]
+    found: list[str] = []
+    n = 0
+    for row in rows(local, "--dataset-link"):
+        n += len(_messages(row))
+        found += itertools.islice(_pieces(row), max(0, most - len(found)))
+    say(f"num_conversations: {n}")
+    return found
 
 
 def _downloaded(link: str, path: Path) -> str:

@@ -79,6 +79,10 @@ def _check_file(args: argparse.Namespace, what: str) -> None:
     tables.check(tables.path_of(args, what), list(columns))
 
 
+class StartError(SetupError):
+    """The server ended before it was ready."""
+
+
 @dataclass(frozen=True, slots=True)
 class Strategy:
     """One strategy, measured."""
@@ -88,16 +92,27 @@ class Strategy:
 
     def run(self) -> None:
         """Start, wait, measure, stop. Raises VllmperfError; the server is gone whatever happens."""
+        try:
+            self._run()
+        except StartError as error:
+            if self.args.server_command != RAY:
+                raise
+            note(
+                f"vllmperf: {error}; once more, as `ray start` gives its node 30 s, too few for a busy machine"
+            )
+            self._run()
+
+    def _run(self) -> None:
         logs = Path(self.args.output_dir) / "logs"
         for stream in ("stdout", "stderr"):
             (logs / f"{self.name}_{stream}.log").unlink(missing_ok=True)
-        with tempfile.TemporaryDirectory(prefix="vllmperf-") as folder:
+        with tempfile.TemporaryDirectory(prefix="vllmperf-") as folder, contextlib.ExitStack() as stack:
             setup = self._setup(logs)
-            with contextlib.ExitStack() as stack:
-                with uninterrupted():
-                    server = setup.start(logs)
-                    stack.callback(_stopped, server)
-                self._measure(setup, server, Path(folder))
+            with uninterrupted():
+                server = setup.start(logs)
+                stack.callback(_stopped, server)
+            self._wait(setup, server)
+            self._measure(setup, server, Path(folder))
 
     # ---- the server ----
 
@@ -148,11 +163,17 @@ class Strategy:
 
     # ---- what is measured ----
 
-    def _measure(self, setup: Setup, server: Server, folder: Path) -> None:
+    def _wait(self, setup: Setup, server: Server) -> None:
         say(f"Waiting for the server at {server.base_url} (at most {setup.ready_timeout:g} s) ...")
         began_s = time.monotonic()
-        wait_ready(server, setup.task(server.base_url, {"model": self.args.model_name}), setup.ready_timeout)
+        task = setup.task(server.base_url, {"model": self.args.model_name})
+        try:
+            wait_ready(server, task, setup.ready_timeout)
+        except SetupError as error:
+            raise StartError(str(error)) if server.ended() else error from None
         say(f"Ready after {time.monotonic() - began_s:.1f} s.\n")
+
+    def _measure(self, setup: Setup, server: Server, folder: Path) -> None:
         if self.args.with_warmup:
             self._benchmark(server, folder / "warmup.jsonl")
         pages = Pages(setup.metrics(server.base_url))
