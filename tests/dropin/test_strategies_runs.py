@@ -146,12 +146,15 @@ def test_a_server_that_never_gets_ready_is_given_up_and_ended(words, tmp_path, p
 def test_ctrl_c_leaves_no_server_behind_in_a_start_and_in_a_run(words, tmp_path, port, when, number):
     never = f"{sys.executable} -m http.server --bind 127.0.0.1 {port}"
     more = ("--server-command", never) if "Waiting" in when else ("--request-rate", "2")
-    process = start(tmp_path, *words, *more, "--router-port", str(port))
-    while not process.stdout.readline().startswith(when):
-        assert process.poll() is None
-    until(lambda: is_open(port))
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=120)
+    with start(tmp_path, *words, *more, "--router-port", str(port)) as process:
+        try:
+            while not process.stdout.readline().startswith(when):
+                assert process.poll() is None
+            until(lambda: is_open(port))
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130, errors
     until(lambda: not is_open(port))
 

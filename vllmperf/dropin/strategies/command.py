@@ -19,15 +19,15 @@ from vllmperf.dropin.benchmark_serving.console import say
 from vllmperf.dropin.benchmark_serving.data import note
 from vllmperf.dropin.sglang.command import main as benchmark
 from vllmperf.dropin.strategies import tables
+from vllmperf.dropin.strategies.counted import DONE, Counted, Pages
 from vllmperf.dropin.strategies.routers import router
 from vllmperf.dropin.strategies.serve_config import serve_config, yaml_text
 from vllmperf.dropin.strategies.settings import RAY, SIMULATOR, parse
 from vllmperf.errors import VllmperfError
-from vllmperf.scrape.replicas import TODAY, Counts, between, counts
+from vllmperf.scrape.names import RENAMED
 from vllmperf.sweeps.setups import Server, Setup, SetupError, read_setup, wait_ready
 from vllmperf.sweeps.setups.command import free_port
 from vllmperf.sweeps.setups.signals import terminable, uninterrupted
-from vllmperf.target import AnswerError, Client
 
 FAILED = 1
 COMMANDS = {
@@ -40,8 +40,6 @@ COMMANDS = {
 ENV = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": ""}
 """Else SIGTERM waits half a minute for a drain that has nowhere to go, and serve would join another Ray."""
 NOWHERE = "none"
-COUNTED_S, POLL_S = 15.0, 0.5
-"""Ray hands its counts on every 10 s."""
 PASSED_ON = (
     *("dataset_name", "dataset_link", "tokenizer", "min_output_len", "max_output_len", "max_concurrency"),
     *("request_rate", "disable_ignore_eos", "disable_stream", "num_prompts", "seed"),
@@ -75,7 +73,7 @@ def main(config: Mapping[str, Any], words: Sequence[str]) -> int:
 def _check_file(args: argparse.Namespace, what: str) -> None:
     """A file with other columns is known before hours of measuring."""
     columns = tables.client_row(args, "", dict.fromkeys(tables.CLIENT)) if what == "serve" else None
-    columns = tables.server_row(args, "", Counts()) if columns is None else columns
+    columns = tables.server_row(args, "", Counted()) if columns is None else columns
     tables.check(tables.path_of(args, what), list(columns))
 
 
@@ -177,16 +175,16 @@ class Strategy:
         if self.args.with_warmup:
             self._benchmark(server, folder / "warmup.jsonl")
         pages = Pages(setup.metrics(server.base_url))
-        before = pages.settled(1) if pages.urls else None
+        has_counts = bool(pages.urls) and pages.settle(1)
         result = self._benchmark(server, folder / "result.jsonl")
         path = tables.path_of(self.args, "serve")
         tables.append(path, tables.client_row(self.args, self.name, result))
         say(f"\nAdded a row to {path}")
         if not pages.urls:
             return
-        if before is None:
+        if not has_counts:
             raise SetupError(f"no vLLM metrics at {', '.join(pages.urls)}: give --metrics-url")
-        self._take_counts(pages, before, result["completed"] + 1)
+        self._take_counts(pages, result["completed"] + 1)
 
     def _benchmark(self, server: Server, file: Path) -> dict[str, Any]:
         """The line that benchmark.py writes. Raises VllmperfError."""
@@ -202,13 +200,11 @@ class Strategy:
             raise SetupError("every request failed")
         return found
 
-    def _take_counts(self, pages: Pages, before: Counts, sent: int) -> None:
-        """The row of what the replicas counted since `before`."""
-        wanted = (before.total("request_success_total") or 0.0) + sent
-        after = pages.settled(wanted)
-        if after is None:
+    def _take_counts(self, pages: Pages, sent: int) -> None:
+        """The row of what the replicas counted since the first look."""
+        if not pages.settle(pages.done() + sent):
             raise SetupError(f"the metrics at {', '.join(pages.urls)} are gone")
-        counted = between(before, after)
+        counted = pages.counted()
         path = tables.path_of(self.args, "vllm")
         tables.append(path, tables.server_row(self.args, self.name, counted))
         say(f"Added a row to {path}")
@@ -221,36 +217,12 @@ def _stopped(server: Server) -> None:
     server.stop()
 
 
-@dataclass(frozen=True, slots=True)
-class Pages:
-    """Pages of metrics. urls: one for each node."""
-
-    urls: list[str]
-
-    def settled(self, requests: float) -> Counts | None:
-        """The counts as soon as so many requests are in them, at last after COUNTED_S; None without metrics."""
-        deadline_s = time.monotonic() + COUNTED_S
-        while True:
-            found = self._now()
-            is_there = found is not None and (found.total("request_success_total") or 0.0) >= requests
-            if is_there or time.monotonic() >= deadline_s:
-                return found
-            time.sleep(POLL_S)
-
-    def _now(self) -> Counts | None:
-        try:
-            found = counts(Client(url).get("").decode(errors="replace") for url in self.urls)
-        except (AnswerError, ValueError):
-            return None
-        return found if found.values else None
-
-
 # ---- what is said of the server's side ----
 
 
-def told(counted: Counts, sent: int) -> list[str]:
+def told(counted: Counted, sent: int) -> list[str]:
     """Requests by replica, the share of prompt tokens that came from the cache, and what the row does not say."""
-    by_replica = {name: own.get("request_success_total", 0.0) for name, own in counted.values.items()}
+    by_replica = {one.name: one.counters.get(DONE, 0.0) for one in counted.replicas}
     lines = ["Requests by replica: " + ", ".join(f"{name} {n:.0f}" for name, n in sorted(by_replica.items()))]
     hits, queries = counted.total("prefix_cache_hits_total"), counted.total("prefix_cache_queries_total")
     if hits is not None and queries:
@@ -260,20 +232,14 @@ def told(counted: Counts, sent: int) -> list[str]:
     done = sum(by_replica.values())
     if done != sent:
         lines.append(f"The replicas counted {done:.0f} requests, the client {sent} with its test request")
-    if not counted.has_sums:
-        lines += _bounded(counted)
-    return lines
+    return [*lines, *_bounded(counted)] if counted.is_ray else lines
 
 
-def _bounded(counted: Counts) -> list[str]:
-    """Ray adds up the middles of buckets: the mean is known only to lie between their bounds."""
-    found = {name: counted.bounds(TODAY.get(name, name)) for name in tables.TIMES}
-    known = [f"{name} {low:.4g} to {high:.4g}" for name, (low, high) in _there(found).items()]
+def _bounded(counted: Counted) -> list[str]:
+    """Ray adds up the middles of buckets: a mean is known only to lie between their bounds."""
+    found = {name: counted.mean_bounds(RENAMED.get(name, name)) for name in tables.TIMES}
+    known = [f"{name} {bounds[0]:.4g} to {bounds[1]:.4g}" for name, bounds in found.items() if bounds]
     return [
         "Ray's histograms have no sums, so that the row has no means; by the buckets they lie in:",
         *known,
     ]
-
-
-def _there(found: Mapping[str, tuple[float, float] | None]) -> dict[str, tuple[float, float]]:
-    return {name: value for name, value in found.items() if value is not None}

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vllmperf.dropin.strategies.counted import Counted
 from vllmperf.errors import UsageError
-from vllmperf.scrape.replicas import TODAY, Counts
+from vllmperf.scrape.names import RENAMED
 
 SHARED = (
     "gpu_type",
@@ -69,11 +70,11 @@ def client_row(args: argparse.Namespace, strategy: str, result: Mapping[str, Any
     return {**_settings(args, strategy), **{name: _rounded(result[name], CLIENT_DIGITS) for name in CLIENT}}
 
 
-def server_row(args: argparse.Namespace, strategy: str, counted: Counts) -> dict[str, Any]:
+def server_row(args: argparse.Namespace, strategy: str, counted: Counted) -> dict[str, Any]:
     """Settings, then what all replicas counted in the window: counters summed, times as means over all that they measured,
     empty where there is none."""
     totals = {name: counted.total(name) for name in COUNTERS}
-    means = {name: _rounded(counted.mean(TODAY.get(name, name)), SERVER_DIGITS) for name in TIMES}
+    means = {name: _rounded(counted.mean(RENAMED.get(name, name)), SERVER_DIGITS) for name in TIMES}
     return {**_settings(args, strategy), **totals, **means}
 
 
