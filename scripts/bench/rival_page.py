@@ -21,7 +21,10 @@ HEADS = {
 }
 SHORT = {"run": "CPU in the run", "CPU": "CPU in all", "late p50": "late p50", "late p99": "late p99"}
 """In a table whose units are above it."""
-UNITS = "Errors of TTFT and ITL and lateness in ms, CPU in µs an event (token), memory in MB, start in s."
+UNITS = (
+    "**The tables** have the errors of TTFT and ITL and the lateness in ms, CPU in µs an event (token), memory in MB, start in "
+    "s.\nA comparison of errors leaves out their signs."
+)
 MARKS = ("<!-- rivals: scripts/bench/rivals writes this table -->", "<!-- rivals end -->")
 GOALS = {
     **dict.fromkeys(("TTFT mean", "TTFT p99", "ITL p50", "ITL p99"), (5, 2)),
@@ -188,9 +191,11 @@ def _parts(result: Result) -> Iterable[str]:
     yield table(["client", "version", "settings"], tools(result))
     yield from missing(result)
     yield METHOD
+    if cells:
+        yield UNITS
     yield from goals(result, cells)
     for cell in cells:
-        yield f"## {cell['load']}, {cell['server']}\n\nMedians of {runs_of(cell)}. {UNITS}"
+        yield f"## {cell['load']}, {cell['server']}\n\nMedians of {runs_of(cell)}."
         yield cell_table(cell)
     yield from fault_part(result)
     yield from worse(cells)
