@@ -8,10 +8,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rival_tools import HERE, Tool
+from rival_tools import PROGRAMS, Tool
 from side_by_side import CACHE
 
 LIMIT_S = 15 * 60
@@ -36,19 +36,19 @@ def environment(tool: Tool, tell: Callable[[str], None]) -> Path:
         done.write_text(wanted)
         tell(f"installed in {time.monotonic() - began:.0f} s")
     for source, name in tool.copied.items():
-        shutil.copy(HERE / source, next(folder.glob("lib/python*/site-packages")) / name)
+        shutil.copy(PROGRAMS / source, next(folder.glob("lib/python*/site-packages")) / name)
     return folder
 
 
 def _install(tool: Tool, folder: Path) -> None:
     _run([_python(tool.python), "-m", "venv", "--clear", folder])
-    pip = ["nice", folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    pip: list[str | Path] = ["nice", folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
     if tool.alone:
         _run([*pip, "--no-deps", *tool.alone])
     _run([*pip, *tool.packages])
 
 
-def _run(command: list[str | Path]) -> None:
+def _run(command: Sequence[str | Path]) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     except subprocess.TimeoutExpired:
@@ -62,7 +62,7 @@ def _python(least: tuple[int, int]) -> Path:
     if sys.version_info[:2] >= least:
         return Path(sys.executable)
     names = [f"python{least[0]}.{minor}" for minor in (least[1], least[1] + 1)]
-    found = [Path(path) for name in names if (path := shutil.which(name))]
+    found = [Path(where) for name in names if (where := shutil.which(name))]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found += [
         path / "bin" / "python"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from clients import Load
+from numpy.typing import NDArray
 from rival_process import Ended, run
 from rival_tools import HERE, Job, Reported, Spread, Tool, has_run, variables_of
 from simulated import Array, Truth, client_core, rows, served, simulator, truth_of
@@ -110,12 +111,12 @@ def _errors(name: str, said: Spread, true_ms: Array) -> dict[str, float | None]:
     return {f"{name} {which}": None if a is None else float(a - b) for which, (a, b) in pairs.items()}
 
 
-def lateness_ms(arrivals_ns: Array, rate: int | None) -> Array | None:
+def lateness_ms(arrivals_ns: NDArray[np.int64], rate: int | None) -> Array | None:
     """How long after its place in an even grid each request came; the most punctual one defines the grid."""
     if not rate:
         return None
-    late = (arrivals_ns - arrivals_ns[0]) / 1e6 - np.arange(len(arrivals_ns)) * 1e3 / rate
-    return late - late.min()
+    late: Array = (arrivals_ns - arrivals_ns[0]) / 1e6 - np.arange(len(arrivals_ns)) * 1e3 / rate
+    return late - float(late.min())
 
 
 # ---- faults ----

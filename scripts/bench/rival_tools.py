@@ -15,6 +15,8 @@ from clients import INPUT_TOKENS, Load, Ours, VllmRs, tokenizer
 import vllmperf
 
 HERE = Path(__file__).parent
+PROGRAMS = HERE / "rival_programs"
+"""What runs in the rivals' environments, with their packages."""
 ONE_CORE = "one worker process"
 
 
@@ -51,7 +53,7 @@ class Job:
         return tokenizer(self.folder / "tokenizer")
 
     def python(self, script: str) -> list[str | Path]:
-        return [self.environment / "bin" / "python", HERE / script]
+        return [self.environment / "bin" / "python", PROGRAMS / script]
 
     def program(self, name: str) -> Path:
         return self.environment / "bin" / name
@@ -62,7 +64,7 @@ Command = list[str | Path]
 
 @dataclass(frozen=True)
 class Tool:
-    """A client. packages: what pip installs; alone: without what they depend on. copied: files of this folder that the
+    """A client. packages: what pip installs; alone: without what they depend on. copied: files of PROGRAMS that the
     environment gets as modules. settings: what differs from its defaults, for the page."""
 
     name: str
@@ -231,7 +233,7 @@ def read_inference_perf(folder: Path) -> Reported:
 def locust_command(job: Job) -> Command:
     users = str(job.load.streams or 200)
     words = f"--headless --users {users} --spawn-rate {users} --only-summary --loglevel WARNING"
-    return [job.program("locust"), "-f", HERE / "locust_streams.py", *words.split(), "--host", job.url]
+    return [job.program("locust"), "-f", PROGRAMS / "locust_streams.py", *words.split(), "--host", job.url]
 
 
 def locust_variables(job: Job) -> dict[str, str]:
