@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from vllmperf.errors import UsageError
@@ -18,14 +18,24 @@ Lines = bool | Callable[[str], None]
 """Progress: True for lines on stderr, or a function that takes each of them."""
 
 
-def task_of(target: str | Server | Plan | Task | None, settings: dict[str, object]) -> Task:
+def task_of(
+    target: str | Server | Sequence[str | Server] | Plan | Task | None, settings: dict[str, object]
+) -> Task:
     """What to do at a target under these settings."""
     if isinstance(target, Task):
         return target.replace(**settings)
     base = target if isinstance(target, Plan) else None
     if target is not None and not isinstance(target, Plan):
-        settings = {"base_url": target if isinstance(target, str) else target.url, **settings}
+        settings = {"base_url": _urls(target), **settings}
     return Task.of(settings, base)
+
+
+def _urls(target: str | Server | Sequence[str | Server]) -> str | list[str]:
+    if isinstance(target, str):
+        return target
+    if isinstance(target, Sequence):
+        return [one if isinstance(one, str) else one.url for one in target]
+    return target.url
 
 
 def lines_of(progress: Lines) -> Callable[[str], None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def bench(
-    target: str | Server | Plan | None = None,
+    target: str | Server | Sequence[str | Server] | Plan | None = None,
     /,
     *,
     record: str | Path | None = None,
@@ -33,8 +33,9 @@ def bench(
 ) -> Run:
     """Load a server and give the run.
 
-    target: base URL, like http://127.0.0.1:8000; a vllmperf.sim.Server; or a Plan, which the settings change. Without
-    one: base_url=..., or sim=True or sim={"ttft_ms": 50} for a simulated server here.
+    target: base URL, like http://127.0.0.1:8000; a vllmperf.sim.Server; a Plan, which the settings change; or a list of URLs
+    and Servers, which are loaded in turn (docs/targets.md). Without one: base_url=..., or sim=True or sim={"ttft_ms": 50} for
+    a simulated server here.
     settings: those of Plan, named as the flags of `vllmperf bench`, of the engine (keep_text, threads, ...) and of the
     report (goodput, label, ...). url, rate, concurrency and dataset are short names. Durations are seconds, or texts like
     "30s"; request_rate is in requests/s (inf: as fast as max_concurrency allows); num_prompts is 1000 unless duration or
@@ -64,7 +65,7 @@ def bench(
 
 
 def repeat(
-    target: str | Server | Plan | None = None,
+    target: str | Server | Sequence[str | Server] | Plan | None = None,
     k: int = 5,
     /,
     *,
@@ -87,7 +88,7 @@ def repeat(
 
 
 async def bench_async(
-    target: str | Server | Plan | None = None,
+    target: str | Server | Sequence[str | Server] | Plan | None = None,
     /,
     *,
     record: str | Path | None = None,

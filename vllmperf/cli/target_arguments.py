@@ -24,13 +24,30 @@ def add_target(option: Any) -> None:
         help="wait this long for the server to answer before the run",
     )
     option = settings(option)
-    option("--base-url", metavar="URL", help="like http://HOST:PORT; else made of --host and --port")
+    option(
+        "--base-url",
+        metavar="URL",
+        action=Several,
+        help="like http://HOST:PORT; else made of --host and --port. Given more often, requests go to these servers in turn, "
+        "URL=2 gets twice as many",
+    )
     option("--host", help="server's host (default: 127.0.0.1)")
     option("--port", type=int, help="server's port (default: 8000)")
     option("--backend", choices=tuple(BACKENDS), help="kind of request")
     option("--endpoint", metavar="PATH", help="path of the requests (default: the backend's)")
     option("--model", metavar="NAME", help="name sent in the requests (default: the server's first model)")
     add_access(option)
+
+
+class Several(argparse.Action):
+    """Given once a value, given more often a list of values."""
+
+    def __call__(
+        self, _parser: object, namespace: argparse.Namespace, value: Any, _option: object = None
+    ) -> None:
+        before = getattr(namespace, self.dest, [])
+        found = [*(before if isinstance(before, list) else [before]), value]
+        setattr(namespace, self.dest, found if len(found) > 1 else value)
 
 
 def add_access(option: Any) -> None:
@@ -62,4 +79,5 @@ def wait_until_ready(args: argparse.Namespace, task: Task) -> None:
     if args.ready_check_timeout_sec and task.plan.target.simulator is None:
         from vllmperf.target import client_of, wait_ready
 
-        wait_ready(client_of(task.plan.target, task.credentials), args.ready_check_timeout_sec)
+        for target in task.plan.target.each:
+            wait_ready(client_of(target, task.credentials), args.ready_check_timeout_sec)

@@ -118,7 +118,7 @@ def _asker(task: Task) -> Totals | None:
         return None
     from vllmperf.scrape import totals
 
-    return partial(totals.ask, task.plan.target, task.credentials)
+    return partial(totals.ask_all, task.plan.target, task.credentials)
 
 
 def _first_model(task: Task) -> str:

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 from vllmperf.errors import SettingError
 from vllmperf.loadgen import resolve
 from vllmperf.loadgen.bodies import Body, bodies
+from vllmperf.loadgen.engine_group import shares
 from vllmperf.loadgen.feed import Feeder
 from vllmperf.loadgen.request_id import HEADER, is_uuid_prefix, uuid_prefix
 from vllmperf.loadgen.rest import Rest
 from vllmperf.loadgen.schedule import Schedule, schedule
 from vllmperf.loadgen.session import Session
 from vllmperf.loadgen.task import Task
-from vllmperf.plan import Plan
+from vllmperf.plan import Plan, Target, spread
 from vllmperf.target import headers_of
 
 MAX_EVENT_BYTES = 16 << 20
@@ -54,6 +55,7 @@ def ready(task: Task, model: str, is_inside: bool = False, rest: Rest | None = N
     config["spare_connections"] = keeps_spare(plan, when)
     if rest:
         when, config["duration_ns"] = rest.schedule(when), rest.duration_ns(plan)
+    config = spread_over(plan.target, config)
     feeder = _feeder(plan, model, when, rest)
     with Session(config, feeder, is_inside) as session:
         if plan.load.num_warmups:
@@ -112,7 +114,8 @@ def _send_before(task: Task, addresses: list[str], n: int, first: Iterator[Body]
         request_id_prefix=_warmup_prefix(plan),
     )
     when = schedule(few.plan)
-    session = Session(engine_config(few, addresses, when), Feeder(first, when, plan.load.max_concurrency))
+    config = spread_over(plan.target, engine_config(few, addresses, when))
+    session = Session(config, Feeder(first, when, plan.load.max_concurrency))
     if session.run() == "interrupted":
         raise KeyboardInterrupt
 
@@ -179,6 +182,36 @@ def engine_config(task: Task, addresses: list[str], when: Schedule) -> dict[str,
         "insecure": plan.target.insecure,
         "fresh_connections": plan.load.fresh_connections,
     }
+
+
+SPLIT = ("max_concurrency", "warm_connections", "max_in_flight_hint")
+"""Of these each target has its share."""
+
+
+def spread_over(target: Target, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, with one for each of several targets beside it. Raises SettingError, or TargetError when a name has no
+    address."""
+    if not target.other_urls:
+        return config
+    weights = target.all_weights
+    if 0 < config["max_concurrency"] < len(weights):
+        raise SettingError(
+            "{max_concurrency} must be at least 1 for each of the {n} targets (got {got})",
+            n=len(weights),
+            got=config["max_concurrency"],
+        )
+    own = {name: shares(config[name], weights) for name in SPLIT}
+    configs = [
+        {
+            **config,
+            **{name: own[name][i] for name in SPLIT},
+            "url": one.url,
+            "warm_url": _origin(one.url) + "/health",
+            "addresses": resolve.usable_addresses(one.url),
+        }
+        for i, one in enumerate(target.each)
+    ]
+    return {**config, "targets": configs, "cycle": spread.cycle(weights)}
 
 
 def _check_cacert(path: str | None) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import vllmperf._engine as _engine
 from vllmperf.errors import SettingError, UsageError
 from vllmperf.loadgen import limits
+from vllmperf.loadgen.engine_group import EngineGroup
 from vllmperf.loadgen.interrupt import interruptible
 from vllmperf.loadgen.progress import Snapshot
 from vllmperf.loadgen.snapshots import Snapshots
@@ -111,7 +112,7 @@ class Session:
         self._histograms: Mapping[str, _engine.Histogram] = {}
         self._histograms_at = -1.0
         with _limits_told():
-            self._engine = _engine.Engine(dict(config))
+            self._engine = _engine_of(config)
         self._counters = self._engine.counters()
         try:
             self._feed(self._turn(NOTHING))
@@ -285,6 +286,13 @@ class Session:
             self._figures()
             self._is_closed = True
             self._engine.close()
+
+
+def _engine_of(config: Mapping[str, Any]) -> _engine.Engine | EngineGroup:
+    """One engine, or one for each of several targets (load.run.engine_config)."""
+    if "targets" not in config:
+        return _engine.Engine(dict(config))
+    return EngineGroup(config["targets"], config["cycle"])
 
 
 @contextlib.contextmanager

@@ -121,8 +121,12 @@ FLAGS = ("model", "dataset_name", "dataset_path", "tokenizer", "input_len", "out
 
 def _bench(plan: Mapping[str, Any]) -> str:
     """The run's own command without its load: the flags that say what is sent where."""
+    urls = [str(plan.get("base_url") or "URL"), *(plan.get("other_urls") or ())]
+    weighted = [f"{url}={n}" for url, n in zip(urls, plan.get("weights") or (), strict=False)] or urls
     where = (
-        ["--sim"] if plan.get("simulator") is not None else ["--base-url", str(plan.get("base_url") or "URL")]
+        ["--sim"]
+        if plan.get("simulator") is not None
+        else [word for url in weighted for word in ("--base-url", url)]
     )
     if plan.get("backend") == "openai-chat":
         where += ["--backend", "openai-chat"]

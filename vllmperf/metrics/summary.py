@@ -9,6 +9,7 @@ import numpy as np
 import vllmperf._engine as _engine
 from vllmperf.metrics import ci95, identity, precise, statistics
 from vllmperf.metrics.answers import answers
+from vllmperf.metrics.by_target import by_target
 from vllmperf.metrics.definitions import FIGURES, METRICS
 from vllmperf.metrics.drift import still_faster
 from vllmperf.metrics.ending import Ending, ending
@@ -146,6 +147,7 @@ class Summary(TypedDict):
     identities: Mapping[str, Mapping[str, object]]
     trim: TrimDict | None
     intervals: list[dict[str, Any]] | None
+    targets: list[dict[str, Any]] | None
     until: Mapping[str, Any] | None
     verdict: Verdict
 
@@ -196,6 +198,7 @@ def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> S
         "identities": _identities(whole),
         "trim": described(whole, done.trim),
         "intervals": intervals(recording),
+        "targets": by_target(done),
     }
     _place_figures(summary, done)
     summary["client"]["machine_adds"] = _machine_adds(recording.environment, summary["in_flight"]["mean"])

@@ -39,6 +39,8 @@ def fit_server(
 
     if max_num_seqs is not None and max_num_seqs < LEAST_SEQUENCES:
         raise SettingError("{max_num_seqs} must be at least 2 for a fit (got {got})", got=max_num_seqs)
+    if task.plan.target.other_urls:
+        raise SettingError("a fit is of one replica: give {base_url} once")
     client = client_of(task.plan.target, task.credentials)
     model = task.plan.target.model or first_model(client)
     most = _max_num_seqs(max_num_seqs, client)

@@ -152,8 +152,9 @@ class Plan:
 def _one_server(changes: dict[str, Any]) -> dict[str, Any]:
     """A new server replaces the one of the other kind."""
     if changes.get("base_url") is not None:
-        return {"simulator": None, **changes}
-    return {"base_url": None, **changes} if changes.get("simulator") is not None else changes
+        return {"simulator": None, "other_urls": (), "weights": (), **changes}
+    alone = {"base_url": None, "other_urls": (), "weights": ()}
+    return {**alone, **changes} if changes.get("simulator") is not None else changes
 
 
 def _flat(data: object) -> dict[str, Any]:

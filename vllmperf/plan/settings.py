@@ -9,6 +9,7 @@ from typing import Any
 from vllmperf import datasets
 from vllmperf.errors import SettingError
 from vllmperf.plan.load import HAVE_TIMES, NUM_PROMPTS
+from vllmperf.plan.spread import parted
 
 ALIASES = {
     "url": "base_url",
@@ -39,6 +40,8 @@ def named(given: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
         if own in found:
             raise SettingError("{" + own + "} is given twice under different names: leave one out")
         found[own] = value
+    if isinstance(found.get("base_url"), list | tuple):
+        found |= parted(found["base_url"])
     if "base_url" in known and isinstance(found.get("simulator"), bool):
         is_on = found.pop("simulator")
         found |= {"simulator": {}} if is_on else {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urlsplit
 
 from vllmperf.errors import SettingError
-from vllmperf.plan import checks
+from vllmperf.plan import checks, spread
 from vllmperf.plan.checks import setting
 from vllmperf.plan.credentials import is_secret
 from vllmperf.plan.json_object import JsonObject
@@ -28,6 +28,8 @@ AN_ADDRESS = "http://HOST:PORT or https://HOST"
 class Target(Part):
     """Either base_url or simulator is given.
 
+    other_urls: of further servers, which get requests in turn with base_url. weights: how many each gets in its turn; empty:
+    one.
     headers: sent with every request; secret ones are Credentials. cacert: PEM file of trusted certificates.
     """
 
@@ -37,6 +39,8 @@ class Target(Part):
     backend: str = setting("openai", checks.one_of(*BACKENDS))
     endpoint: str | None = setting(None, checks.text)
     headers: Mapping[str, str] = setting(JsonObject(), checks.header_fields)
+    other_urls: tuple[str, ...] = setting((), spread.urls)
+    weights: tuple[int, ...] = setting((), spread.weights)
     insecure: bool = setting(False, checks.flag)
     cacert: str | None = setting(None, checks.path)
 
@@ -45,6 +49,14 @@ class Target(Part):
             raise SettingError("give either {base_url} or {simulator}: a run has one server")
         if self.base_url is not None:
             _check_base_url(self.base_url)
+        for url in self.other_urls:
+            _check_base_url(url)
+        if self.other_urls and self.base_url is None:
+            raise SettingError(
+                "several targets are servers: give {base_url} more than once, without {simulator}"
+            )
+        if self.weights and len(self.weights) != 1 + len(self.other_urls):
+            raise SettingError("{base_url}: give each target a weight, or none")
         _check_endpoint(self)
         if secret := next(filter(is_secret, self.headers), None):
             raise SettingError(
@@ -68,8 +80,17 @@ class Target(Part):
         return (self.root if is_twice else (self.base_url or "").rstrip("/")) + path
 
     def at(self, base_url: str) -> Target:
-        """The same, at this address: that of a simulator which runs now."""
-        return replace(self, base_url=base_url, simulator=None)
+        """The same, at this address alone: that of a simulator which runs now, or of one of several."""
+        return replace(self, base_url=base_url, other_urls=(), weights=(), simulator=None)
+
+    @property
+    def each(self) -> list[Target]:
+        """One for each server."""
+        return [self.at(url) for url in (self.base_url, *self.other_urls) if url is not None] or [self]
+
+    @property
+    def all_weights(self) -> tuple[int, ...]:
+        return self.weights or (1,) * (1 + len(self.other_urls))
 
 
 def _check_base_url(base_url: str) -> None:

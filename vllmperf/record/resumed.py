@@ -8,15 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
 from vllmperf.record import schema
-from vllmperf.record.fields import INSTANTS
 from vllmperf.record.gap_sample import GapSample
 from vllmperf.record.merging import SUMMED
 from vllmperf.record.process import this_process
+from vllmperf.record.shift import shifted
 from vllmperf.record.unfinished import HAS_ENDED, Unfinished
 from vllmperf.record.writer import Asked, RunWriter, iso_utc
 
@@ -41,14 +39,7 @@ class ResumedWriter(RunWriter):
 
     def append(self, batch: _engine.Batch) -> None:
         """Write and commit a batch as Engine.drain() gave it."""
-        shift = self._before.at_ns
-        records = np.frombuffer(batch["records"], dtype=self._record_dtype).copy()
-        for name in INSTANTS:
-            records[name][records[name] != _engine.NONE] += shift
-        stamps = np.frombuffer(batch["stamps"], dtype=np.int64) + shift
-        moved = batch.copy()
-        moved["records"], moved["stamps"] = records.tobytes(), stamps.tobytes()
-        super().append(moved)
+        super().append(shifted(batch, self._before.at_ns))
 
     def _put_counters(self, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]) -> None:
         meta = self._before.meta

@@ -25,7 +25,7 @@ from vllmperf.numbers import (
     rough,
     share,
 )
-from vllmperf.report import server_times
+from vllmperf.report import server_times, targets
 from vllmperf.report.margins import intervals_words, is_beyond, lone, margin
 from vllmperf.report.table import Row, Table
 from vllmperf.report.words import (
@@ -71,6 +71,7 @@ class Report:
     left_out: tuple[tuple[str, str], ...]
     latency: Table
     times: Table
+    targets: Table
     outcomes: tuple[Outcome, ...]
     client: Table
     client_facts: tuple[tuple[str, str], ...]
@@ -94,6 +95,7 @@ def report(
         left_out=(*left_out(summary.get("trim")), *until_words(summary)),
         latency=_latency(summary, _shown(summary, percentile_metrics), [float(p) for p in percentiles]),
         times=server_times.table(summary),
+        targets=targets.table(summary),
         outcomes=_outcomes(summary),
         client=_client(summary),
         client_facts=_client_facts(summary),

@@ -52,6 +52,7 @@ def fragment(
         _verdict(content),
         table(content.latency),
         table(content.times) if content.times.rows else "",
+        table(content.targets) if content.targets.rows else "",
         "".join(plots),
         _outcomes(content.outcomes),
         table(content.client),

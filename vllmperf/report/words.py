@@ -13,6 +13,8 @@ Plan = Mapping[str, Any]
 
 def target_words(plan: Plan) -> str:
     url = clean(plan.get("url") or plan.get("base_url") or "")
+    if others := plan.get("other_urls"):
+        return f"{url} and {plural(len(others), 'other')}, in turn"
     return f"{url} (simulated)" if plan.get("simulator") is not None else url
 
 

@@ -43,6 +43,16 @@ def ask(target: Target, credentials: Credentials) -> dict[str, float] | None:
         return None
 
 
+def ask_all(target: Target, credentials: Credentials) -> dict[str, float] | None:
+    """The totals of all of its servers, added up; None when one of them has none."""
+    pages = [ask(one, credentials) for one in target.each]
+    known = [page for page in pages if page is not None]
+    if len(known) < len(pages):
+        return None
+    names = dict.fromkeys(name for page in known for name in page)
+    return {name: sum(page.get(name, 0.0) for page in known) for name in names}
+
+
 def page(address: str, target: Target, credentials: Credentials) -> str:
     """The text of a page of metrics, asked for as the plan's server is. Raises VllmperfError, OSError, ValueError."""
     url = urlsplit(address)
