@@ -454,3 +454,11 @@ def test_certificates_that_are_not_there_are_told_before_the_run():
     task = Task.of({"base_url": "https://h", "cacert": "/nowhere.pem"})
     with pytest.raises(SettingError, match=r"cacert: there is no file /nowhere\.pem"):
         engine_config(task, [], schedule(task.plan))
+
+
+def test_a_simulator_whose_router_reads_texts_gets_texts():
+    router = {"replicas": 2, "router": "prefix_aware"}
+    assert Plan.of(simulator=router).workload.text_prompts
+    assert not Plan.of(simulator={**router, "router": "pow2"}).workload.text_prompts
+    assert not Plan.of(simulator=router, text_prompts=False).workload.text_prompts
+    assert not Plan.of(simulator=router, dataset_name="sharegpt", dataset_path="x").workload.text_prompts

@@ -155,6 +155,16 @@ def test_what_is_wrong_is_said_in_one_line(given, words):
     assert "\n" not in str(error.value)
 
 
+ROUTERS = [{"name": name, "simulator": {"replicas": 2, "router": name}} for name in ("pow2", "prefix_aware")]
+
+
+def test_a_router_that_reads_texts_gets_texts_and_so_do_the_set_ups_beside_it():
+    found = definition_of({"setups": ROUTERS, "axes": {"max_concurrency": [1, 2]}})
+    assert found.plan["text_prompts"] is True
+    assert "text_prompts" not in definition_of({"setups": ROUTERS[:1]}).plan
+    assert definition_of({"setups": ROUTERS, "plan": {"text_prompts": False}}).plan["text_prompts"] is False
+
+
 def test_an_error_of_a_file_names_the_file(tmp_path):
     (tmp_path / "s.yaml").write_text("setups: [{simulator: {}, nam: x}]")
     with pytest.raises(UsageError, match=r"s\.yaml: set-up 1: "):

@@ -96,4 +96,16 @@ def with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
         found["num_prompts"] = None if has_end else NUM_PROMPTS
     if found.get("simulator") is not None and is_free:
         found["max_concurrency"] = SIMULATED_AT_ONCE
+    if _reads_text(found.get("simulator")) and _makes_ids(found):
+        found.setdefault("text_prompts", True)
     return found
+
+
+def _reads_text(simulator: object) -> bool:
+    """Its router finds common prefixes in texts and sees nothing in token ids."""
+    return isinstance(simulator, Mapping) and simulator.get("router") == "prefix_aware"
+
+
+def _makes_ids(given: Mapping[str, Any]) -> bool:
+    dataset = datasets.table().get(given.get("dataset_name", datasets.FIRST))
+    return dataset is not None and dataset.is_made_up and given.get("tokenizer") in (None, "none")

@@ -75,7 +75,7 @@ class Workload(Part):
             raise SettingError(
                 "{dataset_name} {name} needs {dataset_path} {wanted}", name=self.dataset_name, wanted=wanted
             )
-        if self.text_prompts and not (self.dataset.is_made_up and self.tokenizer in (None, NO_TOKENIZER)):
+        if self.text_prompts and not self.makes_ids:
             raise SettingError("{text_prompts} is of random prompts without {tokenizer}: leave it out")
         checked = datasets.checked(self.dataset_name, self.dataset_options)
         object.__setattr__(self, "dataset_options", JsonObject(checked))
@@ -99,6 +99,11 @@ class Workload(Part):
     @property
     def dataset(self) -> DataSet:
         return datasets.table()[self.dataset_name]
+
+    @property
+    def makes_ids(self) -> bool:
+        """The prompts are made up without a tokenizer: token ids, unless the server takes texts only."""
+        return self.dataset.is_made_up and self.tokenizer in (None, NO_TOKENIZER)
 
     @property
     def lengths(self) -> Lengths:

@@ -29,6 +29,7 @@ NO_IDS = (
     "Ray's prefix router takes a prompt of token ids for an empty text, and the request then hangs: give the plan "
     "text_prompts: true, or a tokenizer"
 )
+AS_TEXT = "made-up prompts go as text to all set-ups: the router prefix_aware sees nothing in token ids"
 Tell = Callable[[str], None]
 
 
@@ -38,6 +39,8 @@ def carry_out(definition: Definition, folder: Folder, tell: Tell) -> None:
     """
     with folder.locked(), terminable(), Servers(definition, folder, tell) as servers:
         _end_leftovers(folder, tell)
+        if any(setup.reads_text for setup in definition.setups) and definition.plan.get("text_prompts"):
+            tell(AS_TEXT)
         wanted = list(points(definition))
         for number, point in enumerate(wanted, 1):
             if not folder.is_done(point) and point.setup.name not in servers.given_up:

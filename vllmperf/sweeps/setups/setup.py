@@ -70,6 +70,11 @@ class Setup:
     def ready_timeout(self) -> float:
         return self.common.ready_timeout
 
+    @property
+    def reads_text(self) -> bool:
+        """The simulator's router looks at texts, and sees nothing in token ids."""
+        return isinstance(self.how, Simulator) and self.how.simulator.get("router") == "prefix_aware"
+
     def start(self, logs: Path) -> Server:
         """Start the server; it is not ready yet. logs: the folder for NAME_stdout.log and NAME_stderr.log of those that print.
 
