@@ -103,6 +103,13 @@ def test_ready_is_a_completion_and_not_a_list_of_models(tmp_path):
     assert "500" in found.failures["refuses"]
 
 
+def test_a_point_without_a_completed_request_is_a_failure_and_is_tried_again(tmp_path):
+    failing = {"name": "fails", "simulator": {"faults": ["status:code=500@at=2,3,4,5"]}}
+    found = sweep(tmp_path / "s", failing)
+    assert "no request was completed (4 http_error)" in found.failures["fails, repeat 1"]
+    assert not found.rows()
+
+
 def test_what_a_server_starts_ends_with_it_even_in_a_session_of_its_own(tmp_path):
     command = f"setsid sleep 300 & exec {SIM}"
     sweep(tmp_path / "s", {"name": "own", "command": command})

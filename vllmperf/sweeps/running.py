@@ -15,6 +15,7 @@ from vllmperf.loadgen.recorded import record_run
 from vllmperf.loadgen.task import Task
 from vllmperf.record.reader import header
 from vllmperf.record.scrapes import add_scrapes
+from vllmperf.run import Run
 from vllmperf.scrape.watch import Watch
 from vllmperf.sweeps.definition import CACHE, RESTART, SALT, Definition
 from vllmperf.sweeps.folder import Folder
@@ -160,13 +161,22 @@ def _record(point: Point, live: Live, definition: Definition, folder: Folder) ->
         run = record_run(task, path, server=watch)
         if header(path).state == "interrupted":
             raise KeyboardInterrupt
-        watch.settle(len(run.untrimmed.done.requests))
+        completed = len(run.untrimmed.done.requests)
+        watch.settle(completed)
     add_scrapes(path, watch.pages)
     if (how := live.server.ended()) is not None:
         raise SetupError(f"the server {how}")
-    if not len(run.recording.requests):
-        raise TargetError("no request was sent")
+    if not completed:
+        raise TargetError(f"no request was completed ({_outcomes(run)}): see {path}")
     path.replace(folder.run_file(point))
+
+
+def _outcomes(run: Run) -> str:
+    """4 http_error"""
+    return (
+        ", ".join(f"{count} {name}" for name, count in run.summary["requests"]["outcomes"].items())
+        or "none was sent"
+    )
 
 
 def sends_ids(task: Task, model: str) -> bool:
