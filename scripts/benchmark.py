@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""In the place of SGLang's bench_serving.py and the prefix-aware guide's benchmark.py: the same flags, requests, output
-and files. Also `python -m benchmark` from this folder. See docs/sglang.md.
+"""Replaces SGLang's bench_serving.py and the prefix-aware guide's benchmark.py: the same flags, requests, output and
+files. Also `python -m benchmark` from this folder. See docs/sglang.md.
 """
 
 import sys

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""In the place of the prefix-aware guide's sweep_strategies.py. Every entry is also a flag (--router-port 8000). See
+"""Replaces the prefix-aware guide's sweep_strategies.py. Every entry is also a flag (--router-port 8000). See
 docs/sweep_strategies.md.
 """
 

@@ -80,3 +80,5 @@ def test_both_shows_our_figures_beside_sglangs_and_record_keeps_the_run(guide, t
     assert "sglang" in beside
     assert "vllmperf" in beside
     assert "E2EL" in beside
+    (tokens,) = [line.split() for line in beside.splitlines() if line.startswith("Output tokens  ")]
+    assert tokens[2] == tokens[3]  # what was asked for: the server ignores the end of a text

@@ -271,8 +271,10 @@ def _report(job: Job, outcome: results.Outcome, found: dict[str, Any], record: b
     for line in results.table(job.args, outcome):
         say(line)
     by_our_names = {name.replace("e2e_latency", "e2el"): value for name, value in found.items()}
+    # a server that ignores the end of a text generates what was asked for
+    lens = outcome.output_lens if job.common.ignore_eos else outcome.retokenized
     if job.args.both:
-        for line in record.beside(by_our_names, outcome.retokenized, SGLANG):
+        for line in record.beside(by_our_names, lens, SGLANG):
             say(line)
 
 
