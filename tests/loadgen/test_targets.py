@@ -13,6 +13,7 @@ import vllmperf
 from vllmperf.cli import main
 from vllmperf.errors import SettingError
 from vllmperf.loadgen.engine_group import shares
+from vllmperf.metrics.explanation import _bench
 from vllmperf.plan import Plan
 from vllmperf.plan.spread import cycle
 from vllmperf.report.console import table
@@ -153,6 +154,17 @@ def test_targets_that_make_no_sense_are_one_clear_line(given, words):
 def test_fewer_places_than_targets_are_refused(servers):
     with pytest.raises(SettingError, match="at least 1 for each of the 2 targets"):
         vllmperf.bench(list(servers), **LOAD, max_concurrency=1)
+
+
+def test_a_fit_takes_one_target():
+    pytest.importorskip("scipy", reason="the extra model is not installed")
+    with pytest.raises(SettingError, match="a fit is of one replica: give base_url once"):
+        vllmperf.fit(Plan.of(base_url=["http://127.0.0.1:9", "http://127.0.0.1:10"], max_concurrency=4))
+
+
+def test_the_next_commands_of_explain_name_all_targets():
+    plan = Plan.of(base_url=["http://a:1=2", "http://b:2"], max_concurrency=4).flat()
+    assert "--base-url http://a:1=2 --base-url http://b:2=1" in _bench(plan)
 
 
 def test_turns_are_spread_and_shares_add_up():
