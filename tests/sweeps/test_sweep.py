@@ -272,6 +272,8 @@ def test_the_command_sweeps_shows_and_goes_on(tmp_path, capsys):
     assert len(json.loads(capsys.readouterr().out)["points"]) == 4
     assert main(["sweep", str(file), "--repeat", "2", "--dry-run"]) == 0
     assert "0 points to measure" in capsys.readouterr().out
+    assert main(["sweep", str(file), "--repeat", "9", "--dry-run"]) == 0
+    assert "14 points to measure" in capsys.readouterr().out
     assert main(["sweep", str(tmp_path / "s")]) == 0
     assert "4 of 4 points measured" in capsys.readouterr().out
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from vllmperf.numbers import clean, duration, plural
 from vllmperf.sweeps.definition import Definition
 from vllmperf.sweeps.estimate import Estimate, estimate
-from vllmperf.sweeps.folder import Folder, holds_sweep
+from vllmperf.sweeps.folder import Folder
 from vllmperf.sweeps.points import points
 
 
 def text(definition: Definition, output: Path) -> str:
     """The points in order, with those that the folder has, and the time that the rest takes."""
-    folder = Folder.made(output, definition) if holds_sweep(output) else None
+    folder = Folder.of(output, definition)
     wanted = list(points(definition))
     done = {point.name for point in wanted if folder is not None and folder.is_done(point)}
     lines = [

@@ -42,13 +42,20 @@ class Folder:
     def made(cls, path: Path, definition: Definition) -> Folder:
         """A new one, or the one that is there already with this sweep or fewer repeats of it. Raises UsageError."""
         file = path / DEFINITION
-        if file.exists():
-            _check_same(path, _read(file), definition)
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if cls.of(path, definition) is None and path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UsageError(f"{path} is there and holds no sweep: choose another folder")
         path.mkdir(parents=True, exist_ok=True)
         _write(file, {"schema": SCHEMA, **definition.to_dict()})
         return cls(path)
+
+    @classmethod
+    def of(cls, path: Path, definition: Definition) -> Folder | None:
+        """The one that is there, as it is; None where there is none. Raises UsageError for one of another sweep."""
+        if not (path / DEFINITION).exists():
+            return None
+        found = cls(path)
+        _check_same(path, found.definition, definition)
+        return found
 
     def run_file(self, point: Point) -> Path:
         return self.path / f"{point.name}{SUFFIX}"
@@ -91,10 +98,6 @@ class Folder:
                     f"a sweep writes to {self.path} now: wait for it, or choose another folder"
                 ) from None
             yield
-
-
-def holds_sweep(path: Path) -> bool:
-    return (path / DEFINITION).exists()
 
 
 def glob_of(name: str) -> str:
