@@ -29,7 +29,7 @@ KINDS: dict[str, type[Command] | type[Simulator] | type[Url]] = {
 """What a server may be started by. The setting of this name makes a set-up one of the kind; others of its class go beside it."""
 ALIASES = {"sim": "simulator"}
 METRICS = "/metrics"
-NOT_ITS_OWN = ("base_url", "simulator", "seed", "label")
+NOT_ITS_OWN = ("base_url", "other_urls", "weights", "simulator", "seed", "label")
 """Settings of a run that a set-up or the sweep decides."""
 
 
