@@ -32,7 +32,7 @@ FLOORS = (
     "plan hints",
     "datasets",
     "tokenizer",
-    "hub data_file parser",
+    "hub data_file parser whole_file",
     "errors numbers outlet paths server_words shown text_file version",
     "exit_codes _engine _sim",
 )

@@ -47,7 +47,7 @@ def older(**changes):
     return {"input_len": 20, "output_len": 6, "prefix_len": 0, **changes}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 1000), lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12))
 def test_many_fitted_at_once_are_those_fitted_one_by_one(tokens, seed, lengths):
     start = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vllmperf._engine import LineScanner
@@ -27,7 +27,6 @@ def twin(needles: list[bytes], block: bytes) -> tuple[list[tuple[int, int, int]]
 
 
 @given(needles, texts)
-@settings(deadline=None)
 def test_the_scanner_finds_what_its_slow_twin_finds(words: list[bytes], block: bytes) -> None:
     assert LineScanner(words).find(block) == twin(words, block)
 

@@ -210,7 +210,7 @@ def twin(load: dict[str, Any]) -> tuple[Engine, list[Request]]:
 
 
 @given(loads())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_it_schedules_as_the_slow_and_obvious_engine_does(load: dict[str, Any]) -> None:
     run = replay(**load)
     engine, requests = twin(load)
@@ -222,7 +222,7 @@ def test_it_schedules_as_the_slow_and_obvious_engine_does(load: dict[str, Any]) 
 
 
 @given(loads(), st.one_of(st.none(), st.integers(1, 12)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_load_is_served_to_its_end_within_the_limits(
     load: dict[str, Any], concurrency: int | None
 ) -> None:

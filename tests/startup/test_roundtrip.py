@@ -43,7 +43,7 @@ RELEASES = (
     "0.32.0",
 )
 ZONES = ("UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata")
-steady = settings(derandomize=True, deadline=None, max_examples=100, database=None)
+steady = settings(derandomize=True, max_examples=100, database=None)
 
 
 def at(*when: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from vllmperf.api.given import Lines, check_scipy, lines_of, task_of
 from vllmperf.errors import UsageError
 from vllmperf.loadgen.task import Task
 from vllmperf.plan import Plan
+from vllmperf.whole_file import write_whole
 
 if TYPE_CHECKING:
     from vllmperf.model.capacity import Capacity
@@ -222,7 +224,6 @@ def capacity(
     (22.8, 24.1, 23.5, 24.6)
     """
     from vllmperf.loadgen.recorded import served
-    from vllmperf.model.capacity import save_json
     from vllmperf.model.fitting import made_folder
     from vllmperf.model.latency_goals import limits
     from vllmperf.model.search import Search
@@ -241,7 +242,7 @@ def capacity(
         folder = kept or Path(temporary)
         result = Search(here, wanted, seconds, folder, max_num_seqs, lines_of(progress)).run()
     if kept:
-        save_json(kept / "capacity.json", result)
+        write_whole(kept / "capacity.json", json.dumps(result.to_dict(), indent=2) + "\n")
     return result
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import UsageError
+from vllmperf.whole_file import write_whole
 
 if TYPE_CHECKING:
     from vllmperf.comparison.conditions import Condition, Judged
@@ -48,10 +49,7 @@ def has_failed(args: argparse.Namespace, judged: Sequence[Judged]) -> bool:
     if args.junit:
         from vllmperf.report.junit import xml
 
-        try:
-            Path(args.junit).write_text(xml(judged, f"vllmperf {args.command}"), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"--junit {args.junit} cannot be written: {error.strerror}") from None
+        write_whole(Path(args.junit), xml(judged, f"vllmperf {args.command}"))
     return any(one.has_failed for one in judged)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf.errors import UsageError
+from vllmperf.whole_file import write_whole
 
 STDOUT = "-"
 SERVERS = ("--base-url", "--host", "--port")
@@ -78,8 +79,5 @@ def write(target: str | None, text: Callable[[], str]) -> bool:
     if target == STDOUT:
         print(text())
     elif target is not None:
-        try:
-            Path(target).write_text(text() + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"--json {target} cannot be written: {error.strerror}") from None
+        write_whole(Path(target), text() + "\n")
     return target != STDOUT

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from vllmperf.errors import UsageError
 from vllmperf.starts.result import NS_PER_S, Phase, Start, StartupLog
+from vllmperf.whole_file import write_whole
 
 NAME = "vllm-server-startup-latency.txt"
 MISSING = "nan"
@@ -323,13 +324,11 @@ def write(
     """
     content = rows(starts, layout, cached=cached)
     path = folder / file_name(model)
-    beside = path.with_name(f".{path.name}.part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        beside.write_text(content, encoding="utf-8")
-        beside.replace(path)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}; choose another folder") from None
+    write_whole(path, content)
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -146,10 +145,3 @@ def _step_json(step: Step) -> dict[str, Any]:
         "cut_short": step.cut_short,
         "run_file": str(step.path),
     }
-
-
-def save_json(path: Path, result: Capacity) -> None:
-    """Write to_dict() in whole or not at all."""
-    part = path.with_suffix(path.suffix + ".part")
-    part.write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
-    part.replace(path)

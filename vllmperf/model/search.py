@@ -36,6 +36,7 @@ from vllmperf.model.law import Measured, measured
 from vllmperf.model.server_law import ServerLaw, server_law
 from vllmperf.model.slo import FILL_TIMES, Answer, Limits, good, judged
 from vllmperf.record.reader import Recording, read
+from vllmperf.whole_file import write_whole
 
 NS = 1e9
 NONE = _engine.NONE
@@ -426,4 +427,4 @@ def _check_same(path: Path, task: Task, limits: Limits) -> None:
                 name=other[0],
                 theirs=theirs.get(other[0]),
             )
-    path.write_text(json.dumps(mine, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(mine, indent=2) + "\n")

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from vllmperf.errors import UsageError
 from vllmperf.metrics.ci95 import with_upper_bounds
 from vllmperf.report import console
 from vllmperf.run import Run
+from vllmperf.whole_file import write_whole
 
 STDOUT = "-"
 
@@ -58,9 +58,5 @@ def _put(target: str, write: Callable[[TextIO], object]) -> None:
     if target == STDOUT:
         write(sys.stdout)
         return
-    try:
-        with Path(target).open("w", encoding="utf-8", newline="") as file:
-            write(file)
-    except OSError as error:
-        raise UsageError(f"cannot write {target}: {error.strerror}") from error
+    write_whole(Path(target), write)
     print(f"vllmperf: wrote {target}", file=sys.stderr)

@@ -15,7 +15,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from vllmperf.errors import UsageError
 from vllmperf.sweeps.definition import Definition, defined
 from vllmperf.sweeps.points import SUFFIX, Point
+from vllmperf.whole_file import write_whole
 
 # History of sweep.json. A reader refuses a newer number than its own.
 #   1  first version
@@ -45,7 +46,8 @@ class Folder:
         if cls.of(path, definition) is None and path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UsageError(f"{path} is there and holds no sweep: choose another folder")
         path.mkdir(parents=True, exist_ok=True)
-        _write(file, {"schema": SCHEMA, **definition.to_dict()})
+        data = {"schema": SCHEMA, **definition.to_dict()}
+        write_whole(file, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
         return cls(path)
 
     @classmethod
@@ -130,10 +132,3 @@ def _check_same(path: Path, there: Definition, asked: Definition) -> None:
         raise UsageError(
             f"{path} holds {there.course.repeat} repeats: ask for as many or more (got {asked.course.repeat})"
         )
-
-
-def _write(path: Path, data: Mapping[str, Any]) -> None:
-    """Whole or not at all."""
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    new.replace(path)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from vllmperf.errors import UsageError
 from vllmperf.metrics.quantity import Quantity
@@ -19,6 +19,7 @@ from vllmperf.sweeps.effects import Effect, corrected, of_two_runs, over_repeats
 from vllmperf.sweeps.folder import Folder
 from vllmperf.sweeps.points import Point, points
 from vllmperf.sweeps.servers import server_columns, servers_of
+from vllmperf.whole_file import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,13 +202,13 @@ class Sweep(Shown):
         """Write the same as CSV, one line a finished point; what was not measured is empty. Raises UsageError."""
         rows = self.rows()
         names = list(dict.fromkeys(name for row in rows for name in row))
-        try:
-            with Path(path).open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, names)
-                writer.writeheader()
-                writer.writerows(rows)
-        except OSError as error:
-            raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+        def write(file: TextIO) -> None:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(rows)
+
+        write_whole(Path(path), write)
         return Path(path)
 
     def to_dict(self) -> dict[str, Any]:

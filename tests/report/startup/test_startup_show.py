@@ -15,7 +15,7 @@ from rich.cells import cell_len
 
 from vllmperf.errors import UsageError
 from vllmperf.report.startup.live import LiveStarts, panel, state_words
-from vllmperf.report.startup.show import add_output_arguments, check_outputs, write_outputs, write_whole
+from vllmperf.report.startup.show import add_output_arguments, check_outputs, write_outputs
 from vllmperf.report.table import plain
 
 
@@ -77,20 +77,6 @@ def test_what_was_measured_is_shown_even_when_a_file_cannot_be_written(
     with pytest.raises(UsageError, match="cannot write"):
         write_outputs([pod()], args)
     assert "torch.compile" in capsys.readouterr().out
-
-
-def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_text("old")
-
-    def fail(file: io.TextIOBase) -> None:
-        file.write("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(UsageError, match="No space left"):
-        write_whole(path, fail)
-    assert path.read_text() == "old"
-    assert [each.name for each in tmp_path.iterdir()] == ["a.csv"]
 
 
 # ---- live ----

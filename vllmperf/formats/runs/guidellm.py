@@ -14,6 +14,7 @@ from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
 from vllmperf.metrics.statistics import Row
 from vllmperf.model.guidellm_means import is_report
 from vllmperf.run import Run
+from vllmperf.whole_file import write_whole
 
 if TYPE_CHECKING:
     from vllmperf.formats.guidellm_report import Request
@@ -97,7 +98,7 @@ def write(run: Run, path: Path) -> None:
     requests = [_request(run.recording, place) for place in _sent(run.recording)]
     times = {"start_time": min(one.start for one in requests), "end_time": max(one.end for one in requests)}
     report = {"benchmarks": [benchmark(_head(run), requests, requests, times)]}
-    path.write_text(guidellm_file.to_json(report), encoding="utf-8")
+    write_whole(path, guidellm_file.to_json(report))
 
 
 def _sent(recording: Recording) -> list[int]:

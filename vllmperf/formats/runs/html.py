@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from vllmperf.run import Run
+from vllmperf.whole_file import write_whole
 
 
 def write(run: Run, path: Path) -> None:
     from vllmperf.report import html
 
-    path.write_text(html.page_of(run), encoding="utf-8")
+    write_whole(path, html.page_of(run))

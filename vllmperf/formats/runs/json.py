@@ -8,6 +8,7 @@ from pathlib import Path
 from vllmperf.data_file import File
 from vllmperf.formats.foreign_run import ForeignRun
 from vllmperf.run import Run
+from vllmperf.whole_file import write_whole
 
 
 def recognise(file: File) -> bool:
@@ -19,4 +20,4 @@ def read(file: File) -> list[Run]:
 
 
 def write(run: Run, path: Path) -> None:
-    path.write_text(json.dumps(run.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(run.to_dict(), indent=2, allow_nan=False) + "\n")

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vllmperf.run import Run
+from vllmperf.whole_file import write_whole
 
 
 def write(run: Run, path: Path) -> None:
-    path.write_text("\n".join(lines(run)) + "\n", encoding="utf-8")
+    write_whole(path, "\n".join(lines(run)) + "\n")
 
 
 def lines(run: Run) -> Iterator[str]:

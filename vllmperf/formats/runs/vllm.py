@@ -12,6 +12,7 @@ from vllmperf.data_file import File
 from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
 from vllmperf.metrics.definitions import FIGURES, METRICS
 from vllmperf.run import Run
+from vllmperf.whole_file import write_whole
 
 SETTINGS = {
     "backend": "backend",
@@ -69,7 +70,7 @@ def _started(date: object) -> str | None:
 
 
 def write(run: Run, path: Path) -> None:
-    path.write_text(json.dumps(_object(run)), encoding="utf-8")
+    write_whole(path, json.dumps(_object(run)))
 
 
 def _object(run: Run) -> dict[str, Any]:

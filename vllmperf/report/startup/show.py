@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from vllmperf.errors import UsageError
 from vllmperf.starts.result import Start
+from vllmperf.whole_file import write_whole
 
 STDOUT = "-"
 Writer = Callable[[Sequence[Start], TextIO], None]
@@ -141,24 +142,8 @@ def _try_to_put(target: str, write: Writer, starts: Sequence[Start]) -> UsageErr
         write(starts, sys.stdout)
         return None
     try:
-        write_whole(Path(target), lambda file: write(starts, file))
+        write_whole(Path(target), lambda file: write(starts, file), "replace")
     except UsageError as error:
         return error
     print(f"vllmperf: wrote {target}", file=sys.stderr)
     return None
-
-
-def write_whole(path: Path, write: Callable[[TextIO], None]) -> None:
-    """Write a text file beside its place and move it there, so that nobody ever sees half of it.
-
-    Raises UsageError when it cannot be written; what stood there before then stays.
-    """
-    beside = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
-    try:
-        with beside.open("w", encoding="utf-8", errors="replace", newline="") as file:
-            write(file)
-        beside.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        beside.unlink(missing_ok=True)

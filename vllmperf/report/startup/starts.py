@@ -60,8 +60,8 @@ class Starts(tuple[Start, ...]):
     def save_html(self, path: str | Path) -> Path:
         """Write one self-contained page. UsageError when it cannot be written."""
         from vllmperf.report.startup.html import page
-        from vllmperf.report.startup.show import write_whole
+        from vllmperf.whole_file import write_whole
 
         shown = page(self)
-        write_whole(Path(path), lambda file: print(shown, end="", file=file))
+        write_whole(Path(path), shown, "replace")
         return Path(path)
