@@ -62,10 +62,16 @@ class Engine:
 
     def __init__(self, config: dict[str, Any]) -> None: ...
     def feed(
-        self, bodies: bytes, offsets: bytes, at_ns: bytes | None = None, numbers: bytes | None = None
+        self,
+        bodies: bytes,
+        offsets: bytes,
+        at_ns: bytes | None = None,
+        numbers: bytes | None = None,
+        sessions: bytes | None = None,
     ) -> None:
         """Queue requests: body i is bodies[offsets[i]:offsets[i+1]], due at at_ns[i] ns after the start (all int64). It is
-        called numbers[i] in its id and its record; without numbers they are counted from the first one fed on.
+        called numbers[i] in its id and its record; without numbers they are counted from the first one fed on. sessions:
+        which session each is of, for the configuration's session_header ("x-session-id: run-", the number goes behind it).
 
         Everything is copied. Times need not ascend, neither within a feed nor from one to the next. ValueError for
         offsets that do not rise within bodies, and for times more than 30 years from the start."""

@@ -96,6 +96,7 @@ static void libcurl_send_slot(struct slot *slot) {
     char id[REQUEST_ID_BYTES];
     request_id(config, slot->response.record.index, id);
     easy_write_id(easy, id);
+    easy_write_session(easy, item_session(&slot->item));
     curl_easy_setopt(easy->handle, CURLOPT_URL, config->url);
     curl_easy_setopt(easy->handle, CURLOPT_POST, 1L);
     curl_easy_setopt(easy->handle, CURLOPT_POSTFIELDS, item_body(&slot->item));

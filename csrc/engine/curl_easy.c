@@ -156,6 +156,10 @@ static size_t id_text_size(const struct engine_config *config) {
     return strlen(config->request_id_prefix) + sizeof "x-request-id: " + REQUEST_ID_BYTES;
 }
 
+static size_t session_text_size(const struct engine_config *config) {
+    return strlen(config->session_header) + REQUEST_ID_BYTES;
+}
+
 void easy_free(struct slot *slot) {
     struct easy *easy = slot->carrier;
     if (!easy) return;
@@ -163,6 +167,7 @@ void easy_free(struct slot *slot) {
     if (easy->handle) curl_easy_cleanup(easy->handle);
     curl_slist_free_all(easy->connect_to);
     free(easy->id_text);
+    free(easy->session_text);
     free(easy);
     slot->carrier = NULL;
 }
@@ -177,21 +182,36 @@ bool easy_init(struct slot *slot) {
     easy->multi = &curl->multis[t->n_slots % curl->n_multis];
     easy->handle = curl_easy_init();
     easy->id_text = calloc(1, id_text_size(t->config));
+    easy->session_text = calloc(1, session_text_size(t->config));
+    easy->session_header = (struct curl_slist){easy->session_text, curl->headers};
     easy->id_header = (struct curl_slist){easy->id_text, curl->headers};
-    if (!easy->handle || !easy->id_text || !pin_address(easy, t->n_slots)) return false;
+    if (!easy->handle || !easy->id_text || !easy->session_text || !pin_address(easy, t->n_slots))
+        return false;
     set_callbacks(easy, curl);
     transfer_options(easy->handle, t->config, curl->share);
     curl_easy_setopt(easy->handle, CURLOPT_CONNECT_TO, easy->connect_to);
-    curl_easy_setopt(easy->handle, CURLOPT_HTTPHEADER,
-                     t->config->no_request_ids ? curl->headers : &easy->id_header);
+    easy_write_session(easy, NO_SESSION);
     return true;
 }
 
-/* ---- the id ---- */
+/* ---- the headers ---- */
 
 void easy_write_id(struct easy *easy, const char *id) {
     const struct engine_config *config = easy->slot->transport->config;
     snprintf(easy->id_text, id_text_size(config), "x-request-id: %s%s", config->request_id_prefix, id);
+}
+
+/* The list is the id's header, the session's and those of the run. */
+void easy_write_session(struct easy *easy, int64_t session) {
+    const struct transport *t = easy->slot->transport;
+    struct curl_slist *rest = ((struct curl *)t->own)->headers;
+    if (session >= 0 && t->config->session_header[0]) {
+        snprintf(easy->session_text, session_text_size(t->config), "%s%lld", t->config->session_header,
+                 (long long)session);
+        rest = &easy->session_header;
+    }
+    easy->id_header.next = rest;
+    curl_easy_setopt(easy->handle, CURLOPT_HTTPHEADER, t->config->no_request_ids ? rest : &easy->id_header);
 }
 
 /* ---- the end ---- */

@@ -23,9 +23,9 @@ struct easy { /* a slot's handle */
     CURL *handle;
     struct slot *slot;
     struct multi *multi;
-    struct curl_slist id_header; /* its text is ours, its tail is the common list */
+    struct curl_slist id_header, session_header; /* their texts are ours, the tail is the common list */
     struct curl_slist *connect_to;
-    char *id_text;
+    char *id_text, *session_text;
     int64_t began_ns;          /* of the connection that is being made */
     int64_t covered_bytes;     /* of what is read now: bytes that the stamp is known to cover */
     int sockets_opened, sends; /* in this request */
@@ -57,6 +57,9 @@ void easy_free(struct slot *slot);
 
 /* The id that the next request carries, behind the run's prefix. */
 void easy_write_id(struct easy *easy, const char *id);
+
+/* The session that the next request is of. */
+void easy_write_session(struct easy *easy, int64_t session);
 
 /* What the answer's head says, once. */
 void easy_read_head(struct easy *easy);

@@ -74,9 +74,11 @@ static bool copy_config(struct engine_config *to, const struct engine_config *fr
     to->warm_url = copy_text(from->warm_url);
     to->cacert = copy_text(from->cacert);
     to->request_id_prefix = copy_text(from->request_id_prefix);
+    to->session_header = copy_text(from->session_header);
     to->addresses = copy_texts(from->addresses, from->n_addresses);
     to->headers = copy_texts(from->headers, from->n_headers);
-    return to->url && to->warm_url && to->cacert && to->request_id_prefix && to->addresses && to->headers;
+    return to->url && to->warm_url && to->cacert && to->request_id_prefix && to->session_header &&
+           to->addresses && to->headers;
 }
 
 static void free_config(struct engine_config *config) {
@@ -84,6 +86,7 @@ static void free_config(struct engine_config *config) {
     free((void *)(uintptr_t)config->warm_url);
     free((void *)(uintptr_t)config->cacert);
     free((void *)(uintptr_t)config->request_id_prefix);
+    free((void *)(uintptr_t)config->session_header);
     free_texts(config->addresses, config->n_addresses);
     free_texts(config->headers, config->n_headers);
 }
@@ -200,9 +203,9 @@ static bool engine_reserve(struct engine *e) {
 }
 
 static int engine_enqueue(struct engine *e, size_t n, const int64_t *offsets, const int64_t *at_ns,
-                          const int64_t *numbers, const char *bodies) {
+                          const int64_t *numbers, const int64_t *sessions, const char *bodies) {
     if (e->n_fed > 0 && e->has_times != (at_ns != NULL)) return -2;
-    struct block *block = block_new(e->n_fed, n, offsets, at_ns, numbers, bodies);
+    struct block *block = block_new(e->n_fed, n, offsets, at_ns, numbers, sessions, bodies);
     bool ok = block && engine_reserve(e);
     for (size_t i = 0; ok && i < e->n_queues; i++) queue_feed(e->queues[i], block);
     block_drop(block);
@@ -213,10 +216,10 @@ static int engine_enqueue(struct engine *e, size_t n, const int64_t *offsets, co
 }
 
 int engine_feed(struct engine *e, size_t n, const int64_t *offsets, const int64_t *at_ns,
-                const int64_t *numbers, const char *bodies) {
+                const int64_t *numbers, const int64_t *sessions, const char *bodies) {
     if (n == 0) return 0;
     pthread_mutex_lock(&e->feeding);
-    int status = engine_enqueue(e, n, offsets, at_ns, numbers, bodies);
+    int status = engine_enqueue(e, n, offsets, at_ns, numbers, sessions, bodies);
     pthread_mutex_unlock(&e->feeding);
     if (status == 0) wake_all(e);
     return status;

@@ -23,11 +23,13 @@ struct engine_config {
     const char *const *headers; /* "Name: value" */
     size_t n_headers;
     const char *request_id_prefix; /* x-request-id: <prefix><number>, see uuid_request_ids */
-    const char *warm_url;          /* of the GET that opens a connection of libcurl's before the start */
-    const char *cacert;            /* PEM file, "" = the system's */
-    int64_t max_concurrency;       /* 0 = no limit */
-    int64_t max_in_flight_hint;    /* for sizing only */
-    int64_t threads, multis;       /* 0 = chosen from the load and the cores */
+    const char
+        *session_header;     /* "Name: text": requests of a session have it, its number behind it; or NULL */
+    const char *warm_url;    /* of the GET that opens a connection of libcurl's before the start */
+    const char *cacert;      /* PEM file, "" = the system's */
+    int64_t max_concurrency; /* 0 = no limit */
+    int64_t max_in_flight_hint; /* for sizing only */
+    int64_t threads, multis;    /* 0 = chosen from the load and the cores */
     int64_t warm_connections;
     int64_t spin_ns; /* spin instead of sleeping this long before a send is due */
     int64_t connect_timeout_ns, first_token_timeout_ns, stall_timeout_ns, total_timeout_ns;
@@ -74,10 +76,11 @@ struct engine *engine_new(const struct engine_config *config, char *error, size_
 /* Queue n requests: bodies and times are copied. at_ns is NULL in a closed loop (all feeds alike); its times
  * need not ascend, neither within a feed nor from one to the next: each request leaves when it is due.
  * numbers: what they are called in their ids and records; NULL: counted from the first one fed on.
+ * sessions: the number of each one's session, none negative, for session_header; NULL: of no session.
  * 0, -1 out of memory (then nothing was queued), -2 when this feed has times and an earlier one had none or
  * the reverse. */
 int engine_feed(struct engine *engine, size_t n, const int64_t *offsets, const int64_t *at_ns,
-                const int64_t *numbers, const char *bodies);
+                const int64_t *numbers, const int64_t *sessions, const char *bodies);
 void engine_feed_end(struct engine *engine);
 
 /* at_real_ns: when the schedule begins, in ns of CLOCK_REALTIME; 0 or a time that has passed: as soon as the

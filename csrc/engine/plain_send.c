@@ -43,8 +43,8 @@ void plain_send_on(struct connection *c) {
 static bool make_head(struct connection *c) {
     const struct slot *slot = c->slot;
     int64_t body_len = slot->is_get ? -1 : item_body_len(&slot->item);
-    c->head_len = request_head(&c->plain->request, c->url, slot->response.record.index, body_len, &c->head,
-                               &c->head_cap);
+    c->head_len = request_head(&c->plain->request, c->url, slot->response.record.index,
+                               item_session(&slot->item), body_len, &c->head, &c->head_cap);
     c->body = item_body(&slot->item);
     c->body_len = body_len > 0 ? (size_t)body_len : 0;
     c->sent = 0;

@@ -60,7 +60,7 @@ static size_t *order_of(const int64_t *at_ns, size_t n) {
 }
 
 struct block *block_new(int64_t first_index, size_t n, const int64_t *offsets, const int64_t *at_ns,
-                        const int64_t *numbers, const char *bodies) {
+                        const int64_t *numbers, const int64_t *sessions, const char *bodies) {
     struct block *block = calloc(1, sizeof *block);
     if (!block) return NULL;
     atomic_init(&block->references, 1);
@@ -69,11 +69,12 @@ struct block *block_new(int64_t first_index, size_t n, const int64_t *offsets, c
     block->offsets = queue_copy(offsets, (n + 1) * sizeof *offsets);
     block->at_ns = at_ns ? queue_copy(at_ns, n * sizeof *at_ns) : NULL;
     block->numbers = numbers ? queue_copy(numbers, n * sizeof *numbers) : NULL;
+    block->sessions = sessions ? queue_copy(sessions, n * sizeof *sessions) : NULL;
     block->bodies = queue_copy(bodies, (size_t)offsets[n]);
     bool is_sorted = !at_ns || queue_ascend(at_ns, n);
     if (!is_sorted) block->order = order_of(at_ns, n);
-    bool has_all =
-        block->offsets && block->bodies && (block->at_ns || !at_ns) && (block->numbers || !numbers);
+    bool has_all = block->offsets && block->bodies && (block->at_ns || !at_ns) &&
+                   (block->numbers || !numbers) && (block->sessions || !sessions);
     if (has_all && (block->order || is_sorted)) return block;
     block_drop(block);
     return NULL;
@@ -88,6 +89,7 @@ void block_drop(struct block *block) {
     free(block->offsets);
     free(block->at_ns);
     free(block->numbers);
+    free(block->sessions);
     free(block->order);
     free(block->bodies);
     free(block);

@@ -17,17 +17,19 @@ struct block {
     atomic_int references;
     int64_t first_index; /* number in the run of its first request */
     size_t n;
-    int64_t *offsets; /* n + 1 */
-    int64_t *at_ns;   /* n, or NULL in a closed loop */
-    int64_t *numbers; /* n, or NULL: first_index and up */
-    size_t *order;    /* n, the requests by time; NULL when at_ns ascends */
+    int64_t *offsets;  /* n + 1 */
+    int64_t *at_ns;    /* n, or NULL in a closed loop */
+    int64_t *numbers;  /* n, or NULL: first_index and up */
+    int64_t *sessions; /* n, or NULL: of no session */
+    size_t *order;     /* n, the requests by time; NULL when at_ns ascends */
     char *bodies;
 };
 
 /* A block with copies of everything; the caller holds one reference. numbers: what the requests are called
- * when that is not their place in the run; or NULL. NULL when out of memory. */
+ * when that is not their place in the run; or NULL. sessions: numbers of their sessions, or NULL. NULL when
+ * out of memory. */
 struct block *block_new(int64_t first_index, size_t n, const int64_t *offsets, const int64_t *at_ns,
-                        const int64_t *numbers, const char *bodies);
+                        const int64_t *numbers, const int64_t *sessions, const char *bodies);
 void block_hold(struct block *block);
 void block_drop(struct block *block);
 
@@ -40,6 +42,10 @@ struct item {
 static inline int64_t item_index(const struct item *item) {
     const struct block *block = item->block;
     return block->numbers ? block->numbers[item->i] : block->first_index + (int64_t)item->i;
+}
+enum { NO_SESSION = -1 };
+static inline int64_t item_session(const struct item *item) {
+    return item->block && item->block->sessions ? item->block->sessions[item->i] : NO_SESSION;
 }
 static inline const char *item_body(const struct item *item) {
     return item->block->bodies + item->block->offsets[item->i];

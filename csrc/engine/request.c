@@ -144,8 +144,16 @@ static bool add_length(struct text *text, int64_t body_len) {
     return body_len < 0 || add_line(text, "Content-Length: ", length, "");
 }
 
-size_t request_head(const struct request *request, const char *url, int64_t index, int64_t body_len,
-                    char **head, size_t *cap) {
+/* Like "x-session-id: run-7"; another host has no business with it. */
+static bool add_session(struct text *text, const struct engine_config *config, int64_t session) {
+    char number[32];
+    if (session < 0 || !config->session_header[0]) return true;
+    snprintf(number, sizeof number, "%lld", (long long)session);
+    return add_line(text, config->session_header, number, "");
+}
+
+size_t request_head(const struct request *request, const char *url, int64_t index, int64_t session,
+                    int64_t body_len, char **head, size_t *cap) {
     char id[REQUEST_ID_BYTES];
     struct request_url parts;
     struct text text = {*head, 0, *cap};
@@ -159,6 +167,7 @@ size_t request_head(const struct request *request, const char *url, int64_t inde
     ok = ok && request_add(&text, request->headers);
     if (ok && !request->config->no_request_ids)
         ok = add_line(&text, "x-request-id: ", request->config->request_id_prefix, id);
+    ok = ok && (elsewhere || add_session(&text, request->config, session));
     ok = ok && request_add(&text, elsewhere ? request->more_elsewhere : request->more) &&
          add_length(&text, body_len) && request_add(&text, "\r\n");
     *head = text.bytes;

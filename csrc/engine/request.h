@@ -28,10 +28,11 @@ struct request {
 bool request_init(struct request *request, const struct engine_config *config);
 void request_free(struct request *request);
 
-/* The head of request `index` with a body of that length (-1: a GET, which has none), into *head, which grows
- * as needed. `url`: where a redirect sent it, NULL for the run's. Gives its length, 0 when out of memory. */
-size_t request_head(const struct request *request, const char *url, int64_t index, int64_t body_len,
-                    char **head, size_t *cap);
+/* The head of request `index` of that session (NO_SESSION: of none) with a body of that length (-1: a GET,
+ * which has none), into *head, which grows as needed. `url`: where a redirect sent it, NULL for the run's.
+ * Gives its length, 0 when out of memory. */
+size_t request_head(const struct request *request, const char *url, int64_t index, int64_t session,
+                    int64_t body_len, char **head, size_t *cap);
 
 /* Does the URL (NULL: the run's) lead to another host or port than the run's? */
 bool request_is_elsewhere(const struct request *request, const char *url);

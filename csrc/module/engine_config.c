@@ -53,6 +53,8 @@ static const struct key text_keys[] = {
     KEY(warm_url),
     KEY(cacert),
 };
+/* May be missing: NULL. */
+static const struct key optional_text_keys[] = {KEY(session_header)};
 static const char *const list_keys[] = {"addresses", "headers"};
 #undef KEY
 #undef NUMBER
@@ -137,6 +139,12 @@ static bool get_texts(PyObject *config, struct engine_config *to) {
         if (!text) return false;
         memcpy((char *)to + text_keys[i].offset, &text, sizeof text);
     }
+    for (size_t i = 0; i < COUNT(optional_text_keys); i++) {
+        PyObject *value = PyDict_GetItemString(config, optional_text_keys[i].name);
+        const char *text = value ? config_get_text(value, optional_text_keys[i].name) : NULL;
+        if (value && !text) return false;
+        memcpy((char *)to + optional_text_keys[i].offset, &text, sizeof text);
+    }
     return true;
 }
 
@@ -173,7 +181,8 @@ static bool is_known(const char *name) {
         if (strcmp(list_keys[i], name) == 0) return true;
     return is_among(name, number_keys, COUNT(number_keys)) || is_among(name, flag_keys, COUNT(flag_keys)) ||
            is_among(name, optional_flag_keys, COUNT(optional_flag_keys)) ||
-           is_among(name, text_keys, COUNT(text_keys));
+           is_among(name, text_keys, COUNT(text_keys)) ||
+           is_among(name, optional_text_keys, COUNT(optional_text_keys));
 }
 
 static bool has_only_known_keys(PyObject *config) {

@@ -64,10 +64,12 @@ enum { LONGEST_S = 24 * 3600 }; /* that drain() waits in one call */
 
 PyDoc_STRVAR(
     feed_doc,
-    "feed($self, bodies, offsets, at_ns=None, numbers=None)\n--\n\n"
+    "feed($self, bodies, offsets, at_ns=None, numbers=None, sessions=None)\n--\n\n"
     "Queue requests: body i is bodies[offsets[i]:offsets[i + 1]], due at at_ns[i] ns after the start. It is\n"
     "called numbers[i] in its id and its record; without numbers they are counted from the first one on.\n\n"
-    "offsets, at_ns, numbers: int64 in C order (an array or its bytes). Everything is copied. Times need "
+    "sessions: of which session each is, for the configuration's session_header.\n\n"
+    "offsets, at_ns, numbers, sessions: int64 in C order (an array or its bytes). Everything is copied. "
+    "Times need "
     "not\n"
     "ascend, neither within a feed nor from one to the next: each request leaves when it is due.");
 
@@ -128,21 +130,23 @@ static bool check_times(struct int64s times, Py_ssize_t n) {
     return true;
 }
 
-static bool check_numbers(struct int64s numbers, Py_ssize_t n) {
+static bool check_numbers(struct int64s numbers, const char *name, Py_ssize_t n) {
     bool ok = numbers.n == n;
     for (Py_ssize_t i = 0; ok && i < n; i++) ok = numbers.at[i] >= 0;
-    if (!ok) PyErr_SetString(PyExc_ValueError, "numbers must be as many as the bodies, and none negative");
+    if (!ok) PyErr_Format(PyExc_ValueError, "%s must be as many as the bodies, and none negative", name);
     return ok;
 }
 
 static PyObject *feed_checked(PyObject *self, const Py_buffer *bodies, struct int64s offsets,
-                              struct int64s times, struct int64s numbers) {
+                              struct int64s times, struct int64s numbers, struct int64s sessions) {
     if (!check_offsets(offsets, bodies->len) || (times.at && !check_times(times, offsets.n - 1)) ||
-        (numbers.at && !check_numbers(numbers, offsets.n - 1)))
+        (numbers.at && !check_numbers(numbers, "numbers", offsets.n - 1)) ||
+        (sessions.at && !check_numbers(sessions, "sessions", offsets.n - 1)))
         return NULL;
     struct engine *engine = engine_or_raise(self);
     if (!engine) return NULL;
-    int status = engine_feed(engine, (size_t)(offsets.n - 1), offsets.at, times.at, numbers.at, bodies->buf);
+    int status = engine_feed(engine, (size_t)(offsets.n - 1), offsets.at, times.at, numbers.at, sessions.at,
+                             bodies->buf);
     if (status == 0) Py_RETURN_NONE;
     if (status == -1) return PyErr_NoMemory();
     PyErr_SetString(PyExc_ValueError, "either all feeds have at_ns or none has");
@@ -150,21 +154,23 @@ static PyObject *feed_checked(PyObject *self, const Py_buffer *bodies, struct in
 }
 
 static PyObject *py_feed(PyObject *self, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"bodies", "offsets", "at_ns", "numbers", NULL};
-    PyObject *bodies_object, *offsets_object, *at_ns = Py_None, *own = Py_None, *result = NULL;
+    static char *names[] = {"bodies", "offsets", "at_ns", "numbers", "sessions", NULL};
+    PyObject *bodies_object, *offsets_object, *at_ns = Py_None, *own = Py_None, *of = Py_None, *result = NULL;
     Py_buffer bodies;
-    struct int64s offsets = {0}, times = {0}, numbers = {0};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO|OO:feed", names, &bodies_object, &offsets_object,
-                                     &at_ns, &own))
+    struct int64s offsets = {0}, times = {0}, numbers = {0}, sessions = {0};
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OO|OOO:feed", names, &bodies_object, &offsets_object,
+                                     &at_ns, &own, &of))
         return NULL;
     if (PyObject_GetBuffer(bodies_object, &bodies, PyBUF_SIMPLE) != 0) return NULL;
     if (get_int64s(offsets_object, "offsets", &offsets) &&
         (at_ns == Py_None || get_int64s(at_ns, "at_ns", &times)) &&
-        (own == Py_None || get_int64s(own, "numbers", &numbers)))
-        result = feed_checked(self, &bodies, offsets, times, numbers);
+        (own == Py_None || get_int64s(own, "numbers", &numbers)) &&
+        (of == Py_None || get_int64s(of, "sessions", &sessions)))
+        result = feed_checked(self, &bodies, offsets, times, numbers, sessions);
     PyMem_Free(offsets.at);
     PyMem_Free(times.at);
     PyMem_Free(numbers.at);
+    PyMem_Free(sessions.at);
     PyBuffer_Release(&bodies);
     return result;
 }

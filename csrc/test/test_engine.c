@@ -44,7 +44,7 @@ static void feed(struct engine *engine, int64_t n, int64_t step_ns, int tokens) 
         at_ns[i] = i * step_ns;
     }
     CHECK("requests are fed",
-          engine_feed(engine, (size_t)n, offsets, step_ns ? at_ns : NULL, NULL, bodies) == 0);
+          engine_feed(engine, (size_t)n, offsets, step_ns ? at_ns : NULL, NULL, NULL, bodies) == 0);
     free(offsets);
     free(at_ns);
     free(bodies);
@@ -132,7 +132,7 @@ static void test_open_loop_with_cap(const struct server *server) {
     struct engine *engine = new_engine(server, 4);
     feed(engine, N, NS_PER_MS / 2, TOKENS);
     CHECK("feeds with and without times do not mix",
-          engine_feed(engine, 1, (int64_t[]){0, 2}, NULL, NULL, "{}") == -2);
+          engine_feed(engine, 1, (int64_t[]){0, 2}, NULL, NULL, NULL, "{}") == -2);
     engine_feed_end(engine);
     CHECK("it starts", engine_start(engine, 0) == 0);
     struct totals totals = drain(engine);

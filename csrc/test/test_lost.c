@@ -72,7 +72,7 @@ static struct seen run(void) {
     int64_t offsets[REQUESTS + 1] = {0};
     struct seen seen = {.in_order = true};
     struct engine *engine = new_engine();
-    engine_feed(engine, REQUESTS, offsets, NULL, NULL, "");
+    engine_feed(engine, REQUESTS, offsets, NULL, NULL, NULL, "");
     engine_feed_end(engine);
     CHECK("it starts", engine_start(engine, 0) == 0);
     wait_until_done(engine);

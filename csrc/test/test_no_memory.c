@@ -88,6 +88,7 @@ static void test_answers(void) {
 static struct engine *new_engine(const struct server *server) {
     return engine_at(server, (struct engine_config){
                                  .max_concurrency = 2,
+                                 .session_header = "x-session-id: s",
                                  .threads = 1,
                                  .multis = 1,
                                  .warm_connections = 2,
@@ -101,14 +102,14 @@ static struct engine *new_engine(const struct server *server) {
 static bool run_ends(const struct server *server, long failing) {
     static const char body[] =
         "{\"prompt\":[1],\"max_tokens\":3,\"stream\":true}{\"prompt\":[1],\"stream\":true}";
-    static const int64_t offsets[] = {0, 43, sizeof body - 1};
+    static const int64_t offsets[] = {0, 43, sizeof body - 1}, sessions[] = {1, 2};
     struct engine_counters counters = {0};
     struct batch batch = {0};
     int64_t records = 0;
     atomic_store(&calls_left, failing);
     struct engine *engine = new_engine(server);
-    bool runs =
-        engine && engine_feed(engine, 2, offsets, NULL, NULL, body) == 0 && engine_start(engine, 0) == 0;
+    bool runs = engine && engine_feed(engine, 2, offsets, NULL, NULL, sessions, body) == 0 &&
+                engine_start(engine, 0) == 0;
     if (runs) engine_feed_end(engine);
     while (runs && engine_drain(engine, 20 * NS_PER_MS, &batch)) {
         records += (int64_t)batch.n_records;

@@ -9,7 +9,7 @@ static const int64_t offsets[] = {0, 1, 3, 6, 10};
 static const int64_t at_ns[] = {10, 20, 20, 30};
 
 static struct block *feed(struct queue *queue, int64_t first, const int64_t *times) {
-    struct block *block = block_new(first, 4, offsets, times, NULL, bodies);
+    struct block *block = block_new(first, 4, offsets, times, NULL, NULL, bodies);
     CHECK("a block is fed", block && queue_feed(queue, block) == 0);
     block_drop(block);
     return block;
@@ -30,12 +30,33 @@ static int64_t take(struct queue *queue, int64_t now_ns) {
 static void test_numbers(void) {
     static const int64_t numbers[] = {7, 3, 12, 40};
     struct queue *queue = queue_new(0, 1);
-    struct block *block = block_new(0, 4, offsets, at_ns, numbers, bodies);
+    struct block *block = block_new(0, 4, offsets, at_ns, numbers, NULL, bodies);
     CHECK("a block with numbers is fed", block && queue_feed(queue, block) == 0);
     block_drop(block);
     bool ok = true;
     for (size_t i = 0; i < 4; i++) ok = ok && take(queue, 30) == numbers[i];
     CHECK("requests are called by their numbers and leave in the order of their times", ok);
+    queue_free(queue);
+}
+
+static void test_sessions(void) {
+    static const int64_t sessions[] = {5, 5, 0, 9};
+    struct queue *queue = queue_new(0, 1);
+    struct block *with = block_new(0, 4, offsets, NULL, NULL, sessions, bodies);
+    struct block *without = block_new(4, 4, offsets, NULL, NULL, NULL, bodies);
+    CHECK("blocks are fed", queue_feed(queue, with) == 0 && queue_feed(queue, without) == 0);
+    block_drop(with);
+    block_drop(without);
+    bool ok = true;
+    for (size_t i = 0; i < 8; i++) {
+        struct item item;
+        int64_t next_ns;
+        ok = ok && queue_take(queue, 0, &item, &next_ns) == TAKE_ITEM;
+        if (!ok) break;
+        ok = item_session(&item) == (i < 4 ? sessions[i] : NO_SESSION);
+        block_drop(item.block);
+    }
+    CHECK("each request is of its session, and those without one of none", ok);
     queue_free(queue);
 }
 
@@ -136,7 +157,7 @@ static void test_times_that_do_not_ascend(void) {
 static void test_strides_by_time(void) {
     static const int64_t mixed[] = {30, 10, 20, 10};
     struct queue *even = queue_new(0, 2), *odd = queue_new(1, 2);
-    struct block *block = block_new(0, 4, offsets, mixed, NULL, bodies);
+    struct block *block = block_new(0, 4, offsets, mixed, NULL, NULL, bodies);
     CHECK("both get the block", block && queue_feed(even, block) == 0 && queue_feed(odd, block) == 0);
     block_drop(block);
     CHECK("every second by time", strcmp(order_of(even), "1 2 ") == 0);
@@ -157,6 +178,7 @@ static void test_extreme_times(void) {
 
 int main(void) {
     test_numbers();
+    test_sessions();
     test_bodies();
     test_closed();
     test_times();

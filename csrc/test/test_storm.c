@@ -51,7 +51,7 @@ static void feed(struct engine *engine, bool in_open_loop) {
         at_ns[i] = i * NS_PER_MS;
     }
     CHECK("requests are fed",
-          engine_feed(engine, REQUESTS, offsets, in_open_loop ? at_ns : NULL, NULL, bodies) == 0);
+          engine_feed(engine, REQUESTS, offsets, in_open_loop ? at_ns : NULL, NULL, NULL, bodies) == 0);
     engine_feed_end(engine);
     free(bodies);
 }
