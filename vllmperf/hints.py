@@ -247,7 +247,8 @@ def _sends_parts(plan: Plan) -> bool:
 
 def _sends_ids(plan: Plan) -> bool:
     dataset = datasets.table().get(str(plan.get("dataset_name")))
-    has_ids = dataset is None or dataset.is_made_up or dataset.name == "custom"
+    is_talk = dataset is not None and dataset.conversations is not None
+    has_ids = not is_talk and (dataset is None or dataset.is_made_up or dataset.name == "custom")
     is_text = plan.get("tokenizer") or plan.get("text_prompts") or not has_ids
     return not _is_chat(plan) and not is_text
 

@@ -29,7 +29,12 @@ def jsonl(rows):
 
 
 TALKS = [{"conversations": [{"value": LINE.format(i)}, {"value": LINE.format(i) * 2}]} for i in range(9)]
+SPOKEN = [
+    {"conversations": [{"from": role, "value": LINE.format(i)} for role in ("human", "gpt")]}
+    for i in range(9)
+]
 CONTENT = {
+    "conversations": json.dumps(SPOKEN),
     "sharegpt": json.dumps(TALKS),
     "hf": json.dumps(TALKS),
     "sonnet": "".join(LINE.format(i) for i in range(90)),
@@ -81,7 +86,7 @@ def test_a_data_set_gives_prompts_without_end_the_same_for_a_seed(
 def test_made_up_prompts_without_a_tokenizer_have_as_many_ids_or_words_as_they_say(spec, name, takes_ids):
     for prompt in first(9, spec(name, takes_ids=takes_ids, num_prompts=10)):
         content = json.loads(prompt.json)
-        assert len(content if takes_ids else content.split(" ")) == prompt.input_len
+        assert len(content if isinstance(content, list) else content.split()) == prompt.input_len
 
 
 @pytest.mark.parametrize("name", ["burstgpt", "prefix_repetition", "sharegpt", "timed_trace"])

@@ -25,7 +25,7 @@ class Fed:
         assert not self.feeder.ended
         start_ns = time.monotonic_ns() - elapsed_ns
         turn = Turn(NOTHING, {"backlog": backlog, "start_mono_ns": start_ns}, {}, "running", None)
-        for block, times_ns, _ in self.feeder.more(turn):
+        for block, times_ns, *_ in self.feeder.more(turn):
             self.bodies += block
             self.times += [] if times_ns is None else times_ns.tolist()
 

@@ -404,4 +404,6 @@ def test_what_was_asked_for_stands_beside_what_came(tmp_path: Path) -> None:
         writer.finish("finished", {}, {})
     asked = read(tmp_path / "a.run").asked
     assert asked is not None
-    assert asked.tolist() == [(8, 4), (NONE, 5)]
+    tokens = asked[["asked_prompt_tokens", "asked_output_tokens"]]
+    assert tokens.tolist() == [(8, 4), (NONE, 5)]
+    assert set(asked["session"]) == {NONE}

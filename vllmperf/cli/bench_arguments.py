@@ -84,13 +84,13 @@ def add_load(option: Any) -> None:
         "--max-concurrency",
         type=int,
         metavar="N",
-        help="requests in flight at most; with a rate, a cap on it",
+        help="requests in flight at most; with a rate, a cap on it; of conversations: sessions at once",
     )
     option(
         "--num-prompts",
         type=int,
         metavar="N",
-        help="requests in all (default: 1000; no limit with --duration)",
+        help="requests in all, of conversations: sessions (default: 1000; no limit with --duration)",
     )
     option(
         "--duration",
@@ -117,6 +117,11 @@ def add_load(option: Any) -> None:
         metavar="FILE",
         help="times in s for --arrival trace: one a line, or a column arrival_s or timestamp of CSV or "
         "JSONL; counted from the earliest",
+    )
+    option(
+        "--think-time",
+        metavar="T",
+        help="conversations: from the end of an answer to the next turn of its session (default: none)",
     )
     option("--num-warmups", type=int, metavar="N", help="requests sent before and not counted")
     option("--seed", type=int, metavar="N", help="of prompts, lengths and arrivals")
@@ -240,6 +245,12 @@ def add_body(option: Any) -> None:
         "--chat-max-tokens",
         action="store_true",
         help="chat: send the limit as max_tokens, for servers that ignore max_completion_tokens",
+    )
+    option(
+        "--session-header",
+        metavar="NAME",
+        help="conversations: send the session's id with each request in this header, like x-session-id, for routers that keep "
+        "a session on one replica",
     )
     option(
         "--request-id-prefix",

@@ -12,10 +12,11 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from vllmperf.datasets.dataset import DataSet, Lengths, Option, Prompt, Spec, Value
+from vllmperf.datasets.dataset import Conversation, DataSet, Lengths, Option, Prompt, Spec, Value
 from vllmperf.errors import SettingError
 
 __all__ = [
+    "Conversation",
     "DataSet",
     "Lengths",
     "Option",
@@ -25,6 +26,7 @@ __all__ = [
     "checked",
     "options",
     "prompts",
+    "sessions",
     "table",
     "times_s",
 ]
@@ -70,6 +72,17 @@ def prompts(spec: Spec) -> Iterator[Prompt]:
 
         tokens = Tokens(spec.tokenizer)
     return itertools.islice(table()[spec.dataset_name].prompts(spec, tokens), spec.num_prompts)
+
+
+def sessions(spec: Spec) -> Iterator[Conversation]:
+    """Those of a data set that has some, in order, as many as spec.num_prompts, or without end. Raises UsageError."""
+    tokens, spec, found = None, _with_file(spec), table()[spec.dataset_name].conversations
+    assert found is not None
+    if spec.tokenizer:
+        from vllmperf.tokenizer.tokens import Tokens
+
+        tokens = Tokens(spec.tokenizer)
+    return itertools.islice(found(spec, tokens), spec.num_prompts)
 
 
 def times_s(spec: Spec) -> list[float]:

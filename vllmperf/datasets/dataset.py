@@ -19,6 +19,8 @@ Value = str | int | float
 BYTES_PER_TOKEN = 4
 BLOCK_TOKENS = 16
 """Tokens of a block of a prefix cache where the server does not tell: vLLM's default on GPUs."""
+BETWEEN_TURNS = "\n"
+"""Before what the user says, where a conversation is one text."""
 
 
 class Lengths(NamedTuple):
@@ -74,6 +76,22 @@ class Prompt(NamedTuple):
     @staticmethod
     def of(content: str | Sequence[Any], output_len: int | None, input_len: int | None) -> Prompt:
         return Prompt(json.dumps(content, separators=(",", ":")), output_len, input_len)
+
+
+class Ask(NamedTuple):
+    """What the user says in one turn, and the lengths in tokens: of this text, and of the answer that is asked for."""
+
+    text: str
+    output_len: int | None
+    input_len: int
+
+
+class Conversation(NamedTuple):
+    """What one session says. system: stands before its first turn; input lengths leave it out."""
+
+    system: str | None
+    asks: tuple[Ask, ...]
+    system_len: int = 0
 
 
 class Sample(NamedTuple):
@@ -143,7 +161,8 @@ class DataSet(NamedTuple):
     prompts: all of the data set in order, then drawn again, without end; the tokenizer is None when none was asked for.
     times_s: when each request is sent, for a data set that knows it. shaped: the same length of prompts, of which the common
     prefix is this share, for a data set whose prefix can be chosen. reuse: for one that says which blocks are the same, what a
-    cache that forgets nothing holds of its prompts, and the tokens of a block.
+    cache that forgets nothing holds of its prompts, and the tokens of a block. conversations: for one whose requests are turns,
+    each behind the answer to the one before; all in order, then drawn again, without end. `prompts` gives their first turns.
     """
 
     name: str
@@ -157,9 +176,19 @@ class DataSet(NamedTuple):
     times_s: Callable[[Spec], list[float]] | None = None
     shaped: Callable[[Spec, float], Spec] | None = None
     reuse: Callable[[Spec], tuple[Reuse, int]] | None = None
+    conversations: Callable[[Spec, Tokens | None], Iterator[Conversation]] | None = None
 
 
 # ---- what several data sets share ----
+
+
+def first_turns(found: Iterable[Conversation]) -> Iterator[Prompt]:
+    """The first turn of each conversation as a prompt of its own."""
+    for conversation in found:
+        ask = conversation.asks[0]
+        parts = [part for part in (conversation.system, ask.text) if part]
+        length = conversation.system_len + ask.input_len
+        yield Prompt.of(BETWEEN_TURNS.join(parts), ask.output_len, length)
 
 
 def prefix_of(total: int, share: float) -> int:

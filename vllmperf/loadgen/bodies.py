@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from vllmperf.datasets import Prompt, Spec, prompts
@@ -23,17 +23,27 @@ class Body(NamedTuple):
 def bodies(plan: Plan, model: str, of: Iterable[Prompt] | None = None) -> Iterator[Body]:
     """The body of each request, in order, of the plan's prompts unless others are given. What is the same in all of them is
     rendered once."""
-    key, before, after = _prompt_field(plan)
-    limit, patch = plan.limit_field, plan.workload.extra_body
+    _, before, after = _prompt_field(plan)
+    rendered = renderer(plan, model)
+    for prompt in prompts_of(plan) if of is None else of:
+        yield rendered(prompt._replace(json=f"{before}{prompt.json}{after}"))
+
+
+def renderer(plan: Plan, model: str) -> Callable[[Prompt], Body]:
+    """Makes the body of a prompt whose JSON is all that its field has: a prompt, or the messages of a chat."""
+    key, limit, patch = _prompt_field(plan)[0], plan.limit_field, plan.workload.extra_body
     has_prompt, has_limit = key not in patch, limit not in patch
     tail = _members(merged(fixed_fields(plan, model), patch))
-    for prompt in prompts_of(plan) if of is None else of:
-        own = [f'"{key}":{before}{prompt.json}{after}'] if has_prompt else []
+
+    def rendered(prompt: Prompt) -> Body:
+        own = [f'"{key}":{prompt.json}'] if has_prompt else []
         if has_limit and prompt.output_len is not None:
             own.append(f'"{limit}":{prompt.output_len}')
         data = f"{{{','.join([*own, *tail])}}}".encode()
         output_len = prompt.output_len if has_limit else _length(patch[limit])
-        yield Body(data, prompt.input_len if has_prompt else None, output_len)
+        return Body(data, prompt.input_len if has_prompt else None, output_len)
+
+    return rendered
 
 
 def prompts_of(plan: Plan) -> Iterator[Prompt]:

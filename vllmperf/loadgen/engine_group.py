@@ -13,13 +13,13 @@ from typing import Any, cast
 import numpy as np
 
 import vllmperf._engine as _engine
+from vllmperf.record.batches import joined
 from vllmperf.record.shift import shifted
 
 START_NS = 200_000_000
 """From start() to the common start, in which the connections are opened."""
 STATES = ("running", "warming", "new", "draining", "ended")
 """That of the group is the first which one of its engines is in."""
-BYTES = ("records", "gaps", "stamps", "events", "bytes")
 
 
 class EngineGroup:
@@ -37,13 +37,19 @@ class EngineGroup:
         self._ended = [False] * len(configs)
 
     def feed(
-        self, bodies: bytes, offsets: bytes, at_ns: bytes | None = None, numbers: bytes | None = None
+        self,
+        bodies: bytes,
+        offsets: bytes,
+        at_ns: bytes | None = None,
+        numbers: bytes | None = None,
+        sessions: bytes | None = None,
     ) -> None:
         """Queue requests, each with its target's engine."""
         edges = np.frombuffer(offsets, dtype=np.int64)
         n = len(edges) - 1
         counted = np.arange(self._fed, self._fed + n) if numbers is None else np.frombuffer(numbers, np.int64)
         times = None if at_ns is None else np.frombuffer(at_ns, dtype=np.int64)
+        of = None if sessions is None else np.frombuffer(sessions, dtype=np.int64)
         self._fed += n
         where = self._cycle[counted % len(self._cycle)]
         for i, engine in enumerate(self._engines):
@@ -52,7 +58,8 @@ class EngineGroup:
                 pieces = [bodies[edges[row] : edges[row + 1]] for row in mine.tolist()]
                 own = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
                 due = None if times is None else times[mine].tobytes()
-                engine.feed(b"".join(pieces), own.tobytes(), due, counted[mine].tobytes())
+                session = {} if of is None else {"sessions": of[mine].tobytes()}
+                engine.feed(b"".join(pieces), own.tobytes(), due, counted[mine].tobytes(), **session)
 
     def feed_end(self) -> None:
         for engine in self._engines:
@@ -75,7 +82,7 @@ class EngineGroup:
                 found.append(shifted(batch, self._behind_ns(engine)))
         if any(engine.counters()["gave_up"] for engine in self._engines):
             self.stop()
-        return _joined(found) if not all(self._ended) else None
+        return joined(found) if not all(self._ended) else None
 
     def _behind_ns(self, engine: _engine.Engine) -> int:
         """How long after the first engine this one began. Who begins first is first for good."""
@@ -117,10 +124,6 @@ class EngineGroup:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
-
-
-def _joined(batches: Sequence[_engine.Batch]) -> _engine.Batch:
-    return cast("_engine.Batch", {name: b"".join(cast(Any, one)[name] for one in batches) for name in BYTES})
 
 
 def shares(total: int, weights: Sequence[int]) -> list[int]:

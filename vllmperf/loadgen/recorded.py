@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from vllmperf.errors import UsageError
 from vllmperf.loadgen.environment import environment
 from vllmperf.loadgen.rest import Rest, check_plan
-from vllmperf.loadgen.run import Ready, ready
-from vllmperf.loadgen.subscribers import Enough, Progress, Totals, live, recorder, until
+from vllmperf.loadgen.run import Ready, has_sessions, ready
+from vllmperf.loadgen.subscribers import Enough, Progress, Totals, gathered, live, recorder, until
 from vllmperf.loadgen.task import Task
 from vllmperf.record.writer import RunFileError, RunWriter
 from vllmperf.run import Folder, Run
@@ -56,6 +56,11 @@ def resume_run(
             "a run with --until cannot be resumed: its looks are those of one piece; start a new run, or read what it has "
             "with `vllmperf report`"
         )
+    if has_sessions(task.plan):
+        raise UsageError(
+            "a run of conversations cannot be resumed: its sessions need the answers that they had; start a new run, or read "
+            "what it has with `vllmperf report`"
+        )
     from vllmperf.record.resumed import ResumedWriter
 
     check_plan(before, task.plan)
@@ -79,15 +84,18 @@ def _carry_out(
     server: Totals | None = None,
 ) -> None:
     look = _looks(task)
-    run.session.subscribe(recorder(writer, server or _asker(task), None if look is None else look.facts))
+    subscribers = [recorder(writer, server or _asker(task), None if look is None else look.facts)]
     if look is not None:
-        run.session.subscribe(until(look))
+        subscribers.append(until(look))
     if enough is not None:
-        run.session.subscribe(until(enough))
+        subscribers.append(until(enough))
     if rolling is not None:
-        run.session.subscribe(rolling)
+        subscribers.append(rolling)
     if progress is not None:
-        run.session.subscribe(live(run.session, progress))
+        subscribers.append(live(run.session, progress))
+    if has_sessions(task.plan):
+        subscribers = [gathered(one, task.knobs.keep_text) for one in subscribers]
+    run.session.subscribe(*subscribers)
     try:
         run.session.run()
     except RunFileError as error:

@@ -20,6 +20,7 @@ from vllmperf.loadgen.request_id import HEADER, is_uuid_prefix, uuid_prefix
 from vllmperf.loadgen.rest import Rest
 from vllmperf.loadgen.schedule import Schedule, schedule
 from vllmperf.loadgen.session import Session
+from vllmperf.loadgen.sessions import SessionFeeder
 from vllmperf.loadgen.task import Task
 from vllmperf.plan import Plan, Target, spread
 from vllmperf.target import headers_of
@@ -35,7 +36,7 @@ class Ready:
 
     facts: dict[str, Any]
     session: Session
-    feeder: Feeder
+    feeder: Feeder | SessionFeeder
 
 
 @contextlib.contextmanager
@@ -53,6 +54,8 @@ def ready(task: Task, model: str, is_inside: bool = False, rest: Rest | None = N
     settled_task = task.replace(**settled)
     config = engine_config(settled_task, addresses, when)
     config["spare_connections"] = keeps_spare(plan, when)
+    if has_sessions(plan):
+        config |= {"max_concurrency": 0, "keep_text": True, **_session_header(settled_task)}
     if rest:
         when, config["duration_ns"] = rest.schedule(when), rest.duration_ns(plan)
     config = spread_over(plan.target, config)
@@ -61,12 +64,26 @@ def ready(task: Task, model: str, is_inside: bool = False, rest: Rest | None = N
         if plan.load.num_warmups:
             warm_up(settled_task, model, addresses)
         facts = {**task.facts(), **settled, "model": model, "num_prompts": feeder.n}
+        if has_sessions(plan):
+            facts["sessions"] = {"asked": plan.load.num_prompts}
         if caches := _prefix_facts(settled_task, model, addresses):
             facts["prefix_cache"] = caches
         yield Ready(facts, session, feeder)
 
 
-def _feeder(plan: Plan, model: str, when: Schedule, rest: Rest | None) -> Feeder:
+def has_sessions(plan: Plan) -> bool:
+    """Its requests are turns of conversations."""
+    return plan.workload.dataset.conversations is not None
+
+
+def _session_header(task: Task) -> dict[str, str]:
+    name = task.plan.workload.session_header
+    return {"session_header": f"{name}: {request_id_prefix(task.plan)}"} if name else {}
+
+
+def _feeder(plan: Plan, model: str, when: Schedule, rest: Rest | None) -> Feeder | SessionFeeder:
+    if has_sessions(plan):
+        return SessionFeeder(plan, model)
     all_bodies, cap = bodies(plan, model), plan.load.max_concurrency
     if rest is None:
         return Feeder(all_bodies, when, cap)

@@ -27,11 +27,12 @@ NOTHING: _engine.Batch = {"records": b"", "gaps": b"", "stamps": b"", "events": 
 
 class Block(NamedTuple):
     """Requests in order. times_ns: when each is due, in ns after the start; None in a closed loop. numbers: what they are
-    called; None: counted from the first one of the run."""
+    called; None: counted from the first one of the run. sessions: which session each is of; None: of none."""
 
     bodies: Sequence[bytes]
     times_ns: NDArray[np.int64] | None = None
     numbers: NDArray[np.int64] | None = None
+    sessions: NDArray[np.int64] | None = None
 
 
 class Turn(NamedTuple):
@@ -269,13 +270,15 @@ class Session:
     def _feed(self, turn: Turn) -> None:
         if self._is_fed or self._error is not None:
             return
-        for bodies, times_ns, numbers in self._source.more(turn):
+        for bodies, times_ns, numbers, sessions in self._source.more(turn):
             offsets = np.cumsum([0, *map(len, bodies)], dtype=np.int64)
+            of = {} if sessions is None else {"sessions": sessions.tobytes()}
             self._engine.feed(
                 b"".join(bodies),
                 offsets.tobytes(),
                 None if times_ns is None else times_ns.tobytes(),
                 None if numbers is None else numbers.tobytes(),
+                **of,
             )
         if self._source.ended:
             self._engine.feed_end()

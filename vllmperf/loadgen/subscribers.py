@@ -11,8 +11,10 @@ import vllmperf._engine as _engine
 from vllmperf.loadgen.machine import Machine
 from vllmperf.loadgen.progress import Snapshot
 from vllmperf.loadgen.session import Session, Subscriber, Turn
+from vllmperf.record.batches import joined, without_texts
 
 CHECKPOINT_S = 2.0
+GATHER_S = 0.4
 DRAIN = "drain"
 
 Progress = Callable[[Snapshot], None]
@@ -66,6 +68,31 @@ def recorder(
             checkpoint_at = time.monotonic() + CHECKPOINT_S
 
     return record
+
+
+def gathered(subscriber: Subscriber, keeps_text: bool) -> Subscriber:
+    """The same for a session whose source looks at the engine all the time: it gets a turn each GATHER_S, with all that finished
+    meanwhile. keeps_text: else the texts that the source needed go no further. The histogram of late requests is left out: a
+    turn of a conversation has no time at which it should have left but that after its answer."""
+    batches: list[_engine.Batch] = []
+    given_at = time.monotonic()
+
+    def take(turn: Turn) -> None:
+        nonlocal given_at
+        if turn.batch["records"]:
+            batches.append(turn.batch if keeps_text else without_texts(turn.batch))
+        is_last = turn.state != "running"
+        if not is_last and time.monotonic() < given_at + GATHER_S:
+            return
+        given_at = time.monotonic()
+        histograms = {name: value for name, value in turn.histograms.items() if name != "schedule_lag"}
+        whole, batch = turn._replace(histograms=histograms), joined(batches)
+        batches.clear()
+        if is_last:
+            subscriber(whole._replace(batch=batch, state="running"))
+        subscriber(whole if is_last else whole._replace(batch=batch))
+
+    return take
 
 
 def live(session: Session, progress: Progress) -> Subscriber:

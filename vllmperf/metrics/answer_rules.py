@@ -178,8 +178,11 @@ def say_prompt_cut(summary: Summary, share: float) -> str:
 
 
 def from_cache(summary: Summary) -> float | None:
+    """Turns of a conversation are meant to find the earlier ones in the cache."""
     fact = _fact(summary, "cached")
-    return None if fact is None else float(fact["tokens"]) / float(fact["of_tokens"])
+    return (
+        None if fact is None or summary.get("sessions") else float(fact["tokens"]) / float(fact["of_tokens"])
+    )
 
 
 def say_from_cache(summary: Summary, share: float) -> str:

@@ -266,7 +266,8 @@ def _prompt_tolerance(plan: dict[str, Any]) -> float:
     if plan.get("tokenizer") and plan.get("dataset_name") != "custom":
         return FAR
     if dataset is not None and dataset.is_made_up:
-        return ESTIMATED_WORDS if is_chat or plan.get("text_prompts") else FAR
+        is_text = is_chat or plan.get("text_prompts") or dataset.conversations
+        return ESTIMATED_WORDS if is_text else FAR
     return ESTIMATED_TEXT
 
 

@@ -338,7 +338,10 @@ HITS = 0.1
 
 
 def prefix_cache_hits(done: Completed, summary: Summary) -> Seen | None:
-    """By usage where the server tells it there, else by its counters. Those that --prefix-hit-rate asks for are no surprise."""
+    """By usage where the server tells it there, else by its counters. Those that --prefix-hit-rate asks for are no surprise, nor
+    are those of later turns."""
+    if summary.get("sessions"):
+        return None
     cached, prompt = done.field("cached_tokens"), done.field("prompt_tokens")
     told = ~np.isnan(cached) & (prompt > 0)
     server = summary.get("server") or {}

@@ -21,6 +21,7 @@ from vllmperf.metrics.prefix_cache import PrefixCache, prefix_cache
 from vllmperf.metrics.rolling import intervals
 from vllmperf.metrics.server_side import server_side
 from vllmperf.metrics.server_times import ServerTimes, server_times
+from vllmperf.metrics.sessions import Sessions, sessions
 from vllmperf.metrics.statistics import Row, describe, describe_histogram, percentile_list
 from vllmperf.metrics.threads import by_thread
 from vllmperf.metrics.trim import TrimDict, described, view
@@ -148,6 +149,7 @@ class Summary(TypedDict):
     trim: TrimDict | None
     intervals: list[dict[str, Any]] | None
     targets: list[dict[str, Any]] | None
+    sessions: Sessions | None
     until: Mapping[str, Any] | None
     verdict: Verdict
 
@@ -183,7 +185,7 @@ def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> S
         "requests": _requests(recording),
         "tokens": _tokens(whole),
         "throughput": {},
-        "in_flight": {"asked": recording.plan.get("max_concurrency")},
+        "in_flight": {"asked": _asked_in_flight(recording.plan)},
         "metrics": {metric.key: _metric(metric, done, asked_percentiles) for metric in METRICS},
         "gaps": _gaps(done),
         "answers": answers(whole),
@@ -199,6 +201,7 @@ def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> S
         "trim": described(whole, done.trim),
         "intervals": intervals(recording),
         "targets": by_target(done),
+        "sessions": sessions(done),
     }
     _place_figures(summary, done)
     summary["client"]["machine_adds"] = _machine_adds(recording.environment, summary["in_flight"]["mean"])
@@ -209,6 +212,11 @@ def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> S
     summary["until"] = precise.take(summary, recording.plan, recording.counters.get("until") or {})
     summary["verdict"] = verdict(summary)
     return cast(Summary, summary)
+
+
+def _asked_in_flight(plan: Mapping[str, Any]) -> int | None:
+    """Of conversations nobody asks for a level: sessions may be thinking."""
+    return None if plan.get("sessions") else plan.get("max_concurrency")
 
 
 def _metric(metric: Metric, done: Completed, percentiles: Sequence[float]) -> Row | None:

@@ -137,6 +137,13 @@ def path(name: str, value: Any) -> str:
     return text(name, os.fspath(value) if isinstance(value, os.PathLike) else value)
 
 
+def header_name(name: str, value: Any) -> str:
+    """A name that a header can have."""
+    if not HEADER_NAME.fullmatch(text(name, value)):
+        raise refused(name, "the name of a header, like x-session-id", value)
+    return str(value)
+
+
 def plain_text(name: str, value: Any) -> str:
     """A string that a header can carry."""
     if not is_plain(text(name, value)):

@@ -23,6 +23,9 @@ class Load(Part):
 
     until: like ttft_p99±5%, the run stops when its metric is known so well.
 
+    think_time: s from the end of an answer to the next turn of its session; of data sets of conversations, where max_concurrency
+    and num_prompts count sessions.
+
     warm_connections: opened before the start; None: all that a closed loop will use.
     """
 
@@ -34,6 +37,7 @@ class Load(Part):
     num_prompts: int | None = setting(NUM_PROMPTS, whole(), or_none=True)
     duration: float | None = setting(None, checks.seconds())
     until: str | None = setting(None, precision)
+    think_time: float = setting(0.0, checks.seconds(zero=True))
     num_warmups: int = setting(0, whole(0))
     warm_connections: int | None = setting(None, whole(0))
     fresh_connections: bool = setting(False, checks.flag)

@@ -54,9 +54,30 @@ class Plan:
                 "{arrival} dataset needs a data set with times of its own: {names}",
                 names=", ".join(each.name for each in datasets.table().values() if each.times_s),
             )
+        self._check_sessions()
         for name in ("string_content", "chat_max_tokens"):
             if getattr(self.workload, name) and not self.target.is_chat:
                 raise SettingError(f"{{{name}}} is of chats: add {{backend}} openai-chat or leave it out")
+
+    def _check_sessions(self) -> None:
+        work, load = self.workload, self.load
+        if work.dataset.conversations is None:
+            names_of = [each.name for each in datasets.table().values() if each.conversations]
+            for name, is_given in (("session_header", work.session_header), ("think_time", load.think_time)):
+                if is_given:
+                    raise SettingError(
+                        f"{{{name}}} needs a data set of conversations: {{names}}", names=", ".join(names_of)
+                    )
+        elif load.is_open_loop:
+            raise SettingError(
+                "{dataset_name} {name} is closed by session, a turn follows an answer: give {max_concurrency} (sessions at "
+                "once) in the place of {request_rate} and {arrival}",
+                name=work.dataset_name,
+            )
+        elif self.target.other_urls:
+            raise SettingError("{dataset_name} {name} goes to one {base_url}", name=work.dataset_name)
+        elif work.n > 1:
+            raise SettingError("{n}: a turn of a conversation follows one answer: leave it out")
 
     @classmethod
     def of(cls, **given: object) -> Plan:

@@ -32,6 +32,7 @@ class Workload(Part):
     """Lengths in tokens; None: the data set's own. seed: of prompts, lengths and arrivals.
 
     prompt_salt: all prompts begin with it, so that no prefix cache has them; of token ids it changes the first ones.
+    session_header: carries the session's id in each request of a conversation.
     prefix_hit_rate: share of the prompt tokens that the server's prefix cache should find. It settles the length of the
     common prefix; prompts stay as long as asked for.
     """
@@ -62,6 +63,7 @@ class Workload(Part):
     string_content: bool = setting(False, checks.flag)
     chat_max_tokens: bool = setting(False, checks.flag)
     prompt_salt: str | None = setting(None, checks.plain_text)
+    session_header: str | None = setting(None, checks.header_name)
     request_id_prefix: str | None = setting(None, checks.plain_text)
 
     def check(self) -> None:

@@ -99,6 +99,9 @@ ASKED = (
         "prompt as it was made; an estimate of texts without --tokenizer (random: a token a word, else one for 4 bytes)",
     ),
     Field("asked_output_tokens", "tokens", "limit of a choice's answer as it was sent"),
+    Field("session", "", "number of the request's session, from 0; none where the data are no conversations"),
+    Field("turn", "", "which turn of it, from 0"),
+    Field("session_turns", "turns", "how many turns the session would have"),
 )
 """What the client knew before it sent: columns behind those of the record. None where the plan does not say."""
 

@@ -91,13 +91,14 @@ def _differences(a: object, b: object, name: str = "") -> Iterator[tuple[str, ob
 
 
 class _Part(NamedTuple):
-    """One file: how far its requests' numbers and its instants are moved. gap_places: requests whose place (gap_sample.py) is
-    below keep their gaps."""
+    """One file: how far its requests' numbers, its sessions and its instants are moved. gap_places: requests whose place
+    (gap_sample.py) is below keep their gaps."""
 
     header: Header
     number: int
     shift_ns: int
     gap_places: int
+    session: int
 
 
 def _fill(db: sqlite3.Connection, headers: Sequence[Header]) -> None:
@@ -107,7 +108,8 @@ def _fill(db: sqlite3.Connection, headers: Sequence[Header]) -> None:
     db.execute("BEGIN IMMEDIATE")
     parts = []
     for one, shift in zip(headers, shifts, strict=True):
-        parts.append(_Part(one, _next_number(db, one), shift, PLACES >> _gaps(headers)["halvings"]))
+        number, places = _next_number(db, one), PLACES >> _gaps(headers)["halvings"]
+        parts.append(_Part(one, number, shift, places, _next_session(db) if number else 0))
         _copy_requests(db, parts[-1])
     _put_histograms(db, headers)
     _put_meta(db, parts, min(known, default=0))
@@ -124,6 +126,11 @@ def _next_number(db: sqlite3.Connection, one: Header) -> int:
     with one.opened() as source:
         taken = any(number in there for (number,) in source.execute('SELECT "index" FROM requests'))
     return max(there) + 1 if taken else 0
+
+
+def _next_session(db: sqlite3.Connection) -> int:
+    (last,) = db.execute("SELECT max(session) FROM requests").fetchone()
+    return 0 if last is None else int(last) + 1
 
 
 def _gaps(headers: Sequence[Header]) -> dict[str, Any]:
@@ -149,6 +156,8 @@ def _copy_requests(db: sqlite3.Connection, part: _Part) -> None:
 def _moved(name: str, part: _Part) -> str:
     if name == "index":
         return f'"index" + {part.number}'
+    if name == "session":
+        return f"session + {part.session}"
     if name in INSTANTS:
         return f"{name} + {part.shift_ns}"
     if name in WITHOUT_GAPS and part.gap_places < PLACES:
@@ -201,8 +210,13 @@ def _plan(parts: Sequence[_Part]) -> dict[str, Any]:
 
 
 def _of_all(settings: Mapping[str, Any], times: int) -> dict[str, Any]:
-    n = settings.get("num_prompts")
-    return {**settings, "num_prompts": n * times} if isinstance(n, int) else dict(settings)
+    n, asked = settings.get("num_prompts"), (settings.get("sessions") or {}).get("asked")
+    found = dict(settings)
+    if isinstance(n, int):
+        found["num_prompts"] = n * times
+    if isinstance(asked, int):
+        found["sessions"] = {"asked": asked * times}
+    return found
 
 
 def _state(states: Sequence[str]) -> str:

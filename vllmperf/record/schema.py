@@ -16,7 +16,8 @@ from vllmperf.record.fields import ASKED, BLOBS, FIELDS
 #      run, by name. Before, meta.plan was all of it by name, with _s behind durations
 #   4  server_queue_ns, server_prefill_ns, server_decode_ns, draft_steps, draft_tokens, accepted_tokens
 #   5  meta.gaps: of which requests the gaps are kept; n_gaps is 0 where they are not
-SCHEMA_VERSION = 5
+#   6  session, turn, session_turns
+SCHEMA_VERSION = 6
 
 APPLICATION_ID = 0x76706572  # "vper": lets `file` and the reader tell a run file from any other database
 
@@ -34,9 +35,11 @@ NOT_IN_ALL = frozenset(
         *("first_read_chunks", "asked_prompt_tokens", "asked_output_tokens"),
         *("server_queue_ns", "server_prefill_ns", "server_decode_ns"),
         *("draft_steps", "draft_tokens", "accepted_tokens"),
+        *("session", "turn", "session_turns"),
     }
 )
-"""Columns that older files lack: those of version 1 the first two lines, all before version 4 the others."""
+"""Columns that older files lack: those of version 1 the first two lines, all before version 4 the next two, all before
+version 6 the last."""
 
 STATES = ("running", "finished", "interrupted")
 """What `meta.state` may say. "running" in a file whose writer is gone means that the run was killed."""

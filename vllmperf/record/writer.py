@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 import vllmperf._engine as _engine
 from vllmperf.errors import UsageError, VllmperfError
 from vllmperf.record import schema
+from vllmperf.record.fields import ASKED
 from vllmperf.record.gap_sample import GapSample
 from vllmperf.record.process import this_process
 
@@ -40,12 +41,16 @@ class RunFileError(VllmperfError):
         self.why = str(why)
 
 
-Asked = Callable[[list[int]], list[tuple[int | None, int | None]]]
-"""For numbers of requests: tokens that each asked for, of the prompt and of a choice's answer."""
+Asked = Callable[[list[int]], Sequence[tuple[int | None, ...]]]
+"""For numbers of requests: the first fields of record.fields.ASKED of each; the others are not known."""
 
 
-def _not_known(indexes: list[int]) -> list[tuple[int | None, int | None]]:
-    return [(None, None)] * len(indexes)
+def _not_known(indexes: list[int]) -> list[tuple[int | None, ...]]:
+    return [()] * len(indexes)
+
+
+def _filled(known: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    return (*known, *[None] * (len(ASKED) - len(known)))
 
 
 class RunWriter:
@@ -121,7 +126,7 @@ class RunWriter:
         texts, errors = self._texts(records, batch["bytes"])
         columns = [
             *(_column(records, name) for name in self._record_dtype.names or ()),
-            *zip(*self._asked(records["index"].tolist()), strict=True),
+            *zip(*map(_filled, self._asked(records["index"].tolist())), strict=True),
             *_gap_columns(records["n_gaps"], gaps),
             _pieces(batch["stamps"], records["n_chunk_stamps"] * np.uint32(16)),
             texts,

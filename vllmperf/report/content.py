@@ -25,7 +25,7 @@ from vllmperf.numbers import (
     rough,
     share,
 )
-from vllmperf.report import server_times, targets
+from vllmperf.report import server_times, sessions, targets
 from vllmperf.report.margins import intervals_words, is_beyond, lone, margin
 from vllmperf.report.table import Row, Table
 from vllmperf.report.words import (
@@ -72,6 +72,7 @@ class Report:
     latency: Table
     times: Table
     targets: Table
+    turns: Table
     outcomes: tuple[Outcome, ...]
     client: Table
     client_facts: tuple[tuple[str, str], ...]
@@ -96,6 +97,7 @@ def report(
         latency=_latency(summary, _shown(summary, percentile_metrics), [float(p) for p in percentiles]),
         times=server_times.table(summary),
         targets=targets.table(summary),
+        turns=sessions.table(summary),
         outcomes=_outcomes(summary),
         client=_client(summary),
         client_facts=_client_facts(summary),
@@ -120,6 +122,7 @@ def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
         ("model", clean(plan.get("model") or "")),
         ("load", load_words(plan)),
         ("data", data_words(plan)),
+        ("sessions", sessions.line(summary)),
         ("time", time_words(summary["started_at"], summary["duration_s"])),
         ("breaks", break_words(summary.get("breaks") or ())),
         ("profile", clean(summary["profile"])),

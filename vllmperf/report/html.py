@@ -53,6 +53,7 @@ def fragment(
         table(content.latency),
         table(content.times) if content.times.rows else "",
         table(content.targets) if content.targets.rows else "",
+        table(content.turns) if content.turns.rows else "",
         "".join(plots),
         _outcomes(content.outcomes),
         table(content.client),

@@ -27,6 +27,7 @@ def lines(report: Report, width: int) -> list[Line]:
         table.lines(report.latency, width, label_width),
         table.lines(report.times, width, label_width),
         table.lines(report.targets, width, label_width),
+        table.lines(report.turns, width, label_width),
         _outcomes(report.outcomes, label_width, width),
         [*client, *_pairs(report.client_facts, label_width, width)],
         _pairs(report.facts, label_width, width),
@@ -43,7 +44,8 @@ def _joined(blocks: Iterable[list[Line]]) -> list[Line]:
 
 def _label_width(report: Report) -> int:
     names = max((len(outcome.name) + BETWEEN - 1 for outcome in report.outcomes), default=0)
-    return max(table.label_width(report.latency, report.times, report.targets, report.client), names)
+    tables = (report.latency, report.times, report.targets, report.turns, report.client)
+    return max(table.label_width(*tables), names)
 
 
 def cut(text: str, width: int) -> str:

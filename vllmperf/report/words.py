@@ -20,7 +20,7 @@ def target_words(plan: Plan) -> str:
 
 def load_words(plan: Plan) -> str:
     """20 requests/s, Poisson, at most 8 at a time, 200 requests"""
-    parts = [_rate_words(plan), _concurrency_words(plan)]
+    parts = _session_words(plan) if plan.get("sessions") else [_rate_words(plan), _concurrency_words(plan)]
     if plan.get("num_prompts") is not None:
         parts.append(plural(plan["num_prompts"], "request"))
     if plan.get("until"):
@@ -29,6 +29,18 @@ def load_words(plan: Plan) -> str:
         words = "for at most" if plan.get("until") else "for"
         parts.append(f"{words} {duration(float(plan['duration']))}")
     return ", ".join(part for part in parts if part)
+
+
+def _session_words(plan: Plan) -> list[str]:
+    """closed by session, 8 sessions at once, 100 sessions, 1 s of thinking before each later turn"""
+    most, asked = plan.get("max_concurrency"), plan["sessions"]["asked"]
+    think_s = plan.get("think_time")
+    return [
+        "closed by session (a turn follows the answer before it)",
+        f"{plural(most, 'session')} at once" if most else "all sessions at once",
+        plural(asked, "session") if asked else "",
+        f"{duration(think_s)} of thinking before each later turn" if think_s else "",
+    ]
 
 
 def break_words(breaks: Sequence[Mapping[str, Any]]) -> str:

@@ -1,0 +1,110 @@
+"""What became of the sessions of a run with conversations, and TTFT by turn."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+import vllmperf._engine as _engine
+from vllmperf.metrics.definitions import BY_NAME
+from vllmperf.metrics.statistics import Row, describe
+from vllmperf.metrics.view import COMPLETED, Completed, Floats
+from vllmperf.record.reader import Recording
+
+INCOMPLETE = _engine.OUTCOMES.index("incomplete")
+NS = 1e9
+PERCENTILES = (50.0, 90.0, 99.0)
+MOST_TURNS = 100
+"""Rows of by_turn; what comes later stands in `later` alone."""
+
+
+class OfTurns(TypedDict):
+    """turn: its number from 1 on, None for several. requests: completed ones that count; tokens of a prompt: the mean."""
+
+    turn: int | None
+    requests: int
+    prompt_tokens: float | None
+    ttft_ms: Row | None
+    e2el_ms: Row | None
+
+
+class Sessions(TypedDict):
+    """A session is finished when all its turns completed, failed when an answer failed (it ends there), unfinished when the run
+    ended before it. turns: recorded requests. turnaround_ms: from the end of an answer to the sending of the next turn, without
+    the think time: what the client adds between turns."""
+
+    begun: int
+    finished: int
+    failed: int
+    unfinished: int
+    turns: int
+    first: OfTurns
+    later: OfTurns
+    by_turn: list[OfTurns]
+    turnaround_ms: Row | None
+
+
+def sessions(done: Completed) -> Sessions | None:
+    """None unless the requests were turns of conversations."""
+    recording = done.recording
+    if recording.asked is None or not (known := recording.asked["session"] != _engine.NONE).any():
+        return None
+    asked, requests = recording.asked[known], recording.requests[known]
+    turn = done.asked("turn")
+    last = int(min(np.nanmax(turn, initial=0), MOST_TURNS - 1))
+    begun, finished, failed = _ends(asked, requests["outcome"])
+    return {
+        "begun": begun,
+        "finished": finished,
+        "failed": failed,
+        "unfinished": begun - finished - failed,
+        "turns": len(asked),
+        "first": _of(done, turn == 0, 1),
+        "later": _of(done, turn > 0, None),
+        "by_turn": [_of(done, turn == k, k + 1) for k in range(last + 1)],
+        "turnaround_ms": describe(_turnaround_ns(asked, requests, _think_ns(recording)), PERCENTILES),
+    }
+
+
+def _ends(asked: NDArray[np.void], outcome: NDArray[Any]) -> tuple[int, int, int]:
+    """How many sessions began, finished and failed."""
+    _, first, which = np.unique(asked["session"], return_index=True, return_inverse=True)
+    wanted = asked["session_turns"][first]
+    completed = np.bincount(which[outcome == COMPLETED], minlength=len(first))
+    failures = np.bincount(which[(outcome != COMPLETED) & (outcome != INCOMPLETE)], minlength=len(first))
+    return len(first), int((completed >= wanted).sum()), int((failures > 0).sum())
+
+
+def _of(done: Completed, rows: NDArray[np.bool_], turn: int | None) -> OfTurns:
+    prompt = done.field("prompt_tokens")[rows]
+    prompt = prompt[~np.isnan(prompt)]
+    return {
+        "turn": turn,
+        "requests": int(rows.sum()),
+        "prompt_tokens": float(prompt.mean()) if len(prompt) else None,
+        "ttft_ms": _described(done, "ttft", rows),
+        "e2el_ms": _described(done, "e2el", rows),
+    }
+
+
+def _described(done: Completed, metric: str, rows: NDArray[np.bool_]) -> Row | None:
+    of_request = BY_NAME[metric].of_request
+    assert of_request is not None
+    values = of_request(done)[rows]
+    return describe(values[~np.isnan(values)], PERCENTILES)
+
+
+def _turnaround_ns(asked: NDArray[np.void], requests: NDArray[np.void], think_ns: float) -> Floats:
+    order = np.lexsort((asked["turn"], asked["session"]))
+    session, turn = asked["session"][order], asked["turn"][order]
+    sent, end = requests["sent_ns"][order], requests["end_ns"][order]
+    follows = (session[1:] == session[:-1]) & (turn[1:] == turn[:-1] + 1)
+    follows &= (sent[1:] != _engine.NONE) & (end[:-1] != _engine.NONE)
+    between: Floats = (sent[1:] - end[:-1])[follows].astype(np.float64)
+    return between - think_ns
+
+
+def _think_ns(recording: Recording) -> float:
+    return float(recording.plan.get("think_time") or 0.0) * NS
