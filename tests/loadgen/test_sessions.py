@@ -20,6 +20,7 @@ import pytest
 import vllmperf
 from vllmperf.errors import UsageError
 from vllmperf.metrics.view import COMPLETED
+from vllmperf.numbers import percent
 from vllmperf.plan import Plan
 from vllmperf.record.merging import merge
 from vllmperf.sim import Server
@@ -251,6 +252,7 @@ def test_a_router_by_session_keeps_a_session_on_a_replica_whose_cache_has_its_ea
         "beta_ms": 0,
         "delta_ms": 0,
         "block_size": 4,
+        "enable_prompt_tokens_details": True,
     }
     with Server(**simulator, truth=str(truth)) as server:
         given = {"input_len": 16, "output_len": 8, "prefix_len": 8, "ignore_eos": True, "max_concurrency": 4}
@@ -278,6 +280,13 @@ def test_a_router_by_session_keeps_a_session_on_a_replica_whose_cache_has_its_ea
     assert len(replicas) > 1
     found = run.summary["sessions"]
     assert (found["first"]["requests"], found["later"]["requests"]) == (12, 24)
+    later = [told[f"{prefix}{int(row['index']):012x}"] for row in run.requests if row["turn"] > 0]
+    cached, tokens = (sum(row[name] for row in later) for name in ("cached_tokens", "prompt_tokens"))
+    assert found["later"]["cached_share"] == pytest.approx(cached / tokens)
+    held = sum(row["cached_tokens"] for row in told.values()) / sum(
+        row["prompt_tokens"] for row in told.values()
+    )
+    assert f"held {percent(held)} of the prompt tokens of all turns" in page(run)
     assert not [one for one in run.summary["verdict"]["findings"] if one["name"] == "cached"]
 
 

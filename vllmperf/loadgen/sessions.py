@@ -56,7 +56,8 @@ class SessionFeeder:
         ready = self._ready(turn.elapsed_ns)
         if ready:
             yield self._block(ready)
-        self.ended = self._has_all and not self._due and (not self._open or self._is_lost(turn))
+        is_over = (self._has_all and not self._open) or self._is_lost(turn)
+        self.ended = is_over and not ready and not self._due
 
     def _hear(self, turn: Turn) -> None:
         records = np.frombuffer(turn.batch["records"], dtype=np.dtype(_engine.RECORD_DTYPE))

@@ -21,11 +21,14 @@ MOST_TURNS = 100
 
 
 class OfTurns(TypedDict):
-    """turn: its number from 1 on, None for several. requests: completed ones that count; tokens of a prompt: the mean."""
+    """turn: its number from 1 on, None for several. requests: completed ones that count; tokens of a prompt: the mean.
+    cached_share: of the prompt tokens, those that the server's prefix cache held, by the usage of its answers; None where none
+    tells it."""
 
     turn: int | None
     requests: int
     prompt_tokens: float | None
+    cached_share: float | None
     ttft_ms: Row | None
     e2el_ms: Row | None
 
@@ -78,15 +81,23 @@ def _ends(asked: NDArray[np.void], outcome: NDArray[Any]) -> tuple[int, int, int
 
 
 def _of(done: Completed, rows: NDArray[np.bool_], turn: int | None) -> OfTurns:
-    prompt = done.field("prompt_tokens")[rows]
-    prompt = prompt[~np.isnan(prompt)]
+    prompt, cached = done.field("prompt_tokens")[rows], done.field("cached_tokens")[rows]
     return {
         "turn": turn,
         "requests": int(rows.sum()),
-        "prompt_tokens": float(prompt.mean()) if len(prompt) else None,
+        "prompt_tokens": None if np.isnan(prompt).all() else float(np.nanmean(prompt)),
+        "cached_share": _cached_share(prompt, cached, done),
         "ttft_ms": _described(done, "ttft", rows),
         "e2el_ms": _described(done, "e2el", rows),
     }
+
+
+def _cached_share(prompt: Floats, cached: Floats, done: Completed) -> float | None:
+    """vLLM's usage is silent of a prompt that was not in the cache: it tells as soon as one answer of the run does."""
+    told = prompt > 0
+    if not told.any() or np.isnan(done.whole.field("cached_tokens")).all():
+        return None
+    return float(np.nansum(cached[told]) / prompt[told].sum())
 
 
 def _described(done: Completed, metric: str, rows: NDArray[np.bool_]) -> Row | None:

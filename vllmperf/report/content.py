@@ -340,7 +340,7 @@ def _client_facts(summary: Summary) -> tuple[tuple[str, str], ...]:
         ("threads", _thread_words(client)),
         ("CPU", _cpu_words(client["cpu_s"], summary["duration_s"])),
         ("server", server_times.line(summary)),
-        ("prefix cache", _prefix_cache_words(summary.get("prefix_cache"))),
+        ("prefix cache", _prefix_cache_words(summary.get("prefix_cache")) or sessions.cache_line(summary)),
         ("this machine", _machine_words(client.get("machine_adds"))),
     )
     return tuple((label, value) for label, value in facts if value)

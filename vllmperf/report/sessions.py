@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vllmperf.numbers import NOTHING, number, plural, rough
+from vllmperf.numbers import NOTHING, number, percent, plural, rough
 from vllmperf.report.table import Row, Table
 
 KEYS = ("p50", "p90", "p99")
-HEADS = ("requests", "prompt tokens", *KEYS)
+HEADS = ("requests", "prompt tokens", "cached", *KEYS)
 
 
 def table(summary: Mapping[str, Any]) -> Table:
@@ -21,13 +21,23 @@ def table(summary: Mapping[str, Any]) -> Table:
 
 def _row(label: str, turns: Mapping[str, Any]) -> Row:
     times = [(turns["ttft_ms"] or {}).get(key) for key in KEYS]
-    tokens = turns["prompt_tokens"]
+    tokens, cached = turns["prompt_tokens"], turns["cached_share"]
     cells = (
         number(turns["requests"]),
         NOTHING if tokens is None else number(tokens),
+        NOTHING if cached is None else percent(cached),
         *(NOTHING if time is None else rough(time) for time in times),
     )
     return Row(label, cells)
+
+
+def cache_line(summary: Mapping[str, Any]) -> str:
+    """held 45.2 % of the prompt tokens of all turns (by the server's counters)"""
+    server = summary.get("server") or {}
+    if not summary.get("sessions") or not server.get("prefix_queries"):
+        return ""
+    held = percent((server["prefix_hits"] or 0) / server["prefix_queries"])
+    return f"held {held} of the prompt tokens of all turns (by the server's counters)"
 
 
 def line(summary: Mapping[str, Any]) -> str:
