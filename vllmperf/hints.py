@@ -66,6 +66,8 @@ def of_failure(
         return _use_https(plan) if re.search(TLS_WANTED, text) else None
     if outcome in ("first_token_timeout", "stalled") and _may_have_no_limit(plan) and not others_completed:
         return f"{OF_OUTCOME[outcome]}; the server may not know max_completion_tokens: --chat-max-tokens sends max_tokens"
+    if outcome in ("first_token_timeout", "total_timeout") and _sends_ids(plan) and not others_completed:
+        return f"{OF_OUTCOME[outcome]}; if Ray Serve's prefix router stands there, it lets token ids hang: {SEND_TEXT}"
     return OF_OUTCOME.get(outcome)
 
 

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from vllmperf.dropin.strategies import serve_config as configuration
-from vllmperf.dropin.strategies.routers import router
 from vllmperf.dropin.strategies.settings import parse
 from vllmperf.errors import UsageError
+from vllmperf.sweeps.setups.ray_config import yaml_text
+from vllmperf.sweeps.setups.ray_routers import router
 
 POW2 = "ray.serve._private.request_router:PowerOfTwoChoicesRequestRouter"
 PREFIX = "ray.serve.llm.request_router.PrefixCacheAffinityRouter"
@@ -117,13 +118,13 @@ def test_a_configuration_of_ones_own_gets_the_router_where_it_has_one(tmp_path):
 def test_a_configuration_without_a_place_for_the_router_is_refused(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text("applications: [{name: a}]\n")
-    with pytest.raises(UsageError, match="no deployment has a request_router_config"):
+    with pytest.raises(UsageError, match=r"no deployment of .* has a request_router_config"):
         of_strategy("pow2", serve_config=str(path))
 
 
 def test_an_infinite_threshold_is_written_as_yaml_has_it():
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
-    text = configuration.yaml_text(of_strategy("prefix_aware", imbalanced_threshold=float("inf")))
+    text = yaml_text(of_strategy("prefix_aware", imbalanced_threshold=float("inf")))
     (llm,) = yaml.safe_load(text)["applications"][0]["args"]["llm_configs"]
     kwargs = llm["deployment_config"]["request_router_config"]["request_router_kwargs"]
     assert kwargs["imbalanced_threshold"] == float("inf")

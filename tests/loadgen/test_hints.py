@@ -220,6 +220,13 @@ def test_what_did_not_come_is_told_with_its_limit(outcome, says):
     assert says in hint(outcome, 0, "")
 
 
+def test_token_ids_that_were_never_answered_may_hang_in_a_prefix_router():
+    says = "Ray Serve's prefix router"
+    assert says in hint("first_token_timeout", 0, "")
+    assert says not in hint("first_token_timeout", 0, "", text_prompts=True)
+    assert says not in hint("first_token_timeout", 0, "", others_completed=True)
+
+
 @pytest.mark.parametrize("outcome", ["first_token_timeout", "stalled"])
 def test_a_chat_that_never_ends_may_know_no_limit(outcome):
     assert "--chat-max-tokens" in hint(outcome, 0, "", **CHAT)

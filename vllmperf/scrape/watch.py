@@ -61,6 +61,14 @@ class Watch:
         """Whether one of the pages is Ray's, by the names of its metrics. Asks now, and keeps nothing."""
         return any(RAY.search(self._page(url)) for url in self._urls)
 
+    def await_counts(self) -> None:
+        """Ray's pages are up to 10 s old: wait until they count a request, at most SETTLE_S. For a server that has answered."""
+        deadline_s = time.monotonic() + SETTLE_S
+        while self._urls and all(_is_uncounted(self._page(url)) for url in self._urls):
+            if time.monotonic() >= deadline_s:
+                return
+            time.sleep(self._every_s)
+
     def settle(self, requests: int) -> None:
         """Ray's pages are up to 10 s old: ask again until they have counted so many requests, at most SETTLE_S."""
         deadline_s = time.monotonic() + SETTLE_S
@@ -98,3 +106,8 @@ class Watch:
             return totals.page(url, self._target, self._credentials if is_its_own else Credentials())
         except (VllmperfError, OSError, ValueError):
             return ""
+
+
+def _is_uncounted(page: str) -> bool:
+    """Whether it is Ray's, and has no finished request yet."""
+    return RAY.search(page) is not None and FINISHED not in totals.totals(page)

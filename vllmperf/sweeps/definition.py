@@ -9,7 +9,7 @@ from typing import Any
 
 from vllmperf.data_file import File
 from vllmperf.errors import SettingError, UsageError
-from vllmperf.plan import checks
+from vllmperf.plan import Plan, checks
 from vllmperf.plan.checks import refused, setting, whole
 from vllmperf.plan.credentials import SECRETS, is_secret
 from vllmperf.plan.json_object import JsonObject
@@ -17,6 +17,7 @@ from vllmperf.plan.part import Part, names
 from vllmperf.plan.settings import unknown
 from vllmperf.sweeps.axes import GRID, Values, combinations, listed
 from vllmperf.sweeps.setups import Setup, read_setups
+from vllmperf.sweeps.setups.ray_serve import NO_IDS, RayServe
 from vllmperf.sweeps.setups.setup import plan_settings
 
 CACHE, RESTART, SALT, NOTHING = "cache", "restart", "salt", "none"
@@ -24,7 +25,7 @@ RESETS = (NOTHING, CACHE, RESTART, SALT)
 RANDOM, WRITTEN = "random", "written"
 SEEDS = 2**32
 HIDDEN = "***"
-NAMED_FREELY = ("env", "headers")
+NAMED_FREELY = ("env", "env_vars", "headers")
 """Settings in which people choose the names: those that look secret hold secrets."""
 SOMEWHERE = "http://127.0.0.1:1"
 """An address for checks of settings: nobody asks it."""
@@ -139,7 +140,9 @@ def _checked(given: Definition) -> Definition:
                 raise SettingError(
                     "set-up {which} decides {axis}: no axis can have it", which=setup.name, axis=decided
                 )
-            setup.task(SOMEWHERE, {**found.plan, **load})
+            task = setup.task(SOMEWHERE, {**found.plan, **load})
+            if isinstance(setup.how, RayServe) and _makes_ids(task.plan):
+                raise SettingError("set-up {which}: {why}", which=setup.name, why=NO_IDS)
     return found
 
 
@@ -158,6 +161,10 @@ def _as_texts(found: Definition) -> Definition:
     if not any(each.makes_ids for each in work):
         return found
     return replace(found, plan=JsonObject({**found.plan, "text_prompts": True}))
+
+
+def _makes_ids(plan: Plan) -> bool:
+    return plan.workload.makes_ids and not (plan.target.is_chat or plan.workload.text_prompts)
 
 
 def _hidden(value: Any, name: str = "", within: str = "") -> Any:

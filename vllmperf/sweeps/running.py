@@ -20,17 +20,16 @@ from vllmperf.scrape.watch import Watch
 from vllmperf.sweeps.definition import CACHE, RESTART, SALT, Definition
 from vllmperf.sweeps.folder import Folder
 from vllmperf.sweeps.points import Point, points
-from vllmperf.sweeps.setups import Server, Setup, SetupError, wait_ready
+from vllmperf.sweeps.setups import EndedError, Server, Setup, SetupError, wait_ready
 from vllmperf.sweeps.setups.command import end_leftover
+from vllmperf.sweeps.setups.ray_serve import NO_IDS
 from vllmperf.sweeps.setups.signals import terminable, uninterrupted
 from vllmperf.target import AnswerError, Client, client_of
 
 RESET_PATH = "/reset_prefix_cache"
-NO_IDS = (
-    "Ray's prefix router takes a prompt of token ids for an empty text, and the request then hangs: give the plan "
-    "text_prompts: true, or a tokenizer"
+AS_TEXT = (
+    "made-up prompts go as text to all set-ups: routers that look for common prefixes see none in token ids"
 )
-AS_TEXT = "made-up prompts go as text to all set-ups: the router prefix_aware sees nothing in token ids"
 Tell = Callable[[str], None]
 
 
@@ -102,6 +101,13 @@ class Servers:
         ):
             return self._live
         self.stop()
+        try:
+            return self._start(setup)
+        except EndedError as error:
+            if setup.why_again is None:
+                raise
+            self._tell(f"  {error}; {setup.why_again}")
+        self.stop()
         return self._start(setup)
 
     def _start(self, setup: Setup) -> Live:
@@ -111,6 +117,7 @@ class Servers:
             self._folder.note("server_started", setup=setup.name, base_url=server.base_url, **server.facts())
         task = setup.task(server.base_url, self.definition.plan)
         model = wait_ready(server, task, setup.ready_timeout)
+        Watch(_watched(setup, server, task), task.plan.target, task.credentials).await_counts()
         took_s = time.monotonic() - began_s
         self._folder.note("server_ready", setup=setup.name, took_s=round(took_s, 3))
         self._tell(f"  {setup.name} is ready after {took_s:.1f} s")
@@ -154,8 +161,7 @@ def _record(point: Point, live: Live, definition: Definition, folder: Folder) ->
         settings["prompt_salt"] = uuid.uuid4().hex[:8]
     task = point.setup.task(live.server.base_url, {"model": live.model, **settings})
     path = folder.part_file(point)
-    urls = point.setup.metrics(live.server.base_url) if task.knobs.server_metrics else []
-    with Watch(urls, task.plan.target, task.credentials) as watch:
+    with Watch(_watched(point.setup, live.server, task), task.plan.target, task.credentials) as watch:
         if watch.is_of_ray() and sends_ids(task, live.model):
             raise SetupError(NO_IDS)
         run = record_run(task, path, server=watch)
@@ -177,6 +183,10 @@ def _outcomes(run: Run) -> str:
         ", ".join(f"{count} {name}" for name, count in run.summary["requests"]["outcomes"].items())
         or "none was sent"
     )
+
+
+def _watched(setup: Setup, server: Server, task: Task) -> list[str]:
+    return setup.metrics(server.metrics_root) if task.knobs.server_metrics else []
 
 
 def sends_ids(task: Task, model: str) -> bool:

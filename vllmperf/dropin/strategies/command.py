@@ -20,13 +20,14 @@ from vllmperf.dropin.benchmark_serving.data import note
 from vllmperf.dropin.sglang.command import main as benchmark
 from vllmperf.dropin.strategies import tables
 from vllmperf.dropin.strategies.counted import DONE, Counted, Pages
-from vllmperf.dropin.strategies.routers import router
-from vllmperf.dropin.strategies.serve_config import serve_config, yaml_text
+from vllmperf.dropin.strategies.serve_config import serve_config
 from vllmperf.dropin.strategies.settings import RAY, SIMULATOR, parse
 from vllmperf.errors import VllmperfError
 from vllmperf.scrape.names import RENAMED
 from vllmperf.sweeps.setups import Server, Setup, SetupError, read_setup, wait_ready
 from vllmperf.sweeps.setups.command import free_port
+from vllmperf.sweeps.setups.ray_config import yaml_text
+from vllmperf.sweeps.setups.ray_routers import router
 from vllmperf.sweeps.setups.signals import terminable, uninterrupted
 
 FAILED = 1

@@ -10,7 +10,7 @@ finally:
 """
 
 from vllmperf.sweeps.setups.ready import wait_ready
-from vllmperf.sweeps.setups.server import Server, SetupError
+from vllmperf.sweeps.setups.server import EndedError, Server, SetupError
 from vllmperf.sweeps.setups.setup import Setup, read_setup, read_setups
 
-__all__ = ["Server", "Setup", "SetupError", "read_setup", "read_setups", "wait_ready"]
+__all__ = ["EndedError", "Server", "Setup", "SetupError", "read_setup", "read_setups", "wait_ready"]

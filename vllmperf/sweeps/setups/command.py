@@ -82,7 +82,10 @@ class Command(Part):
 class CommandServer:
     """The process, in a session of its own, and all that it starts."""
 
-    def __init__(self, asked: Command, base_url: str, name: str, logs: Path) -> None:
+    def __init__(
+        self, asked: Command, base_url: str, name: str, logs: Path, metrics_root: str | None = None
+    ) -> None:
+        self.metrics_root = metrics_root or base_url
         self.base_url, self._stop_s, self._mark = base_url, asked.stop_timeout, processes.new_mark()
         logs.mkdir(parents=True, exist_ok=True)
         paths = [logs / f"{name}_{stream}.log" for stream in ("stdout", "stderr")]

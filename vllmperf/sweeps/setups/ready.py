@@ -7,7 +7,7 @@ import time
 
 from vllmperf.loadgen.bodies import fixed_fields
 from vllmperf.loadgen.task import Task
-from vllmperf.sweeps.setups.server import Server, SetupError
+from vllmperf.sweeps.setups.server import EndedError, Server, SetupError
 from vllmperf.target import AnswerError, Client, client_of, first_model
 
 POLL_S, MOST_POLL_S = 0.05, 1.0
@@ -23,7 +23,7 @@ def wait_ready(server: Server, task: Task, timeout_s: float) -> str:
     client = client_of(task.plan.target, task.credentials)
     while True:
         if how := server.ended():
-            raise SetupError(f"the server {how}")
+            raise EndedError(f"the server {how}")
         try:
             return _asked(client, task, max(min(ANSWER_S, deadline - time.monotonic()), 1.0))
         except AnswerError as error:

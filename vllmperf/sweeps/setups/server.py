@@ -11,10 +11,16 @@ class SetupError(TargetError):
     """The server of a set-up did not start, did not get ready, or is gone. One line that says why."""
 
 
+class EndedError(SetupError):
+    """The server ended before it was ready."""
+
+
 class Server(Protocol):
     """A server that was started, or was there already. It may not be ready yet."""
 
     base_url: str
+    metrics_root: str
+    """What a path of its metrics is a path of."""
 
     def facts(self) -> dict[str, object]:
         """What a later process needs to end it, when this one was killed; {} where there is nothing to end."""

@@ -16,13 +16,15 @@ from vllmperf.plan.part import Part, jsonable, names
 from vllmperf.plan.settings import named, unknown
 from vllmperf.sweeps.axes import GRID, Values, combinations, label
 from vllmperf.sweeps.setups.command import Command
+from vllmperf.sweeps.setups.ray_serve import ONCE_MORE, RayServe
 from vllmperf.sweeps.setups.server import Server
 from vllmperf.sweeps.setups.simulator import Simulator
 from vllmperf.sweeps.setups.url import Url
 
-Kind = Command | Simulator | Url
-KINDS: dict[str, type[Command] | type[Simulator] | type[Url]] = {
+Kind = Command | RayServe | Simulator | Url
+KINDS: dict[str, type[Command] | type[RayServe] | type[Simulator] | type[Url]] = {
     "command": Command,
+    "ray_serve": RayServe,
     "simulator": Simulator,
     "url": Url,
 }
@@ -72,8 +74,15 @@ class Setup:
 
     @property
     def reads_text(self) -> bool:
-        """The simulator's router looks at texts, and sees nothing in token ids."""
-        return isinstance(self.how, Simulator) and self.how.simulator.get("router") == "prefix_aware"
+        """Its router may look at texts: the simulator's then sees nothing in token ids, and Ray's lets the request hang."""
+        if isinstance(self.how, Simulator):
+            return self.how.simulator.get("router") == "prefix_aware"
+        return isinstance(self.how, RayServe)
+
+    @property
+    def why_again(self) -> str | None:
+        """Why a server that ended before it was ready is worth a second start; None where it is not."""
+        return ONCE_MORE if isinstance(self.how, RayServe) else None
 
     def start(self, logs: Path) -> Server:
         """Start the server; it is not ready yet. logs: the folder for NAME_stdout.log and NAME_stderr.log of those that print.
@@ -86,9 +95,9 @@ class Setup:
         """A run at this server. settings: by their own names; those of the set-up go before. Raises UsageError."""
         return Task.of({**settings, **self.common.plan, "base_url": base_url})
 
-    def metrics(self, base_url: str) -> list[str]:
-        """URLs of the server's metrics."""
-        root = base_url.rstrip("/").removesuffix("/v1")
+    def metrics(self, root: str) -> list[str]:
+        """URLs of the server's metrics. root: its metrics_root."""
+        root = root.rstrip("/").removesuffix("/v1")
         return [one if "://" in one else root + one for one in self.common.metrics]
 
     def to_dict(self) -> dict[str, Any]:

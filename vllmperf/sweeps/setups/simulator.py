@@ -52,7 +52,7 @@ class SimulatorServer:
 
     def __init__(self, server: Server) -> None:
         self._server = server.start()
-        self.base_url = server.url
+        self.base_url = self.metrics_root = server.url
 
     def facts(self) -> dict[str, object]:
         return {}

@@ -35,7 +35,7 @@ class UrlServer:
     """Nothing is started and nothing is stopped."""
 
     def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
+        self.base_url = self.metrics_root = base_url
 
     def facts(self) -> dict[str, object]:
         return {}
