@@ -1,6 +1,6 @@
 """scripts/sweep_strategies.py with real Ray Serve and its routers, before a small application in the place of a model.
 
-$VLLMPERF_RAY: a virtual environment with `pip install 'ray[serve]==2.60.0'`. It takes two to five minutes.
+$VLLMPERF_RAY: a virtual environment with ray[serve]; scripts/test-ray makes one.
 """
 
 import json
@@ -17,7 +17,8 @@ PREFIX = "ray.llm._internal.serve.routing_policies.prefix_aware.prefix_aware_rou
 
 if not (RAY / "bin" / "serve").exists():
     pytest.skip(
-        "set VLLMPERF_RAY to a virtual environment with ray[serve] to run it", allow_module_level=True
+        "set VLLMPERF_RAY to an environment with ray[serve], as scripts/test-ray does",
+        allow_module_level=True,
     )
 
 

@@ -125,7 +125,7 @@ def test_each_set_up_has_a_ray_of_its_own_on_free_ports(tmp_path, env):
     assert len(starts) == 2
     assert all('{"metrics_report_interval_ms":' in " ".join(words) for words in starts)
     assert len({word for words in starts for word in words if "port=" in word}) == 6
-    given = json.loads((tmp_path / "s/logs/prefix_aware_serve.yaml").read_text())
+    given = json.loads((tmp_path / "s/logs/prefix_aware_serve_config.yaml").read_text())
     assert "PrefixCacheAffinityRouter" in json.dumps(given)
     assert not [pid for event in events if "mark" in event for pid in processes.marked(str(event["mark"]))]
 

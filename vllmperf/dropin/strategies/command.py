@@ -20,11 +20,11 @@ from vllmperf.dropin.benchmark_serving.data import note
 from vllmperf.dropin.sglang.command import main as benchmark
 from vllmperf.dropin.strategies import tables
 from vllmperf.dropin.strategies.counted import DONE, Counted, Pages
-from vllmperf.dropin.strategies.serve_config import serve_config
+from vllmperf.dropin.strategies.serve_config import ray_settings, serve_config
 from vllmperf.dropin.strategies.settings import RAY, SIMULATOR, parse
 from vllmperf.errors import VllmperfError
 from vllmperf.scrape.names import RENAMED
-from vllmperf.sweeps.setups import Server, Setup, SetupError, read_setup, wait_ready
+from vllmperf.sweeps.setups import EndedError, Server, Setup, SetupError, read_setup, wait_ready
 from vllmperf.sweeps.setups.command import free_port
 from vllmperf.sweeps.setups.ray_config import yaml_text
 from vllmperf.sweeps.setups.ray_routers import router
@@ -32,14 +32,9 @@ from vllmperf.sweeps.setups.signals import terminable, uninterrupted
 
 FAILED = 1
 COMMANDS = {
-    RAY: "ray start --head --node-ip-address={ray_ip} --port={ray_port} --metrics-export-port={metrics_port} "
-    "--include-dashboard=false --disable-usage-stats {ray_arguments} && exec serve run --address={ray_ip}:{ray_port} {config}",
     SIMULATOR: "{python} -m vllmperf sim --host {host} --port {port} --model {model} --replicas {replicas} --router {router} "
     "--imbalanced-threshold {imbalanced_threshold} --match-rate-threshold {match_rate_threshold}",
 }
-"""Ray is started anew for each strategy: its prefix tree outlives the replicas and then sends to dead ones."""
-ENV = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": ""}
-"""Else SIGTERM waits half a minute for a drain that has nowhere to go, and serve would join another Ray."""
 NOWHERE = "none"
 PASSED_ON = (
     *("dataset_name", "dataset_link", "tokenizer", "min_output_len", "max_output_len", "max_concurrency"),
@@ -78,10 +73,6 @@ def _check_file(args: argparse.Namespace, what: str) -> None:
     tables.check(tables.path_of(args, what), list(columns))
 
 
-class StartError(SetupError):
-    """The server ended before it was ready."""
-
-
 @dataclass(frozen=True, slots=True)
 class Strategy:
     """One strategy, measured."""
@@ -91,22 +82,20 @@ class Strategy:
 
     def run(self) -> None:
         """Start, wait, measure, stop. Raises VllmperfError; the server is gone whatever happens."""
-        try:
-            self._run()
-        except StartError as error:
-            if self.args.server_command != RAY:
-                raise
-            note(
-                f"vllmperf: {error}; once more, as `ray start` gives its node 30 s, too few for a busy machine"
-            )
-            self._run()
-
-    def _run(self) -> None:
         logs = Path(self.args.output_dir) / "logs"
+        setup = self._setup(logs)
+        try:
+            self._run(setup, logs)
+        except EndedError as error:
+            if setup.why_again is None:
+                raise
+            note(f"vllmperf: {error}; {setup.why_again}")
+            self._run(setup, logs)
+
+    def _run(self, setup: Setup, logs: Path) -> None:
         for stream in ("stdout", "stderr"):
             (logs / f"{self.name}_{stream}.log").unlink(missing_ok=True)
         with tempfile.TemporaryDirectory(prefix="vllmperf-") as folder, contextlib.ExitStack() as stack:
-            setup = self._setup(logs)
             with uninterrupted():
                 server = setup.start(logs)
                 stack.callback(_stopped, server)
@@ -116,32 +105,33 @@ class Strategy:
     # ---- the server ----
 
     def _setup(self, logs: Path) -> Setup:
-        port = self.args.router_port or free_port()
-        metrics_port = self.args.metrics_port or free_port()
-        given = self.args.server_command
-        is_ray = given == RAY
-        config = (logs / f"{self.name}_serve_config.yaml").resolve()
-        if is_ray or "{config}" in given:
-            logs.mkdir(parents=True, exist_ok=True)
-            config.write_text(yaml_text(serve_config(self.args, self.name, port)), encoding="utf-8")
-        values = self._values(config, port, metrics_port)
-        command = COMMANDS.get(given, given).replace("{ray_arguments}", self.args.ray_arguments or "")
-        for name, value in values.items():
-            command = command.replace("{" + name + "}", value)
-        url = self.args.metrics_url or (
-            f"http://{self.args.host}:{metrics_port}/metrics" if is_ray else "/metrics"
-        )
+        url = self.args.metrics_url or "/metrics"
         setup = {
             "name": self.name,
-            "command": command,
-            "env": ENV if is_ray else {},
-            "base_url": f"http://{self.args.host}:{port}",
             "metrics": [] if url == NOWHERE else url.split(","),
             "ready_timeout": self.args.ready_timeout,
+            **(self._ray() if self.args.server_command == RAY else self._command(logs)),
         }
         return read_setup(setup)
 
-    def _values(self, config: Path, port: int, metrics_port: int) -> dict[str, str]:
+    def _ray(self) -> dict[str, Any]:
+        args = self.args
+        ports = {"port": args.router_port, "metrics_port": args.metrics_port}
+        own = {"ray_ip": args.ray_ip, "ray_arguments": args.ray_arguments or ""}
+        return {**ray_settings(args, self.name), **ports, **own}
+
+    def _command(self, logs: Path) -> dict[str, Any]:
+        port, given = self.args.router_port or free_port(), self.args.server_command
+        config = (logs / f"{self.name}_serve_config.yaml").resolve()
+        if "{config}" in given:
+            logs.mkdir(parents=True, exist_ok=True)
+            config.write_text(yaml_text(serve_config(self.args, self.name, port)), encoding="utf-8")
+        command = COMMANDS.get(given, given)
+        for name, value in self._values(config, port).items():
+            command = command.replace("{" + name + "}", value)
+        return {"command": command, "base_url": f"http://{self.args.host}:{port}"}
+
+    def _values(self, config: Path, port: int) -> dict[str, str]:
         """What stands in braces in a command, ready for a shell."""
         args = self.args
         values = {
@@ -149,7 +139,7 @@ class Strategy:
             "python": sys.executable,
             "host": args.host,
             "port": port,
-            "metrics_port": metrics_port,
+            "metrics_port": self.args.metrics_port or free_port(),
             "ray_ip": self.args.ray_ip,
             "ray_port": free_port(),
             "model": args.model_name,
@@ -166,16 +156,13 @@ class Strategy:
         say(f"Waiting for the server at {server.base_url} (at most {setup.ready_timeout:g} s) ...")
         began_s = time.monotonic()
         task = setup.task(server.base_url, {"model": self.args.model_name})
-        try:
-            wait_ready(server, task, setup.ready_timeout)
-        except SetupError as error:
-            raise StartError(str(error)) if server.ended() else error from None
+        wait_ready(server, task, setup.ready_timeout)
         say(f"Ready after {time.monotonic() - began_s:.1f} s.\n")
 
     def _measure(self, setup: Setup, server: Server, folder: Path) -> None:
         if self.args.with_warmup:
             self._benchmark(server, folder / "warmup.jsonl")
-        pages = Pages(setup.metrics(server.base_url))
+        pages = Pages(setup.metrics(server.metrics_root))
         has_counts = bool(pages.urls) and pages.settle(1)
         result = self._benchmark(server, folder / "result.jsonl")
         path = tables.path_of(self.args, "serve")

@@ -9,19 +9,29 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from vllmperf.sweeps.setups.ray_config import KEY, routing, with_port, with_router
-from vllmperf.sweeps.setups.ray_serve import serve_config as read
+from vllmperf.sweeps.setups.ray_config import KEY
+from vllmperf.sweeps.setups.ray_serve import RayServe
 
 CPU = ("cpu", "none", "")
 
 
+def ray_settings(args: argparse.Namespace, strategy: str) -> dict[str, Any]:
+    """The settings of a set-up `ray_serve`: that of --serve-config or of build_openai_app, with the router."""
+    return {
+        "ray_serve": args.serve_config or _of_llm(args),
+        "router": args.scheduler_strategies_dict[strategy],
+        "imbalanced_threshold": args.imbalanced_threshold,
+        "match_rate_threshold": args.match_rate_threshold,
+        "host": args.host,
+    }
+
+
 def serve_config(args: argparse.Namespace, strategy: str, port: int) -> dict[str, Any]:
-    """For build_openai_app, or that of --serve-config with this router and port. Raises UsageError."""
-    given = args.scheduler_strategies_dict[strategy]
-    chosen = routing(given, args.imbalanced_threshold, args.match_rate_threshold)
-    if args.serve_config:
-        found = with_router(read("--serve-config", args.serve_config), chosen)
-        return with_port(found, args.host, port)
+    """What Serve is given. Raises UsageError."""
+    return RayServe(**ray_settings(args, strategy)).config(port)
+
+
+def _of_llm(args: argparse.Namespace) -> dict[str, Any]:
     llm = {
         "model_loading_config": {"model_id": args.model_name, "model_source": args.model_name},
         **_hardware(args.gpu_type),
@@ -29,7 +39,7 @@ def serve_config(args: argparse.Namespace, strategy: str, port: int) -> dict[str
             "enable_prefix_caching": args.enable_prefix_caching,
             "enable_chunked_prefill": args.enable_chunked_prefill,
         },
-        "deployment_config": {"num_replicas": args.num_servers, KEY: chosen},
+        "deployment_config": {"num_replicas": args.num_servers, KEY: {}},
     }
     application = {
         "name": "llm_app",
@@ -37,7 +47,7 @@ def serve_config(args: argparse.Namespace, strategy: str, port: int) -> dict[str
         "import_path": "ray.serve.llm:build_openai_app",
         "args": {"llm_configs": [llm]},
     }
-    return with_port({"applications": [application]}, args.host, port)
+    return {"applications": [application]}
 
 
 def _hardware(gpu_type: str) -> dict[str, Any]:

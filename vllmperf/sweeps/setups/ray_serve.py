@@ -58,7 +58,7 @@ def serve_config(name: str, value: Any) -> JsonObject:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RayServe(Part):
     """ray_serve: a Serve configuration. router: for each deployment in it that has a request_router_config: pow2, prefix_aware,
-    round_robin, session, or a class; None leaves those of the configuration. port, metrics_port: of HTTP
+    round_robin, session, or a class; None leaves those of the configuration. host, port, metrics_port: of HTTP
     and of Ray's metrics, 0 takes a free one. cwd: where its import_path is looked for. ray_ip: of
     the node; Ray does not take 127.0.0.1. ray_arguments: more of `ray start`. stop_timeout: seconds from SIGTERM to SIGKILL."""
 
@@ -66,6 +66,7 @@ class RayServe(Part):
     router: str | None = setting(None, checks.text)
     imbalanced_threshold: float = setting(10.0, number(least=0.0, endless=True))
     match_rate_threshold: float = setting(0.1, number(least=0.0, most=1.0))
+    host: str = setting(HOST, checks.text)
     port: int = setting(0, whole(0, 65535))
     metrics_port: int = setting(0, whole(0, 65535))
     ray_ip: str = setting("127.0.0.2", checks.text)
@@ -91,22 +92,22 @@ class RayServe(Part):
         if self.router is not None:
             chosen = routing(self.router, self.imbalanced_threshold, self.match_rate_threshold)
             found = with_router(found, chosen)
-        return with_port(found, HOST, port)
+        return with_port(found, self.host, port)
 
     def start(self, name: str, logs: Path) -> CommandServer:
         """Start Ray and Serve, with their output in logs/NAME_stdout.log and NAME_stderr.log and what Serve is given in
-        logs/NAME_serve.yaml. Raises SetupError, UsageError."""
+        logs/NAME_serve_config.yaml. Raises SetupError, UsageError."""
         if shutil.which("ray", path=self.env.get("PATH")) is None:
             raise SetupError("there is no `ray` in PATH: pip install 'ray[serve]', or give its PATH in env")
         port, metrics_port = self.port or free_port(), self.metrics_port or free_port()
-        path = (logs / f"{name}_serve.yaml").absolute()
+        path = (logs / f"{name}_serve_config.yaml").absolute()
         logs.mkdir(parents=True, exist_ok=True)
         path.write_text(yaml_text(self.config(port)), encoding="utf-8")
         command = Command(
             command=self._command(path, metrics_port),
             env={**ENV, **self.env},
             cwd=self.cwd,
-            base_url=f"http://{HOST}:{port}",
+            base_url=f"http://{self.host}:{port}",
             stop_timeout=self.stop_timeout,
         )
         return CommandServer(

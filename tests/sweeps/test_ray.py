@@ -1,0 +1,88 @@
+"""Sweeps over real Ray Serve and its routers, with a small application for a model: tests/dropin/ray_app.py.
+
+$VLLMPERF_RAY: a virtual environment with ray[serve]; scripts/test-ray makes one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import vllmperf as vp
+from vllmperf.sweeps.setups import processes, read_setup, wait_ready
+
+RAY = Path(os.environ.get("VLLMPERF_RAY", "no Ray"))
+APP = Path(__file__).parents[1] / "dropin"
+PREFIX = "ray.llm._internal.serve.routing_policies.prefix_aware.prefix_aware_router:PrefixCacheAffinityRouter"
+"""The class itself: its public name wants vLLM to be installed."""
+PLAN = {
+    "dataset_name": "prefix_repetition",
+    "prefix_repetition_num_prefixes": 12,
+    "prefix_repetition_prefix_len": 300,
+    "prefix_repetition_suffix_len": 20,
+    "prefix_repetition_output_len": 4,
+    "num_prompts": 96,
+    "max_concurrency": 4,
+    "model": "tiny",
+}
+
+if not (RAY / "bin" / "serve").exists():
+    pytest.skip(
+        "set VLLMPERF_RAY to an environment with ray[serve], as scripts/test-ray does",
+        allow_module_level=True,
+    )
+
+
+def setup(name: str, router: str) -> dict[str, object]:
+    few = {"ray_actor_options": {"num_cpus": 0.1}, "max_ongoing_requests": 100}
+    model = {
+        "name": "Model",
+        "num_replicas": 2,
+        "request_router_config": {"request_router_class": "any"},
+        **few,
+    }
+    app = {"name": "small", "route_prefix": "/", "import_path": "ray_app:build"}
+    return {
+        "name": name,
+        "ray_serve": {"applications": [{**app, "deployments": [model, {"name": "Ingress", **few}]}]},
+        "router": router,
+        "cwd": str(APP),
+        "env": {"PATH": f"{RAY / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": ""},
+        "ray_arguments": "--num-cpus=4 --num-gpus=0 --object-store-memory=100000000",
+        "ready_timeout": 300,
+        "plan": {"model": "tiny"},
+    }
+
+
+def test_rays_prefix_router_hits_the_caches_more_often_than_power_of_two(tmp_path):
+    given = {"setups": [setup("pow2", "pow2"), setup("prefix", PREFIX)], "plan": PLAN}
+    found = vp.sweep(given, output=tmp_path / "s")
+    assert found.failures == {}
+    pow2, prefix = (next(row for row in found.rows() if row["setup"] == name) for name in ("pow2", "prefix"))
+    assert pow2["completed"] == prefix["completed"] == 96
+    assert pow2["replicas"] == prefix["replicas"] == 2
+    for point in found.points:
+        told = point.servers.to_dict()
+        assert (told["form"], told["requests"], told["notes"]) == ("ray", 96, [])
+    assert prefix["server_prefix_hit_rate"] > pow2["server_prefix_hit_rate"] + 0.05
+    events = [json.loads(line) for line in (tmp_path / "s/events.jsonl").read_text().splitlines()]
+    marks = [event["mark"] for event in events if event["event"] == "server_started"]
+    assert len(marks) >= 2  # a Ray each
+    assert [pid for mark in marks for pid in processes.marked(mark)] == []
+
+
+def test_token_ids_hang_in_rays_prefix_router_and_bench_says_so(tmp_path):
+    one = read_setup(setup("prefix", PREFIX))
+    server = one.start(tmp_path)
+    try:
+        wait_ready(server, one.task(server.base_url, {}), one.ready_timeout)
+        run = vp.bench(
+            server.base_url, model="tiny", num_prompts=2, input_len=8, output_len=2, first_token_timeout=2
+        )
+    finally:
+        server.stop()
+    assert run.summary["requests"]["completed"] == 0
+    assert "Ray Serve's prefix router" in json.dumps(run.summary)
