@@ -25,8 +25,9 @@ class Views(Protocol):
     def data(self, result: object) -> dict[str, Any]:
         """The object that the command line prints with --json, of a result that is not such data itself."""
 
-    def axes(self, result: object, ax: Axes | None) -> Axes:
-        """A picture by matplotlib, on axes of yours or on new ones. Raises UsageError without it."""
+    def axes(self, result: object, ax: Axes | None, what: str = "") -> Axes:
+        """A picture by matplotlib, on axes of yours or on new ones; what: which one, of a result that has several. Raises
+        UsageError without matplotlib."""
 
 
 def _nowhere() -> Views:

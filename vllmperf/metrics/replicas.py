@@ -5,7 +5,7 @@ All of it is of the window between the page before the first request and the one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -22,6 +22,7 @@ RUNNING, WAITING, KV = "num_requests_running", "num_requests_waiting", "kv_cache
 TTFT = "time_to_first_token_seconds"
 QUANTILES = (50, 90, 99)
 WORK = {"requests": REQUESTS, "prompt_tokens": PROMPT, "output_tokens": OUTPUT}
+COUNTED = {**WORK, "prefix_queries": QUERIES, "prefix_hits": HITS}
 GAUGES = {"running": RUNNING, "waiting": WAITING, "kv_cache_share": KV}
 FEWER = 0.98
 """A server that counted less than this share of our requests has not told all of them."""
@@ -70,16 +71,18 @@ class Servers:
         return _share(self.total(HITS), self.total(QUERIES))
 
     def series(self) -> list[dict[str, Any]]:
-        """Gauges over time: {"replica", "t_s" since the start of the run on the client's clock, "running", "waiting",
-        "kv_cache_share"}, None where the page left a gauge out."""
+        """Each page over time: {"replica", "t_s" since the start of the run on the client's clock, "running", "waiting",
+        "kv_cache_share", and since the first page "requests", "prompt_tokens", "output_tokens", "prefix_queries", "prefix_hits"},
+        None where the page left one out."""
         return [
             {
                 "replica": one.name,
                 "t_s": (at_ns - self.started_ns) / 1e9,
-                **{ours: values.get(theirs) for ours, theirs in GAUGES.items()},
+                **{ours: gauges.get(theirs) for ours, theirs in GAUGES.items()},
+                **{ours: counted.get(theirs) for ours, theirs in COUNTED.items()},
             }
             for one in self.replicas
-            for at_ns, values in one.gauges
+            for at_ns, gauges, counted in _pages(one)
         ]
 
     def to_dict(self) -> dict[str, Any]:
@@ -124,6 +127,18 @@ class Servers:
         ours = float(percentile(self.ttft_ms, 50))
         return [ours - 1e3 * bucket[1], ours - 1e3 * bucket[0]]
 
+    def first_tokens(self) -> tuple[float, float] | None:
+        """The servers' TTFT and the client's, in ms: means; of Ray medians, the servers' from the middle of its bucket. None
+        where the gap is not known."""
+        gap = self._gap()
+        if gap is None or None in gap:
+            return None
+        rest = fmean(end for end in gap if end is not None)
+        seen = (
+            fmean(self.ttft_ms) if self.ttft and self.ttft.mean is not None else percentile(self.ttft_ms, 50)
+        )
+        return float(seen) - rest, float(seen)
+
     def _notes(self) -> list[str]:
         found = [
             f"replica {one.name} was started again during the run: its counters fell"
@@ -137,6 +152,12 @@ class Servers:
         elif told is not None and told * FEWER > self.completed:
             found.append(f"{counted}: others were served too")
         return found
+
+
+def _pages(one: Replica) -> Iterator[tuple[int, dict[str, float], dict[str, float]]]:
+    """When, the gauges, what was counted up to then."""
+    gauges = dict(one.gauges)
+    return ((at_ns, gauges.get(at_ns, {}), counted) for at_ns, counted in one.counted)
 
 
 def _replica(one: Replica) -> dict[str, Any]:

@@ -166,13 +166,13 @@ def _sentence(effects: Sequence[Effect]) -> str:
 
 def _change(one: Effect) -> str:
     """TTFT p50 −31 % (−35 … −27)"""
-    words = f"{WORDS[one.quantity.name]} {_percent(one.change)} %"
+    words = f"{WORDS[one.quantity.name]} {percent(one.change)} %"
     if one.low is None or one.high is None:
         return words
-    return f"{words} ({_percent(one.low)} … {_percent(one.high)})"
+    return f"{words} ({percent(one.low)} … {percent(one.high)})"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """+12, −0.31"""
     digits = brief(abs(100 * share), 2)
     return digits if digits == "0" else f"{'+' if share > 0 else '−'}{digits}"

@@ -19,7 +19,7 @@ from vllmperf.report.startup import table as start_table
 from vllmperf.run import Run
 from vllmperf.starts.log import schema
 from vllmperf.starts.result import ParsedFile, Start
-from vllmperf.sweeps.result import Sweep
+from vllmperf.sweeps.result import Measured, Sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,10 +82,11 @@ def data(result: object) -> dict[str, Any]:
     raise _none(result)
 
 
-def axes(result: object, ax: Axes | None) -> Axes:
+def axes(result: object, ax: Axes | None, what: str = "") -> Axes:
     from vllmperf.report.plots import capacity as capacities
     from vllmperf.report.plots import fit as fits
     from vllmperf.report.plots import sizing as sizings
+    from vllmperf.report.plots import sweep as sweeps
     from vllmperf.report.plots.distributions import cumulative
     from vllmperf.report.plots.figure import styled
     from vllmperf.report.startup.plot import waterfall
@@ -101,6 +102,10 @@ def axes(result: object, ax: Axes | None) -> Axes:
             return styled(lambda: capacities.axes(result, ax))
         case Sizing():
             return styled(lambda: sizings.axes(result, ax))
+        case Sweep():
+            return sweeps.axes(result, what, ax)
+        case Measured():
+            return sweeps.of_point(result, what, ax)
     raise _none(result)
 
 

@@ -22,12 +22,14 @@ class Look:
 @dataclass
 class Replica:
     """counters, histograms: increases. gauges: (ns since 1970, values by name) of each brief page that has them: whole
-    ones are of before and after the load. Ray leaves those of an idle engine out. restarts: how often its counters fell."""
+    ones are of before and after the load. Ray leaves those of an idle engine out. counted: increases
+    of the counters up to each page. restarts: how often its counters fell."""
 
     name: str
     counters: dict[str, float] = field(default_factory=dict)
     histograms: dict[str, Histogram] = field(default_factory=dict)
     gauges: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    counted: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     restarts: int = 0
 
 
@@ -68,6 +70,7 @@ def _replica(name: str, looks: Sequence[Look]) -> Replica:
             before = 0.0 if fell else counters.get(key, 0.0)
             found.counters[key] = found.counters.get(key, 0.0) + (0.0 if number == 0 else value - before)
         counters |= series.counters
+        found.counted.append((look.at_ns, dict(found.counters)))
         if not look.is_brief:
             if number:
                 found.histograms = {

@@ -15,6 +15,7 @@ from vllmperf.plan.credentials import SECRETS, is_secret
 from vllmperf.plan.json_object import JsonObject
 from vllmperf.plan.part import Part, names
 from vllmperf.plan.settings import unknown
+from vllmperf.scrape.watch import EVERY_S
 from vllmperf.sweeps.axes import GRID, Values, combinations, listed
 from vllmperf.sweeps.setups import Setup, read_setups
 from vllmperf.sweeps.setups.ray_serve import NO_IDS, RayServe
@@ -37,13 +38,14 @@ class Course(Part):
 
     repeat: how often each is measured, with seeds from seed on. order: of set-ups and of their loads within each repeat. reset:
     what the server forgets before each point: cache (POST /reset_prefix_cache), restart, salt (the prompts of each point begin
-    otherwise), none.
+    otherwise), none. metrics_interval: seconds between two looks at the servers' metrics during a run.
     """
 
     repeat: int = setting(1, whole(1, 1000))
     seed: int = setting(0, whole(0, SEEDS - 1))
     order: str = setting(RANDOM, checks.one_of(RANDOM, WRITTEN))
     reset: str = setting(NOTHING, checks.one_of(*RESETS))
+    metrics_interval: float = setting(EVERY_S, checks.seconds(least=0.01))
 
 
 @dataclass(frozen=True, slots=True)

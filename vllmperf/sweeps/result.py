@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from vllmperf import shown
 from vllmperf.errors import UsageError
 from vllmperf.metrics.quantity import Quantity
 from vllmperf.metrics.replicas import GAUGES, Servers
@@ -23,6 +24,7 @@ from vllmperf.whole_file import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 SCHEMA = 1
 NOT_YET = "not measured yet"
@@ -69,6 +71,11 @@ class Measured:
             **{column(one): self.value(one) for one in NUMBERS},
             **(server_columns(self.servers) if self.servers else {}),
         }
+
+    def plot(self, what: str = "running", ax: Axes | None = None) -> Axes:
+        """What each replica did over time: running, waiting, kv_cache, prefix_hits or output_tokens; on `ax` or on a new
+        figure. Needs matplotlib. Raises UsageError where the servers told nothing."""
+        return shown.views().axes(self, ax, what)
 
     @property
     def label(self) -> dict[str, Any]:
@@ -186,8 +193,8 @@ class Sweep(Shown):
         ]
 
     def series_rows(self) -> list[dict[str, Any]]:
-        """Requests running and waiting and the KV cache's use, one dictionary a look, replica and finished point. t_s: since the
-        start of the run on the client's clock."""
+        """Requests running and waiting, the KV cache's use, and what was counted since the first look, one dictionary a look,
+        replica and finished point. t_s: since the start of the run on the client's clock."""
         return [{**one.label, **each} for one in self.points if one.servers for each in one.servers.series()]
 
     def frame(self) -> pd.DataFrame:
@@ -197,6 +204,11 @@ class Sweep(Shown):
         except ImportError:
             raise UsageError("frame() needs pandas: pip install 'vllmperf[plots]'") from None
         return pd.DataFrame(self.rows())
+
+    def plot(self, what: str = "ttft_p50", ax: Axes | None = None) -> Axes:
+        """A number of each set-up and load as bars over the repeats (ttft_p99, requests_per_s, server_prefix_hit_rate, …), or
+        "overhead": the servers' and the client's TTFT; on `ax` or on a new figure. Needs matplotlib. Raises UsageError."""
+        return shown.views().axes(self, ax, what)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the same as CSV, one line a finished point; what was not measured is empty. Raises UsageError."""

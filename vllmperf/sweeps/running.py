@@ -161,7 +161,8 @@ def _record(point: Point, live: Live, definition: Definition, folder: Folder) ->
         settings["prompt_salt"] = uuid.uuid4().hex[:8]
     task = point.setup.task(live.server.base_url, {"model": live.model, **settings})
     path = folder.part_file(point)
-    with Watch(_watched(point.setup, live.server, task), task.plan.target, task.credentials) as watch:
+    urls, every_s = _watched(point.setup, live.server, task), definition.course.metrics_interval
+    with Watch(urls, task.plan.target, task.credentials, every_s) as watch:
         if watch.is_of_ray() and sends_ids(task, live.model):
             raise SetupError(NO_IDS)
         run = record_run(task, path, server=watch)

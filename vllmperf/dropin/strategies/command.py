@@ -23,6 +23,7 @@ from vllmperf.dropin.strategies.counted import DONE, Counted, Pages
 from vllmperf.dropin.strategies.serve_config import ray_settings, serve_config
 from vllmperf.dropin.strategies.settings import RAY, SIMULATOR, parse
 from vllmperf.errors import VllmperfError
+from vllmperf.formats.strategies_csv import CLIENT, TIMES
 from vllmperf.scrape.names import RENAMED
 from vllmperf.sweeps.setups import EndedError, Server, Setup, SetupError, read_setup, wait_ready
 from vllmperf.sweeps.setups.command import free_port
@@ -68,7 +69,7 @@ def main(config: Mapping[str, Any], words: Sequence[str]) -> int:
 
 def _check_file(args: argparse.Namespace, what: str) -> None:
     """A file with other columns is known before hours of measuring."""
-    columns = tables.client_row(args, "", dict.fromkeys(tables.CLIENT)) if what == "serve" else None
+    columns = tables.client_row(args, "", dict.fromkeys(CLIENT)) if what == "serve" else None
     columns = tables.server_row(args, "", Counted()) if columns is None else columns
     tables.check(tables.path_of(args, what), list(columns))
 
@@ -225,7 +226,7 @@ def told(counted: Counted, sent: int) -> list[str]:
 
 def _bounded(counted: Counted) -> list[str]:
     """Ray adds up the middles of buckets: a mean is known only to lie between their bounds."""
-    found = {name: counted.mean_bounds(RENAMED.get(name, name)) for name in tables.TIMES}
+    found = {name: counted.mean_bounds(RENAMED.get(name, name)) for name in TIMES}
     known = [f"{name} {bounds[0]:.4g} to {bounds[1]:.4g}" for name, bounds in found.items() if bounds]
     return [
         "Ray's histograms have no sums, so that the row has no means; by the buckets they lie in:",

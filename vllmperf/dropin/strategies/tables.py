@@ -10,24 +10,9 @@ from typing import Any
 
 from vllmperf.dropin.strategies.counted import Counted
 from vllmperf.errors import UsageError
+from vllmperf.formats.strategies_csv import CLIENT, COUNTERS, SHARED, TIMES
 from vllmperf.scrape.names import RENAMED
 
-SHARED = (
-    "gpu_type",
-    "model_name",
-    "num_servers",
-    "enable_prefix_caching",
-    "enable_chunked_prefill",
-    "benchmark_label",
-    "scheduler_strategy",
-    "min_output_len",
-    "max_output_len",
-    "max_concurrency",
-    "request_rate",
-    "with_warmup",
-    "disable_ignore_eos",
-    "disable_stream",
-)
 OF_DATA = {
     "generated-shared-prefix": {
         "num_prefixes": "gen_num_prefixes",
@@ -38,30 +23,6 @@ OF_DATA = {
 }
 """Column → setting, of data sets that are not cut from conversations."""
 OF_CONVERSATIONS = {"max_conversations": "max_conversations", "num_prompts": "num_prompts"}
-CLIENT = (
-    "duration",
-    "completed",
-    "request_throughput",
-    "input_throughput",
-    "output_throughput",
-    *(
-        f"{what}_{metric}_ms"
-        for metric in ("ttft", "tpot", "itl")
-        for what in ("mean", "median", "std", "p99")
-    ),
-    "mean_e2e_latency_ms",
-    "median_e2e_latency_ms",
-)
-COUNTERS = ("prompt_tokens_total", "generation_tokens_total", "request_success_total")
-TIMES = (
-    "time_to_first_token_seconds",
-    "time_per_output_token_seconds",
-    "e2e_request_latency_seconds",
-    "request_queue_time_seconds",
-    "request_inference_time_seconds",
-    "request_prefill_time_seconds",
-    "request_decode_time_seconds",
-)
 CLIENT_DIGITS, SERVER_DIGITS = 4, 7
 
 

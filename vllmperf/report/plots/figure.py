@@ -5,10 +5,11 @@ Importing this raises UsageError without matplotlib.
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from vllmperf.errors import UsageError
 
@@ -21,6 +22,7 @@ except ImportError:
 
 STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
 Drawn = TypeVar("Drawn")
+Given = ParamSpec("Given")
 
 
 class Picture(Figure):
@@ -62,6 +64,16 @@ def styled(draw: Callable[[], Drawn]) -> Drawn:
     """What draw() draws, in the style of our pictures."""
     with mpl.rc_context(STYLE):
         return draw()
+
+
+def in_style(draw: Callable[Given, Drawn]) -> Callable[Given, Drawn]:
+    """For functions that draw: always in the style of our pictures."""
+
+    @functools.wraps(draw)
+    def drawn(*args: Given.args, **settings: Given.kwargs) -> Drawn:
+        return styled(lambda: draw(*args, **settings))
+
+    return drawn
 
 
 def save(figure: Figure, path: Path) -> None:
