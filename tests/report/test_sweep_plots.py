@@ -94,6 +94,14 @@ def test_panels_are_one_figure_that_a_notebook_shows_and_say_once_what_the_marks
     assert bars.panels({"ms": {"": {"a": [1.0]}}}).get_supxlabel() == "one run each"
 
 
+def test_long_names_stand_once_in_a_legend_over_all_panels():
+    names = [f"prefix_aware_with_eviction_loop_{number}" for number in range(8)]
+    groups = {"": {name: [1.0] for name in names}}
+    whole = bars.panels({"ms": groups, "requests/s": groups})
+    assert [ticks(ax) for ax in whole.axes] == [[], []]
+    assert [text.get_text() for text in whole.legends[0].get_texts()] == names
+
+
 # ---- over time and overhead ----
 
 
@@ -116,11 +124,20 @@ def test_many_replicas_have_no_names_of_their_own():
 
 def test_the_overhead_is_the_clients_ttft_less_the_servers():
     ax = axes()
-    overhead.overhead({"pow2": [(40.0, 41.0), (50.0, 53.0)], "late": [(5.0, 4.0)]}, ax)
+    overhead.overhead({"pow2": [(41.0, 40.0, 40.0), (53.0, 50.0, 50.0)], "late": [(4.0, 5.0, 5.0)]}, ax)
     widths = [bar.get_width() for bar in ax.patches]
-    assert widths == [45.0, 2.0, 4.0, 0.0]
+    assert widths == [45.0, 0.0, 2.0, 4.0, 0.0, 0.0]
     assert said(ax) == ["45.0 + 2.0 ms (1.0 … 3.0), 4.3 %", "5.00 − 1.0 ms"]
     assert ax.get_xlabel() == "mean TTFT, ms"
+
+
+def test_a_server_whose_ttft_is_known_to_a_bucket_leaves_open_what_is_the_rest():
+    ax = axes()
+    overhead.overhead({"ray": [(24.6, 20.0, 40.0)], "far": [(50.0, 20.0, 40.0)]}, ax)
+    widths = [bar.get_width() for bar in ax.patches]
+    assert widths == pytest.approx([20.0, 4.6, 0.0, 20.0, 20.0, 10.0])
+    assert said(ax) == ["24.6 ms, the server's 20.0 … 40.0", "50.0 ms, the server's 20.0 … 40.0"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()][1].startswith("either: ")
 
 
 # ---- of a sweep ----
@@ -170,7 +187,7 @@ def test_a_sweep_draws_what_its_servers_counted(found):
 def test_a_sweep_draws_the_servers_ttft_and_the_clients(found):
     ax = axes()
     found.plot("overhead", ax)
-    slow, rest = (bar.get_width() for bar in ax.patches[:2])
+    slow, _, rest = (bar.get_width() for bar in ax.patches[:3])
     (ours,) = {len(values) for values in sweep.first_tokens(found).values()}
     assert ours == 3
     means = [one.run().untrimmed.ttft.mean for one in found.of("slow")]
@@ -211,6 +228,18 @@ def test_what_a_sweep_does_not_have_is_one_clear_line(found, ask, why):
     with pytest.raises(UsageError, match=why) as error:
         ask(found)
     assert "\n" not in str(error.value)
+
+
+def test_a_run_that_was_over_before_the_first_look_is_one_clear_line():
+    given = {
+        "setups": [{"name": "fast", "simulator": {"mode": "batching"}}],
+        "plan": {"num_prompts": 2, "output_len": 2},
+        "metrics_interval": 60,
+    }
+    (point,) = vp.sweep(given).points
+    point.servers.replicas[0].gauges.clear()
+    with pytest.raises(UsageError, match="no look at the servers of .* says waiting: take longer runs"):
+        point.plot("waiting")
 
 
 def test_servers_without_metrics_are_one_clear_line():

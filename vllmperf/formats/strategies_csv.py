@@ -9,10 +9,14 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vllmperf import text_file
 from vllmperf.errors import UsageError
 from vllmperf.numbers import clean
+
+if TYPE_CHECKING:
+    from vllmperf.report.plots.overhead import FirstToken
 
 STRATEGY, LABEL = "scheduler_strategy", "benchmark_label"
 SHARED = (
@@ -163,9 +167,9 @@ def words(column: str) -> str:
     return LABELS.get(column, column)
 
 
-def first_tokens(client: Strategies, server: Strategies) -> dict[str, list[tuple[float, float]]]:
-    """By strategy, for each run that is in both files: mean TTFT in ms as the server counted it, and as the client saw it. With
-    several benchmark labels, these stand before the strategies. Raises UsageError.
+def first_tokens(client: Strategies, server: Strategies) -> dict[str, list[FirstToken]]:
+    """By strategy, for each run that is in both files: mean TTFT in ms as the client saw it, and as the server counted it,
+    as the least and the most. With several benchmark labels, these stand before the strategies. Raises UsageError.
 
     Runs belong together when their settings are the same; of several such, the first to the first.
     """
@@ -173,13 +177,13 @@ def first_tokens(client: Strategies, server: Strategies) -> dict[str, list[tuple
     server.groups(TTFT)
     own = {key: (client.number(row, "mean_ttft_ms"), row) for key, row in _numbered(client)}
     theirs = {key: server.number(row, TTFT) for key, row in _numbered(server)}
-    found: dict[str, list[tuple[float, float]]] = {}
+    found: dict[str, list[FirstToken]] = {}
     labels = {row.get(LABEL, "") for row in client.rows}
     for key, (seen_ms, row) in own.items():
         counted_s = theirs.get(key)
         if seen_ms is not None and counted_s is not None:
             name = f"{row[LABEL]}\n{row[STRATEGY]}" if len(labels) > 1 else row[STRATEGY]
-            found.setdefault(name, []).append((1e3 * counted_s, seen_ms))
+            found.setdefault(name, []).append((seen_ms, 1e3 * counted_s, 1e3 * counted_s))
     if not found:
         raise UsageError(
             f"no row of {client.path} has the settings of one in {server.path}: copy both rows of a run"

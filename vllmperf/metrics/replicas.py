@@ -127,17 +127,14 @@ class Servers:
         ours = float(percentile(self.ttft_ms, 50))
         return [ours - 1e3 * bucket[1], ours - 1e3 * bucket[0]]
 
-    def first_tokens(self) -> tuple[float, float] | None:
-        """The servers' TTFT and the client's, in ms: means; of Ray medians, the servers' from the middle of its bucket. None
-        where the gap is not known."""
-        gap = self._gap()
-        if gap is None or None in gap:
+    def first_tokens(self) -> tuple[float, float, float] | None:
+        """The client's TTFT in ms, and the least and the most that the servers' is: means; of Ray medians, the servers' to a
+        bucket. None where the gap is not known."""
+        least, most = self._gap() or (None, None)
+        if self.ttft is None or least is None or most is None:
             return None
-        rest = fmean(end for end in gap if end is not None)
-        seen = (
-            fmean(self.ttft_ms) if self.ttft and self.ttft.mean is not None else percentile(self.ttft_ms, 50)
-        )
-        return float(seen) - rest, float(seen)
+        seen = fmean(self.ttft_ms) if self.ttft.mean is not None else float(percentile(self.ttft_ms, 50))
+        return seen, seen - most, seen - least
 
     def _notes(self) -> list[str]:
         found = [

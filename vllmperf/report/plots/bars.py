@@ -31,7 +31,9 @@ ROOM = 1.25
 THOUSANDS = 1000
 """From here on ticks lie whole numbers apart, and have commas."""
 MOST_LETTERS = 40
-"""Of names beside each other under one panel; longer ones are turned."""
+"""Of names beside each other under one panel; longer ones are turned, or named in a legend over several panels."""
+WIDEST = 11
+"""Inches, of a figure of several panels."""
 
 
 @figure.in_style
@@ -79,17 +81,23 @@ def _axes(ax: Axes, groups: Groups, label: str) -> None:
 def panels(numbers: Mapping[str, Groups], notes: Mapping[str, Notes] | None = None) -> figure.Picture:
     """A panel of bars for each label, three in a row at most, and below what the marks are. notes: by label, as in bars()."""
     notes = notes or {}
-    columns = min(len(numbers), 2 if len(numbers) in (2, 4) else 3)
+    names = list(dict.fromkeys(n for groups in numbers.values() for group in groups.values() for n in group))
+    several = max(map(len, numbers.values()))
+    is_keyed = several > 1 or sum(map(len, names)) > MOST_LETTERS
+    width = max(3.4, 1 + 0.5 * len(names) * several)
+    columns = max(min(2 if len(numbers) in (2, 4) else 3, len(numbers), int(WIDEST / width)), 1)
     rows = -(-len(numbers) // columns)
-    several = max(len(groups) for groups in numbers.values()) > 1
-    whole = figure.new_figure(3.4 * columns, 2.7 * rows + 0.5, "constrained")
+    whole = figure.new_figure(width * columns, 2.7 * rows + 0.5, "constrained")
     for place, (label, groups) in enumerate(numbers.items(), 1):
         ax = bars(groups, label, whole.add_subplot(rows, columns, place), notes.get(label))
-        if several and (old := ax.get_legend()):
+        if old := ax.get_legend():
             old.remove()
-    names = list(dict.fromkeys(n for groups in numbers.values() for group in groups.values() for n in group))
-    if several:
-        whole.legend(handles=_handles(names), loc="outside upper left", frameon=False, ncols=len(names))
+        elif is_keyed:
+            ax.set_xticks([])
+    if is_keyed:
+        fit = int(width * columns / (0.7 + 0.09 * max(map(len, names))))
+        handles, look = _handles(names), {"frameon": False, "ncols": max(min(fit, len(names)), 1)}
+        whole.legend(handles=handles, loc="outside upper left", **look)
     whole.align_ylabels()
     said = "; bold: change against the first, beyond chance" if any(notes.values()) else ""
     whole.supxlabel(marks(numbers) + said, x=0.01, ha="left", fontsize=8, color=GREY)

@@ -11,7 +11,7 @@ from vllmperf.repeats import NUMBERS
 from vllmperf.report.plots import bars, figure
 from vllmperf.report.plots.bars import Groups
 from vllmperf.report.plots.over_time import TIME, Line, from_zero, over_time
-from vllmperf.report.plots.overhead import overhead
+from vllmperf.report.plots.overhead import FirstToken, overhead
 from vllmperf.report.sweep import percent
 from vllmperf.sweeps.result import Measured, Sweep
 from vllmperf.sweeps.servers import server_columns
@@ -108,18 +108,21 @@ def lines(point: Measured, what: str) -> dict[str, Line]:
         times_s, values = found.setdefault(f"replica {row['replica']}", ([], []))
         times_s.append(max(row["t_s"], 0.0))
         values.append(value(row))
+    if all(each is None for _, values in found.values() for each in values):
+        why = "take longer runs, or a smaller metrics_interval"
+        raise UsageError(f"no look at the servers of {point.path.name} says {what}: {why}")
     return dict(found)
 
 
-def first_tokens(found: Sweep) -> dict[str, list[tuple[float, float]]]:
-    """By set-up and load, for each run: the server's and the client's TTFT in ms; means, with Ray medians (the server's is then
-    the middle of its bucket). Raises UsageError where no run has both."""
-    runs: dict[str, list[tuple[float, float]]] = {}
+def first_tokens(found: Sweep) -> dict[str, list[FirstToken]]:
+    """By set-up and load, for each run: the client's TTFT in ms and what the servers' may be; means, with Ray medians. Raises
+    UsageError where no run has both."""
+    runs: dict[str, list[FirstToken]] = {}
     for one in found.points:
-        pair = one.servers.first_tokens() if one.servers else None
-        if pair is not None:
+        both = one.servers.first_tokens() if one.servers else None
+        if both is not None:
             name = "\n".join(part for part in (one.point.setup.name, one.point.load_label) if part)
-            runs.setdefault(name, []).append(pair)
+            runs.setdefault(name, []).append(both)
     if not runs:
         raise UsageError(f"no server of {found.path} told the TTFT of just these requests: nothing to draw")
     return runs
@@ -127,7 +130,7 @@ def first_tokens(found: Sweep) -> dict[str, list[tuple[float, float]]]:
 
 def _ttft_label(found: Sweep) -> str:
     is_ray = any(one.servers.is_ray for one in found.points if one.servers)
-    return "median TTFT, ms (the server's to a bucket)" if is_ray else "mean TTFT, ms"
+    return "median TTFT, ms" if is_ray else "mean TTFT, ms"
 
 
 # ---- bars ----
@@ -193,7 +196,8 @@ def _times(value: float | None, factor: float) -> float | None:
 
 @figure.in_style
 def _columns(points: Sequence[Measured], kinds: Sequence[tuple[str, str]]) -> figure.Picture:
-    whole = figure.new_figure(0.8 + 3.6 * len(points), 0.9 + 1.9 * len(kinds), "constrained")
+    width = 0.8 + len(points) * min(3.6, max(2.2, 11 / len(points)))
+    whole = figure.new_figure(width, 0.9 + 1.9 * len(kinds), "constrained")
     grid = whole.subplots(len(kinds), len(points), sharex=True, sharey="row", squeeze=False)
     for row, (kind, label) in zip(grid, kinds, strict=True):
         for ax, point in zip(row, points, strict=True):
