@@ -1,5 +1,8 @@
 """Pictures of sweeps: data in, axes with the right bars, lines and words out."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("matplotlib", reason="matplotlib (the extra `plots`) is not installed")
@@ -8,7 +11,11 @@ from matplotlib.figure import Figure
 
 import vllmperf as vp
 from vllmperf.errors import UsageError
+from vllmperf.metrics.replicas import Servers
 from vllmperf.report.plots import bars, over_time, overhead, sweep
+from vllmperf.scrape.page import parse
+from vllmperf.scrape.window import Look
+from vllmperf.sweeps.result import Measured
 
 
 def axes():
@@ -153,7 +160,6 @@ def found(tmp_path_factory):
         ],
         "plan": {"num_prompts": 24, "input_len": 32, "output_len": 8, "max_concurrency": 6},
         "repeat": 3,
-        "metrics_interval": 0.02,
     }
     return vp.sweep(given, output=tmp_path_factory.mktemp("plots") / "s")
 
@@ -196,22 +202,50 @@ def test_a_sweep_draws_the_servers_ttft_and_the_clients(found):
 
 
 def test_replicas_have_a_line_each_and_set_ups_one_scale(found):
-    whole = sweep.replicas(found, "running", "output_tokens")
+    whole = sweep.replicas(found, "prefix_hits", "output_tokens")
     assert [ax.get_title(loc="left") for ax in whole.axes] == ["slow", "fast", "", ""]
-    running, output = whole.axes[0], whole.axes[2]
-    assert [line.get_label() for line in running.get_lines()] == ["replica 0", "replica 1", "replica 2"]
+    hits, output = whole.axes[0], whole.axes[2]
+    assert [line.get_label() for line in hits.get_lines()] == ["replica 0", "replica 1", "replica 2"]
     assert sum(line.get_ydata()[-1] for line in output.get_lines()) == 24 * 8
-    assert whole.axes[0].get_ylim() == whole.axes[1].get_ylim()
-    tallest = max(line.get_ydata().max() for ax in whole.axes[:2] for line in ax.get_lines())
-    assert running.get_ylim()[1] >= tallest
+    assert output.get_ylim() == whole.axes[3].get_ylim()
+    assert output.get_ylim()[1] >= max(
+        line.get_ydata()[-1] for ax in whole.axes[2:] for line in ax.get_lines()
+    )
     assert whole._repr_png_().startswith(b"\x89PNG")
 
 
-def test_a_point_draws_its_replicas(found):
-    ax = axes()
-    assert found.points[0].plot("kv_cache", ax) is ax
-    assert ax.get_ylabel() == "KV cache, %"
-    assert len(ax.get_lines()) == 3
+def watched(*running):
+    """A point whose two replicas told this many running requests, a second apart, between two whole pages."""
+
+    def page(number):
+        gauges = (
+            f'vllm:num_requests_running{{engine="0"}} {number}\nvllm:num_requests_running{{engine="1"}} 1'
+        )
+        return parse(f'{gauges}\nvllm:kv_cache_usage_perc{{engine="0"}} 0.25')
+
+    looks = [Look(k * 10**9, "u", page(number), True) for k, number in enumerate(running, 1)]
+    ends = [Look(0, "u", page(0)), Look((len(running) + 1) * 10**9, "u", page(0))]
+    servers = Servers([ends[0], *looks, ends[1]], 0, 4, [1.0] * 4)
+    return Measured(None, Path("point.vllmperf"), None, servers=servers)
+
+
+def test_a_point_draws_what_each_replica_said_during_the_run():
+    ax, point = axes(), watched(3, 5)
+    assert point.plot("running", ax) is ax
+    first, second = ax.get_lines()
+    assert (first.get_label(), second.get_label()) == ("replica 0", "replica 1")
+    assert first.get_xdata().tolist() == [0, 1, 2, 3]
+    assert first.get_ydata()[1:3].tolist() == [3, 5]
+    assert second.get_ydata()[1:3].tolist() == [1, 1]
+    point.plot("kv_cache", other := axes())
+    assert other.get_ylabel() == "KV cache, %"
+    assert other.get_lines()[0].get_ydata()[1:3].tolist() == [25, 25]
+
+
+def test_a_run_that_was_over_before_the_first_look_is_one_clear_line():
+    why = "no look at the servers of point.vllmperf says running: take longer runs, or a smaller metrics_interval"
+    with pytest.raises(UsageError, match=re.escape(why)):
+        watched().plot("running")
 
 
 @pytest.mark.parametrize(
@@ -228,18 +262,6 @@ def test_what_a_sweep_does_not_have_is_one_clear_line(found, ask, why):
     with pytest.raises(UsageError, match=why) as error:
         ask(found)
     assert "\n" not in str(error.value)
-
-
-def test_a_run_that_was_over_before_the_first_look_is_one_clear_line():
-    given = {
-        "setups": [{"name": "fast", "simulator": {"mode": "batching"}}],
-        "plan": {"num_prompts": 2, "output_len": 2},
-        "metrics_interval": 60,
-    }
-    (point,) = vp.sweep(given).points
-    point.servers.replicas[0].gauges.clear()
-    with pytest.raises(UsageError, match="no look at the servers of .* says waiting: take longer runs"):
-        point.plot("waiting")
 
 
 def test_servers_without_metrics_are_one_clear_line():
