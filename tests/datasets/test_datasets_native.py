@@ -33,7 +33,12 @@ SPOKEN = [
     {"conversations": [{"from": role, "value": LINE.format(i)} for role in ("human", "gpt")]}
     for i in range(9)
 ]
+AGENT = [
+    {"text": LINE.format(0), "output_tokens": 4},
+    {"text": LINE.format(1), "output_tokens": 4, "wait_s": 1},
+]
 CONTENT = {
+    "agentic": jsonl({"turns": AGENT} for _ in range(9)),
     "conversations": json.dumps(SPOKEN),
     "sharegpt": json.dumps(TALKS),
     "hf": json.dumps(TALKS),

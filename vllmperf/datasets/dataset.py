@@ -79,11 +79,18 @@ class Prompt(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """What the user says in one turn, and the lengths in tokens: of this text, and of the answer that is asked for."""
+    """What comes new into one turn, and the lengths in tokens: of this text, and of the answer that is asked for.
+
+    after: numbers of earlier turns; it leaves when all of them are answered, and continues the first. None: the turn before.
+    is_fresh: it continues none of them, but the system prompt. wait_s: from the last of these answers on; None: the think time.
+    """
 
     text: str
     output_len: int | None
     input_len: int
+    after: tuple[int, ...] | None = None
+    is_fresh: bool = False
+    wait_s: float | None = None
 
 
 class Conversation(NamedTuple):

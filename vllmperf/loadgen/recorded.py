@@ -12,6 +12,7 @@ from vllmperf.errors import UsageError
 from vllmperf.loadgen.environment import environment
 from vllmperf.loadgen.rest import Rest, check_plan
 from vllmperf.loadgen.run import Ready, has_sessions, ready
+from vllmperf.loadgen.sessions import SessionFeeder
 from vllmperf.loadgen.subscribers import Enough, Progress, Totals, gathered, live, recorder, until
 from vllmperf.loadgen.task import Task
 from vllmperf.record.writer import RunFileError, RunWriter
@@ -93,8 +94,9 @@ def _carry_out(
         subscribers.append(rolling)
     if progress is not None:
         subscribers.append(live(run.session, progress))
-    if has_sessions(task.plan):
-        subscribers = [gathered(one, task.knobs.keep_text) for one in subscribers]
+    if isinstance(run.feeder, SessionFeeder):
+        late = run.feeder.turnaround
+        subscribers = [gathered(one, task.knobs.keep_text, late) for one in subscribers]
     run.session.subscribe(*subscribers)
     try:
         run.session.run()

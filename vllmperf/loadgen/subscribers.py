@@ -11,6 +11,7 @@ import vllmperf._engine as _engine
 from vllmperf.loadgen.machine import Machine
 from vllmperf.loadgen.progress import Snapshot
 from vllmperf.loadgen.session import Session, Subscriber, Turn
+from vllmperf.metrics.sessions import TURNAROUND
 from vllmperf.record.batches import joined, without_texts
 
 CHECKPOINT_S = 2.0
@@ -70,10 +71,10 @@ def recorder(
     return record
 
 
-def gathered(subscriber: Subscriber, keeps_text: bool) -> Subscriber:
+def gathered(subscriber: Subscriber, keeps_text: bool, turnaround: _engine.Histogram) -> Subscriber:
     """The same for a session whose source looks at the engine all the time: it gets a turn each GATHER_S, with all that finished
-    meanwhile. keeps_text: else the texts that the source needed go no further. The histogram of late requests is left out: a
-    turn of a conversation has no time at which it should have left but that after its answer."""
+    meanwhile. keeps_text: else the texts that the source needed go no further. The histogram of late requests is left out:
+    a turn of a conversation has no time at which it should have left but that after its answer, and turnaround has that."""
     batches: list[_engine.Batch] = []
     given_at = time.monotonic()
 
@@ -85,7 +86,8 @@ def gathered(subscriber: Subscriber, keeps_text: bool) -> Subscriber:
         if not is_last and time.monotonic() < given_at + GATHER_S:
             return
         given_at = time.monotonic()
-        histograms = {name: value for name, value in turn.histograms.items() if name != "schedule_lag"}
+        known = {name: value for name, value in turn.histograms.items() if name != "schedule_lag"}
+        histograms = {**known, TURNAROUND: turnaround}
         whole, batch = turn._replace(histograms=histograms), joined(batches)
         batches.clear()
         if is_last:

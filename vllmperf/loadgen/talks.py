@@ -1,10 +1,11 @@
-"""A conversation under way: what its next request says, and the real answers so far (docs/conversations.md)."""
+"""A conversation under way: which turns may leave, what each says, and the real answers so far (docs/conversations.md)."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Generic, TypeVar
 
 from vllmperf import datasets
 from vllmperf.datasets import Conversation, Prompt
@@ -12,83 +13,125 @@ from vllmperf.datasets.dataset import BETWEEN_TURNS, Ask
 from vllmperf.loadgen.bodies import spec_of
 from vllmperf.plan import Plan
 
-
-class Talk(Protocol):
-    """One session. turn: number of the next one, from 0; n: turns in all."""
-
-    turn: int
-    n: int
-
-    def next(self) -> Prompt:
-        """The next turn: the JSON of the field for the prompt, and the lengths."""
-
-    def hear(self, answer: str) -> None:
-        """The answer to it has come."""
+Messages = list[dict[str, Any]]
+Said = TypeVar("Said", str, Messages)
 
 
-class _Talk:
+class Talk(Generic[Said]):
+    """One session. n: its turns, which have numbers from 0. What was said up to a turn is kept as long as another turn continues
+    it."""
+
     def __init__(self, conversation: Conversation) -> None:
-        self._conversation, self.turn, self.n = conversation, 0, len(conversation.asks)
+        self._asks, self.n = conversation.asks, len(conversation.asks)
+        self._system_len = conversation.system_len
+        self._system: Said = self.begun(conversation.system)
+        self._after = [_after(number, ask) for number, ask in enumerate(self._asks)]
+        self._missing = [set(after) for after in self._after]
+        self._continued = Counter(base for turn in range(self.n) if (base := self._base(turn)) is not None)
+        self._said: dict[int, Said] = {}
 
-    def next(self) -> Prompt:
-        """How long a prompt with answers in it is, only the server knows."""
-        ask, said = self._conversation.asks[self.turn], self._said()
-        length = self._conversation.system_len + ask.input_len if self.turn == 0 else None
-        self.turn += 1
-        return Prompt(json.dumps(said, separators=(",", ":")), ask.output_len, length)
+    # ---- what the kinds do ----
 
-    def _said(self) -> Any:
+    def begun(self, system: str | None) -> Said:
+        """What stands before the first turn."""
         raise NotImplementedError
 
-    def _ask(self) -> Ask:
-        return self._conversation.asks[self.turn]
+    def asked(self, said: Said, text: str) -> Said:
+        """With what comes new."""
+        raise NotImplementedError
+
+    def answered(self, said: Said, answer: str) -> Said:
+        """With the answer to it."""
+        raise NotImplementedError
+
+    # ---- the course of the session ----
+
+    def first(self) -> list[int]:
+        """Turns that wait for no answer."""
+        return [turn for turn in range(self.n) if not self._missing[turn]]
+
+    def prompt(self, turn: int) -> Prompt:
+        """The JSON of the field for the prompt, and the lengths. How long one with answers in it is, only the server knows."""
+        ask, base = self._asks[turn], self._base(turn)
+        said = self.asked(self._system if base is None else self._taken(base), ask.text)
+        self._said[turn] = said
+        length = self._system_len + ask.input_len if base is None else None
+        return Prompt(json.dumps(said, separators=(",", ":")), ask.output_len, length)
+
+    def hear(self, turn: int, answer: str) -> list[int]:
+        """The answer to a turn has come: the turns that waited for it alone."""
+        said = self._said.pop(turn)
+        if self._continued[turn]:
+            self._said[turn] = self.answered(said, answer)
+        waiting = [number for number in range(self.n) if turn in self._missing[number]]
+        for number in waiting:
+            self._missing[number].remove(turn)
+        return [number for number in waiting if not self._missing[number]]
+
+    def wait_s(self, turn: int) -> float | None:
+        return self._asks[turn].wait_s
+
+    def _base(self, turn: int) -> int | None:
+        after = self._after[turn]
+        return None if self._asks[turn].is_fresh or not after else after[0]
+
+    def _taken(self, base: int) -> Said:
+        self._continued[base] -= 1
+        return self._said[base] if self._continued[base] else self._said.pop(base)
 
 
-class Completions(_Talk):
+def _after(number: int, ask: Ask) -> tuple[int, ...]:
+    if ask.after is not None:
+        return ask.after
+    return (number - 1,) if number else ()
+
+
+class Completions(Talk[str]):
     """All that was said and answered as one text, each answer right behind its prompt, as the server made it."""
 
-    def __init__(self, conversation: Conversation) -> None:
-        super().__init__(conversation)
-        self._text = conversation.system or ""
+    def begun(self, system: str | None) -> str:
+        return system or ""
 
-    def _said(self) -> str:
-        self._text += (BETWEEN_TURNS if self._text else "") + self._ask().text
-        return self._text
+    def asked(self, said: str, text: str) -> str:
+        return f"{said}{BETWEEN_TURNS if said else ''}{text}"
 
-    def hear(self, answer: str) -> None:
-        self._text += answer
+    def answered(self, said: str, answer: str) -> str:
+        return said + answer
 
 
-class Chat(_Talk):
+class Chat(Talk[Messages]):
     """Messages: system, then user and assistant in turn."""
 
-    def __init__(self, conversation: Conversation, is_plain: bool) -> None:
-        super().__init__(conversation)
-        self._is_plain = is_plain
-        system = conversation.system
-        self._messages: list[dict[str, Any]] = [] if system is None else [_message("system", system)]
+    is_plain = False
 
-    def _said(self) -> list[dict[str, Any]]:
-        text = self._ask().text
-        self._messages.append(_message("user", text if self._is_plain else [{"type": "text", "text": text}]))
-        return self._messages
+    def begun(self, system: str | None) -> Messages:
+        return [] if system is None else [_message("system", system)]
 
-    def hear(self, answer: str) -> None:
-        self._messages.append(_message("assistant", answer))
+    def asked(self, said: Messages, text: str) -> Messages:
+        return [*said, _message("user", text if self.is_plain else [{"type": "text", "text": text}])]
+
+    def answered(self, said: Messages, answer: str) -> Messages:
+        return [*said, _message("assistant", answer)]
+
+
+class PlainChat(Chat):
+    """Contents are plain strings."""
+
+    is_plain = True
 
 
 def _message(role: str, content: Any) -> dict[str, Any]:
     return {"role": role, "content": content}
 
 
-def talks(plan: Plan) -> Iterator[Talk]:
+def talks(plan: Plan) -> Iterator[Talk[str] | Talk[Messages]]:
     """The sessions of a plan, in order, with its salt."""
     for conversation in datasets.sessions(spec_of(plan)):
         salted = _salted(conversation, plan.workload.prompt_salt)
-        if plan.target.is_chat:
-            yield Chat(salted, plan.workload.string_content)
-        else:
+        if not plan.target.is_chat:
             yield Completions(salted)
+        else:
+            yield (PlainChat if plan.workload.string_content else Chat)(salted)
 
 
 def _salted(conversation: Conversation, salt: str | None) -> Conversation:
