@@ -155,7 +155,7 @@ def found(tmp_path_factory):
     sim = {"replicas": 3, "alpha_ms": 1, "delta_ms": 0, "router": "pow2"}
     given = {
         "setups": [
-            {"name": "slow", "simulator": {**sim, "front_ms": 30}},
+            {"name": "slow", "simulator": {**sim, "front_ms": 30, "replicas": 1}},
             {"name": "fast", "simulator": sim},
         ],
         "plan": {"num_prompts": 24, "input_len": 32, "output_len": 8, "max_concurrency": 6},
@@ -205,7 +205,8 @@ def test_replicas_have_a_line_each_and_set_ups_one_scale(found):
     whole = sweep.replicas(found, "prefix_hits", "output_tokens")
     assert [ax.get_title(loc="left") for ax in whole.axes] == ["slow", "fast", "", ""]
     hits, output = whole.axes[0], whole.axes[2]
-    assert [line.get_label() for line in hits.get_lines()] == ["replica 0", "replica 1", "replica 2"]
+    assert [line.get_label() for line in hits.get_lines()] == ["replica 0"]
+    assert len(whole.axes[1].get_lines()) == 3
     assert sum(line.get_ydata()[-1] for line in output.get_lines()) == 24 * 8
     assert output.get_ylim() == whole.axes[3].get_ylim()
     assert output.get_ylim()[1] >= max(

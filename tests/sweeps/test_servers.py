@@ -105,3 +105,31 @@ def test_pages_are_kept_in_the_run_file(tmp_path):
     assert vp.open_run(run.path).summary["requests"]["completed"] == 2
     with pytest.raises(VllmperfError, match="cannot be written"):
         add_scrapes(tmp_path / "no" / "run.vllmperf", pages)
+
+
+def test_the_sweep_says_how_often_its_servers_are_asked(monkeypatch):
+    from vllmperf.sweeps import running
+
+    every_s = []
+
+    class Watch(running.Watch):
+        def __init__(self, *given) -> None:
+            every_s.extend(given[3:])
+            super().__init__(*given)
+
+    monkeypatch.setattr(running, "Watch", Watch)
+    setup = {"name": "sim", "simulator": {"ttft_ms": 1}}
+    vp.sweep({"setups": [setup], "plan": {"num_prompts": 2, "output_len": 2}, "metrics_interval": "250ms"})
+    assert every_s == [0.25]
+
+
+def test_a_look_has_what_the_counters_counted_since_the_first_one():
+    found = vp.sweep({"setups": [{"name": "sim", "simulator": REPLICAS}], "plan": PLAN})
+    rows = found.series_rows()
+    for name in ("requests", "prompt_tokens", "output_tokens", "prefix_queries", "prefix_hits"):
+        of_replica = {row["replica"]: row[name] for row in rows}
+        first = {row["replica"]: row[name] for row in reversed(rows)}
+        assert set(first.values()) == {0}
+        told = found.points[0].servers.to_dict()
+        if name in told["replicas"][0]:
+            assert of_replica == {one["replica"]: one[name] for one in told["replicas"]}
