@@ -37,7 +37,7 @@ def test_a_server_that_keeps_failing_is_given_up_with_its_own_words(
 ) -> None:
     api.fail(PODS, times=1000, status=500, message="etcdserver: leader changed")
     with pytest.raises(kube.ApiError, match="failed to list pods in namespace 'default': 500 etcdserver"):
-        cluster.transport.call(transport.Request("GET", "/api/v1/namespaces/default/pods"), patience_s=0.3)
+        cluster.transport.call(transport.Request("GET", "/api/v1/namespaces/default/pods"), patience_s=3)
     assert len(api.requests) > 2
 
 

@@ -67,11 +67,11 @@ def test_a_run_stops_when_the_metric_is_known_and_shows_the_wider_interval():
 
 
 def test_a_run_that_ends_first_says_what_it_reached_and_exits_with_0(capsys):
-    words = "bench --sim ttft_ms=normal:6:1,itl_ms=1 --max-concurrency 4 --input-len 4 --output-len 2 --num-prompts 150"
+    words = "bench --sim ttft_ms=normal:6:1,itl_ms=1 --max-concurrency 4 --input-len 4 --output-len 2 --num-prompts 600"
     code = main([*words.split(), "--no-progress", "--until", "ttft_mean+-0.01%"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "was known to ±0.01 %: it is known to ±" in shown
-    assert "until ended after 150 requests" in shown
+    assert "until ended after 600 requests" in shown
     assert code == 0 or "do not rely" in shown
 
 

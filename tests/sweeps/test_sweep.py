@@ -212,7 +212,8 @@ def test_two_sweeps_do_not_write_to_one_folder(tmp_path):
 
 
 def test_the_folder_is_the_result(tmp_path):
-    made = sweep(tmp_path / "s", SLOW, FAST, repeat=2, axes={"output_len": [8, 9]}, plan={"num_prompts": 4})
+    slow, fast = ({**one, "simulator": {**one["simulator"], "itl_ms": 20}} for one in (SLOW, FAST))
+    made = sweep(tmp_path / "s", slow, fast, repeat=2, axes={"output_len": [8, 9]}, plan={"num_prompts": 4})
     found = vp.open_sweep(tmp_path / "s")
     assert found.rows() == made.rows()
     assert found.setups == ["slow", "fast"]

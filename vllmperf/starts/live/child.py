@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shlex
 import signal
+import struct
 import subprocess
+import termios
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +19,8 @@ from vllmperf.starts.axis import Axis
 
 READ_BYTES = 1 << 16
 POLL_S = 0.02
+CAUGHT_UP_LOOKS = 4
+"""In a row: the reader may have taken the last bytes and not yet said so."""
 STOP_S = 30.0
 
 
@@ -43,6 +48,7 @@ class Child:
         self._axis = axis
         self._lock = threading.Lock()
         self._lines: list[tuple[int, bytes]] = []
+        self._waits = threading.Event()  # the reader, for more
         self.started_ns = axis.now_ns()
         try:
             self._process = subprocess.Popen(
@@ -94,6 +100,16 @@ class Child:
         """Wait until the pipe is read to its end (a grandchild may hold it open)."""
         self._reader.join(wait_s)
 
+    def catch_up(self, wait_s: float = 2.0) -> None:
+        """Wait until what it has printed so far is read: the reader may be late on a busy machine."""
+        assert self._process.stdout is not None
+        deadline, quiet = time.monotonic() + wait_s, 0
+        while quiet < CAUGHT_UP_LOOKS and self._reader.is_alive() and time.monotonic() < deadline:
+            size = struct.pack("i", 0)
+            (waiting,) = struct.unpack("i", fcntl.ioctl(self._process.stdout, termios.FIONREAD, size))
+            quiet = quiet + 1 if not waiting and self._waits.is_set() else 0
+            time.sleep(POLL_S / CAUGHT_UP_LOOKS)
+
     def _peek(self) -> int | None:
         """The exit code without reaping."""
         state = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -118,5 +134,8 @@ class Child:
     def _blocks(self) -> Iterator[tuple[int, bytes]]:
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
+        self._waits.set()
         while block := os.read(descriptor, READ_BYTES):
+            self._waits.clear()
             yield self._axis.now_ns(), block
+            self._waits.set()

@@ -142,6 +142,7 @@ class _Run:
                 self._seen = replace(self._seen, ready_ns=self._axis.now_ns())
                 self._facts["url"] = route.name
                 self._after_ready(route)
+                child.catch_up()
                 self._take(child)
                 return self._died_before_token(child)
             self._update()
