@@ -33,7 +33,7 @@ FLOORS = (
     "datasets",
     "tokenizer",
     "hub data_file parser whole_file",
-    "errors numbers outlet paths server_words shown text_file version",
+    "errors numbers outlet paths server_words shown signals text_file version",
     "exit_codes _engine _sim",
 )
 """From the top down. A room (a folder or a file) imports only from floors below its own."""

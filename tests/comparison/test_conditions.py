@@ -121,16 +121,7 @@ def test_junit_without_a_condition_is_one_line(runs, capsys):
 
 
 def test_bench_ends_with_1_when_a_condition_holds(capsys):
-    words = [
-        "bench",
-        "--sim",
-        "ttft_ms=2,itl_ms=0.5",
-        "--num-prompts",
-        "5",
-        "--output-len",
-        "4",
-        "--no-progress",
-    ]
+    words = ["bench", "--sim", "ttft_ms=2", "--num-prompts=5", "--output-len=4", "--no-progress"]
     assert main([*words, "--fail-if", "ttft_mean>0.1ms"]) == 1
     assert "FAILED ttft_mean>0.1ms: Mean TTFT is" in capsys.readouterr().err
     assert main([*words, "--fail-if", "ttft_mean +5%"]) == 2

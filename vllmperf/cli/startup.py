@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +12,7 @@ from vllmperf.cli.startup_arguments import add_both, add_cluster, add_command, m
 from vllmperf.errors import UsageError
 from vllmperf.exit_codes import FAILED, INTERRUPTED, OK
 from vllmperf.report.startup.show import add_output_arguments, check_outputs, write_outputs
+from vllmperf.signals import terminable
 
 if TYPE_CHECKING:
     from vllmperf.starts.result import Start
@@ -40,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     asked = measurement(args)
     _make_folder(asked.output)
     check_outputs(args)
-    with _terminable():
+    with terminable():
         starts = api.startup(asked, progress=not args.quiet)
     if starts:
         write_outputs(starts, args)
@@ -84,20 +82,3 @@ def _verdict(starts: Sequence[Start]) -> int:
     for note in dict.fromkeys(unmeasured):
         print(f"vllmperf: {note}", file=sys.stderr)
     return FAILED if unmeasured or not all(start.reached for start in starts) else OK
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the measurement as Ctrl-C does: children are ended, replicas put back, what came is written."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

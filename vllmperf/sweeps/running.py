@@ -17,13 +17,13 @@ from vllmperf.record.reader import header
 from vllmperf.record.scrapes import add_scrapes
 from vllmperf.run import Run
 from vllmperf.scrape.watch import Watch
+from vllmperf.signals import terminable, uninterrupted
 from vllmperf.sweeps.definition import CACHE, RESTART, SALT, Definition
 from vllmperf.sweeps.folder import Folder
 from vllmperf.sweeps.points import Point, points
 from vllmperf.sweeps.setups import EndedError, Server, Setup, SetupError, wait_ready
 from vllmperf.sweeps.setups.command import end_leftover
 from vllmperf.sweeps.setups.ray_serve import NO_IDS
-from vllmperf.sweeps.setups.signals import terminable, uninterrupted
 from vllmperf.target import AnswerError, Client, client_of
 
 RESET_PATH = "/reset_prefix_cache"

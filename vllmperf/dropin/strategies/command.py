@@ -25,11 +25,11 @@ from vllmperf.dropin.strategies.settings import RAY, SIMULATOR, parse
 from vllmperf.errors import VllmperfError
 from vllmperf.formats.strategies_csv import CLIENT, TIMES
 from vllmperf.scrape.names import RENAMED
+from vllmperf.signals import terminable, uninterrupted
 from vllmperf.sweeps.setups import EndedError, Server, Setup, SetupError, read_setup, wait_ready
 from vllmperf.sweeps.setups.command import free_port
 from vllmperf.sweeps.setups.ray_config import yaml_text
 from vllmperf.sweeps.setups.ray_routers import router
-from vllmperf.sweeps.setups.signals import terminable, uninterrupted
 
 FAILED = 1
 COMMANDS = {

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while servers are started: neither leaves one behind."""
+"""Ctrl-C and SIGTERM while there is something to end, to put back or to write."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM is as Ctrl-C: the server is ended with the sweep."""
+    """SIGTERM is as Ctrl-C within the block: servers are ended, replicas put back, what came is written."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
