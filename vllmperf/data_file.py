@@ -11,6 +11,7 @@ from vllmperf import text_file
 from vllmperf.errors import UsageError
 
 HEAD = 16
+SQLITE = b"SQLite format 3\0"
 
 
 class File:
@@ -25,9 +26,15 @@ class File:
         except OSError as error:
             raise UsageError(f"cannot read {path}: {error.strerror}") from None
 
+    @property
+    def is_database(self) -> bool:
+        return self.head == SQLITE
+
     @cached_property
     def text(self) -> str:
-        """ "" where it is no text."""
+        """ "" where it is no text. A database may be large, and is none."""
+        if self.is_database:
+            return ""
         try:
             return text_file.read(self.path).strip()
         except (OSError, ValueError) as error:

@@ -148,7 +148,7 @@ class Run(Shown):
         except ImportError:
             raise UsageError("frame() needs pandas: pip install 'vllmperf[plots]'") from None
         table = pd.DataFrame({name: self.requests[name] for name in self.requests.dtype.names or ()})
-        return table.assign(error=self.recording.errors).set_index("index")
+        return table.assign(error=list(self.recording.errors)).set_index("index")
 
     @property
     def gaps(self) -> NDArray[np.float32]:

@@ -76,9 +76,10 @@ def test_a_file_of_version_1_is_no_reason_for_doubts(tmp_path: Path) -> None:
     )
     old = steady(COUNT, output_tokens=9)
     recording = read(write_run(tmp_path / "old", old, NATIVE))
+    requests = recording.requests.copy()
     for name in lacking:
-        recording.requests[name] = NONE
-    summary = summarize(replace(recording, asked=None))
+        requests[name] = NONE
+    summary = summarize(replace(recording, requests=requests, asked=None))
     assert summary["verdict"]["level"] == "trusted"
     assert {name for name, fact in summary["answers"].items() if fact is None} == {
         "first_chunk", "unknown_output", "length", "prompt", "cached", "usage",

@@ -181,7 +181,7 @@ def test_a_server_that_the_law_does_not_describe_is_estimated_from_its_goodput(t
 
         def _carry_out(self, *args):
             made = super()._carry_out(*args)
-            return replace(made, gap_tokens=np.full(len(made.gap_tokens), 2, np.uint16))
+            return replace(made, gaps=replace(made.gaps, tokens=np.full(len(made.gap_tokens), 2, np.uint16)))
 
     result = Merged(SERVER, task(), LIMITS, 90.0, tmp_path).run()
     assert result.method == "windows"

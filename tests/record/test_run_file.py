@@ -107,7 +107,7 @@ def test_broken_utf8_does_not_stop_the_run(tmp_path: Path) -> None:
 
 def test_texts_can_be_left_in_the_file(tmp_path: Path) -> None:
     path = write_run(tmp_path / "a.run", [Request(0, text="long")])
-    assert read(path, texts=False).texts == [None]
+    assert list(read(path, texts=False).texts) == [None]
 
 
 def test_names_are_stored_as_names(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Figures:
             and wanted.metric is not None
             and wanted.percentile is not None
         ):
-            samples = wanted.metric.all_samples(self.done)
+            samples = wanted.metric.values(self.done)
             return quantiles(samples, [wanted.percentile / 100])[0] / NS_PER_MS if len(samples) else None
         return found
 

@@ -21,6 +21,7 @@ from vllmperf.metrics.quantity import Quantity
 from vllmperf.metrics.stopping import first_look, next_look
 from vllmperf.metrics.trim import view
 from vllmperf.plan.precision import Precision
+from vllmperf.record.gaps import HeldGaps
 from vllmperf.record.reader import Recording
 
 COMPLETED = _engine.OUTCOMES.index("completed")
@@ -84,7 +85,6 @@ def _recording(plan: dict[str, Any], rows: list[NDArray[np.void]], gaps: list[ND
     """As much of a recording as estimates take: requests in the order in which they ended."""
     requests = np.concatenate(rows)
     all_gaps = np.concatenate(gaps) if gaps else np.zeros(0, dtype=np.dtype(_engine.GAP_DTYPE))
-    nothing = np.zeros(len(requests) + 1, dtype=np.int64)
     return Recording(
         path=Path(),
         plan=plan,
@@ -92,12 +92,12 @@ def _recording(plan: dict[str, Any], rows: list[NDArray[np.void]], gaps: list[ND
         meta={},
         state="running",
         requests=requests,
-        gaps_ns=np.ascontiguousarray(all_gaps["ns"], dtype=np.float32),
-        gap_tokens=np.ascontiguousarray(all_gaps["tokens"], dtype=np.uint16),
-        gap_shared=all_gaps["shared"].astype(np.bool_),
-        gap_request=nothing,
+        gaps=HeldGaps(
+            np.ascontiguousarray(all_gaps["ns"], dtype=np.float32),
+            np.ascontiguousarray(all_gaps["tokens"], dtype=np.uint16),
+            all_gaps["shared"].astype(np.bool_),
+        ),
         stamps=np.zeros((0, 2), dtype=np.int64),
-        stamp_request=nothing,
         texts=[],
         errors=[],
         histograms={},

@@ -7,7 +7,6 @@ None where the recording cannot tell, as in files of older versions, or where th
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
 from vllmperf import datasets
@@ -16,11 +15,6 @@ from vllmperf.metrics.view import Completed, Flags, Floats
 from vllmperf.plan import BACKENDS
 
 Part = dict[str, Any]
-
-BURST_NS = 100_000.0
-"""Token chunks that are on average closer than this came in one burst: no engine gives a stream 10,000 a second."""
-MAY_BE_BURST_NS = 10 * BURST_NS
-"""An answer whose first gap is longer did not begin with a burst: its other gaps need not be looked at."""
 
 FAR = 0.02
 """A count that is off by more than this share, and by more than one token, is another count."""
@@ -62,35 +56,10 @@ def _is_stream(done: Completed) -> Flags:
 
 def _leading_burst(done: Completed) -> Floats:
     """Token chunks of each answer that came in its first burst, at least 1."""
-    burst = _burst_by_gaps(done) + 1
+    burst = done.gap_facts.burst + 1.0
     in_one_read = done.field("first_read_chunks")
-    return np.fmax(burst, np.where(_single(done), in_one_read, np.nan))
-
-
-def _burst_by_gaps(done: Completed) -> Floats:
-    """Gaps of each answer up to the last one before which they are shorter than BURST_NS on average."""
-    lengths = done.requests["n_gaps"].astype(np.int64)
-    starts = np.cumsum(lengths) - lengths
-    found = np.zeros(len(lengths))
-    rows = np.flatnonzero(lengths > 0)
-    rows = rows[done.gaps_ns[starts[rows]] < MAY_BE_BURST_NS]
-    if len(rows) == 0:
-        return found
-    number, place = _numbers_and_places(lengths[rows], starts[rows])
-    times = np.cumsum(done.gaps_ns[place], dtype=np.float64)
-    first = np.flatnonzero(number == 1)
-    times -= np.repeat(times[first] - done.gaps_ns[place[first]], lengths[rows])
-    found[rows] = np.maximum.reduceat(np.where(times < number * BURST_NS, number, 0), first)
-    return found
-
-
-def _numbers_and_places(
-    lengths: NDArray[np.int64], starts: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of pieces one after another: the number of each element in its piece, from 1, and its place in the whole."""
-    before = np.cumsum(lengths) - lengths
-    number = np.arange(1, int(lengths.sum()) + 1) - np.repeat(before, lengths)
-    return number, np.repeat(starts, lengths) + number - 1
+    leading: Floats = np.fmax(burst, np.where(_single(done), in_one_read, np.nan))
+    return leading
 
 
 def _has_several_tokens(done: Completed) -> Flags:
@@ -162,9 +131,9 @@ def _tokens_of_first_chunk(done: Completed) -> Floats:
     """By the tokens of the other chunks where they are known, else by its share of the bytes. A chunk that brings
     output only after tokens without any (a parser that holds them back) counts them too. NaN: not known."""
     n, chunks = done.field("output_tokens"), _chunks(done)
-    lengths = done.requests["n_gaps"].astype(np.int64)
-    is_known = _sums(done.gap_tokens > 0, lengths) == np.maximum(lengths, 1)
-    exact = np.where(is_known, n - _sums(done.gap_tokens, lengths), np.nan)
+    facts = done.gap_facts
+    is_known = facts.known == np.maximum(done.gap_lengths, 1)
+    exact = np.where(is_known, n - facts.tokens, np.nan)
     total = done.field("output_bytes")
     with np.errstate(divide="ignore", invalid="ignore"):
         by_bytes = np.where((total > 0) & (n > chunks), n * done.field("first_chunk_bytes") / total, np.nan)
@@ -172,15 +141,6 @@ def _tokens_of_first_chunk(done: Completed) -> Floats:
     estimate = np.where(silent, np.fmax(by_bytes, n - chunks + 1), by_bytes)
     estimate = np.where((n <= chunks) & ~np.isnan(total), 1.0, estimate)
     return np.where(np.isnan(exact), estimate, exact)
-
-
-def _sums(values: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sum of each piece of these lengths."""
-    sums = np.zeros(len(lengths), dtype=np.int64)
-    if len(values):
-        starts = (np.cumsum(lengths) - lengths)[lengths > 0]  # reduceat misreads empty pieces
-        sums[lengths > 0] = np.add.reduceat(values, starts, dtype=np.int64)
-    return sums
 
 
 def _not_streamed(done: Completed) -> Part | None:

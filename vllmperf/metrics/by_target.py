@@ -13,6 +13,7 @@ from vllmperf.metrics.definitions import BY_NAME
 from vllmperf.metrics.statistics import DEFAULT_PERCENTILES, Row, describe
 from vllmperf.metrics.view import COMPLETED, Completed
 from vllmperf.plan.spread import cycle
+from vllmperf.record.gaps import SelectedGaps
 from vllmperf.record.reader import Recording
 
 INCOMPLETE = _engine.OUTCOMES.index("incomplete")
@@ -51,23 +52,17 @@ def _figures(done: Completed, mine: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def _row(done: Completed, name: str) -> Row | None:
-    return describe(BY_NAME[name].all_samples(done), DEFAULT_PERCENTILES)
+    return describe(BY_NAME[name].values(done), DEFAULT_PERCENTILES)
 
 
 def _selected(recording: Recording, mine: NDArray[np.bool_]) -> Recording:
     """A recording of these requests alone, without stamps, texts and errors."""
-    requests = recording.requests[mine]
-    gaps = np.repeat(mine, recording.requests["n_gaps"])
-    lengths = requests["n_gaps"].astype(np.int64)
+    lengths = recording.requests["n_gaps"].astype(np.int64)
     return replace(
         recording,
-        requests=requests,
-        gaps_ns=recording.gaps_ns[gaps],
-        gap_tokens=recording.gap_tokens[gaps],
-        gap_shared=recording.gap_shared[gaps],
-        gap_request=np.concatenate([[0], np.cumsum(lengths)]),
+        requests=recording.requests[mine],
+        gaps=SelectedGaps(recording.gaps, lengths, mine),
         stamps=np.zeros((0, 2), dtype=np.int64),
-        stamp_request=np.zeros(len(requests) + 1, dtype=np.int64),
         texts=[],
         errors=[],
         asked=None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +13,10 @@ from numpy.typing import NDArray
 from vllmperf.metrics import intervals
 from vllmperf.metrics.definitions import METRICS
 from vllmperf.metrics.entry import Metric
+from vllmperf.metrics.gap_values import GapValues
 from vllmperf.metrics.goodput import is_good, used
-from vllmperf.metrics.intervals import Interval
-from vllmperf.metrics.statistics import NS_PER_MS, Row, Samples, percentile_key
+from vllmperf.metrics.intervals import ByRequest, Held, Interval
+from vllmperf.metrics.statistics import NS_PER_MS, Row, percentile_key, quantiles
 from vllmperf.metrics.upper_bound import upper_bounds
 from vllmperf.metrics.view import Completed, Floats
 
@@ -26,36 +29,66 @@ off stays there."""
 
 
 class Ordered(NamedTuple):
-    """Values (ns) in order of send. lengths: how many each request has; None: one each. in_flight: when each was sent."""
+    """Values (ns) in order of send. in_flight: when each request that has some was sent."""
 
-    values: Samples
-    lengths: NDArray[np.integer[Any]] | None
+    values: ByRequest
     in_flight: Floats
 
 
 def ordered(metric: Metric, done: Completed) -> Ordered:
-    order = np.argsort(done.requests["sent_ns"], kind="stable")
+    order = done.in_order_of_send
     level = done.in_flight_at_send[order]
     if metric.of_request is not None:
         by_request = metric.of_request(done)[order]
         known = by_request == by_request  # without NaN
-        return Ordered(by_request[known], None, level[known])
-    values, lengths = metric.all_samples(done), _lengths(metric, done)
-    if len(order) and np.abs(order - np.arange(len(order))).max() > NEARLY_SORTED:
+        return Ordered(Held(by_request[known]), level[known])
+    is_sorted = len(order) == 0 or np.abs(order - np.arange(len(order))).max() <= NEARLY_SORTED
+    values = metric.values(done)
+    if isinstance(values, GapValues):
+        lengths = values.lengths if is_sorted else values.lengths[order]
+        return Ordered(Streamed(values, None if is_sorted else order), level[lengths > 0])
+    lengths = _lengths(metric, done)
+    if not is_sorted:
         starts = np.cumsum(lengths) - lengths
         places = np.repeat(starts[order], lengths[order]) + _counting(lengths[order])
         values, lengths = values[places], lengths[order]
-    return Ordered(values, lengths, level[lengths > 0])
+    return Ordered(Held(values, lengths), level[lengths > 0])
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """GapValues by request, in order of send. order: None where they are in it already."""
+
+    values: GapValues
+    order: NDArray[np.int32] | None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @cached_property
+    def mean(self) -> float:
+        return float(self.values.sums.sum() / max(len(self), 1))
+
+    def sums(self) -> Floats:
+        return self._ordered(self.values.sums)
+
+    def counts(self) -> Floats:
+        return self._ordered(self.values.lengths).astype(np.float64)
+
+    def at_most(self, limits: Sequence[float]) -> Iterator[Floats]:
+        for counts in self.values.at_most(limits):
+            yield self._ordered(counts).astype(np.float64)
+
+    def quantiles(self, levels: Sequence[float]) -> list[float]:
+        return quantiles(self.values, levels)
+
+    def _ordered(self, of_requests: NDArray[Any]) -> NDArray[Any]:
+        return of_requests if self.order is None else of_requests[self.order]
 
 
 def _lengths(metric: Metric, done: Completed) -> NDArray[np.int64]:
-    gaps = done.requests["n_gaps"].astype(np.int64)
-    if metric.name == "itl":
-        return gaps
-    edges = np.concatenate([[0], np.cumsum(done.gap_tokens, dtype=np.int64)])
-    ends = np.cumsum(gaps)
-    tokens: NDArray[np.int64] = edges[ends] - edges[ends - gaps]
-    return tokens
+    lengths = done.gap_lengths if metric.name == "itl" else done.gap_facts.tokens
+    return lengths.astype(np.int64)
 
 
 def _counting(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -66,10 +99,10 @@ def _counting(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def interval(metric: Metric, done: Completed, percentile: float | None = None) -> Interval:
     """Of a metric's mean, or of a percentile (0 to 100), in ms."""
-    values, lengths, level = ordered(metric, done)
+    values, level = ordered(metric, done)
     if percentile is None:
-        return in_ms(intervals.mean_interval(values, lengths, in_flight=level))
-    return in_ms(intervals.percentile_intervals(values, [percentile], lengths, in_flight=level)[0])
+        return in_ms(intervals.mean_interval(values, in_flight=level))
+    return in_ms(intervals.percentile_intervals(values, [percentile], in_flight=level)[0])
 
 
 def in_ms(found: Interval) -> Interval:
@@ -84,11 +117,9 @@ def add(row: Row | None, metric: Metric, done: Completed, percentiles: Sequence[
     """The row with "ci95" (bounds by statistic) and "ci95_needs" (about how many requests would do, where there are none)."""
     if row is None:
         return None
-    values, lengths, level = ordered(metric, done)
-    if len(values) != row["n"]:  # beyond what is kept sample by sample
-        return row | {"ci95": None, "ci95_needs": {}}
-    mean = intervals.mean_interval(values, lengths, in_flight=level)
-    others = intervals.percentile_intervals(values, percentiles, lengths, in_flight=level)
+    values, level = ordered(metric, done)
+    mean = intervals.mean_interval(values, in_flight=level)
+    others = intervals.percentile_intervals(values, percentiles, in_flight=level)
     keys = ["mean", *map(percentile_key, percentiles)]
     found = {key: in_ms(one) for key, one in zip(keys, [mean, *others], strict=True)}
     return row | {
@@ -113,7 +144,7 @@ def _with_upper_bound(row: Row | None, metric: Metric, done: Completed) -> Row |
     if row is None:
         return None
     keys = [key for key in row if key.startswith("p")]
-    found = upper_bounds(metric.all_samples(done), [float(key[1:]) for key in keys])
+    found = upper_bounds(metric.values(done), [float(key[1:]) for key in keys])
     in_ms = [None if value is None else value / NS_PER_MS for value in found]
     return row | {"mlcommons": dict(zip(keys, in_ms, strict=True))}
 
@@ -133,7 +164,7 @@ def of_throughput(done: Completed, rates: Mapping[str, float | None]) -> dict[st
 
 
 def of_goodput(done: Completed, limits_ms: Mapping[str, float], per_s: float | None) -> dict[str, Bounds]:
-    order = np.argsort(done.requests["sent_ns"], kind="stable")
+    order = done.in_order_of_send
     good, use = is_good(done, limits_ms)[order], used(done, limits_ms)[order]
     share = intervals.share_interval(good, use, in_flight=done.in_flight_at_send[order])
     of_whole = is_good(done.whole, limits_ms).astype(np.float64)
@@ -154,15 +185,21 @@ def rate(done: Completed, amounts: Floats, per_s: float | None) -> Interval | No
     the middle of its tokens; the bounds are those of that rate, moved to the one that is reported."""
     if per_s is None or done.window_ns is None:
         return None
-    rows = done.whole.requests
-    first = np.where(rows["first_token_ns"] < 0, rows["last_token_ns"], rows["first_token_ns"])
-    middle = first + (rows["last_token_ns"] - first) // 2
+    middle = _middles_ns(done.whole)
     start, end = done.window_ns
     within = (middle >= start) & (middle <= end) & (amounts > 0)
     by_middle = float(amounts[within].sum()) / (end - start) * 1e9
-    level = done.in_flight_at_send[np.argsort(done.requests["sent_ns"], kind="stable")]
+    level = done.in_flight_at_send[done.in_order_of_send]
     found = intervals.rate_interval(middle[within], start, end, amounts[within], in_flight=level)
     if found.low is None or found.high is None or not by_middle:
         return None
     low, high = max(per_s + found.low - by_middle, 0.0), per_s + found.high - by_middle
     return Interval(low, high, found.effective, None, found.degrees)
+
+
+def _middles_ns(whole: Completed) -> NDArray[np.int64]:
+    """Between the first and the last token of each request, rounded down."""
+    first, last = whole.requests["first_token_ns"], whole.requests["last_token_ns"]
+    middles = np.where(first < 0, last, first)
+    middles += (last - middles) // 2
+    return middles

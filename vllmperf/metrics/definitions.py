@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING
 from vllmperf.metrics.entry import Figure, Metric
 
 if TYPE_CHECKING:
+    from vllmperf.metrics.gap_values import GapValues
     from vllmperf.metrics.statistics import Samples
     from vllmperf.metrics.view import Completed, Floats, Rows
 
 TOKENS_KNOWN_FROM = 0.9
 """itl_token is given when the tokens of at least this share of the chunks are known."""
-
-REPEAT_AT_MOST = 64_000_000
-"""itl_token is given up to this many tokens (256 MB of samples)."""
 
 VLLM = ("vllm-0.6", "vllm-0.8", "vllm-2026")
 
@@ -67,18 +65,38 @@ def _inference(rows: Rows) -> Floats:
     return rows.field("server_prefill_ns") + rows.field("server_decode_ns")
 
 
+def _itl_streamed(done: Completed) -> GapValues | None:
+    from vllmperf.metrics import statistics
+
+    return done.itl_values if done.n_gaps > statistics.EXACT_UP_TO else None
+
+
 def _itl_token(done: Completed) -> Samples:
     import numpy as np
 
-    tokens = done.gap_tokens
-    is_known = tokens > 0
-    if len(tokens) == 0 or is_known.mean() < TOKENS_KNOWN_FROM or tokens.sum(dtype=np.int64) > REPEAT_AT_MOST:
+    if not _knows_tokens(done):
         return np.zeros(0, dtype=np.float32)
-    counts = tokens[is_known]
-    if (counts == 1).all():  # the usual stream: spare the copies
-        return done.gaps_ns if is_known.all() else done.gaps_ns[is_known]
-    per_token = np.divide(done.gaps_ns[is_known], counts, dtype=np.float32)
-    return np.repeat(per_token, counts)
+    values = done.itl_token_values
+    if values is done.itl_values:  # the usual stream: spare the copies
+        return done.gaps_ns
+    return values.all()
+
+
+def _itl_token_streamed(done: Completed) -> GapValues | None:
+    from vllmperf.metrics import statistics
+
+    if done.n_gaps <= statistics.EXACT_UP_TO and _tokens_of_gaps(done) <= statistics.EXACT_UP_TO:
+        return None
+    return done.itl_token_values if _knows_tokens(done) else None
+
+
+def _knows_tokens(done: Completed) -> bool:
+    known = int(done.gap_facts.known.sum(dtype="int64"))
+    return known > 0 and known >= TOKENS_KNOWN_FROM * done.n_gaps
+
+
+def _tokens_of_gaps(done: Completed) -> int:
+    return int(done.gap_facts.tokens.sum(dtype="int64"))
 
 
 METRICS = (
@@ -134,6 +152,7 @@ METRICS = (
         source="kernel stamps",
         needs="a streamed answer of two or more token chunks a choice",
         samples=lambda done: done.gaps_ns,
+        streamed=_itl_streamed,
         is_shown=True,
         profiles=(*VLLM, "guidellm"),
         vllm=True,
@@ -146,6 +165,7 @@ METRICS = (
         source="kernel stamps; token ids or usage of each chunk",
         needs="known token counts for at least 90 % of the chunks",
         samples=_itl_token,
+        streamed=_itl_token_streamed,
     ),
     Metric(
         name="e2el",

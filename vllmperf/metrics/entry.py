@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vllmperf.metrics.gap_values import GapValues
     from vllmperf.metrics.statistics import Samples
     from vllmperf.metrics.view import Completed, Floats, Rows
 
@@ -29,6 +30,8 @@ class Metric:
     needs: str
     of_request: Callable[[Rows], Floats] | None = None
     samples: Callable[[Completed], Samples] | None = None
+    streamed: Callable[[Completed], GapValues | None] | None = None
+    """Beside `samples`: gives the same in passes where they are too many to be held, else None."""
     is_shown: bool = False
     """A row of the table unless others are asked for."""
     is_scheduled: bool = False
@@ -52,6 +55,11 @@ class Metric:
         values = self.of_request(done)
         known: Samples = values[values == values]  # without NaN
         return known
+
+    def values(self, done: Completed) -> Samples | GapValues:
+        """The same, without an array of them where they are more than statistics.EXACT_UP_TO gaps."""
+        streamed = None if self.streamed is None else self.streamed(done)
+        return self.all_samples(done) if streamed is None else streamed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from vllmperf.metrics.intervals import (
     share_interval,
 )
 from vllmperf.metrics.quantity import Quantity
-from vllmperf.metrics.statistics import NS_PER_MS, quantiles
+from vllmperf.metrics.statistics import NS_PER_MS
 from vllmperf.metrics.view import Completed, Flags, Floats
 
 REQUESTS, OUTPUT, TOTAL = (
@@ -45,15 +45,11 @@ def _of_metric(series: Ordered, wanted: Sequence[Quantity]) -> dict[str, Estimat
     found: dict[str, Estimate] = {}
     for one in wanted:
         if one.statistic == "mean":
-            mean = float(np.mean(series.values, dtype=np.float64))
-            found[one.name] = _in_ms(
-                mean, mean_interval(series.values, series.lengths, in_flight=series.in_flight)
-            )
+            interval = mean_interval(series.values, in_flight=series.in_flight)
+            found[one.name] = _in_ms(series.values.mean, interval)
     levels = {one.name: p for one in wanted if (p := one.percentile) is not None}
-    values = quantiles(series.values, [p / 100 for p in levels.values()])
-    bounds = percentile_intervals(
-        series.values, list(levels.values()), series.lengths, in_flight=series.in_flight
-    )
+    values = series.values.quantiles([p / 100 for p in levels.values()])
+    bounds = percentile_intervals(series.values, list(levels.values()), in_flight=series.in_flight)
     return found | {
         name: _in_ms(value, bound) for name, value, bound in zip(levels, values, bounds, strict=True)
     }

@@ -12,6 +12,7 @@ import vllmperf._engine as _engine
 from vllmperf import hints
 from vllmperf.metrics.view import COMPLETED
 from vllmperf.record.reader import Recording
+from vllmperf.record.table import Requests
 from vllmperf.server_words import said
 
 Part = dict[str, Any]
@@ -63,7 +64,7 @@ def _entry(recording: Recording, outcome: str, status: int | None, rows: NDArray
     }
 
 
-def _any_on_a_kept_connection(requests: NDArray[np.void]) -> bool:
+def _any_on_a_kept_connection(requests: Requests) -> bool:
     """One that got no byte of an answer on a connection that had carried a request before."""
     is_kept, is_silent = requests["connected_ns"] == _engine.NONE, requests["first_byte_ns"] == _engine.NONE
     return bool((is_kept & is_silent).any())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
 from vllmperf.metrics.statistics import median, quantiles
+from vllmperf.record.table import Requests
 
 NS = 1e9
 BLOCKS = 8
@@ -65,7 +66,7 @@ def tau(values: Floats) -> float:
     return float(signs.mean())
 
 
-def growth(requests: NDArray[np.void]) -> Growth | None:
+def growth(requests: Requests) -> Growth | None:
     """The worst growth of an open loop's queue. None where it cannot be told: too few arrivals after the ramp."""
     requests = requests[requests["sent_ns"] != _engine.NONE]
     if len(requests) < FEWEST_ARRIVALS:

@@ -42,22 +42,12 @@ def checks(done: Completed) -> list[Check]:
     ]
 
 
-def _gap_sums(done: Completed) -> Floats:
-    """Sum of each completed request's gaps."""
-    lengths = done.requests["n_gaps"].astype(np.int64)
-    sums = np.zeros(len(lengths))
-    if len(done.gaps_ns):
-        starts = (np.cumsum(lengths) - lengths)[lengths > 0]  # reduceat misreads empty pieces
-        sums[lengths > 0] = np.add.reduceat(done.gaps_ns, starts, dtype=np.float64)
-    return sums
-
-
 def _gaps_sum(done: Completed) -> Check:
     """For one choice, TTFT and the gaps make up the whole latency."""
     rows = done.requests
     has_all = (rows["choices"] == 1) & (rows["n_gaps"] > 0) & (rows["n_gaps"] == rows["chunks"] - 1)
     whole = done.between("sent_ns", "last_token_ns")[has_all]
-    parts = (done.between("sent_ns", "first_token_ns") + _gap_sums(done))[has_all]
+    parts = (done.between("sent_ns", "first_token_ns") + done.gap_facts.sum_ns)[has_all]
     off = np.abs(whole - parts) > RELATIVE_TOLERANCE * whole + 1000
     return Check(
         "gaps", "TTFT and the gaps of a request add up to its end-to-end latency", len(whole), int(off.sum())

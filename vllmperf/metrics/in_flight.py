@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
+from vllmperf.record.table import Requests
 
 Floats = NDArray[np.float64]
 
@@ -19,7 +20,7 @@ class InFlight:
     max: int
 
 
-def sweep(requests: NDArray[np.void], window_ns: tuple[int, int] | None = None) -> InFlight:
+def sweep(requests: Requests, window_ns: tuple[int, int] | None = None) -> InFlight:
     """From all recorded requests that were sent, whatever became of them.
 
     window_ns: the time that counts; None: first sent to last end.
@@ -35,12 +36,12 @@ def sweep(requests: NDArray[np.void], window_ns: tuple[int, int] | None = None) 
     )
 
 
-def mean_between(requests: NDArray[np.void], first_ns: int, last_ns: int) -> float | None:
+def mean_between(requests: Requests, first_ns: int, last_ns: int) -> float | None:
     """The mean from one moment to another; None where there is no time between them."""
     return _mean(*_intervals(requests), first_ns, last_ns)
 
 
-def means(requests: NDArray[np.void], edges_ns: NDArray[np.int64]) -> Floats:
+def means(requests: Requests, edges_ns: NDArray[np.int64]) -> Floats:
     """The mean within each of the times between the edges, which ascend."""
     sent, end = (np.sort(column - edges_ns[0]).astype(np.float64) for column in _intervals(requests))
     edges = (edges_ns - edges_ns[0]).astype(np.float64)
@@ -48,7 +49,7 @@ def means(requests: NDArray[np.void], edges_ns: NDArray[np.int64]) -> Floats:
     return held
 
 
-def at_send(requests: NDArray[np.void], instants_ns: NDArray[np.int64]) -> Floats:
+def at_send(requests: Requests, instants_ns: NDArray[np.int64]) -> Floats:
     """How many were in flight at each of these moments; one that is sent then counts, one that ends then does not."""
     sent, end = (np.sort(column) for column in _intervals(requests))
     held: Floats = np.searchsorted(sent, instants_ns, "right").astype(np.float64)
@@ -63,7 +64,7 @@ def _since(instants: Floats, edges: Floats) -> Floats:
     return found
 
 
-def _intervals(requests: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _intervals(requests: Requests) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     has_both = (requests["sent_ns"] != _engine.NONE) & (requests["end_ns"] != _engine.NONE)
     return requests["sent_ns"][has_both], requests["end_ns"][has_both]
 
@@ -76,8 +77,8 @@ def _mean(sent: NDArray[np.int64], end: NDArray[np.int64], first_ns: int, last_n
 
 
 def _highest(sent: NDArray[np.int64], end: NDArray[np.int64]) -> int:
-    steps = np.concatenate(
-        [np.full(len(end), -1), np.full(len(sent), 1)]
-    )  # at one instant the end counts first
-    order = np.argsort(np.concatenate([end, sent]), kind="stable")
-    return max(int(np.cumsum(steps[order]).max()), 1)
+    """At some send; at one instant the end counts first."""
+    sent, end = np.sort(sent), np.sort(end)
+    held = np.searchsorted(sent, sent, "right")
+    held -= np.searchsorted(end, sent, "right")
+    return max(int(held.max()), 1)

@@ -9,9 +9,9 @@ each, the measured coverage, and what was rejected.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,31 +57,51 @@ class Interval:
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
 
+class ByRequest(Protocol):
+    """Values of which each request has several or none, in order of send: it is the request that depends on the one before it;
+    its own values depend on each other."""
+
+    def __len__(self) -> int:
+        """How many values."""
+
+    @property
+    def mean(self) -> float: ...
+    def sums(self) -> Floats:
+        """Of each request's values."""
+
+    def counts(self) -> Floats:
+        """How many values each request has."""
+
+    def at_most(self, limits: Sequence[float]) -> Iterator[Floats]:
+        """For each limit, how many of each request's values do not exceed it."""
+
+    def quantiles(self, levels: Sequence[float]) -> list[float]: ...
+
+
 def mean_interval(
-    values: Samples,
+    values: Samples | ByRequest,
     lengths: Counts | None = None,
     *,
     in_flight: Floats | None = None,
 ) -> Interval:
     """Of the mean. values: one a request in order of send, or, with `lengths`, so many of each request, one request after
-    another. order: the places of the requests in order of send, when they are stored otherwise. in_flight: how many requests
-    were in flight when each was sent, in order of send.
+    another. in_flight: how many requests were in flight when each was sent, in order of send.
     """
     if len(values) == 0:
         return _unknown(0, 0.0, math.nan)
-    units = Units(values, lengths)
+    units = _by_request(values, lengths)
     run, counts = _mean_run(units)
     reach = Reach(run, (), in_flight)
     if reach.lacks > 1:
         return _unknown(run.n, reach.independent, reach.lacks)
     run = reach.run
-    mean, scale = float(np.mean(values, dtype=np.float64)), run.n / float(counts.sum())
+    mean, scale = units.mean, run.n / float(counts.sum())
     below, above = run.bounds(LEVEL)
     return Interval(mean - below * scale, mean + above * scale, run.independent, None, run.degrees)
 
 
 def percentile_intervals(
-    values: Samples,
+    values: Samples | ByRequest,
     percentiles: Sequence[float],
     lengths: Counts | None = None,
     *,
@@ -95,27 +115,26 @@ def percentile_intervals(
     """
     if len(values) == 0:
         return [_unknown(0, 0.0, math.nan) for _ in percentiles]
-    units = Units(values, lengths)
+    units = _by_request(values, lengths)
     mean_run, counts = _mean_run(units)
     found: list[Interval | None] = []
     levels: list[float] = []
-    runs: list[LongRun] = []
-    for percentile, value in zip(
-        percentiles, _quantiles(values, [p / 100 for p in percentiles]), strict=True
-    ):
+    worth: list[tuple[float, int]] = []
+    limits = units.quantiles([p / 100 for p in percentiles])
+    for percentile, at_most in zip(percentiles, units.at_most(limits), strict=True):
         rarer = min(percentile, 100 - percentile) / 100
-        reach = Reach(_share_run(units, counts, value), (mean_run,), in_flight)
+        reach = Reach(_share_run(at_most, counts), (mean_run,), in_flight)
         run = reach.run
         n = _worth_of(run, float(counts.sum()), percentile / 100)
         lacks = reach.lacks_beyond(n, len(values), rarer)
-        runs.append(run)
+        worth.append((run.independent, run.degrees))
         found.append(_unknown(run.n, run.independent, lacks) if lacks > 1 else None)
         bounds = order_levels(percentile / 100, n, LEVEL) if rarer > 0 else (0.0, 1.0)
         levels += [min(max(((len(values) + 1) * u - 1) / max(len(values) - 1, 1), 0.0), 1.0) for u in bounds]
-    ends = _quantiles(values, levels)
+    ends = units.quantiles(levels)
     return [
-        unknown or Interval(ends[2 * i], ends[2 * i + 1], run.independent, None, run.degrees)
-        for i, (unknown, run) in enumerate(zip(found, runs, strict=True))
+        unknown or Interval(ends[2 * i], ends[2 * i + 1], independent, None, degrees)
+        for i, (unknown, (independent, degrees)) in enumerate(zip(found, worth, strict=True))
     ]
 
 
@@ -178,16 +197,30 @@ def needed(percentile: float | None = None) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Units:
-    """Values by request: it is the request that depends on the one before it; its own values depend on each other.
-
-    values: all of them, one request after another. lengths: how many each has; None for one each.
-    """
+class Held:
+    """ByRequest of an array. values: all of them, one request after another. lengths: how many each has; None for one each."""
 
     values: Samples
     lengths: Counts | None = None
 
-    def sums(self, values: NDArray[Any]) -> Floats:
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values, dtype=np.float64))
+
+    def sums(self) -> Floats:
+        return self._sums(self.values)
+
+    def at_most(self, limits: Sequence[float]) -> Iterator[Floats]:
+        for limit in limits:
+            yield self._sums(self.values <= limit)
+
+    def quantiles(self, levels: Sequence[float]) -> list[float]:
+        return _quantiles(self.values, levels)
+
+    def _sums(self, values: NDArray[Any]) -> Floats:
         """Of each request's part of an array like `values`; exact for flags."""
         if self.lengths is None:
             return values.astype(np.float64)
@@ -200,7 +233,6 @@ class Units:
         return sums
 
     def counts(self) -> Floats:
-        """How many values each request has."""
         return np.ones(len(self.values)) if self.lengths is None else self.lengths.astype(np.float64)
 
 
@@ -236,14 +268,17 @@ class Reach:
         return max(self.lacks, FEWEST_BEYOND_TOGETHER / (rarer * n), slow)
 
 
-def _mean_run(units: Units) -> tuple[LongRun, Floats]:
-    sums, counts = units.sums(units.values), units.counts()
+def _by_request(values: Samples | ByRequest, lengths: Counts | None) -> ByRequest:
+    return Held(values, lengths) if isinstance(values, np.ndarray) else values
+
+
+def _mean_run(units: ByRequest) -> tuple[LongRun, Floats]:
+    sums, counts = units.sums(), units.counts()
     return LongRun.of(sums - counts * (sums.sum() / counts.sum())), counts
 
 
-def _share_run(units: Units, counts: Floats, value: float) -> LongRun:
-    """Of the share of the values that are at most this one."""
-    below = units.sums(units.values <= value)
+def _share_run(below: Floats, counts: Floats) -> LongRun:
+    """Of the share of the values that are at most some limit, from how many of each request are."""
     return LongRun.of(below - counts * (below.sum() / counts.sum()))
 
 

@@ -2,19 +2,29 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
+from vllmperf.record.gaps import HELD_UP_TO
 
 DEFAULT_PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 
 Samples = NDArray[np.floating[Any]]
 """float32 or float64, ns."""
 
-EXACT_UP_TO = 64_000_000
+
+class Streamed(Protocol):
+    """Samples that are too many to be held."""
+
+    def __len__(self) -> int: ...
+    @property
+    def histogram(self) -> _engine.Histogram: ...
+
+
+EXACT_UP_TO = HELD_UP_TO
 """Percentiles are exact up to this many samples, beyond it read from a histogram (at most 0.049 % off)."""
 
 FROM_HISTOGRAM = "histogram, ±0.049 %"
@@ -41,10 +51,12 @@ def percentile_key(percentile: float) -> str:
     return f"p{percentile:g}"
 
 
-def describe(samples: Samples, percentiles: Sequence[float]) -> Row | None:
+def describe(samples: Samples | Streamed, percentiles: Sequence[float]) -> Row | None:
     """The row of an array of ns, in ms; std is the population's. None when there are no samples."""
     if len(samples) == 0:
         return None
+    if not isinstance(samples, np.ndarray):
+        return describe_histogram(samples.histogram, percentiles)
     if len(samples) > EXACT_UP_TO:
         histogram = _engine.Histogram()
         histogram.add(np.ascontiguousarray(samples))
@@ -55,8 +67,10 @@ def describe(samples: Samples, percentiles: Sequence[float]) -> Row | None:
     return _row(len(samples), mean, math.sqrt(variance), low, percentiles, values, high)
 
 
-def quantiles(samples: Samples, levels: Sequence[float]) -> list[float]:
-    """Exact quantiles (levels 0 to 1) by NumPy's default rule."""
+def quantiles(samples: Samples | Streamed, levels: Sequence[float]) -> list[float]:
+    """Quantiles (levels 0 to 1) by NumPy's default rule; exact of samples that are held."""
+    if not isinstance(samples, np.ndarray):
+        return [samples.histogram.quantile(level) for level in levels]
     return _engine.quantile(np.ascontiguousarray(samples), levels)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vllmperf import _engine
 from vllmperf.metrics.view import Completed, Floats
+from vllmperf.record.table import Requests
 
 Ints = NDArray[np.int64]
 
@@ -54,6 +55,6 @@ def streaming_with_gaps(done: Completed) -> tuple[Ints, Ints]:
     return _streaming(done.requests[done.has_gaps])
 
 
-def _streaming(requests: NDArray[np.void]) -> tuple[Ints, Ints]:
+def _streaming(requests: Requests) -> tuple[Ints, Ints]:
     rows = requests[requests["first_token_ns"] != _engine.NONE]
     return rows["first_token_ns"], rows["last_token_ns"]

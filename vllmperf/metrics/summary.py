@@ -222,7 +222,7 @@ def _asked_in_flight(plan: Mapping[str, Any]) -> int | None:
 def _metric(metric: Metric, done: Completed, percentiles: Sequence[float]) -> Row | None:
     if metric.name == "itl" and done.recording.keep_gaps == "none":
         return _itl_by_histogram(done, percentiles)
-    return ci95.add(describe(metric.all_samples(done), percentiles), metric, done, percentiles)
+    return ci95.add(describe(metric.values(done), percentiles), metric, done, percentiles)
 
 
 def _itl_by_histogram(done: Completed, percentiles: Sequence[float]) -> Row | None:
@@ -279,8 +279,8 @@ def _tokens(done: Completed) -> Part:
 
 def _gaps(done: Completed) -> Part:
     """How the ITL percentiles were come by."""
-    n, kept = len(done.gaps_ns), done.recording.keep_gaps
-    shared, shared_share = int(done.gap_shared.sum()), done.shared_share
+    n, kept = done.n_gaps, done.recording.keep_gaps
+    shared, shared_share = done.n_shared, done.shared_share
     if kept == "none" and (histogram := done.recording.histograms.get(ITL)) and histogram.count:
         # chunks that shared a read: one a gap, but for the first chunks of answers
         n, shared = histogram.count, int(done.whole.requests["coalesced"].sum(dtype=np.int64))

@@ -22,6 +22,7 @@ from vllmperf.metrics.statistics import median, quantiles
 from vllmperf.metrics.view import Completed, Floats
 from vllmperf.metrics.window import IN_FLIGHT, RAMP, Drift, Trim
 from vllmperf.record.reader import Recording
+from vllmperf.record.table import Requests
 
 FEWEST = 50
 """Completed requests: of fewer, nothing is left out."""
@@ -212,7 +213,7 @@ def _ramp_end(ends_ns: NDArray[np.int64]) -> int:
     return int(np.sort(ends_ns)[math.ceil(RAMP_SHARE * (len(ends_ns) - 1))])
 
 
-def _drained_ns(requests: NDArray[np.void], trim: Trim, last_sent: int) -> int:
+def _drained_ns(requests: Requests, trim: Trim, last_sent: int) -> int:
     """The last send, when less was in flight after it; the end of the run where that changes little."""
     if last_sent - trim.start_ns < MOST * (trim.last_ns - trim.start_ns):
         return trim.last_ns  # all was sent at once: there is no other time

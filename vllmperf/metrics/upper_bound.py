@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vllmperf.metrics.distributions import binomial_at_most
-from vllmperf.metrics.statistics import Samples, quantiles
+from vllmperf.metrics.statistics import Samples, Streamed, quantiles
 
 CONFIDENCE = 0.99
 LOWEST_PERCENTILE = 50.0
 
 
-def upper_bounds(values: Samples, percentiles: Sequence[float]) -> list[float | None]:
+def upper_bounds(values: Samples | Streamed, percentiles: Sequence[float]) -> list[float | None]:
     """Of percentiles (0 to 100) in the unit of the values; None below the median and where there are too few values."""
     n = len(values)
     places = [n - discarded(n, percentile) for percentile in percentiles]

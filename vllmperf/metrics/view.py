@@ -1,6 +1,7 @@
 """The completed requests of a recording as arrays of nanoseconds: what every metric is computed from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -8,10 +9,14 @@ from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
 from vllmperf.metrics.drafts import Drafts, drafts
+from vllmperf.metrics.gap_facts import GapFacts
+from vllmperf.metrics.gap_values import GapValues, per_gap, per_token
 from vllmperf.metrics.in_flight import InFlight, at_send, sweep
 from vllmperf.metrics.peak import peak_output_tokens_per_s
 from vllmperf.metrics.window import Trim
+from vllmperf.record.gaps import GapBlock
 from vllmperf.record.reader import Recording
+from vllmperf.record.table import Requests
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -25,9 +30,9 @@ CHUNKS = _engine.TOKENS_SOURCES.index("chunks")
 class Rows:
     """Requests as the engine records them. Times and differences are float64 ns, NaN = did not happen."""
 
-    requests: NDArray[np.void]
+    requests: Requests
 
-    def __init__(self, requests: NDArray[np.void]) -> None:
+    def __init__(self, requests: Requests) -> None:
         self.requests = requests
 
     def field(self, name: str) -> Floats:
@@ -41,7 +46,7 @@ class Rows:
         difference[(a == _engine.NONE) | (b == _engine.NONE)] = np.nan
         return difference
 
-    @cached_property
+    @property
     def tokens_per_choice(self) -> Floats:
         per_choice: Floats = self.field("output_tokens") / np.maximum(self.requests["choices"], 1)
         return per_choice
@@ -150,6 +155,11 @@ class Completed(Rows):
         return sweep(self.recording.requests, self.window_ns)
 
     @cached_property
+    def in_order_of_send(self) -> NDArray[np.int32]:
+        """The places of these requests, in the order in which they were sent."""
+        return np.argsort(self.requests["sent_ns"], kind="stable").astype(np.int32)
+
+    @cached_property
     def in_flight_at_send(self) -> Floats:
         """How many requests were in flight when each of these was sent."""
         return at_send(self.recording.requests, self.requests["sent_ns"])
@@ -187,37 +197,70 @@ class Completed(Rows):
         known: Flags = (self.requests["n_gaps"] > 0) | (self.requests["chunks"] <= self.requests["choices"])
         return known if self.recording.keep_gaps == "sample" else np.ones(len(known), dtype=np.bool_)
 
-    @cached_property
-    def _gap_mask(self) -> Flags | None:
-        return None if self.mask.all() else np.repeat(self.mask, self.recording.requests["n_gaps"])
-
-    @cached_property
+    @property
     def gaps_ns(self) -> NDArray[np.float32]:
+        """All of them: of a large run an array too long for comfort. gap_blocks() and itl_values give them in pieces."""
         gaps = self.recording.gaps_ns
-        return gaps if self._gap_mask is None else gaps[self._gap_mask]
+        return gaps if self.mask.all() else gaps[np.repeat(self.mask, self.recording.requests["n_gaps"])]
 
     @cached_property
-    def gap_shared(self) -> Flags:
-        shared = self.recording.gap_shared
-        return shared if self._gap_mask is None else shared[self._gap_mask]
+    def gap_lengths(self) -> NDArray[np.uint32]:
+        """How many gaps each request has."""
+        lengths: NDArray[np.uint32] = self.requests["n_gaps"]
+        return lengths
 
-    @cached_property
-    def gap_tokens(self) -> NDArray[np.uint16]:
-        """Tokens of each gap's later chunk, 0 = unknown.
+    @property
+    def n_gaps(self) -> int:
+        return int(self.gap_lengths.sum(dtype=np.int64))
 
-        A stream with as many chunks as tokens brought one in each.
-        """
-        all_tokens = self.recording.gap_tokens
-        tokens = all_tokens if self._gap_mask is None else all_tokens[self._gap_mask]
+    def gap_blocks(self) -> Iterator[GapBlock]:
+        """The gaps of these requests in pieces, whose rows are those of `requests`. Tokens of a gap's later chunk: a stream
+        with as many chunks as tokens brought one in each."""
         one_each = (self.requests["output_tokens"] == self.requests["chunks"]) & (
             self.requests["tokens_source"] != CHUNKS
         )
-        return np.where((tokens == 0) & np.repeat(one_each, self.requests["n_gaps"]), np.uint16(1), tokens)
+        row = 0
+        for block in self.recording.gap_blocks():
+            counts = self.mask[block.rows]
+            rows = slice(row, row + int(counts.sum()))
+            yield _counted(block, counts, rows, one_each[rows])
+            row = rows.stop
+
+    @cached_property
+    def gap_facts(self) -> GapFacts:
+        """What the gaps of each of these requests say."""
+        if self.whole is not self:
+            return self.whole.gap_facts[self.mask[self.whole.mask]]
+        return GapFacts.of(self.gap_blocks(), len(self.requests))
+
+    @cached_property
+    def itl_values(self) -> GapValues:
+        return GapValues(self.gap_blocks, per_gap, self.gap_lengths)
+
+    @cached_property
+    def itl_token_values(self) -> GapValues:
+        facts = self.gap_facts
+        if (facts.known == self.gap_lengths).all() and (facts.tokens == facts.known).all():
+            return self.itl_values  # the usual stream: one token in each chunk
+        return GapValues(self.gap_blocks, per_token, facts.tokens)
 
     @cached_property
     def shared_share(self) -> float | None:
         """Share of the gaps whose length is an even split, because their chunks came in one read."""
-        return float(self.gap_shared.mean()) if len(self.gap_shared) else None
+        return self.n_shared / self.n_gaps if self.n_gaps else None
+
+    @property
+    def n_shared(self) -> int:
+        return int(self.gap_facts.shared.sum(dtype=np.int64))
+
+
+def _counted(block: GapBlock, counts: Flags, rows: slice, one_each: Flags) -> GapBlock:
+    """A block without the gaps of requests that do not count. one_each: of those that do, whose chunks held one token each."""
+    kept = block.only(counts, rows)
+    if not one_each.any() or kept.tokens.all():
+        return kept
+    is_one = (kept.tokens == 0) & np.repeat(one_each, kept.lengths)
+    return replace(kept, tokens=np.where(is_one, np.uint16(1), kept.tokens))
 
 
 def per_s(instants_ns: NDArray[np.int64]) -> float | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
 from vllmperf.record.reader import Recording
+from vllmperf.record.table import Requests
 
 NONE = _engine.NONE
 
@@ -84,7 +85,7 @@ def _gap_rows(recording: Recording, began: NDArray[np.int64]) -> NDArray[np.int6
     return np.flatnonzero(np.repeat(wanted, np.diff(recording.gap_request)))
 
 
-def _to_compute(requests: NDArray[np.void]) -> NDArray[np.int64]:
+def _to_compute(requests: Requests) -> NDArray[np.int64]:
     prompt, cached = requests["prompt_tokens"], requests["cached_tokens"]
     return np.where(prompt == NONE, 0, prompt - np.where(cached == NONE, 0, cached)).astype(np.int64)
 

@@ -19,6 +19,7 @@ from vllmperf.metrics.definitions import per_request
 from vllmperf.metrics.view import COMPLETED, Rows
 from vllmperf.model.simulate import WARM_UP, Replica, serve
 from vllmperf.model.slo import Limits
+from vllmperf.record.table import Requests
 
 if TYPE_CHECKING:
     from vllmperf.sim.replay import Replay
@@ -69,7 +70,7 @@ def slowed(replica: Replica, factor: float) -> Replica:
     return replace(replica, **{name: getattr(replica, name) * factor for name in TIMES})
 
 
-def calibrate(runs: Sequence[NDArray[np.void]], replica: Replica) -> Calibration:
+def calibrate(runs: Sequence[Requests], replica: Replica) -> Calibration:
     """runs: the requests of runs that were not cut short. ValueError when there is too little to compare."""
     parts = [_blocks(requests, replica) for requests in runs]
     factors, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -81,7 +82,7 @@ def calibrate(runs: Sequence[NDArray[np.void]], replica: Replica) -> Calibration
     return Calibration(float(np.exp(mean)), spread, len(factors))
 
 
-def _blocks(requests: NDArray[np.void], replica: Replica) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _blocks(requests: Requests, replica: Replica) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Logarithm of the factor that makes the law as slow as the server, and its weight, for blocks of requests."""
     done = requests[
         (requests["outcome"] == COMPLETED)
@@ -103,7 +104,7 @@ def _blocks(requests: NDArray[np.void], replica: Replica) -> tuple[NDArray[np.fl
     return np.array(factors), np.array(weights)
 
 
-def _latency_ms(replica: Replica, requests: NDArray[np.void]) -> NDArray[np.float64]:
+def _latency_ms(replica: Replica, requests: Requests) -> NDArray[np.float64]:
     sent = (requests["sent_ns"] - requests["sent_ns"][0]) / 1e9
     done = serve(
         replica, requests["prompt_tokens"].astype(np.int64), requests["output_tokens"].astype(np.int64), sent

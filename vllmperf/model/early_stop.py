@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 import vllmperf._engine as _engine
 from vllmperf.loadgen.subscribers import DRAIN
 from vllmperf.model.slo import CLEAR, LOOKS, Limits, has_room, judged, used
+from vllmperf.record.table import Requests
 
 NONE = _engine.NONE
 INCOMPLETE = _engine.OUTCOMES.index("incomplete")
@@ -45,7 +46,7 @@ class EarlyStop:
             self.at_s.pop(0)
         return self.look(np.concatenate(self.rows), counters["in_flight"], elapsed)
 
-    def look(self, requests: NDArray[np.void], in_flight: int, elapsed_s: float) -> bool | str:
+    def look(self, requests: Requests, in_flight: int, elapsed_s: float) -> bool | str:
         """Judge what is back. Requests that are still out are later than those: a failure can be told without them, a pass
         only where they are as few as ever and the others far from the limits."""
         self.cut = judged(requests, self.limits).verdict == "fail"
@@ -53,7 +54,7 @@ class EarlyStop:
             self.cleared = self._clear(requests, in_flight, elapsed_s)
         return DRAIN if self.cleared else self.cut
 
-    def _clear(self, requests: NDArray[np.void], in_flight: int, elapsed_s: float) -> bool:
+    def _clear(self, requests: Requests, in_flight: int, elapsed_s: float) -> bool:
         if len(requests) < CLEAR_REQUESTS or judged(requests, self.limits).verdict != "pass":
             return False
         usual = float(np.sum(requests["end_ns"] - requests["sent_ns"])) / NS / elapsed_s
@@ -61,7 +62,7 @@ class EarlyStop:
         return in_flight <= STEADY * usual + 2 and has_room(used(ordered, self.limits), self.limits, CLEAR)
 
 
-def decided(requests: NDArray[np.void], limits: Limits) -> NDArray[np.bool_]:
+def decided(requests: Requests, limits: Limits) -> NDArray[np.bool_]:
     """Which requests say something: ended by themselves, or out for longer than the SLO allows for the first token. The
     others were cut, at the end of the step, while they could still have kept it."""
     done: NDArray[np.bool_] = requests["outcome"] != INCOMPLETE

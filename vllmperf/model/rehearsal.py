@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
 from vllmperf.metrics.view import COMPLETED
+from vllmperf.record.gaps import HeldGaps
 from vllmperf.record.reader import Recording
 
 NONE = _engine.NONE
@@ -64,12 +65,8 @@ def rehearse(
         meta={},
         state="finished",
         requests=requests,
-        gaps_ns=gaps.astype(np.float32),
-        gap_tokens=np.ones(len(gaps), np.uint16),
-        gap_shared=np.zeros(len(gaps), np.bool_),
-        gap_request=offsets - np.arange(len(offsets)),
+        gaps=HeldGaps(gaps.astype(np.float32), np.ones(len(gaps), np.uint16), np.zeros(len(gaps), np.bool_)),
         stamps=np.zeros((0, 2), np.int64),
-        stamp_request=np.zeros(len(outputs) + 1, np.int64),
         texts=[None] * len(outputs),
         errors=[None] * len(outputs),
         histograms={},
@@ -102,11 +99,7 @@ def first_ones(recording: Recording, count: int) -> Recording:
     return replace(
         recording,
         requests=recording.requests[:count],
-        gaps_ns=recording.gaps_ns[:gaps],
-        gap_tokens=recording.gap_tokens[:gaps],
-        gap_shared=recording.gap_shared[:gaps],
-        gap_request=recording.gap_request[: count + 1],
-        stamp_request=recording.stamp_request[: count + 1],
+        gaps=HeldGaps(recording.gaps_ns[:gaps], recording.gap_tokens[:gaps], recording.gap_shared[:gaps]),
     )
 
 
@@ -128,11 +121,11 @@ def cut(recording: Recording, at_ns: float) -> Recording:
     return replace(
         recording,
         requests=requests,
-        gaps_ns=recording.gaps_ns[: tokens[-1]][kept],
-        gap_tokens=recording.gap_tokens[: tokens[-1]][kept],
-        gap_shared=recording.gap_shared[: tokens[-1]][kept],
-        gap_request=offsets,
-        stamp_request=np.zeros(len(requests) + 1, np.int64),
+        gaps=HeldGaps(
+            recording.gaps_ns[: tokens[-1]][kept],
+            recording.gap_tokens[: tokens[-1]][kept],
+            recording.gap_shared[: tokens[-1]][kept],
+        ),
     )
 
 

@@ -36,6 +36,7 @@ from vllmperf.model.law import Measured, measured
 from vllmperf.model.server_law import ServerLaw, server_law
 from vllmperf.model.slo import FILL_TIMES, Answer, Limits, good, judged
 from vllmperf.record.reader import Recording, read
+from vllmperf.record.table import Requests
 from vllmperf.whole_file import write_whole
 
 NS = 1e9
@@ -369,18 +370,18 @@ def _above(found: Answer, limits: Limits) -> bool:
     return found.bad is None or (found.bad > 1 - limits.share and bad >= SOME)
 
 
-def _as_sent(requests: NDArray[np.void]) -> NDArray[np.void]:
+def _as_sent(requests: Requests) -> NDArray[np.void]:
     """A closed loop has no schedule: its requests were due when they were sent."""
     found = requests.copy()
     found["scheduled_ns"] = requests["sent_ns"]
     return found
 
 
-def _spans_s(requests: NDArray[np.void]) -> NDArray[np.float64]:
+def _spans_s(requests: Requests) -> NDArray[np.float64]:
     return np.asarray((requests["end_ns"] - requests["sent_ns"]) / NS)
 
 
-def _latencies(requests: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _latencies(requests: Requests) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """TTFT from the scheduled time, and TPOT, of what completed, in ms."""
     done = Rows(requests[requests["outcome"] == COMPLETED])
     ttft, tpot = (per_request(done, name) / 1e6 for name in ("ttft_scheduled", "tpot"))
@@ -399,7 +400,7 @@ def _quantile(values: NDArray[np.float64], share: float) -> float | None:
     return float(np.quantile(values, share)) if len(values) else None
 
 
-def _late(requests: NDArray[np.void], limits: Limits) -> float:
+def _late(requests: Requests, limits: Limits) -> float:
     """Share of the requests that were sent later than planned by a good part of what the SLO allows."""
     sent = requests[requests["sent_ns"] != NONE]
     allowed_ms = LATE_SHARE * (limits.ttft_ms if limits.ttft_ms is not None else 1000.0)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
@@ -16,6 +15,7 @@ from vllmperf.model.law import Measured, fit_runs
 from vllmperf.model.parameters import Fit
 from vllmperf.model.simulate import Replica
 from vllmperf.model.slots import seen_slots
+from vllmperf.record.table import Requests
 
 NONE = _engine.NONE
 NO_LIMIT = 4
@@ -32,7 +32,7 @@ class ServerLaw:
 
 
 def server_law(
-    runs: Sequence[Measured], alone: NDArray[np.void], max_num_seqs: int | None
+    runs: Sequence[Measured], alone: Requests, max_num_seqs: int | None
 ) -> tuple[ServerLaw | None, str]:
     """The law, or None and why there is none. alone: requests that were sent one at a time."""
     unclear = next((run for run in runs if run.why_not), None)
@@ -60,7 +60,7 @@ def server_law(
     return ServerLaw(replica, found, slots), ""
 
 
-def _front_ms(alone: NDArray[np.void], step_ms: float, step_delta_ms: float) -> float:
+def _front_ms(alone: Requests, step_ms: float, step_delta_ms: float) -> float:
     """What a single request waits beyond its own step."""
     began = alone[(alone["first_token_ns"] != NONE) & (alone["prompt_tokens"] != NONE)]
     ttft = per_request(Rows(began), "ttft") / 1e6

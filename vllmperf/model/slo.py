@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vllmperf.metrics import goodput
 from vllmperf.metrics.view import COMPLETED, Rows
+from vllmperf.record.table import Requests
 
 NS = 1e9
 BATCHES = 10
@@ -61,21 +62,21 @@ class Answer:
     n: int
 
 
-def good(requests: NDArray[np.void], limits: Limits) -> NDArray[np.bool_]:
+def good(requests: Requests, limits: Limits) -> NDArray[np.bool_]:
     """Which requests kept the limits; what did not complete did not."""
     kept: NDArray[np.bool_] = goodput.is_good(Rows(requests), limits.objectives_ms)
     kept &= requests["outcome"] == COMPLETED
     return kept
 
 
-def used(requests: NDArray[np.void], limits: Limits) -> NDArray[np.float64]:
+def used(requests: Requests, limits: Limits) -> NDArray[np.float64]:
     """How much of its limits each request used: 1 is exactly the limit of TTFT or TPOT, whichever is nearer. Infinite for
     what did not complete."""
     share = goodput.used(Rows(requests), limits.objectives_ms)
     return np.where(requests["outcome"] == COMPLETED, share, np.inf)
 
 
-def judged(requests: NDArray[np.void], limits: Limits) -> Answer:
+def judged(requests: Requests, limits: Limits) -> Answer:
     """The answer of these requests."""
     kept = good(requests, limits)
     return answer(requests["scheduled_ns"], kept, requests["end_ns"], limits, used(requests, limits))

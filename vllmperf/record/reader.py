@@ -5,33 +5,56 @@ The file is opened read-only, may still be written to, and may be of a killed ru
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
-from vllmperf.record import schema
+from vllmperf.record import gaps, schema
 from vllmperf.record.fields import ASKED, FIELDS
+from vllmperf.record.gaps import GapBlock, Gaps, offsets
 from vllmperf.record.plans import described
 from vllmperf.record.process import is_alive
+from vllmperf.record.table import Requests, Table, table
 
-ROWS_AT_A_TIME = 4096
+ROWS_AT_A_TIME = 1024
+
+
+class NoTexts(Sequence[None]):
+    """None for each request, without a list of them."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> None: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[None]: ...
+    def __getitem__(self, place: int | slice) -> Sequence[None] | None:
+        if isinstance(place, slice):
+            return NoTexts(len(range(self._count)[place]))
+        range(self._count)[place]  # raises IndexError
+        return None
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A run as it was recorded; every array is sorted by the request's number.
+    """A run as it was recorded; everything is sorted by the request's number.
 
-    requests: structured array with the fields of record/fields.py, NONE where something did not happen.
-    gaps_ns, gap_tokens (0 = unknown), gap_shared: one value a gap, all requests after one another.
+    requests: table of the fields of record/fields.py, NONE where something did not happen.
+    gaps: see record/gaps.py; gaps_ns, gap_tokens (0 = unknown), gap_shared are arrays of all of them, one value a gap.
     gap_request: offsets, int64 [n+1]: the gaps of request i are gap_request[i] to gap_request[i+1].
-    asked: structured array with the fields ASKED of record/fields.py, one row a request; None: not of a run file.
+    asked: table of the fields ASKED of record/fields.py, one row a request; None: not of a run file.
     stamps: int64 [m, 2] of (arrived, seen) with offsets in stamp_request; empty when they were not kept.
     plan: settings of the plan and facts beside it, by name; record.plans.plan_of(meta) is the Plan itself.
     state: "running", "finished", "interrupted", or "killed" when the writer is gone without a word.
@@ -42,17 +65,37 @@ class Recording:
     environment: dict[str, Any]
     meta: dict[str, Any]
     state: str
-    requests: NDArray[np.void]
-    gaps_ns: NDArray[np.float32]
-    gap_tokens: NDArray[np.uint16]
-    gap_shared: NDArray[np.bool_]
-    gap_request: NDArray[np.int64]
+    requests: Requests
+    gaps: Gaps
     stamps: NDArray[np.int64]
-    stamp_request: NDArray[np.int64]
-    texts: list[str | None]
-    errors: list[str | None]
+    texts: Sequence[str | None]
+    errors: Sequence[str | None]
     histograms: dict[str, _engine.Histogram]
-    asked: NDArray[np.void] | None = None
+    asked: Requests | None = None
+
+    @property
+    def gaps_ns(self) -> NDArray[np.float32]:
+        return self.gaps.ns
+
+    @property
+    def gap_tokens(self) -> NDArray[np.uint16]:
+        return self.gaps.tokens
+
+    @property
+    def gap_shared(self) -> NDArray[np.bool_]:
+        return self.gaps.shared
+
+    @property
+    def gap_request(self) -> NDArray[np.int64]:
+        return offsets(self.requests["n_gaps"])
+
+    @property
+    def stamp_request(self) -> NDArray[np.int64]:
+        return offsets(self.requests["n_chunk_stamps"])
+
+    def gap_blocks(self) -> Iterator[GapBlock]:
+        """All gaps in pieces, so that memory does not grow with the run."""
+        return self.gaps.blocks(self.requests["n_gaps"].astype(np.int64))
 
     @property
     def keep_gaps(self) -> str:
@@ -187,28 +230,31 @@ def _recording(path: Path, db: sqlite3.Connection, texts: bool) -> Recording:
     _check_schema(path, db)
     db.execute("BEGIN")  # one moment of a file that may still grow
     meta = _meta(db)
-    requests = _read_requests(db)
-    gaps = _read_gaps(db, requests)
+    requests, asked = _read_requests(db)
     has_stamps = bool(requests["n_chunk_stamps"].any())
     stamps = b"".join(row[0] for row in _rows(db, "stamps") if row[0]) if has_stamps else b""
+    state = _state(meta)
     return Recording(
         path=path,
         plan=described(meta),
         environment=meta.get("environment") or {},
         meta=meta,
-        state=_state(meta),
+        state=state,
         requests=requests,
-        gaps_ns=gaps[0],
-        gap_tokens=gaps[1],
-        gap_shared=gaps[2],
-        gap_request=_offsets(requests["n_gaps"]),
+        gaps=_gaps(path, db, int(requests["n_gaps"].sum(dtype=np.int64)), state),
         stamps=np.frombuffer(stamps, dtype="<i8").reshape(-1, 2),
-        stamp_request=_offsets(requests["n_chunk_stamps"]),
         texts=_texts(db, "text", len(requests), texts and bool(requests["text_len"].any())),
         errors=_texts(db, "error", len(requests), bool(requests["error_len"].any())),
         histograms=_histograms(db),
-        asked=_read_asked(db, len(requests)),
+        asked=asked,
     )
+
+
+def _gaps(path: Path, db: sqlite3.Connection, n: int, state: str) -> Gaps:
+    """Those of a file that is still written to are read with its requests, however many they are."""
+    if n <= gaps.HELD_UP_TO or state == "running":
+        return gaps.held(db, n)
+    return gaps.StoredGaps(path, partial(_opened, path), n)
 
 
 def _check_schema(path: Path, db: sqlite3.Connection) -> None:
@@ -236,33 +282,24 @@ def _rows(db: sqlite3.Connection, columns: str) -> Iterator[tuple[Any, ...]]:
         yield from rows
 
 
-def _read_requests(db: sqlite3.Connection) -> NDArray[np.void]:
-    """All fields as numbers: NONE for NULL, the engine's number for a name."""
-    dtype = np.dtype(_engine.RECORD_DTYPE)
+def _read_requests(db: sqlite3.Connection) -> tuple[Table, Table]:
+    """All fields as numbers, and what was asked: NONE for NULL, the engine's number for a name."""
+    there = _columns(db)
+    columns = ", ".join(_number(field.name, there) for field in (*FIELDS, *ASKED))
+    asked = [(field.name, "<i8") for field in ASKED]
     (count,) = db.execute("SELECT count(*) FROM requests").fetchone()
-    requests = np.zeros(count, dtype=dtype)
-    there = _columns(db)
-    _fill(requests, db, ", ".join(_number(field.name, there) for field in FIELDS))
-    return requests
+    both = table(_numbers(db, columns), np.dtype([*_engine.RECORD_DTYPE, *asked]), count)
+    return both.part(np.dtype(_engine.RECORD_DTYPE)), both.part(np.dtype(asked))
 
 
-def _fill(array: NDArray[np.void], db: sqlite3.Connection, columns: str) -> None:
+def _numbers(db: sqlite3.Connection, columns: str) -> Iterator[NDArray[np.int64]]:
     cursor = db.execute(f'SELECT {columns} FROM requests ORDER BY "index"')
-    filled = 0
     while rows := cursor.fetchmany(ROWS_AT_A_TIME):
-        array[filled : filled + len(rows)] = rows
-        filled += len(rows)
+        yield np.array(rows, dtype=np.int64)
 
 
-def _read_asked(db: sqlite3.Connection, count: int) -> NDArray[np.void]:
-    there = _columns(db)
-    asked = np.zeros(count, dtype=[(field.name, np.int64) for field in ASKED])
-    _fill(asked, db, ", ".join(_number(field.name, there) for field in ASKED))
-    return asked
-
-
-def _texts(db: sqlite3.Connection, column: str, count: int, is_there: bool) -> list[str | None]:
-    return [row[0] for row in _rows(db, column)] if is_there else [None] * count
+def _texts(db: sqlite3.Connection, column: str, count: int, is_there: bool) -> Sequence[str | None]:
+    return [row[0] for row in _rows(db, column)] if is_there else NoTexts(count)
 
 
 def _columns(db: sqlite3.Connection) -> set[str]:
@@ -278,30 +315,3 @@ def _number(name: str, there: set[str]) -> str:
         return f"ifnull({schema.quoted(name)}, {_engine.NONE})"
     whens = " ".join(f"WHEN '{word}' THEN {number}" for number, word in enumerate(getattr(_engine, table)))
     return f"CASE {name} {whens} END"
-
-
-def _read_gaps(
-    db: sqlite3.Connection, requests: NDArray[np.void]
-) -> tuple[NDArray[np.float32], NDArray[np.uint16], NDArray[np.bool_]]:
-    total = int(requests["n_gaps"].sum(dtype=np.int64))
-    ns = np.zeros(total, dtype=np.float32)
-    tokens = np.zeros(total, dtype=np.uint16)
-    shared = np.zeros(total, dtype=np.bool_)
-    at = 0
-    for gaps, gap_tokens, gap_shared in _rows(db, "gaps, gap_tokens, gap_shared"):
-        if gaps is None:
-            continue
-        end = at + len(gaps) // 4
-        ns[at:end] = np.frombuffer(gaps, dtype="<f4")
-        if gap_tokens is not None:
-            tokens[at:end] = np.frombuffer(gap_tokens, dtype="<u2")  # one value fills all
-        if gap_shared is not None:
-            shared[at:end] = np.frombuffer(gap_shared, dtype=np.uint8)
-        at = end
-    return ns, tokens, shared
-
-
-def _offsets(lengths: NDArray[np.uint32]) -> NDArray[np.int64]:
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets

@@ -73,7 +73,7 @@ def of_run(run: Run) -> str:
     if not run.has_requests:
         return fragment(run.summary)
     plots = [
-        svg.cdf(f"{BY_NAME[name].short}, ms", BY_NAME[name].all_samples(run.done)) for name in ("ttft", "itl")
+        svg.cdf(f"{BY_NAME[name].short}, ms", BY_NAME[name].values(run.done)) for name in ("ttft", "itl")
     ]
     return fragment(run.summary, [*plots, _over_time(run.done)])
 

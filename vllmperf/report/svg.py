@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf.metrics.statistics import NS_PER_MS, Samples, quantiles
+from vllmperf.metrics.statistics import NS_PER_MS, Samples, Streamed, quantiles
 from vllmperf.numbers import decimals, fixed
 
 Floats = NDArray[np.float64]
@@ -23,7 +23,7 @@ DOTS = 600
 """Of more requests than this, evenly chosen ones are drawn."""
 
 
-def cdf(title: str, samples: Samples) -> str:
+def cdf(title: str, samples: Samples | Streamed) -> str:
     """The share of samples (ns) up to each value, drawn over ms. "" when there are no two different ones."""
     if len(samples) < 2:
         return ""

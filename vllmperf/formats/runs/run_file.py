@@ -9,7 +9,7 @@ from vllmperf.run import Run, open_run
 
 
 def recognise(file: File) -> bool:
-    return file.head.startswith(b"SQLite format 3\0")
+    return file.is_database
 
 
 def read(file: File) -> list[Run]:
