@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -152,15 +152,21 @@ def _with_upper_bound(row: Row | None, metric: Metric, done: Completed) -> Row |
 # ---- throughput ----
 
 
+def _tokens(whole: Completed, name: str) -> Floats:
+    return np.nan_to_num(whole.field(name), copy=False)
+
+
+AMOUNTS: dict[str, Callable[[Completed], Floats]] = {
+    "requests_per_s": lambda whole: np.ones(len(whole.requests)),
+    "output_tokens_per_s": lambda whole: _tokens(whole, "output_tokens"),
+    "total_tokens_per_s": lambda whole: _tokens(whole, "prompt_tokens") + _tokens(whole, "output_tokens"),
+}
+"""What each completed request counts for; computed one after the other, as each is an array of all requests."""
+
+
 def of_throughput(done: Completed, rates: Mapping[str, float | None]) -> dict[str, Bounds]:
     """Bounds of requests and tokens a second."""
-    prompt, output = (np.nan_to_num(done.whole.field(f"{name}_tokens")) for name in ("prompt", "output"))
-    amounts = {
-        "requests_per_s": np.ones(len(prompt)),
-        "output_tokens_per_s": output,
-        "total_tokens_per_s": prompt + output,
-    }
-    return {name: _rate(done, amount, rates.get(name)) for name, amount in amounts.items()}
+    return {name: _rate(done, amounts(done.whole), rates.get(name)) for name, amounts in AMOUNTS.items()}
 
 
 def of_goodput(done: Completed, limits_ms: Mapping[str, float], per_s: float | None) -> dict[str, Bounds]:

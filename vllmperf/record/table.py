@@ -6,7 +6,7 @@ given in the type of the engine's records. A selection of rows copies nothing bu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -34,6 +34,9 @@ class Table:
 
     def __len__(self) -> int:
         return self._length
+
+    def __iter__(self) -> Iterator[np.void]:
+        return iter(self.copy())
 
     @overload
     def __getitem__(self, key: str) -> Column: ...
