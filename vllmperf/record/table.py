@@ -6,7 +6,7 @@ given in the type of the engine's records. A selection of rows copies nothing bu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
 import numpy as np
@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 import vllmperf._engine as _engine
 
 Column = NDArray[Any]
-Places = slice | NDArray[Any] | Sequence[int]
+Places = slice | NDArray[Any] | list[int] | list[str]
+"""Rows, or names of some columns."""
 
 NARROW = (np.int8, np.int16, np.int32)
 """The lowest number of each stands for NONE."""
 
 
 class Table:
-    """Reads like a structured NumPy array: `table["sent_ns"]`, `table[mask]`, `table[3]["sent_ns"]`, `len(table)`.
+    """Reads like a structured NumPy array: `table["sent_ns"]`, `table[mask]`, `table[["index", "sent_ns"]]`, `len(table)`.
 
     What it gives is a copy, or must not be written to; copy() gives a structured array. columns: as narrow() gives them.
     """
@@ -48,10 +49,13 @@ class Table:
         if isinstance(key, str):
             narrow = self._columns[key]
             return wide(narrow if self._places is None else narrow[self._places], self.dtype[key])
+        if isinstance(key, list) and key and isinstance(key[0], str):
+            return self.part(np.dtype([(name, self.dtype[name]) for name in key]))
         if isinstance(key, int | np.integer):
             row: np.void = self[[int(key)]].copy()[0]
             return row
-        places = (np.arange(self._length, dtype=np.int32) if self._places is None else self._places)[key]
+        all_places = np.arange(self._length, dtype=np.int32) if self._places is None else self._places
+        places = all_places[np.asarray(key) if isinstance(key, list) else key]
         return Table(self._columns, self.dtype, len(places), places)
 
     def part(self, dtype: np.dtype[Any]) -> Table:
