@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
@@ -17,7 +18,7 @@ Messages = list[dict[str, Any]]
 Said = TypeVar("Said", str, Messages)
 
 
-class Talk(Generic[Said]):
+class Talk(ABC, Generic[Said]):
     """One session. n: its turns, which have numbers from 0. What was said up to a turn is kept as long as another turn continues
     it."""
 
@@ -32,17 +33,17 @@ class Talk(Generic[Said]):
 
     # ---- what the kinds do ----
 
+    @abstractmethod
     def begun(self, system: str | None) -> Said:
         """What stands before the first turn."""
-        raise NotImplementedError
 
+    @abstractmethod
     def asked(self, said: Said, text: str) -> Said:
         """With what comes new."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answered(self, said: Said, answer: str) -> Said:
         """With the answer to it."""
-        raise NotImplementedError
 
     # ---- the course of the session ----
 
