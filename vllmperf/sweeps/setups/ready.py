@@ -14,6 +14,8 @@ POLL_S, MOST_POLL_S = 0.05, 1.0
 ANSWER_S = 60.0
 """A first completion may compile; one that takes longer is asked for again."""
 HOPELESS = (401, 403)
+REFUSALS, REFUSED_S = (400, 422), 60.0
+"""A server that has refused the request for so long will go on to: it is up, and does not like what it is asked."""
 PROMPT = "Hello"
 
 
@@ -21,6 +23,7 @@ def wait_ready(server: Server, task: Task, timeout_s: float) -> str:
     """Wait for a completion; gives the name of the model. Raises SetupError when there is none in time, or the server ends."""
     deadline, pause_s = time.monotonic() + timeout_s, POLL_S
     client = client_of(task.plan.target, task.credentials)
+    refused_since_s = None
     while True:
         if how := server.ended():
             raise EndedError(f"the server {how}")
@@ -30,6 +33,10 @@ def wait_ready(server: Server, task: Task, timeout_s: float) -> str:
             if error.status in HOPELESS:
                 raise SetupError(str(error)) from None
             last = error
+        now_s = time.monotonic()
+        refused_since_s = (refused_since_s or now_s) if last.status in REFUSALS else None
+        if refused_since_s is not None and now_s - refused_since_s >= REFUSED_S:
+            raise SetupError(f"the server refuses a completion: {last}")
         if time.monotonic() >= deadline:
             raise SetupError(f"the server was not ready within {timeout_s:g} s: {last}")
         time.sleep(pause_s)
