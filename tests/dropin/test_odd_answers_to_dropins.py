@@ -235,7 +235,7 @@ def test_the_list_of_models_is_asked_for_where_the_server_sends_one_to(model, tm
             else Answer([], status=301, headers={"Location": path + "/"}, end="length")
         )
         assert guidellm(server.url, tmp_path)[0] == 0
-        words = f"-H {server.url} --headless -u 1 -r 1 --profile 2024-10 -o 4 -t 1s --only-summary"
+        words = f"-H {server.url} --headless -u 1 -r 1 --profile 2024-10 -o 4 -t 3s --only-summary"
         assert llm_bench(words.split()) == 0
 
 
