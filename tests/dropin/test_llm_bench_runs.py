@@ -100,7 +100,7 @@ def test_too_few_users_for_the_rate_are_told(capsys):
 def test_statistics_of_2026_begin_when_all_users_are_there(capsys, tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "a"}\n')
-    more = f"--profile 2026-06 --no-chat --dataset @{rows} -u 2 -r 1 -t 1s -o 4"
+    more = f"--profile 2026-06 --no-chat --dataset @{rows} -u 2 -r 1 -t 3s -o 4"
     code, out, err = run(capsys, more)
     assert code == 0
     assert "Resetting stats after traffic reached a steady state" in err
@@ -161,7 +161,7 @@ def test_refused_requests_of_2026_are_failures_without_a_summary(capsys, tmp_pat
 
 
 def test_when_nothing_succeeds_there_is_no_summary(capsys):
-    code, out, _ = run(capsys, "-u 2 -r 2 -t 1s -p 40 -o 4", faults=["status:code=503"])
+    code, out, _ = run(capsys, "-u 2 -r 2 -t 3s -p 40 -o 4", faults=["status:code=503"])
     assert code == 1
     assert "Summary" not in out
     assert out.endswith("Test failed due to failed requests\n")

@@ -306,7 +306,7 @@ def test_a_usage_that_cannot_be_right_is_said_in_llm_bench_and_the_chunks_count(
         return Answer([*stream(path, done=False), event({"choices": [], "usage": usage}), event("[DONE]")])
 
     with OddServer(ask) as server:
-        words = f"-H {server.url} --provider vllm -m m --headless -u 1 -r 1 -p 40 -o 4 -t 1s --only-summary"
+        words = f"-H {server.url} --provider vllm -m m --headless -u 1 -r 1 -p 40 -o 4 -t 3s --only-summary"
         assert llm_bench(words.split()) == 0
     out = capsys.readouterr().out
     assert "WARNING: usage says 0 tokens and the chunks show more: 4 are counted" in out
