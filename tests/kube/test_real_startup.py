@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from real import RealCluster
 
-from vllmperf.starts.live import pods
+import vllmperf as vp
 from vllmperf.starts.result import Start
 
 CHECKOUT = Path(__file__).parents[2]
@@ -82,8 +82,8 @@ def apply(cluster: RealCluster, *objects: Object) -> None:
     cluster.kubectl("-n", NAMESPACE, "apply", "-f", "-", text=text)
 
 
-def measure(cluster: RealCluster, **more: Any) -> list[Start]:
-    return pods.measure(str(cluster.kubeconfig), namespace=NAMESPACE, **{"timeout_s": TIMEOUT_S, **more})
+def measure(cluster: RealCluster, **more: Any) -> vp.Starts:
+    return vp.startup(config=str(cluster.kubeconfig), namespace=NAMESPACE, timeout=TIMEOUT_S, **more)
 
 
 def durations(start: Start) -> dict[str, float]:
@@ -110,7 +110,7 @@ def test_of_three_simulators_one_crashes_and_one_restarts(cluster: RealCluster, 
         watch=True,
         probe_first_token=True,
         url="http://{pod_ip}:8000",
-        logs_to=tmp_path,
+        output=tmp_path,
     )
     assert a.reached
     assert a.end == "first token"
@@ -138,7 +138,7 @@ def test_a_wrong_image_and_an_unschedulable_pod_fail_early(cluster: RealCluster)
     greedy = spec(SIM, resources={"limits": {"nvidia.com/gpu": 1}})
     del absent["initContainers"], greedy["initContainers"]
     apply(cluster, pod("absent", "bad", absent), pod("greedy", "bad", greedy))
-    image, gpu = measure(cluster, label="app=bad", watch=True, grace_s=10.0)
+    image, gpu = measure(cluster, label="app=bad", watch=True, grace=10.0)
     assert image.failure is not None
     assert image.failure.reason in ("ErrImagePull", "ImagePullBackOff")
     assert any("localhost/absent:1" in line for line in image.evidence)
