@@ -100,7 +100,7 @@ def test_too_few_users_for_the_rate_are_told(capsys):
 def test_statistics_of_2026_begin_when_all_users_are_there(capsys, tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "a"}\n')
-    more = f"--profile 2026-06 --no-chat --dataset @{rows} -u 2 -r 1 -t 3s -o 4"
+    more = f"--profile 2026-06 --no-chat --dataset @{rows} -u 2 -r 1 -t 1s -o 4"
     code, out, err = run(capsys, more)
     assert code == 0
     assert "Resetting stats after traffic reached a steady state" in err
