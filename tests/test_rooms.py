@@ -14,6 +14,7 @@ FOLDER = Path(vllmperf.__file__).parent
 FLOORS = (
     "__main__",
     "__init__ cli",
+    "service",
     "dropin",
     "api",
     "formats",

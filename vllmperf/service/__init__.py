@@ -1,0 +1,1 @@
+"""HTTP over runs: the load generator as a service."""
