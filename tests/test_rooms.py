@@ -33,7 +33,7 @@ FLOORS = (
     "plan hints",
     "datasets",
     "tokenizer",
-    "hub data_file parser whole_file",
+    "hub data_file parser reach whole_file",
     "errors numbers outlet paths server_words shown signals text_file version",
     "exit_codes _engine _sim",
 )

@@ -82,7 +82,7 @@ static void libcurl_launch(struct easy *easy) {
     struct multi *multi = easy->multi;
     easy->sockets_opened = easy->sends = easy->local_error = 0;
     easy->redirects = 0;
-    easy->was_reset = easy->is_late = false;
+    easy->was_reset = easy->is_late = easy->was_led_astray = false;
     easy->error[0] = 0;
     easy->in_transfer = true;
     multi->running++;

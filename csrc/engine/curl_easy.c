@@ -27,10 +27,21 @@ struct easy *easy_of(CURL *handle) {
     return (struct easy *)(void *)private;
 }
 
+static bool was_sent_on(struct easy *easy) {
+    long before = easy->redirects;
+    curl_easy_getinfo(easy->handle, CURLINFO_REDIRECT_COUNT, &easy->redirects);
+    return easy->redirects != before;
+}
+
 static curl_socket_t on_socket_open(void *context, curlsocktype purpose, struct curl_sockaddr *address) {
     (void)purpose;
     struct easy *easy = context;
     struct transport *t = easy->slot->transport;
+    if (!transport_may_connect(t, &address->addr)) {
+        easy->local_error = EACCES;
+        easy->was_led_astray = was_sent_on(easy);
+        return CURL_SOCKET_BAD;
+    }
     int on = 1, fd = socket_new(address->family, address->socktype, address->protocol);
     if (fd < 0) {
         easy->local_error = errno;
@@ -48,12 +59,6 @@ static int on_socket_close(void *context, curl_socket_t fd) {
     loop_watch(curl->t->loop, fd, 0);
     if ((size_t)fd < curl->n_fds) curl->by_fd[fd] = NULL;
     return close(fd);
-}
-
-static bool was_sent_on(struct easy *easy) {
-    long before = easy->redirects;
-    curl_easy_getinfo(easy->handle, CURLINFO_REDIRECT_COUNT, &easy->redirects);
-    return easy->redirects != before;
 }
 
 /* The connection stands and the request goes out next. A second time in one request means that libcurl found
@@ -216,10 +221,20 @@ void easy_write_session(struct easy *easy, int64_t session) {
 
 /* ---- the end ---- */
 
+/* The answer was the redirect. */
+static void easy_tell_place(struct easy *easy) {
+    char *url = NULL, message[600];
+    curl_easy_getinfo(easy->handle, CURLINFO_EFFECTIVE_URL, &url);
+    int n =
+        snprintf(message, sizeof message, "redirected to %.500s, where this run may not go", url ? url : "");
+    response_error(&easy->slot->response, message, (size_t)n);
+}
+
 void easy_end(struct easy *easy, CURLcode code) {
     struct slot *slot = easy->slot;
     long error = easy->local_error;
     if (slot->response.record.status == 0) easy_read_head(easy);
+    if (easy->was_led_astray) easy_tell_place(easy);
     if (!error) curl_easy_getinfo(easy->handle, CURLINFO_OS_ERRNO, &error);
     enum outcome outcome =
         code == CURLE_OK ? OUTCOME_completed : transfer_outcome(code, (int)error, slot->connected);

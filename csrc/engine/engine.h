@@ -38,6 +38,8 @@ struct engine_config {
     int64_t max_event_bytes;
     int64_t max_errors;        /* send no more when so many requests have failed, 0 = no limit */
     int64_t max_recent_errors; /* or so many of the FAILURES_WINDOW that ended last */
+    int64_t only_port; /* connect to nothing but `addresses` at this port, wherever a redirect leads; 0 = no
+                          limit */
     bool kernel_stamps, keep_text, keep_stamps, insecure, fresh_connections;
     bool keep_events;       /* struct record_event of each event; see response.h for the text then */
     bool raw_bodies;        /* answers are no completions: any event is a token chunk, the text is all data */

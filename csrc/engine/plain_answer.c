@@ -91,7 +91,8 @@ static bool can_reach(const struct connection *c, const char *url) {
     struct request_url parts;
     struct socket_address to;
     if (!request_is_elsewhere(&c->plain->request, url)) return true;
-    return request_url(url, &parts) && socket_address(parts.host, parts.port, &to);
+    return request_url(url, &parts) && socket_address(parts.host, parts.port, &to) &&
+           transport_may_connect(c->plain->t, (const struct sockaddr *)&to.address);
 }
 
 /* Where the request goes on, allocated; NULL when the redirect is none, is not wanted, or leads nowhere. */

@@ -78,6 +78,8 @@ static bool connection_register(struct plain *p, struct connection *c) {
 
 /* NULL with errno set. */
 static struct connection *connection_open(struct plain *p, const struct socket_address *to) {
+    errno = EACCES;
+    if (!transport_may_connect(p->t, (const struct sockaddr *)&to->address)) return NULL;
     struct connection *c = calloc(1, sizeof *c);
     if (!c) return NULL;
     c->plain = p;

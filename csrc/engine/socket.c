@@ -30,6 +30,18 @@ bool socket_address(const char *text, int port, struct socket_address *to) {
     return true;
 }
 
+bool socket_is_same(const struct socket_address *a, const struct sockaddr *b) {
+    if (a->address.ss_family != b->sa_family) return false;
+    if (b->sa_family == AF_INET) {
+        const struct sockaddr_in *own = (const void *)&a->address, *other = (const void *)b;
+        return own->sin_port == other->sin_port && own->sin_addr.s_addr == other->sin_addr.s_addr;
+    }
+    if (b->sa_family != AF_INET6) return false;
+    const struct sockaddr_in6 *own = (const void *)&a->address, *other = (const void *)b;
+    return own->sin6_port == other->sin6_port && own->sin6_scope_id == other->sin6_scope_id &&
+           memcmp(&own->sin6_addr, &other->sin6_addr, sizeof own->sin6_addr) == 0;
+}
+
 enum { KEPT_FILES = 16 };
 
 /* The lowest number that is free is given, so a high one means that few are left. */

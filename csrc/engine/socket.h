@@ -18,6 +18,9 @@ struct socket_address {
 /* From a numeric address and a port. False when it is none. */
 bool socket_address(const char *text, int port, struct socket_address *to);
 
+/* Is this the same address and port? */
+bool socket_is_same(const struct socket_address *a, const struct sockaddr *b);
+
 /* socket(2), close-on-exec. The last descriptors below the limit are not for connections: EMFILE, as if there
  * were none, so that the rest of the process (the run file at each commit) still gets some. */
 int socket_new(int family, int type, int protocol);

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "engine/clock.h"
+#include "engine/socket.h"
 #include "engine/transport_kind.h"
 #include "stream/array.h"
 
@@ -115,6 +116,17 @@ void transport_send(struct slot *slot) {
         transport_end(slot, OUTCOME_dns_failed, "the server's name has no address");
     else
         t->kind->send(slot);
+}
+
+bool transport_may_connect(const struct transport *t, const struct sockaddr *to) {
+    const struct engine_config *config = t->config;
+    struct socket_address allowed;
+    if (config->only_port == 0) return true;
+    for (size_t i = 0; i < config->n_addresses; i++)
+        if (socket_address(config->addresses[i], (int)config->only_port, &allowed) &&
+            socket_is_same(&allowed, to))
+            return true;
+    return false;
 }
 
 /* ---- receiving ---- */

@@ -5,6 +5,8 @@
 #ifndef VLLMPERF_TRANSPORT_KIND_H
 #define VLLMPERF_TRANSPORT_KIND_H
 
+#include <sys/socket.h>
+
 #include "engine/transport.h"
 
 struct transport_kind {
@@ -41,6 +43,9 @@ struct transport {
     int64_t connections_opened;
     uint64_t reads; /* numbers the reads */
 };
+
+/* Is this one of the places that config->only_port leaves? */
+bool transport_may_connect(const struct transport *t, const struct sockaddr *to);
 
 /* A kernel stamp on the run's clock, at most now_ns; now_ns when there is none. */
 int64_t transport_arrived_ns(const struct transport *t, int64_t stamp_real_ns, int64_t now_ns);

@@ -39,6 +39,8 @@ static const struct key number_keys[] = {
     NUMBER(max_errors, INT64_MAX - 1),
     NUMBER(max_recent_errors, FAILURES_WINDOW),
 };
+/* May be missing: 0. */
+static const struct key optional_number_keys[] = {NUMBER(only_port, 65535)};
 static const struct key flag_keys[] = {
     KEY(kernel_stamps), KEY(keep_text), KEY(keep_stamps), KEY(insecure), KEY(fresh_connections),
 };
@@ -83,8 +85,7 @@ static bool as_int64(PyObject *value, const char *name, int64_t *number) {
     return true;
 }
 
-static bool get_number(PyObject *config, const struct key *key, struct engine_config *to) {
-    PyObject *value = get_key(config, key->name);
+static bool get_number(PyObject *value, const struct key *key, struct engine_config *to) {
     int64_t number;
     if (!value || !as_int64(value, key->name, &number)) return false;
     if (number < 0) {
@@ -96,6 +97,16 @@ static bool get_number(PyObject *config, const struct key *key, struct engine_co
         return false;
     }
     memcpy((char *)to + key->offset, &number, sizeof number);
+    return true;
+}
+
+static bool get_numbers(PyObject *config, struct engine_config *to) {
+    for (size_t i = 0; i < COUNT(number_keys); i++)
+        if (!get_number(get_key(config, number_keys[i].name), &number_keys[i], to)) return false;
+    for (size_t i = 0; i < COUNT(optional_number_keys); i++) {
+        PyObject *value = PyDict_GetItemString(config, optional_number_keys[i].name);
+        if (value && !get_number(value, &optional_number_keys[i], to)) return false;
+    }
     return true;
 }
 
@@ -179,7 +190,9 @@ static bool is_among(const char *name, const struct key *keys, size_t n) {
 static bool is_known(const char *name) {
     for (size_t i = 0; i < COUNT(list_keys); i++)
         if (strcmp(list_keys[i], name) == 0) return true;
-    return is_among(name, number_keys, COUNT(number_keys)) || is_among(name, flag_keys, COUNT(flag_keys)) ||
+    return is_among(name, number_keys, COUNT(number_keys)) ||
+           is_among(name, optional_number_keys, COUNT(optional_number_keys)) ||
+           is_among(name, flag_keys, COUNT(flag_keys)) ||
            is_among(name, optional_flag_keys, COUNT(optional_flag_keys)) ||
            is_among(name, text_keys, COUNT(text_keys)) ||
            is_among(name, optional_text_keys, COUNT(optional_text_keys));
@@ -220,8 +233,7 @@ static struct engine *engine_of(struct engine_config *c, PyObject *config) {
 struct engine *engine_from(PyObject *config) {
     struct engine_config c = {0};
     PyObject *copy = PyDict_Copy(config);
-    bool ok = copy && has_only_known_keys(copy) && get_flags(copy, &c);
-    for (size_t i = 0; ok && i < COUNT(number_keys); i++) ok = get_number(copy, &number_keys[i], &c);
+    bool ok = copy && has_only_known_keys(copy) && get_flags(copy, &c) && get_numbers(copy, &c);
     struct engine *engine = ok && get_texts(copy, &c) ? engine_of(&c, copy) : NULL;
     Py_XDECREF(copy);
     return engine;

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
 from raw_server import RawServer, good
-from runs import BODY, bench, config_of, errors, names, outcomes, run_engine
+from runs import BODY, bench, config_of, drain, errors, feed, names, outcomes, run_engine
+
+from vllmperf import _engine
 
 
 def sends_on(status: bytes, location: bytes):
@@ -153,3 +156,43 @@ def test_without_being_asked_for_a_redirect_is_an_error_that_names_the_place():
         run = bench(server.url, n=2)
     assert outcomes(run) == {"http_error": 2}
     assert all("/there" in text for text in errors(run))
+
+
+@pytest.mark.parametrize("status", [b"302", b"307"])
+def test_a_run_that_is_held_to_its_servers_follows_no_redirect_to_another_one(status, use_libcurl):
+    with RawServer() as server, RawServer(host="127.0.0.2") as other:
+        server._answer = sends_on(status, b"http://127.0.0.2:%d/there" % other.port)
+        wanted = config_of(server, follow_redirects=True, use_libcurl=use_libcurl, only_port=server.port)
+        records, _ = run_engine(wanted, 3, BODY)
+        assert other.requests == []
+    assert names(records) == ["http_error"] * 3
+    assert records["status"].tolist() == [int(status)] * 3
+
+
+def test_a_run_that_is_held_to_its_servers_says_where_a_redirect_led(use_libcurl):
+    with RawServer() as server, RawServer(host="127.0.0.2") as other:
+        place = b"http://127.0.0.2:%d/there" % other.port
+        server._answer = sends_on(b"307", place)
+        wanted = config_of(server, follow_redirects=True, use_libcurl=use_libcurl, only_port=server.port)
+        with contextlib.closing(_engine.Engine(wanted)) as engine:
+            feed(engine, 1, BODY)
+            engine.feed_end()
+            engine.start()
+            told = b"".join(batch["bytes"] for batch in drain(engine))
+    assert b"redirected to " + place in told
+
+
+def test_a_run_that_is_held_to_its_servers_follows_a_redirect_to_the_same_one(use_libcurl):
+    with RawServer() as server:
+        server._answer = sends_on(b"307", b"http://127.0.0.1:%d/there" % server.port)
+        wanted = config_of(server, follow_redirects=True, use_libcurl=use_libcurl, only_port=server.port)
+        records, _ = run_engine(wanted, 3, BODY)
+    assert names(records) == ["completed"] * 3
+
+
+def test_a_run_that_is_held_to_another_port_reaches_nobody(use_libcurl):
+    with RawServer() as server:
+        wanted = config_of(server, use_libcurl=use_libcurl, only_port=server.port % 65535 + 1)
+        records, _ = run_engine(wanted, 2, BODY)
+        assert server.requests == []
+    assert names(records) == ["local_fault"] * 2

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 import vllmperf._engine as _engine
+from vllmperf import reach
 from vllmperf.record.batches import joined
 from vllmperf.record.shift import shifted
 
@@ -30,7 +31,7 @@ class EngineGroup:
         self._engines: list[_engine.Engine] = []
         try:
             for config in configs:
-                self._engines.append(_engine.Engine(dict(config)))
+                self._engines.append(_engine.Engine(reach.for_engine(config)))
         except BaseException:
             self.close()
             raise

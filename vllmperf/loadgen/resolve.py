@@ -14,6 +14,8 @@ def addresses(url: str) -> list[str]:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         found = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
+    except TargetError:  # not allowed: reach.py
+        raise
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise TargetError(

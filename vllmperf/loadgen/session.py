@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
-from vllmperf.errors import SettingError, UsageError
+from vllmperf import reach
+from vllmperf.errors import SettingError, TargetError, UsageError
 from vllmperf.loadgen import limits
 from vllmperf.loadgen.engine_group import EngineGroup
 from vllmperf.loadgen.interrupt import interruptible
@@ -294,7 +295,7 @@ class Session:
 def _engine_of(config: Mapping[str, Any]) -> _engine.Engine | EngineGroup:
     """One engine, or one for each of several targets (load.run.engine_config)."""
     if "targets" not in config:
-        return _engine.Engine(dict(config))
+        return _engine.Engine(reach.for_engine(config))
     return EngineGroup(config["targets"], config["cycle"])
 
 
@@ -303,6 +304,8 @@ def _limits_told() -> Iterator[None]:
     """UsageError when the system does not give the engine what it needs, as for very many threads."""
     try:
         yield
+    except TargetError:
+        raise
     except (OSError, OverflowError) as error:
         raise SettingError("{error}; lower {threads} or {max_concurrency}", error=error) from None
 

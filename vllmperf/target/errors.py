@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from vllmperf import hints
 from vllmperf.errors import TargetError
+from vllmperf.reach import NotAllowedError
 
 
 class AnswerError(TargetError):
@@ -35,6 +36,8 @@ def no_answer(url: str, error: BaseException) -> AnswerError:
         why = reason.verify_message
         return CertificateError(f"cannot reach {url}: {why}; {hints.of_tls('certificate')}", why)
     why = text_of(reason)
+    if isinstance(reason, NotAllowedError):
+        return AnswerError(f"cannot reach {url}: {why}", why)
     is_tls = isinstance(reason, ssl.SSLError) or "handshake" in why
     hint = (
         hints.of_tls(why)
