@@ -37,7 +37,26 @@ AGENT = [
     {"text": LINE.format(0), "output_tokens": 4},
     {"text": LINE.format(1), "output_tokens": 4, "wait_s": 1},
 ]
+CALLS = [{"t": t, "type": "n", "in": 40 + 20 * t, "out": 4, "hash_ids": [], "api_time": 1} for t in range(2)]
+SPAN = {
+    "trace_id": "t",
+    "span_id": "s",
+    "start_time": 1,
+    "attributes": {"gen_ai.operation.name": "chat", "gen_ai.usage.output_tokens": 4},
+}
 CONTENT = {
+    "weka": jsonl({"id": str(i), "requests": CALLS} for i in range(9)),
+    "otel": jsonl(
+        {
+            **SPAN,
+            "trace_id": str(i),
+            "attributes": {
+                **SPAN["attributes"],
+                "gen_ai.input.messages": json.dumps([{"role": "user", "content": "x"}]),
+            },
+        }
+        for i in range(9)
+    ),
     "agentic": jsonl({"turns": AGENT} for _ in range(9)),
     "conversations": json.dumps(SPOKEN),
     "sharegpt": json.dumps(TALKS),

@@ -54,6 +54,27 @@ def test_turns_of_an_agent_continue_the_answer_that_they_follow_and_wait_for_all
     assert run.summary["sessions"]["finished"] == 1
 
 
+@pytest.mark.parametrize("backend", ["openai", "openai-chat"])
+def test_a_turn_quotes_what_a_subagent_really_answered_where_it_names_it(book, tmp_path, backend):
+    turns = [{**turn, "answers_of": [1]} if turn.get("after") == [2, 1] else turn for turn in AGENT["turns"]]
+    row = {**AGENT, "turns": turns}
+    bench(
+        book,
+        **agents(tmp_path / "a.jsonl", row),
+        num_prompts=1,
+        backend=backend,
+        string_content=backend != "openai",
+    )
+    bodies = sorted(
+        (got.body.get("max_tokens") or got.body["max_completion_tokens"], got) for got in book.got
+    )
+    said = dict(bodies)
+    if backend == "openai":
+        assert said[8].body["prompt"].endswith(f"\n{said[6].said}\nboth are done")
+    else:
+        assert said[8].body["messages"][-1]["content"] == f"{said[6].said}\nboth are done"
+
+
 def test_subagents_run_beside_each_other(book, tmp_path):
     """Each of the two waits until both have come."""
     both = threading.Barrier(2, timeout=30)
@@ -92,6 +113,8 @@ def test_messages_of_an_agent_in_a_chat_are_those_of_its_own_branch(book, tmp_pa
         ({"text": "x"}, '"output_tokens" must be a whole number'),
         ({"text": "x", "output_tokens": 1, "wait_s": -1}, '"wait_s" must be a number of seconds'),
         ({"text": "x", "output_tokens": 1, "fresh": 1}, '"fresh" must be true or false'),
+        ({"text": "x", "output_tokens": 1, "after": 0, "answers_of": 1}, '"answers_of" must be the number'),
+        ({"text": "x", "output_tokens": 1, "answers_of": 0}, '"answers_of" must be the number'),
         ({"text": "x", "output_tokens": 1, "wait": 1}, "turn 1 has no setting 'wait'"),
         ({"output_tokens": 1}, "turn 1 has no text"),
     ],

@@ -7,14 +7,24 @@ import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from vllmperf.datasets.dataset import Ask, Conversation, Counter, DataSet, Estimate, Prompt, Spec, first_turns
+from vllmperf.datasets.dataset import (
+    Ask,
+    Conversation,
+    Counter,
+    DataSet,
+    Estimate,
+    Prompt,
+    Spec,
+    again,
+    first_turns,
+)
 from vllmperf.datasets.rows import LINES, Row, rows
 from vllmperf.errors import SettingError
 
 if TYPE_CHECKING:
     from vllmperf.tokenizer.tokens import Tokens
 
-KEYS = ("text", "output_tokens", "after", "fresh", "wait_s")
+KEYS = ("text", "output_tokens", "after", "fresh", "wait_s", "answers_of")
 
 
 def conversations(spec: Spec, tokens: Tokens | None) -> Iterator[Conversation]:
@@ -22,13 +32,7 @@ def conversations(spec: Spec, tokens: Tokens | None) -> Iterator[Conversation]:
     found = [_session(row, spec, tokens or Estimate()) for row in rows(spec.path, form=LINES[0])]
     if not found:
         raise SettingError("{dataset_path} {path} holds no session", path=spec.path)
-    return _without_end(found, random.Random(spec.seed))
-
-
-def _without_end(found: list[Conversation], draw: random.Random) -> Iterator[Conversation]:
-    yield from found
-    while True:
-        yield draw.choice(found)
+    return again(found, random.Random(spec.seed))
 
 
 def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
@@ -66,7 +70,13 @@ def _ask(row: Row, number: int, turn: Any, spec: Spec, counter: Counter) -> Ask:
         raise row.bad(f'turn {number}: "fresh" must be true or false')
     after = _after(row, number, turn.get("after"))
     return Ask(
-        text, _length(row, number, turn, spec), counter.count(text), after, fresh, _wait(row, number, turn)
+        text,
+        _length(row, number, turn, spec),
+        counter.count(text),
+        after,
+        fresh,
+        _wait(row, number, turn),
+        _answers_of(row, number, turn.get("answers_of"), after),
     )
 
 
@@ -86,6 +96,17 @@ def _wait(row: Row, number: int, turn: dict[str, Any]) -> float | None:
     if type(wait_s) not in (int, float) or not math.isfinite(wait_s) or wait_s < 0:
         raise row.bad(f'turn {number}: "wait_s" must be a number of seconds')
     return float(wait_s)
+
+
+def _answers_of(row: Row, number: int, answers: Any, after: tuple[int, ...] | None) -> tuple[int, ...]:
+    if answers is None:
+        return ()
+    found = answers if isinstance(answers, list) else [answers]
+    if not all(type(one) is int and one in (after or ()) for one in found):
+        raise row.bad(
+            f'turn {number}: "answers_of" must be the number of a turn that it names in "after", or a list of them'
+        )
+    return tuple(found)
 
 
 def _after(row: Row, number: int, after: Any) -> tuple[int, ...] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +15,7 @@ from vllmperf.datasets.dataset import (
     Option,
     Prompt,
     Spec,
+    again,
     first_turns,
 )
 from vllmperf.datasets.rows import Row, rows
@@ -49,8 +49,7 @@ def conversations(spec: Spec, tokens: Tokens | None) -> Iterator[Conversation]:
         raise SettingError("{dataset_path} {path} holds no conversation with an answer", path=spec.path)
     draw = random.Random(spec.seed)
     draw.shuffle(found)
-    again = (draw.choice(found) for _ in itertools.count())
-    return (_conversation(one, spec, tokens) for one in itertools.chain(found, again))
+    return (_conversation(one, spec, tokens) for one in again(found, draw))
 
 
 def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:

@@ -8,7 +8,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from vllmperf.errors import SettingError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vllmperf.tokenizer.tokens import Tokens
 
 Value = str | int | float
+Anything = TypeVar("Anything")
 BYTES_PER_TOKEN = 4
 BLOCK_TOKENS = 16
 """Tokens of a block of a prefix cache where the server does not tell: vLLM's default on GPUs."""
@@ -83,6 +84,7 @@ class Ask(NamedTuple):
 
     after: numbers of earlier turns; it leaves when all of them are answered, and continues the first. None: the turn before.
     is_fresh: it continues none of them, but the system prompt. wait_s: from the last of these answers on; None: the think time.
+    answers_of: turns among those in `after` whose real answers stand before the text, as what a subagent found.
     """
 
     text: str
@@ -91,6 +93,7 @@ class Ask(NamedTuple):
     after: tuple[int, ...] | None = None
     is_fresh: bool = False
     wait_s: float | None = None
+    answers_of: tuple[int, ...] = ()
 
 
 class Conversation(NamedTuple):
@@ -99,6 +102,13 @@ class Conversation(NamedTuple):
     system: str | None
     asks: tuple[Ask, ...]
     system_len: int = 0
+
+
+def again(found: Sequence[Anything], draw: random.Random) -> Iterator[Anything]:
+    """All of them in order, then drawn again, without end."""
+    yield from found
+    while True:
+        yield draw.choice(found)
 
 
 class Sample(NamedTuple):

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vllmperf.datasets.dataset import Ask, Conversation, DataSet, Lengths, Option, Prompt, Spec, first_turns
-from vllmperf.datasets.made_up import WORDS, Alphabet
-from vllmperf.datasets.synthetic import texts
+from vllmperf.datasets.made_up import WORDS
+from vllmperf.datasets.synthetic import made_texts, texts
 
 if TYPE_CHECKING:
     from vllmperf.tokenizer.tokens import Tokens
@@ -22,7 +22,7 @@ def conversations(spec: Spec, tokens: Tokens | None) -> Iterator[Conversation]:
     """Without end: input tokens in what the user says in each turn, the prefix is the system prompt, the same in all."""
     lengths, draw = spec.lengths(LENGTHS), random.Random(spec.seed)
     wanted = itertools.repeat(lengths.input or 1)
-    made = _words(wanted, draw) if tokens is None else texts(tokens, wanted, 0, draw)
+    made = made_texts(tokens, wanted, draw)
     system = _system(tokens, lengths.prefix, random.Random(spec.seed)) if lengths.prefix else None
     while True:
         said = itertools.islice(made, TURNS.of(spec))
@@ -55,10 +55,3 @@ def _system(tokens: Tokens | None, length: int, draw: random.Random) -> str:
 def _plain(lengths: Iterator[int], draw: random.Random) -> Iterator[tuple[str, int]]:
     for length in lengths:
         yield " ".join(draw.choices(WORDS, k=length)), length
-
-
-def _words(lengths: Iterator[int], draw: random.Random) -> Iterator[tuple[str, int]]:
-    """(common words, how many): no two texts begin alike."""
-    circle = Alphabet(takes_ids=False).circle
-    for number, length in enumerate(lengths):
-        yield circle.distinct(number, draw.randrange(len(WORDS)), length), length

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from vllmperf.datasets.dataset import DataSet, Lengths, Option, Prompt, Spec
-from vllmperf.datasets.made_up import SAFE_IDS, Alphabet
+from vllmperf.datasets.made_up import SAFE_IDS, WORDS, Alphabet
 from vllmperf.datasets.random_text import TEXTS_AT_ONCE, filler
 
 if TYPE_CHECKING:
@@ -87,6 +87,21 @@ def texts(
         wanted = [len(sequence) for sequence in sequences]
         for fit, length in zip(fit_all(tokens, sequences, wanted, more), wanted, strict=True):
             yield filled(tokens, fit, length).text, length
+
+
+def made_texts(
+    tokens: Tokens | None, lengths: Iterable[int], draw: random.Random, numbers: Iterator[int] | None = None
+) -> Iterator[tuple[str, int]]:
+    """(text, its tokens), no two beginning alike: of drawn ids, or without a tokenizer common words.
+
+    numbers: those of the texts, where other calls make some too.
+    """
+    if tokens is not None:
+        yield from texts(tokens, lengths, 0, draw)
+        return
+    circle = Alphabet(takes_ids=False).circle
+    for length, number in zip(lengths, numbers or itertools.count(), strict=False):
+        yield circle.distinct(number, draw.randrange(len(WORDS)), length), length
 
 
 def _made_up(

@@ -30,6 +30,8 @@ class Talk(ABC, Generic[Said]):
         self._missing = [set(after) for after in self._after]
         self._continued = Counter(base for turn in range(self.n) if (base := self._base(turn)) is not None)
         self._said: dict[int, Said] = {}
+        self._quoted = Counter(quoted for each in self._asks for quoted in each.answers_of)
+        self._answers: dict[int, str] = {}  # of turns that another one will quote
 
     # ---- what the kinds do ----
 
@@ -53,10 +55,12 @@ class Talk(ABC, Generic[Said]):
 
     def prompt(self, turn: int) -> Prompt:
         """The JSON of the field for the prompt, and the lengths. How long one with answers in it is, only the server knows."""
-        ask, base = self._asks[turn], self._base(turn)
-        said = self.asked(self._system if base is None else self._taken(base), ask.text)
+        ask: Ask = self._asks[turn]
+        base = self._base(turn)
+        text = "\n".join([*map(self._quote, ask.answers_of), ask.text])
+        said = self.asked(self._system if base is None else self._taken(base), text)
         self._said[turn] = said
-        length = self._system_len + ask.input_len if base is None else None
+        length = self._system_len + ask.input_len if base is None and not ask.answers_of else None
         return Prompt(json.dumps(said, separators=(",", ":")), ask.output_len, length)
 
     def hear(self, turn: int, answer: str) -> list[int]:
@@ -64,6 +68,8 @@ class Talk(ABC, Generic[Said]):
         said = self._said.pop(turn)
         if self._continued[turn]:
             self._said[turn] = self.answered(said, answer)
+        if self._quoted[turn]:
+            self._answers[turn] = answer
         waiting = [number for number in range(self.n) if turn in self._missing[number]]
         for number in waiting:
             self._missing[number].remove(turn)
@@ -75,6 +81,10 @@ class Talk(ABC, Generic[Said]):
     def _base(self, turn: int) -> int | None:
         after = self._after[turn]
         return None if self._asks[turn].is_fresh or not after else after[0]
+
+    def _quote(self, turn: int) -> str:
+        self._quoted[turn] -= 1
+        return self._answers[turn] if self._quoted[turn] else self._answers.pop(turn)
 
     def _taken(self, base: int) -> Said:
         self._continued[base] -= 1
