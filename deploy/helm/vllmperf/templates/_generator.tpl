@@ -1,0 +1,77 @@
+{{- define "vllmperf.generator" -}}
+- name: load-generator
+  image: {{ include "vllmperf.generatorImage" . }}
+  imagePullPolicy: {{ .Values.loadGenerator.image.pullPolicy }}
+  command: [vllmperf]
+  args:
+    - serve
+    - --host={{ .Values.loadGenerator.listen }}
+    - --port={{ int .Values.loadGenerator.port }}
+    - --data=/data
+    - --queue-limit={{ int .Values.loadGenerator.queueLimit }}
+    - --parallel-runs={{ int .Values.loadGenerator.parallelRuns }}
+    - --allow-target={{ include "vllmperf.targetHost" . }}:{{ include "vllmperf.targetPort" . }}
+    {{- if and .Values.vllm.enabled .Values.aggregate }}
+    - --allow-target=$(POD_IP):{{ int .Values.vllm.port }}
+    {{- end }}
+    {{- range .Values.loadGenerator.allowTargets }}
+    - --allow-target={{ . }}
+    {{- end }}
+    {{- if and .Values.benchmarkSpecs (not .Values.aggregate) }}
+    - --specs=/etc/vllmperf/specs.yaml
+    {{- end }}
+    {{- with .Values.loadGenerator.extraArgs }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  env:
+    - {name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+    - {name: HOME, value: /tmp}
+    {{- include "vllmperf.tokenEnv" . | nindent 4 }}
+    {{- include "vllmperf.hfEnv" . | trim | nindent 4 }}
+    {{- if not .Values.aggregate }}
+    {{- include "vllmperf.resultsEnv" . | trim | nindent 4 }}
+    {{- end }}
+    {{- with .Values.loadGenerator.extraEnv }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  ports:
+    - {name: http, containerPort: {{ int .Values.loadGenerator.port }}}
+  startupProbe:
+    httpGet: {path: /healthz, port: http}
+    periodSeconds: 1
+    failureThreshold: 120
+  readinessProbe: # answers while a load waits for the server, and says so
+    httpGet: {path: /readyz, port: http}
+    periodSeconds: 5
+    timeoutSeconds: 5
+  livenessProbe:
+    httpGet: {path: /healthz, port: http}
+    periodSeconds: 20
+    timeoutSeconds: 20
+    failureThreshold: 6
+  resources:{{ toYaml .Values.loadGenerator.resources | nindent 4 }}
+  securityContext:{{ include "vllmperf.containerSecurity" . | nindent 4 }}
+  volumeMounts:
+    - {name: data, mountPath: /data}
+    - {name: generator-tmp, mountPath: /tmp}
+    {{- if and .Values.benchmarkSpecs (not .Values.aggregate) }}
+    - {name: specs, mountPath: /etc/vllmperf, readOnly: true}
+    {{- end }}
+    {{- if and .Values.vllm.enabled .Values.modelStorage.enabled }}
+    - {name: model-storage, mountPath: /data/model-storage, readOnly: true}
+    {{- end }}
+{{- end }}
+
+{{/* The texts that the image brings, such as app/sonnet.txt, in the data folder, where loads look for them. */}}
+{{- define "vllmperf.texts" -}}
+- name: texts
+  image: {{ include "vllmperf.generatorImage" . }}
+  imagePullPolicy: {{ .Values.loadGenerator.image.pullPolicy }}
+  command: [cp, -r, /app, /data/]
+  resources:
+    requests: {cpu: 10m, memory: 16Mi}
+    limits: {memory: 64Mi}
+  securityContext:{{ include "vllmperf.containerSecurity" . | nindent 4 }}
+  volumeMounts:
+    - {name: data, mountPath: /data}
+{{- end }}

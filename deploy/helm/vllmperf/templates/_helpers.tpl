@@ -1,0 +1,111 @@
+{{- define "vllmperf.fullname" -}}
+{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end -}}
+{{- end }}
+
+{{- define "vllmperf.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "vllmperf.labels" -}}
+{{ include "vllmperf.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "vllmperf.generatorImage" -}}
+{{ .Values.loadGenerator.image.repository }}:{{ .Values.loadGenerator.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{/* Where a load goes when it does not say. */}}
+{{- define "vllmperf.targetHost" -}}
+{{- if .Values.vllm.enabled }}localhost{{ else }}{{ .Values.target.host }}{{ end -}}
+{{- end }}
+{{- define "vllmperf.targetPort" -}}
+{{- if .Values.vllm.enabled }}{{ int .Values.vllm.port }}{{ else }}{{ int .Values.target.port }}{{ end -}}
+{{- end }}
+
+{{/* benchmarkSpecs, each with host, port and model; prompts are counted by the tokenizer that the server has. */}}
+{{- define "vllmperf.specs" -}}
+{{- $own := dict "host" (include "vllmperf.targetHost" .) "port" (include "vllmperf.targetPort" . | int) "model" .Values.servedModel -}}
+{{- if and .Values.vllm.enabled .Values.modelStorage.enabled }}
+{{- $own = merge $own (dict "tokenizer" (printf "model-storage/%s" .Values.servedModel)) -}}
+{{- end -}}
+{{- $specs := list -}}
+{{- range .Values.benchmarkSpecs }}
+{{- $specs = append $specs (ternary . (merge (deepCopy .) $own) (hasKey . "kind")) -}}
+{{- end -}}
+{{ toYaml (dict "benchmarkSpecs" $specs) }}
+{{- end }}
+
+{{/* Secrets: which one, and whether this chart makes it. */}}
+{{- define "vllmperf.tokenSecret" -}}
+{{ .Values.loadGenerator.token.existingSecret | default (printf "%s-token" (include "vllmperf.fullname" .)) }}
+{{- end }}
+{{- define "vllmperf.tokenKey" -}}
+{{ ternary .Values.loadGenerator.token.key "token" (ne .Values.loadGenerator.token.existingSecret "") }}
+{{- end }}
+{{- define "vllmperf.hfSecret" -}}
+{{- if .Values.hfTokenSecret.name }}{{ .Values.hfTokenSecret.name }}
+{{- else if .Values.hfToken }}{{ include "vllmperf.fullname" . }}-hf{{ end -}}
+{{- end }}
+{{- define "vllmperf.hfKey" -}}
+{{ ternary .Values.hfTokenSecret.key "HF_TOKEN" (ne .Values.hfTokenSecret.name "") }}
+{{- end }}
+{{- define "vllmperf.bucketSecret" -}}
+{{- if .Values.results.existingSecret }}{{ .Values.results.existingSecret }}
+{{- else if .Values.results.accessKeyId }}{{ include "vllmperf.fullname" . }}-results{{ end -}}
+{{- end }}
+
+{{- define "vllmperf.modelClaim" -}}
+{{ .Values.modelStorage.existingClaim | default (printf "%s-model-storage" (include "vllmperf.fullname" .)) }}
+{{- end }}
+
+{{- define "vllmperf.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+readOnlyRootFilesystem: true
+{{- end }}
+{{- define "vllmperf.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ int .Values.securityContext.runAsUser }}
+runAsGroup: {{ int .Values.securityContext.runAsGroup }}
+fsGroup: {{ int .Values.securityContext.fsGroup }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "vllmperf.hfEnv" -}}
+{{- with include "vllmperf.hfSecret" . }}
+- name: HF_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ include "vllmperf.hfKey" $ }}}}
+{{- end }}
+{{- end }}
+
+{{- define "vllmperf.tokenEnv" -}}
+- name: VLLMPERF_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ include "vllmperf.tokenSecret" . }}, key: {{ include "vllmperf.tokenKey" . }}}}
+{{- end }}
+
+{{- define "vllmperf.resultsEnv" -}}
+{{- with .Values.results }}
+{{- if .bucket }}
+- {name: BENCHMARK_RESULTS_BUCKET, value: {{ .bucket | quote }}}
+- {name: BENCHMARK_RESULTS_DIRECTORY, value: {{ .directory | quote }}}
+{{- with .endpointUrl }}
+- {name: AWS_ENDPOINT_URL, value: {{ . | quote }}}
+{{- end }}
+{{- with .region }}
+- {name: AWS_REGION, value: {{ . | quote }}}
+{{- end }}
+{{- with include "vllmperf.bucketSecret" $ }}
+{{- range list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
+- name: {{ . }}
+  valueFrom: {secretKeyRef: {name: {{ include "vllmperf.bucketSecret" $ }}, key: {{ . }}}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,162 @@
+"""The Helm chart without a cluster: lint, what it renders, what its schema refuses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import parts  # noqa: F401 scripts/test-parts finds the files with real programs by it
+import pytest
+import yaml
+from chart import CHART, containers, helm, objects, rendered
+
+GOLDEN = Path(__file__).parent / "golden"
+DOCUMENT = (
+    "--model=/model-storage/meta-llama/Llama-3.1-405B-Instruct-FP8",
+    "--served-model-name=meta-llama/Llama-3.1-405B-Instruct-FP8",
+    "--tensor-parallel-size=8",
+    "--max-num-batched-tokens=16384",
+    "--max-model-len=16384",
+    "--num-scheduler-steps=16",
+    "--enable-chunked-prefill=False",
+    "--seed=42",
+)
+"""The server's arguments in the README of the chart that ours replaces."""
+CASES = {
+    "document": ("hfToken=hf_example",),
+    "existing_server": (
+        "vllm.enabled=false",
+        "target.host=vllm.models.svc",
+        "results.bucket=runs",
+        "results.directory=nightly",
+    ),
+    "aggregate": ("aggregate=true", "replicaCount=3", "results.bucket=runs", "results.existingSecret=minio"),
+    "everything": (
+        *("modelStorage.existingClaim=", "modelStorage.download=true", "hfTokenSecret.name=hub"),
+        *("loadGenerator.data.persistence=true", "loadGenerator.token.existingSecret=api"),
+        *("networkPolicy.enabled=true", "monitoring.podMonitor=true", "monitoring.serviceMonitor=true"),
+        *("nodeSelector.gpu=h100", "vllm.extraArgs={--enable-prefix-caching}", "vllm.port=8001"),
+        *("results.bucket=runs", "results.endpointUrl=http://minio:9000", "results.accessKeyId=a"),
+        *("results.secretAccessKey=b", "results.region=us-east-1"),
+    ),
+}
+
+
+def sets(*values: str) -> list[str]:
+    return [word for value in values for word in ("--set", value)]
+
+
+def test_helm_lint_finds_nothing(tmp_path: Path) -> None:
+    done = helm(tmp_path, "lint", "--strict", str(CHART), "--kube-version", "1.33")
+    assert done.returncode == 0, done.stdout
+    assert "0 chart(s) failed" in done.stdout
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_manifests_are_the_golden_ones(name: str, tmp_path: Path) -> None:
+    """After a change that is meant: GOLDEN=write scripts/test-parts"""
+    text = rendered(tmp_path, *sets(*CASES[name]))
+    path = GOLDEN / f"{name}.yaml"
+    if os.environ.get("GOLDEN") == "write":
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def test_the_server_gets_the_arguments_of_the_document(tmp_path: Path) -> None:
+    assert tuple(containers(objects(rendered(tmp_path)))["vllm"]["args"]) == DOCUMENT
+
+
+def test_the_document_command_makes_a_secret_of_the_token(tmp_path: Path) -> None:
+    found = objects(rendered(tmp_path, *sets("hfToken=hf_example")))
+    assert found["Secret/bench-vllmperf-hf"]["data"] == {"HF_TOKEN": "aGZfZXhhbXBsZQ=="}
+
+
+def test_a_load_gets_host_port_and_model_where_it_gives_none(tmp_path: Path) -> None:
+    own = [f"benchmarkSpecs[1].{value}" for value in ("host=elsewhere", "port=1", "model=m")]
+    found = objects(rendered(tmp_path, *sets("benchmarkSpecs[0].num_prompts=5", *own)))
+    specs = yaml.safe_load(found["ConfigMap/bench-vllmperf-specs"]["data"]["specs.yaml"])
+    first, second = specs["benchmarkSpecs"]
+    assert (first["host"], first["port"]) == ("localhost", 8000)
+    assert first["model"] == "meta-llama/Llama-3.1-405B-Instruct-FP8"
+    assert (second["host"], second["port"], second["model"]) == ("elsewhere", 1, "m")
+
+
+@pytest.mark.parametrize(
+    ("tag", "version", "steps", "prefill"),
+    [
+        ("v0.5.4", "", False, "--enable-chunked-prefill=False"),
+        ("v0.5.5", "", True, "--enable-chunked-prefill=False"),
+        ("v0.8.4", "", True, "--enable-chunked-prefill=False"),
+        ("v0.8.5.post1", "", True, "--no-enable-chunked-prefill"),
+        ("v0.10.0", "", True, "--no-enable-chunked-prefill"),
+        ("v0.10.1.1", "", False, "--no-enable-chunked-prefill"),
+        ("nightly", "0.32.0", False, "--no-enable-chunked-prefill"),
+        ("v0.32.0-x86_64", "", False, "--no-enable-chunked-prefill"),
+    ],
+)
+def test_the_server_gets_flags_that_its_version_knows(
+    tag: str, version: str, steps: bool, prefill: str, tmp_path: Path
+) -> None:
+    values = sets(f"vllm.image.tag={tag}", f"vllm.version={version}")
+    args = containers(objects(rendered(tmp_path, *values)))["vllm"]["args"]
+    assert ("--num-scheduler-steps=16" in args) == steps
+    assert prefill in args
+
+
+def test_every_container_runs_with_least_rights(tmp_path: Path) -> None:
+    found = objects(rendered(tmp_path, *sets("modelStorage.download=true")))
+    pod = found["StatefulSet/bench-vllmperf"]["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    for one in containers(found).values():
+        assert one["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+        assert one["resources"]["limits"], one["name"]
+
+
+def test_only_aggregate_gives_a_right_and_that_is_to_list_pods(tmp_path: Path) -> None:
+    plain = objects(rendered(tmp_path))
+    assert not [name for name in plain if name.startswith(("Role/", "RoleBinding/", "Job/"))]
+    found = objects(rendered(tmp_path, *sets("aggregate=true")))
+    assert found["Role/bench-vllmperf-aggregate"]["rules"] == [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
+    ]
+
+
+def test_a_job_of_aggregate_has_a_new_name_when_its_loads_change(tmp_path: Path) -> None:
+    def job(*values: str) -> str:
+        found = objects(rendered(tmp_path, *sets("aggregate=true", *values)))
+        return next(name for name in found if name.startswith("Job/"))
+
+    assert job() == job("loadGenerator.queueLimit=3")
+    assert job() != job("benchmarkSpecs[0].num_prompts=7")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (("replicaCount=0",), "at '/replicaCount': minimum: got 0, want 1"),
+        (("replicas=3",), "additional properties 'replicas' not allowed"),
+        (("vllm.maxmodellen=3",), "additional properties 'maxmodellen' not allowed"),
+        (("servedModel=",), "at '/servedModel': minLength"),
+        (("results.bucket=s3://runs",), "at '/results/bucket': 's3://runs' does not match pattern"),
+        (("benchmarkSpecs[0].num_prompts=0",), "at '/benchmarkSpecs/0/num_prompts': minimum: got 0, want 1"),
+        (("benchmarkSpecs[0].request_rate=fast",), "at '/benchmarkSpecs/0/request_rate'"),
+        (("loadGenerator.port=99999",), "at '/loadGenerator/port': maximum: got 99,999, want 65,535"),
+        (("loadGenerator.data.size=big",), "at '/loadGenerator/data/size': 'big' does not match pattern"),
+        (("vllm.image.pullPolicy=Sometimes",), "must be one of 'Always', 'IfNotPresent', 'Never'"),
+        (("securityContext.runAsUser=0",), "at '/securityContext/runAsUser': minimum: got 0, want 1"),
+        (("vllm.image.tag=latest",), 'vllm.image.tag "latest" does not say which version of vLLM it is'),
+        (("vllm.enabled=false",), "vllm.enabled is false: set target.host"),
+        (("results.directory=a",), "results.directory needs results.bucket"),
+        (("results.accessKeyId=a",), "results.accessKeyId needs results.secretAccessKey"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(values: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    done = helm(tmp_path, "template", "bench", str(CHART), "--kube-version", "1.33", *sets(*values))
+    assert done.returncode != 0
+    assert said in done.stderr
