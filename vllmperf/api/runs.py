@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,7 +137,7 @@ def make_run(
     from vllmperf.loadgen.recorded import record_run
 
     with _shown(progress, task) as show:
-        return record_run(task, record, show, enough, _tell)
+        return record_run(task, record, show, enough, _tell, notice=_notice)
 
 
 def make_repeats(
@@ -157,7 +158,7 @@ def finish_run(task: Task, before: Unfinished, progress: bool | Callable[[Snapsh
     from vllmperf.loadgen.recorded import resume_run
 
     with _shown(progress, task) as show:
-        return resume_run(task, before, show, _tell)
+        return resume_run(task, before, show, _tell, notice=_notice)
 
 
 def _tell(interval: Interval) -> None:
@@ -165,6 +166,10 @@ def _tell(interval: Interval) -> None:
     from vllmperf.report.live import tell_interval
 
     tell_interval(interval)
+
+
+def _notice(words: str) -> None:
+    print(f"vllmperf: {words}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     limits = command.add_argument_group("limits (T in seconds, or like 500ms, 30s, 10m, 1h)").add_argument
     add_limits(limits)
     add_error_limits(limits)
+    add_on_server_loss(limits)
     add_output(command.add_argument_group("output").add_argument)
     engine = command.add_argument_group("engine").add_argument
     add_engine(engine)
@@ -281,6 +282,15 @@ def add_error_limits(option: Any) -> None:
         type=float,
         metavar="SHARE",
         help=f"give it up when this share, like 0.2, of the last {WINDOW} requests has failed (default: never)",
+    )
+
+
+def add_on_server_loss(option: Any) -> None:
+    settings(option)(
+        "--on-server-loss",
+        metavar="record|wait[:T]",
+        help="when the server is gone (refuses connections, and /health does not answer): record requests as failed, or wait "
+        "until it is back, at most T, and go on; what nobody accepted meanwhile is then sent again and counts once",
     )
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import UsageError
 from vllmperf.loadgen.environment import environment
-from vllmperf.loadgen.rest import Rest, check_plan
+from vllmperf.loadgen.outage import LossGuard, Patience, patience
+from vllmperf.loadgen.rest import NothingLeftError, Rest, check_plan
 from vllmperf.loadgen.run import Ready, has_sessions, ready
+from vllmperf.loadgen.session import NOTHING
 from vllmperf.loadgen.sessions import SessionFeeder
 from vllmperf.loadgen.subscribers import Enough, Progress, Totals, gathered, live, recorder, until
 from vllmperf.loadgen.task import Task
 from vllmperf.record.writer import RunFileError, RunWriter
 from vllmperf.run import Folder, Run
+from vllmperf.signals import terminable
 from vllmperf.target import client_of, first_model
 
 if TYPE_CHECKING:
@@ -32,24 +36,36 @@ def record_run(
     enough: Enough | None = None,
     tell: Tell | None = None,
     server: Totals | None = None,
+    notice: Notice | None = None,
 ) -> Run:
     """Carry a task out and write its run file, to `record` or a temporary folder. A simulator of its plan runs inside for
     that long. tell: gets each interval of a task with report_interval. server: asks for the server's counts, before and after;
-    by default at its /metrics."""
+    by default at its /metrics. notice: gets a sentence when the run waits for its server, and when that is back."""
     is_inside, plan = task.plan.target.simulator is not None, task.plan.to_dict()
+    waits = patience(task)
     with served(task) as here:
+        if waits is not None:
+            waits.wait_for_start()
         model = task.plan.target.model or _first_model(here)
         # The file is made last: what cannot start leaves none behind.
         with ready(here, model, is_inside) as run:
             folder = None if record else Folder()
             path, secrets = record or Path(str(folder)) / "run.vllmperf", task.credentials.secrets
+            listeners = Listeners(progress, enough, tell, server, notice)
             with RunWriter(path, plan, environment(), None, secrets, run.feeder.asked, run.facts) as writer:
-                _carry_out(run, writer, here, progress, enough, _rolling(here, tell), server)
+                is_paused = _carry_out(run, writer, here, listeners, waits)
+        if waits is not None and is_paused:
+            _go_on(path, here, listeners, waits)
     return Run(path, keep_alive=folder)
 
 
 def resume_run(
-    task: Task, before: Unfinished, progress: Progress | None = None, tell: Tell | None = None
+    task: Task,
+    before: Unfinished,
+    progress: Progress | None = None,
+    tell: Tell | None = None,
+    enough: Enough | None = None,
+    notice: Notice | None = None,
 ) -> Run:
     """Carry out what is left of a run that was broken off, and add it to its file. Raises UsageError for another plan."""
     if task.plan.load.until is not None:
@@ -62,46 +78,109 @@ def resume_run(
             "a run of conversations cannot be resumed: its sessions need the answers that they had; start a new run, or read "
             "what it has with `vllmperf report`"
         )
+    check_plan(before, task.plan)
+    waits, listeners = patience(task), Listeners(progress, enough, tell, None, notice)
+    with served(task) as here:
+        if waits is not None:
+            waits.wait_for_start()
+        if _resume(before, here, listeners, waits) and waits is not None:
+            _go_on(before.path, here, listeners, waits)
+    return Run(before.path)
+
+
+Notice = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told how a run goes, beside its file; see record_run."""
+
+    progress: Progress | None = None
+    enough: Enough | None = None
+    tell: Tell | None = None
+    server: Totals | None = None
+    notice: Notice | None = None
+
+    def note(self, words: str) -> None:
+        if self.notice is not None:
+            self.notice(words)
+
+
+def _resume(before: Unfinished, here: Task, listeners: Listeners, waits: Patience | None) -> bool:
+    """Carry out the rest, or the next part of it; whether the run is paused."""
     from vllmperf.record.resumed import ResumedWriter
 
-    check_plan(before, task.plan)
-    is_inside, rest = task.plan.target.simulator is not None, Rest(before)
+    is_inside, rest = here.plan.target.simulator is not None, Rest(before)
     with (
-        served(task) as here,
         ready(here, rest.model, is_inside, rest) as run,
-        ResumedWriter(before, task.credentials.secrets, run.feeder.asked) as writer,
+        ResumedWriter(before, here.credentials.secrets, run.feeder.asked) as writer,
     ):
-        _carry_out(run, writer, here, progress, rolling=_rolling(here, tell, before.at_ns))
-    return Run(before.path)
+        return _carry_out(run, writer, here, listeners, waits, before.at_ns)
+
+
+def _go_on(path: Path, here: Task, listeners: Listeners, waits: Patience) -> None:
+    """A run whose server was lost: wait until it is back, and carry out the rest, as often as needed."""
+    from vllmperf.record.resumed import end
+    from vllmperf.record.unfinished import unfinished
+
+    is_paused = True
+    while is_paused:
+        before = unfinished(path, is_own=True)
+        try:
+            with terminable():
+                listeners.note(
+                    f"the server is gone after {before.n_done:,} requests: waiting until it is back"
+                )
+                is_back = waits.wait(partial(_is_enough, listeners, before))
+        except KeyboardInterrupt:
+            end(path, "interrupted")
+            return
+        if not is_back:
+            end(path, "interrupted", None if _is_enough(listeners, before) else "server_lost")
+            return
+        listeners.note("the server is back: the run goes on")
+        try:
+            is_paused = _resume(before, here, listeners, waits)
+        except NothingLeftError:
+            end(path, "finished")
+            return
+
+
+def _is_enough(listeners: Listeners, before: Unfinished) -> bool:
+    return listeners.enough is not None and bool(listeners.enough(NOTHING, before.meta["counters"]))
 
 
 def _carry_out(
     run: Ready,
     writer: RunWriter,
     task: Task,
-    progress: Progress | None,
-    enough: Enough | None = None,
-    rolling: Rolling | None = None,
-    server: Totals | None = None,
-) -> None:
-    look = _looks(task)
-    subscribers = [recorder(writer, server or _asker(task), None if look is None else look.facts)]
+    listeners: Listeners,
+    waits: Patience | None = None,
+    from_ns: int = 0,
+) -> bool:
+    """Whether the run is paused: its server was lost, and it waits. from_ns: the time of the run at which this part begins."""
+    look, is_resumed = _looks(task), from_ns > 0
+    server = listeners.server or (None if is_resumed else _asker(task))
+    subscribers = [recorder(writer, server, None if look is None else look.facts)]
     if look is not None:
         subscribers.append(until(look))
-    if enough is not None:
-        subscribers.append(until(enough))
-    if rolling is not None:
+    if listeners.enough is not None:
+        subscribers.append(until(listeners.enough))
+    if (rolling := _rolling(task, listeners.tell, from_ns)) is not None:
         subscribers.append(rolling)
-    if progress is not None:
-        subscribers.append(live(run.session, progress))
+    if listeners.progress is not None:
+        subscribers.append(live(run.session, listeners.progress))
     if isinstance(run.feeder, SessionFeeder):
         late = run.feeder.turnaround
         subscribers = [gathered(one, task.knobs.keep_text, late) for one in subscribers]
-    run.session.subscribe(*subscribers)
+    guard = None if waits is None else LossGuard(waits.is_there, subscribers, from_ns)
+    run.session.subscribe(*([guard] if guard else subscribers))
     try:
         run.session.run()
     except RunFileError as error:
         writer.give_up(error, run.session.counters())
+        return False
+    return guard is not None and guard.has_paused
 
 
 def _looks(task: Task) -> Looks | None:

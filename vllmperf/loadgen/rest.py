@@ -17,6 +17,10 @@ from vllmperf.record.unfinished import Unfinished
 NS = 1_000_000_000
 
 
+class NothingLeftError(SettingError):
+    """Every request of the run is recorded, or its time is over."""
+
+
 class Rest:
     """The rest of a run, whose clock goes on where it stopped. Requests that were in flight then are sent first."""
 
@@ -33,10 +37,10 @@ class Rest:
         return str(self.before.meta["facts"]["model"])
 
     def schedule(self, whole: Schedule) -> Schedule:
-        """Of what is left; what was due before the break is due at once. Raises SettingError when nothing is."""
+        """Of what is left; what was due before the break is due at once. Raises NothingLeftError when nothing is."""
         n = None if whole.n is None else whole.n - self.before.n_done
         if n is not None and n <= 0:
-            raise SettingError(
+            raise NothingLeftError(
                 "{resume} {path}: all its requests are recorded, nothing is left to do", path=self.before.path
             )
         return Schedule(n, None if whole.times is None else self._times(whole.times))
@@ -49,7 +53,7 @@ class Rest:
             known = done[first : first + len(piece)]
             is_done[: len(known)] = known != 0
             first += len(piece)
-            yield np.maximum(piece[~is_done] - self.before.at_ns, 0)
+            yield np.maximum(piece[~is_done] - self.before.due_ns, 0)
 
     def bodies(self, whole: Iterator[Body]) -> Iterator[Body]:
         """Those of the requests that are left."""
@@ -60,12 +64,12 @@ class Rest:
         return itertools.filterfalse(self.before.is_done, itertools.count())
 
     def duration_ns(self, plan: Plan) -> int:
-        """What is left of it, 0 without one. Raises SettingError when nothing is."""
+        """What is left of it, 0 without one. Raises NothingLeftError when nothing is."""
         if plan.load.duration is None:
             return 0
-        left = round(plan.load.duration * NS) - self.before.at_ns
+        left = round(plan.load.duration * NS) - self.before.due_ns
         if left <= 0:
-            raise SettingError(
+            raise NothingLeftError(
                 "{resume} {path}: its time is over, nothing is left to do", path=self.before.path
             )
         return left

@@ -17,6 +17,8 @@ from vllmperf.record.batches import joined, without_texts
 CHECKPOINT_S = 2.0
 GATHER_S = 0.4
 DRAIN = "drain"
+PAUSED = "paused"
+"""State of the last turn of a part of a run that goes on in this process, when the server is back."""
 
 Progress = Callable[[Snapshot], None]
 Enough = Callable[["_engine.Batch", "_engine.Counters"], "bool | str"]
@@ -31,6 +33,7 @@ class Writer(Protocol):
     def checkpoint(
         self, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]
     ) -> None: ...
+    def pause(self, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]) -> None: ...
     def finish(
         self, state: str, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]
     ) -> None: ...
@@ -63,7 +66,10 @@ def recorder(
                 "server": {"before": before, "after": after} if after else None,
                 **({"until": looks()} if looks else {}),
             }
-            writer.finish(turn.state, counters, turn.histograms)
+            if turn.state == PAUSED:
+                writer.pause(counters, turn.histograms)
+            else:
+                writer.finish(turn.state, counters, turn.histograms)
         elif time.monotonic() >= checkpoint_at:
             writer.checkpoint({**turn.counters, "machine": machine.facts()}, turn.histograms)
             checkpoint_at = time.monotonic() + CHECKPOINT_S

@@ -10,7 +10,8 @@ from vllmperf.plan.limits import WINDOW
 
 
 class Ending(TypedDict):
-    """reason: "max_errors", "max_error_rate", or "run_file" when that could not be written. words: the same in a sentence."""
+    """reason: "max_errors", "max_error_rate", "server_lost" when it did not come back in time, "run_file" when that could not
+    be written. words: the same in a sentence."""
 
     reason: str
     words: str
@@ -37,4 +38,13 @@ def _run_file(_: Mapping[str, Any], counters: Mapping[str, Any]) -> str:
     return f"the run file could not be written ({counters.get('write_error')}) and lacks {lost}"
 
 
-WORDS = {"max_errors": _errors, "max_error_rate": _error_rate, "run_file": _run_file}
+def _server_lost(plan: Mapping[str, Any], _: Mapping[str, Any]) -> str:
+    return f"the server was lost and did not come back in time (--on-server-loss {plan['on_server_loss']})"
+
+
+WORDS = {
+    "max_errors": _errors,
+    "max_error_rate": _error_rate,
+    "run_file": _run_file,
+    "server_lost": _server_lost,
+}

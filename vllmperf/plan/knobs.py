@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 from vllmperf.plan import checks
 from vllmperf.plan.checks import setting, whole
 from vllmperf.plan.part import Part
 
 KEEP_GAPS = ("all", "sample", "none")
+RECORD, WAIT = "record", "wait"
+
+
+def patience_s(on_server_loss: str) -> float | None:
+    """How long to wait for a lost server; None: not at all.
+
+    >>> patience_s("record"), patience_s("wait"), patience_s("wait:30m")
+    (None, inf, 1800.0)
+    """
+    word, _, limit = on_server_loss.partition(":")
+    if word != WAIT:
+        return None
+    return checks.seconds_of(limit) if limit else math.inf
+
+
+def server_loss(name: str, value: Any) -> str:
+    """record, wait or wait:LIMIT."""
+    word, mark, limit = str(value).partition(":")
+    is_limited = word == WAIT and mark and checks.seconds_of(limit)
+    if value not in (RECORD, WAIT) and not is_limited:
+        raise checks.refused(name, "record, wait or wait:LIMIT like wait:30m", value)
+    return str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +40,8 @@ class Knobs(Part):
     """threads: 0 = chosen. spin_us: spinning instead of sleeping before a send is due. kernel_stamps: off, chunks are
     stamped when the program sees them. keep_text, record_chunks: what of each answer is kept beside its times.
     server_metrics: ask the server for /metrics before and after the run. report_interval: tell every so many seconds what
-    the run did in them. keep_gaps: of which requests the run file keeps the gaps between tokens."""
+    the run did in them. keep_gaps: of which requests the run file keeps the gaps between tokens.
+    on_server_loss: "record": requests fail as long as it is gone; "wait", "wait:30m": the run pauses until it is back."""
 
     threads: int = setting(0, whole(0))
     spin_us: float = setting(50.0, checks.number(least=0.0))
@@ -26,3 +51,4 @@ class Knobs(Part):
     server_metrics: bool = setting(True, checks.flag)
     keep_gaps: str = setting("all", checks.one_of(*KEEP_GAPS))
     report_interval: float | None = setting(None, checks.seconds(least=0.1))
+    on_server_loss: str = setting(RECORD, server_loss)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
 
@@ -38,6 +39,21 @@ def joined(batches: Sequence[_engine.Batch]) -> _engine.Batch:
         "stamps": b"".join(batch["stamps"] for batch in batches),
         "events": b"".join(batch["events"] for batch in batches),
         "bytes": b"".join(batch["bytes"] for batch in batches),
+    }
+
+
+def picked(batch: _engine.Batch, wanted: NDArray[np.bool_]) -> _engine.Batch:
+    """Only these requests of a batch without events."""
+    records = np.frombuffer(batch["records"], dtype=np.dtype(_engine.RECORD_DTYPE))
+    gaps = np.frombuffer(batch["gaps"], dtype=np.dtype(_engine.GAP_DTYPE))
+    stamps = np.frombuffer(batch["stamps"], dtype=np.int64).reshape(-1, 2)
+    edges = np.cumsum([0, *(text + error for text, error in _lengths(batch))]).tolist()
+    return {
+        "records": records[wanted].tobytes(),
+        "gaps": gaps[np.repeat(wanted, records["n_gaps"])].tobytes(),
+        "stamps": stamps[np.repeat(wanted, records["n_chunk_stamps"])].tobytes(),
+        "events": b"",
+        "bytes": b"".join(batch["bytes"][edges[i] : edges[i + 1]] for i in np.flatnonzero(wanted).tolist()),
     }
 
 

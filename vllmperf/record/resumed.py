@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from vllmperf.record.merging import SUMMED
 from vllmperf.record.process import this_process
 from vllmperf.record.shift import shifted
 from vllmperf.record.unfinished import HAS_ENDED, Unfinished
-from vllmperf.record.writer import Asked, RunWriter, iso_utc
+from vllmperf.record.writer import Asked, RunWriter, iso_utc, put_meta
 
 
 class ResumedWriter(RunWriter):
@@ -59,6 +61,8 @@ class ResumedWriter(RunWriter):
             "break_ns": max(resumed_real_ns - stopped, 0),
             "stopped_at": iso_utc(stopped),
             "resumed_at": iso_utc(resumed_real_ns),
+            "reason": "client" if self._before.lost is None else "server_lost",
+            "not_sent": None if self._before.lost is None else self._before.lost["not_sent"],
         }
         return [*self._before.meta.get("breaks", ()), this]
 
@@ -68,6 +72,18 @@ class ResumedWriter(RunWriter):
             for name, histogram in part.items():
                 found.setdefault(name, _engine.Histogram()).merge(histogram)
         return found
+
+
+def end(path: Path, state: str, gave_up: str | None = None) -> None:
+    """The run that this process had paused is over: say so in its file."""
+    db = _opened(path)
+    with closing(db):
+        db.execute("BEGIN IMMEDIATE")
+        (text,) = db.execute("SELECT value FROM meta WHERE key = 'counters'").fetchone()
+        db.execute(schema.FREE_RESERVE)
+        counters = {**json.loads(text), "gave_up": gave_up}
+        put_meta(db, {"counters": counters, "state": state, "finished_at": iso_utc(time.time_ns())})
+        db.execute("COMMIT")
 
 
 def _opened(path: Path) -> sqlite3.Connection:

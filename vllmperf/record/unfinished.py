@@ -18,7 +18,8 @@ HAS_ENDED = "outcome != 'incomplete'"
 @dataclass(frozen=True)
 class Unfinished:
     """done: which requests are recorded, a byte each (1: it is), by their numbers. at_ns: the last instant of the run, where it
-    goes on: the time until then does not count. stopped_real_ns: the same by the clock, in ns since 1970.
+    goes on: the time until then does not count. stopped_real_ns: the same by the clock, in ns since 1970. due_ns: where its
+    schedule goes on. lost: what is known of the server's loss that the run waited for, if any.
     """
 
     path: Path
@@ -27,6 +28,12 @@ class Unfinished:
     at_ns: int
     stopped_real_ns: int
     histograms: Mapping[str, _engine.Histogram]
+    lost: Mapping[str, int] | None = None
+
+    @property
+    def due_ns(self) -> int:
+        """Before at_ns where the run waited in vain for answers of a lost server: what was due meanwhile is not sent at once."""
+        return self.at_ns if self.lost is None else min(self.lost["at_ns"], self.at_ns)
 
     @property
     def n_done(self) -> int:
@@ -36,20 +43,29 @@ class Unfinished:
         return number < len(self.done) and bool(self.done[number])
 
 
-def unfinished(path: Path | str) -> Unfinished:
-    """What can be resumed in this file. Raises SettingError for a run that is complete, still goes on, or was merged."""
+def unfinished(path: Path | str, is_own: bool = False) -> Unfinished:
+    """What can be resumed in this file. is_own: this process has paused the run. Raises SettingError for a run that is complete,
+    still goes on, or was merged."""
     found = header(path)
-    _check(found)
+    if not is_own:
+        _check(found)
     with found.opened() as db:
         numbers = [number for (number,) in db.execute(f'SELECT "index" FROM requests WHERE {HAS_ENDED}')]
         at_ns = int(db.execute(f"SELECT max(end_ns) FROM requests WHERE {HAS_ENDED}").fetchone()[0] or 0)
     done = bytearray(max(numbers, default=-1) + 1)
     for number in numbers:
         done[number] = 1
-    start_real_ns = int((found.meta.get("counters") or {}).get("start_real_ns") or 0)
+    counters = found.meta.get("counters") or {}
+    start_real_ns = int(counters.get("start_real_ns") or 0)
     earlier_ns = sum(one["break_ns"] for one in found.meta.get("breaks", ()))
     return Unfinished(
-        found.path, found.meta, bytes(done), at_ns, start_real_ns + at_ns + earlier_ns, found.histograms
+        found.path,
+        found.meta,
+        bytes(done),
+        at_ns,
+        start_real_ns + at_ns + earlier_ns,
+        found.histograms,
+        counters.get("server_lost"),
     )
 
 

@@ -155,6 +155,11 @@ class RunWriter:
             self._put_meta(state=state, finished_at=iso_utc(time.time_ns()))
         self.close()
 
+    def pause(self, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]) -> None:
+        """A part of the run is over, and this process goes on with it later: write the figures and close."""
+        self.checkpoint(counters, histograms)
+        self.close()
+
     def give_up(self, error: RunFileError, counters: Mapping[str, Any]) -> None:
         """Writing failed: say so in the file, in the room that was kept for it, and close. What was committed stays.
 

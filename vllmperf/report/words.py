@@ -44,8 +44,12 @@ def _session_words(plan: Plan) -> list[str]:
 
 
 def break_words(breaks: Sequence[Mapping[str, Any]]) -> str:
-    """5 min 10 s after 6 min 12 s; it counts for nothing"""
-    each = [f"{duration(one['break_ns'] / 1e9)} after {duration(one['at_ns'] / 1e9)}" for one in breaks]
+    """5 min 10 s after 6 min 12 s, 40 s after 9 min (server lost): resumed, left out of the time"""
+    each = [
+        f"{duration(one['break_ns'] / 1e9)} after {duration(one['at_ns'] / 1e9)}"
+        f"{' (server lost)' if one.get('reason') == 'server_lost' else ''}"
+        for one in breaks
+    ]
     return f"{', '.join(each)}: resumed, left out of the time" if each else ""
 
 
