@@ -28,7 +28,7 @@ FLOORS = (
     "record",
     "sim",
     "starts",
-    "kube scrape",
+    "bucket kube scrape",
     "target",
     "plan hints",
     "datasets",
