@@ -15,7 +15,7 @@ from vllmperf.plan import Plan
 
 if TYPE_CHECKING:
     from vllmperf.loadgen.progress import Snapshot
-    from vllmperf.loadgen.subscribers import Enough
+    from vllmperf.loadgen.subscribers import Enough, Watch
     from vllmperf.metrics.rolling import Interval
     from vllmperf.record.unfinished import Unfinished
     from vllmperf.repeats import Repeats
@@ -132,12 +132,14 @@ def make_run(
     record: Path | None,
     progress: bool | Callable[[Snapshot], None] = False,
     enough: Enough | None = None,
+    watch: Watch | None = None,
+    notice: Callable[[str], object] | None = None,
 ) -> Run:
     """Carry a task out and write its run file; see loadgen.recorded.record_run. progress: as in bench()."""
     from vllmperf.loadgen.recorded import record_run
 
     with _shown(progress, task) as show:
-        return record_run(task, record, show, enough, _tell, notice=_notice)
+        return record_run(task, record, show, enough, _tell, notice=notice or _notice, watch=watch)
 
 
 def make_repeats(
@@ -153,12 +155,18 @@ def make_repeats(
     return repeat_run(task, k, record, lambda: _shown(progress, task), trim, _tell)
 
 
-def finish_run(task: Task, before: Unfinished, progress: bool | Callable[[Snapshot], None] = False) -> Run:
+def finish_run(
+    task: Task,
+    before: Unfinished,
+    progress: bool | Callable[[Snapshot], None] = False,
+    watch: Watch | None = None,
+    notice: Callable[[str], object] | None = None,
+) -> Run:
     """Carry out what is left of a run; see loadgen.recorded.resume_run."""
     from vllmperf.loadgen.recorded import resume_run
 
     with _shown(progress, task) as show:
-        return resume_run(task, before, show, _tell, notice=_notice)
+        return resume_run(task, before, show, _tell, notice=notice or _notice, watch=watch)
 
 
 def _tell(interval: Interval) -> None:

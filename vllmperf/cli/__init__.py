@@ -93,6 +93,11 @@ COMMANDS = {
         "vllmperf sim --port 8000 --ttft-ms 50 --itl-ms 10",
         "vllmperf sim --mode batching --alpha-ms 7 --beta-ms 0.03 --truth truth.jsonl",
     ),
+    "serve": (
+        "run benchmarks over HTTP: POST /start-load, a queue, live figures, reports",
+        "vllmperf serve --data results",
+        "vllmperf serve --host 0.0.0.0 --data /data --specs values.yaml --queue-limit 50",
+    ),
     "kube": (
         "check rights in a Kubernetes cluster, delete pods",
         "vllmperf kube check",

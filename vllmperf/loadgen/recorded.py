@@ -16,7 +16,7 @@ from vllmperf.loadgen.rest import NothingLeftError, Rest, check_plan
 from vllmperf.loadgen.run import Ready, has_sessions, ready
 from vllmperf.loadgen.session import NOTHING
 from vllmperf.loadgen.sessions import SessionFeeder
-from vllmperf.loadgen.subscribers import Enough, Progress, Totals, gathered, live, recorder, until
+from vllmperf.loadgen.subscribers import Enough, Progress, Totals, Watch, gathered, live, recorder, until
 from vllmperf.loadgen.task import Task
 from vllmperf.record.writer import RunFileError, RunWriter
 from vllmperf.run import Folder, Run
@@ -37,10 +37,12 @@ def record_run(
     tell: Tell | None = None,
     server: Totals | None = None,
     notice: Notice | None = None,
+    watch: Watch | None = None,
 ) -> Run:
     """Carry a task out and write its run file, to `record` or a temporary folder. A simulator of its plan runs inside for
     that long. tell: gets each interval of a task with report_interval. server: asks for the server's counts, before and after;
-    by default at its /metrics. notice: gets a sentence when the run waits for its server, and when that is back."""
+    by default at its /metrics. notice: gets a sentence when the run waits for its server, and when that is back. watch: listens to
+    each session."""
     is_inside, plan = task.plan.target.simulator is not None, task.plan.to_dict()
     waits = patience(task)
     with served(task) as here:
@@ -51,7 +53,7 @@ def record_run(
         with ready(here, model, is_inside) as run:
             folder = None if record else Folder()
             path, secrets = record or Path(str(folder)) / "run.vllmperf", task.credentials.secrets
-            listeners = Listeners(progress, enough, tell, server, notice)
+            listeners = Listeners(progress, enough, tell, server, notice, watch)
             with RunWriter(path, plan, environment(), None, secrets, run.feeder.asked, run.facts) as writer:
                 is_paused = _carry_out(run, writer, here, listeners, waits)
         if waits is not None and is_paused:
@@ -66,6 +68,7 @@ def resume_run(
     tell: Tell | None = None,
     enough: Enough | None = None,
     notice: Notice | None = None,
+    watch: Watch | None = None,
 ) -> Run:
     """Carry out what is left of a run that was broken off, and add it to its file. Raises UsageError for another plan."""
     if task.plan.load.until is not None:
@@ -79,7 +82,7 @@ def resume_run(
             "what it has with `vllmperf report`"
         )
     check_plan(before, task.plan)
-    waits, listeners = patience(task), Listeners(progress, enough, tell, None, notice)
+    waits, listeners = patience(task), Listeners(progress, enough, tell, None, notice, watch)
     with served(task) as here:
         if waits is not None:
             waits.wait_for_start()
@@ -100,6 +103,7 @@ class Listeners:
     tell: Tell | None = None
     server: Totals | None = None
     notice: Notice | None = None
+    watch: Watch | None = None
 
     def note(self, words: str) -> None:
         if self.notice is not None:
@@ -115,7 +119,7 @@ def _resume(before: Unfinished, here: Task, listeners: Listeners, waits: Patienc
         ready(here, rest.model, is_inside, rest) as run,
         ResumedWriter(before, here.credentials.secrets, run.feeder.asked) as writer,
     ):
-        return _carry_out(run, writer, here, listeners, waits, before.at_ns)
+        return _carry_out(run, writer, here, listeners, waits, before)
 
 
 def _go_on(path: Path, here: Task, listeners: Listeners, waits: Patience) -> None:
@@ -156,10 +160,11 @@ def _carry_out(
     task: Task,
     listeners: Listeners,
     waits: Patience | None = None,
-    from_ns: int = 0,
+    before: Unfinished | None = None,
 ) -> bool:
-    """Whether the run is paused: its server was lost, and it waits. from_ns: the time of the run at which this part begins."""
-    look, is_resumed = _looks(task), from_ns > 0
+    """Whether the run is paused: its server was lost, and it waits. before: what this part of the run goes on from."""
+    look, from_ns = _looks(task), 0 if before is None else before.at_ns
+    is_resumed = from_ns > 0
     server = listeners.server or (None if is_resumed else _asker(task))
     subscribers = [recorder(writer, server, None if look is None else look.facts)]
     if look is not None:
@@ -170,6 +175,8 @@ def _carry_out(
         subscribers.append(rolling)
     if listeners.progress is not None:
         subscribers.append(live(run.session, listeners.progress))
+    if listeners.watch is not None:
+        subscribers.append(listeners.watch(run.session, before))
     if isinstance(run.feeder, SessionFeeder):
         late = run.feeder.turnaround
         subscribers = [gathered(one, task.knobs.keep_text, late) for one in subscribers]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import vllmperf._engine as _engine
 from vllmperf.loadgen.machine import Machine
@@ -14,6 +14,9 @@ from vllmperf.loadgen.session import Session, Subscriber, Turn
 from vllmperf.metrics.sessions import TURNAROUND
 from vllmperf.record.batches import joined, without_texts
 
+if TYPE_CHECKING:
+    from vllmperf.record.unfinished import Unfinished
+
 CHECKPOINT_S = 2.0
 GATHER_S = 0.4
 DRAIN = "drain"
@@ -21,6 +24,9 @@ PAUSED = "paused"
 """State of the last turn of a part of a run that goes on in this process, when the server is back."""
 
 Progress = Callable[[Snapshot], None]
+Watch = Callable[[Session, "Unfinished | None"], Subscriber]
+"""Makes a subscriber for each session of a run, for those who need more of it than its snapshots; with what the session goes
+on from, of a run that was broken off or paused."""
 Enough = Callable[["_engine.Batch", "_engine.Counters"], "bool | str"]
 """Asked after each batch of finished requests: True ends the run at once, DRAIN sends no more and leaves what is in flight
 the grace period."""

@@ -21,7 +21,7 @@ from vllmperf.dropin.benchmark_serving.probe import Prober
 from vllmperf.dropin.benchmark_serving.results import Outcome
 from vllmperf.dropin.benchmark_serving.texts import Texts
 from vllmperf.errors import TargetError, UsageError
-from vllmperf.loadgen.subscribers import Writer
+from vllmperf.loadgen.subscribers import Watch, Writer
 
 INTERRUPTED = 130
 RETRY_S = 5.0
@@ -30,8 +30,8 @@ TEST_FAILED = (
 )
 
 
-def main(words: Sequence[str], default: str = "vllm-0.6") -> int:
-    """Run the command with these arguments and give its exit code. Raises VllmperfError."""
+def main(words: Sequence[str], default: str = "vllm-0.6", watch: Watch | None = None) -> int:
+    """Run the command with these arguments and give its exit code. watch: listens to the measured run. Raises VllmperfError."""
     profile, rest = flags.choose(words, default)
     args = flags.parse(profile, rest)
     now = datetime.now()
@@ -43,7 +43,7 @@ def main(words: Sequence[str], default: str = "vllm-0.6") -> int:
     console.say(flags.said_back(profile, args))
     check(profile, args)
     try:
-        return _run(prepared(profile, args))
+        return _run(prepared(profile, args), watch)
     except TargetError as error:
         own = own_words.PROFILE_2026 if profile.version == "2026" else own_words.PROFILE
         raise TargetError(own_words.told(str(error), own)) from None
@@ -52,7 +52,7 @@ def main(words: Sequence[str], default: str = "vllm-0.6") -> int:
 # ---- the run ----
 
 
-def _run(job: Job) -> int:
+def _run(job: Job, watch: Watch | None) -> int:
     console.say("Starting initial single prompt test run...")
     test = job.samples[0]
     if job.version == "2026":
@@ -71,7 +71,7 @@ def _run(job: Job) -> int:
         console.say(line)
     planned = _arrivals(job)
     with both.recorded(job.args, job.target.task, job.backend_name, len(job.samples)) as record:
-        outcome, interrupted = _measured(job, models, planned, test, record.writer)
+        outcome, interrupted = _measured(job, models, planned, test, record.writer, watch)
         try:  # whatever becomes of the one, the other is not lost
             _write(job, outcome)
         finally:
@@ -189,7 +189,12 @@ def _profiler(job: Job, what: str, test: Sample) -> None:
 
 
 def _measured(
-    job: Job, models: Sequence[str], planned: arrivals.Arrivals, test: Sample, writer: Writer | None
+    job: Job,
+    models: Sequence[str],
+    planned: arrivals.Arrivals,
+    test: Sample,
+    writer: Writer | None,
+    watch: Watch | None,
 ) -> tuple[Outcome, bool]:
     """The measured run with what goes on beside it, and whether it was interrupted."""
     args = job.args
@@ -218,6 +223,7 @@ def _measured(
             args.max_concurrency or None,
             bar,
             writer,
+            watch,
         )
     bar(len(book))
     if job.version != "2026" and args.profile:

@@ -15,7 +15,7 @@ from vllmperf.loadgen.feed import Feeder
 from vllmperf.loadgen.run import engine_config
 from vllmperf.loadgen.schedule import Schedule
 from vllmperf.loadgen.session import Session, Turn
-from vllmperf.loadgen.subscribers import Writer, recorder
+from vllmperf.loadgen.subscribers import Watch, Writer, recorder
 from vllmperf.loadgen.task import Task
 
 DRAIN_S = 0.1
@@ -74,6 +74,7 @@ def run(
     max_concurrency: int | None = None,
     progress: Callable[[int], None] | None = None,
     writer: Writer | None = None,
+    watch: Watch | None = None,
 ) -> Ended:
     """Send n bodies (at their times, or as soon as there is a slot) and wait for the last answer.
 
@@ -86,6 +87,8 @@ def run(
     session.subscribe(reader)
     if writer is not None:
         session.subscribe(recorder(writer))
+    if watch is not None:
+        session.subscribe(watch(session, None))
     if progress is not None:
         session.subscribe(lambda turn: progress(turn.counters["done"]) if turn.state == "running" else None)
     state = session.run()

@@ -1,0 +1,296 @@
+"""The queue: which runs wait, which are carried out, and what becomes of them when they end or the service does."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vllmperf.exit_codes import FAILED as ENDED_BADLY
+from vllmperf.exit_codes import INTERRUPTED as ENDED_EARLY
+from vllmperf.exit_codes import OK
+from vllmperf.service.errors import RefusedError
+from vllmperf.service.events import Feed
+from vllmperf.service.jobs import CANCELLED, FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, Job, now
+from vllmperf.service.process import Process
+from vllmperf.service.request import START_LOAD, Request
+from vllmperf.service.store import Store, new_id
+
+RETRY_S = 30
+"""When to come again, where nobody knows how long the present run will take."""
+MOST_RETRY_S = 3600
+MOST_STARTS_IN_VAIN = 3
+"""A run that was resumed so often without one more request is not begun again: it may be what kills the service."""
+NO_RESUME = (START_LOAD,)
+"""Kinds whose client cannot go on with a run: they are marked as interrupted, with what came."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """queue_limit: runs that may wait. parallel: runs at once. ready_timeout_s: how long a target may take to answer."""
+
+    data: Path
+    queue_limit: int = 20
+    parallel: int = 1
+    ready_timeout_s: float = 3600.0
+
+
+class Queue:
+    """All runs of the data folder. Of the event loop: nobody else may call.
+
+    log: takes a line for people.
+    """
+
+    def __init__(self, settings: Settings, store: Store, log: Callable[[str], object] | None = None) -> None:
+        self.settings, self.store, self.feed = settings, store, Feed()
+        self.jobs: dict[str, Job] = {}
+        self.is_closing = False
+        self._waiting: list[Job] = []
+        self._running: dict[str, Process] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ends: dict[str, asyncio.Event] = {}
+        self._disk = ThreadPoolExecutor(1, "vllmperf-disk")  # one thread: states are written in their order
+        self._hard_work = ThreadPoolExecutor(1, "vllmperf-work")
+        self._log = log or _to_stderr
+
+    # ---- looking ----
+
+    @property
+    def waiting(self) -> list[Job]:
+        return list(self._waiting)
+
+    @property
+    def active(self) -> list[Job]:
+        return [self.jobs[run_id] for run_id in self._running]
+
+    async def on_disk(self, do: Callable[..., T], *args: Any) -> T:
+        """Call a function that waits for the disk, beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, do, *args)
+
+    async def beside(self, do: Callable[..., T], *args: Any) -> T:
+        """Call a function that computes for long, beside the event loop; one at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._hard_work, do, *args)
+
+    async def ended(self, job: Job) -> None:
+        """Wait for the end of a run."""
+        if not job.has_ended:
+            await self._ends.setdefault(job.id, asyncio.Event()).wait()
+
+    # ---- adding ----
+
+    def known(self, key: str | None, digest: str) -> Job | None:
+        """The run that this idempotency key has made. Raises RefusedError when it was made by another body."""
+        before = next((job for job in self.jobs.values() if key and job.key == key), None)
+        if before is not None and before.digest != digest:
+            raise RefusedError(
+                409, f"this Idempotency-Key was used for another request, run {before.id}: take a new one"
+            )
+        return before
+
+    async def add(
+        self, request: Request, key: str | None = None, digest: str = "", *, is_limited: bool = True
+    ) -> Job:
+        """Queue a run; it is on disk when this returns. is_limited: the queue may be full, which raises RefusedError."""
+        if self.is_closing:
+            raise RefusedError(
+                503, "the service is stopping: send the run to the next one", retry_after_s=RETRY_S
+            )
+        if is_limited and len(self._waiting) >= self.settings.queue_limit:
+            raise RefusedError(
+                429,
+                f"the queue is full ({self.settings.queue_limit} runs wait): come again later, or DELETE one",
+                retry_after_s=self._retry_s(),
+            )
+        job = Job(
+            self._new_id(), request.kind, request.content, now(), request.label, request.target, request.asked,
+            request.duration_s, key, digest, secrets=request.secrets,
+        )  # fmt: skip
+        self.jobs[job.id] = job
+        self._waiting.append(job)  # before the first await: the limit holds for requests at the same time
+        await self.on_disk(self.store.add, job)
+        self._log(f"queued {job.what()}")
+        self._tell(job)
+        self._fill()
+        return job
+
+    def _new_id(self) -> str:
+        while (found := new_id()) in self.jobs:
+            pass
+        return found
+
+    def _retry_s(self) -> int:
+        left = [job.time_left_s for job in self.active if job.time_left_s]
+        return min(MOST_RETRY_S, max(1, math.ceil(min(left)))) if left else RETRY_S
+
+    async def cancel(self, job: Job) -> None:
+        """Take a run out of the queue, or end it: the first time gently, the second time at once."""
+        if job in self._waiting:
+            self._waiting.remove(job)
+            job.is_cancelled = True
+            await self._end(job, CANCELLED, "taken out of the queue")
+        elif job.id in self._running:
+            job.is_cancelled = True
+            job.note = "cancelled: what is in flight may end"
+            self._running[job.id].interrupt()
+            self._tell(job)
+
+    # ---- carrying out ----
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < self.settings.parallel and not self.is_closing:
+            job = self._waiting.pop(0)
+            self._running[job.id] = Process(self.store.folder, self.store.folder_of(job))
+            task = asyncio.create_task(self._carry_out(job, self._running[job.id]))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _carry_out(self, job: Job, process: Process) -> None:
+        job.phase, job.note, job.error = RUNNING, "", None
+        job.started_at = job.started_at or now()
+        job.starts, job.resumes = job.starts + 1, job.kind not in NO_RESUME
+        await self._save(job)
+        self._log(f"{'resumed' if job.starts > 1 else 'started'} {job.what()}; next: {self.next_words()}")
+        said = {"secrets": job.secrets, "ready_timeout_s": self.settings.ready_timeout_s}
+        try:
+            code = await process.run(json.dumps(said), lambda event: self._take(job, event))
+        except OSError as error:
+            code, job.error = ENDED_BADLY, f"the worker could not be started: {error}"
+        del self._running[job.id]
+        await self._end(job, *self._became(job, code))
+        self._fill()
+
+    def _take(self, job: Job, event: Mapping[str, Any]) -> None:
+        before = job.phase, job.note
+        job.take(event)
+        if event.get("event") == "interval":
+            self.feed.tell((job.id, "interval", job.intervals[-1]))
+        if (job.phase, job.note) != before and job.note:
+            self._log(f"{job.id}: {job.note}")
+        if event.get("event") in ("interval", "phase"):
+            self._tell(job)
+
+    def _became(self, job: Job, code: int) -> tuple[str, str]:
+        """Phase and note of a run whose worker has ended."""
+        if job.is_cancelled:
+            return CANCELLED, "cancelled; what came is kept"
+        is_early = code in (ENDED_EARLY, -signal.SIGINT)  # the latter before it could listen to signals
+        if self.is_closing and is_early:
+            return (
+                INTERRUPTED,
+                "goes on when the service starts again" if job.resumes else "the service was stopped",
+            )
+        if job.exit_code is None:
+            job.resumes = False
+            job.error = (
+                job.error or f"the worker died ({_death(code)}); log.txt of the run has its last words"
+            )
+            return FAILED, ""
+        job.resumes = False
+        if is_early:
+            return INTERRUPTED, "somebody interrupted the worker"
+        return (FINISHED if code == OK else FAILED), ""
+
+    async def _end(self, job: Job, phase: str, note: str) -> None:
+        job.phase, job.note, job.ended_at, job.time_left_s = phase, note, now(), None
+        if phase == FINISHED:
+            job.progress = 1.0
+        await self._save(job)
+        self._log(f"{phase} {job.what()}{f': {job.error}' if job.error else ''}")
+        self._tell(job)
+        if job.id in self._ends:
+            self._ends.pop(job.id).set()
+
+    async def _save(self, job: Job) -> None:
+        await self.on_disk(self.store.save, job.id, job.state())
+
+    def _tell(self, job: Job) -> None:
+        self.feed.tell((job.id, "run", job.view()))
+
+    # ---- the service's start and end ----
+
+    async def load(self) -> None:
+        """Take over what an earlier service has left: what it was at goes on first, then the queue."""
+        jobs = await self.on_disk(self.store.load)
+        self.jobs = {job.id: job for job in jobs}
+        begun = [job for job in jobs if job.is_active or (job.phase == INTERRUPTED and job.resumes)]
+        for job in begun:
+            why = self._no_resume(job)
+            if why is None:
+                job.phase, job.note, job.ended_at = QUEUED, "goes on where it was interrupted", None
+                self._waiting.append(job)
+            else:
+                job.resumes = False
+                await self._end(job, INTERRUPTED, why)
+        self._waiting += [job for job in jobs if job.phase == QUEUED and job not in begun]
+        for job in self._waiting:
+            await self._save(job)
+        if self._waiting:
+            self._log(f"{len(self._waiting)} runs of the service before this one; next: {self.next_words()}")
+
+    def _no_resume(self, job: Job) -> str | None:
+        """Why a run that was begun does not go on."""
+        if job.kind in NO_RESUME:
+            return "the service ended during the run; what came is kept"
+        if job.starts >= MOST_STARTS_IN_VAIN and not job.done:
+            return f"the service ended during the run {job.starts} times, before a request was done"
+        return None
+
+    def start(self) -> None:
+        """Begin with what waits."""
+        self._fill()
+
+    async def close(self) -> None:
+        """End what runs, gently, and keep the queue for the next service."""
+        self.is_closing = True
+        for process in self._running.values():
+            process.interrupt()
+        if self._running:
+            self._log(f"stopping: {', '.join(job.what() for job in self.active)} may end what is in flight")
+        for process in tuple(self._running.values()):
+            process.limit_end()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        self.feed.close()
+        self._disk.shutdown()
+        self._hard_work.shutdown(wait=False, cancel_futures=True)
+
+    def cut(self) -> None:
+        """End what runs at once."""
+        for process in self._running.values():
+            process.interrupt()
+
+    # ---- words ----
+
+    def now_words(self) -> str:
+        return "; ".join(f"{job.phase} {job.what()}{_said(job.note)}" for job in self.active) or "nothing"
+
+    def next_words(self) -> str:
+        return self._waiting[0].what() if self._waiting else "nothing"
+
+
+def _said(note: str) -> str:
+    return f": {note}" if note else ""
+
+
+def _death(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _to_stderr(line: str) -> None:
+    print(f"{datetime.now():%H:%M:%S} {line}", file=sys.stderr, flush=True)
+
+
+def digest_of(path: str, body: Any) -> str:
+    """Tells requests with the same idempotency key apart. A body is the same in whatever order its keys stand."""
+    return hashlib.sha256(f"{path}\n{json.dumps(body, sort_keys=True)}".encode()).hexdigest()

@@ -1,0 +1,117 @@
+"""The data folder: a folder for each run, and a lock that keeps a second service away."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vllmperf.errors import UsageError
+from vllmperf.service.jobs import MOST_ROWS, Job
+from vllmperf.whole_file import write_whole
+
+RUNS, LOCK = "runs", ".vllmperf-service.lock"
+JOB, STATE, LOG, INTERVALS = "job.json", "state.json", "log.txt", "intervals.jsonl"
+RUN, RESULT, REPORT = "run.vllmperf", "result.json", "report.html"
+WORKER_LOCK = "worker.lock"
+OURS = (JOB, STATE, INTERVALS, WORKER_LOCK)
+"""Files of a run that are not its result."""
+MOST_FILES = 500
+
+
+class Store:
+    """The runs on disk. Its functions wait for the disk: the event loop must not call them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs = folder / RUNS
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """The folder for this service alone. Raises UsageError when another one has it, or it cannot be written."""
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / LOCK).open("a+", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"--data {self.folder}: {error.strerror}; give a folder that can be written"
+            ) from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                lock.seek(0)
+                raise UsageError(
+                    f"--data {self.folder}: another vllmperf serve works there (process {lock.read().strip() or '?'}); "
+                    "give this one a folder of its own"
+                ) from None
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+            yield
+
+    def folder_of(self, job: Job) -> Path:
+        return self.runs / job.id
+
+    def add(self, job: Job) -> None:
+        """Write a new job down, its state first: a folder with job.json is whole."""
+        folder = self.folder_of(job)
+        folder.mkdir()
+        self.save(job.id, job.state())
+        write_whole(folder / JOB, json.dumps(job.asked_for(), indent=1) + "\n")
+
+    def save(self, run_id: str, state: Mapping[str, Any]) -> None:
+        write_whole(self.runs / run_id / STATE, json.dumps(state) + "\n")
+
+    def load(self) -> list[Job]:
+        """All jobs, oldest first. What is no job is left alone."""
+        found = []
+        for path in self.runs.glob(f"*/{JOB}"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                state = json.loads((path.parent / STATE).read_text(encoding="utf-8"))
+                found.append(Job.saved(json.loads(path.read_text(encoding="utf-8")), state))
+        return sorted(found, key=lambda job: (job.created_at, job.id))
+
+    def intervals(self, job: Job) -> list[Any]:
+        """The last rows of a run that this service has not seen."""
+        try:
+            lines = (self.folder_of(job) / INTERVALS).read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        found = []
+        for line in lines[-MOST_ROWS:]:
+            with contextlib.suppress(ValueError):  # the last one of a worker that was killed
+                found.append(json.loads(line))
+        return found
+
+    def files(self, job: Job) -> list[dict[str, Any]]:
+        """What a run has left, by name."""
+        folder = self.folder_of(job)
+        found = []
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            if (
+                path.is_file()
+                and not path.is_symlink()
+                and name not in OURS
+                and not path.name.startswith(".")
+            ):
+                url = f"/runs/{job.id}/files/{name}"
+                found.append({"name": name, "bytes": path.stat().st_size, "url": url})
+        return found[:MOST_FILES]
+
+    def file(self, job: Job, name: str) -> Path | None:
+        """The path of a file of files(); None for others."""
+        known = any(each["name"] == name for each in self.files(job))
+        return self.folder_of(job) / name if known else None
+
+
+def new_id() -> str:
+    """Like 20261201-101500-3f9a."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"

@@ -1,0 +1,115 @@
+"""The process that carries out one run: python -m vllmperf.service.worker FOLDER, in the data folder.
+
+stdin: a line of JSON with what must not stand in a file, then nothing until the service is gone. stdout: an event a line.
+stderr, and what a run prints: FOLDER/log.txt. SIGINT once: stop sending, keep what came; twice: cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vllmperf.errors import TargetError, UsageError, VllmperfError
+from vllmperf.exit_codes import INTERRUPTED, OK
+from vllmperf.parser import flag
+from vllmperf.service.jobs import RUNNING, WAITING
+from vllmperf.service.kinds import CARRY_OUT, Outcome, Work
+from vllmperf.service.store import INTERVALS, JOB, WORKER_LOCK
+
+GRACE_S = 35.0
+"""What a run has to end in when the service is gone, before it is cut."""
+CUT_S = 5.0
+
+
+def main(words: Sequence[str]) -> int:
+    folder = Path(words[0])
+    say = Events(folder / INTERVALS)
+    told = json.loads(sys.stdin.readline() or "{}")
+    threading.Thread(target=_outlive_nobody, daemon=True).start()
+    job = json.loads((folder / JOB).read_text(encoding="utf-8"))
+    try:
+        with _alone(folder, say):
+            work = Work(
+                folder,
+                job["request"],
+                told.get("secrets", {}),
+                job["kind"],
+                say,
+                told.get("ready_timeout_s", 0.0),
+            )
+            outcome = CARRY_OUT[job["kind"]](work)
+    except KeyboardInterrupt:
+        outcome = Outcome(INTERRUPTED, "interrupted before the load began")
+    except VllmperfError as error:
+        outcome = Outcome(error.exit_code, " ".join(error.told(_name_for(job["kind"])).split()))
+        outcome.is_usage, outcome.is_target = isinstance(error, UsageError), isinstance(error, TargetError)
+    if outcome.error:
+        print(f"vllmperf: error: {outcome.error}", file=sys.stderr, flush=True)
+    say({"event": "end", **outcome.told()})
+    return outcome.exit_code if outcome.exit_code is not None else OK
+
+
+def _name_for(kind: str) -> Any:
+    return flag if kind == "start-load" else str
+
+
+class Events:
+    """Lines of JSON on the process's stdout; what others print goes to stderr from now on. Rows go to a file, too."""
+
+    def __init__(self, rows: Path) -> None:
+        sys.stdout.flush()
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+        os.dup2(2, 1)
+        self._rows = rows.open("a", encoding="utf-8", buffering=1)
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        line = json.dumps(event, allow_nan=False)
+        # A service that is gone reads nothing: the run ends by _outlive_nobody, not by a broken pipe.
+        with contextlib.suppress(OSError):
+            self._out.write(line + "\n")
+        if event["event"] == "interval":
+            self._rows.write(
+                json.dumps({name: value for name, value in event.items() if name != "event"}) + "\n"
+            )
+
+
+def _outlive_nobody() -> None:
+    """End the run when the service is gone: its end of stdin closes."""
+    while sys.stdin.readline():
+        pass
+    for wait_s in (GRACE_S, CUT_S):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(wait_s)
+    os._exit(INTERRUPTED)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, say: Events) -> Iterator[None]:
+    """The run's folder for this worker: that of a service which was killed may be at its end still."""
+    with (folder / WORKER_LOCK).open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say(
+                {
+                    "event": "phase",
+                    "phase": WAITING,
+                    "note": "the worker of the service before this one is ending",
+                }
+            )
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        say({"event": "phase", "phase": RUNNING, "note": ""})
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
