@@ -32,6 +32,13 @@ async def get_readiness(request: Request) -> Response:
     return JSONResponse(words, 503 if queue.is_closing else 200)
 
 
+@router.get("/metrics")
+async def get_metrics(request: Request) -> Response:
+    """The series of the service and its runs, for Prometheus."""
+    page, content_type = request.app.state.metrics.page(request.headers.get("Accept", ""))
+    return Response(page, media_type=content_type)
+
+
 @router.get("/schema")
 async def get_schema(request: Request) -> Response:
     """JSON schemas of a plan's settings by name, and of the payload of /start-load for each profile."""

@@ -12,6 +12,8 @@ from starlette.exceptions import HTTPException
 from vllmperf.errors import VllmperfError
 from vllmperf.service import about, results, runs
 from vllmperf.service.errors import RefusedError, refusal
+from vllmperf.service.exposition import Metrics
+from vllmperf.service.observed import service_state
 from vllmperf.service.queue import Queue
 from vllmperf.service.specs import Spec, queue_specs
 from vllmperf.version import __version__
@@ -44,6 +46,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.queue, app.state.help_texts = queue, help_texts or {}
+    app.state.metrics = Metrics(lambda: service_state(queue))
     for router in (runs.router, results.router, about.router):
         app.include_router(router)
     app.add_exception_handler(RefusedError, _refused)  # type: ignore[arg-type]

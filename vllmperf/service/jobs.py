@@ -49,6 +49,7 @@ class Job:
     target: str = ""
     asked: int | None = None
     duration_s: float | None = None
+    model: str | None = None
     key: str | None = None
     digest: str = ""
     # state.json
@@ -142,7 +143,7 @@ class Job:
         return cls(**known, **found, spark=Spark(state.get("spark", ()), state.get("spark_every", 1)))
 
 
-ASKED_FOR = ("id", "kind", "request", "created_at", "label", "target", "duration_s", "key", "digest")
+ASKED_FOR = ("id", "kind", "request", "created_at", "label", "target", "duration_s", "model", "key", "digest")
 STATE = (
     *(
         "phase",

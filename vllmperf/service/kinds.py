@@ -156,7 +156,7 @@ def _reported(run: Run, folder: Path, result: str | None = None) -> Outcome:
         INTERRUPTED if interrupted else OK if summary["requests"]["completed"] else FAILED,
         None if summary["requests"]["completed"] or interrupted else "no request was completed",
         result,
-        summary["verdict"],
+        {name: summary["verdict"][name] for name in ("level", "reasons")},
         headline(summary),
     )
 

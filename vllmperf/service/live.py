@@ -1,4 +1,4 @@
-"""What a worker tells of a run while it goes: each second's figures."""
+"""What a worker tells of a run while it goes: each second's figures, and counts of all that came so far."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import vllmperf._engine as _engine
 from vllmperf.loadgen.rolling import Rolling
 from vllmperf.loadgen.session import NS, Session, Subscriber, Turn
 from vllmperf.metrics.rolling import Interval
+from vllmperf.service.counts import Counts
 
 EVERY_S = 1.0
 LAGS = ("schedule_lag", "client_lag")
@@ -18,7 +19,7 @@ Say = Callable[[Mapping[str, Any]], object]
 
 
 class Live:
-    """Says the events `interval` and `progress` of a run.
+    """Says the events `interval`, `progress` and `histograms` of a run.
 
     say: takes each. done, at_ns: what a run that is resumed has behind it.
     """
@@ -31,9 +32,12 @@ class Live:
         """Listen to this session."""
         rolling = Rolling(EVERY_S, lambda row: self._tell(row, session), self._at_ns)
 
+        counts = Counts(self._say)
+
         def take(turn: Turn) -> None:
             self._lags = {f"{name}_ms_p99": _p99_ms(turn.histograms.get(name)) for name in LAGS}
             rolling(turn)
+            counts(turn)
             if turn.state != "running":
                 self._tell_progress(session)
 

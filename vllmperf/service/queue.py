@@ -74,6 +74,9 @@ class Queue:
     def active(self) -> list[Job]:
         return [self.jobs[run_id] for run_id in self._running]
 
+    def newest_first(self) -> list[Job]:
+        return sorted(self.jobs.values(), key=lambda job: (job.created_at, job.id), reverse=True)
+
     async def on_disk(self, do: Callable[..., T], *args: Any) -> T:
         """Call a function that waits for the disk, beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._disk, do, *args)
@@ -113,9 +116,19 @@ class Queue:
                 retry_after_s=self._retry_s(),
             )
         job = Job(
-            self._new_id(), request.kind, request.content, now(), request.label, request.target, request.asked,
-            request.duration_s, key, digest, secrets=request.secrets,
-        )  # fmt: skip
+            self._new_id(),
+            request.kind,
+            request.content,
+            now(),
+            label=request.label,
+            target=request.target,
+            asked=request.asked,
+            duration_s=request.duration_s,
+            model=request.model,
+            key=key,
+            digest=digest,
+            secrets=request.secrets,
+        )
         self.jobs[job.id] = job
         self._waiting.append(job)  # before the first await: the limit holds for requests at the same time
         await self.on_disk(self.store.add, job)

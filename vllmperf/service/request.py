@@ -43,6 +43,7 @@ class Request:
     urls: tuple[str, ...] = ()
     asked: int | None = None
     duration_s: float | None = None
+    model: str | None = None
 
     @property
     def target(self) -> str:
@@ -78,7 +79,15 @@ def start_load(payload: object, label: str | None = None) -> Request:
     load = payloads.checked(payload)
     content, secrets = payloads.redacted(payload)
     name = label or getattr(load.args, "label", None)
-    return Request(START_LOAD, content, secrets, name, (load.base_url,), load.args.num_prompts)
+    return Request(
+        START_LOAD,
+        content,
+        secrets,
+        name,
+        (load.base_url,),
+        load.args.num_prompts,
+        model=load.args.model,
+    )
 
 
 def whole(content: Mapping[str, Any], secrets: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +124,13 @@ def _bench(kind: str, content: Mapping[str, Any], label: str | None) -> Request:
     task = task_of(content)
     load = task.plan.load
     return Request(
-        kind, *_apart(content), label or task.notes.label, _urls(task), load.num_prompts, load.duration
+        kind,
+        *_apart(content),
+        label=label or task.notes.label,
+        urls=_urls(task),
+        asked=load.num_prompts,
+        duration_s=load.duration,
+        model=task.plan.target.model,
     )
 
 
@@ -126,10 +141,10 @@ def _search(kind: str, content: Mapping[str, Any], label: str | None) -> Request
     return Request(
         kind,
         *_apart(content),
-        label,
-        _urls(task),
-        None,
-        float(budget) if isinstance(budget, int | float) else None,
+        label=label,
+        urls=_urls(task),
+        duration_s=float(budget) if isinstance(budget, int | float) else None,
+        model=task.plan.target.model,
     )
 
 

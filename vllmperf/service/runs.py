@@ -96,10 +96,7 @@ async def _result(request: Request, job: Job) -> Response:
 async def get_runs(request: Request) -> Response:
     """All runs, newest first, and the queue."""
     queue = queue_of(request)
-    listed = [
-        job.view()
-        for job in sorted(queue.jobs.values(), key=lambda job: (job.created_at, job.id), reverse=True)
-    ]
+    listed = [job.view() for job in queue.newest_first()]
     waiting = [job.id for job in queue.waiting]
     return JSONResponse({"runs": listed, "queue": waiting, "queue_limit": queue.settings.queue_limit})
 
