@@ -41,8 +41,8 @@ def record_run(
 ) -> Run:
     """Carry a task out and write its run file, to `record` or a temporary folder. A simulator of its plan runs inside for
     that long. tell: gets each interval of a task with report_interval. server: asks for the server's counts, before and after;
-    by default at its /metrics. notice: gets a sentence when the run waits for its server, and when that is back. watch: listens to
-    each session."""
+    by default at its /metrics. notice: gets a sentence when the run waits for its server, and when that is back. watch: listens
+    to each session."""
     is_inside, plan = task.plan.target.simulator is not None, task.plan.to_dict()
     waits = patience(task)
     with served(task) as here:

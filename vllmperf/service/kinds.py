@@ -127,12 +127,11 @@ def bench(work: Work) -> Outcome:
     if task.plan.target.simulator is None:
         work.wait_for(*(client_of(one, task.credentials) for one in task.plan.target.each))
     if not path.exists():
-        run = api.make_run(task, path, watch=Live(work.say).watch)
+        run = api.make_run(task, path, watch=Live(work.say).watch, notice=work.note)
     elif _is_complete(path, task.plan.load.num_prompts):
         run = open_run(path)
     else:
-        before = unfinished(path)
-        run = api.finish_run(task, before, watch=Live(work.say, before.n_done, before.at_ns).watch)
+        run = api.finish_run(task, unfinished(path), watch=Live(work.say).watch, notice=work.note)
     return _reported(run, work.folder, RESULT)
 
 

@@ -10,6 +10,7 @@ import vllmperf._engine as _engine
 from vllmperf.loadgen.rolling import Rolling
 from vllmperf.loadgen.session import NS, Session, Subscriber, Turn
 from vllmperf.metrics.rolling import Interval
+from vllmperf.record.unfinished import Unfinished
 from vllmperf.service.counts import Counts
 
 EVERY_S = 1.0
@@ -19,46 +20,41 @@ Say = Callable[[Mapping[str, Any]], object]
 
 
 class Live:
-    """Says the events `interval`, `progress` and `histograms` of a run.
+    """Says the events `interval`, `progress` and `histograms` of a run, whatever number of sessions it has. say: takes each."""
 
-    say: takes each. done, at_ns: what a run that is resumed has behind it.
-    """
+    def __init__(self, say: Say) -> None:
+        self._say, self._counts = say, Counts(say)
 
-    def __init__(self, say: Say, done: int = 0, at_ns: int = 0) -> None:
-        self._say, self._done, self._at_ns = say, done, at_ns
-        self._lags: dict[str, float | None] = {}
+    def watch(self, session: Session, before: Unfinished | None) -> Subscriber:
+        """Listen to this session. before: what it goes on from."""
+        lags: dict[str, float | None] = {}
+        at_ns, done = (0, 0) if before is None else (before.at_ns, before.n_done)
 
-    def watch(self, session: Session) -> Subscriber:
-        """Listen to this session."""
-        rolling = Rolling(EVERY_S, lambda row: self._tell(row, session), self._at_ns)
+        def tell(row: Interval) -> None:
+            self._say({"event": "interval", **asdict(row), **lags})
+            self._say(_progress(session, done, at_ns))
 
-        counts = Counts(self._say)
+        rolling = Rolling(EVERY_S, tell, at_ns)
 
         def take(turn: Turn) -> None:
-            self._lags = {f"{name}_ms_p99": _p99_ms(turn.histograms.get(name)) for name in LAGS}
+            lags.update({f"{name}_ms_p99": _p99_ms(turn.histograms.get(name)) for name in LAGS})
             rolling(turn)
-            counts(turn)
+            self._counts(turn)
             if turn.state != "running":
-                self._tell_progress(session)
+                self._say(_progress(session, done, at_ns))
 
         return take
 
-    def _tell(self, row: Interval, session: Session) -> None:
-        self._say({"event": "interval", **asdict(row), **self._lags})
-        self._tell_progress(session)
 
-    def _tell_progress(self, session: Session) -> None:
-        now = session.snapshot()
-        asked = None if now.asked is None else now.asked + self._done
-        self._say(
-            {
-                "event": "progress",
-                "asked": asked,
-                "done": now.done + self._done,
-                "elapsed_s": now.elapsed_s + self._at_ns / NS,
-                "time_left_s": now.time_left_s,
-            }
-        )
+def _progress(session: Session, done: int, at_ns: int) -> dict[str, Any]:
+    now = session.snapshot()
+    return {
+        "event": "progress",
+        "asked": None if now.asked is None else now.asked + done,
+        "done": now.done + done,
+        "elapsed_s": now.elapsed_s + at_ns / NS,
+        "time_left_s": now.time_left_s,
+    }
 
 
 def _p99_ms(histogram: _engine.Histogram | None) -> float | None:
