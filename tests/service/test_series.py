@@ -77,7 +77,9 @@ def full_state():
         queue_limit=10,
         uploads=2,
         upload_bytes=1000,
-        starts=[StartState("pod-0", "sim", "0.19.0", 61.5, 1.75e9, {"weights_load": 20.0, "compile": 30.0})],
+        starts=[
+            StartState("pod-0", "sim", "0.19.0", True, 61.5, 1.75e9, {"weights_load": 20.0, "compile": 30.0})
+        ],
     )
 
 

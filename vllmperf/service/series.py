@@ -77,6 +77,8 @@ class StartState:
     name: str
     model: str = ""
     version: str = ""
+    is_reached: bool = True
+    """False: it failed, and there is no total."""
     total_s: float | None = None
     ended_at: float | None = None
     phases: Mapping[str, float] = field(default_factory=dict)
@@ -253,6 +255,8 @@ RUN = (
 START = (
     Series("startup_info", "gauge", "1; which server, as labels", lambda start: [((start.model, start.version), 1.0)],
            labels=("model", "version")),
+    Series("startup_reached", "gauge", "1 when the server became ready, 0 when the start failed",
+           _one(lambda start: float(start.is_reached))),
     Series("startup", "gauge", "From the first moment that is known to ready", _one(lambda start: start.total_s), "seconds"),
     Series("startup_end_timestamp", "gauge", "When the server was ready, since 1970",
            _one(lambda start: start.ended_at), "seconds"),
