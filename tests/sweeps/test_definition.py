@@ -126,7 +126,10 @@ def test_secrets_are_not_written_out():
     [
         ({}, "a sweep needs setups"),
         ({"setups": []}, "setups must be a list of set-ups"),
-        ({"setups": [{"name": "x"}]}, "set-up x: it must have one of command, ray_serve, simulator, url"),
+        (
+            {"setups": [{"name": "x"}]},
+            "set-up x: it must have one of command, ray_serve, kubernetes, helm, simulator, url",
+        ),
         ({"setups": [{**SIM, "url": "http://a"}]}, "set-up a: it must have one of"),
         ({"setups": [SIM, SIM]}, "two set-ups are called a"),
         ({"setups": [{**SIM, "redy_timeout": 3}]}, "did you mean ready_timeout?"),

@@ -21,8 +21,16 @@ from vllmperf.signals import terminable, uninterrupted
 from vllmperf.sweeps.definition import CACHE, RESTART, SALT, Definition
 from vllmperf.sweeps.folder import Folder
 from vllmperf.sweeps.points import Point, points
-from vllmperf.sweeps.setups import EndedError, Server, Setup, SetupError, wait_ready
-from vllmperf.sweeps.setups.command import end_leftover
+from vllmperf.sweeps.setups import (
+    EndedError,
+    Server,
+    Setup,
+    SetupError,
+    end_leftover,
+    is_leftover,
+    wait_ready,
+    wait_up,
+)
 from vllmperf.sweeps.setups.ray_serve import NO_IDS
 from vllmperf.target import AnswerError, Client, client_of
 
@@ -115,6 +123,7 @@ class Servers:
         with uninterrupted():
             self._started = server = setup.start(self._folder.logs)
             self._folder.note("server_started", setup=setup.name, base_url=server.base_url, **server.facts())
+        wait_up(server, setup.ready_timeout)
         task = setup.task(server.base_url, self.definition.plan)
         model = wait_ready(server, task, setup.ready_timeout)
         Watch(_watched(setup, server, task), task.plan.target, task.credentials).await_counts()
@@ -187,7 +196,7 @@ def _outcomes(run: Run) -> str:
 
 
 def _watched(setup: Setup, server: Server, task: Task) -> list[str]:
-    return setup.metrics(server.metrics_root) if task.knobs.server_metrics else []
+    return setup.metrics(server.metrics_roots) if task.knobs.server_metrics else []
 
 
 def sends_ids(task: Task, model: str) -> bool:
@@ -199,7 +208,7 @@ def sends_ids(task: Task, model: str) -> bool:
 def _end_leftovers(folder: Folder, tell: Tell) -> None:
     """A sweep that was killed could not end its server."""
     last = next((one for one in reversed(folder.events()) if one["event"].startswith("server_st")), None)
-    if last is not None and last["event"] == "server_started" and "mark" in last:
+    if last is not None and last["event"] == "server_started" and is_leftover(last):
         tell(f"  ending what an earlier sweep left of {last['setup']}")
         end_leftover(last)
         folder.note("server_stopped", setup=last["setup"])

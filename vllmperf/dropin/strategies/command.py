@@ -163,7 +163,7 @@ class Strategy:
     def _measure(self, setup: Setup, server: Server, folder: Path) -> None:
         if self.args.with_warmup:
             self._benchmark(server, folder / "warmup.jsonl")
-        pages = Pages(setup.metrics(server.metrics_root))
+        pages = Pages(setup.metrics(server.metrics_roots))
         has_counts = bool(pages.urls) and pages.settle(1)
         result = self._benchmark(server, folder / "result.jsonl")
         path = tables.path_of(self.args, "serve")

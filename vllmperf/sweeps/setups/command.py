@@ -25,6 +25,7 @@ from vllmperf.target import is_listening
 
 PORT = "{port}"
 HOST = "127.0.0.1"
+STOP_S = 30.0
 
 
 def words(name: str, value: Any) -> str | tuple[str, ...]:
@@ -53,7 +54,7 @@ class Command(Part):
     env: Mapping[str, str] = setting(JsonObject(), texts)
     cwd: str | None = setting(None, checks.path)
     base_url: str | None = setting(None, checks.text)
-    stop_timeout: float = setting(30.0, seconds(zero=True))
+    stop_timeout: float = setting(STOP_S, seconds(zero=True))
 
     def check(self) -> None:
         if self.base_url is None and PORT not in str((self.command, self.env)):
@@ -85,7 +86,7 @@ class CommandServer:
     def __init__(
         self, asked: Command, base_url: str, name: str, logs: Path, metrics_root: str | None = None
     ) -> None:
-        self.metrics_root = metrics_root or base_url
+        self.metrics_roots: Sequence[str] = [metrics_root or base_url]
         self.base_url, self._stop_s, self._mark = base_url, asked.stop_timeout, processes.new_mark()
         logs.mkdir(parents=True, exist_ok=True)
         paths = [logs / f"{name}_{stream}.log" for stream in ("stdout", "stderr")]
@@ -108,6 +109,14 @@ class CommandServer:
                 raise UsageError(
                     f"cannot run {asked.command!r}: {error.filename or ''} {error.strerror or error}"
                 ) from None
+
+    @property
+    def exit_code(self) -> int | None:
+        """None as long as it runs."""
+        return self._process.poll()
+
+    def unready(self) -> None:
+        pass
 
     def facts(self) -> dict[str, object]:
         return {"mark": self._mark, "pid": self._process.pid}
@@ -135,12 +144,6 @@ class CommandServer:
             if self._process.poll() is None:
                 self._process.kill()
             self._process.wait()
-
-
-def end_leftover(facts: Mapping[str, object]) -> None:
-    """End what the server of a killed sweep left, by its facts()."""
-    if mark := facts.get("mark"):
-        processes.end(str(mark), Command(command=PORT).stop_timeout)
 
 
 def free_port() -> int:

@@ -19,6 +19,17 @@ REFUSALS, REFUSED_S = (400, 422), 60.0
 PROMPT = "Hello"
 
 
+def wait_up(server: Server, timeout_s: float) -> None:
+    """Wait until it can be asked. Raises SetupError when that takes too long, or the server ends."""
+    deadline = time.monotonic() + timeout_s
+    while (why := server.unready()) is not None:
+        if how := server.ended():
+            raise EndedError(f"the server {how}")
+        if time.monotonic() >= deadline:
+            raise SetupError(f"the server was not ready within {timeout_s:g} s: {why}")
+        time.sleep(MOST_POLL_S)
+
+
 def wait_ready(server: Server, task: Task, timeout_s: float) -> str:
     """Wait for a completion; gives the name of the model. Raises SetupError when there is none in time, or the server ends."""
     deadline, pause_s = time.monotonic() + timeout_s, POLL_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from vllmperf.errors import TargetError
@@ -19,8 +20,12 @@ class Server(Protocol):
     """A server that was started, or was there already. It may not be ready yet."""
 
     base_url: str
-    metrics_root: str
-    """What a path of its metrics is a path of."""
+    """Empty as long as unready() says why nobody knows it."""
+    metrics_roots: Sequence[str]
+    """What a path of its metrics is a path of, one for each place that has them."""
+
+    def unready(self) -> str | None:
+        """Why it cannot be asked yet; None once it can, and stays so. Raises SetupError."""
 
     def facts(self) -> dict[str, object]:
         """What a later process needs to end it, when this one was killed; {} where there is nothing to end."""

@@ -16,15 +16,19 @@ from vllmperf.plan.part import Part, jsonable, names
 from vllmperf.plan.settings import named, unknown
 from vllmperf.sweeps.axes import GRID, Values, combinations, label
 from vllmperf.sweeps.setups.command import Command
+from vllmperf.sweeps.setups.helm import Helm
+from vllmperf.sweeps.setups.kubernetes import Kubernetes
 from vllmperf.sweeps.setups.ray_serve import ONCE_MORE, RayServe
 from vllmperf.sweeps.setups.server import Server
 from vllmperf.sweeps.setups.simulator import Simulator
 from vllmperf.sweeps.setups.url import Url
 
-Kind = Command | RayServe | Simulator | Url
-KINDS: dict[str, type[Command] | type[RayServe] | type[Simulator] | type[Url]] = {
+Kind = Command | RayServe | Kubernetes | Helm | Simulator | Url
+KINDS: dict[str, type[Kind]] = {
     "command": Command,
     "ray_serve": RayServe,
+    "kubernetes": Kubernetes,
+    "helm": Helm,
     "simulator": Simulator,
     "url": Url,
 }
@@ -95,10 +99,11 @@ class Setup:
         """A run at this server. settings: by their own names; those of the set-up go before. Raises UsageError."""
         return Task.of({**settings, **self.common.plan, "base_url": base_url})
 
-    def metrics(self, root: str) -> list[str]:
-        """URLs of the server's metrics. root: its metrics_root."""
-        root = root.rstrip("/").removesuffix("/v1")
-        return [one if "://" in one else root + one for one in self.common.metrics]
+    def metrics(self, roots: Sequence[str]) -> list[str]:
+        """URLs of the server's metrics. roots: its metrics_roots."""
+        bare = [root.rstrip("/").removesuffix("/v1") for root in roots]
+        found = [[one] if "://" in one else [root + one for root in bare] for one in self.common.metrics]
+        return [url for urls in found for url in urls]
 
     def to_dict(self) -> dict[str, Any]:
         """As read_setup() takes it, every setting in it; values of axes are filled in, and told beside."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,11 @@ class SimulatorServer:
 
     def __init__(self, server: Server) -> None:
         self._server = server.start()
-        self.base_url = self.metrics_root = server.url
+        self.base_url: str = self._server.url
+        self.metrics_roots: Sequence[str] = [self.base_url]
+
+    def unready(self) -> None:
+        pass
 
     def facts(self) -> dict[str, object]:
         return {}

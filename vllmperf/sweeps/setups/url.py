@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,11 @@ class UrlServer:
     """Nothing is started and nothing is stopped."""
 
     def __init__(self, base_url: str) -> None:
-        self.base_url = self.metrics_root = base_url
+        self.base_url = base_url
+        self.metrics_roots: Sequence[str] = [base_url]
+
+    def unready(self) -> None:
+        pass
 
     def facts(self) -> dict[str, object]:
         return {}
