@@ -1,0 +1,112 @@
+// What this page knows of the service: its runs, the queue, and the intervals of the runs that somebody looks at.
+
+const ACTIVE = ["running", "waiting"];
+const KEPT_ROWS = 4500; // beyond it, ask for the rows again: the service merges old ones
+
+const state = { runs: new Map(), order: [], queue: [], queueLimit: null, isLoaded: false, isLinked: null, error: null };
+const details = new Map();
+const heardAt = new Map();
+let onChange = () => {};
+let pending = null;
+let reloading = null;
+
+function changed() {
+  pending ??= setTimeout(() => {
+    pending = null;
+    onChange();
+  }, 60);
+}
+
+function listed() {
+  return state.order.map((id) => state.runs.get(id));
+}
+
+function isActive(run) {
+  return ACTIVE.includes(run.phase);
+}
+
+function isOver(run) {
+  return !isActive(run) && run.phase !== "queued";
+}
+
+async function load() {
+  try {
+    const found = await json("runs");
+    state.runs = new Map(found.runs.map((run) => [run.id, run]));
+    state.order = found.runs.map((run) => run.id);
+    state.queue = found.queue ?? [];
+    state.queueLimit = found.queue_limit ?? null;
+    state.error = null;
+    for (const id of details.keys()) if (!state.runs.has(id)) details.delete(id);
+  } catch (error) {
+    state.error = error.message;
+  }
+  state.isLoaded = true;
+  changed();
+}
+
+// Several changes at once ask once.
+function loadSoon() {
+  reloading ??= setTimeout(() => {
+    reloading = null;
+    load();
+  }, 150);
+}
+
+// The whole of a run, asked for once and then kept up to date by events.
+function detail(id) {
+  if (!details.has(id)) refresh(id);
+  return details.get(id);
+}
+
+async function refresh(id) {
+  const known = details.get(id) ?? { intervals: [], isLoaded: false, version: 0 };
+  details.set(id, known);
+  try {
+    const found = await json(runPath(id));
+    Object.assign(known, { request: found.request, files: found.files ?? [], uploads: found.uploads ?? [] });
+    known.intervals = found.intervals ?? [];
+    known.error = null;
+    if (!state.runs.has(id)) loadSoon();
+  } catch (error) {
+    known.error = error.message;
+  }
+  known.isLoaded = true;
+  known.version += 1;
+  changed();
+}
+
+function heard(kind, data) {
+  heardAt.set(data.id, Date.now());
+  if (kind === "run") heardRun(data);
+  if (kind === "interval") heardInterval(data);
+  changed();
+}
+
+function heardRun(run) {
+  const before = state.runs.get(run.id);
+  if (before) state.runs.set(run.id, { ...before, ...run });
+  if (before?.phase === run.phase) return;
+  loadSoon();
+  if (before && isOver(run) && details.has(run.id)) refresh(run.id);
+}
+
+function heardInterval(row) {
+  const known = details.get(row.id);
+  if (!known?.isLoaded) return;
+  const last = known.intervals.at(-1);
+  if (last && row.end_s <= last.end_s) return;
+  known.intervals.push(row);
+  known.version += 1;
+  if (known.intervals.length > KEPT_ROWS) refresh(row.id);
+}
+
+// After an interruption nothing of what was missed is shown as if it had not been.
+function linked(isLinked) {
+  state.isLinked = isLinked;
+  if (isLinked) {
+    load();
+    for (const id of details.keys()) refresh(id);
+  }
+  changed();
+}
