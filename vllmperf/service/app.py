@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from vllmperf.errors import VllmperfError
-from vllmperf.service import about, results, runs
+from vllmperf.service import about, pages, results, runs
 from vllmperf.service.errors import RefusedError, refusal
 from vllmperf.service.exposition import Metrics
 from vllmperf.service.observed import service_state
@@ -47,7 +47,7 @@ def create_app(
     )
     app.state.queue, app.state.help_texts = queue, help_texts or {}
     app.state.metrics = Metrics(lambda: service_state(queue))
-    for router in (runs.router, results.router, about.router):
+    for router in (runs.router, results.router, about.router, pages.router):
         app.include_router(router)
     app.add_exception_handler(RefusedError, _refused)  # type: ignore[arg-type]
     app.add_exception_handler(VllmperfError, _wrong)  # type: ignore[arg-type]
