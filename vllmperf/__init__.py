@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         selftest,
         size,
         startup,
+        stress,
         sweep,
     )
     from vllmperf.comparison.comparison import Comparison
@@ -79,6 +80,7 @@ __all__ = [
     "sim",
     "size",
     "startup",
+    "stress",
     "sweep",
 ]
 
@@ -106,6 +108,7 @@ _HOME = {
     "selftest": "vllmperf.api",
     "size": "vllmperf.api",
     "startup": "vllmperf.api",
+    "stress": "vllmperf.api",
     "sweep": "vllmperf.api",
     "Plan": "vllmperf.plan",
     "Run": "vllmperf.run",

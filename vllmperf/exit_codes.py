@@ -15,6 +15,7 @@ EXIT_CODES = {
 CHECKS = {
     "bench": "the numbers are untrustworthy, or the run gave up (`--max-errors`, `--max-error-rate`, no space for its file): "
     "the verdict names the reasons; or a `--fail-if` condition holds",
+    "stress": "as `bench`; also when the server was lost and did not come back in time (`--on-server-loss wait:T`)",
     "report": "a `--fail-if` condition holds",
     "compare": "a `--fail-if` condition holds, or nobody can tell",
     "startup": "a server did not come up, or a sleep that was asked for could not be measured",

@@ -95,7 +95,7 @@ def test_the_rest_of_a_run_goes_on_at_its_time(now):
     rolling = Rolling(10.0, told.append, from_ns=25 * S)
     rolling(turn(now, 0.5, (0.1, "completed", 50, [5])))
     rolling(turn(now, 0.6, state="finished"))
-    assert [(one.start_s, round(one.end_s, 6)) for one in told] == [(20, 25.1)]
+    assert [(one.start_s, round(one.end_s, 6)) for one in told] == [(25, 25.1)]
 
 
 def test_lines_and_summary_say_the_same_and_count_every_request_once(tmp_path):

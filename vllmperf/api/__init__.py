@@ -6,6 +6,7 @@ from vllmperf.api.models import capacity, emit, fit, size
 from vllmperf.api.results import check, compare, reconcile
 from vllmperf.api.runs import bench, bench_async, finish_run, make_repeats, make_run, repeat
 from vllmperf.api.starts import parse_log, startup
+from vllmperf.api.stress_runs import stress
 from vllmperf.api.sweeps import sweep
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "selftest",
     "size",
     "startup",
+    "stress",
     "sweep",
 ]

@@ -53,6 +53,11 @@ COMMANDS = {
         "vllmperf sweep routers.yaml --dry-run",
         "vllmperf sweep routers.yaml --repeat 5 --csv points.csv",
     ),
+    "stress": (
+        "load a server for hours, through restarts of the server and of the command",
+        "vllmperf stress --base-url http://HOST:8000",
+        "vllmperf stress --base-url http://HOST:8000 --request-rate 20 --num-prompts 100000 --record night.vllmperf",
+    ),
     "compare": (
         "show runs side by side with the change, and what of it is beyond chance",
         "vllmperf compare before.vllmperf after.vllmperf",

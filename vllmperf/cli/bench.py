@@ -74,8 +74,11 @@ def _base(args: argparse.Namespace) -> Plan | None:
         from vllmperf.record.unfinished import unfinished
 
         return plan_of(unfinished(resumed).meta)
-    if path is None:
-        return None
+    return None if path is None else plan_in(path)
+
+
+def plan_in(path: Path) -> Plan:
+    """Of --plan. Raises UsageError."""
     try:
         return Plan.from_json(text_file.read(path))
     except (OSError, text_file.NoTextError) as error:
@@ -103,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         print(task.plan.to_json())
         return 0
     wanted = fail_if.conditions(args)
-    _check_output(args)
+    check_output(args)
     if args.save_detailed and task.knobs.keep_gaps != "all":
         raise UsageError("--save-detailed writes the gaps of every request: leave --keep-gaps out")
     wait_until_ready(args, task)
@@ -116,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         made = make_run(task, args.record, not args.no_progress)
     made = made.untrimmed if args.no_trim else made
-    _put_out(made, args)
+    put_out(made, args)
     has_failed = fail_if.run_has_failed(args, wanted, [made])
     return exit_code(made) or (FAILED if has_failed else OK)
 
@@ -139,8 +142,8 @@ def _repeat(args: argparse.Namespace, task: Task, wanted: Sequence[Condition]) -
     return max(exit_code(open_run(run.path)) for run in made) or (FAILED if has_failed else OK)
 
 
-def _check_output(args: argparse.Namespace) -> None:
-    """What cannot be written is said before the run, not after it."""
+def check_output(args: argparse.Namespace, is_resumable: bool = False) -> None:
+    """What cannot be written is said before the run, not after it. is_resumable: a run may be in --record already."""
     for name, value in (("--record", args.record), ("--plan", args.plan_file)):
         if args.resume and value:
             raise UsageError(f"--resume goes on with the plan and the file of a run: leave {name} out")
@@ -157,11 +160,13 @@ def _check_output(args: argparse.Namespace) -> None:
             raise UsageError(
                 f"{name} {path}: there is no folder {Path(path).absolute().parent}; make it first"
             )
+    if is_resumable:
+        return
     if args.record and args.record.exists() and (not args.record.is_file() or args.record.stat().st_size):
         raise UsageError(f"--record {args.record} exists already: choose another name or remove it")
 
 
-def _put_out(made: Run, args: argparse.Namespace) -> None:
+def put_out(made: Run, args: argparse.Namespace) -> None:
     """The table (or JSON) last: it stays in sight, and it is printed even when a file cannot be written."""
     from vllmperf.report.show import show
 

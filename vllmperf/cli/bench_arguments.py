@@ -21,8 +21,8 @@ AS_MANY_AS_IN_FLIGHT = -1
 """--warm-connections without a number."""
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """All of them, in groups."""
+def add_arguments(command: argparse.ArgumentParser, has_record: bool = True) -> None:
+    """All of them, in groups. has_record: with those of the run file."""
     add_plan(command.add_argument_group("plan").add_argument)
     add_target(command.add_argument_group("target").add_argument)
     add_simulator(command.add_argument_group("simulator").add_argument)
@@ -35,7 +35,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     add_limits(limits)
     add_error_limits(limits)
     add_on_server_loss(limits)
-    add_output(command.add_argument_group("output").add_argument)
+    output = command.add_argument_group("output").add_argument
+    if has_record:
+        add_record(output)
+    add_output(output)
     engine = command.add_argument_group("engine").add_argument
     add_engine(engine)
     add_keep_gaps(engine)
@@ -294,8 +297,7 @@ def add_on_server_loss(option: Any) -> None:
     )
 
 
-def add_output(option: Any) -> None:
-    note = settings(option)
+def add_record(option: Any) -> None:
     option(
         "--record", type=Path, metavar="FILE", help="keep the run file (vllmperf report FILE shows it again)"
     )
@@ -312,6 +314,10 @@ def add_output(option: Any) -> None:
         help="make K runs one after the other with seeds seed, seed+1, …: means over the runs with the interval between "
         "them; --record NAME.vllmperf writes NAME.1.vllmperf and so on",
     )
+
+
+def add_output(option: Any) -> None:
+    note = settings(option)
     json_option.add(option, "the summary")
     option("--mlperf", action="store_true", help=MLPERF)
     option("--no-trim", action="store_true", help=NO_TRIM)

@@ -12,6 +12,7 @@ from vllmperf.loadgen.bodies import Body
 from vllmperf.loadgen.schedule import Schedule, Times
 from vllmperf.plan import Plan
 from vllmperf.record.plans import plan_of
+from vllmperf.record.reader import Header
 from vllmperf.record.unfinished import Unfinished
 
 NS = 1_000_000_000
@@ -75,8 +76,8 @@ class Rest:
         return left
 
 
-def check_plan(before: Unfinished, asked: Plan) -> None:
-    """Raises SettingError when what is asked for is not the plan of the file."""
+def check_plan(before: Unfinished | Header, asked: Plan, of: str = "{resume} {path}") -> None:
+    """Raises SettingError, whose words begin with `of`, when what is asked for is not the plan of the file."""
     recorded = plan_of(before.meta)
     both = zip(recorded.to_dict().values(), asked.to_dict().values(), strict=True)
     for members, other in both:
@@ -84,9 +85,7 @@ def check_plan(before: Unfinished, asked: Plan) -> None:
             continue
         name = next(name for name in members if members[name] != other[name])
         raise SettingError(
-            "{resume} {path}: {"
-            + name
-            + "} was {was} in this run, not {asked}: leave it out, or make a new run",
+            of + ": {" + name + "} was {was} in this run, not {asked}: leave it out, or make a new run",
             path=before.path,
             was=repr(members[name]),
             asked=repr(other[name]),

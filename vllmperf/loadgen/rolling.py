@@ -25,7 +25,7 @@ class Rolling:
 
     def __init__(self, every_s: float, tell: Tell, from_ns: int = 0) -> None:
         self._every_ns, self._tell, self._from_ns = round(every_s * NS), tell, from_ns
-        self._start_ns = from_ns // self._every_ns * self._every_ns
+        self._start_ns = from_ns
         self._rows = np.zeros(0, dtype=RECORD)
         self._gaps = np.zeros(0, dtype=GAP)
         self._known_ns = from_ns
@@ -35,8 +35,8 @@ class Rolling:
         in_flight = turn.counters["in_flight"]
         if turn.state != "running":
             self._known_ns = int(self._rows["end_ns"].max(initial=-1)) + 1
-        while self._start_ns + self._every_ns <= self._known_ns:
-            self._report(self._start_ns + self._every_ns, in_flight)
+        while (edge_ns := (self._start_ns // self._every_ns + 1) * self._every_ns) <= self._known_ns:
+            self._report(edge_ns, in_flight)
         if turn.state != "running" and len(self._rows):
             self._report(self._known_ns, in_flight)
         # what ended before now will have come with the next turn
