@@ -81,6 +81,10 @@ def resume_run(
             "a run of conversations cannot be resumed: its sessions need the answers that they had; start a new run, or read "
             "what it has with `vllmperf report`"
         )
+    if before.meta["facts"].get("share"):
+        raise UsageError(
+            "a share of a run cannot be resumed: the other machines' shares are over; start the whole run again"
+        )
     check_plan(before, task.plan)
     waits, listeners = patience(task), Listeners(progress, enough, tell, None, notice, watch)
     with served(task) as here:
@@ -183,7 +187,7 @@ def _carry_out(
     guard = None if waits is None else LossGuard(waits.is_there, subscribers, from_ns)
     run.session.subscribe(*([guard] if guard else subscribers))
     try:
-        run.session.run()
+        run.session.run(task.knobs.start_at)
     except RunFileError as error:
         writer.give_up(error, run.session.counters())
         return False

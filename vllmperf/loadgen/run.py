@@ -21,6 +21,7 @@ from vllmperf.loadgen.rest import Rest
 from vllmperf.loadgen.schedule import Schedule, schedule
 from vllmperf.loadgen.session import Session
 from vllmperf.loadgen.sessions import SessionFeeder
+from vllmperf.loadgen.share import Share, share_of
 from vllmperf.loadgen.task import Task
 from vllmperf.plan import Plan, Target, spread
 from vllmperf.target import headers_of
@@ -58,8 +59,11 @@ def ready(task: Task, model: str, is_inside: bool = False, rest: Rest | None = N
         config |= {"max_concurrency": 0, "keep_text": True, **_session_header(settled_task)}
     if rest:
         when, config["duration_ns"] = rest.schedule(when), rest.duration_ns(plan)
+    share = share_of(task)
+    if share:
+        when, config = share.schedule(when), share.config(config)
     config = spread_over(plan.target, config)
-    feeder = _feeder(plan, model, when, rest)
+    feeder = _feeder(plan, model, when, rest or share, config["max_concurrency"] or None)
     with Session(config, feeder, is_inside) as session:
         if plan.load.num_warmups:
             warm_up(settled_task, model, addresses)
@@ -81,13 +85,15 @@ def _session_header(task: Task) -> dict[str, str]:
     return {"session_header": f"{name}: {request_id_prefix(task.plan)}"} if name else {}
 
 
-def _feeder(plan: Plan, model: str, when: Schedule, rest: Rest | None) -> Feeder | SessionFeeder:
+def _feeder(
+    plan: Plan, model: str, when: Schedule, part: Rest | Share | None, cap: int | None
+) -> Feeder | SessionFeeder:
     if has_sessions(plan):
         return SessionFeeder(plan, model)
-    all_bodies, cap = bodies(plan, model), plan.load.max_concurrency
-    if rest is None:
+    all_bodies = bodies(plan, model)
+    if part is None:
         return Feeder(all_bodies, when, cap)
-    return Feeder(rest.bodies(all_bodies), when, cap, numbers=rest.numbers())
+    return Feeder(part.bodies(all_bodies), when, cap, numbers=part.numbers())
 
 
 def warm_up(task: Task, model: str, addresses: list[str]) -> None:

@@ -22,10 +22,10 @@ NAMES = ("ttft", "tpot", "itl", "e2el")
 
 def by_target(done: Completed) -> list[dict[str, Any]] | None:
     """By the rules of the whole: latencies and rates over the time that counts, outcomes of all requests. A request's number says
-    where it went. None for a run of one target, and for a merged file, whose numbers may be counted on."""
+    where it went. None for a run of one target, and for a merged file whose numbers were counted on."""
     plan = done.recording.plan
     others = plan.get("other_urls") or ()
-    if not others or done.recording.meta.get("parts"):
+    if not others or any(part["first_number"] for part in done.recording.meta.get("parts") or ()):
         return None
     weights = list(plan.get("weights") or [1] * (1 + len(others)))
     turns = np.array(cycle(weights))

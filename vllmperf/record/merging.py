@@ -11,7 +11,7 @@ import numpy as np
 
 import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
-from vllmperf.record import schema
+from vllmperf.record import schema, shares
 from vllmperf.record.fields import ASKED, BLOBS, FIELDS, INSTANTS
 from vllmperf.record.gap_sample import PLACES, WITHOUT_GAPS, sql_place
 from vllmperf.record.reader import Header, header
@@ -55,6 +55,7 @@ def merge(paths: Sequence[Path | str], out: Path | str) -> Path:
 
 def _check_alike(headers: Sequence[Header]) -> None:
     first = headers[0]
+    shares.check(headers)
     for other in headers:
         if other.state == "running":
             raise UsageError(f"{other.path} is still being written: merge it when its run is over")
@@ -64,7 +65,10 @@ def _check_alike(headers: Sequence[Header]) -> None:
                 "all do, or none of them"
             )
         for what in ("plan", "profile"):
-            a, b = first.meta.get(what), other.meta.get(what)
+            a, b = (
+                shares.comparable(one.meta) if what == "plan" else one.meta.get(what)
+                for one in (first, other)
+            )
             if difference := next(_differences(a, b), None):
                 name, one, two = difference
                 raise UsageError(
@@ -201,7 +205,10 @@ def _put_meta(db: sqlite3.Connection, parts: Sequence[_Part], start_real_ns: int
 
 def _plan(parts: Sequence[_Part]) -> dict[str, Any]:
     """The plan and the facts of all; where the parts are whole runs of it, with the requests of all of them."""
-    meta, times = parts[0].header.meta, len(parts) if any(part.number for part in parts) else 1
+    metas = [part.header.meta for part in parts]
+    if all(map(shares.share, metas)):
+        return shares.whole(metas)
+    meta, times = metas[0], len(parts) if any(part.number for part in parts) else 1
     plan, facts = _of_all(meta.get("plan") or {}, times), _of_all(meta.get("facts") or {}, times)
     return {
         "plan": {**plan, "load": _of_all(plan["load"], times)} if "load" in plan else plan,
@@ -229,19 +236,18 @@ def _counters(metas: Sequence[Mapping[str, Any]], start_real_ns: int) -> dict[st
     summed = {name: sum(one.get(name) or 0 for one in counters) for name in SUMMED}
     given_up = next((one for one in counters if one.get("gave_up")), {})
     why = {name: given_up.get(name) for name in ("gave_up", "write_error", "unwritten")}
-    return {**summed, **why, "server": _pages(counters), "state": "ended", "start_real_ns": start_real_ns}
+    server = None if any(map(_fell, metas)) else shares.pages(metas, _first_and_last)
+    return {**summed, **why, "server": server, "state": "ended", "start_real_ns": start_real_ns}
 
 
-def _pages(counters: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]] | None:
-    """What the server had counted before the first part and after the last one: counters only rise. None where a part does
-    not know, or saw them fall."""
-    pages = [one["server"] for one in counters if one.get("server")]
-    if len(pages) < len(counters) or any(_fell(page) for page in pages):
-        return None
+def _first_and_last(pages: Sequence[Any]) -> dict[str, dict[str, float]]:
+    """What one server had counted before the first part and after the last one: counters only rise."""
     return {"before": _each(min, pages, "before"), "after": _each(max, pages, "after")}
 
 
-def _fell(page: Mapping[str, Mapping[str, float]]) -> bool:
+def _fell(meta: Mapping[str, Any]) -> bool:
+    """The server's counters did: it was started anew."""
+    page = (meta.get("counters") or {}).get("server") or {"before": {}, "after": {}}
     return any(page["after"].get(name, 0) < value for name, value in page["before"].items())
 
 
