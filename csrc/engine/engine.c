@@ -73,18 +73,20 @@ static bool copy_config(struct engine_config *to, const struct engine_config *fr
     to->url = copy_text(from->url);
     to->warm_url = copy_text(from->warm_url);
     to->cacert = copy_text(from->cacert);
+    to->capath = copy_text(from->capath);
     to->request_id_prefix = copy_text(from->request_id_prefix);
     to->session_header = copy_text(from->session_header);
     to->addresses = copy_texts(from->addresses, from->n_addresses);
     to->headers = copy_texts(from->headers, from->n_headers);
-    return to->url && to->warm_url && to->cacert && to->request_id_prefix && to->session_header &&
-           to->addresses && to->headers;
+    return to->url && to->warm_url && to->cacert && to->capath && to->request_id_prefix &&
+           to->session_header && to->addresses && to->headers;
 }
 
 static void free_config(struct engine_config *config) {
     free((void *)(uintptr_t)config->url);
     free((void *)(uintptr_t)config->warm_url);
     free((void *)(uintptr_t)config->cacert);
+    free((void *)(uintptr_t)config->capath);
     free((void *)(uintptr_t)config->request_id_prefix);
     free((void *)(uintptr_t)config->session_header);
     free_texts(config->addresses, config->n_addresses);

@@ -26,7 +26,8 @@ struct engine_config {
     const char
         *session_header;     /* "Name: text": requests of a session have it, its number behind it; or NULL */
     const char *warm_url;    /* of the GET that opens a connection of libcurl's before the start */
-    const char *cacert;      /* PEM file, "" = the system's */
+    const char *cacert;      /* PEM file of trusted certificates; with no capath either, libcurl's own */
+    const char *capath;      /* folder of them under their hashes, or NULL */
     int64_t max_concurrency; /* 0 = no limit */
     int64_t max_in_flight_hint; /* for sizing only */
     int64_t threads, multis;    /* 0 = chosen from the load and the cores */

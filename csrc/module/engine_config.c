@@ -56,7 +56,7 @@ static const struct key text_keys[] = {
     KEY(cacert),
 };
 /* May be missing: NULL. */
-static const struct key optional_text_keys[] = {KEY(session_header)};
+static const struct key optional_text_keys[] = {KEY(session_header), KEY(capath)};
 static const char *const list_keys[] = {"addresses", "headers"};
 #undef KEY
 #undef NUMBER

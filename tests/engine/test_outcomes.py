@@ -143,6 +143,19 @@ def test_cacert_makes_it_known(tls_server, certificate):
     assert outcomes(run) == {"completed": 6}
 
 
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_the_environment_makes_it_known_too(tls_server, certificate, variable, monkeypatch):
+    cert = certificate[1]
+    asked = ["openssl", "x509", "-noout", "-hash", "-in", cert]
+    name = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip() + ".0"
+    folder = cert.parent / "hashes"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(cert.read_bytes())
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.setenv(variable, str(cert if variable == "SSL_CERT_FILE" else folder))
+    assert outcomes(bench(tls_server.url)) == {"completed": 6}
+
+
 def test_a_plain_server_behind_https_never_connects():
     with RawServer(says(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
         run = bench(

@@ -24,7 +24,7 @@ from vllmperf.loadgen.sessions import SessionFeeder
 from vllmperf.loadgen.share import Share, share_of
 from vllmperf.loadgen.task import Task
 from vllmperf.plan import Plan, Target, spread
-from vllmperf.target import headers_of
+from vllmperf.target import headers_of, trust
 
 MAX_EVENT_BYTES = 16 << 20
 MOST_HINTED = 10_000
@@ -172,6 +172,7 @@ def engine_config(task: Task, addresses: list[str], when: Schedule) -> dict[str,
     plan, knobs = task.plan, task.knobs
     sent = headers_of(plan.target, task.credentials)
     _check_cacert(plan.target.cacert)
+    trusted = trust.Trust(plan.target.cacert) if plan.target.cacert else trust.system()
     # Without a stream the first byte of the answer is its last: only the total time-out says anything.
     prefix = request_id_prefix(plan)
     first_token_s = plan.limits.first_token_timeout if plan.workload.stream else plan.limits.total_timeout
@@ -183,7 +184,8 @@ def engine_config(task: Task, addresses: list[str], when: Schedule) -> dict[str,
         "uuid_request_ids": is_uuid_prefix(prefix),
         "no_request_ids": any(name.lower() == HEADER for name in sent),
         "warm_url": _origin(plan.url) + "/health",
-        "cacert": plan.target.cacert or "",
+        "cacert": trusted.file or "",
+        "capath": trusted.folder or "",
         "max_concurrency": plan.load.max_concurrency or 0,
         "max_in_flight_hint": in_flight_hint(plan, when),
         "threads": knobs.threads,

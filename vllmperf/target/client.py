@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vllmperf import hints
 from vllmperf.errors import SettingError
 from vllmperf.plan import Credentials, Target
+from vllmperf.target import trust
 from vllmperf.target.answer import Answer, pieces_of, words_of
 from vllmperf.target.errors import AnswerError, no_answer
 
@@ -195,11 +196,13 @@ class Client:
         from urllib3 import disable_warnings
         from urllib3.exceptions import InsecureRequestWarning
 
+        trusted = trust.Trust(self._cacert) if self._cacert else trust.system()
         try:  # reading the system's certificates takes 40 ms
-            context = ssl.create_default_context(cafile=self._cacert)
+            context = ssl.create_default_context(cafile=trusted.file, capath=trusted.folder)
         except OSError as error:
+            said = "{cacert} {path} holds" if self._cacert else "SSL_CERT_FILE: {path} holds"
             raise SettingError(
-                "{cacert} {path} holds no certificates in PEM: {error}", path=self._cacert, error=error
+                said + " no certificates in PEM: {error}", path=trusted.file, error=error
             ) from None
         if self._insecure:
             context.check_hostname = False
