@@ -187,7 +187,10 @@ class Reach:
     def check_url(self, url: str) -> None:
         """Looks the host up and checks it, for an early answer. Raises NotAllowedError; what has no address passes."""
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        host, port = (
+            (parts.hostname or "").rstrip("."),
+            parts.port or (443 if parts.scheme == "https" else 80),
+        )
         try:
             entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):

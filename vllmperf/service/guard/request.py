@@ -1,0 +1,246 @@
+"""A run that is asked for: which servers it talks to, which files it reads, how much it does, what it would write down."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from vllmperf import hub
+from vllmperf.loadgen.task import Task
+from vllmperf.plan.credentials import is_secret
+from vllmperf.reach import NotAllowedError
+from vllmperf.service import payload as payloads
+from vllmperf.service.errors import RefusedError
+from vllmperf.service.guard.settings import Guard
+from vllmperf.service.request import BENCH, CAPACITY, FIT, START_LOAD, SWEEP, Request, split, task_of
+from vllmperf.service.store import LOG, OURS, REPORT, RESULT, RUN
+from vllmperf.sweeps.definition import SOMEWHERE, definition_of
+from vllmperf.sweeps.setups.simulator import Simulator
+
+Found = Iterator[tuple[str, Any]]
+"""Settings of a run by name, one after the other; of a sweep the same names come once for each of its runs."""
+
+PATHS = ("dataset_path", "tokenizer", "cacert", "arrival_file")
+SHOWN_WORDS = ("headers", "header", "api_key")
+"""Where secrets may stand: the service itself keeps them out of what it writes."""
+USER_IN_URL = re.compile(r"://[^/?#\s]*@")
+RESERVED = frozenset((*OURS, LOG, REPORT, RESULT, RUN))
+LONGEST_LABEL, LONGEST_PATH = 200, 4096
+MOST_THREADS, MOST_CHOICES, MOST_RATE = 64, 128, 1e6
+HERE = ("127.0.0.1", "localhost", "::1")
+
+
+def check_request(asked: Request, guard: Guard) -> None:
+    """Raises RefusedError: 403 for servers and files that are not allowed, 400 for what is too much, with the field. It looks
+    names up: not for the event loop."""
+    _check_label(asked.label)
+    _check_words(asked.content)
+    for url in asked.urls:
+        _check_target(url, guard)
+    for name, value in _settings(asked):
+        _check_setting(name, value, guard)
+
+
+# ---- what it says ----
+
+
+def _check_label(label: str | None) -> None:
+    if label is not None and not (label.isprintable() and len(label) <= LONGEST_LABEL):
+        raise RefusedError(400, f"label must be at most {LONGEST_LABEL} printable characters", "label")
+
+
+def _check_words(content: Mapping[str, Any]) -> None:
+    """Secrets in places from where they would be written down."""
+    for name, value in content.items():
+        for path, each in _texts(value, name):
+            if USER_IN_URL.search(each):
+                raise RefusedError(
+                    400, f"{path} must not hold a user name or password: give a key or a header instead", name
+                )
+            key = path.rpartition(".")[2] if "." in path else each.partition("=")[0]
+            is_pair = "." in path or (name == "metadata" and "=" in each)
+            if name not in SHOWN_WORDS and is_pair and each != payloads.HIDDEN and _is_secret(key):
+                raise RefusedError(
+                    400, f"{path} looks like a secret and would be written down: send it as a header", name
+                )
+
+
+def _is_secret(key: str) -> bool:
+    return is_secret(key.replace("_", "-"))
+
+
+def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """All texts in a value, with the path to each."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _texts(one, f"{path}.{key}")
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one, path)
+
+
+# ---- where it goes ----
+
+
+def _check_target(url: str, guard: Guard) -> None:
+    if guard.reach is None:
+        return
+    try:
+        guard.reach.check_url(url)
+    except NotAllowedError as error:
+        raise RefusedError(403, str(error), "base_url") from None
+    except ValueError:
+        raise RefusedError(
+            400, "base_url is no URL: give http://HOST:PORT or https://HOST", "base_url"
+        ) from None
+
+
+# ---- its settings ----
+
+
+def _settings(asked: Request) -> Found:
+    """Raises RefusedError for what can only be seen in the whole."""
+    content = asked.content
+    if asked.kind == START_LOAD:
+        yield from _of_payload(content)
+    elif asked.kind == SWEEP:
+        yield from _of_sweep(content)
+    elif asked.kind in (FIT, CAPACITY):
+        plan, own = split(asked.kind, content)
+        yield from own.items()
+        yield from _of_task(task_of({**_without_secrets(plan), "request_rate": 1.0, "duration": 1.0}))
+    elif asked.kind == BENCH:
+        yield from _of_task(task_of(_without_secrets(content)))
+    else:
+        yield from content.items()
+
+
+def _without_secrets(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name not in SHOWN_WORDS}
+
+
+def _of_task(task: Task) -> Found:
+    yield from task.plan.flat().items()
+    yield from task.knobs.to_dict().items()
+    yield from ((name, value) for name, value in task.plan.workload.dataset_options.items())
+    yield "tokenizer", task.plan.tokenizer
+    yield from _of_simulator(task.plan.target.simulator)
+
+
+def _of_simulator(given: Mapping[str, Any] | None) -> Found:
+    for name, value in (given or {}).items():
+        yield f"simulator.{name}", value
+
+
+def _of_sweep(content: Mapping[str, Any]) -> Found:
+    found = definition_of(content)
+    for setup in found.setups:
+        yield "ready_timeout", setup.ready_timeout
+        if isinstance(setup.how, Simulator):
+            yield from _of_simulator(setup.how.simulator)
+        for load in found.loads:
+            yield from _of_task(setup.task(SOMEWHERE, {**found.plan, **load}))
+
+
+def _of_payload(content: Mapping[str, Any]) -> Found:
+    load = payloads.checked(content)
+    given = vars(load.args)
+    yield from given.items()
+    if not given.get("tokenizer") and not given.get("skip_tokenizer_init"):
+        yield "tokenizer", given.get("model")
+
+
+# ---- one setting ----
+
+
+def _check_setting(name: str, value: Any, guard: Guard) -> None:
+    if value is None:
+        return
+    own = name.removeprefix("simulator.")
+    if name == "simulator.truth" and value:
+        raise RefusedError(400, "simulator.truth writes a file: leave it out", "simulator")
+    if name == "simulator.host" and value not in HERE:
+        raise RefusedError(
+            400, "simulator.host must be 127.0.0.1: the service opens no port to others", "simulator"
+        )
+    if name == "endpoint" and not str(value).startswith("/"):
+        raise RefusedError(400, "endpoint must begin with /", "endpoint")
+    if name == "result_filename":
+        check_result_name(str(value))
+    if name in PATHS and isinstance(value, str) and not (name == "tokenizer" and value == "none"):
+        check_path(name, value, guard)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        _check_amount(own, value, guard)
+
+
+def check_result_name(name: str) -> None:
+    """A file of the run's folder that is none of ours. Raises RefusedError."""
+    is_plain = name.isprintable() and 0 < len(name) <= 200 and name[0] not in ".~" and "/" not in name
+    if is_plain and name not in RESERVED and name.endswith(".json"):
+        return
+    raise RefusedError(
+        400, "result_filename must be a plain name that ends in .json and is none of the run's own files",
+        "result_filename",
+    )  # fmt: skip
+
+
+def check_path(field: str, given: str, guard: Guard) -> None:
+    """Within the data folder once all symlinks are followed, or the name of something on the hub. Raises RefusedError."""
+    link = hub.LINK.fullmatch(given)
+    if link is not None:
+        return
+    if "://" in given:
+        raise RefusedError(400, f"{field} must be a path or a name of the Hugging Face hub", field)
+    if not is_inside(given, guard.data):
+        raise RefusedError(
+            403,
+            f"{field} {given[:200]!r} is outside of the service's data folder: put it there (--data)",
+            field,
+        )
+
+
+def is_inside(given: str, data: Path) -> bool:
+    """Whether a path, relative to the data folder, is in it once all symlinks are followed."""
+    if "\0" in given or len(given) > LONGEST_PATH:
+        return False
+    try:
+        root = os.path.realpath(data)
+        found = os.path.realpath(Path(root) / given)
+    except (OSError, ValueError):
+        return False
+    return found == root or found.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def _check_amount(name: str, value: float, guard: Guard) -> None:
+    most = _most(name, guard)
+    if most is not None and value > most and math.isfinite(value):
+        raise RefusedError(400, f"{name} must be at most {most:g} (got {value:g})", name)
+
+
+def _most(name: str, guard: Guard) -> float | None:
+    """The most that the service takes of a setting; None: what the setting itself takes."""
+    limits = guard.limits
+    if name == "num_prompts":
+        return limits.num_prompts
+    if name in ("max_concurrency", "warm_connections", "num_warmups"):
+        return limits.concurrency
+    if name in ("duration", "budget", "ready_timeout", "ready_check_timeout_sec") or name.endswith(
+        "_timeout"
+    ):
+        return limits.duration_s
+    if name in ("request_rate", "ramp_up_start_rps", "ramp_up_end_rps", "probe_request_rate"):
+        return MOST_RATE
+    if name.endswith(("_len", "_size", "_stdev", "_min", "_max")) or name in (
+        "num_prefixes",
+        "multi_turn_turns",
+    ):
+        return limits.tokens
+    if name in ("n", "best_of", "logprobs", "random_batch_size"):
+        return MOST_CHOICES
+    return MOST_THREADS if name == "threads" else None
