@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from vllmperf import text_file
+from vllmperf import reach, text_file
 from vllmperf.errors import SettingError
 
 Kind = Literal["model", "dataset"]
@@ -104,6 +104,8 @@ class Repository:
 def _why(hub: Any, kind: Kind, endpoint: str, error: Exception) -> str:
     """Why the hub did not give it, as the end of a sentence."""
     errors, what = hub.errors, {"model": "model", "dataset": "data set"}[kind]
+    if hub.constants.HF_HUB_OFFLINE and reach.is_limited():
+        return f"this service must not ask {endpoint}: put it in --data, or start the service with --allow-target hub"
     if hub.constants.HF_HUB_OFFLINE:
         return f"HF_HUB_OFFLINE keeps {endpoint} from being asked"
     if isinstance(error, errors.GatedRepoError):

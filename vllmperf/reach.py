@@ -24,6 +24,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 CLUSTER = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", *LOOPBACK)
 """Private networks (RFC 1918, 4193), the shared one that clusters use as well (RFC 6598), and this machine."""
+HUB = ("huggingface.co:443", "*.huggingface.co:443", "*.hf.co:443")
+GROUPS = {"cluster": CLUSTER, "hub": HUB}
+"""Words of an allow-list that stand for several rules."""
 NEVER = tuple(
     map(
         ipaddress.ip_network,
@@ -47,7 +50,7 @@ NEVER = tuple(
 CARRIES_IPV4 = ((ipaddress.IPv6Network("64:ff9b::/96"), 0), (ipaddress.IPv6Network("2002::/16"), 80))
 """IPv6 networks whose addresses lead to an IPv4 address (NAT64, 6to4), and how far from the right it stands."""
 ANY_PORT = (1, 65535)
-FORMS = "HOST, HOST:PORT, *.SUFFIX:PORT, NETWORK/BITS:PORT, [IPV6]:PORT, or *"
+FORMS = "HOST, HOST:PORT, *.SUFFIX:PORT, NETWORK/BITS:PORT, [IPV6]:PORT, cluster, hub, or *"
 
 
 class NotAllowedError(TargetError, OSError):
@@ -159,7 +162,8 @@ class Reach:
     @classmethod
     def of(cls, texts: Iterable[str]) -> Reach:
         """Raises UsageError for what is no rule."""
-        return cls(tuple(Rule.of(each) for text in texts for each in text.split(",") if each.strip()))
+        words = (word.strip() for text in texts for word in text.split(",") if word.strip())
+        return cls(tuple(Rule.of(each) for word in words for each in GROUPS.get(word, (word,))))
 
     def __str__(self) -> str:
         return ",".join(rule.text for rule in self.rules)
@@ -229,6 +233,11 @@ class _Gate:
         self._look_up = socket.getaddrinfo
         self._addresses: dict[str, list[str]] = {}
         self._names: dict[str, set[str]] = {}
+        self._own: set[tuple[str, int]] = set()
+
+    def include(self, host: str, port: int) -> None:
+        """A server of this process."""
+        self._own.update((address, port) for address in self._addresses_of(host))
 
     def getaddrinfo(
         self,
@@ -250,6 +259,9 @@ class _Gate:
         ]
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "it has no address of the kind that is asked for")
+        own = [entry for entry in found if entry[4][:2] in self._own]
+        if own:
+            return own
         allowed = set(self.reach.checked(name, {entry[4][0] for entry in found}, int(found[0][4][1])))
         return [entry for entry in found if entry[4][0] in allowed]
 
@@ -269,7 +281,8 @@ class _Gate:
             return []
 
     def allows(self, address: str, port: int) -> bool:
-        return self.reach.allows(address, port, self._names.get(address, ()))
+        is_own = (address, port) in self._own
+        return is_own or self.reach.allows(address, port, self._names.get(address, ()))
 
     def watch(self, event: str, args: tuple[Any, ...]) -> None:
         """An audit hook: sees every address that Python is about to connect or send to."""
@@ -303,6 +316,12 @@ def limit(reach: Reach) -> None:
 
 def is_limited() -> bool:
     return bool(_held)
+
+
+def include(host: str, port: int) -> None:
+    """This process listens there itself: it may reach that, whatever it is held to."""
+    if _held:
+        _held[0].include(host, port)
 
 
 def for_engine(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -177,6 +177,21 @@ print(told(lambda: reach.limit(reach.Reach.of(["*"]))))
     assert lines[8].startswith("RuntimeError")
 
 
+def test_a_simulator_of_the_process_itself_can_be_reached():
+    lines = printed("""
+import vllmperf
+reach.limit(reach.Reach.of(["10.0.0.0/8"]))
+with vllmperf.sim.Server(ttft_ms=1, itl_ms=1) as sim:
+    print(told(lambda: len(Client(sim.url).get("/v1/models")) > 0))
+    print(told(lambda: Client(sim.url.replace(str(sim.port), str(server.server_port))).get("/")))
+run = vllmperf.bench(sim={"ttft_ms": 1, "itl_ms": 1}, num_prompts=3, concurrency=1, input_len=2, output_len=2)
+print(run.summary["requests"]["completed"])
+""")
+    assert lines[0] == "True"
+    assert "is not among the targets" in lines[1]
+    assert lines[2] == "3"
+
+
 def test_a_name_is_looked_up_once_and_what_it_means_later_does_not_count():
     lines = printed("""
 answers["vllm.test"] = ["127.0.0.1"]
@@ -229,3 +244,11 @@ print(reach.for_engine(config("http://a:8000", ["127.0.0.1"]))["only_port"])
 """)
     assert all(line.startswith("NotAllowedError: a:80") for line in lines[:2]), lines
     assert lines[2] == "8000"
+
+
+def test_the_hub_is_asked_only_where_it_is_listed():
+    assert not Reach.of(["cluster"]).names("huggingface.co", 443)
+    assert Reach.of(["cluster", "hub"]).names("huggingface.co", 443)
+    assert Reach.of(["hub"]).names("cdn-lfs.huggingface.co", 443)
+    assert not Reach.of(["hub"]).names("huggingface.co", 80)
+    assert not Reach.of(["hub"]).names("huggingface.co.evil.example", 443)

@@ -13,9 +13,9 @@ pytest.importorskip("fastapi", reason="the extra service is not installed")
 
 from vllmperf.errors import UsageError
 from vllmperf.service.errors import RefusedError
-from vllmperf.service.guard import Guard, Limits, check_combinations, guard_of, parsed
+from vllmperf.service.guard.body import check_combinations, parsed
 from vllmperf.service.guard.door import HEADERS, Door
-from vllmperf.service.guard.settings import listens_on_loopback
+from vllmperf.service.guard.settings import Guard, Limits, guard_of, listens_on_loopback
 
 TOKEN = "0123456789abcdef"
 JSON = {"Content-Type": "application/json"}

@@ -12,8 +12,8 @@ pytest.importorskip("fastapi", reason="the extra service is not installed")
 
 from vllmperf.reach import Reach
 from vllmperf.service.errors import RefusedError
-from vllmperf.service.guard import Guard, check_request
-from vllmperf.service.guard.request import is_inside
+from vllmperf.service.guard.request import check_request, is_inside
+from vllmperf.service.guard.settings import Guard
 from vllmperf.service.request import request_of, start_load
 
 URL = "http://127.0.0.1:8000"
@@ -266,6 +266,12 @@ def test_a_simulator_writes_no_file_and_opens_no_port_to_others(settings, guard)
         check_request(
             request_of({"kind": "sweep", "sweep": {"setups": [{"name": "a", "simulator": settings}]}}), guard
         )
+
+
+@pytest.mark.parametrize("name", ["startup", "startup_log"])
+def test_a_simulator_goes_through_no_start_that_writes_a_log(name, guard):
+    with refused(400, "simulator"):
+        check_request(request_of({"kind": "bench", "plan": {"simulator": {name: "x"}}}), guard)
 
 
 @pytest.mark.parametrize("label", ["a\nb", "\x1b[31m", "x" * 201])

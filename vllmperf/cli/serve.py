@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllmperf.cli.bench_arguments import add_arguments
 from vllmperf.cli.flags import Help, duration
 from vllmperf.errors import UsageError
+from vllmperf.service.guard.settings import TOKEN, Guard, Limits, guard_of
+
+if TYPE_CHECKING:
+    from vllmperf.service.specs import Spec
 
 HOST, PORT = "127.0.0.1", 8081
 
@@ -25,7 +30,12 @@ def add(subparsers: Any) -> None:
         formatter_class=Help,
     )
     option = command.add_argument
-    option("--host", default=HOST, help="address to listen on; 0.0.0.0 for all")
+    option(
+        "--host",
+        default=HOST,
+        help="address to listen on; 0.0.0.0 for all, which needs VLLMPERF_TOKEN in the environment: clients send it as "
+        "Authorization: Bearer",
+    )
     option("--port", type=int, default=PORT, help="port to listen on; 0 for any free one")
     option(
         "--data",
@@ -61,6 +71,28 @@ def add(subparsers: Any) -> None:
         metavar="T",
         help="how long a run waits for its server to answer before it fails",
     )
+    option(
+        "--allow-target",
+        action="append",
+        default=[],
+        metavar="TARGET",
+        help="server that runs may be aimed at, again for each: HOST, HOST:PORT, *.SUFFIX, NETWORK/BITS, [IPV6]:PORT, * "
+        "for any, cluster for private networks, hub for Hugging Face's (default: any when the service listens on this machine "
+        "alone, else cluster)",
+    )
+    limits = Limits()
+    for name, kind, default, unit in (
+        ("prompts", int, limits.num_prompts, "N"),
+        ("duration", duration, limits.duration_s, "T"),
+        ("concurrency", int, limits.concurrency, "N"),
+    ):
+        option(
+            f"--max-{name}",
+            type=kind,
+            default=default,
+            metavar=unit,
+            help=f"largest {name} that a run may ask for ({default:g})",
+        )
     command.set_defaults(run=run)
 
 
@@ -77,9 +109,26 @@ def run(args: argparse.Namespace) -> int:
 
     if args.queue_limit < 0 or args.parallel_runs < 1:
         raise UsageError("--queue-limit must be at least 0, and --parallel-runs at least 1")
+    limits = Limits(
+        num_prompts=args.max_prompts, duration_s=args.max_duration, concurrency=args.max_concurrency
+    )
+    guard = guard_of(args.host, args.allow_target, args.data, os.environ.get(TOKEN), limits)
     specs = read_specs(args.specs) if args.specs else []
-    settings = Settings(args.data, args.queue_limit, args.parallel_runs, args.ready_timeout)
+    for spec in specs:
+        _check(spec, guard)
+    settings = Settings(args.data, args.queue_limit, args.parallel_runs, args.ready_timeout, guard)
     return serve(settings, args.host, args.port, specs, help_texts())
+
+
+def _check(spec: Spec, guard: Guard) -> None:
+    """The same checks as for a run that comes over HTTP."""
+    from vllmperf.service.errors import RefusedError
+    from vllmperf.service.guard.request import check_request
+
+    try:
+        check_request(spec.request, guard)
+    except RefusedError as error:
+        raise UsageError(f"--specs: {spec.key.partition(' ')[0]}: {error}") from None
 
 
 def help_texts() -> dict[str, str]:

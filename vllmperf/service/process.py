@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vllmperf.service.guard.settings import TOKEN
 from vllmperf.service.store import LOG
 
 MOST_LINE_BYTES = 1 << 20
-TOKEN = "VLLMPERF_TOKEN"
 STOP_S, CUT_S = 20.0, 5.0
 """What a worker has after the first and after the second SIGINT of a service that stops: Kubernetes gives 30 s to it all."""
 

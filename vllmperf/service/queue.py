@@ -20,6 +20,8 @@ from vllmperf.exit_codes import INTERRUPTED as ENDED_EARLY
 from vllmperf.exit_codes import OK
 from vllmperf.service.errors import RefusedError
 from vllmperf.service.events import Feed
+from vllmperf.service.guard.cell import cell_of
+from vllmperf.service.guard.settings import Guard
 from vllmperf.service.jobs import CANCELLED, FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, Job, now
 from vllmperf.service.process import Process
 from vllmperf.service.request import START_LOAD, Request
@@ -44,6 +46,12 @@ class Settings:
     queue_limit: int = 20
     parallel: int = 1
     ready_timeout_s: float = 3600.0
+    guard: Guard | None = None
+
+    @property
+    def whole_guard(self) -> Guard:
+        """The guard, that of a service of this machine alone where none is given."""
+        return self.guard or Guard(self.data)
 
 
 class Queue:
@@ -174,7 +182,11 @@ class Queue:
         job.starts, job.resumes = job.starts + 1, job.kind not in NO_RESUME
         await self._save(job)
         self._log(f"{'resumed' if job.starts > 1 else 'started'} {job.what()}; next: {self.next_words()}")
-        said = {"secrets": job.secrets, "ready_timeout_s": self.settings.ready_timeout_s}
+        said = {
+            "secrets": job.secrets,
+            "ready_timeout_s": self.settings.ready_timeout_s,
+            "cell": cell_of(self.settings.whole_guard),
+        }
         try:
             code = await process.run(json.dumps(said), lambda event: self._take(job, event))
         except OSError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -12,6 +13,8 @@ from vllmperf.exit_codes import TARGET, USAGE
 from vllmperf.service import examples
 from vllmperf.service.errors import RefusedError
 from vllmperf.service.events import of_all, of_run
+from vllmperf.service.guard.body import parsed
+from vllmperf.service.guard.request import asked_for
 from vllmperf.service.jobs import Job
 from vllmperf.service.queue import Queue, digest_of
 from vllmperf.service.request import Request as Asked
@@ -42,7 +45,7 @@ def job_of(request: Request, run_id: str) -> Job:
 async def post_start_load(request: Request, wait: bool = False) -> Response:
     """Start vLLM's benchmark client with these flags. With ?wait=true the answer is the result, when the run ended."""
     body = await _json(request)
-    job, is_new = await _queued(request, body, start_load(body))
+    job, is_new = await _queued(request, body, start_load)
     if not wait:
         return _answer(job, is_new)
     await queue_of(request).ended(job)
@@ -53,19 +56,17 @@ async def post_start_load(request: Request, wait: bool = False) -> Response:
 async def post_run(request: Request) -> Response:
     """Start a run: a plan, a sweep, a fit or a search for capacity."""
     body = await _json(request)
-    return _answer(*await _queued(request, body, request_of(body)))
+    return _answer(*await _queued(request, body, request_of))
 
 
 async def _json(request: Request) -> Any:
-    try:
-        return json.loads(await request.body())
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(400, f"the body is no JSON: {error}") from None
+    return parsed(await request.body(), queue_of(request).settings.whole_guard.limits)
 
 
-async def _queued(request: Request, body: Any, asked: Asked) -> tuple[Job, bool]:
+async def _queued(request: Request, body: Any, read: Callable[[Any], Asked]) -> tuple[Job, bool]:
     """The run, and whether it is a new one."""
     queue, key = queue_of(request), request.headers.get(KEY)
+    asked = await asyncio.to_thread(asked_for, body, read, queue.settings.whole_guard)
     if key is not None and not 0 < len(key) <= MOST_KEY:
         raise RefusedError(400, f"{KEY} must have 1 to {MOST_KEY} characters", KEY)
     digest = digest_of(request.url.path, body)

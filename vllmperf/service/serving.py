@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ import uvicorn
 from vllmperf.errors import UsageError
 from vllmperf.exit_codes import OK
 from vllmperf.service.app import create_app
+from vllmperf.service.guard.patience import uvicorn_settings
 from vllmperf.service.queue import Queue, Settings
 from vllmperf.service.specs import Spec
 from vllmperf.service.store import Store
@@ -44,6 +46,9 @@ def serve(
 async def _serve(
     settings: Settings, store: Store, host: str, port: int, specs: list[Spec], help_texts: dict[str, str]
 ) -> int:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     queue = Queue(settings, store)
     app = create_app(queue, specs, help_texts)
     config = uvicorn.Config(
@@ -52,6 +57,7 @@ async def _serve(
         port,
         log_level="warning",
         access_log=False,
+        **uvicorn_settings(settings.whole_guard.limits),
         timeout_graceful_shutdown=CLOSING_S,
         lifespan="on",
     )

@@ -21,6 +21,7 @@ from typing import Any
 from vllmperf.errors import TargetError, UsageError, VllmperfError
 from vllmperf.exit_codes import INTERRUPTED, OK
 from vllmperf.parser import flag
+from vllmperf.service.guard.cell import enter_cell
 from vllmperf.service.jobs import RUNNING, WAITING
 from vllmperf.service.kinds import CARRY_OUT, Outcome, Work
 from vllmperf.service.store import INTERVALS, JOB, WORKER_LOCK
@@ -34,6 +35,7 @@ def main(words: Sequence[str]) -> int:
     folder = Path(words[0])
     say = Events(folder / INTERVALS)
     told = json.loads(sys.stdin.readline() or "{}")
+    enter_cell(Path.cwd(), folder, told.get("cell", {}))  # before there are threads: it holds those to come
     threading.Thread(target=_outlive_nobody, daemon=True).start()
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     try:

@@ -10,6 +10,7 @@ import atexit
 import weakref
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from vllmperf import reach
 from vllmperf.errors import UsageError
 from vllmperf.sim.config import SETTINGS, checked, describe_faults, parse_settings
 
@@ -62,6 +63,7 @@ class Server:
             self._server.start()
         except OSError as error:
             raise UsageError(f"{error.strerror}; choose another port or path") from None
+        reach.include(str(self.settings["host"]), self.port)
 
     def stop(self) -> None:
         """End it. What the truth file could not take raises OSError. Stopping again is no error."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from vllmperf.plan.credentials import is_secret
 from vllmperf.reach import NotAllowedError
 from vllmperf.service import payload as payloads
 from vllmperf.service.errors import RefusedError
+from vllmperf.service.guard.body import check_combinations
 from vllmperf.service.guard.settings import Guard
 from vllmperf.service.request import BENCH, CAPACITY, FIT, START_LOAD, SWEEP, Request, split, task_of
 from vllmperf.service.store import LOG, OURS, REPORT, RESULT, RUN
@@ -31,6 +32,17 @@ USER_IN_URL = re.compile(r"://[^/?#\s]*@")
 RESERVED = frozenset((*OURS, LOG, REPORT, RESULT, RUN))
 LONGEST_LABEL, LONGEST_PATH = 200, 4096
 MOST_THREADS, MOST_CHOICES, MOST_RATE = 64, 128, 1e6
+FILES_OF_SIMULATOR = ("simulator.truth", "simulator.startup", "simulator.startup_log")
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 HERE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -43,6 +55,18 @@ def check_request(asked: Request, guard: Guard) -> None:
         _check_target(url, guard)
     for name, value in _settings(asked):
         _check_setting(name, value, guard)
+
+
+def asked_for(body: Any, read: Callable[[Any], Request], guard: Guard) -> Request:
+    """The run that a body asks for, checked. Raises RefusedError, UsageError."""
+    check_combinations(body, guard.limits)
+    try:
+        asked = read(body)
+        check_request(asked, guard)
+    except UNREADABLE as error:  # what argparse and others do not catch of a value that nobody thought of
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise RefusedError(400, f"the request cannot be read ({words}): GET /schema has the types") from None
+    return asked
 
 
 # ---- what it says ----
@@ -163,8 +187,10 @@ def _check_setting(name: str, value: Any, guard: Guard) -> None:
     if value is None:
         return
     own = name.removeprefix("simulator.")
-    if name == "simulator.truth" and value:
-        raise RefusedError(400, "simulator.truth writes a file: leave it out", "simulator")
+    if name in FILES_OF_SIMULATOR and value:
+        raise RefusedError(
+            400, f"{name} is of vllmperf sim alone, it writes files: leave it out", "simulator"
+        )
     if name == "simulator.host" and value not in HERE:
         raise RefusedError(
             400, "simulator.host must be 127.0.0.1: the service opens no port to others", "simulator"
