@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from vllmperf.service.rows import Rows
+
 QUEUED, WAITING, RUNNING = "queued", "waiting", "running"
 FINISHED, FAILED, CANCELLED, INTERRUPTED = "finished", "failed", "cancelled", "interrupted"
 ENDED = (FINISHED, FAILED, CANCELLED, INTERRUPTED)
-MOST_ROWS = 3600
 MOST_SPARKS = 60
+SHORT_S = 0.5
+"""The last row of a run may be of a few ms: its rate tells nothing."""
 
 
 class Spark:
@@ -71,7 +73,7 @@ class Job:
     spark: Spark = field(default_factory=Spark)
     # memory
     secrets: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    intervals: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=MOST_ROWS), repr=False)
+    intervals: Rows = field(default_factory=Rows, repr=False)
     histograms: Mapping[str, Any] | None = field(default=None, repr=False)
     is_cancelled: bool = False
 
@@ -105,8 +107,9 @@ class Job:
             self.phase, self.note = str(event["phase"]), str(event.get("note") or "")
         elif kind == "interval":
             row = {name: value for name, value in event.items() if name != "event"}
-            self.intervals.append(row)
-            self.spark.add(float(row.get("output_tokens_per_s") or 0.0))
+            self.intervals.add(row)
+            if not self.spark.values or row["end_s"] - row["start_s"] > SHORT_S:
+                self.spark.add(float(row.get("output_tokens_per_s") or 0.0))
         elif kind == "progress":
             self._go_on(event)
         elif kind == "histograms":

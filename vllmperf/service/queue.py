@@ -180,6 +180,8 @@ class Queue:
         job.phase, job.note, job.error = RUNNING, "", None
         job.started_at = job.started_at or now()
         job.starts, job.resumes = job.starts + 1, job.kind not in NO_RESUME
+        if job.starts > 1 and not job.intervals:
+            job.intervals = await self.on_disk(self.store.intervals, job)
         await self._save(job)
         self._log(f"{'resumed' if job.starts > 1 else 'started'} {job.what()}; next: {self.next_words()}")
         said = {

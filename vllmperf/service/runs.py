@@ -104,9 +104,9 @@ async def get_runs(request: Request) -> Response:
 
 @router.get("/runs/{run_id}")
 async def get_run(request: Request, run_id: str) -> Response:
-    """One run: phase, progress, live figures of the last hour, files."""
+    """One run: phase, progress, figures of its whole time (of long runs in longer rows the older they are), files."""
     job, queue = job_of(request, run_id), queue_of(request)
-    rows = list(job.intervals) or await queue.on_disk(queue.store.intervals, job)
+    rows = list(job.intervals or await queue.on_disk(queue.store.intervals, job))
     files = await queue.on_disk(queue.store.files, job)
     more = {"request": job.request, "intervals": rows, "files": files, "uploads": job.uploads}
     return JSONResponse({**job.view(), **more})

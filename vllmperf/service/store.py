@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf.errors import UsageError
-from vllmperf.service.jobs import MOST_ROWS, Job
+from vllmperf.service.jobs import Job
+from vllmperf.service.rows import Rows
 from vllmperf.whole_file import write_whole
 
 RUNS, LOCK = "runs", ".vllmperf-service.lock"
@@ -78,16 +79,16 @@ class Store:
                 found.append(Job.saved(json.loads(path.read_text(encoding="utf-8")), state))
         return sorted(found, key=lambda job: (job.created_at, job.id))
 
-    def intervals(self, job: Job) -> list[Any]:
-        """The last rows of a run that this service has not seen."""
-        try:
-            lines = (self.folder_of(job) / INTERVALS).read_text(encoding="utf-8").splitlines()
-        except OSError:
-            return []
-        found = []
-        for line in lines[-MOST_ROWS:]:
-            with contextlib.suppress(ValueError):  # the last one of a worker that was killed
-                found.append(json.loads(line))
+    def intervals(self, job: Job) -> Rows:
+        """The rows of a run that this service has not seen, or not from its start on."""
+        found = Rows()
+        with (
+            contextlib.suppress(OSError),
+            (self.folder_of(job) / INTERVALS).open(encoding="utf-8") as lines,
+        ):
+            for line in lines:
+                with contextlib.suppress(ValueError):  # the last one of a worker that was killed
+                    found.add(json.loads(line))
         return found
 
     def files(self, job: Job) -> list[dict[str, Any]]:

@@ -93,6 +93,7 @@ class Card {
 
   tellState({ level, title: state, words }) {
     this.state.node.dataset.level = level;
+    say(this.state.node.firstChild, isOver(this.run) ? "Verdict" : "State");
     const key = `${level} ${state}`;
     if (this.state.big.dataset.key !== key) this.state.big.replaceChildren(verdictBadge(level, state));
     this.state.big.dataset.key = key;
@@ -138,8 +139,9 @@ class Card {
     const hides = !rows.length && (isOver(run) || run.phase === "queued" || !DRAWN.includes(run.kind));
     this.charts.node.hidden = hides;
     this.charts.node.classList.toggle("pale", !rows.length);
-    if (!hides && this.drawn !== known?.version) this.charts.update([rows]);
-    this.drawn = known?.version;
+    const version = `${known?.version} ${run.phase}`;
+    if (!hides && this.drawn !== version) this.charts.update([rows], [wholeOf(run, rows)]);
+    this.drawn = version;
   }
 }
 

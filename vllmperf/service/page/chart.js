@@ -1,5 +1,5 @@
-// Small charts over the time of a run, as SVG. Where a pixel holds several rows, the line is their mean and the band goes from
-// the lowest to the highest.
+// Small charts over the time of a run, as SVG. Where a pixel holds several rows, or one that the service has merged, the line is
+// their mean and the band goes from the lowest to the highest.
 
 const PLOT = { left: 42, right: 8, top: 8, bottom: 20 };
 const TICKS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
@@ -21,7 +21,8 @@ function levelText(level, step) {
   if (level === 0) return "0";
   if (level >= 1e6) return `${fixed(level / 1e6, step < 1e6 ? 1 : 0)} M`;
   if (level >= 1e4) return `${fixed(level / 1e3, step < 1e3 ? 1 : 0)} k`;
-  return fixed(level, Math.max(0, Math.min(3, -Math.floor(Math.log10(step) + 1e-9) + (String(step).includes("25") ? 1 : 0))));
+  const places = [0, 1, 2].find((one) => Math.abs(step * 10 ** one - Math.round(step * 10 ** one)) < 1e-6) ?? 3;
+  return fixed(level, places);
 }
 
 function timeText(seconds) {
@@ -39,15 +40,20 @@ function times(from, to, width) {
   return found;
 }
 
+function valueOf(row, series) {
+  return series.pick ? series.pick(row) : row[series.key];
+}
+
 // One point a pixel: {x, low, high, mean} in the order of time, null where the line breaks.
-function columns(rows, pick, from, to, width) {
+function columns(rows, series, from, to, width, keepsRests) {
   const usual = median(rows.map((row) => row.end_s - row.start_s)) ?? 1;
   const found = [];
   let last = null;
   let lastEnd = null;
   for (const row of rows) {
-    const value = pick(row);
-    if (value === null || value === undefined) continue;
+    const value = valueOf(row, series);
+    const isRest = !keepsRests && row.end_s - row.start_s < usual / 2; // the last one: a rate of a few ms tells nothing
+    if (value === null || value === undefined || isRest) continue;
     const x = Math.round(((row.end_s - from) / (to - from)) * width);
     if (lastEnd !== null && row.end_s - lastEnd > BREAK * Math.max(usual, row.end_s - row.start_s)) {
       found.push(null);
@@ -56,7 +62,7 @@ function columns(rows, pick, from, to, width) {
     lastEnd = row.end_s;
     if (last?.x !== x) found.push((last = { x, low: value, high: value, total: 0, n: 0 }));
     last.low = Math.min(last.low, value);
-    last.high = Math.max(last.high, value);
+    last.high = Math.max(last.high, value, row.peaks?.[series.key] ?? value);
     last.total += value;
     last.n += 1;
     last.mean = last.total / last.n;
@@ -96,7 +102,7 @@ function band(points, x, y) {
       part.push(point);
       continue;
     }
-    if (part.some((one) => one.n > 1)) {
+    if (part.some((one) => one.high > one.low)) {
       const up = part.map((one) => `${x(one).toFixed(1)},${y(one.high).toFixed(1)}`);
       const down = part.map((one) => `${x(one).toFixed(1)},${y(one.low).toFixed(1)}`).reverse();
       text += `M${[...up, ...down].join("L")}Z`;
@@ -141,17 +147,13 @@ class Chart {
     this.group.point(Math.min(Math.max(next, this.from), this.to));
   }
 
-  value(row, series) {
-    return series.pick ? series.pick(row) : row[series.key];
-  }
-
   draw(sets, from, to) {
     [this.sets, this.from, this.to] = [sets, from, to];
     const size = Math.max(Math.floor(this.svg.clientWidth), 160);
     const width = size - PLOT.left - PLOT.right;
     const height = this.svg.clientHeight || 132;
     const depth = height - PLOT.top - PLOT.bottom;
-    const lines = this.spec.series.map((series) => columns(sets[series.set ?? 0], (row) => this.value(row, series), from, to, width));
+    const lines = this.spec.series.map((series) => columns(sets[series.set ?? 0], series, from, to, width, this.spec.isBars));
     const top = topOf(lines);
     this.isEmpty = !lines.flat().some((point) => point?.high > 0);
     const x = (point) => PLOT.left + point.x;
@@ -195,11 +197,14 @@ class Chart {
     ];
   }
 
-  // The figures beside the names: of the time that is pointed at, else the latest.
+  // The figures beside the names: of the time that is pointed at, else of the whole run that has ended, else the latest.
   read(at_s) {
     const found = this.spec.series.map((series) => {
-      const row = at_s === null ? this.sets[series.set ?? 0].at(-1) : nearest(this.sets[series.set ?? 0], at_s);
-      return row ? this.value(row, series) : null;
+      const rows = this.sets[series.set ?? 0];
+      const whole = this.group.whole[series.set ?? 0];
+      if (at_s === null && whole) return whole[series.key] ?? null;
+      const row = at_s === null ? rows.at(-1) : nearest(rows, at_s);
+      return row ? valueOf(row, series) : null;
     });
     const isTotal = at_s === null && this.spec.total;
     this.readings.forEach((reading, i) => say(reading, isTotal ? this.spec.total(this.sets[0]) : (this.spec.series[i].format ?? rough)(found[i])));
@@ -231,6 +236,7 @@ class Charts {
     this.at_s = null;
     this.range_s = null;
     this.sets = [[]];
+    this.whole = [];
     this.charts = specs.map((spec) => new Chart(spec, this));
     this.when = h("span", { class: "when" });
     this.buttons = (ranges ? RANGES : []).map(([label, range_s]) =>
@@ -248,8 +254,9 @@ class Charts {
     this.draw();
   }
 
-  update(sets) {
-    this.sets = sets;
+  // whole: for each list of rows the figures of the run, once it has ended.
+  update(sets, whole = []) {
+    [this.sets, this.whole] = [sets, whole];
     if (!document.hidden) this.draw();
   }
 
@@ -272,6 +279,14 @@ class Charts {
   tell() {
     say(this.when, this.at_s === null ? "" : `at ${duration(this.at_s)}`);
   }
+}
+
+// The figures of a run that has ended; its mean of what the list of runs does not have.
+function wholeOf(run, rows) {
+  if (!run?.headline || !isOver(run)) return null;
+  const seconds = sum(rows.map((row) => ({ length: row.end_s - row.start_s })), "length");
+  const inFlight = rows.reduce((total, row) => total + row.in_flight * (row.end_s - row.start_s), 0) / seconds;
+  return { in_flight: inFlight, schedule_lag_ms_p99: rows.at(-1)?.schedule_lag_ms_p99, client_lag_ms_p99: rows.at(-1)?.client_lag_ms_p99, ...run.headline };
 }
 
 function perSecond(key) {

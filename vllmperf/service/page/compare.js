@@ -80,7 +80,8 @@ class ComparePage {
     if (this.version === version || !known.some((one) => one?.intervals.length)) return;
     this.version = version;
     this.charts.node.hidden = this.node.lastChild.hidden = false;
-    this.charts.update(known.map((one) => one?.intervals ?? []));
+    const sets = known.map((one) => one?.intervals ?? []);
+    this.charts.update(sets, sets.map((rows, i) => wholeOf(state.runs.get(this.wanted[i]), rows)));
   }
 }
 

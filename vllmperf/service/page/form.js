@@ -29,7 +29,7 @@ function exampleOf(schema, kind) {
 }
 
 // What somebody typed as JSON has it; undefined where nothing was. What cannot be read goes as it is: the service names it.
-function valueOf(text, field) {
+function typed(text, field) {
   const types = typesOf(field);
   if (text.trim() === "") return undefined;
   if (types.some((type) => ["number", "integer"].includes(type)) && Number.isFinite(Number(text))) return Number(text);
@@ -52,7 +52,8 @@ class Field {
   constructor(key, field, onInput) {
     Object.assign(this, { key, field });
     const id = `field-${key}`;
-    const usual = field.default === null || field.default === undefined ? "" : asText(field.default);
+    const isNone = [undefined, "null", "[]", "{}"].includes(JSON.stringify(field.default));
+    const usual = isNone ? "" : asText(field.default);
     this.input = this.control(id, usual, onInput);
     this.wrong = h("div", { class: "wrong", id: `${id}-wrong` });
     const help = field.help ?? field.description ?? "";
@@ -74,7 +75,7 @@ class Field {
   }
 
   get value() {
-    return valueOf(this.input.value, this.field);
+    return typed(this.input.value, this.field);
   }
 
   set value(value) {
@@ -159,9 +160,9 @@ class FormPage {
 
   // The flags of another release of vLLM's client, with what was typed.
   rechoose(profile) {
-    const typed = new Map([...this.fields].map(([key, field]) => [key, field.input.value]));
+    const before = new Map([...this.fields].map(([key, field]) => [key, field.input.value]));
     this.choose(this.kind, profile);
-    for (const [key, field] of this.fields) field.input.value = typed.get(key) ?? "";
+    for (const [key, field] of this.fields) field.input.value = before.get(key) ?? "";
     this.fields.get("profile").input.focus();
   }
 

@@ -1,8 +1,5 @@
 // The page of one run: its state and charts, its verdict, its report, its files, and what was asked for.
 
-const FIGURES = [
-  ["requests_per_s", "requests/s"], ["output_tokens_per_s", "tokens/s"], ["ttft_ms_p50", "TTFT p50, ms"], ["ttft_ms_p99", "TTFT p99, ms"], ["itl_ms_p50", "ITL p50, ms"], ["itl_ms_p99", "ITL p99, ms"],
-];
 const UPLOADS = { done: "uploaded", failed: "failed", pending: "waits", uploading: "uploading" };
 
 class RunPage {
@@ -10,7 +7,6 @@ class RunPage {
     this.id = id;
     this.holder = h("div");
     this.reasons = h("section", { class: "card", hidden: true });
-    this.figures = h("dl", { class: "figures", hidden: true });
     this.report = h("section", { class: "card report", "aria-label": "Report", hidden: true });
     this.files = h("section", { class: "card", hidden: true });
     this.request = h("details", { class: "card", hidden: true });
@@ -26,8 +22,6 @@ class RunPage {
     say(this.problem, problem);
     if (!run) return "vllmperf";
     keyed(this.holder, [run], (one) => new Card(one, "h1"));
-    this.holder.firstChild.querySelector(".said").before(this.figures);
-    this.tellFigures(run);
     this.tellReasons(run);
     if (known?.isLoaded && this.version !== `${run.phase} ${known.files?.length} ${JSON.stringify(known.uploads)}`) {
       this.version = `${run.phase} ${known.files?.length} ${JSON.stringify(known.uploads)}`;
@@ -38,17 +32,9 @@ class RunPage {
     return isActive(run) ? pageTitle([run]) : `${title(run)} – vllmperf`;
   }
 
-  tellFigures(run) {
-    this.figures.hidden = !run.headline || !isOver(run);
-    const key = JSON.stringify(run.headline);
-    if (!run.headline || this.figures.dataset.key === key) return;
-    this.figures.dataset.key = key;
-    this.figures.replaceChildren(...FIGURES.map(([figure, label]) => h("div", null, h("dt", null, label), h("dd", null, rough(run.headline[figure])))));
-  }
-
   tellReasons(run) {
     const reasons = isOver(run) ? (run.verdict?.reasons ?? []) : [];
-    this.reasons.hidden = reasons.length < 2;
+    this.reasons.hidden = reasons.length < 2 || !this.report.hidden; // the report has them too
     if (reasons.length < 2 || this.reasons.childElementCount) return;
     const items = reasons.map((reason) => h("li", null, reason));
     this.reasons.replaceChildren(h("h2", null, "Why this verdict"), h("ul", null, items));
