@@ -13,3 +13,11 @@ def shortest_name(path: Path, others: Sequence[Path]) -> str:
         if not any(other.parts[-length:] == end for other in others if other != path):
             return str(Path(*end))
     return str(path)
+
+
+def free(path: Path) -> Path:
+    """The path, or the first of name-2.json, name-3.json, … where nothing is."""
+    found, n = path, 2
+    while found.exists():
+        found, n = path.with_name(f"{path.stem}-{n}{path.suffix}"), n + 1
+    return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from vllmperf.bucket import client, journal
 from vllmperf.bucket.journal import LOST, UPLOADED, WAITING, Upload
 from vllmperf.bucket.place import Place
 from vllmperf.bucket.send import PART_BYTES, TakenError, forget, send
-from vllmperf.bucket.snapshot import snapshot
+from vllmperf.bucket.snapshot import recover, snapshot
 from vllmperf.bucket.trouble import BucketError, Patience, Stop, told
 from vllmperf.errors import UsageError
 
@@ -68,6 +68,21 @@ class Outbox:
         copy = self.folder / f".snapshot-{run_file.name}"
         snapshot(run_file, copy)
         self.add(copy, to, replace=True, is_copy=True)
+
+    def withdraw(self, places: Iterable[Place]) -> None:
+        """Forget that something goes there, as far as it has not gone."""
+        names = {str(to) for to in places}
+        journal.edit(
+            self.folder,
+            lambda uploads: [one for one in uploads if one.to not in names or one.state != WAITING],
+        )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within it nobody uploads from this folder; it ends with the process, however that ends."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with journal.uploading(self.folder):
+            yield
 
     @property
     def uploads(self) -> list[Upload]:
@@ -134,6 +149,7 @@ class Outbox:
             self._change(one, state=LOST, error=f"{path} is gone")
             return None
         try:
+            recover(path)
             self._forget_parts(connected, one)
             one = self._sent(connected, one, path, patience)
         except Stop:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from vllmperf.errors import UsageError
@@ -29,6 +29,14 @@ def snapshot(run_file: Path, copy: Path) -> None:
         raise UsageError(f"{run_file} cannot be copied: {error}") from None
     finally:
         beside.unlink(missing_ok=True)
+
+
+def recover(path: Path) -> None:
+    """Bring a file whose writer was killed to the state of its last commit: SQLite does so when somebody reads it."""
+    if not path.with_name(f"{path.name}-journal").exists():
+        return
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=BUSY_S)) as db:
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
 def _quoted(path: Path) -> str:

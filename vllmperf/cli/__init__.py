@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from vllmperf.cli import json_option
+from vllmperf.cli import json_option, outputs
 from vllmperf.errors import UsageError, VllmperfError
 from vllmperf.exit_codes import INTERRUPTED, USAGE, help_text
 from vllmperf.outlet import outlets
@@ -178,8 +178,7 @@ def _run(words: Sequence[str]) -> int:
     if args.command is None:
         top.print_help(sys.stderr)
         return USAGE
-    code: int = args.run(args)
-    return code
+    return outputs.carried_out(args)
 
 
 def _named_profile(words: Sequence[str]) -> str:
@@ -207,6 +206,8 @@ def parser(command: str | None) -> Parser:
         if name == command:
             importlib.import_module(f"vllmperf.cli.{name.replace('-', '_')}").add(commands)
             commands.choices[name].examples = examples
+            if name in outputs.SETS:
+                outputs.add(commands.choices[name])
         elif command is None:
             commands.add_parser(name, help=text, add_help=False)
     return top

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf import datasets, text_file
-from vllmperf.cli import fail_if, json_option
+from vllmperf.cli import fail_if, json_option, outputs
 from vllmperf.cli.bench_arguments import AS_MANY_AS_IN_FLIGHT, add_arguments
 from vllmperf.cli.flags import Help
 from vllmperf.cli.target_arguments import url_of, wait_until_ready
@@ -174,8 +174,10 @@ def put_out(made: Run, args: argparse.Namespace) -> None:
         if args.save_result or args.save_detailed:
             from vllmperf.formats.vllm_result import save
 
-            path = save(made, args.result_dir, args.result_filename, detailed=args.save_detailed)
+            how = {"detailed": args.save_detailed, "is_new": outputs.is_asked(args)}
+            path = save(made, args.result_dir, args.result_filename, **how)
             print(f"vllmperf: wrote {path}", file=sys.stderr)
+            outputs.beside(args, path)
         if args.csv:
             show(made, csv_to=args.csv)
         if args.html:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllmperf.cli import fail_if, json_option
+from vllmperf.cli import fail_if, json_option, outputs
 from vllmperf.errors import UsageError
 from vllmperf.exit_codes import FAILED, OK
 
@@ -78,11 +78,15 @@ def _put_out(one: "Run", args: argparse.Namespace) -> None:
         print(f"vllmperf: wrote {path}", file=sys.stderr)
     if args.to and not (args.json or args.csv or args.html):
         return
+    csv_to, html_to = args.csv, args.html
+    if outputs.is_asked(args):  # files beside the table, not in its place
+        show(one, csv_to=csv_to, html_to=html_to)
+        csv_to = html_to = None
     show(
         one,
         json_to=args.json,
-        csv_to=args.csv,
-        html_to=args.html,
+        csv_to=csv_to,
+        html_to=html_to,
         percentile_metrics=args.percentile_metrics,
         metric_percentiles=args.metric_percentiles,
         mlperf=args.mlperf,

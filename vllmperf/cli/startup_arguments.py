@@ -94,9 +94,8 @@ def add_both(parser: argparse.ArgumentParser) -> None:
     option(
         "-o",
         "--output",
-        type=Path,
-        metavar="DIR",
-        help="write MODEL_vllm-server-startup-latency.txt and the logs here",
+        metavar="DEST",
+        help="write MODEL_vllm-server-startup-latency.txt, the logs, JSON, CSV and HTML to DEST, a folder or s3://BUCKET/PREFIX",
     )
     option(
         "--log-timestamps", action="store_true", help="keep the collector's time stamps in the written logs"

@@ -25,7 +25,7 @@ def add(subparsers: Any) -> None:
     command = subparsers.add_parser(
         "sweep",
         help="measure set-ups of a server at several loads, with repeats",
-        usage="vllmperf sweep FILE [--output DIR] [options]",
+        usage="vllmperf sweep FILE [--output DEST] [options]",
         description="Start each set-up of FILE, measure it at each load, stop it; say what each changes against the first "
         "one and what of it is beyond chance. The same command goes on with a sweep that was killed. With a folder instead "
         "of FILE: show what it holds.",
@@ -35,9 +35,9 @@ def add(subparsers: Any) -> None:
     option("file", type=Path, metavar="FILE", help="the sweep in YAML or JSON (docs/sweep.md), or its folder")
     option(
         "--output",
-        type=Path,
-        metavar="DIR",
-        help="folder of the run files (default: FILE's name without suffix)",
+        metavar="DEST",
+        help="folder of the run files (default: FILE's name without suffix); or s3://BUCKET/PREFIX, to which the default folder "
+        "is copied",
     )
     option("--dry-run", action="store_true", help="print the points in order and how long they will take")
     json_option.add(option)

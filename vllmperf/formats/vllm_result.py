@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 import vllmperf._engine as _engine
 from vllmperf.errors import SettingError, UsageError
 from vllmperf.metrics.definitions import FIGURES, METRICS
+from vllmperf.paths import free
 from vllmperf.record.reader import Recording
 from vllmperf.run import Run
 
@@ -35,11 +36,15 @@ NS = 1e9
 Floats = NDArray[np.float64]
 
 
-def save(run: Run, folder: Path | None, name: str | None, *, detailed: bool = False) -> Path:
-    """Write the file and give its path; the folder is made. Raises UsageError when it cannot be written."""
+def save(
+    run: Run, folder: Path | None, name: str | None, *, detailed: bool = False, is_new: bool = False
+) -> Path:
+    """Write the file and give its path; the folder is made. is_new: beside a file of that name, not over it as vLLM does. Raises
+    UsageError when it cannot be written."""
     now = datetime.now()
     found = result(run, now, detailed=detailed)
     path = (folder or Path()) / (name or file_name(run.recording.plan, now))
+    path = free(path) if is_new else path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found), encoding="utf-8")
