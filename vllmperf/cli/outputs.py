@@ -166,11 +166,16 @@ class Outputs:
             if path.is_dir():
                 yield from ((one, RUNS / name) for one, name in _below(path))
             elif path.is_file():
-                yield path, Path(path.name)
+                yield path, Path(self._name_of(path))
         if self.place is not None or self.layout != "flat":
             yield from _below(self.folder)
         if self.own is not None:
             yield from ((path, self.own.name / name) for path, name in _below(self.own))
+
+    def _name_of(self, path: Path) -> str:
+        """Of a file that the user named: run file and page have the name of the result JSON."""
+        has_same = self.result is not None and path.suffix in (".vllmperf", ".html")
+        return f"{self.result.stem}{path.suffix}" if has_same and self.result else path.name
 
     def _facts(self, args: argparse.Namespace) -> Any:
         from vllmperf.bucket.layout import Facts
@@ -185,7 +190,7 @@ class Outputs:
     def _stay(self) -> None:
         """They are where they belong already."""
         for path in self.given:
-            _copy(path, self.folder / path.name)
+            _copy(path, self.folder / self._name_of(path))
         made = [path for path in [self.result, *self.made] if path is not None and path.exists()]
         if made:
             names = ", ".join(dict.fromkeys(path.name for path in made))
