@@ -22,6 +22,7 @@ from vllmperf.errors import TargetError, UsageError, VllmperfError
 from vllmperf.exit_codes import INTERRUPTED, OK
 from vllmperf.parser import flag
 from vllmperf.service.guard.cell import enter_cell
+from vllmperf.service.guard.secrets import Secrets
 from vllmperf.service.jobs import RUNNING, WAITING
 from vllmperf.service.kinds import CARRY_OUT, Outcome, Work
 from vllmperf.service.store import INTERVALS, JOB, WORKER_LOCK
@@ -36,6 +37,8 @@ def main(words: Sequence[str]) -> int:
     say = Events(folder / INTERVALS)
     told = json.loads(sys.stdin.readline() or "{}")
     enter_cell(Path.cwd(), folder, told.get("cell", {}))  # before there are threads: it holds those to come
+    say.secrets = Secrets.of(told.get("secrets"))
+    say.secrets.keep_out_of(2, 1)
     threading.Thread(target=_outlive_nobody, daemon=True).start()
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     try:
@@ -72,9 +75,10 @@ class Events:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
         os.dup2(2, 1)
         self._rows = rows.open("a", encoding="utf-8", buffering=1)
+        self.secrets = Secrets([])
 
     def __call__(self, event: Mapping[str, Any]) -> None:
-        line = json.dumps(event, allow_nan=False)
+        line = self.secrets.hidden(json.dumps(event, allow_nan=False).encode()).decode()
         # A service that is gone reads nothing: the run ends by _outlive_nobody, not by a broken pipe.
         with contextlib.suppress(OSError):
             self._out.write(line + "\n")
