@@ -66,6 +66,7 @@ def _keep_to_servers(rules: str | None) -> None:
 
 def _readable(data: Path) -> list[Path]:
     own = [Path(part) for part in (sys.prefix, sys.base_prefix, *sys.path) if part]
+    own += [Path(os.environ[name]) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
     home = Path(__file__).resolve().parents[3]
     names = Path(os.path.realpath("/etc/resolv.conf"))  # often a link to where the system's resolver writes
     return [
