@@ -15,6 +15,7 @@ from vllmperf.plan import Plan
 
 if TYPE_CHECKING:
     from vllmperf.loadgen.progress import Snapshot
+    from vllmperf.loadgen.rolling import Tell
     from vllmperf.loadgen.subscribers import Enough, Watch
     from vllmperf.metrics.rolling import Interval
     from vllmperf.record.unfinished import Unfinished
@@ -134,12 +135,15 @@ def make_run(
     enough: Enough | None = None,
     watch: Watch | None = None,
     notice: Callable[[str], object] | None = None,
+    tell: Tell | None = None,
 ) -> Run:
     """Carry a task out and write its run file; see loadgen.recorded.record_run. progress: as in bench()."""
     from vllmperf.loadgen.recorded import record_run
 
     with _shown(progress, task) as show:
-        return record_run(task, record, show, enough, _tell, notice=notice or _notice, watch=watch)
+        return record_run(
+            task, record, show, enough, tell or tell_interval, notice=notice or _notice, watch=watch
+        )
 
 
 def make_repeats(
@@ -152,7 +156,7 @@ def make_repeats(
     """Carry a task out k times; see loadgen.repeated.repeat_run. progress: as in bench()."""
     from vllmperf.loadgen.repeated import repeat_run
 
-    return repeat_run(task, k, record, lambda: _shown(progress, task), trim, _tell)
+    return repeat_run(task, k, record, lambda: _shown(progress, task), trim, tell_interval)
 
 
 def finish_run(
@@ -161,19 +165,20 @@ def finish_run(
     progress: bool | Callable[[Snapshot], None] = False,
     watch: Watch | None = None,
     notice: Callable[[str], object] | None = None,
+    tell: Tell | None = None,
 ) -> Run:
     """Carry out what is left of a run; see loadgen.recorded.resume_run."""
     from vllmperf.loadgen.recorded import resume_run
 
     with _shown(progress, task) as show:
-        return resume_run(task, before, show, _tell, notice=notice or _notice, watch=watch)
+        return resume_run(task, before, show, tell or tell_interval, notice=notice or _notice, watch=watch)
 
 
-def _tell(interval: Interval) -> None:
+def tell_interval(interval: Interval) -> None:
     """A line of --report-interval."""
-    from vllmperf.report.live import tell_interval
+    from vllmperf.report.live import tell_interval as line_of
 
-    tell_interval(interval)
+    line_of(interval)
 
 
 def _notice(words: str) -> None:

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf import datasets
-from vllmperf.api.runs import finish_run, make_run
+from vllmperf.api.runs import finish_run, make_run, tell_interval
 from vllmperf.errors import SettingError
 from vllmperf.loadgen.task import SETTINGS, Task
 from vllmperf.plan import Plan, settings
 from vllmperf.plan.load import HAVE_TIMES
 
 if TYPE_CHECKING:
+    from vllmperf.api.rolling_uploads import RollingUploads
+    from vllmperf.bucket.place import Place
     from vllmperf.loadgen.progress import Snapshot
+    from vllmperf.loadgen.rolling import Tell
+    from vllmperf.metrics.rolling import Interval
     from vllmperf.run import Run
     from vllmperf.sim import Server
 
@@ -116,23 +120,60 @@ def carry_out(
     task: Task,
     record: Path,
     progress: bool | Callable[[Snapshot], None] = False,
+    place: Place | None = None,
     **listeners: Any,
 ) -> Run:
-    """Make the run, or carry out what is left of the one in its file. listeners: those of make_run and finish_run."""
-    from vllmperf.loadgen.rest import check_plan
-    from vllmperf.record.reader import header
-    from vllmperf.record.unfinished import unfinished
+    """Make the run, or carry out what is left of the one in its file. place: in a bucket, for what the run did so far
+    (rolling_uploads). listeners: those of make_run and finish_run."""
     from vllmperf.run import Run
 
-    if not has_begun(record):
+    is_new = not has_begun(record)
+    if not is_new and is_complete(record, task):
+        return Run(record)
+    if place is None:
+        return _carried_out(is_new, task, record, progress, **listeners)
+    from vllmperf.api.rolling_uploads import RollingUploads
+
+    with RollingUploads(record, place) as uploads:
+        run = _carried_out(is_new, task, record, progress, tell=told_to(uploads), **listeners)
+        uploads.ended(run)
+        return run
+
+
+def _carried_out(
+    is_new: bool,
+    task: Task,
+    record: Path,
+    progress: bool | Callable[[Snapshot], None],
+    **listeners: Any,
+) -> Run:
+    from vllmperf.record.unfinished import unfinished
+
+    if is_new:
         return make_run(task, record, progress, **listeners)
+    return finish_run(task, unfinished(record), progress, **listeners)
+
+
+def is_complete(record: Path, task: Task) -> bool:
+    """Whether the run in this file has nothing left to do. Raises SettingError when it has another plan, or still goes on."""
+    from vllmperf.loadgen.rest import check_plan
+    from vllmperf.record.reader import header
+
     there = header(record)
     check_plan(there, task.plan, "{record} {path}")
     if there.state == "running":
         raise SettingError("{record} {path}: this run goes on in another process: wait for it", path=record)
-    if there.state == "finished":
-        return Run(record)
-    return finish_run(task, unfinished(record), progress, **listeners)
+    return there.state == "finished"
+
+
+def told_to(uploads: RollingUploads) -> Tell:
+    """A line for people, and the same for the bucket."""
+
+    def tell(interval: Interval) -> None:
+        tell_interval(interval)
+        uploads(interval)
+
+    return tell
 
 
 def has_begun(record: Path) -> bool:

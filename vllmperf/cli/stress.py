@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vllmperf.cli import bench, bench_arguments, fail_if
 from vllmperf.cli.flags import Help
@@ -15,6 +15,9 @@ from vllmperf.cli.target_arguments import url_of
 from vllmperf.exit_codes import FAILED, OK
 from vllmperf.parser import flag
 from vllmperf.plan.settings import LENGTHS
+
+if TYPE_CHECKING:
+    from vllmperf.bucket.place import Place
 
 DEFAULT = re.compile(r" \(default: [^)]*\)$")
 
@@ -81,11 +84,19 @@ def run(args: argparse.Namespace) -> int:
     bench.check_output(args, is_resumable=True)
     for note in [*notes, *_record_notes(args.record)]:
         print(f"vllmperf: {note}", file=sys.stderr, flush=True)
-    made = carry_out(task, args.record, not args.no_progress)
+    made = carry_out(task, args.record, not args.no_progress, _place(args))
     made = made.untrimmed if args.no_trim else made
     bench.put_out(made, args)
     has_failed = fail_if.run_has_failed(args, wanted, [made])
     return bench.exit_code(made) or (FAILED if has_failed else OK)
+
+
+def _place(args: argparse.Namespace) -> Place | None:
+    """In a bucket, for what the run did so far: that of --output, else of the environment."""
+    from vllmperf.bucket.place import of_environment
+
+    outputs = getattr(args, "outputs", None)
+    return of_environment() if outputs is None else outputs.place
 
 
 def _record_notes(record: Path) -> list[str]:

@@ -15,7 +15,7 @@ from vllmperf.exit_codes import FAILED, INTERRUPTED, OK
 from vllmperf.service import payload as payloads
 from vllmperf.service.jobs import RUNNING, WAITING
 from vllmperf.service.live import Live, Say
-from vllmperf.service.request import BENCH, CAPACITY, FIT, START_LOAD, SWEEP, split, task_of, whole
+from vllmperf.service.request import BENCH, CAPACITY, FIT, START_LOAD, STRESS, SWEEP, split, task_of, whole
 from vllmperf.service.store import OURS, REPORT, RESULT, RUN
 from vllmperf.target import AnswerError, CertificateError, Client, client_of
 from vllmperf.whole_file import write_whole
@@ -135,6 +135,20 @@ def bench(work: Work) -> Outcome:
     return _reported(run, work.folder, RESULT)
 
 
+def stress(work: Work) -> Outcome:
+    """A stress run, or what is left of it."""
+    from vllmperf.api.stress_runs import carry_out, stress_task
+    from vllmperf.bucket.place import of_environment
+
+    task, notes = stress_task(work.content)
+    for note in notes:
+        work.note(note)
+    place = of_environment()
+    to = place and place / work.folder.name
+    run = carry_out(task, work.folder / RUN, place=to, watch=Live(work.say).watch, notice=work.note)
+    return _reported(run, work.folder, RESULT)
+
+
 def _is_complete(path: Path, asked: int | None) -> bool:
     from vllmperf.record.reader import header
     from vllmperf.record.unfinished import unfinished
@@ -231,4 +245,5 @@ CARRY_OUT: Mapping[str, Callable[[Work], Outcome]] = {
     SWEEP: sweep,
     FIT: fit,
     CAPACITY: capacity,
+    STRESS: stress,
 }

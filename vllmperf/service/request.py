@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vllmperf.api.stress_runs import stress_task
 from vllmperf.errors import UsageError
 from vllmperf.loadgen.task import Task
 from vllmperf.plan import Plan
@@ -20,7 +21,7 @@ from vllmperf.sweeps.setups.simulator import Simulator
 from vllmperf.sweeps.setups.url import Url
 
 START_LOAD, BENCH, SWEEP, FIT, CAPACITY, STRESS = "start-load", "bench", "sweep", "fit", "capacity", "stress"
-PLACE = {BENCH: "plan", SWEEP: "sweep", FIT: "fit", CAPACITY: "capacity"}
+PLACE = {BENCH: "plan", SWEEP: "sweep", FIT: "fit", CAPACITY: "capacity", STRESS: "stress"}
 """Where the body of POST /runs has what each kind is about."""
 OWN = {
     FIT: ("budget", "max_num_seqs", "shapes"),
@@ -68,7 +69,7 @@ def request_of(body: object) -> Request:
     content = body.get(place)
     if not isinstance(content, Mapping):
         raise FieldError(f"{place} must be an object", place)
-    made = {BENCH: _bench, SWEEP: _sweep, FIT: _search, CAPACITY: _search}[kind]
+    made = {BENCH: _bench, SWEEP: _sweep, FIT: _search, CAPACITY: _search, STRESS: _stress}[kind]
     return made(kind, content, _label(body))
 
 
@@ -76,6 +77,8 @@ def start_load(payload: object, label: str | None = None) -> Request:
     """What a payload of /start-load asks for. Raises UsageError, which names the field."""
     if not isinstance(payload, Mapping):
         raise FieldError("the body must be a JSON object with the flags of benchmark_serving.py", None)
+    if payload.get(payloads.STRESS) is True:
+        return _stress(STRESS, _stress_of(payload), label)
     load = payloads.checked(payload)
     content, secrets = payloads.redacted(payload)
     name = label or getattr(load.args, "label", None)
@@ -132,6 +135,30 @@ def _bench(kind: str, content: Mapping[str, Any], label: str | None) -> Request:
         duration_s=load.duration,
         model=task.plan.target.model,
     )
+
+
+def _stress(kind: str, content: Mapping[str, Any], label: str | None) -> Request:
+    if "api_key_file" in content:
+        raise FieldError("api_key_file is a file of the service's machine: give api_key", "api_key_file")
+    task, _ = stress_task(content)
+    load = task.plan.load
+    return Request(
+        kind,
+        *_apart(content),
+        label=label or task.notes.label,
+        urls=_urls(task),
+        asked=load.num_prompts,
+        duration_s=load.duration,
+        model=task.plan.target.model,
+    )
+
+
+def _stress_of(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a payload with "stress": true: its own override the preset."""
+    found = {name.replace("-", "_"): value for name, value in payload.items() if value is not None}
+    del found[payloads.STRESS]
+    host, port = found.pop("host", "127.0.0.1"), found.pop("port", 8000)
+    return {"base_url": f"http://{f'[{host}]' if ':' in str(host) else host}:{port}", **found}
 
 
 def _search(kind: str, content: Mapping[str, Any], label: str | None) -> Request:
