@@ -7,11 +7,16 @@ from datetime import datetime
 from vllmperf.service.jobs import Job
 from vllmperf.service.queue import Queue
 from vllmperf.service.series import RunState, ServiceState
+from vllmperf.service.starts import newest
 
 
 def service_state(queue: Queue) -> ServiceState:
-    """All runs, newest first, and the queue."""
-    return ServiceState(tuple(map(_run_state, queue.newest_first())), queue.settings.queue_limit)
+    """All runs, newest first, the queue, and measured starts of servers."""
+    return ServiceState(
+        tuple(map(_run_state, queue.newest_first())),
+        queue.settings.queue_limit,
+        starts=newest(queue.settings.data),
+    )
 
 
 def _run_state(job: Job) -> RunState:
