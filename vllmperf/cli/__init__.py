@@ -103,6 +103,11 @@ COMMANDS = {
         "vllmperf serve --data results",
         "vllmperf serve --host 0.0.0.0 --data /data --specs values.yaml --queue-limit 50",
     ),
+    "aggregate": (
+        "run one load over the generators of several replicas, and merge what they measured",
+        "vllmperf aggregate --specs values.yaml --peer http://HOST1:8081 --peer http://HOST2:8081",
+        "vllmperf aggregate --specs values.yaml --pods app=vllm --replicas 3 --data /data",
+    ),
     "kube": (
         "check rights in a Kubernetes cluster, delete pods",
         "vllmperf kube check",

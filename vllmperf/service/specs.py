@@ -28,6 +28,11 @@ class Spec:
 
 def read_specs(path: Path) -> list[Spec]:
     """The runs of a values file: payloads of /start-load, or bodies of POST /runs. Raises UsageError, which names the run."""
+    return [_spec(path, number, one) for number, one in enumerate(bodies(path))]
+
+
+def bodies(path: Path) -> list[Any]:
+    """What stands under benchmarkSpecs. Raises UsageError."""
     import yaml
 
     try:
@@ -41,7 +46,7 @@ def read_specs(path: Path) -> list[Spec]:
         raise UsageError(
             f"--specs {path} has no {SPECS}: give a list of payloads of /start-load under that name"
         )
-    return [_spec(path, number, one) for number, one in enumerate(specs)]
+    return list(specs)
 
 
 def _spec(path: Path, number: int, body: Any) -> Spec:

@@ -42,6 +42,10 @@ class Answer:
             _check_end(body)
         return bytes(body)
 
+    def pieces(self) -> Iterator[bytes]:
+        """The body as it arrives, of any length."""
+        return self._pieces
+
     def lines(self) -> Iterator[bytes]:
         """Lines as they arrive, without their ends."""
         rest = b""

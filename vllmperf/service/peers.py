@@ -1,0 +1,127 @@
+"""The generators of the replicas, as a client sees them: who is there, and a run at each."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from vllmperf.errors import TargetError
+from vllmperf.service.jobs import ENDED
+from vllmperf.target import AnswerError, Client
+
+PATIENCE_S = 60.0
+"""How long a generator may be silent before its share is lost."""
+ASK_EVERY_S = 1.0
+
+Find = Callable[[], list[str]]
+"""Gives the URLs of the generators that are there now."""
+
+
+class Peer:
+    """One generator."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self.url = url.rstrip("/")
+        self._client = Client(self.url, headers={"Authorization": f"Bearer {token}"} if token else {})
+
+    @property
+    def host(self) -> str:
+        """As a URL has it."""
+        host = urlsplit(self.url).hostname or ""
+        return f"[{host}]" if ":" in host else host
+
+    def why_not_ready(self) -> str | None:
+        try:
+            self._client.get("/readyz")
+        except AnswerError as error:
+            return error.why
+        return None
+
+    def start(self, body: Mapping[str, Any]) -> str:
+        """The id of the run. Raises AnswerError."""
+        return str(self._json(self._client.post("/runs", json.dumps(body).encode()))["id"])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """As GET /runs lists it. Raises TargetError when the generator stays silent."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self._json(self._client.get(f"/runs/{run_id}"))
+            except AnswerError as error:
+                if error.status or time.monotonic() > deadline:
+                    raise TargetError(f"{self.url}: its share of the run is lost ({error.why})") from None
+                time.sleep(ASK_EVERY_S)
+
+    def cancel(self, run_id: str) -> None:
+        """It keeps what came. A run that has ended stays as it is."""
+        try:
+            with self._client.ask("DELETE", f"/runs/{run_id}") as answer:
+                answer.read()
+        except AnswerError:
+            return
+
+    def fetch(self, run_id: str, path: Path) -> None:
+        """The run file. Raises TargetError when there is none."""
+        with self._client.ask("GET", f"/runs/{run_id}/run", timeout_s=PATIENCE_S) as answer:
+            if answer.status != 200:
+                raise TargetError(
+                    f"{self.url} has no file of run {run_id}: {answer.read()[:200].decode(errors='replace')}"
+                )
+            with path.open("wb") as file:
+                file.writelines(answer.pieces())
+
+    @staticmethod
+    def _json(body: bytes) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(body)
+        return found
+
+
+def has_ended(run: Mapping[str, Any]) -> bool:
+    return run["phase"] in ENDED
+
+
+def pods(selector: str, namespace: str | None, port: int) -> Find:
+    """The generators of the ready pods with these labels; the API server of this pod, or of the kubeconfig, knows them."""
+    from vllmperf import kube
+
+    cluster = kube.connect()
+
+    def find() -> list[str]:
+        found = cluster.list_pods(namespace or cluster.namespace, selector)
+        return [_url(pod["status"]["podIP"], port) for pod in found if _is_ready(pod)]
+
+    return find
+
+
+def _is_ready(pod: Mapping[str, Any]) -> bool:
+    conditions = pod["status"].get("conditions") or []
+    is_ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return is_ready and not pod["metadata"].get("deletionTimestamp")
+
+
+def _url(address: str, port: int) -> str:
+    return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+
+
+def wait_for(
+    find: Find, n: int, token: str | None, timeout_s: float, say: Callable[[str], object]
+) -> list[Peer]:
+    """The first n generators that are there and answer. Raises TargetError when there are fewer in time."""
+    deadline, told = time.monotonic() + timeout_s, None
+    while True:
+        peers = [Peer(url, token) for url in find()]
+        missing = [f"{peer.url} ({why})" for peer in peers if (why := peer.why_not_ready())]
+        if not missing and len(peers) >= n:
+            return peers[:n]
+        words = f"{len(peers) - len(missing)} of {n} generators are ready" + (
+            f", not {missing[0]}" if missing else ""
+        )
+        if time.monotonic() > deadline:
+            raise TargetError(f"{words}, after {timeout_s:g} s")
+        if words != told:
+            say(told := words)
+        time.sleep(ASK_EVERY_S)
