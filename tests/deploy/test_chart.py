@@ -136,6 +136,16 @@ def test_a_job_of_aggregate_has_a_new_name_when_its_loads_change(tmp_path: Path)
     assert job() != job("benchmarkSpecs[0].num_prompts=7")
 
 
+def test_prometheus_and_grafana_get_the_files_of_deploy(tmp_path: Path) -> None:
+    found = objects(rendered(tmp_path, *sets("monitoring.prometheusRule=true", "monitoring.dashboards=true")))
+    rules = yaml.safe_load((CHART.parents[1] / "prometheus/rules.yaml").read_text(encoding="utf-8"))
+    assert found["PrometheusRule/bench-vllmperf"]["spec"] == rules["spec"]
+    for path in (CHART.parents[1] / "grafana").glob("*.json"):
+        config = found[f"ConfigMap/bench-{path.stem}"]
+        assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert config["data"][path.name] == path.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [

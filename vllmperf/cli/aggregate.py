@@ -58,7 +58,7 @@ def add(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 fine, 1 a load had no answer, 2 bad arguments, 3 a generator is not there, 130 interrupted."""
+    """0 fine, 1 no answer, or a result is not in the bucket, 2 bad arguments, 3 a generator is not there, 130 interrupted."""
     from vllmperf.bucket.outbox import Outbox
     from vllmperf.bucket.place import of_environment
     from vllmperf.service.aggregate import aggregate, load_of
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from vllmperf.signals import terminable
 
     loads, find = [load_of(body) for body in _bodies(args.specs)], _find(args)
-    place, outbox = of_environment(), Outbox(args.data)
+    place, outbox, is_fine = of_environment(), Outbox(args.data), True
     for number, load in enumerate(loads):
         say(f"load {number + 1} of {len(loads)}")
         with terminable():
@@ -79,11 +79,10 @@ def run(args: argparse.Namespace) -> int:
         print(found, flush=True)
         if place is not None:
             _upload(outbox)
-        if not found.summary["requests"]["completed"]:
-            return FAILED
         if found.recording.state != "finished":
             return INTERRUPTED
-    return FAILED if outbox.waiting else OK
+        is_fine &= found.summary["requests"]["completed"] > 0
+    return OK if is_fine and not outbox.waiting else FAILED
 
 
 def say(line: str) -> None:

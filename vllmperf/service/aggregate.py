@@ -115,16 +115,17 @@ def aggregate(load: Load, peers: Sequence[Peer], folder: Path, start_in_s: float
     n = len(peers)
     if n < 2:
         raise UsageError(f"one load over several replicas needs at least two generators (got {n})")
-    share_of(load.task(load.at(peers[0]), share=f"0/{n}"))
-    start_at = time.time() + start_in_s
+    task = load.task(load.at(peers[0]), share=f"0/{n}")
+    share_of(task)
+    asked, start_at = task.plan.load.num_prompts, time.time() + start_in_s
     parts = _start(load, peers, start_at)
     try:
         _wait_for_start(parts, start_at)
-        _follow(parts, say)
+        _follow(parts, asked, say)
     except KeyboardInterrupt:
         say("interrupted: what came is kept")
         _cancel(parts)
-        _follow(parts, say)
+        _follow(parts, asked, say)
     except BaseException:
         _cancel(parts)
         raise
@@ -157,13 +158,13 @@ def _wait_for_start(parts: Sequence[_Part], start_at: float) -> None:
             raise TargetError(f"{part.peer.url} is busy with other runs: try again when its queue is empty")
 
 
-def _follow(parts: Sequence[_Part], say: Say) -> None:
+def _follow(parts: Sequence[_Part], asked: int | None, say: Say) -> None:
     """Until all have ended."""
     told = None
     while True:
         for part in parts:
             part.run = part.peer.run(part.run_id)
-        words = _progress(parts)
+        words = _progress(parts, asked)
         if words != told:
             say(told := words)
         if all(has_ended(part.run) for part in parts):
@@ -171,10 +172,9 @@ def _follow(parts: Sequence[_Part], say: Say) -> None:
         time.sleep(ASK_EVERY_S)
 
 
-def _progress(parts: Sequence[_Part]) -> str:
+def _progress(parts: Sequence[_Part], asked: int | None) -> str:
     done = sum(part.run.get("done") or 0 for part in parts)
-    asked = [part.run.get("asked") for part in parts]
-    of = f" of {asked[0]:,}" if asked and asked[0] else ""
+    of = f" of {asked:,}" if asked else ""
     running = sum(part.run["phase"] == RUNNING for part in parts)
     waiting = next((part for part in parts if not has_ended(part.run) and part.run["phase"] != RUNNING), None)
     note = f"; {waiting.peer.url}: {waiting.run.get('note') or waiting.run['phase']}" if waiting else ""

@@ -42,8 +42,14 @@ class Peer:
         return None
 
     def start(self, body: Mapping[str, Any]) -> str:
-        """The id of the run. Raises AnswerError."""
-        return str(self._json(self._client.post("/runs", json.dumps(body).encode()))["id"])
+        """The id of the run. Raises TargetError."""
+        try:
+            answer = self._client.post("/runs", json.dumps(body).encode())
+        except AnswerError as error:
+            if error.status == 401:
+                raise TargetError(f"{self.url}: VLLMPERF_TOKEN is not the token of this generator") from None
+            raise TargetError(f"{self.url}: {error.why}: {error.words}") from None
+        return str(self._json(answer)["id"])
 
     def run(self, run_id: str) -> dict[str, Any]:
         """As GET /runs lists it. Raises TargetError when the generator stays silent."""

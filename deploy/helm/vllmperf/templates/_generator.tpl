@@ -11,6 +11,9 @@
     - --queue-limit={{ int .Values.loadGenerator.queueLimit }}
     - --parallel-runs={{ int .Values.loadGenerator.parallelRuns }}
     - --allow-target={{ include "vllmperf.targetHost" . }}:{{ include "vllmperf.targetPort" . }}
+    {{- if not (and .Values.vllm.enabled .Values.modelStorage.enabled) }}
+    - --allow-target=hub # for the tokenizer of the model
+    {{- end }}
     {{- if and .Values.vllm.enabled .Values.aggregate }}
     - --allow-target=$(POD_IP):{{ int .Values.vllm.port }}
     {{- end }}
