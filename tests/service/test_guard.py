@@ -289,3 +289,5 @@ def test_a_short_sweep_that_stands_for_many_runs_is_refused():
     with pytest.raises(RefusedError, match="the sweep has 3000 runs"):
         check_combinations({"sweep": {"setups": [{"axes": {"x": [1, 2, 3]}}], "repeat": 1000}}, Limits())
     check_combinations({"sweep": {"setups": [{"url": "http://a"}], "axes": {"rate": [1, 2]}}}, Limits())
+    together = {"a": list(range(100)), "b": list(range(100)), "c": list(range(100))}
+    check_combinations({"sweep": {"setups": [{}], "axes": together, "combine": "zip"}}, Limits())

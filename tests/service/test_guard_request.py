@@ -100,7 +100,15 @@ def test_a_model_whose_name_is_a_path_is_no_tokenizer_outside(guard):
     bench(guard, model="/models/llama")
 
 
-@pytest.mark.parametrize("path", ["s3://bucket/x", "file:///etc/passwd", "http://169.254.169.254/latest"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "hf://datasets/a/b/../../../../etc/passwd",
+        "s3://bucket/x",
+        "file:///etc/passwd",
+        "http://169.254.169.254/latest",
+    ],
+)
 def test_a_url_is_no_path(path, guard):
     with refused(400, "dataset_path"):
         bench(guard, dataset_name="custom", dataset_path=path)
@@ -256,6 +264,16 @@ def test_payloads_have_the_same_limits(guard):
 
 def test_the_documents_stress_run_is_not_too_much(guard):
     load(guard, num_prompts=500_000, request_rate=12, dataset_name="sonnet", dataset_path="rows.jsonl")
+
+
+def test_a_stress_run_is_checked_as_any_other(guard):
+    with refused(403, "dataset_path"):
+        load(guard, stress=True, dataset_name="sonnet", dataset_path="/etc/passwd")
+    with refused(400, "num_prompts"):
+        load(guard, stress=True, num_prompts=10**8)
+    with refused(403, "base_url"):
+        load(guard, stress=True, host="169.254.169.254")
+    load(guard, stress=True)
 
 
 @pytest.mark.parametrize("settings", [{"truth": "x.jsonl"}, {"host": "0.0.0.0"}])

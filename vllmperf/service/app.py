@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
@@ -54,6 +55,7 @@ def create_app(
     app.add_exception_handler(RefusedError, _refused)  # type: ignore[arg-type]
     app.add_exception_handler(VllmperfError, _wrong)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _no_route)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _unfit)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _broken)
     return app
 
@@ -66,9 +68,17 @@ async def _wrong(_: Request, error: VllmperfError) -> JSONResponse:
     return await _refused(_, refusal(error))
 
 
+async def _unfit(_: Request, error: RequestValidationError) -> JSONResponse:
+    """A part of the address that FastAPI checks itself."""
+    first = error.errors()[0]
+    field = str(first["loc"][-1])
+    return JSONResponse({"error": f"{field}: {first['msg']}", "field": field}, 400)
+
+
 async def _no_route(request: Request, error: HTTPException) -> JSONResponse:
-    known = {404: f"there is nothing at {request.url.path}: GET /docs lists what there is",
-             405: f"{request.url.path} does not take {request.method}: GET /docs says what it takes"}  # fmt: skip
+    path = " ".join(request.url.path.split())
+    known = {404: f"there is nothing at {path}: GET /docs lists what there is",
+             405: f"{path} does not take {request.method}: GET /docs says what it takes"}  # fmt: skip
     message = known.get(error.status_code, str(error.detail))
     return JSONResponse({"error": message, "field": None}, error.status_code, error.headers)
 

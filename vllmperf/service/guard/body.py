@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from vllmperf.service.errors import RefusedError
 from vllmperf.service.guard.settings import Limits
+from vllmperf.sweeps.axes import ZIP
 
 TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 
@@ -65,15 +66,17 @@ def check_combinations(body: Any, limits: Limits) -> None:
     setups = sweep.get("setups")
     listed = setups if isinstance(setups, list) else []
     points = sweep.get("points")
-    loads = len(points) if isinstance(points, list) else _combinations(sweep.get("axes"))
+    loads = len(points) if isinstance(points, list) else _combinations(sweep)
     repeat = sweep.get("repeat")
     repeats = repeat if isinstance(repeat, int) and repeat > 0 else 1
-    n = sum(_combinations(one.get("axes")) for one in listed if isinstance(one, Mapping)) * loads * repeats
+    n = sum(_combinations(one) for one in listed if isinstance(one, Mapping)) * loads * repeats
     if n > limits.points:
         raise RefusedError(400, f"the sweep has {n} runs: at most {limits.points} are allowed", "axes")
 
 
-def _combinations(axes: Any) -> int:
+def _combinations(of: Mapping[str, Any]) -> int:
+    axes = of.get("axes")
     if not isinstance(axes, Mapping):
         return 1
-    return math.prod(len(values) if isinstance(values, list) else 1 for values in axes.values())
+    lengths = [len(values) if isinstance(values, list) else 1 for values in axes.values()]
+    return max(lengths, default=1) if of.get("combine") == ZIP else math.prod(lengths)

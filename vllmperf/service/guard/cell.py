@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import struct
 import sys
 import tempfile
@@ -18,10 +19,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from vllmperf import reach
+from vllmperf.bucket.place import of_environment
 from vllmperf.service.guard.settings import Guard
 
 HUB = "https://huggingface.co"
-SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/opt", "/etc", "/sys", "/dev")
+SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/opt", "/app", "/etc", "/sys", "/dev")
+FILES = (
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CONFIG_FILE",
+)
+"""Variables that name files of certificates, and of the keys to the bucket."""
 PROCESSOR = (
     *("cpuinfo", "stat", "meminfo", "loadavg", "uptime", "version", "schedstat", "filesystems", "mounts"),
     *("sys", "pressure", "net", "self", "thread-self"),
@@ -38,6 +48,7 @@ def enter_cell(data: Path, folder: Path, told: Mapping[str, Any]) -> None:
     """For good, before anything of the request is looked at. Files that nothing needs to be opened any more, as modules, stay
     readable. Without Landlock (Linux before 5.13) the kernel does not hold the files; the checks of requests do."""
     _die_first()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an image of the memory has the keys in it
     _keep_to_servers(told.get("reach"))
     if "reach" in told:
         landlock(_readable(data), _writable(folder))
@@ -52,7 +63,7 @@ def _die_first() -> None:
 def _keep_to_servers(rules: str | None) -> None:
     if rules is None:
         return
-    allowed = reach.Reach.of([rules])
+    allowed = reach.Reach.of([rules, *_bucket()])
     os.environ["HF_HUB_DISABLE_XET"] = "1"  # it has a client of its own, which asks nobody
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     host = urlsplit(os.environ.get("HF_ENDPOINT") or HUB).hostname or ""
@@ -61,12 +72,24 @@ def _keep_to_servers(rules: str | None) -> None:
     reach.limit(allowed)
 
 
+def _bucket() -> list[str]:
+    """The server of the bucket that the environment names: a stress run puts into it what it did so far."""
+    place = of_environment()
+    if place is None:
+        return []
+    parts = urlsplit(place.endpoint or "")
+    if not parts.hostname:
+        return ["*.amazonaws.com:443"]
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return [f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"]
+
+
 # ---- files ----
 
 
 def _readable(data: Path) -> list[Path]:
     own = [Path(part) for part in (sys.prefix, sys.base_prefix, *sys.path) if part]
-    own += [Path(os.environ[name]) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)]
+    own += [Path(os.environ[name]) for name in FILES if os.environ.get(name)]
     home = Path(__file__).resolve().parents[3]
     names = Path(os.path.realpath("/etc/resolv.conf"))  # often a link to where the system's resolver writes
     return [

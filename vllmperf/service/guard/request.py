@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf import hub
+from vllmperf.api.stress_runs import stress_task
 from vllmperf.loadgen.task import Task
 from vllmperf.plan.credentials import is_secret
 from vllmperf.reach import NotAllowedError
@@ -17,7 +18,7 @@ from vllmperf.service import payload as payloads
 from vllmperf.service.errors import RefusedError
 from vllmperf.service.guard.body import check_combinations
 from vllmperf.service.guard.settings import Guard
-from vllmperf.service.request import BENCH, CAPACITY, FIT, START_LOAD, SWEEP, Request, split, task_of
+from vllmperf.service.request import BENCH, CAPACITY, FIT, START_LOAD, STRESS, SWEEP, Request, split, task_of
 from vllmperf.service.store import LOG, OURS, REPORT, RESULT, RUN
 from vllmperf.sweeps.definition import SOMEWHERE, definition_of
 from vllmperf.sweeps.setups.simulator import Simulator
@@ -33,6 +34,7 @@ RESERVED = frozenset((*OURS, LOG, REPORT, RESULT, RUN))
 LONGEST_LABEL, LONGEST_PATH = 200, 4096
 MOST_THREADS, MOST_CHOICES, MOST_RATE = 64, 128, 1e6
 FILES_OF_SIMULATOR = ("simulator.truth", "simulator.startup", "simulator.startup_log")
+TIMES = ("duration", "budget", "think_time", "grace_period", "ready_check_timeout_sec")
 UNREADABLE = (
     ArithmeticError,
     AttributeError,
@@ -141,8 +143,12 @@ def _settings(asked: Request) -> Found:
         yield from _of_task(task_of({**_without_secrets(plan), "request_rate": 1.0, "duration": 1.0}))
     elif asked.kind == BENCH:
         yield from _of_task(task_of(_without_secrets(content)))
+    elif asked.kind == STRESS:
+        found = _of_task(stress_task(_without_secrets(content))[0])
+        # the text that the preset finds is where the service's own image has it
+        yield from (one for one in found if one[0] != "dataset_path" or "dataset_path" in content)
     else:
-        yield from content.items()
+        raise RefusedError(400, f"kind {asked.kind} is not taken", "kind")
 
 
 def _without_secrets(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,7 +225,7 @@ def check_result_name(name: str) -> None:
 def check_path(field: str, given: str, guard: Guard) -> None:
     """Within the data folder once all symlinks are followed, or the name of something on the hub. Raises RefusedError."""
     link = hub.LINK.fullmatch(given)
-    if link is not None:
+    if link is not None and ".." not in given.split("/"):
         return
     if "://" in given:
         raise RefusedError(400, f"{field} must be a path or a name of the Hugging Face hub", field)
@@ -256,9 +262,7 @@ def _most(name: str, guard: Guard) -> float | None:
         return limits.num_prompts
     if name in ("max_concurrency", "warm_connections", "num_warmups"):
         return limits.concurrency
-    if name in ("duration", "budget", "ready_timeout", "ready_check_timeout_sec") or name.endswith(
-        "_timeout"
-    ):
+    if name in TIMES or name.endswith("_timeout"):
         return limits.duration_s
     if name in ("request_rate", "ramp_up_start_rps", "ramp_up_end_rps", "probe_request_rate"):
         return MOST_RATE
