@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import parts
 import yaml
+
+sys.path.append(str(Path(__file__).parents[1]))  # for whoever runs this file itself
+
+import parts
 from exporters import dcgm, exporter, kube_state_metrics, vllm_v0
 
 from vllmperf.sim import Server
@@ -317,5 +320,4 @@ def main(seconds: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).parents[1]))
     sys.exit(main(float(sys.argv[1])))
