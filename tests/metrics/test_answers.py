@@ -60,7 +60,7 @@ def test_a_run_whose_answers_are_what_was_asked_for_has_no_doubts(tmp_path: Path
     summary = summary_of(tmp_path, steady(COUNT), **ASKED)
     assert summary["verdict"]["level"] == "trusted"
     known = {name for name, fact in summary["answers"].items() if fact is not None}
-    assert known == set(FACTS) - {"cached"}
+    assert known == set(FACTS) - {"cached", "tokenized"}
     assert all(summary["answers"][name]["requests"] == 0 for name in known)
 
 
@@ -82,7 +82,7 @@ def test_a_file_of_version_1_is_no_reason_for_doubts(tmp_path: Path) -> None:
     summary = summarize(replace(recording, requests=requests, asked=None))
     assert summary["verdict"]["level"] == "trusted"
     assert {name for name, fact in summary["answers"].items() if fact is None} == {
-        "first_chunk", "unknown_output", "length", "prompt", "cached", "usage",
+        "first_chunk", "unknown_output", "length", "prompt", "cached", "usage", "tokenized",
     }  # fmt: skip
 
 

@@ -190,6 +190,7 @@ DOUBTS: dict[str, Advice] = {
         ("{bench} {load} --dataset-name prefix_repetition --prefix-repetition-num-prefixes 1", ONE),
     ),
     "usage": TOKENS,
+    "tokenizer": TOKENS,
     "rate": Advice(
         (
             ("limit", "--max-concurrency held requests back"),

@@ -204,3 +204,20 @@ def say_usage_below(summary: Summary, _: float) -> str:
         f"the usage of {_answers(summary, 'usage')} contradicts the stream ({_count(fact['said_tokens'])} tokens where "
         f"{_count(fact['used_tokens'])} came, medians): it was not used, and the tokens are a count of what came"
     )
+
+
+def other_tokenizer(summary: Summary) -> float | None:
+    """How many times as large the one count is as the other, less one."""
+    fact = summary["answers"].get("tokenized")
+    if fact is None or not fact["said_tokens"] or not fact["counted_tokens"]:
+        return None
+    ratio = fact["counted_tokens"] / fact["said_tokens"]
+    return float(max(ratio, 1 / ratio) - 1)
+
+
+def say_other_tokenizer(summary: Summary, _: float) -> str:
+    fact = summary["answers"]["tokenized"]
+    return (
+        f"the texts of {_count(fact['requests'])} answers have {_count(fact['counted_tokens'])} tokens by --tokenizer, and "
+        f"{_count(fact['said_tokens'])} by the server's usage: the one is of another model, or the other counts something else"
+    )

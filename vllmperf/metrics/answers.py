@@ -10,8 +10,9 @@ import numpy as np
 
 import vllmperf._engine as _engine
 from vllmperf import datasets
+from vllmperf.errors import VllmperfError
 from vllmperf.metrics.percentile import percentile
-from vllmperf.metrics.view import Completed, Flags, Floats
+from vllmperf.metrics.view import COMPLETED, Completed, Flags, Floats
 from vllmperf.plan import BACKENDS
 
 Part = dict[str, Any]
@@ -23,6 +24,9 @@ ESTIMATED_WORDS, ESTIMATED_TEXT = 0.2, 0.5
 
 MANY_TOKENS, FEW_BYTES = 1.5, 1.5
 """More tokens a chunk than this with fewer bytes a token than that: tokens that brought no output."""
+
+TOKENIZED = 200
+"""So many texts are counted: a tokenizer does some thousand a second."""
 
 NS_PER_MS = 1e6
 USAGE = _engine.TOKENS_SOURCES.index("usage")
@@ -261,6 +265,34 @@ def _usage(done: Completed) -> Part | None:
     }
 
 
+def _tokenized(done: Completed) -> Part | None:
+    """Tokens of a sample of the kept texts by the run's tokenizer, against the counts of the answers. Of all completed requests:
+    whether two counts agree does not change with warm-up."""
+    recording, folder = done.recording, done.recording.plan.get("tokenizer")
+    rows = recording.requests
+    known = (rows["outcome"] == COMPLETED) & (rows["choices"] == 1) & (rows["tokens_source"] == USAGE)
+    places = [place for place in np.flatnonzero(known).tolist() if recording.texts[place]]
+    places = places[:: max(1, len(places) // TOKENIZED)][:TOKENIZED]
+    if (
+        not places
+        or folder is None
+        or (counted := _count_of([recording.texts[place] or "" for place in places], folder)) is None
+    ):
+        return None
+    said = int(rows["output_tokens"][places].sum(dtype=np.int64))
+    return {"requests": len(places), "said_tokens": said, "counted_tokens": counted}
+
+
+def _count_of(texts: list[str], folder: str) -> int | None:
+    """None where the tokenizer is not on this machine, or the package is not."""
+    try:
+        from vllmperf.tokenizer.tokens import Tokens
+
+        return sum(Tokens(folder).counts(texts, special=False))
+    except VllmperfError:
+        return None
+
+
 # ---- figures ----
 
 
@@ -282,4 +314,5 @@ FACTS = {
     "prompt": _prompt,
     "cached": _cached,
     "usage": _usage,
+    "tokenized": _tokenized,
 }
