@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from vllmperf.errors import UsageError
 from vllmperf.service.guard.settings import TOKEN, Guard, Limits, guard_of
 
 if TYPE_CHECKING:
+    from vllmperf.bucket.place import Place
     from vllmperf.service.specs import Spec
 
 HOST, PORT = "127.0.0.1", 8081
@@ -116,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     specs = read_specs(args.specs) if args.specs else []
     for spec in specs:
         _check(spec, guard)
-    settings = Settings(args.data, args.queue_limit, args.parallel_runs, args.ready_timeout, guard)
+    settings = Settings(args.data, args.queue_limit, args.parallel_runs, args.ready_timeout, guard, _bucket())
     return serve(settings, args.host, args.port, specs, help_texts())
 
 
@@ -129,6 +131,17 @@ def _check(spec: Spec, guard: Guard) -> None:
         check_request(spec.request, guard)
     except RefusedError as error:
         raise UsageError(f"--specs: {spec.key.partition(' ')[0]}: {error}") from None
+
+
+def _bucket() -> Place | None:
+    """Of the environment. Raises UsageError for one where nothing can ever be written."""
+    from vllmperf.bucket import client
+    from vllmperf.bucket.place import of_environment
+
+    place = of_environment()
+    if place is not None and (why := client.check(place)):
+        print(f"vllmperf: {why}; results wait in --data until it works", file=sys.stderr, flush=True)
+    return place
 
 
 def help_texts() -> dict[str, str]:

@@ -6,6 +6,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from vllmperf.service.docs_page import docs_page
+from vllmperf.service.exposition import Metrics
+from vllmperf.service.observed import service_state
 from vllmperf.service.runs import queue_of
 from vllmperf.service.schema import schema
 
@@ -35,7 +37,11 @@ async def get_readiness(request: Request) -> Response:
 @router.get("/metrics")
 async def get_metrics(request: Request) -> Response:
     """The series of the service and its runs, for Prometheus."""
-    page, content_type = request.app.state.metrics.page(request.headers.get("Accept", ""))
+    queue = queue_of(request)
+    pending = await queue.on_disk(queue.uploads.pending)
+    page, content_type = Metrics(lambda: service_state(queue, pending)).page(
+        request.headers.get("Accept", "")
+    )
     return Response(page, media_type=content_type)
 
 

@@ -13,9 +13,7 @@ from starlette.exceptions import HTTPException
 from vllmperf.errors import VllmperfError
 from vllmperf.service import about, pages, results, runs
 from vllmperf.service.errors import RefusedError, refusal
-from vllmperf.service.exposition import Metrics
 from vllmperf.service.guard.door import install
-from vllmperf.service.observed import service_state
 from vllmperf.service.queue import Queue
 from vllmperf.service.specs import Spec, queue_specs
 from vllmperf.version import __version__
@@ -48,7 +46,6 @@ def create_app(
         redoc_url=None,
     )
     app.state.queue, app.state.help_texts = queue, help_texts or {}
-    app.state.metrics = Metrics(lambda: service_state(queue))
     install(app, queue.settings.whole_guard, pages.PATHS)
     for router in (runs.router, results.router, about.router, pages.router):
         app.include_router(router)

@@ -67,7 +67,6 @@ class Job:
     error: str | None = None
     exit_code: int | None = None
     result: str | None = None
-    uploads: list[Mapping[str, Any]] = field(default_factory=list)
     starts: int = 0
     resumes: bool = False
     spark: Spark = field(default_factory=Spark)
@@ -160,7 +159,7 @@ STATE = (
         "verdict",
         "headline",
     ),
-    *("error", "exit_code", "result", "uploads", "starts", "resumes"),
+    *("error", "exit_code", "result", "starts", "resumes"),
 )
 SHOWN = (
     *(

@@ -37,8 +37,6 @@ class Outcome:
     result: str | None = None
     verdict: Mapping[str, Any] | None = None
     headline: Mapping[str, Any] | None = None
-    is_usage: bool = False
-    is_target: bool = False
 
     def told(self) -> dict[str, Any]:
         """As the event `end` has it."""

@@ -10,11 +10,13 @@ from vllmperf.service.series import RunState, ServiceState
 from vllmperf.service.starts import newest
 
 
-def service_state(queue: Queue) -> ServiceState:
-    """All runs, newest first, the queue, and measured starts of servers."""
+def service_state(queue: Queue, pending: tuple[int, int] = (0, 0)) -> ServiceState:
+    """All runs, newest first, the queue, and measured starts of servers. pending: files that wait for the bucket, and their
+    bytes."""
     return ServiceState(
         tuple(map(_run_state, queue.newest_first())),
         queue.settings.queue_limit,
+        *pending,
         starts=newest(queue.settings.data),
     )
 

@@ -145,14 +145,19 @@ def _text(flag: Flag, value: Any) -> str:
 
 
 def _of_field(message: str) -> FieldError:
-    """The drop-in's words with keys in the place of flags."""
+    """The error of the drop-in's parser, with the key that it is about."""
     needed = message.removeprefix("the following arguments are required: ")
     if needed != message:
         first = _key(needed.split(",")[0].split("/")[0])
         return FieldError(f"{first} is missing", first)
     found = FLAG.search(message)
     bare = re.sub(r"^argument (--[a-z0-9-]+)(/--[a-z0-9-]+)*:", r"\1:", message)
-    return FieldError(FLAG.sub(lambda match: _key(match[0]), bare), _key(found[0]) if found else None)
+    return FieldError(in_keys(bare), _key(found[0]) if found else None)
+
+
+def in_keys(message: str) -> str:
+    """The drop-in's words with keys in the place of flags."""
+    return FLAG.sub(lambda match: _key(match[0]), message)
 
 
 def _key(flag: str) -> str:

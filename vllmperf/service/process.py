@@ -16,7 +16,7 @@ from vllmperf.service.guard.settings import TOKEN
 from vllmperf.service.store import LOG
 
 MOST_LINE_BYTES = 1 << 20
-STOP_S, CUT_S = 20.0, 5.0
+STOP_S, CUT_S = 15.0, 3.0
 """What a worker has after the first and after the second SIGINT of a service that stops: Kubernetes gives 30 s to it all."""
 
 

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from vllmperf.bucket.place import Place
 from vllmperf.exit_codes import FAILED as ENDED_BADLY
 from vllmperf.exit_codes import INTERRUPTED as ENDED_EARLY
 from vllmperf.exit_codes import OK
@@ -26,6 +27,7 @@ from vllmperf.service.jobs import CANCELLED, FAILED, FINISHED, INTERRUPTED, QUEU
 from vllmperf.service.process import Process
 from vllmperf.service.request import START_LOAD, Request
 from vllmperf.service.store import Store, new_id
+from vllmperf.service.uploads import Uploads
 
 RETRY_S = 30
 """When to come again, where nobody knows how long the present run will take."""
@@ -40,13 +42,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Settings:
-    """queue_limit: runs that may wait. parallel: runs at once. ready_timeout_s: how long a target may take to answer."""
+    """queue_limit: runs that may wait. parallel: runs at once. ready_timeout_s: how long a target may take to answer.
+    bucket: where results go when their run has ended."""
 
     data: Path
     queue_limit: int = 20
     parallel: int = 1
     ready_timeout_s: float = 3600.0
     guard: Guard | None = None
+    bucket: Place | None = None
 
     @property
     def whole_guard(self) -> Guard:
@@ -60,17 +64,18 @@ class Queue:
     log: takes a line for people.
     """
 
-    def __init__(self, settings: Settings, store: Store, log: Callable[[str], object] | None = None) -> None:
+    def __init__(self, settings: Settings, store: Store, log: Callable[[str], None] | None = None) -> None:
         self.settings, self.store, self.feed = settings, store, Feed()
         self.jobs: dict[str, Job] = {}
         self.is_closing = False
+        self._log = log or _to_stderr
+        self.uploads = Uploads(store, settings.bucket, self._log)
         self._waiting: list[Job] = []
         self._running: dict[str, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends: dict[str, asyncio.Event] = {}
         self._disk = ThreadPoolExecutor(1, "vllmperf-disk")  # one thread: states are written in their order
         self._hard_work = ThreadPoolExecutor(1, "vllmperf-work")
-        self._log = log or _to_stderr
 
     # ---- looking ----
 
@@ -233,6 +238,8 @@ class Queue:
         if phase == FINISHED:
             job.progress = 1.0
         await self._save(job)
+        if not job.resumes:
+            await self.on_disk(self.uploads.add, job)
         self._log(f"{phase} {job.what()}{f': {job.error}' if job.error else ''}")
         self._tell(job)
         if job.id in self._ends:
@@ -275,6 +282,7 @@ class Queue:
 
     def start(self) -> None:
         """Begin with what waits."""
+        self.uploads.start()
         self._fill()
 
     async def close(self) -> None:
@@ -289,6 +297,7 @@ class Queue:
         while self._tasks:
             await asyncio.wait(self._tasks)
         self.feed.close()
+        await self.on_disk(self.uploads.close)
         self._disk.shutdown()
         self._hard_work.shutdown(wait=False, cancel_futures=True)
 

@@ -14,7 +14,7 @@ from vllmperf.plan.credentials import is_secret
 from vllmperf.plan.plan import PARTS
 from vllmperf.plan.settings import ALIASES
 from vllmperf.service import payload as payloads
-from vllmperf.service.errors import FieldError
+from vllmperf.service.errors import FieldError, field_of
 from vllmperf.sweeps.definition import definition_of
 from vllmperf.sweeps.setups.setup import Setup
 from vllmperf.sweeps.setups.simulator import Simulator
@@ -70,7 +70,10 @@ def request_of(body: object) -> Request:
     if not isinstance(content, Mapping):
         raise FieldError(f"{place} must be an object", place)
     made = {BENCH: _bench, SWEEP: _sweep, FIT: _search, CAPACITY: _search, STRESS: _stress}[kind]
-    return made(kind, content, _label(body))
+    try:
+        return made(kind, content, _label(body))
+    except UsageError as error:
+        raise FieldError(str(error), field_of(error) or place) from None
 
 
 def start_load(payload: object, label: str | None = None) -> Request:

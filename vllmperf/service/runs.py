@@ -108,7 +108,8 @@ async def get_run(request: Request, run_id: str) -> Response:
     job, queue = job_of(request, run_id), queue_of(request)
     rows = list(job.intervals or await queue.on_disk(queue.store.intervals, job))
     files = await queue.on_disk(queue.store.files, job)
-    more = {"request": job.request, "intervals": rows, "files": files, "uploads": job.uploads}
+    uploads = await queue.on_disk(queue.uploads.of, job)
+    more = {"request": job.request, "intervals": rows, "files": files, "uploads": uploads}
     return JSONResponse({**job.view(), **more})
 
 

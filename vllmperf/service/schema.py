@@ -104,5 +104,7 @@ def _flag(flag: Flag) -> dict[str, Any]:
     else:
         kind = "integer" if flag.kind is int else "number" if flag.kind is float else "string"
     default = "inf" if flag.default == float("inf") else flag.default
+    if isinstance(default, dict):  # with tuples for keys: it is given as a text
+        default = repr(default)
     choices = {"enum": list(flag.choices)} if flag.choices else {}
     return {"type": ["number", "string"] if default == "inf" else kind, "default": default, **choices}

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from vllmperf.bucket.journal import NAME as JOURNAL
 from vllmperf.errors import UsageError
 from vllmperf.service.jobs import Job
 from vllmperf.service.rows import Rows
@@ -21,7 +22,7 @@ RUNS, LOCK = "runs", ".vllmperf-service.lock"
 JOB, STATE, LOG, INTERVALS = "job.json", "state.json", "log.txt", "intervals.jsonl"
 RUN, RESULT, REPORT = "run.vllmperf", "result.json", "report.html"
 WORKER_LOCK = "worker.lock"
-OURS = (JOB, STATE, INTERVALS, WORKER_LOCK)
+OURS = (JOB, STATE, INTERVALS, WORKER_LOCK, JOURNAL)
 """Files of a run that are not its result."""
 MOST_FILES = 500
 

@@ -18,13 +18,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vllmperf.errors import TargetError, UsageError, VllmperfError
+from vllmperf.errors import VllmperfError
 from vllmperf.exit_codes import INTERRUPTED, OK
-from vllmperf.parser import flag
 from vllmperf.service.guard.cell import enter_cell
 from vllmperf.service.guard.secrets import Secrets
 from vllmperf.service.jobs import RUNNING, WAITING
 from vllmperf.service.kinds import CARRY_OUT, Outcome, Work
+from vllmperf.service.payload import in_keys
 from vllmperf.service.store import INTERVALS, JOB, WORKER_LOCK
 
 GRACE_S = 35.0
@@ -55,16 +55,11 @@ def main(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         outcome = Outcome(INTERRUPTED, "interrupted before the load began")
     except VllmperfError as error:
-        outcome = Outcome(error.exit_code, " ".join(error.told(_name_for(job["kind"])).split()))
-        outcome.is_usage, outcome.is_target = isinstance(error, UsageError), isinstance(error, TargetError)
+        outcome = Outcome(error.exit_code, in_keys(" ".join(str(error).split())))
     if outcome.error:
         print(f"vllmperf: error: {outcome.error}", file=sys.stderr, flush=True)
     say({"event": "end", **outcome.told()})
     return outcome.exit_code if outcome.exit_code is not None else OK
-
-
-def _name_for(kind: str) -> Any:
-    return flag if kind == "start-load" else str
 
 
 class Events:
