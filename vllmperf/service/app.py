@@ -36,6 +36,7 @@ def create_app(
         queue.start()
         yield
         await queue.close()
+        await queue.shut_down()
 
     app = FastAPI(
         title="vllmperf serve",

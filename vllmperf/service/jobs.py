@@ -159,7 +159,7 @@ STATE = (
         "verdict",
         "headline",
     ),
-    *("error", "exit_code", "result", "starts", "resumes"),
+    *("error", "exit_code", "result", "starts", "resumes", "is_cancelled"),
 )
 SHOWN = (
     *(

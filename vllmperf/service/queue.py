@@ -8,6 +8,7 @@ import json
 import math
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vllmperf.bucket.place import Place
+from vllmperf.errors import VllmperfError
 from vllmperf.exit_codes import FAILED as ENDED_BADLY
 from vllmperf.exit_codes import INTERRUPTED as ENDED_EARLY
 from vllmperf.exit_codes import OK
@@ -23,7 +25,7 @@ from vllmperf.service.errors import RefusedError
 from vllmperf.service.events import Feed
 from vllmperf.service.guard.cell import cell_of
 from vllmperf.service.guard.settings import Guard
-from vllmperf.service.jobs import CANCELLED, FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, Job, now
+from vllmperf.service.jobs import CANCELLED, FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, WAITING, Job, now
 from vllmperf.service.process import Process
 from vllmperf.service.request import START_LOAD, Request
 from vllmperf.service.store import Store, new_id
@@ -36,6 +38,10 @@ MOST_STARTS_IN_VAIN = 3
 """A run that was resumed so often without one more request is not begun again: it may be what kills the service."""
 NO_RESUME = (START_LOAD,)
 """Kinds whose client cannot go on with a run: they are marked as interrupted, with what came."""
+
+LOOK_S = 0.5
+SAVE_EVERY_S = 5.0
+"""How old the figures of a run may be after the service was killed."""
 
 T = TypeVar("T")
 
@@ -74,6 +80,7 @@ class Queue:
         self._running: dict[str, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends: dict[str, asyncio.Event] = {}
+        self._saved_at: dict[str, float] = {}
         self._disk = ThreadPoolExecutor(1, "vllmperf-disk")  # one thread: states are written in their order
         self._hard_work = ThreadPoolExecutor(1, "vllmperf-work")
 
@@ -169,6 +176,7 @@ class Queue:
             job.is_cancelled = True
             job.note = "cancelled: what is in flight may end"
             self._running[job.id].interrupt()
+            await self._save(job)
             self._tell(job)
 
     # ---- carrying out ----
@@ -177,30 +185,70 @@ class Queue:
         while self._waiting and len(self._running) < self.settings.parallel and not self.is_closing:
             job = self._waiting.pop(0)
             self._running[job.id] = Process(self.store.folder, self.store.folder_of(job))
-            task = asyncio.create_task(self._carry_out(job, self._running[job.id]))
+            task = asyncio.create_task(self._carried_out(job, self._running[job.id]))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _carry_out(self, job: Job, process: Process) -> None:
-        job.phase, job.note, job.error = RUNNING, "", None
+    async def _carried_out(self, job: Job, process: Process) -> None:
+        """A run from its start to its end, whatever happens: the next one must not wait for it."""
+        try:
+            phase, note = await self._carry_out(job, process)
+        except Exception as error:  # such as a disk that is full
+            phase, note, job.resumes, job.error = FAILED, "", False, f"the service failed: {error}"
+        del self._running[job.id]
+        try:
+            await self._end(job, phase, note)
+        except VllmperfError as error:
+            self._log(f"{job.id}: {error}")
+        self._fill()
+
+    async def _carry_out(self, job: Job, process: Process) -> tuple[str, str]:
+        """Phase and note of the run at its end."""
         job.started_at = job.started_at or now()
-        job.starts, job.resumes = job.starts + 1, job.kind not in NO_RESUME
-        if job.starts > 1 and not job.intervals:
-            job.intervals = await self.on_disk(self.store.intervals, job)
-        await self._save(job)
-        self._log(f"{'resumed' if job.starts > 1 else 'started'} {job.what()}; next: {self.next_words()}")
+        became = await self._of_predecessor(job) if job.starts else None
+        if became is None:
+            job.phase, job.note, job.error, job.exit_code = RUNNING, "", None, None
+            job.starts, job.resumes = job.starts + 1, job.kind not in NO_RESUME
+            await self._save(job)
+            self._log(f"{'resumed' if job.starts > 1 else 'started'} {job.what()}; next: {self.next_words()}")
+            became = self._became(job, await self._code_of(job, process))
+        return became
+
+    async def _code_of(self, job: Job, process: Process) -> int:
+        """Let a worker do it; gives its exit code."""
         said = {
             "secrets": job.secrets,
             "ready_timeout_s": self.settings.ready_timeout_s,
             "cell": cell_of(self.settings.whole_guard),
         }
         try:
-            code = await process.run(json.dumps(said), lambda event: self._take(job, event))
+            return await process.run(json.dumps(said), lambda event: self._take(job, event))
         except OSError as error:
-            code, job.error = ENDED_BADLY, f"the worker could not be started: {error}"
-        del self._running[job.id]
-        await self._end(job, *self._became(job, code))
-        self._fill()
+            job.error = f"the worker could not be started: {error}"
+            return ENDED_BADLY
+
+    async def _of_predecessor(self, job: Job) -> tuple[str, str] | None:
+        """What became of a run that a service before this one has begun; None: it goes on. Waits for its worker there."""
+        job.phase, job.note = WAITING, "the worker of the service before this one is ending"
+        self._tell(job)
+        while await self.on_disk(self.store.has_worker, job):
+            if self.is_closing:
+                return INTERRUPTED, job.note
+            await asyncio.sleep(LOOK_S)
+        job.intervals = await self.on_disk(self.store.intervals, job)
+        end = await self.on_disk(self.store.last_words, job)
+        if end is not None:
+            job.take(end)
+        is_resumed, job.resumes = job.resumes, False
+        if job.is_cancelled:
+            return CANCELLED, "cancelled; what came is kept"
+        if end is not None and job.exit_code != ENDED_EARLY:
+            return (FINISHED if job.exit_code == OK else FAILED), ""
+        if not is_resumed:
+            return INTERRUPTED, "the service ended during the run; what came is kept"
+        if job.starts >= MOST_STARTS_IN_VAIN and not job.done:
+            return INTERRUPTED, f"the service ended {job.starts} times before a request was done"
+        return None
 
     def _take(self, job: Job, event: Mapping[str, Any]) -> None:
         before = job.phase, job.note
@@ -211,13 +259,16 @@ class Queue:
             self._log(f"{job.id}: {job.note}")
         if event.get("event") in ("interval", "phase"):
             self._tell(job)
+        if time.monotonic() >= self._saved_at.get(job.id, 0.0) + SAVE_EVERY_S:
+            self._saved_at[job.id] = time.monotonic()
+            self._disk.submit(self.store.save, job.id, job.state())
 
     def _became(self, job: Job, code: int) -> tuple[str, str]:
         """Phase and note of a run whose worker has ended."""
         if job.is_cancelled:
             return CANCELLED, "cancelled; what came is kept"
         is_early = code in (ENDED_EARLY, -signal.SIGINT)  # the latter before it could listen to signals
-        if self.is_closing and is_early:
+        if self.is_closing and (is_early or code == -signal.SIGKILL):
             return (
                 INTERRUPTED,
                 "goes on when the service starts again" if job.resumes else "the service was stopped",
@@ -237,13 +288,15 @@ class Queue:
         job.phase, job.note, job.ended_at, job.time_left_s = phase, note, now(), None
         if phase == FINISHED:
             job.progress = 1.0
-        await self._save(job)
-        if not job.resumes:
-            await self.on_disk(self.uploads.add, job)
         self._log(f"{phase} {job.what()}{f': {job.error}' if job.error else ''}")
-        self._tell(job)
-        if job.id in self._ends:
-            self._ends.pop(job.id).set()
+        try:
+            await self._save(job)
+            if not job.resumes:
+                await self.on_disk(self.uploads.add, job)
+        finally:
+            self._tell(job)
+            if job.id in self._ends:
+                self._ends.pop(job.id).set()
 
     async def _save(self, job: Job) -> None:
         await self.on_disk(self.store.save, job.id, job.state())
@@ -257,28 +310,14 @@ class Queue:
         """Take over what an earlier service has left: what it was at goes on first, then the queue."""
         jobs = await self.on_disk(self.store.load)
         self.jobs = {job.id: job for job in jobs}
-        begun = [job for job in jobs if job.is_active or (job.phase == INTERRUPTED and job.resumes)]
-        for job in begun:
-            why = self._no_resume(job)
-            if why is None:
-                job.phase, job.note, job.ended_at = QUEUED, "goes on where it was interrupted", None
-                self._waiting.append(job)
-            else:
-                job.resumes = False
-                await self._end(job, INTERRUPTED, why)
-        self._waiting += [job for job in jobs if job.phase == QUEUED and job not in begun]
-        for job in self._waiting:
+        left = [job for job in jobs if not job.has_ended or (job.phase == INTERRUPTED and job.resumes)]
+        for job in sorted(left, key=lambda job: not job.starts):
+            job.phase, job.ended_at = QUEUED, None
+            job.note = "goes on where it was interrupted" if job.starts else ""
+            self._waiting.append(job)
             await self._save(job)
         if self._waiting:
             self._log(f"{len(self._waiting)} runs of the service before this one; next: {self.next_words()}")
-
-    def _no_resume(self, job: Job) -> str | None:
-        """Why a run that was begun does not go on."""
-        if job.kind in NO_RESUME:
-            return "the service ended during the run; what came is kept"
-        if job.starts >= MOST_STARTS_IN_VAIN and not job.done:
-            return f"the service ended during the run {job.starts} times, before a request was done"
-        return None
 
     def start(self) -> None:
         """Begin with what waits."""
@@ -286,7 +325,7 @@ class Queue:
         self._fill()
 
     async def close(self) -> None:
-        """End what runs, gently, and keep the queue for the next service."""
+        """End what runs, gently, and keep the queue for the next service. It can be looked at on."""
         self.is_closing = True
         for process in self._running.values():
             process.interrupt()
@@ -297,6 +336,9 @@ class Queue:
         while self._tasks:
             await asyncio.wait(self._tasks)
         self.feed.close()
+
+    async def shut_down(self) -> None:
+        """After close(), when nobody asks any more."""
         await self.on_disk(self.uploads.close)
         self._disk.shutdown()
         self._hard_work.shutdown(wait=False, cancel_futures=True)

@@ -21,8 +21,8 @@ from vllmperf.whole_file import write_whole
 RUNS, LOCK = "runs", ".vllmperf-service.lock"
 JOB, STATE, LOG, INTERVALS = "job.json", "state.json", "log.txt", "intervals.jsonl"
 RUN, RESULT, REPORT = "run.vllmperf", "result.json", "report.html"
-WORKER_LOCK = "worker.lock"
-OURS = (JOB, STATE, INTERVALS, WORKER_LOCK, JOURNAL)
+WORKER_LOCK, END = "worker.lock", "end.json"
+OURS = (JOB, STATE, INTERVALS, WORKER_LOCK, END, JOURNAL)
 """Files of a run that are not its result."""
 MOST_FILES = 500
 
@@ -91,6 +91,23 @@ class Store:
                 with contextlib.suppress(ValueError):  # the last one of a worker that was killed
                     found.add(json.loads(line))
         return found
+
+    def has_worker(self, job: Job) -> bool:
+        """Whether a worker is at the run."""
+        with (self.folder_of(job) / WORKER_LOCK).open("a", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return True
+        return False
+
+    def last_words(self, job: Job) -> dict[str, Any] | None:
+        """How the last worker of a run ended; None when it was killed."""
+        try:
+            found = json.loads((self.folder_of(job) / END).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
 
     def files(self, job: Job) -> list[dict[str, Any]]:
         """What a run has left, by name."""

@@ -25,7 +25,8 @@ from vllmperf.service.guard.secrets import Secrets
 from vllmperf.service.jobs import RUNNING, WAITING
 from vllmperf.service.kinds import CARRY_OUT, Outcome, Work
 from vllmperf.service.payload import in_keys
-from vllmperf.service.store import INTERVALS, JOB, WORKER_LOCK
+from vllmperf.service.store import END, INTERVALS, JOB, WORKER_LOCK
+from vllmperf.whole_file import write_whole
 
 GRACE_S = 35.0
 """What a run has to end in when the service is gone, before it is cut."""
@@ -43,6 +44,7 @@ def main(words: Sequence[str]) -> int:
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     try:
         with _alone(folder, say):
+            (folder / END).unlink(missing_ok=True)
             work = Work(
                 folder,
                 job["request"],
@@ -51,15 +53,24 @@ def main(words: Sequence[str]) -> int:
                 say,
                 told.get("ready_timeout_s", 0.0),
             )
-            outcome = CARRY_OUT[job["kind"]](work)
-    except KeyboardInterrupt:
-        outcome = Outcome(INTERRUPTED, "interrupted before the load began")
-    except VllmperfError as error:
-        outcome = Outcome(error.exit_code, in_keys(" ".join(str(error).split())))
-    if outcome.error:
-        print(f"vllmperf: error: {outcome.error}", file=sys.stderr, flush=True)
-    say({"event": "end", **outcome.told()})
+            outcome = _outcome(work)
+            end = {"event": "end", **outcome.told()}
+            write_whole(folder / END, json.dumps(end) + "\n")  # for the next service, when this one is gone
+    except KeyboardInterrupt:  # while it waited for another one
+        return INTERRUPTED
+    say(end)
     return outcome.exit_code if outcome.exit_code is not None else OK
+
+
+def _outcome(work: Work) -> Outcome:
+    try:
+        return CARRY_OUT[work.kind](work)
+    except KeyboardInterrupt:
+        return Outcome(INTERRUPTED, "interrupted before the load began")
+    except VllmperfError as error:
+        words = in_keys(" ".join(str(error).split()))
+        print(f"vllmperf: error: {words}", file=sys.stderr, flush=True)
+        return Outcome(error.exit_code, words)
 
 
 class Events:
