@@ -37,11 +37,8 @@ async def get_readiness(request: Request) -> Response:
 @router.get("/metrics")
 async def get_metrics(request: Request) -> Response:
     """The series of the service and its runs, for Prometheus."""
-    queue = queue_of(request)
-    pending = await queue.on_disk(queue.uploads.pending)
-    page, content_type = Metrics(lambda: service_state(queue, pending)).page(
-        request.headers.get("Accept", "")
-    )
+    state = await service_state(queue_of(request))
+    page, content_type = Metrics(lambda: state).page(request.headers.get("Accept", ""))
     return Response(page, media_type=content_type)
 
 

@@ -10,15 +10,12 @@ from vllmperf.service.series import RunState, ServiceState
 from vllmperf.service.starts import newest
 
 
-def service_state(queue: Queue, pending: tuple[int, int] = (0, 0)) -> ServiceState:
-    """All runs, newest first, the queue, and measured starts of servers. pending: files that wait for the bucket, and their
-    bytes."""
-    return ServiceState(
-        tuple(map(_run_state, queue.newest_first())),
-        queue.settings.queue_limit,
-        *pending,
-        starts=newest(queue.settings.data),
-    )
+async def service_state(queue: Queue) -> ServiceState:
+    """All runs, newest first, the queue, files that wait for the bucket, and measured starts of servers."""
+    files, n_bytes = await queue.on_disk(queue.uploads.pending)
+    starts = await queue.on_disk(newest, queue.settings.data)
+    runs = tuple(map(_run_state, queue.newest_first()))
+    return ServiceState(runs, queue.settings.queue_limit, files, n_bytes, starts)
 
 
 def _run_state(job: Job) -> RunState:

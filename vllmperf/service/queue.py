@@ -27,7 +27,7 @@ from vllmperf.service.guard.cell import cell_of
 from vllmperf.service.guard.settings import Guard
 from vllmperf.service.jobs import CANCELLED, FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, WAITING, Job, now
 from vllmperf.service.process import Process
-from vllmperf.service.request import START_LOAD, Request
+from vllmperf.service.request import START_LOAD, STRESS, Request
 from vllmperf.service.store import Store, new_id
 from vllmperf.service.uploads import Uploads
 
@@ -262,6 +262,8 @@ class Queue:
         if time.monotonic() >= self._saved_at.get(job.id, 0.0) + SAVE_EVERY_S:
             self._saved_at[job.id] = time.monotonic()
             self._disk.submit(self.store.save, job.id, job.state())
+            if job.kind == STRESS:
+                self.uploads.wake()
 
     def _became(self, job: Job, code: int) -> tuple[str, str]:
         """Phase and note of a run whose worker has ended."""

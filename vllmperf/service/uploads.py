@@ -10,6 +10,7 @@ from vllmperf.bucket.outbox import Outbox, outboxes
 from vllmperf.bucket.place import Place
 from vllmperf.bucket.uploader import Uploader
 from vllmperf.service.jobs import Job
+from vllmperf.service.request import STRESS
 from vllmperf.service.store import REPORT, RESULT, RUN, Store
 
 CLOSE_S = 5.0
@@ -20,7 +21,7 @@ class Uploads:
 
     def __init__(self, store: Store, place: Place | None, log: Callable[[str], None]) -> None:
         self._store, self._place = store, place
-        self._uploader = Uploader(lambda: outboxes(store.runs), log) if place else None
+        self._uploader = Uploader(self._outboxes, log) if place else None
 
     def start(self) -> None:
         """What an earlier service could not upload goes first."""
@@ -31,6 +32,11 @@ class Uploads:
         """What is not uploaded waits for the next start."""
         if self._uploader:
             self._uploader.close(CLOSE_S)
+
+    def wake(self) -> None:
+        """A run that goes on may have left something: what its worker may not reach, the service sends."""
+        if self._uploader:
+            self._uploader.wake()
 
     def add(self, job: Job) -> None:
         """A run has ended: send what it has left."""
@@ -51,12 +57,20 @@ class Uploads:
         """Files that wait, and their bytes."""
         if self._place is None:
             return 0, 0
-        waiting = [box.folder / one.path for box in outboxes(self._store.runs) for one in box.waiting]
+        waiting = [box.folder / one.path for box in self._outboxes() for one in box.waiting]
         return len(waiting), sum(map(_size, waiting))
+
+    def _outboxes(self) -> list[Outbox]:
+        """Of all runs, and those in which stress runs put what they have so far."""
+        rolling = [Outbox(path) for path in self._store.runs.glob("*/.*.outbox")]
+        return [*outboxes(self._store.runs), *rolling]
 
 
 def _names(job: Job) -> list[tuple[str, str]]:
-    """Files of a run, and what they are called in the bucket: vLLM's name for its result, ours beside it."""
+    """Files of a run, and what they are called in the bucket: vLLM's name for its result, ours beside it. A stress run has a
+    folder there from its first minute on."""
+    if job.kind == STRESS:
+        return [(name, f"{job.id}/{name}") for name in (RESULT, RUN, REPORT)]
     result = job.result or RESULT
     called = f"{job.id}.json" if result == RESULT else result
     stem = called.removesuffix(".json")
