@@ -39,7 +39,7 @@ def latency(title: str, series: str, description: str) -> Panel:
 
 def distribution(title: str, series: str, description: str) -> Panel:
     expr = f"sum by (le) (increase({series}_bucket{{{OF}}}[{WINDOW}]))"
-    return Panel(title, description, (Query(expr),), "short", "heatmap", 12, 9)
+    return Panel(title, description, (Query(expr),), "s", "heatmap", 12, 9)
 
 
 FAILED_SHARE = f"{rate('vllmperf_requests_total', more=', ' + FAILED)} / {rate('vllmperf_requests_total')}"

@@ -23,7 +23,7 @@ class Query:
 class Panel:
     """description: what it answers, and what to do when it looks bad. unit: Grafana's name of it. steps: (from, colour), the
     first from None. stacked: timeseries add up. names: text for a value. matrix: of a barchart, the labels of its bars and of
-    the parts of a bar."""
+    the parts of a bar. is_now: asked for the end of the time range alone; bars and tables always are."""
 
     title: str
     description: str
@@ -39,6 +39,7 @@ class Panel:
     stacked: bool = False
     names: tuple[tuple[str, str, str], ...] = ()
     matrix: tuple[str, str] | None = None
+    is_now: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ def stat(
     steps: tuple[tuple[float | None, str], ...] = (),
     names: tuple[tuple[str, str, str], ...] = (),
     decimals: int | None = None,
+    is_now: bool = False,
 ) -> Panel:
     """One number."""
     return Panel(
@@ -108,6 +110,7 @@ def stat(
         steps=steps,
         names=names,
         decimals=decimals,
+        is_now=is_now,
     )
 
 

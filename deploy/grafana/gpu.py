@@ -73,6 +73,7 @@ NOW = Row(
             "In the time range shown.",
             f"sum(increase(DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION{{{OF}}}[$__range])) / {MJ_PER_J * J_PER_WH}",
             "watth",
+            is_now=True,
         ),
         stat(
             "Energy per output token",

@@ -74,6 +74,7 @@ MEASURED = Row(
             "s",
             legend="{{phase}}",
             width=8,
+            is_now=True,
         ),
         Panel(
             "Where each start's time went",
@@ -127,6 +128,7 @@ PODS = Row(
             width=4,
             steps=((None, GREEN), (1, RED)),
             decimals=0,
+            is_now=True,
         ),
         Panel(
             "From created to ready",

@@ -175,13 +175,20 @@ def _panel(panel: Panel) -> Json:
         "datasource": SOURCE,
         "targets": list(_targets(panel)),
         "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
-        "options": OPTIONS[panel.kind],
+        "options": _options(panel),
         **({"transformations": _transformations(panel)} if panel.kind in ("barchart", "table") else {}),
     }
 
 
+def _options(panel: Panel) -> Json:
+    found = OPTIONS[panel.kind]
+    if panel.kind != "heatmap":
+        return found
+    return {**found, "yAxis": {"axisPlacement": "left", "reverse": False, "unit": panel.unit}}
+
+
 def _targets(panel: Panel) -> Iterator[Json]:
-    is_now = panel.kind in ("bargauge", "barchart", "table")
+    is_now = panel.is_now or panel.kind in ("bargauge", "barchart", "table")
     form = {"heatmap": "heatmap", "barchart": "table", "table": "table"}.get(panel.kind, "time_series")
     for i, query in enumerate(panel.queries):
         yield {
@@ -244,7 +251,7 @@ def _lines(panel: Panel) -> Json:
 
 def _transformations(panel: Panel) -> list[Json]:
     if panel.matrix is None:
-        hidden = {"Time": True, "__name__": True, "job": True, "instance": True}
+        hidden = {"Time": True, "Value": True, "__name__": True, "job": True, "instance": True}
         return [
             {"id": "organize", "options": {"excludeByName": hidden, "indexByName": {}, "renameByName": {}}}
         ]
@@ -306,7 +313,6 @@ OPTIONS: dict[str, Json] = {
         "rowsFrame": {"layout": "auto"},
         "showValue": "never",
         "tooltip": {"mode": "single", "yHistogram": True, "showColorScale": False},
-        "yAxis": {"axisPlacement": "left", "reverse": False, "unit": "s"},
     },
     "barchart": {
         "orientation": "horizontal",

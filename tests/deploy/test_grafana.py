@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
+import urllib.request
+
+import parts
 import pytest
-from rig import ask_all, choices, rig, values_of
+from rig import WAIT_S, ask_all, choices, rig, values_of
 from test_dashboards import DASHBOARDS, SCRIPT
 
 V1_ONLY = {
@@ -44,6 +49,15 @@ def test_the_server_behind_ray_serve_is_found_by_its_prefix(made):
     assert found.empty == {}
 
 
+def test_the_page_of_a_service_at_work_passes_promtools_lint(made):
+    with urllib.request.urlopen(f"{made.service}/metrics", timeout=30) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        page = answer.read()
+    promtool = [parts.program("promtool"), "check", "metrics"]
+    checked = subprocess.run(promtool, input=page, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+
+
 def test_a_run_that_is_chosen_is_the_only_one_shown(made):
     runs = {one["run"]: one["label"] for one in made.ask("series", **{"match[]": "vllmperf_run_info"})}
     assert sorted(runs.values()) == ["long, ray", "long, vllm", "short"]
@@ -53,7 +67,10 @@ def test_a_run_that_is_chosen_is_the_only_one_shown(made):
 
 
 def test_the_rules_record_and_alert_on_the_real_series(made):
-    groups = made.ask("rules")["groups"]
-    rules = [rule for group in groups for rule in group["rules"]]
-    assert {rule["health"] for rule in rules} == {"ok"}
+    until, health = time.monotonic() + WAIT_S, {"unknown"}
+    while "unknown" in health and time.monotonic() < until:
+        time.sleep(1)
+        groups = made.ask("rules")["groups"]
+        health = {rule["health"] for group in groups for rule in group["rules"]}
+    assert health == {"ok"}
     assert made.has("namespace_run:vllmperf_requests_completed:rate10m")
