@@ -53,7 +53,14 @@ def test_a_wrong_configuration_is_refused(change, error, says):
         _engine.Engine({**config(), **change})
 
 
-OPTIONAL = {"no_request_ids", "uuid_request_ids", "follow_redirects", "spare_connections", "use_libcurl"}
+OPTIONAL = {
+    "no_request_ids",
+    "uuid_request_ids",
+    "follow_redirects",
+    "spare_connections",
+    "use_libcurl",
+    "capath",
+}
 
 
 def test_every_key_of_the_configuration_is_needed():

@@ -37,7 +37,7 @@ def test_texts_that_the_tokenizer_counts_as_the_server_does_are_no_doubt(
     model, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(
-        "vllmperf.tokenizer.tokens.Tokens.counts", lambda _, texts, **_special: [17] * len(texts)
+        "vllmperf.tokenizer.tokens.Tokens.counts", lambda _self, texts, *_special, **_more: [17] * len(texts)
     )
     fact, findings = found_of(model, keep_text=True)
     assert fact["counted_tokens"] == 170
