@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -67,12 +68,12 @@ class Browser:
 
     def wait(self, what: str, script: str | Callable[[], Any]) -> Any:
         """The first true value of a script (an expression) or function."""
-        from selenium.webdriver.support.ui import WebDriverWait
-
         ask = (lambda: self.run(f"return ({script})")) if isinstance(script, str) else script
-        return WebDriverWait(self.driver, LIMIT_S, 0.1).until(
-            lambda _: ask(), f"waited for {what}; {self.text()[:2000]}"
-        )
+        end = time.monotonic() + LIMIT_S
+        while not (found := ask()):
+            assert time.monotonic() < end, f"waited for {what} and saw {self.text()[:2000]}"
+            time.sleep(0.1)
+        return found
 
     def sees(self, text: str, within: str = "body") -> None:
         """Wait until a text is shown."""
