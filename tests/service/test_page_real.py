@@ -97,7 +97,7 @@ def test_a_run_that_is_cancelled_keeps_what_came(browser: Browser, base: str) ->
     sign_in(browser, base)
     start(browser, "an hour", request_rate="20", duration="1h")
     browser.sees("an hour", "h1")
-    browser.wait("a request", lambda: re.search(r"[1-9]\d* requests?", browser.text(".tiles")))
+    browser.wait("a request", lambda: re.search(r"[1-9][\d,]* of", browser.text(".tiles")))
     browser.click(".run .head button")
     browser.click("#cancel button[value=cancel]")
     browser.sees("what was measured is kept", ".tiles")

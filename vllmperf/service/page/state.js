@@ -32,7 +32,9 @@ function isOver(run) {
 async function load() {
   try {
     const found = await json("runs");
+    const ended = found.runs.filter((run) => isOver(run) && details.has(run.id) && !details.get(run.id).isWhole);
     state.runs = new Map(found.runs.map((run) => [run.id, run]));
+    for (const run of ended) refresh(run.id);
     state.order = found.runs.map((run) => run.id);
     state.queue = found.queue ?? [];
     state.queueLimit = found.queue_limit ?? null;
@@ -66,6 +68,7 @@ async function refresh(id) {
     const found = await json(runPath(id));
     Object.assign(known, { request: found.request, files: found.files ?? [], uploads: found.uploads ?? [] });
     known.intervals = found.intervals ?? [];
+    known.isWhole = isOver(found);
     known.error = null;
     if (!state.runs.has(id)) loadSoon();
   } catch (error) {
@@ -86,9 +89,7 @@ function heard(kind, data) {
 function heardRun(run) {
   const before = state.runs.get(run.id);
   if (before) state.runs.set(run.id, { ...before, ...run });
-  if (before?.phase === run.phase) return;
-  loadSoon();
-  if (before && isOver(run) && details.has(run.id)) refresh(run.id);
+  if (before?.phase !== run.phase) loadSoon();
 }
 
 function heardInterval(row) {
