@@ -46,7 +46,7 @@ class Process:
         with contextlib.suppress(ConnectionError):
             await process.stdin.drain()
         try:
-            async for line in process.stdout:
+            while line := await _line(process.stdout):
                 with contextlib.suppress(ValueError):
                     take(json.loads(line))
             return await process.wait()
@@ -74,6 +74,14 @@ class Process:
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
+
+
+async def _line(stream: asyncio.StreamReader) -> bytes:
+    """The next line, b"" at the end; of one that is too long what is left of it, which is no event."""
+    try:
+        return await stream.readline()
+    except ValueError:
+        return b"\n"
 
 
 def _environment() -> dict[str, str]:

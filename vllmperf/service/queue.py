@@ -368,7 +368,8 @@ def _death(code: int) -> str:
 
 
 def _to_stderr(line: str) -> None:
-    print(f"{datetime.now():%H:%M:%S} {line}", file=sys.stderr, flush=True)
+    plain = "".join(letter if letter.isprintable() else " " for letter in line)  # a server may have said it
+    print(f"{datetime.now():%H:%M:%S} {plain}", file=sys.stderr, flush=True)
 
 
 def digest_of(path: str, body: Any) -> str:

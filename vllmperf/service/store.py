@@ -77,7 +77,9 @@ class Store:
         for path in self.runs.glob(f"*/{JOB}"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 state = json.loads((path.parent / STATE).read_text(encoding="utf-8"))
-                found.append(Job.saved(json.loads(path.read_text(encoding="utf-8")), state))
+                job = Job.saved(json.loads(path.read_text(encoding="utf-8")), state)
+                if job.id == path.parent.name:
+                    found.append(job)
         return sorted(found, key=lambda job: (job.created_at, job.id))
 
     def intervals(self, job: Job) -> Rows:

@@ -90,6 +90,7 @@ def _bucket() -> list[str]:
 def _readable(data: Path) -> list[Path]:
     own = [Path(part) for part in (sys.prefix, sys.base_prefix, *sys.path) if part]
     own += [Path(os.environ[name]) for name in FILES if os.environ.get(name)]
+    own.append(Path(os.environ.get("HOME") or "/nonexistent") / ".aws")
     home = Path(__file__).resolve().parents[3]
     names = Path(os.path.realpath("/etc/resolv.conf"))  # often a link to where the system's resolver writes
     return [
