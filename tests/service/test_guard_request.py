@@ -12,7 +12,7 @@ pytest.importorskip("fastapi", reason="the extra service is not installed")
 
 from vllmperf.reach import Reach
 from vllmperf.service.errors import RefusedError
-from vllmperf.service.guard.request import check_request, is_inside
+from vllmperf.service.guard.request import asked_for, check_request, is_inside
 from vllmperf.service.guard.settings import Guard
 from vllmperf.service.request import request_of, start_load
 
@@ -274,6 +274,24 @@ def test_a_stress_run_is_checked_as_any_other(guard):
     with refused(403, "base_url"):
         load(guard, stress=True, host="169.254.169.254")
     load(guard, stress=True)
+
+
+@pytest.mark.parametrize("name", ["api_key_file", "api-key-file"])
+def test_no_key_file_is_read_not_even_to_see_whether_it_is_there(name, guard):
+    for setup, shared in (({}, {name: "/nonexistent"}), ({"plan": {name: "/nonexistent"}}, {})):
+        sweep = {"setups": [{"name": "a", "url": URL, **setup}], "plan": {"model": "m", **shared}}
+        with refused(400, "api_key_file", "is a file of the service's machine"):
+            asked_for({"kind": "sweep", "sweep": sweep}, request_of, guard)
+
+
+@pytest.mark.parametrize("kind", ["command", "ray_serve", "kubernetes", "helm"])
+def test_a_set_up_that_starts_something_is_refused_before_its_files_are_read(kind, guard):
+    sweep = {
+        "setups": [{"name": "a", "url": URL}, {"name": "b", kind: "/etc/passwd"}],
+        "plan": {"model": "m"},
+    }
+    with refused(400, "setups", rf"^setups\[1\] starts a program \({kind}\)"):
+        asked_for({"kind": "sweep", "sweep": sweep}, request_of, guard)
 
 
 @pytest.mark.parametrize("settings", [{"truth": "x.jsonl"}, {"host": "0.0.0.0"}])

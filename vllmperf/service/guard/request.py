@@ -21,6 +21,7 @@ from vllmperf.service.guard.settings import Guard
 from vllmperf.service.request import BENCH, CAPACITY, FIT, START_LOAD, STRESS, SWEEP, Request, split, task_of
 from vllmperf.service.store import LOG, OURS, REPORT, RESULT, RUN
 from vllmperf.sweeps.definition import SOMEWHERE, definition_of
+from vllmperf.sweeps.setups.setup import KINDS
 from vllmperf.sweeps.setups.simulator import Simulator
 
 Found = Iterator[tuple[str, Any]]
@@ -45,6 +46,9 @@ UNREADABLE = (
     TypeError,
     ValueError,
 )
+KEY_FILE = "api_key_file"
+STARTS = KINDS.keys() - {"simulator", "url"}
+"""Kinds of set-ups that start something."""
 HERE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -62,6 +66,7 @@ def check_request(asked: Request, guard: Guard) -> None:
 def asked_for(body: Any, read: Callable[[Any], Request], guard: Guard) -> Request:
     """The run that a body asks for, checked. Raises RefusedError, UsageError."""
     check_combinations(body, guard.limits)
+    _check_unread(body)
     try:
         asked = read(body)
         check_request(asked, guard)
@@ -69,6 +74,34 @@ def asked_for(body: Any, read: Callable[[Any], Request], guard: Guard) -> Reques
         words = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise RefusedError(400, f"the request cannot be read ({words}): GET /schema has the types") from None
     return asked
+
+
+# ---- before anything of it is read ----
+
+
+def _check_unread(body: Any) -> None:
+    """What would make reading the request open a file: a key file, the configuration of a server that a set-up starts."""
+    if any(name.replace("-", "_") == KEY_FILE for name in _names(body)):
+        raise RefusedError(400, f"{KEY_FILE} is a file of the service's machine: give api_key", KEY_FILE)
+    sweep = body.get(SWEEP) if isinstance(body, Mapping) else None
+    setups = sweep.get("setups") if isinstance(sweep, Mapping) else None
+    for number, setup in enumerate(setups if isinstance(setups, list) else []):
+        starts = isinstance(setup, Mapping) and STARTS & setup.keys()
+        if starts:
+            raise RefusedError(
+                400,
+                f"setups[{number}] starts a program ({min(starts)}): the service takes url and simulator",
+                "setups",
+            )
+
+
+def _names(value: Any) -> Iterator[str]:
+    """All names of fields in a value."""
+    if isinstance(value, Mapping):
+        yield from value
+    within = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for one in within:
+        yield from _names(one)
 
 
 # ---- what it says ----
