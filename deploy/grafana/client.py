@@ -100,7 +100,7 @@ NOW = Row(
             "Requests that ended, of those asked for.",
             (
                 Query(
-                    f"sum by (run) (vllmperf_requests_total{{{OF}}}) / sum by (run) (vllmperf_requests_asked{{{OF}}} > 0)",
+                    f"max by (run) (vllmperf_requests_done{{{OF}}}) / max by (run) (vllmperf_requests_asked{{{OF}}} > 0)",
                     "{{run}}",
                 ),
             ),

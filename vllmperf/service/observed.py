@@ -29,6 +29,7 @@ def _run_state(job: Job) -> RunState:
         started_at=_since_1970(job.started_at),
         ended_at=_since_1970(job.ended_at),
         asked=job.asked,
+        done=job.done,
         time_left_s=job.time_left_s,
         verdict=str(job.verdict["level"]) if job.verdict else None,
         counts=job.histograms,

@@ -58,6 +58,7 @@ class RunState:
     started_at: float | None = None
     ended_at: float | None = None
     asked: int | None = None
+    done: int = 0
     time_left_s: float | None = None
     verdict: str | None = None
     counts: Counts | None = None
@@ -225,6 +226,8 @@ RUN = (
     Series("run_time_left", "gauge", "About how long it will go on", _live(lambda run: run.time_left_s), "seconds"),
     Series("requests_asked", "gauge", "Requests that the run was asked for; missing where something else ends it",
            _one(lambda run: run.asked)),
+    Series("requests_done", "gauge", "Of these, requests that have ended; those before a restart of the service included",
+           _one(lambda run: run.done)),
     Series("requests_in_flight", "gauge", "Requests that are sent and have not ended",
            _live(lambda run: float(run.counts.get("in_flight", 0)) if run.counts else 0.0)),
     Series("requests_sent", "counter", "Requests handed to the transport", _count("sent")),
