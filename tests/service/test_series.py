@@ -22,8 +22,8 @@ from vllmperf.loadgen.schedule import Schedule
 from vllmperf.loadgen.session import Session
 from vllmperf.loadgen.task import Task
 from vllmperf.plan import Plan
+from vllmperf.service import exposition
 from vllmperf.service.counts import Counts, in_buckets
-from vllmperf.service.exposition import Metrics
 from vllmperf.service.series import (
     BOUNDS_S,
     KEPT_RUNS,
@@ -84,7 +84,7 @@ def full_state():
 
 
 def page(state, accept=""):
-    text, _ = Metrics(lambda: state).page(accept)
+    text, _ = exposition.page(state, accept)
     return text.decode()
 
 

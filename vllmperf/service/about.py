@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
+from vllmperf.service import exposition
 from vllmperf.service.docs_page import docs_page
-from vllmperf.service.exposition import Metrics
 from vllmperf.service.observed import service_state
 from vllmperf.service.runs import queue_of
 from vllmperf.service.schema import schema
@@ -38,7 +38,7 @@ async def get_readiness(request: Request) -> Response:
 async def get_metrics(request: Request) -> Response:
     """The series of the service and its runs, for Prometheus."""
     state = await service_state(queue_of(request))
-    page, content_type = Metrics(lambda: state).page(request.headers.get("Accept", ""))
+    page, content_type = exposition.page(state, request.headers.get("Accept", ""))
     return Response(page, media_type=content_type)
 
 

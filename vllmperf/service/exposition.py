@@ -1,8 +1,8 @@
-"""/metrics of the service: its live state as Prometheus text or OpenMetrics."""
+"""/metrics of the service: its state as Prometheus text or OpenMetrics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -12,16 +12,25 @@ from prometheus_client.registry import Collector
 from vllmperf.service.series import BOUNDS_S, SUBJECTS, Histogram, Sample, Series, ServiceState, subject_name
 
 
-class StateCollector(Collector):
-    """Reads the state at each scrape; no state is held here. state: gives it."""
+def page(state: ServiceState, accept: str = "") -> tuple[bytes, str]:
+    """What GET /metrics answers, and its content type, by the Accept header of whoever asks. Its registry is its own: nothing
+    that other libraries count is on the page."""
+    registry = CollectorRegistry()
+    registry.register(StateCollector(state))
+    ProcessCollector(registry=registry)
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
 
-    def __init__(self, state: Callable[[], ServiceState]) -> None:
+
+class StateCollector(Collector):
+    """Every series of the tables."""
+
+    def __init__(self, state: ServiceState) -> None:
         self._state = state
 
     def collect(self) -> Iterator[Metric]:
-        state = self._state()
         for label, table, subjects in SUBJECTS:
-            all_of_it = list(subjects(state))
+            all_of_it = list(subjects(self._state))
             for series in table:
                 labelled = (
                     ((subject_name(subject),) if label else (), sample)
@@ -29,20 +38,6 @@ class StateCollector(Collector):
                     for sample in series.of(subject)
                 )
                 yield _family(series, ((label,) if label else ()) + series.labels, labelled)
-
-
-class Metrics:
-    """What GET /metrics answers. A registry of its own: nothing that other libraries count is on the page."""
-
-    def __init__(self, state: Callable[[], ServiceState]) -> None:
-        self._registry = CollectorRegistry()
-        self._registry.register(StateCollector(state))
-        ProcessCollector(registry=self._registry)
-
-    def page(self, accept: str = "") -> tuple[bytes, str]:
-        """The page and its content type, by the Accept header of whoever asks."""
-        encode, content_type = choose_encoder(accept)
-        return encode(self._registry), content_type
 
 
 def _family(
