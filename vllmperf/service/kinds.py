@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -158,6 +159,7 @@ def _reported(run: Run, folder: Path, result: str | None = None) -> Outcome:
     """Writes the report, and the summary as `result`."""
     from vllmperf.report.html import page_of
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the load is over: what it gave is worth the seconds
     summary = run.summary
     if result:
         write_whole(folder / result, json.dumps(run.to_dict(), indent=1) + "\n")

@@ -121,7 +121,7 @@ class Store:
                 path.is_file()
                 and not path.is_symlink()
                 and name not in OURS
-                and not path.name.startswith(".")
+                and not any(part.startswith(".") for part in name.split("/"))
             ):
                 url = f"/runs/{job.id}/files/{name}"
                 found.append({"name": name, "bytes": path.stat().st_size, "url": url})

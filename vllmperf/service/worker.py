@@ -36,7 +36,9 @@ CUT_S = 5.0
 def main(words: Sequence[str]) -> int:
     folder = Path(words[0])
     say = Events(folder / INTERVALS)
-    told = json.loads(sys.stdin.readline() or "{}")
+    if not (line := sys.stdin.readline()):  # the service is gone before it said anything
+        return INTERRUPTED
+    told = json.loads(line)
     enter_cell(Path.cwd(), folder, told.get("cell", {}))  # before there are threads: it holds those to come
     say.secrets = Secrets.of(told.get("secrets"))
     say.secrets.keep_out_of(2, 1)
@@ -66,7 +68,7 @@ def _outcome(work: Work) -> Outcome:
     try:
         return CARRY_OUT[work.kind](work)
     except KeyboardInterrupt:
-        return Outcome(INTERRUPTED, "interrupted before the load began")
+        return Outcome(INTERRUPTED, "interrupted before the load was over")
     except VllmperfError as error:
         words = in_keys(" ".join(str(error).split()))
         print(f"vllmperf: error: {words}", file=sys.stderr, flush=True)
