@@ -24,7 +24,10 @@ class RefusedError(Exception):
         return {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
 
     def body(self) -> dict[str, str | None]:
-        return {"error": str(self), "field": self.field}
+        line = "".join(
+            letter if letter.isprintable() else " " for letter in str(self)
+        )  # it may say back what came
+        return {"error": line, "field": self.field}
 
 
 class FieldError(UsageError):
