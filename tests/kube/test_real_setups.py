@@ -51,12 +51,12 @@ def cluster(real_cluster: RealCluster) -> RealCluster:
 def swept(cluster: RealCluster, folder: Path, setup: Object) -> Any:
     where = {"namespace": NAMESPACE, "kubeconfig": str(cluster.kubeconfig), "ready_timeout": TIMEOUT_S}
     found = vp.sweep({"setups": [{**setup, **where}], "plan": PLAN}, output=folder)
-    assert found.failures == []
+    assert not found.failures
     return found
 
 
 def itl_ms(found: Any) -> dict[str, float]:
-    return {point.setup: point.run().itl.p50 for point in found.points}
+    return {point.point.setup.name: point.run().itl.p50 for point in found.points}
 
 
 def spec_of(cluster: RealCluster, name: str) -> Object:
