@@ -100,7 +100,7 @@ def test_a_chart_moves_with_each_interval(browser: Browser, service: FakeService
             f"{reading} !== '–' && document.querySelector('#link').dataset.linked === 'true'",
         )
         before = browser.run("return document.querySelector('.chart .curve').getAttribute('d')")
-        service.tell("interval", {"id": "live", **fake_api.row(300, output_tokens_per_s=2345.6)})
+        service.tell("interval", {"id": "live", **fake_api.row(300, 20, output_tokens_per_s=2345.6)})
         browser.wait("the new figure", f"{reading} === '2,346'")
         browser.wait(
             "another line",
@@ -432,7 +432,7 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(browser: Browser) -> None:
                 browser.sees("The service refused this token", "#token")
         browser.sees("eleven hours", ".run")
         browser.wait("a linked page", "document.querySelector('#link').dataset.linked === 'true'")
-        service.tell("interval", {"id": "live", **fake_api.row(300, output_tokens_per_s=2345.6)})
+        service.tell("interval", {"id": "live", **fake_api.row(300, 20, output_tokens_per_s=2345.6)})
         browser.sees("2,346", ".charts")
         assert browser.run(
             "return [Object.values(sessionStorage), localStorage.length, document.cookie]"

@@ -3,6 +3,7 @@
 
 const PLOT = { left: 42, right: 8, top: 8, bottom: 20 };
 const TICKS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
+const LATEST_S = 10;
 const OUTLIER = 3; // a peak so many times above the 98th percentile leaves the picture, with a mark
 const RANGES = [["All", null], ["Last hour", 3600], ["Last 10 min", 600], ["Last 2 min", 120]];
 const BREAK = 4; // a gap of so many usual rows breaks the line
@@ -203,7 +204,8 @@ class Chart {
       const rows = this.sets[series.set ?? 0];
       const whole = this.group.whole[series.set ?? 0];
       if (at_s === null && whole) return whole[series.key] ?? null;
-      const row = at_s === null ? rows.at(-1) : nearest(rows, at_s);
+      if (at_s === null) return latest(rows, series);
+      const row = nearest(rows, at_s);
       return row ? valueOf(row, series) : null;
     });
     const isTotal = at_s === null && this.spec.total;
@@ -277,8 +279,16 @@ class Charts {
   }
 
   tell() {
-    say(this.when, this.at_s === null ? "" : `at ${duration(this.at_s)}`);
+    const latestWords = this.sets[0].length && !this.whole[0] ? `figures of the last ${LATEST_S} s` : "";
+    say(this.when, this.at_s === null ? latestWords : `at ${duration(this.at_s)}`);
   }
+}
+
+// The mean of the last seconds: single ones jump. What counts at an instant is the last.
+function latest(rows, series) {
+  if (series.format) return rows.length ? valueOf(rows.at(-1), series) : null;
+  const known = lastRows(rows, LATEST_S).map((row) => valueOf(row, series)).filter((value) => Number.isFinite(value));
+  return known.length ? known.reduce((total, value) => total + value, 0) / known.length : null;
 }
 
 // The figures of a run that has ended; its mean of what the list of runs does not have.

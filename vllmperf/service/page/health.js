@@ -61,7 +61,7 @@ function lagging(rows) {
   const ttft = median(recent.map((row) => row.ttft_ms_p50));
   const lag = median(recent.map((row) => row.schedule_lag_ms_p99));
   if (!ttft || !lag || lag < 0.05 * ttft || lag < 1) return null;
-  return { isBad: lag > 0.5 * ttft, words: `requests leave ${rough(lag)} ms late` };
+  return { isBad: lag > 0.5 * ttft, words: `the client’s machine is busy: 1 % of the requests leave ${rough(lag)} ms late or more` };
 }
 
 function slowing(rows) {
