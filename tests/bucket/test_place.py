@@ -59,15 +59,15 @@ def test_the_documents_variables_name_a_place(bucket):
         "BENCHMARK_RESULTS_DIRECTORY": "/llama/day 1/",
         "BENCHMARK_RESULTS_ENDPOINT": "http://minio:9000",
     }
-    assert of_environment(environment) == Place("results", "llama/day 1", "http://minio:9000")
+    assert of_environment(None, environment) == Place("results", "llama/day 1", "http://minio:9000")
 
 
 def test_without_a_bucket_there_is_no_place_and_a_directory_alone_is_an_error():
-    assert of_environment({}) is None
+    assert of_environment(None, {}) is None
     with pytest.raises(UsageError, match="BENCHMARK_RESULTS_BUCKET is not"):
-        of_environment({"BENCHMARK_RESULTS_DIRECTORY": "x"})
+        of_environment(None, {"BENCHMARK_RESULTS_DIRECTORY": "x"})
 
 
 def test_a_bad_bucket_is_named_by_its_variable():
     with pytest.raises(UsageError, match="BENCHMARK_RESULTS_BUCKET: 's3://my bucket' is no place"):
-        of_environment({"BENCHMARK_RESULTS_BUCKET": "my bucket"})
+        of_environment(None, {"BENCHMARK_RESULTS_BUCKET": "my bucket"})

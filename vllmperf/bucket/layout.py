@@ -35,6 +35,8 @@ class Facts:
         """Of a run's settings by name. scenario and hardware are those of its metadata; else the scenario is the label, or the
         data set."""
         metadata = settings.get("metadata") or {}
+        if not isinstance(metadata, Mapping):  # KEY=VALUE, as vLLM's client takes it
+            metadata = dict(str(one).partition("=")[::2] for one in metadata)
         scenario = metadata.get("scenario") or settings.get("label") or settings.get("dataset_name")
         return cls(scenario, settings.get("model"), metadata.get("hardware"))
 

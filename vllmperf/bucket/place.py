@@ -74,7 +74,7 @@ def endpoint_of(given: str | None, environment: Mapping[str, str] = os.environ) 
     return found.rstrip("/")
 
 
-def of_environment(environment: Mapping[str, str] = os.environ) -> Place | None:
+def of_environment(endpoint: str | None = None, environment: Mapping[str, str] = os.environ) -> Place | None:
     """The place that BENCHMARK_RESULTS_BUCKET (NAME or s3://NAME) and BENCHMARK_RESULTS_DIRECTORY name, None where no bucket is
     set. Raises UsageError."""
     bucket, folder = environment.get(BUCKET, "").strip(), environment.get(DIRECTORY, "").strip()
@@ -83,7 +83,7 @@ def of_environment(environment: Mapping[str, str] = os.environ) -> Place | None:
             raise UsageError(f"{DIRECTORY} is set but {BUCKET} is not: set both, or none")
         return None
     try:
-        return Place.of(f"{SCHEME}{bucket.removeprefix(SCHEME)}", endpoint_of(None, environment)) / folder
+        return Place.of(f"{SCHEME}{bucket.removeprefix(SCHEME)}", endpoint_of(endpoint, environment)) / folder
     except UsageError as error:
         raise UsageError(f"{BUCKET}: {error}") from None
 

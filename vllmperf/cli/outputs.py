@@ -372,8 +372,10 @@ def _below(folder: Path) -> Iterator[tuple[Path, Path]]:
     from vllmperf.bucket.journal import NAME
 
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
-        if path.is_file() and not path.name.startswith(".") and path.name != NAME and path.suffix != ".part":
-            yield path, path.relative_to(folder)
+        name = path.relative_to(folder)
+        is_hidden = any(part.startswith(".") for part in name.parts)
+        if path.is_file() and not is_hidden and path.name != NAME and path.suffix != ".part":
+            yield path, name
 
 
 def _remove_if_done(folder: Path) -> None:

@@ -82,6 +82,23 @@ def add(subparsers: Any) -> None:
         "for any, cluster for private networks, hub for Hugging Face's (default: any when the service listens on this machine "
         "alone, else cluster)",
     )
+    option(
+        "--output",
+        metavar="DEST",
+        help="put the files of each run that has ended into s3://BUCKET/PREFIX, too (default: BENCHMARK_RESULTS_BUCKET and "
+        "BENCHMARK_RESULTS_DIRECTORY)",
+    )
+    option(
+        "--layout",
+        choices=("flat", "llm-d"),
+        default="flat",
+        help="how they lie there: flat, or as SCENARIO/MODEL/HARDWARE/RUN",
+    )
+    option(
+        "--output-endpoint",
+        metavar="URL",
+        help="the S3 server (default: BENCHMARK_RESULTS_ENDPOINT, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else Amazon's)",
+    )
     limits = Limits()
     for name, kind, default, unit in (
         ("prompts", int, limits.num_prompts, "N"),
@@ -118,7 +135,10 @@ def run(args: argparse.Namespace) -> int:
     specs = read_specs(args.specs) if args.specs else []
     for spec in specs:
         _check(spec, guard)
-    settings = Settings(args.data, args.queue_limit, args.parallel_runs, args.ready_timeout, guard, _bucket())
+    bucket = _bucket(args)
+    settings = Settings(
+        *(args.data, args.queue_limit, args.parallel_runs, args.ready_timeout, guard, bucket, args.layout)
+    )
     return serve(settings, args.host, args.port, specs, help_texts())
 
 
@@ -133,12 +153,14 @@ def _check(spec: Spec, guard: Guard) -> None:
         raise UsageError(f"--specs: {spec.key.partition(' ')[0]}: {error}") from None
 
 
-def _bucket() -> Place | None:
-    """Of the environment. Raises UsageError for one where nothing can ever be written."""
+def _bucket(args: argparse.Namespace) -> Place | None:
+    """Of --output, else of the environment. Raises UsageError for one where nothing can ever be written."""
     from vllmperf.bucket import client
-    from vllmperf.bucket.place import of_environment
+    from vllmperf.bucket.place import Place, of_environment
 
-    place = of_environment()
+    place = (
+        Place.of(args.output, args.output_endpoint) if args.output else of_environment(args.output_endpoint)
+    )
     if place is not None and (why := client.check(place)):
         print(f"vllmperf: {why}; results wait in --data until it works", file=sys.stderr, flush=True)
     return place

@@ -119,6 +119,7 @@ def _result_of(folder: Path) -> str | None:
 
 def bench(work: Work) -> Outcome:
     """A plan, or what is left of it."""
+    from vllmperf.formats.vllm_result import save
     from vllmperf.record.unfinished import unfinished
     from vllmperf.run import open_run
 
@@ -131,6 +132,7 @@ def bench(work: Work) -> Outcome:
         run = open_run(path)
     else:
         run = api.finish_run(task, unfinished(path), watch=Live(work.say).watch, notice=work.note)
+    save(run, work.folder, None)
     return _reported(run, work.folder, RESULT)
 
 
@@ -138,6 +140,7 @@ def stress(work: Work) -> Outcome:
     """A stress run, or what is left of it."""
     from vllmperf.api.stress_runs import carry_out, stress_task
     from vllmperf.bucket.place import of_environment
+    from vllmperf.formats.vllm_result import save
 
     task, notes = stress_task(work.content)
     for note in notes:
@@ -145,6 +148,7 @@ def stress(work: Work) -> Outcome:
     place = of_environment()
     to = place and place / work.folder.name
     run = carry_out(task, work.folder / RUN, place=to, watch=Live(work.say).watch, notice=work.note)
+    save(run, work.folder, None)
     return _reported(run, work.folder, RESULT)
 
 

@@ -49,7 +49,7 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Settings:
     """queue_limit: runs that may wait. parallel: runs at once. ready_timeout_s: how long a target may take to answer.
-    bucket: where results go when their run has ended."""
+    bucket: where results go when their run has ended, filed as `layout` says."""
 
     data: Path
     queue_limit: int = 20
@@ -57,6 +57,7 @@ class Settings:
     ready_timeout_s: float = 3600.0
     guard: Guard | None = None
     bucket: Place | None = None
+    layout: str = "flat"
 
     @property
     def whole_guard(self) -> Guard:
@@ -75,7 +76,7 @@ class Queue:
         self.jobs: dict[str, Job] = {}
         self.is_closing = False
         self._log = log or _to_stderr
-        self.uploads = Uploads(store, settings.bucket, self._log)
+        self.uploads = Uploads(store, settings.bucket, self._log, settings.layout)
         self._waiting: list[Job] = []
         self._running: dict[str, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()

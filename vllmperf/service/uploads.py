@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from vllmperf.bucket import journal
+from vllmperf.bucket import layout as layouts
 from vllmperf.bucket.outbox import Outbox, outboxes
 from vllmperf.bucket.place import Place
 from vllmperf.bucket.uploader import Uploader
+from vllmperf.errors import UsageError
+from vllmperf.record.plans import described
+from vllmperf.record.reader import header
 from vllmperf.service.jobs import Job
 from vllmperf.service.request import STRESS
-from vllmperf.service.store import REPORT, RESULT, RUN, Store
+from vllmperf.service.store import OURS, REPORT, RESULT, RUN, Store
 
 CLOSE_S = 5.0
+STATES = {journal.WAITING: "pending", journal.UPLOADED: "done", journal.LOST: "failed"}
+"""What GET /runs/{id} and the page call them."""
+SEVERAL = ("sweep", "search")
+"""Folders of runs that have several."""
 
 
 class Uploads:
-    """place: where results go; None: they stay where they are. Its functions wait for the disk. log: takes a line."""
+    """place: where results go, filed as `layout` says; None: they stay where they are. log: takes a line. Its functions wait for
+    the disk."""
 
-    def __init__(self, store: Store, place: Place | None, log: Callable[[str], None]) -> None:
-        self._store, self._place = store, place
+    def __init__(
+        self, store: Store, place: Place | None, log: Callable[[str], None], layout: str = layouts.FLAT
+    ) -> None:
+        self._store, self._place, self._layout = store, place, layout
+        self._quiet: dict[Path, int] = {}
         self._uploader = Uploader(self._outboxes, log) if place else None
 
     def start(self) -> None:
@@ -44,14 +58,15 @@ class Uploads:
             return
         folder = self._store.folder_of(job)
         outbox = Outbox(folder)
-        for name, called in _names(job):
+        for name, called in self._names(job, folder):
             if (folder / name).is_file():
                 outbox.add(folder / name, self._place / called)
         self._uploader.wake()
 
     def of(self, job: Job) -> list[dict[str, Any]]:
         """What was to be sent of a run, and what became of it."""
-        return [one.to_dict() for one in Outbox(self._store.folder_of(job)).uploads]
+        uploads = Outbox(self._store.folder_of(job)).uploads
+        return [{**one.to_dict(), "state": STATES.get(one.state, one.state)} for one in uploads]
 
     def pending(self) -> tuple[int, int]:
         """Files that wait, and their bytes."""
@@ -61,20 +76,54 @@ class Uploads:
         return len(waiting), sum(map(_size, waiting))
 
     def _outboxes(self) -> list[Outbox]:
-        """Of all runs, and those in which stress runs put what they have so far."""
+        """Of all runs, and those in which stress runs put what they have so far; without those that have nothing to do."""
         rolling = [Outbox(path) for path in self._store.runs.glob("*/.*.outbox")]
-        return [*outboxes(self._store.runs), *rolling]
+        return [outbox for outbox in [*outboxes(self._store.runs), *rolling] if self._has_work(outbox)]
+
+    def _has_work(self, outbox: Outbox) -> bool:
+        """A journal is read again when it was written anew: a service of months has thousands."""
+        try:
+            written_at = (outbox.folder / journal.NAME).stat().st_mtime_ns
+        except OSError:
+            return False
+        if self._quiet.get(outbox.folder) == written_at:
+            return False
+        if outbox.waiting:
+            return True
+        self._quiet[outbox.folder] = written_at
+        return False
+
+    def _names(self, job: Job, folder: Path) -> list[tuple[str, str]]:
+        """Files of a run, and what they are called in the bucket: vLLM's name for its result, ours beside it; several runs have a
+        folder. A stress run has one there from its first minute on."""
+        vllm_json = _vllm_json(folder)
+        if job.kind == STRESS and self._layout == layouts.FLAT:
+            return [(name, f"{job.id}/{name}") for name in (RESULT, RUN, REPORT, vllm_json) if name]
+        result = vllm_json or job.result or RESULT
+        called = f"{job.id}.json" if result == RESULT else result
+        stem = called.removesuffix(".json")
+        below = layouts.folder(self._layout, _facts(job, folder), stem)
+        several = (
+            path.relative_to(folder) for name in SEVERAL for path in sorted((folder / name).rglob("*"))
+        )
+        names = [(result, called), (RUN, f"{stem}.vllmperf"), (REPORT, f"{stem}.html")]
+        names += [(str(path), str(path)) for path in several if path.suffix != ".part"]
+        return [(name, layouts.named(Path(called), below, stem)) for name, called in names]
 
 
-def _names(job: Job) -> list[tuple[str, str]]:
-    """Files of a run, and what they are called in the bucket: vLLM's name for its result, ours beside it. A stress run has a
-    folder there from its first minute on."""
-    if job.kind == STRESS:
-        return [(name, f"{job.id}/{name}") for name in (RESULT, RUN, REPORT)]
-    result = job.result or RESULT
-    called = f"{job.id}.json" if result == RESULT else result
-    stem = called.removesuffix(".json")
-    return [(result, called), (RUN, f"{stem}.vllmperf"), (REPORT, f"{stem}.html")]
+def _vllm_json(folder: Path) -> str | None:
+    """The result under the name that vLLM's script gives."""
+    names = sorted(path.name for path in folder.glob("*.json") if path.name not in (*OURS, RESULT))
+    return next((name for name in names if not name.endswith((".pytorch.json", ".rolling.json"))), None)
+
+
+def _facts(job: Job, folder: Path) -> layouts.Facts:
+    """Of the run file, which knows a model that nobody named, too."""
+    label = {"label": job.label} if job.label else {}
+    known: dict[str, Any] = {"model": job.model}
+    with suppress(UsageError):
+        known = described(header(folder / RUN).meta)
+    return layouts.Facts.of({**described({"plan": job.request}), **known, **label})
 
 
 def _size(path: Path) -> int:

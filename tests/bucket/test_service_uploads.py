@@ -1,0 +1,193 @@
+"""The service puts what its runs leave into the bucket of the document's variables."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+import pytest
+from s3_server import BUCKET, LIMIT_S
+
+from vllmperf.sim import Server as Simulator
+
+pytest.importorskip("fastapi", reason="the extra service is not installed")
+
+LINES = "".join(
+    f"{n} and so they stood, each with a lantern, and none of them spoke a word\n" for n in range(400)
+)
+MODEL = "meta-llama/Llama-3.1-405B-Instruct-FP8"
+
+
+class Service:
+    """vllmperf serve as a process of its own."""
+
+    def __init__(self, folder, endpoint, *words, **environment):
+        self.folder, self._words, self._log = folder, words, folder / "log"
+        bucket = {"BENCHMARK_RESULTS_BUCKET": BUCKET, "BENCHMARK_RESULTS_DIRECTORY": "llama/h100"}
+        self._environment = {**os.environ, **bucket, "BENCHMARK_RESULTS_ENDPOINT": endpoint, **environment}
+
+    def __enter__(self):
+        words = [
+            sys.executable,
+            "-m",
+            "vllmperf",
+            "serve",
+            "--port",
+            "0",
+            "--data",
+            str(self.folder),
+            *self._words,
+        ]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(words, env=self._environment, stderr=log)
+        self.url = eventually(self._url)
+        eventually(self._answers)
+        return self
+
+    def _answers(self):
+        try:
+            return self.ask("/healthz")
+        except URLError:
+            return None
+
+    def _url(self):
+        assert self.process.poll() is None, self._log.read_text()
+        found = re.search(r"vllmperf: (http://\S+),", self._log.read_text())
+        return found and found[1]
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait(LIMIT_S)
+
+    def ask(self, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        with urlopen(
+            Request(self.url + path, data, {"Content-Type": "application/json"}), timeout=LIMIT_S
+        ) as answer:
+            return (
+                json.loads(answer.read())
+                if "json" in answer.headers["Content-Type"]
+                else answer.read().decode()
+            )
+
+    def run(self, run_id):
+        return self.ask(f"/runs/{run_id}")
+
+    @property
+    def log(self):
+        return self._log.read_text()
+
+
+def eventually(condition):
+    end = time.monotonic() + LIMIT_S
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return found
+
+
+def uploaded(service, run_id):
+    """The run as soon as all its files have arrived."""
+
+    def found():
+        run = service.run(run_id)
+        assert not run["error"], run["error"]
+        return run["uploads"] and "pending" not in states(run) and run
+
+    return eventually(found)
+
+
+def states(run):
+    return [one["state"] for one in run["uploads"]]
+
+
+@pytest.fixture
+def data(tmp_path, model):
+    (tmp_path / "data" / "app").mkdir(parents=True)
+    shutil.copytree(model, tmp_path / "data" / "tokenizer")
+    (tmp_path / "data" / "app" / "sonnet.txt").write_text(LINES)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def simulator():
+    with Simulator(ttft_ms=2, itl_ms=1, model=MODEL) as made:
+        yield made
+
+
+def payload(simulator, **more):
+    """The document's, but for host, port, the number of prompts and a tokenizer that is here."""
+    return {
+        "host": "127.0.0.1", "port": simulator.port, "num_prompts": 12, "request_rate": 200,
+        "model": MODEL, "backend": "openai-chat", "endpoint": "/v1/chat/completions",
+        "dataset_path": "app/sonnet.txt", "dataset_name": "sonnet",
+        "sonnet_input_len": 512, "sonnet_prefix_len": 128, "sonnet_output_len": 2, "tokenizer": "tokenizer", **more,
+    }  # fmt: skip
+
+
+def test_the_documents_payload_leaves_its_json_in_the_bucket(data, server, simulator):
+    with Service(data, server.endpoint) as service:
+        run = service.ask("/start-load", payload(simulator))
+        found = uploaded(service, run["id"])
+        metrics = service.ask("/metrics")
+    objects = server.objects()
+    (key,) = [key for key in objects if key.endswith(".json")]
+    assert key.startswith("llama/h100/openai-chat-200.0qps-Llama-3.1-405B-Instruct-FP8-2")
+    assert json.loads(objects[key])["completed"] == 12
+    stem = key.removesuffix(".json")
+    assert sorted(objects) == [f"{stem}.html", f"{stem}.json", f"{stem}.vllmperf"]
+    assert states(found) == ["done"] * 3
+    assert {one["to"] for one in found["uploads"]} == {f"s3://{BUCKET}/{key}" for key in objects}
+    assert "uploaded 3 files" in service.log
+    assert "vllmperf_uploads_pending 0" in metrics
+
+
+def test_results_wait_while_the_bucket_is_away_and_the_next_service_uploads_them(data, server, simulator):
+    server.stop()
+    with Service(data, server.endpoint) as service:
+        assert "does not answer; results wait in --data" in service.log
+        run = service.ask("/start-load?wait=true", payload(simulator))
+        assert run["completed"] == 12
+        (run_id,) = [one["id"] for one in service.ask("/runs")["runs"]]
+        assert states(eventually(lambda: (one := service.run(run_id))["uploads"] and one)) == ["pending"] * 3
+        service.process.send_signal(signal.SIGKILL)
+    server.start()
+    with Service(data, server.endpoint) as service:
+        assert states(uploaded(service, run_id)) == ["done"] * 3
+    assert len(server.objects()) == 3
+
+
+def test_a_plan_has_vllms_json_too_and_llm_d_files_it(data, server, simulator):
+    plan = {
+        "base_url": f"http://127.0.0.1:{simulator.port}",
+        "num_prompts": 8,
+        "max_concurrency": 2,
+        "input_len": 4,
+        "output_len": 4,
+    }
+    plan |= {"label": "nightly", "metadata": {"hardware": "H100-x8"}}
+    words = ["--output", f"s3://{BUCKET}/default", "--output-endpoint", server.endpoint, "--layout", "llm-d"]
+    with Service(data, server.endpoint, *words) as service:
+        run = service.ask("/runs", {"kind": "bench", "plan": plan})
+        found = uploaded(service, run["id"])
+    assert sorted(one["name"].rsplit(".", 1)[1] for one in found["uploads"]) == ["html", "json", "vllmperf"]
+    assert {key.rsplit("/", 2)[0] for key in server.objects()} == {f"default/nightly/{MODEL}/H100-x8"}
+
+
+def test_a_bucket_that_is_not_there_ends_the_service_at_its_start(data, server):
+    service = Service(data, server.endpoint, BENCHMARK_RESULTS_BUCKET="nobodys")
+    with pytest.raises(AssertionError), service:
+        pass
+    assert service.process.wait(LIMIT_S) == 2
+    assert service.log.splitlines() == [
+        f"vllmperf: error: there is no bucket nobodys at {server.endpoint}: make it, or name another"
+    ]
