@@ -164,7 +164,7 @@ class Chart {
     this.svg.setAttribute("viewBox", `0 0 ${size} ${height}`);
     this.svg.replaceChildren(...this.grid(top, y, width, size, height), ...lines.flatMap((points, i) => this.line(points, i, x, y, top)), this.cursor);
     const peak = Math.max(0, ...lines.flat().filter(Boolean).map((point) => point.high));
-    say(this.note, peak > top ? `peak ${rough(peak)} ${this.spec.unit}, above the picture` : "");
+    say(this.note, peak > top ? `▲ ${rough(peak)} at most` : "");
     this.read(this.group.at_s);
   }
 
