@@ -57,7 +57,8 @@ def main(words: Sequence[str]) -> int:
             )
             outcome = _outcome(work)
             end = {"event": "end", **outcome.told()}
-            write_whole(folder / END, json.dumps(end) + "\n")  # for the next service, when this one is gone
+            words = say.secrets.hidden(json.dumps(end).encode()).decode()
+            write_whole(folder / END, words + "\n")  # for the next service, when this one is gone
     except KeyboardInterrupt:  # while it waited for another one
         return INTERRUPTED
     say(end)

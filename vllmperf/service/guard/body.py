@@ -38,7 +38,7 @@ def _check_depth(raw: bytes, most: int) -> None:
         mark = match[0][:1]
         depth += (mark in b"[{") - (mark in b"]}")
         if depth > most:
-            raise RefusedError(400, f"the body is nested more than {most} levels deep")
+            raise RefusedError(400, f"the body is no JSON: it is nested more than {most} levels deep")
 
 
 def _no_number(word: str) -> NoReturn:
