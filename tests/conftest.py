@@ -29,6 +29,7 @@ SLOW = {
         "test_interrupted_kernel",
         "test_soak",
     ),
+    *("test_real_server", "test_output", "test_service_uploads"),
     *("test_parse_shared", "test_parse_time", "test_roundtrip"),
     *("test_bench_runs", "test_llm_bench_runs", "test_datasets_native", "test_hub"),
     *("test_guidellm_runs", "test_guidellm_requests", "test_guidellm_failures"),
