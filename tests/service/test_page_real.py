@@ -93,6 +93,15 @@ def test_a_field_that_the_service_refuses_has_its_words(browser: Browser, base: 
     browser.sees("prefix_len must be at least 0 (got -3)", "#field-prefix_len-wrong")
 
 
+def test_a_stress_run_begins_with_its_preset(browser: Browser, base: str) -> None:
+    sign_in(browser, base)
+    browser.run("location.hash = '#/new'")
+    browser.element("#field-base_url")
+    browser.run("document.querySelector('.kinds input[value=stress]').click()")
+    browser.wait("the preset", "document.querySelector('#field-num_prompts').placeholder === '500000'")
+    assert browser.run("return document.querySelector('#field-request_rate').placeholder") == "12"
+
+
 def test_a_run_that_is_cancelled_keeps_what_came(browser: Browser, base: str) -> None:
     sign_in(browser, base)
     start(browser, "an hour", request_rate="20", duration="1h")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vllmperf import datasets
+from vllmperf.api.stress_runs import PRESET
 from vllmperf.dropin.benchmark_serving.flags import (
     ANY_NUMBER,
     BOOLEAN,
@@ -31,9 +32,11 @@ DURATIONS = ("duration", "think_time", "report_interval", "grace_period")
 
 
 def schema(help_texts: Mapping[str, str]) -> dict[str, Any]:
-    """{"plan": …, "start_load": {profile: …}, "kinds": …}. help_texts: of a plan's settings."""
+    """{"plan": …, "stress": …, "start_load": {profile: …}, …}. help_texts: of a plan's settings."""
+    known = _settings(help_texts)
     return {
-        "plan": _object(_settings(help_texts)),
+        "plan": _object(known),
+        "stress": _object({name: _preset(name, each) for name, each in known.items()}),
         "start_load": {name: _payload(name, flags) for name, flags in FLAGS.items()},
         "start_load_profile": FIRST_PROFILE,
         "examples": {"start_load": examples.PAYLOAD, "runs": examples.BODIES},
@@ -63,6 +66,11 @@ def _settings(help_texts: Mapping[str, str]) -> dict[str, Any]:
         **notes,
         "api_key": {"type": "string", "title": "target", "writeOnly": True, "description": SECRET},
     }
+
+
+def _preset(name: str, each: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same with the default of a stress run."""
+    return {**each, "default": PRESET[name]} if name in PRESET else each
 
 
 SECRET = "bearer token; never written anywhere"
