@@ -74,6 +74,7 @@ class Job:
     secrets: Mapping[str, Any] = field(default_factory=dict, repr=False)
     intervals: Rows = field(default_factory=Rows, repr=False)
     histograms: Mapping[str, Any] | None = field(default=None, repr=False)
+    power: Mapping[str, Any] | None = None
     is_cancelled: bool = False
 
     @property
@@ -113,6 +114,8 @@ class Job:
             self._go_on(event)
         elif kind == "histograms":
             self.histograms = {name: value for name, value in event.items() if name != "event"}
+        elif kind == "power":
+            self.power = {name: value for name, value in event.items() if name != "event"}
         elif kind == "end":
             self.exit_code, self.error = event.get("exit_code"), event.get("error")
             self.verdict, self.headline = event.get("verdict"), event.get("headline")

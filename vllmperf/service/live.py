@@ -12,6 +12,7 @@ from vllmperf.loadgen.session import NS, Session, Subscriber, Turn
 from vllmperf.metrics.rolling import Interval
 from vllmperf.record.unfinished import Unfinished
 from vllmperf.service.counts import Counts
+from vllmperf.service.power import PowerWatch
 
 EVERY_S = 1.0
 LAGS = ("schedule_lag", "client_lag")
@@ -20,10 +21,13 @@ Say = Callable[[Mapping[str, Any]], object]
 
 
 class Live:
-    """Says the events `interval`, `progress` and `histograms` of a run, whatever number of sessions it has. say: takes each."""
+    """Says the events `interval`, `progress`, `histograms` and `power` of a run, whatever number of sessions it has. say: takes
+    each. power: of a run that knows where to read it."""
 
-    def __init__(self, say: Say) -> None:
-        self._say, self._counts = say, Counts(say)
+    def __init__(self, say: Say, power: PowerWatch | None = None) -> None:
+        self._say, self._counts, self._power = say, Counts(say), power
+        if power is not None:
+            power.start()
 
     def watch(self, session: Session, before: Unfinished | None) -> Subscriber:
         """Listen to this session. before: what it goes on from."""
@@ -40,6 +44,8 @@ class Live:
             lags.update({f"{name}_ms_p99": _p99_ms(turn.histograms.get(name)) for name in LAGS})
             rolling(turn)
             self._counts(turn)
+            if self._power is not None and (line := self._power.line()):
+                self._say(line)
             if turn.state != "running":
                 self._say(_progress(session, done, at_ns))
 

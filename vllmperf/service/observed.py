@@ -33,6 +33,7 @@ def _run_state(job: Job) -> RunState:
         time_left_s=job.time_left_s,
         verdict=str(job.verdict["level"]) if job.verdict else None,
         counts=job.histograms,
+        power=job.power,
     )
 
 
