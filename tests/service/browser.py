@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -144,3 +146,8 @@ def opened() -> Iterator[Browser]:
         yield Browser(driver)
     finally:
         driver.quit()
+        with (
+            warnings.catch_warnings()
+        ):  # sockets that selenium leaves to the collector are no failure of a later test
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
