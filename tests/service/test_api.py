@@ -179,7 +179,7 @@ def test_a_payload_that_makes_no_sense_names_its_key(service: Service) -> None:
     assert found == {"error": "num_prompts: invalid int value: 'many'", "field": "num_prompts"}
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"nan"])
 def test_a_body_that_is_no_json_is_refused(service: Service, body: bytes) -> None:
     assert "the body is no JSON" in answered(service, "/start-load", body, 400)["error"]
 

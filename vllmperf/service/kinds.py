@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -46,7 +45,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Work:
-    """One run to be carried out. ready_timeout_s: how long a server may take to be there."""
+    """One run to be carried out. ready_timeout_s: how long a server may take to be there. over: called when the load is over
+    and its report is still to be written."""
 
     folder: Path
     request: Mapping[str, Any]
@@ -54,6 +54,7 @@ class Work:
     kind: str
     say: Say
     ready_timeout_s: float
+    over: Callable[[], object] = lambda: None
 
     @property
     def content(self) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def start_load(work: Work) -> Outcome:
     own = ["--disable-tqdm", "--save-result", f"--result-dir={work.folder}", f"--record={work.folder / RUN}"]
     code = main([*load.words, *own], watch=Live(work.say).watch)
     run = open_run(work.folder / RUN)
-    outcome = _reported(run, work.folder)
+    outcome = _reported(run, work)
     outcome.exit_code = code
     outcome.result = _result_of(work.folder)
     return outcome
@@ -133,7 +134,7 @@ def bench(work: Work) -> Outcome:
     else:
         run = api.finish_run(task, unfinished(path), watch=Live(work.say).watch, notice=work.note)
     save(run, work.folder, None)
-    return _reported(run, work.folder, RESULT)
+    return _reported(run, work, RESULT)
 
 
 def stress(work: Work) -> Outcome:
@@ -149,7 +150,7 @@ def stress(work: Work) -> Outcome:
     to = place and place / work.folder.name
     run = carry_out(task, work.folder / RUN, place=to, watch=Live(work.say).watch, notice=work.note)
     save(run, work.folder, None)
-    return _reported(run, work.folder, RESULT)
+    return _reported(run, work, RESULT)
 
 
 def _is_complete(path: Path, asked: int | None) -> bool:
@@ -159,15 +160,15 @@ def _is_complete(path: Path, asked: int | None) -> bool:
     return header(path).state == "finished" or (asked is not None and unfinished(path).n_done >= asked)
 
 
-def _reported(run: Run, folder: Path, result: str | None = None) -> Outcome:
+def _reported(run: Run, work: Work, result: str | None = None) -> Outcome:
     """Writes the report, and the summary as `result`."""
     from vllmperf.report.html import page_of
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the load is over: what it gave is worth the seconds
+    work.over()
     summary = run.summary
     if result:
-        write_whole(folder / result, json.dumps(run.to_dict(), indent=1) + "\n")
-    write_whole(folder / REPORT, page_of(run))
+        write_whole(work.folder / result, json.dumps(run.to_dict(), indent=1) + "\n")
+    write_whole(work.folder / REPORT, page_of(run))
     interrupted = run.recording.state == "interrupted" and summary["ending"] is None
     return Outcome(
         INTERRUPTED if interrupted else OK if summary["requests"]["completed"] else FAILED,

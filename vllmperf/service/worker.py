@@ -54,6 +54,7 @@ def main(words: Sequence[str]) -> int:
                 job["kind"],
                 say,
                 told.get("ready_timeout_s", 0.0),
+                _finish,
             )
             outcome = _outcome(work)
             end = {"event": "end", **outcome.told()}
@@ -95,6 +96,11 @@ class Events:
             self._rows.write(
                 json.dumps({name: value for name, value in event.items() if name != "event"}) + "\n"
             )
+
+
+def _finish() -> None:
+    """The load is over: what it gave is worth the seconds that its report takes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _outlive_nobody() -> None:
