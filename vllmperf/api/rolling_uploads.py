@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +42,8 @@ class RollingUploads:
 
         self._record, self._place, self._copy_s = record, place, copy_s
         self._last_s = LAST_S if last_s is None else last_s
-        self.outbox = Outbox(record.parent / f".{record.stem}.outbox")
+        self._clients = Clients()
+        self.outbox = Outbox(record.parent / f".{record.stem}.outbox", self._clients)
         self.path = record.with_name(f"{record.stem}.rolling.json")
         self._intervals = _known(self.path)
         self._uploader = Uploader(lambda: [self.outbox], _teller())
@@ -59,6 +60,7 @@ class RollingUploads:
         self._copy()
         self._uploader.close()
         self.outbox.upload(within_s=self._last_s)
+        self._clients.close()
 
     def __call__(self, interval: Interval) -> None:
         """At the end of each interval."""
@@ -88,6 +90,25 @@ class RollingUploads:
         self._copied_at = time.monotonic()
         with suppress(UsageError, OSError):
             self.outbox.add_snapshot(self._record, self._place / f"{self._record.stem}.rolling.vllmperf")
+
+
+class Clients:
+    """One client of each S3 server for the whole run: boto3 leaves megabytes behind with each new one."""
+
+    def __init__(self) -> None:
+        self._kept, self._open = dict[str | None, Any](), ExitStack()
+
+    @contextmanager
+    def __call__(self, endpoint: str | None) -> Iterator[Any]:
+        from vllmperf.bucket.client import connected
+
+        if endpoint not in self._kept:
+            self._kept[endpoint] = self._open.enter_context(connected(endpoint))
+        yield self._kept[endpoint]
+
+    def close(self) -> None:
+        self._kept.clear()
+        self._open.close()
 
 
 def _known(path: Path) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ COMMANDS = {
     ),
     "stress": (
         "load a server for hours, through restarts of the server and of the command",
-        "vllmperf stress --base-url http://HOST:8000",
+        "vllmperf stress --base-url http://HOST:8000 --power dcgm=http://NODE:9400/metrics --gpu-tdp 700",
         "vllmperf stress --base-url http://HOST:8000 --request-rate 20 --num-prompts 100000 --record night.vllmperf",
     ),
     "compare": (

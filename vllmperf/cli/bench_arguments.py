@@ -36,6 +36,7 @@ def add_arguments(command: argparse.ArgumentParser, has_record: bool = True) -> 
     add_error_limits(limits)
     add_on_server_loss(limits)
     output = command.add_argument_group("output").add_argument
+    add_power(output)
     if has_record:
         add_record(output)
     add_output(output)
@@ -285,6 +286,22 @@ def add_error_limits(option: Any) -> None:
         type=float,
         metavar="SHARE",
         help=f"give it up when this share, like 0.2, of the last {WINDOW} requests has failed (default: never)",
+    )
+
+
+def add_power(option: Any) -> None:
+    option = settings(option)
+    option(
+        "--power",
+        metavar="SOURCE",
+        help="watts of the server's GPUs: dcgm=URL of DCGM's exporter, like dcgm=http://NODE:9400/metrics; "
+        "prometheus=URL[,query=…], asked at the end; or file=PATH, CSV or JSON lines with time, watts and perhaps gpu",
+    )
+    option(
+        "--gpu-tdp",
+        type=float,
+        metavar="W",
+        help="power limit of one GPU in watts (default: what DCGM says, if it does)",
     )
 
 

@@ -12,7 +12,7 @@ from vllmperf.plan.part import names
 
 OF_DISPLAY = {
     *("label", "metadata", "percentile_metrics", "metric_percentiles", "keep_text", "record_chunks"),
-    *("report_interval", "keep_gaps", "on_server_loss"),
+    *("report_interval", "keep_gaps", "on_server_loss", "power", "gpu_tdp"),
 }
 OF_EACH_RUN = {"request_id_prefix", "prompt_salt", "url", "authorized", "sampling"}
 """Drawn for each run, or told by other settings."""

@@ -126,6 +126,8 @@ def summary_of(
         "environment": {},
         "state": "finished",
         "breaks": [],
+        "power": None,
+        "drift": None,
         "open_loop": False,
         "requests": {
             "asked": None,

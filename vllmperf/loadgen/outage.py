@@ -169,15 +169,14 @@ class LossGuard:
             first = int(records["end_ns"][suspect].min())
             self._since_ns = first if self._since_ns is None else min(self._since_ns, first)
             self._look = self._look or Look(self._is_there)
-        kept_back = _never_reached(records)
+        kept_back = np.isin(records["outcome"], UNREACHED)
         if kept_back.any():
             self._held.append(picked(batch, kept_back))
             batch = picked(batch, ~kept_back)
         if self._look is not None and (self._look.is_over or turn.state != "running"):
             self._learn(self._look.wait(), turn)
         if self.is_lost:
-            self._drop()
-            return _with_outcomes(batch)
+            return _with_outcomes(joined([*self._reached(), batch]))
         if self._look is None and self._held:
             batch = joined([*self._held, batch])
             self._held = []
@@ -191,9 +190,12 @@ class LossGuard:
             self.is_lost = True
             turn.end()
 
-    def _drop(self) -> None:
-        self.not_sent += sum(len(one["records"]) // RECORD.itemsize for one in self._held)
-        self._held.clear()
+    def _reached(self) -> list[_engine.Batch]:
+        """Of what was held: requests that had been sent before, on a connection that broke. The others were never sent."""
+        held, self._held = self._held, []
+        flags = [_never_reached(np.frombuffer(one["records"], dtype=RECORD)) for one in held]
+        self.not_sent += sum(int(never.sum()) for never in flags)
+        return [picked(one, ~never) for one, never in zip(held, flags, strict=True)]
 
 
 def _is_suspect(records: Records) -> Flags:

@@ -14,7 +14,7 @@ from vllmperf.loadgen.environment import environment
 from vllmperf.loadgen.outage import LossGuard, Patience, patience
 from vllmperf.loadgen.rest import NothingLeftError, Rest, check_plan
 from vllmperf.loadgen.run import Ready, has_sessions, ready
-from vllmperf.loadgen.session import NOTHING
+from vllmperf.loadgen.session import NOTHING, Subscriber
 from vllmperf.loadgen.sessions import SessionFeeder
 from vllmperf.loadgen.subscribers import Enough, Progress, Totals, Watch, gathered, live, recorder, until
 from vllmperf.loadgen.task import Task
@@ -58,6 +58,7 @@ def record_run(
                 is_paused = _carry_out(run, writer, here, listeners, waits)
         if waits is not None and is_paused:
             _go_on(path, here, listeners, waits)
+    _add_history(task, path, listeners)
     return Run(path, keep_alive=folder)
 
 
@@ -92,6 +93,7 @@ def resume_run(
             waits.wait_for_start()
         if _resume(before, here, listeners, waits) and waits is not None:
             _go_on(before.path, here, listeners, waits)
+    _add_history(task, before.path, listeners)
     return Run(before.path)
 
 
@@ -112,6 +114,25 @@ class Listeners:
     def note(self, words: str) -> None:
         if self.notice is not None:
             self.notice(words)
+
+
+def _add_history(task: Task, path: Path, listeners: Listeners) -> None:
+    """What is known of power when the run is over."""
+    if task.knobs.power is None:
+        return
+    from vllmperf.loadgen.sampling import add_history
+
+    if trouble := add_history(task, path):
+        listeners.note(trouble)
+
+
+def _samplings(task: Task, writer: RunWriter, from_ns: int) -> list[Subscriber]:
+    """Of long runs, and of those that ask for power; others need not import it."""
+    if task.knobs.power is None and task.knobs.report_interval is None:
+        return []
+    from vllmperf.loadgen.sampling import Sampling
+
+    return [Sampling(task, writer, from_ns)]
 
 
 def _resume(before: Unfinished, here: Task, listeners: Listeners, waits: Patience | None) -> bool:
@@ -170,7 +191,8 @@ def _carry_out(
     look, from_ns = _looks(task), 0 if before is None else before.at_ns
     is_resumed = from_ns > 0
     server = listeners.server or (None if is_resumed else _asker(task))
-    subscribers = [recorder(writer, server, None if look is None else look.facts)]
+    subscribers: list[Subscriber] = _samplings(task, writer, from_ns)
+    subscribers.append(recorder(writer, server, None if look is None else look.facts))
     if look is not None:
         subscribers.append(until(look))
     if listeners.enough is not None:

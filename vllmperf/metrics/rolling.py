@@ -79,10 +79,11 @@ def intervals(recording: Recording) -> list[dict[str, Any]] | None:
     """Of a whole recording, at the length that its run was asked for; None where it was asked for none. The last one ends
     with the run."""
     seconds = recording.plan.get("report_interval")
-    return [asdict(one) for one in _intervals(recording, round(seconds * NS))] if seconds else None
+    return [asdict(one) for one in intervals_of(recording, round(seconds * NS))] if seconds else None
 
 
-def _intervals(recording: Recording, every_ns: int) -> Iterator[Interval]:
+def intervals_of(recording: Recording, every_ns: int) -> Iterator[Interval]:
+    """Of so many ns each."""
     where = np.flatnonzero(recording.requests["end_ns"] != _engine.NONE)
     if not len(where):
         return

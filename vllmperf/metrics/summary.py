@@ -17,6 +17,7 @@ from vllmperf.metrics.entry import Metric
 from vllmperf.metrics.failures import failures
 from vllmperf.metrics.goodput import Goodput, goodput
 from vllmperf.metrics.growth import growth
+from vllmperf.metrics.power import Power, power
 from vllmperf.metrics.prefix_cache import PrefixCache, prefix_cache
 from vllmperf.metrics.rolling import intervals
 from vllmperf.metrics.server_side import server_side
@@ -24,6 +25,7 @@ from vllmperf.metrics.server_times import ServerTimes, server_times
 from vllmperf.metrics.sessions import Sessions, sessions
 from vllmperf.metrics.statistics import Row, describe, describe_histogram, percentile_list
 from vllmperf.metrics.threads import by_thread
+from vllmperf.metrics.trend import Trend, trends
 from vllmperf.metrics.trim import TrimDict, described, view
 from vllmperf.metrics.verdict import Verdict, verdict
 from vllmperf.metrics.view import Completed, happened
@@ -151,6 +153,8 @@ class Summary(TypedDict):
     targets: list[dict[str, Any]] | None
     sessions: Sessions | None
     until: Mapping[str, Any] | None
+    power: Power | None
+    drift: list[Trend] | None
     verdict: Verdict
 
 
@@ -210,6 +214,10 @@ def summary_of(done: Completed, percentiles: Iterable[float] | None = None) -> S
     if good := summary["goodput"]:
         good["ci95"] = ci95.of_goodput(done, good["objectives_ms"], good["requests_per_s"])
     summary["until"] = precise.take(summary, recording.plan, recording.counters.get("until") or {})
+    summary["power"] = power(
+        recording, summary["requests"]["completed"], summary["tokens"], summary["duration_s"]
+    )
+    summary["drift"] = trends(done)
     summary["verdict"] = verdict(summary)
     return cast(Summary, summary)
 

@@ -17,6 +17,18 @@ RECORD, WAIT = "record", "wait"
 SHARE = re.compile(r"(\d+)/(\d+)")
 
 
+POWER_KINDS = ("dcgm", "prometheus", "file")
+
+
+def power_source(name: str, value: Any) -> str:
+    """dcgm=URL, prometheus=URL[,query=…] or file=PATH."""
+    kind, _, where = str(value).partition("=")
+    is_url = where.startswith(("http://", "https://"))
+    if kind not in POWER_KINDS or not where or (kind != "file" and not is_url):
+        raise checks.refused(name, "dcgm=URL, prometheus=URL[,query=…] or file=PATH", value)
+    return str(value)
+
+
 def patience_s(on_server_loss: str) -> float | None:
     """How long to wait for a lost server; None: not at all.
 
@@ -61,6 +73,7 @@ class Knobs(Part):
     server_metrics: ask the server for /metrics before and after the run. report_interval: tell every so many seconds what
     the run did in them. keep_gaps: of which requests the run file keeps the gaps between tokens.
     on_server_loss: "record": requests fail as long as it is gone; "wait", "wait:30m": the run pauses until it is back.
+    power: where the watts of the GPUs come from. gpu_tdp: the limit of one in watts.
     start_at: when the schedule begins, in s since 1970. share: like 0/3, send every third request from the first on: other
     machines send the others, and their run files merge into that of the whole plan."""
 
@@ -73,5 +86,7 @@ class Knobs(Part):
     keep_gaps: str = setting("all", checks.one_of(*KEEP_GAPS))
     report_interval: float | None = setting(None, checks.seconds(least=0.1))
     on_server_loss: str = setting(RECORD, server_loss)
+    power: str | None = setting(None, power_source)
+    gpu_tdp: float | None = setting(None, checks.number(above=0.0))
     start_at: float | None = setting(None, checks.number(least=0.0, most=4e9))
     share: str | None = setting(None, _share)

@@ -7,7 +7,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, overload
@@ -22,6 +22,7 @@ from vllmperf.record.fields import ASKED, FIELDS
 from vllmperf.record.gaps import GapBlock, Gaps, offsets
 from vllmperf.record.plans import described
 from vllmperf.record.process import is_alive
+from vllmperf.record.samples import Series, read_samples
 from vllmperf.record.table import Requests, Table, table
 
 ROWS_AT_A_TIME = 1024
@@ -54,6 +55,7 @@ class Recording:
     requests: table of the fields of record/fields.py, NONE where something did not happen.
     gaps: see record/gaps.py; gaps_ns, gap_tokens (0 = unknown), gap_shared are arrays of all of them, one value a gap.
     gap_request: offsets, int64 [n+1]: the gaps of request i are gap_request[i] to gap_request[i+1].
+    samples: what was sampled beside the run, by source and name (record/samples.py).
     asked: table of the fields ASKED of record/fields.py, one row a request; None: not of a run file.
     stamps: int64 [m, 2] of (arrived, seen) with offsets in stamp_request; empty when they were not kept.
     plan: settings of the plan and facts beside it, by name; record.plans.plan_of(meta) is the Plan itself.
@@ -72,6 +74,7 @@ class Recording:
     errors: Sequence[str | None]
     histograms: dict[str, _engine.Histogram]
     asked: Requests | None = None
+    samples: Mapping[tuple[str, str], Series] = field(default_factory=dict)
 
     @property
     def gaps_ns(self) -> NDArray[np.float32]:
@@ -247,6 +250,7 @@ def _recording(path: Path, db: sqlite3.Connection, texts: bool) -> Recording:
         errors=_texts(db, "error", len(requests), bool(requests["error_len"].any())),
         histograms=_histograms(db),
         asked=asked,
+        samples=read_samples(db),
     )
 
 

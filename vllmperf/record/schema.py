@@ -2,11 +2,12 @@
 
 `meta` holds one JSON value a key: schema, tool, plan, facts, environment, started_at, state, counters. `requests`
 holds one row a finished request, written as they finish. `histograms` holds packed histograms of the engine
-by name."""
+by name. `samples` holds what was sampled beside the run."""
 
 import sqlite3
 
 from vllmperf.record.fields import ASKED, BLOBS, FIELDS
+from vllmperf.record.samples import CREATE
 
 # History of the run file. A reader refuses a newer number than its own and reads every older one.
 #   1  first version
@@ -17,7 +18,8 @@ from vllmperf.record.fields import ASKED, BLOBS, FIELDS
 #   4  server_queue_ns, server_prefill_ns, server_decode_ns, draft_steps, draft_tokens, accepted_tokens
 #   5  meta.gaps: of which requests the gaps are kept; n_gaps is 0 where they are not
 #   6  session, turn, session_turns
-SCHEMA_VERSION = 6
+#   7  the table samples (record/samples.py)
+SCHEMA_VERSION = 7
 
 APPLICATION_ID = 0x76706572  # "vper": lets `file` and the reader tell a run file from any other database
 
@@ -63,6 +65,7 @@ def create_statements() -> list[str]:
         "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT)",
         f"CREATE TABLE requests({columns})",
         "CREATE TABLE histograms(name TEXT PRIMARY KEY, data BLOB)",
+        CREATE,
         f"PRAGMA application_id = {APPLICATION_ID}",
         f"PRAGMA user_version = {SCHEMA_VERSION}",
     ]
@@ -86,6 +89,7 @@ def add_columns(db: sqlite3.Connection) -> None:
     there = {name for (name,) in db.execute("SELECT name FROM pragma_table_info('requests')")}
     for name in sorted(NOT_IN_ALL - there):
         db.execute(f"ALTER TABLE requests ADD COLUMN {_column(name)}")
+    db.execute(CREATE)
     db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

@@ -25,6 +25,7 @@ from vllmperf.record import schema
 from vllmperf.record.fields import ASKED
 from vllmperf.record.gap_sample import GapSample
 from vllmperf.record.process import this_process
+from vllmperf.record.samples import INSERT, Sample
 
 PRAGMAS = (
     *("page_size=8192", "journal_mode=DELETE", "synchronous=OFF", "cache_size=-4096"),
@@ -137,6 +138,11 @@ class RunWriter:
             if self._sample.thin(self._db):
                 self._put_meta(gaps=self._sample.facts())
         self._n_written += len(records)
+
+    def sample(self, rows: Sequence[Sample]) -> None:
+        """Write and commit what was sampled beside the run."""
+        with self._transaction():
+            self._db.executemany(INSERT, rows)
 
     def checkpoint(self, counters: Mapping[str, Any], histograms: Mapping[str, _engine.Histogram]) -> None:
         """Commit counters and histograms as they are now, so that the file of a killed run has them too."""

@@ -25,7 +25,7 @@ from vllmperf.numbers import (
     rough,
     share,
 )
-from vllmperf.report import server_times, sessions, targets
+from vllmperf.report import power, server_times, sessions, targets
 from vllmperf.report.margins import intervals_words, is_beyond, lone, margin
 from vllmperf.report.table import Row, Table
 from vllmperf.report.words import (
@@ -125,6 +125,7 @@ def _facts(summary: Summary) -> tuple[tuple[str, str], ...]:
         ("sessions", sessions.line(summary)),
         ("time", time_words(summary["started_at"], summary["duration_s"])),
         ("breaks", break_words(summary.get("breaks") or ())),
+        *power.facts(summary),
         ("profile", clean(summary["profile"])),
     )
     return tuple((label, value) for label, value in facts if value)
