@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from vllmperf.service.request import Request, request_of, start_load
 
 SPECS = "benchmarkSpecs"
 MOST_TRIES = 3
+PLACES = ("POD_IP", "POD_NAME", "NODE_NAME")
+"""Variables of the environment that a spec may name, as Kubernetes does: $(POD_IP)."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,19 @@ def bodies(path: Path) -> list[Any]:
         raise UsageError(
             f"--specs {path} has no {SPECS}: give a list of payloads of /start-load under that name"
         )
-    return list(specs)
+    return [_placed(one) for one in specs]
+
+
+def _placed(value: Any) -> Any:
+    """With $(POD_IP) and the like in texts replaced: pods of one chart share one file."""
+    if isinstance(value, Mapping):
+        return {name: _placed(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_placed(one) for one in value]
+    if isinstance(value, str):
+        for name in PLACES:
+            value = value.replace(f"$({name})", os.environ.get(name, f"$({name})"))
+    return value
 
 
 def _spec(path: Path, number: int, body: Any) -> Spec:

@@ -28,6 +28,8 @@
     {{- end }}
   env:
     - {name: POD_IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
+    - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+    - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
     - {name: HOME, value: /tmp}
     {{- include "vllmperf.tokenEnv" . | nindent 4 }}
     {{- include "vllmperf.hfEnv" . | trim | nindent 4 }}
@@ -70,10 +72,10 @@
 - name: texts
   image: {{ include "vllmperf.generatorImage" . }}
   imagePullPolicy: {{ .Values.loadGenerator.image.pullPolicy }}
-  command: [cp, -r, /app, /data/]
+  command: [python3, -c, "import shutil; shutil.copytree('/app', '/data/app', dirs_exist_ok=True)"]
   resources:
-    requests: {cpu: 10m, memory: 16Mi}
-    limits: {memory: 64Mi}
+    requests: {cpu: 10m, memory: 32Mi}
+    limits: {memory: 128Mi}
   securityContext:{{ include "vllmperf.containerSecurity" . | nindent 4 }}
   volumeMounts:
     - {name: data, mountPath: /data}

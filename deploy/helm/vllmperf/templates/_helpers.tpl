@@ -21,7 +21,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* Where a load goes when it does not say. */}}
 {{- define "vllmperf.targetHost" -}}
-{{- if .Values.vllm.enabled }}localhost{{ else }}{{ .Values.target.host }}{{ end -}}
+{{- if not .Values.vllm.enabled }}{{ .Values.target.host }}
+{{- else if .Values.aggregate }}localhost
+{{- else }}{{ .Values.vllm.host }}{{ end -}}
 {{- end }}
 {{- define "vllmperf.targetPort" -}}
 {{- if .Values.vllm.enabled }}{{ int .Values.vllm.port }}{{ else }}{{ int .Values.target.port }}{{ end -}}
