@@ -44,13 +44,13 @@ def test_empty_variables_name_nothing(bare: Path):
     assert trust.system({"SSL_CERT_FILE": "", "SSL_CERT_DIR": ""}) == Trust()
 
 
-def test_the_first_usual_file_that_is_there_is_taken(bare: Path):
+def test_the_first_usual_file_that_is_there_is_taken_and_only_without_one_that_of_pythons_openssl(bare: Path):
+    (bare / "built-in.pem").touch()
+    assert trust.system({}) == Trust(file=f"{bare}/built-in.pem")
     (bare / "rhel.pem").touch()
     assert trust.system({}) == Trust(file=f"{bare}/rhel.pem")
     (bare / "debian.crt").touch()
     assert trust.system({}) == Trust(file=f"{bare}/debian.crt")
-    (bare / "built-in.pem").touch()
-    assert trust.system({}) == Trust(file=f"{bare}/built-in.pem")
 
 
 def test_a_folder_is_taken_when_there_is_no_file_and_it_has_hashes(bare: Path):
