@@ -37,7 +37,8 @@ INFO 06-21 08:00:00 [api_server.py:1839] vLLM API server version 0.11.0
 INFO 06-21 08:00:10 [core.py:77] Initializing a V1 LLM engine (v0.11.0) with config: model='m'
 INFO:     Application startup complete.
 """
-NO_RESULT = {"guidellm", "sim", "kube", "shims", "serve"}
+NO_RESULT = {"guidellm", "sim", "kube", "shims", "serve", "aggregate"}
+"""serve and aggregate have folders and buckets of their own: --data, BENCHMARK_RESULTS_BUCKET."""
 TRUSTED_OR_NOT = (0, 1)  # a busy machine may not be trusted
 
 
