@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 from serving import Service, payload
 
 from vllmperf.sim import Server
@@ -142,12 +146,22 @@ def test_a_secret_that_is_lost_with_the_service_is_said(data: Path, patient: Ser
         assert "a secret of this run was not kept over the restart" in run["error"]
 
 
+def test_the_url_is_said_when_the_service_answers_there(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "vllmperf", "serve", "--port", "0", "--data", str(tmp_path / "data")]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        try:
+            url = re.fullmatch(r"vllmperf: (http://\S+), data in \S+\n", line)
+            assert url is not None, line
+            assert urllib3.request("GET", f"{url[1]}/healthz", retries=False).status == 200
+        finally:
+            process.terminate()
+
+
 def test_a_service_without_its_packages_says_what_to_install(tmp_path: Path) -> None:
     for name in ("fastapi", "uvicorn"):
         (tmp_path / f"{name}.py").write_text("raise ImportError")
-    import subprocess
-    import sys
-
     where = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-m", "vllmperf", "serve"],

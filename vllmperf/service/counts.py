@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ RECORD, GAP = np.dtype(_engine.RECORD_DTYPE), np.dtype(_engine.GAP_DTYPE)
 OF_SESSION = {"sent": "sent", "chunks": "chunks", "coalesced": "coalesced", "cpu_s": "cpu_s"}
 """Keys of a line, and the engine's counters that they add up."""
 LAGS = ("schedule_lag", "client_lag")
+HEAD_WORDS, PER_OCTAVE = 10, 1024
+"""Of a histogram's image, and of its bins."""
 
 Line = dict[str, Any]
 
@@ -113,15 +115,36 @@ class Counts:
         return found
 
 
+class Bins(NamedTuple):
+    """The bins of a histogram of the engine that are not empty, ascending."""
+
+    numbers: NDArray[np.int64]
+    times: NDArray[np.int64]
+
+    @property
+    def lowest_ns(self) -> NDArray[np.int64]:
+        return (self.numbers - self._octaves * PER_OCTAVE) << self._octaves
+
+    @property
+    def middle_ns(self) -> NDArray[np.float64]:
+        return self.lowest_ns + ((1 << self._octaves) - 1) / 2
+
+    @property
+    def _octaves(self) -> NDArray[np.int64]:
+        return np.maximum(self.numbers // PER_OCTAVE - 1, 0)
+
+
+def bins_of(histogram: _engine.Histogram) -> Bins:
+    """Of its packed image (csrc/stats/hist.h)."""
+    words = np.frombuffer(histogram.pack(), dtype="<u8")[HEAD_WORDS:].astype(np.int64)
+    return Bins(words[::2], words[1::2])
+
+
 def in_buckets(histogram: _engine.Histogram, bounds_s: tuple[float, ...]) -> Line:
-    """The engine's histogram of ns with these bounds; a value may be 0.1 % on the wrong side of one (csrc/stats/hist.h)."""
-    head_words, per_octave = 10, 1024
-    words = np.frombuffer(histogram.pack(), dtype="<u8")[head_words:].astype(np.int64)
-    bins, times = words[::2], words[1::2]
-    octave = np.maximum(bins // per_octave - 1, 0)
-    lowest_ns = (bins - octave * per_octave) << octave
-    below = np.searchsorted(lowest_ns, np.array(bounds_s) * NS, side="right")
-    counts = np.concatenate([[0], np.cumsum(times)])[below].tolist()
+    """The engine's histogram of ns with these bounds; a value may be 0.1 % on the wrong side of one."""
+    bins = bins_of(histogram)
+    below = np.searchsorted(bins.lowest_ns, np.array(bounds_s) * NS, side="right")
+    counts = np.concatenate([[0], np.cumsum(bins.times)])[below].tolist()
     total_s = histogram.mean * histogram.count / NS if histogram.count else 0.0
     return {"count": histogram.count, "sum_s": total_s, "buckets": counts}
 

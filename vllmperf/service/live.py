@@ -6,16 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-import vllmperf._engine as _engine
 from vllmperf.loadgen.rolling import Rolling
 from vllmperf.loadgen.session import NS, Session, Subscriber, Turn
 from vllmperf.metrics.rolling import Interval
 from vllmperf.record.unfinished import Unfinished
 from vllmperf.service.counts import Counts
+from vllmperf.service.lags import Lags
 from vllmperf.service.power import PowerWatch
 
 EVERY_S = 1.0
-LAGS = ("schedule_lag", "client_lag")
 
 Say = Callable[[Mapping[str, Any]], object]
 
@@ -31,17 +30,17 @@ class Live:
 
     def watch(self, session: Session, before: Unfinished | None) -> Subscriber:
         """Listen to this session. before: what it goes on from."""
-        lags: dict[str, float | None] = {}
+        lags = Lags()
         at_ns, done = (0, 0) if before is None else (before.at_ns, before.n_done)
 
         def tell(row: Interval) -> None:
-            self._say({"event": "interval", **asdict(row), **lags})
+            self._say({"event": "interval", **asdict(row), **lags.p99_ms})
             self._say(_progress(session, done, at_ns))
 
         rolling = Rolling(EVERY_S, tell, at_ns)
 
         def take(turn: Turn) -> None:
-            lags.update({f"{name}_ms_p99": _p99_ms(turn.histograms.get(name)) for name in LAGS})
+            lags.take(turn.histograms)
             rolling(turn)
             self._counts(turn)
             if self._power is not None and (line := self._power.line()):
@@ -61,7 +60,3 @@ def _progress(session: Session, done: int, at_ns: int) -> dict[str, Any]:
         "elapsed_s": now.elapsed_s + at_ns / NS,
         "time_left_s": now.time_left_s,
     }
-
-
-def _p99_ms(histogram: _engine.Histogram | None) -> float | None:
-    return histogram.quantile(0.99) / 1e6 if histogram is not None and histogram.count else None

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -23,7 +24,14 @@ CLOSING_S = 5
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its signal handlers: runs end before the answers do."""
+    """uvicorn without its signal handlers: runs end before the answers do. words: what to say as soon as it answers."""
+
+    words = ""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(self.words, file=sys.stderr, flush=True)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -72,11 +80,7 @@ async def _serve(
         raise UsageError(f"--host {host} --port {port} cannot be listened on: choose another port") from None
     shown = sockets[0].getsockname()
     address = f"[{shown[0]}]" if ":" in shown[0] else shown[0]
-    print(
-        f"vllmperf: http://{address}:{shown[1]}, data in {settings.data.absolute()}",
-        file=sys.stderr,
-        flush=True,
-    )
+    server.words = f"vllmperf: http://{address}:{shown[1]}, data in {settings.data.absolute()}"
     await server.serve(sockets)
     return OK
 
