@@ -44,55 +44,57 @@ def add(subparsers: Any) -> None:
         type=Path,
         default=Path(),
         metavar="DIR",
-        help="folder of the runs; dataset_path and other paths of requests are relative to it (default: here)",
+        help="folder that holds the runs, made if need be; dataset_path and other paths of requests are relative to it and "
+        "must lie in it (default: here)",
     )
     option(
         "--specs",
         type=Path,
         metavar="FILE",
-        help="YAML whose benchmarkSpecs, a list of payloads of /start-load, are run at the start; what is done is not done again",
+        help="YAML file with benchmarkSpecs, a list of payloads of /start-load: run them at the start, but those that DIR has "
+        "already",
     )
     option(
         "--queue-limit",
         type=int,
         default=20,
         metavar="N",
-        help="runs that may wait; beyond, requests get 429",
+        help="runs that may wait in the queue; the next one gets 429",
     )
     option(
         "--parallel-runs",
         type=int,
         default=1,
         metavar="N",
-        help="runs at once; they disturb each other's figures",
+        help="runs at once; more than one disturb each other's figures (default: 1)",
     )
     option(
         "--ready-timeout",
         type=duration,
-        default=3600.0,
+        default="1h",
         metavar="T",
-        help="how long a run waits for its server to answer before it fails",
+        help="how long a run waits for its server to answer before it fails; like 30s, 10m, 1h",
     )
     option(
         "--allow-target",
         action="append",
         default=[],
         metavar="TARGET",
-        help="server that runs may be aimed at, again for each: HOST, HOST:PORT, *.SUFFIX, NETWORK/BITS, [IPV6]:PORT, * "
-        "for any, cluster for private networks, hub for Hugging Face's (default: any when the service listens on this machine "
-        "alone, else cluster)",
+        help="server that runs may load; repeat the flag for each: HOST, HOST:PORT, *.SUFFIX, NETWORK/BITS, [IPV6]:PORT, * "
+        "for any, cluster for private networks, hub for Hugging Face (default: * when only this machine can reach the service, "
+        "else cluster)",
     )
     option(
         "--output",
         metavar="DEST",
-        help="put the files of each run that has ended into s3://BUCKET/PREFIX, too (default: BENCHMARK_RESULTS_BUCKET and "
-        "BENCHMARK_RESULTS_DIRECTORY)",
+        help="s3://BUCKET/PREFIX: upload the files of each run when it has ended; DIR keeps them, too (default: of "
+        "BENCHMARK_RESULTS_BUCKET and BENCHMARK_RESULTS_DIRECTORY, if set)",
     )
     option(
         "--layout",
         choices=("flat", "llm-d"),
         default="flat",
-        help="how they lie there: flat, or as SCENARIO/MODEL/HARDWARE/RUN",
+        help="how the files lie in the bucket: flat, or as SCENARIO/MODEL/HARDWARE/RUN",
     )
     option(
         "--output-endpoint",
@@ -100,17 +102,17 @@ def add(subparsers: Any) -> None:
         help="the S3 server (default: BENCHMARK_RESULTS_ENDPOINT, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else Amazon's)",
     )
     limits = Limits()
-    for name, kind, default, unit in (
-        ("prompts", int, limits.num_prompts, "N"),
-        ("duration", duration, limits.duration_s, "T"),
-        ("concurrency", int, limits.concurrency, "N"),
+    for name, kind, default, unit, what in (
+        ("prompts", int, limits.num_prompts, "N", "most prompts"),
+        ("duration", duration, f"{limits.duration_s / 3600:g}h", "T", "longest duration"),
+        ("concurrency", int, limits.concurrency, "N", "most requests in flight"),
     ):
         option(
             f"--max-{name}",
             type=kind,
             default=default,
             metavar=unit,
-            help=f"largest {name} that a run may ask for ({default:g})",
+            help=f"{what} that a run may ask for",
         )
     command.set_defaults(run=run)
 
