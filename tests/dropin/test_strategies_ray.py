@@ -1,7 +1,4 @@
-"""scripts/sweep_strategies.py with real Ray Serve and its routers, before a small application in the place of a model.
-
-$VLLMPERF_RAY: a virtual environment with ray[serve]; scripts/test-ray makes one.
-"""
+"""scripts/sweep_strategies.py with real Ray Serve and its routers, before a small application in the place of a model."""
 
 import json
 import os
@@ -9,42 +6,25 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import ray_serve
 from test_strategies_runs import SCRIPT, read, run, words  # noqa: F401 a fixture
 
-RAY = Path(os.environ.get("VLLMPERF_RAY", "no Ray"))
-PREFIX = "ray.llm._internal.serve.routing_policies.prefix_aware.prefix_aware_router:PrefixCacheAffinityRouter"
-"""The class itself: its public name wants vLLM to be installed."""
-
-if not (RAY / "bin" / "serve").exists():
-    pytest.skip(
-        "set VLLMPERF_RAY to an environment with ray[serve], as scripts/test-ray does",
-        allow_module_level=True,
-    )
+ray_serve.skip_without_ray()
 
 
 @pytest.fixture
 def serve(words, model, tmp_path, monkeypatch):  # noqa: F811
     """The arguments of a sweep over a small Ray on its own ports."""
-    monkeypatch.setenv("PATH", f"{RAY / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PATH", ray_serve.PATH)
     monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    few = {"ray_actor_options": {"num_cpus": 0.1}, "max_ongoing_requests": 100}
-    own = {
-        "name": "Model",
-        "num_replicas": 2,
-        "request_router_config": {"request_router_class": "any"},
-        **few,
-    }
-    app = {"name": "small", "route_prefix": "/", "import_path": "ray_app:build"}
-    config = {"applications": [{**app, "deployments": [own, {"name": "Ingress", **few}]}]}
-    (tmp_path / "small.yaml").write_text(json.dumps(config))
-    arguments = "--num-cpus=4 --num-gpus=0 --object-store-memory=100000000"
-    mine = {"server-command": "ray", "serve-config": "small.yaml", "ray-arguments": arguments}
+    (tmp_path / "small.yaml").write_text(json.dumps({"applications": ray_serve.applications()}))
+    mine = {"server-command": "ray", "serve-config": "small.yaml", "ray-arguments": ray_serve.ARGUMENTS}
     mine |= {"model-name": "tiny", "tokenizer": model, "ready-timeout": 600, "request-rate": 50}
     return [*words, *(f"--{name}={value}" for name, value in mine.items())]
 
 
 def test_both_routers_of_ray_are_measured_and_nothing_is_left(serve, tmp_path):
-    strategies = ("--scheduler-strategies-dict", "pow_of_2=pow2", f"prefix_aware={PREFIX}")
+    strategies = ("--scheduler-strategies-dict", "pow_of_2=pow2", f"prefix_aware={ray_serve.PREFIX_ROUTER}")
     code, out, errors = run(tmp_path, *serve, *strategies)
     assert code == 0, errors
     assert [row["completed"] for row in read(tmp_path, "serve")[1]] == ["40", "40"]

@@ -11,6 +11,7 @@ import real
 from fake_api import FakeApi
 
 from vllmperf import kube
+from vllmperf.kube import logs, transport
 
 
 @pytest.fixture
@@ -24,6 +25,15 @@ def cluster(api: FakeApi, tmp_path: Path) -> Iterator[kube.Cluster]:
     """A client of the fake server."""
     with kube.connect(str(api.kubeconfig(tmp_path))) as connected:
         yield connected
+
+
+@pytest.fixture
+def hurried_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading logs waits for moments where it waits for seconds."""
+    monkeypatch.setattr(transport, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(logs, "POLL_S", 0.02)
+    monkeypatch.setattr(logs, "CUT_S", 0.01)
+    monkeypatch.setattr(logs, "SETTLE_S", 0.3)
 
 
 @pytest.fixture(scope="session")

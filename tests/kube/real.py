@@ -45,6 +45,12 @@ class RealCluster:
             raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr}")
         return done.stdout
 
+    def empty_namespace(self, name: str) -> None:
+        """There it is, without deployments and pods."""
+        if f"namespace/{name}" not in self.kubectl("get", "namespaces", "-o", "name").split():
+            self.kubectl("create", "namespace", name)
+        self.kubectl("-n", name, "delete", "deployments,pods", "--all", "--grace-period=1")
+
     def apply(self, *objects: Object) -> None:
         self.kubectl(
             "apply", "-f", "-", text=json.dumps({"kind": "List", "apiVersion": "v1", "items": objects})

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from vllmperf import kube
 from vllmperf.errors import UsageError
-from vllmperf.kube import logs, transport
+from vllmperf.kube import logs
 from vllmperf.kube.logs import LogLine
 from vllmperf.kube.recent import Recent
 
@@ -24,12 +24,7 @@ T = 1_764_000_000 * 10**9
 LOG = "GET .*/log"
 
 
-@pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(logs, "POLL_S", 0.02)
-    monkeypatch.setattr(logs, "CUT_S", 0.01)
-    monkeypatch.setattr(logs, "SETTLE_S", 0.3)
+pytestmark = pytest.mark.usefixtures("hurried_logs")
 
 
 class Following:

@@ -9,19 +9,13 @@ from fake_api import FakeApi
 
 from vllmperf import kube
 from vllmperf.errors import UsageError
-from vllmperf.kube import logs, transport
 from vllmperf.kube.logs import LogLine
 
 T = 1_764_000_000 * 10**9
 LOG = "GET .*/log"
 
 
-@pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(logs, "POLL_S", 0.02)
-    monkeypatch.setattr(logs, "CUT_S", 0.01)
-    monkeypatch.setattr(logs, "SETTLE_S", 0.3)
+pytestmark = pytest.mark.usefixtures("hurried_logs")
 
 
 def read(cluster: kube.Cluster, **how: Any) -> list[LogLine]:

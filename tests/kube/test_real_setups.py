@@ -41,10 +41,7 @@ def deployment(name: str) -> Object:
 @pytest.fixture
 def cluster(real_cluster: RealCluster) -> RealCluster:
     """With a namespace of our own, empty."""
-    names = real_cluster.kubectl("get", "namespaces", "-o", "name").split()
-    if f"namespace/{NAMESPACE}" not in names:
-        real_cluster.kubectl("create", "namespace", NAMESPACE)
-    real_cluster.kubectl("-n", NAMESPACE, "delete", "deployments,pods", "--all", "--grace-period=1")
+    real_cluster.empty_namespace(NAMESPACE)
     return real_cluster
 
 

@@ -1,23 +1,16 @@
-"""Sweeps over real Ray Serve and its routers, with a small application for a model: tests/dropin/ray_app.py.
-
-$VLLMPERF_RAY: a virtual environment with ray[serve]; scripts/test-ray makes one.
-"""
+"""Sweeps over real Ray Serve and its routers, with a small application for a model: tests/dropin/ray_app.py."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
-import pytest
+import ray_serve
 
 import vllmperf as vp
 from vllmperf.sweeps.setups import processes, read_setup, wait_ready
 
-RAY = Path(os.environ.get("VLLMPERF_RAY", "no Ray"))
 APP = Path(__file__).parents[1] / "dropin"
-PREFIX = "ray.llm._internal.serve.routing_policies.prefix_aware.prefix_aware_router:PrefixCacheAffinityRouter"
-"""The class itself: its public name wants vLLM to be installed."""
 PLAN = {
     "dataset_name": "prefix_repetition",
     "prefix_repetition_num_prefixes": 12,
@@ -29,36 +22,24 @@ PLAN = {
     "model": "tiny",
 }
 
-if not (RAY / "bin" / "serve").exists():
-    pytest.skip(
-        "set VLLMPERF_RAY to an environment with ray[serve], as scripts/test-ray does",
-        allow_module_level=True,
-    )
+ray_serve.skip_without_ray()
 
 
 def setup(name: str, router: str) -> dict[str, object]:
-    few = {"ray_actor_options": {"num_cpus": 0.1}, "max_ongoing_requests": 100}
-    model = {
-        "name": "Model",
-        "num_replicas": 2,
-        "request_router_config": {"request_router_class": "any"},
-        **few,
-    }
-    app = {"name": "small", "route_prefix": "/", "import_path": "ray_app:build"}
     return {
         "name": name,
-        "ray_serve": {"applications": [{**app, "deployments": [model, {"name": "Ingress", **few}]}]},
+        "ray_serve": {"applications": ray_serve.applications()},
         "router": router,
         "cwd": str(APP),
-        "env": {"PATH": f"{RAY / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONDONTWRITEBYTECODE": ""},
-        "ray_arguments": "--num-cpus=4 --num-gpus=0 --object-store-memory=100000000",
+        "env": {"PATH": ray_serve.PATH, "PYTHONDONTWRITEBYTECODE": ""},
+        "ray_arguments": ray_serve.ARGUMENTS,
         "ready_timeout": 300,
         "plan": {"model": "tiny"},
     }
 
 
 def test_rays_prefix_router_hits_the_caches_more_often_than_power_of_two(tmp_path):
-    given = {"setups": [setup("pow2", "pow2"), setup("prefix", PREFIX)], "plan": PLAN}
+    given = {"setups": [setup("pow2", "pow2"), setup("prefix", ray_serve.PREFIX_ROUTER)], "plan": PLAN}
     found = vp.sweep(given, output=tmp_path / "s")
     assert found.failures == {}
     pow2, prefix = (next(row for row in found.rows() if row["setup"] == name) for name in ("pow2", "prefix"))
@@ -75,7 +56,7 @@ def test_rays_prefix_router_hits_the_caches_more_often_than_power_of_two(tmp_pat
 
 
 def test_token_ids_hang_in_rays_prefix_router_and_bench_says_so(tmp_path):
-    one = read_setup(setup("prefix", PREFIX))
+    one = read_setup(setup("prefix", ray_serve.PREFIX_ROUTER))
     server = one.start(tmp_path)
     try:
         wait_ready(server, one.task(server.base_url, {}), one.ready_timeout)

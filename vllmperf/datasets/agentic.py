@@ -13,7 +13,6 @@ from vllmperf.datasets.dataset import (
     Counter,
     DataSet,
     Estimate,
-    Prompt,
     Spec,
     again,
     first_turns,
@@ -35,16 +34,11 @@ def conversations(spec: Spec, tokens: Tokens | None) -> Iterator[Conversation]:
     return again(found, random.Random(spec.seed))
 
 
-def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
-    """The first turn of each."""
-    return first_turns(conversations(spec, tokens))
-
-
 DATASET = DataSet(
     name="agentic",
     about="sessions of agents: trees of turns behind the real answers, with waits for tools and subagents",
     path="FILE (JSON lines)",
-    prompts=prompts,
+    prompts=first_turns(conversations),
     own_lengths=("output",),
     conversations=conversations,
 )

@@ -13,7 +13,6 @@ from vllmperf.datasets.dataset import (
     DataSet,
     Estimate,
     Option,
-    Prompt,
     Spec,
     again,
     first_turns,
@@ -52,16 +51,11 @@ def conversations(spec: Spec, tokens: Tokens | None) -> Iterator[Conversation]:
     return (_conversation(one, spec, tokens) for one in again(found, draw))
 
 
-def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
-    """The first turn of each."""
-    return first_turns(conversations(spec, tokens))
-
-
 DATASET = DataSet(
     name="conversations",
     about="recorded conversations, turn by turn: each turn follows the real answer, which is as long as the recorded one",
     path="FILE (JSON, JSON lines)",
-    prompts=prompts,
+    prompts=first_turns(conversations),
     own_lengths=("output",),
     options=(MAX_TURNS,),
     conversations=conversations,

@@ -170,6 +170,10 @@ class Option(NamedTuple):
         return spec.options.get(self.name, self.default)
 
 
+Prompts = Callable[[Spec, "Tokens | None"], Iterator[Prompt]]
+Conversations = Callable[[Spec, "Tokens | None"], Iterator[Conversation]]
+
+
 class DataSet(NamedTuple):
     """One data set. about: what its prompts are. path: what --dataset-path names, None when it has no path.
 
@@ -184,7 +188,7 @@ class DataSet(NamedTuple):
 
     name: str
     about: str
-    prompts: Callable[[Spec, Tokens | None], Iterator[Prompt]]
+    prompts: Prompts
     path: str | None = None
     lengths: Lengths = Lengths()
     own_lengths: tuple[str, ...] = ()
@@ -193,19 +197,23 @@ class DataSet(NamedTuple):
     times_s: Callable[[Spec], list[float]] | None = None
     shaped: Callable[[Spec, float], Spec] | None = None
     reuse: Callable[[Spec], tuple[Reuse, int]] | None = None
-    conversations: Callable[[Spec, Tokens | None], Iterator[Conversation]] | None = None
+    conversations: Conversations | None = None
 
 
 # ---- what several data sets share ----
 
 
-def first_turns(found: Iterable[Conversation]) -> Iterator[Prompt]:
-    """The first turn of each conversation as a prompt of its own."""
-    for conversation in found:
-        ask = conversation.asks[0]
-        parts = [part for part in (conversation.system, ask.text) if part]
-        length = conversation.system_len + ask.input_len
-        yield Prompt.of(BETWEEN_TURNS.join(parts), ask.output_len, length)
+def first_turns(conversations: Conversations) -> Prompts:
+    """`prompts` of a data set that has conversations: the first turn of each as a prompt of its own."""
+
+    def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
+        for conversation in conversations(spec, tokens):
+            ask = conversation.asks[0]
+            parts = [part for part in (conversation.system, ask.text) if part]
+            length = conversation.system_len + ask.input_len
+            yield Prompt.of(BETWEEN_TURNS.join(parts), ask.output_len, length)
+
+    return prompts
 
 
 def prefix_of(total: int, share: float) -> int:

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vllmperf.datasets.dataset import Ask, Conversation, DataSet, Lengths, Option, Prompt, Spec, first_turns
+from vllmperf.datasets.dataset import Ask, Conversation, DataSet, Lengths, Option, Spec, first_turns
 from vllmperf.datasets.made_up import WORDS
 from vllmperf.datasets.synthetic import made_texts, texts
 
@@ -30,15 +30,10 @@ def conversations(spec: Spec, tokens: Tokens | None) -> Iterator[Conversation]:
         yield Conversation(system, asks, lengths.prefix)
 
 
-def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
-    """The first turn of each."""
-    return first_turns(conversations(spec, tokens))
-
-
 DATASET = DataSet(
     name="multi_turn",
     about="made-up conversations behind a common system prompt (the prefix): each turn follows the real answer",
-    prompts=prompts,
+    prompts=first_turns(conversations),
     lengths=LENGTHS,
     own_lengths=("input", "output", "prefix"),
     options=(TURNS,),

@@ -11,7 +11,6 @@ from vllmperf.datasets.dataset import (
     Counter,
     DataSet,
     Estimate,
-    Prompt,
     Spec,
     again,
     first_turns,
@@ -38,16 +37,11 @@ def conversations(spec: Spec, tokens: Tokens | None) -> Iterator[Conversation]:
     return as_conversations(again(found, random.Random(spec.seed)), tokens, spec.seed, spec.output_len)
 
 
-def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
-    """The first turn of each."""
-    return first_turns(conversations(spec, tokens))
-
-
 DATASET = DataSet(
     name="otel",
     about="recorded sessions of agents with their subagents, from OpenTelemetry spans (gen_ai.*)",
     path="FILE (JSON, JSON lines, Parquet)",
-    prompts=prompts,
+    prompts=first_turns(conversations),
     own_lengths=("output",),
     conversations=conversations,
 )

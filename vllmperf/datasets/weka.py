@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vllmperf.datasets.dataset import Conversation, DataSet, Prompt, Spec, again, first_turns
+from vllmperf.datasets.dataset import Conversation, DataSet, Spec, again, first_turns
 from vllmperf.datasets.recorded_agents import Agent, Call, Recorded
 from vllmperf.datasets.recorded_agents import conversations as as_conversations
 from vllmperf.datasets.rows import Row, rows
@@ -28,16 +28,11 @@ def conversations(spec: Spec, tokens: Tokens | None) -> Iterator[Conversation]:
     return as_conversations(again(found, random.Random(spec.seed)), tokens, spec.seed, spec.output_len)
 
 
-def prompts(spec: Spec, tokens: Tokens | None) -> Iterator[Prompt]:
-    """The first turn of each."""
-    return first_turns(conversations(spec, tokens))
-
-
 DATASET = DataSet(
     name="weka",
     about="recorded sessions of coding agents with their subagents, by the lengths of their prompts (WEKA, AgentX)",
     path="FILE (JSON, JSON lines, Parquet)",
-    prompts=prompts,
+    prompts=first_turns(conversations),
     own_lengths=("output",),
     conversations=conversations,
 )

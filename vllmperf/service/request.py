@@ -127,23 +127,17 @@ def task_of(content: Mapping[str, Any]) -> Task:
 
 
 def _bench(kind: str, content: Mapping[str, Any], label: str | None) -> Request:
-    task = task_of(content)
-    load = task.plan.load
-    return Request(
-        kind,
-        *_apart(content),
-        label=label or task.notes.label,
-        urls=_urls(task),
-        asked=load.num_prompts,
-        duration_s=load.duration,
-        model=task.plan.target.model,
-    )
+    return _of_task(kind, content, label, task_of(content))
 
 
 def _stress(kind: str, content: Mapping[str, Any], label: str | None) -> Request:
     if "api_key_file" in content:
         raise FieldError("api_key_file is a file of the service's machine: give api_key", "api_key_file")
     task, _ = stress_task(content)
+    return _of_task(kind, content, label, task)
+
+
+def _of_task(kind: str, content: Mapping[str, Any], label: str | None, task: Task) -> Request:
     load = task.plan.load
     return Request(
         kind,

@@ -65,6 +65,18 @@ class Phase:
             return None
         return (self.end_ns - self.start_ns) / NS_PER_S
 
+    def facts(self) -> dict[str, Any]:
+        """For JSON: all but the name and the two ends, which are spelled by where they stand."""
+        return {
+            "duration_s": self.duration_s,
+            "reported_s": self.reported_s,
+            "source": self.source,
+            "resolution_s": self.resolution_s,
+            "rank": self.rank,
+            "critical": self.critical,
+            "detail": self.detail,
+        }
+
 
 @dataclass(frozen=True)
 class Failure:

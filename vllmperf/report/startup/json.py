@@ -79,13 +79,7 @@ def _phase(start: Start, phase: Phase) -> dict[str, Any]:
         "name": phase.name,
         "start_s": offset_s(start, phase.start_ns),
         "end_s": offset_s(start, phase.end_ns),
-        "duration_s": phase.duration_s,
-        "reported_s": phase.reported_s,
-        "source": phase.source,
-        "resolution_s": phase.resolution_s,
-        "rank": phase.rank,
-        "critical": phase.critical,
-        "detail": phase.detail,
+        **phase.facts(),
     }
 
 

@@ -82,13 +82,7 @@ def _phase(phase: Phase, clock: Clock | None) -> dict[str, Any]:
         "name": phase.name,
         "start_utc": utc(phase.start_ns, clock),
         "end_utc": utc(phase.end_ns, clock),
-        "duration_s": phase.duration_s,
-        "reported_s": phase.reported_s,
-        "source": phase.source,
-        "resolution_s": phase.resolution_s,
-        "rank": phase.rank,
-        "critical": phase.critical,
-        "detail": phase.detail,
+        **phase.facts(),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from vllmperf.plan import checks
 from vllmperf.plan.checks import setting
 from vllmperf.plan.json_object import JsonObject
 from vllmperf.plan.part import Part
+from vllmperf.sweeps.setups.url import UrlServer
 
 if TYPE_CHECKING:
     from vllmperf.sim import Server
@@ -47,22 +48,12 @@ class Simulator(Part):
         return SimulatorServer(Server(**dict[str, Any](self.simulator)))
 
 
-class SimulatorServer:
+class SimulatorServer(UrlServer):
     """A simulator that runs here; it goes with this process."""
 
     def __init__(self, server: Server) -> None:
         self._server = server.start()
-        self.base_url: str = self._server.url
-        self.metrics_roots: Sequence[str] = [self.base_url]
-
-    def unready(self) -> None:
-        pass
-
-    def facts(self) -> dict[str, object]:
-        return {}
-
-    def ended(self) -> str | None:
-        return None
+        super().__init__(self._server.url)
 
     def stop(self) -> None:
         self._server.stop()
