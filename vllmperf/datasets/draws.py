@@ -29,4 +29,4 @@ class Draws:
         if high - low == 1:
             return np.full(size, low)
         draw, span = self._random, high - low
-        return np.asarray([low + int(draw() * span) for _ in range(size)], dtype=np.int64)
+        return np.fromiter((low + int(draw() * span) for _ in range(size)), dtype=np.int64, count=size)

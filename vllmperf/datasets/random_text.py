@@ -14,6 +14,7 @@ from vllmperf.errors import SettingError
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     from vllmperf.tokenizer.circle import Run
     from vllmperf.tokenizer.fitted import Draw, Fit
@@ -23,6 +24,8 @@ WORTH_A_CIRCLE = 2
 """The whole vocabulary is encoded when the prompts go so often around it."""
 DRAWN_AT_ONCE = 1_000_000
 """Lengths are drawn for all prompts at once, as vLLM does, up to this many: then in pieces."""
+UNPACKED = 1024
+"""Python's own numbers would take eight times the memory of all that was drawn, for hours."""
 DRAWN_WITHOUT_END = 1000
 LENGTHS = Lengths(1024, 128, 0)
 TEXTS_AT_ONCE = 64
@@ -67,10 +70,12 @@ def _draws(spec: Spec, generator: Integers, around: int, n_ids: int) -> Iterator
     lengths, ratio = spec.lengths(LENGTHS), spec.random_range_ratio
     n = min(spec.num_prompts or DRAWN_WITHOUT_END, DRAWN_AT_ONCE)
     while True:
-        inputs = spread(generator, max(1, (lengths.input or 0) - around), ratio, n, least=1)
-        outputs = spread(generator, lengths.output or 1, ratio, n, least=1)
-        offsets = generator.integers(0, n_ids, size=n)
-        yield from zip(inputs, outputs, offsets.tolist(), strict=True)
+        inputs = _spread(generator, max(1, (lengths.input or 0) - around), ratio, n, least=1).astype("int32")
+        outputs = _spread(generator, lengths.output or 1, ratio, n, least=1).astype("int32")
+        offsets = generator.integers(0, n_ids, size=n).astype("int32")
+        for first in range(0, n, UNPACKED):
+            some = slice(first, first + UNPACKED)
+            yield from zip(inputs[some].tolist(), outputs[some].tolist(), offsets[some].tolist(), strict=True)
 
 
 def _ids(spec: Spec, generator: Integers) -> Iterator[Prompt]:
@@ -163,9 +168,13 @@ def fit_usual(tokens: Tokens, runs: Sequence[Run], wanted: Sequence[int], more: 
 
 def spread(draw: Integers, length: int, ratio: float, n: int, least: int = 0) -> Sequence[int]:
     """n lengths, uniform within length × (1 ± ratio), both ends included."""
-    low, high = math.floor(length * (1 - ratio)), math.ceil(length * (1 + ratio))
-    drawn: list[int] = draw.integers(max(low, least), max(high, least) + 1, size=n).tolist()
+    drawn: list[int] = _spread(draw, length, ratio, n, least).tolist()
     return drawn
+
+
+def _spread(draw: Integers, length: int, ratio: float, n: int, least: int) -> NDArray[np.int64]:
+    low, high = math.floor(length * (1 - ratio)), math.ceil(length * (1 + ratio))
+    return draw.integers(max(low, least), max(high, least) + 1, size=n)
 
 
 def _check(tokens: Tokens, input_len: int, prefix_len: int, ratio: float) -> None:

@@ -43,23 +43,28 @@ def record_run(
     that long. tell: gets each interval of a task with report_interval. server: asks for the server's counts, before and after;
     by default at its /metrics. notice: gets a sentence when the run waits for its server, and when that is back. watch: listens
     to each session."""
-    is_inside, plan = task.plan.target.simulator is not None, task.plan.to_dict()
-    waits = patience(task)
+    folder = None if record else Folder()
+    path, waits = record or Path(str(folder)) / "run.vllmperf", patience(task)
+    listeners = Listeners(progress, enough, tell, server, notice, watch)
     with served(task) as here:
         if waits is not None:
             waits.wait_for_start()
-        model = task.plan.target.model or _first_model(here)
-        # The file is made last: what cannot start leaves none behind.
-        with ready(here, model, is_inside) as run:
-            folder = None if record else Folder()
-            path, secrets = record or Path(str(folder)) / "run.vllmperf", task.credentials.secrets
-            listeners = Listeners(progress, enough, tell, server, notice, watch)
-            with RunWriter(path, plan, environment(), None, secrets, run.feeder.asked, run.facts) as writer:
-                is_paused = _carry_out(run, writer, here, listeners, waits)
-        if waits is not None and is_paused:
+        if _begin(path, here, task, listeners, waits) and waits is not None:
             _go_on(path, here, listeners, waits)
     _add_history(task, path, listeners)
     return Run(path, keep_alive=folder)
+
+
+def _begin(path: Path, here: Task, task: Task, listeners: Listeners, waits: Patience | None) -> bool:
+    """Carry the task out, or its first part; whether the run is paused. What a part needs ends with it: later parts go on for
+    hours."""
+    is_inside, plan = task.plan.target.simulator is not None, task.plan.to_dict()
+    model = task.plan.target.model or _first_model(here)
+    # The file is made last: what cannot start leaves none behind.
+    with ready(here, model, is_inside) as run:
+        secrets = task.credentials.secrets
+        with RunWriter(path, plan, environment(), None, secrets, run.feeder.asked, run.facts) as writer:
+            return _carry_out(run, writer, here, listeners, waits)
 
 
 def resume_run(

@@ -26,18 +26,18 @@ class Rolling:
     def __init__(self, every_s: float, tell: Tell, from_ns: int = 0) -> None:
         self._every_ns, self._tell, self._from_ns = round(every_s * NS), tell, from_ns
         self._start_ns = from_ns
-        self._rows = np.zeros(0, dtype=RECORD)
-        self._gaps = np.zeros(0, dtype=GAP)
+        self._rows = [np.zeros(0, dtype=RECORD)]
+        self._gaps = [np.zeros(0, dtype=GAP)]
         self._known_ns = from_ns
 
     def __call__(self, turn: Turn) -> None:
         self._take(turn.batch)
         in_flight = turn.counters["in_flight"]
         if turn.state != "running":
-            self._known_ns = int(self._rows["end_ns"].max(initial=-1)) + 1
+            self._known_ns = max(int(rows["end_ns"].max(initial=-1)) for rows in self._rows) + 1
         while (edge_ns := (self._start_ns // self._every_ns + 1) * self._every_ns) <= self._known_ns:
             self._report(edge_ns, in_flight)
-        if turn.state != "running" and len(self._rows):
+        if turn.state != "running" and any(map(len, self._rows)):
             self._report(self._known_ns, in_flight)
         # what ended before now will have come with the next turn
         self._known_ns = self._from_ns + turn.elapsed_ns
@@ -47,13 +47,15 @@ class Rolling:
         if not len(rows):
             return
         rows["end_ns"] += self._from_ns
-        self._rows = np.concatenate([self._rows, rows])
-        self._gaps = np.concatenate([self._gaps, np.frombuffer(batch["gaps"], dtype=GAP)])
+        self._rows.append(rows)
+        self._gaps.append(np.frombuffer(batch["gaps"], dtype=GAP))
 
     def _report(self, end_ns: int, in_flight: int) -> None:
-        ended = self._rows["end_ns"] < end_ns
-        has_ended = np.repeat(ended, self._rows["n_gaps"])
-        counts = np.repeat(self._rows["outcome"] == COMPLETED, self._rows["n_gaps"])
-        gaps_ns = np.ascontiguousarray(self._gaps["ns"][has_ended & counts], dtype=np.float32)
-        self._tell(interval(self._rows[ended], gaps_ns, self._start_ns, end_ns, in_flight))
-        self._rows, self._gaps, self._start_ns = self._rows[~ended], self._gaps[~has_ended], end_ns
+        rows, gaps = np.concatenate(self._rows), np.concatenate(self._gaps)
+        ended = rows["end_ns"] < end_ns
+        has_ended = np.repeat(ended, rows["n_gaps"])
+        counts = np.repeat(rows["outcome"] == COMPLETED, rows["n_gaps"])
+        gaps_ns = np.ascontiguousarray(gaps["ns"][has_ended & counts], dtype=np.float32)
+        self._rows, self._gaps = [rows[~ended]], [gaps[~has_ended]]
+        start_ns, self._start_ns = self._start_ns, end_ns
+        self._tell(interval(rows[ended], gaps_ns, start_ns, end_ns, in_flight))

@@ -225,6 +225,7 @@ class Session:
             self._give(self._last_turn())
             self._close()
         finally:
+            self._subscribers.clear()  # which hold this session: a run of many parts would keep each one
             self._ended.set()
 
     def _take(self, turn: Turn) -> None:

@@ -50,11 +50,12 @@ def unfinished(path: Path | str, is_own: bool = False) -> Unfinished:
     if not is_own:
         _check(found)
     with found.opened() as db:
-        numbers = [number for (number,) in db.execute(f'SELECT "index" FROM requests WHERE {HAS_ENDED}')]
-        at_ns = int(db.execute(f"SELECT max(end_ns) FROM requests WHERE {HAS_ENDED}").fetchone()[0] or 0)
-    done = bytearray(max(numbers, default=-1) + 1)
-    for number in numbers:
-        done[number] = 1
+        ended = f"FROM requests WHERE {HAS_ENDED}"
+        last, at_ns = db.execute(f'SELECT max("index"), max(end_ns) {ended}').fetchone()
+        done = bytearray(0 if last is None else last + 1)
+        for (number,) in db.execute(f'SELECT "index" {ended}'):
+            done[number] = 1
+        at_ns = int(at_ns or 0)
     counters = found.meta.get("counters") or {}
     start_real_ns = int(counters.get("start_real_ns") or 0)
     earlier_ns = sum(one["break_ns"] for one in found.meta.get("breaks", ()))
