@@ -5,7 +5,10 @@ from __future__ import annotations
 import gc
 import itertools
 import json
+import platform
 import sqlite3
+import subprocess
+import sys
 import tracemalloc
 import weakref
 
@@ -23,6 +26,23 @@ PROMPTS = 20_000
 BYTES_A_PROMPT = 16
 """Three numbers of four bytes, of which the largest part is drawn ahead."""
 ROW = Interval(0.0, 60.0, 720, 720, 0, 12.0, 24.0, 50.0, 60.0, 20.0, 21.0, 3)
+
+
+AFTER_LARGE_BLOCKS = """
+import ctypes
+from vllmperf.loadgen.allocator import LARGE_BYTES, give_back_large_blocks
+
+assert give_back_large_blocks()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+
+def has_mapping(block):
+    # glibc's bit of a block that has a mapping of its own, in the size before it
+    return bool(ctypes.c_size_t.from_address(block - 8).value & 2)
+
+libc.free(libc.malloc(24 << 20))
+print(has_mapping(libc.malloc(LARGE_BYTES)), has_mapping(libc.malloc(LARGE_BYTES // 2)))
+"""
 
 
 @pytest.fixture
@@ -94,3 +114,9 @@ def test_what_goes_into_a_bucket_each_minute_reads_no_requests(tmp_path, monkeyp
         uploads(ROW)
     rolling = json.loads((tmp_path / "run.rolling.json").read_text())
     assert (len(rolling["intervals"]), rolling["done"]) == (3, 3 * ROW.done)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_a_large_block_has_a_mapping_of_its_own_also_after_larger_ones_were_freed():
+    words = [sys.executable, "-c", AFTER_LARGE_BLOCKS]
+    assert subprocess.check_output(words, text=True, timeout=60).split() == ["True", "False"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vllmperf import datasets
 from vllmperf.api.runs import finish_run, make_run, tell_interval
 from vllmperf.errors import SettingError
+from vllmperf.loadgen.allocator import give_back_large_blocks
 from vllmperf.loadgen.task import SETTINGS, Task
 from vllmperf.plan import Plan, settings
 from vllmperf.plan.load import HAVE_TIMES
@@ -130,6 +131,7 @@ def carry_out(
     is_new = not has_begun(record)
     if not is_new and is_complete(record, task):
         return Run(record)
+    give_back_large_blocks()
     if place is None:
         return _carried_out(is_new, task, record, progress, **listeners)
     from vllmperf.api.rolling_uploads import RollingUploads
