@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,16 @@ if TYPE_CHECKING:
     from vllmperf.loadgen.looks import Looks
     from vllmperf.loadgen.rolling import Rolling, Tell
     from vllmperf.record.unfinished import Unfinished
+
+
+ONLY_TIME: Mapping[str, Any] = {
+    "num_prompts": None,
+    "until": None,
+    "max_errors": None,
+    "max_error_rate": None,
+    "keep_gaps": "all",
+}
+"""Settings of a recording that nothing but its duration ends, and that loses no gap: a step of a fit or a search."""
 
 
 def record_run(

@@ -140,16 +140,12 @@ def carry_out(
 
 
 def _run(task: Task, spot: Spot, seconds: float, path: Path, seed: int) -> Recording:
-    from vllmperf.loadgen.recorded import record_run
+    from vllmperf.loadgen.recorded import ONLY_TIME, record_run
 
     path.unlink(missing_ok=True)
     one = task.replace(
         max_concurrency=spot.concurrency,
-        num_prompts=None,
-        until=None,
-        max_errors=None,
-        max_error_rate=None,
-        keep_gaps="all",
+        **ONLY_TIME,
         duration=seconds,
         input_len=spot.shape.input_tokens,
         output_len=spot.shape.output_tokens,

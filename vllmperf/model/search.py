@@ -22,7 +22,7 @@ from scipy import stats
 
 import vllmperf._engine as _engine
 from vllmperf.errors import CheckError, SettingError
-from vllmperf.loadgen.recorded import record_run
+from vllmperf.loadgen.recorded import ONLY_TIME, record_run
 from vllmperf.loadgen.task import Task
 from vllmperf.metrics.definitions import per_request
 from vllmperf.metrics.view import COMPLETED, Rows
@@ -178,11 +178,7 @@ class Search:
             burstiness=1.0,
             arrival="poisson",
             max_concurrency=None,
-            num_prompts=None,
-            until=None,
-            max_errors=None,
-            max_error_rate=None,
-            keep_gaps="all",
+            **ONLY_TIME,
             duration=seconds,
             seed=(self.task.plan.workload.seed + 101 * number) % 2**32,
             grace_period=min(self.task.plan.limits.grace_period, self._grace_s(seconds)),
