@@ -11,6 +11,7 @@ import vllmperf as vp
 from vllmperf.api.rolling_uploads import RollingUploads
 from vllmperf.api.stress_runs import carry_out, stress_task
 from vllmperf.bucket.place import Place
+from vllmperf.service.examples import PAYLOAD
 
 PLACE = Place.of("s3://results/night", "http://127.0.0.1:9")
 SETTINGS = {"num_prompts": 40, "request_rate": 200, "dataset_name": "random", "report_interval": 0.1}
@@ -29,21 +30,7 @@ def service():
     return kinds, request
 
 
-DOCUMENT = {
-    "host": "localhost",
-    "port": 8000,
-    "num_prompts": 1000,
-    "request_rate": 10,
-    "model": "meta-llama/Llama-3.1-405B-Instruct-FP8",
-    "backend": "openai-chat",
-    "endpoint": "/v1/chat/completions",
-    "dataset_path": "app/sonnet.txt",
-    "dataset_name": "sonnet",
-    "sonnet_input_len": 512,
-    "sonnet_prefix_len": 128,
-    "sonnet_output_len": 2,
-    "stress": True,
-}
+DOCUMENT = {**PAYLOAD, "request_rate": 10, "stress": True}
 
 
 def test_stress_true_makes_the_documents_payload_a_stress_run(service):
