@@ -141,6 +141,19 @@ def test_a_poisson_schedule_goes_on_at_the_times_that_are_left(server, tmp_path)
     )
 
 
+def test_what_came_due_while_a_stopped_run_let_its_answers_end_is_no_burst(tmp_path):
+    """Answers take a second, in which ten requests come due that are not sent any more."""
+    path = tmp_path / "run.vllmperf"
+    with vp.sim.Server(ttft_ms=1000, itl_ms=2) as server:
+        interrupted(server, path, times=1, request_rate=10, arrival="constant", n=1)
+        run = vp.bench(resume=path)
+    assert run.summary["requests"]["outcomes"] == {"completed": N}
+    scheduled = np.sort(run.requests["scheduled_ns"])
+    later = scheduled[scheduled >= run.summary["breaks"][0]["at_ns"]]
+    assert len(later) > 1
+    assert np.sum(np.diff(later) < 1e6) <= 1  # one may be due, and not yet sent, when the run is stopped
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupted_run_sends_what_was_cut_off_again(server, tmp_path, times):
     path = tmp_path / "run.vllmperf"

@@ -38,7 +38,7 @@ class Rest:
         return str(self.before.meta["facts"]["model"])
 
     def schedule(self, whole: Schedule) -> Schedule:
-        """Of what is left; what was due before the break is due at once. Raises NothingLeftError when nothing is."""
+        """Of what is left; what was due before sending stopped is due at once. Raises NothingLeftError when nothing is."""
         n = None if whole.n is None else whole.n - self.before.n_done
         if n is not None and n <= 0:
             raise NothingLeftError(

@@ -19,7 +19,7 @@ HAS_ENDED = "outcome != 'incomplete'"
 class Unfinished:
     """done: which requests are recorded, a byte each (1: it is), by their numbers. at_ns: the last instant of the run, where it
     goes on: the time until then does not count. stopped_real_ns: the same by the clock, in ns since 1970. due_ns: where its
-    schedule goes on. lost: what is known of the server's loss that the run waited for, if any.
+    schedule goes on. lost: what is known of the server's loss that the run waited for, if any. last_sent_ns: of a run that was asked to stop.
     """
 
     path: Path
@@ -29,11 +29,15 @@ class Unfinished:
     stopped_real_ns: int
     histograms: Mapping[str, _engine.Histogram]
     lost: Mapping[str, int] | None = None
+    last_sent_ns: int | None = None
 
     @property
     def due_ns(self) -> int:
-        """Before at_ns where the run waited in vain for answers of a lost server: what was due meanwhile is not sent at once."""
-        return self.at_ns if self.lost is None else min(self.lost["at_ns"], self.at_ns)
+        """Before at_ns where the run waited in vain for answers of a lost server, and where it was asked to stop and let end
+        what was in flight: what was due meanwhile is not sent at once."""
+        if self.lost is not None:
+            return min(self.lost["at_ns"], self.at_ns)
+        return self.at_ns if self.last_sent_ns is None else min(self.last_sent_ns, self.at_ns)
 
     @property
     def n_done(self) -> int:
@@ -56,6 +60,7 @@ def unfinished(path: Path | str, is_own: bool = False) -> Unfinished:
         for (number,) in db.execute(f'SELECT "index" {ended}'):
             done[number] = 1
         at_ns = int(at_ns or 0)
+        last_sent_ns = int(db.execute("SELECT max(sent_ns) FROM requests").fetchone()[0] or 0)
     counters = found.meta.get("counters") or {}
     start_real_ns = int(counters.get("start_real_ns") or 0)
     earlier_ns = sum(one["break_ns"] for one in found.meta.get("breaks", ()))
@@ -67,6 +72,7 @@ def unfinished(path: Path | str, is_own: bool = False) -> Unfinished:
         start_real_ns + at_ns + earlier_ns,
         found.histograms,
         counters.get("server_lost"),
+        last_sent_ns if found.state == "interrupted" else None,
     )
 
 
