@@ -93,6 +93,39 @@ def test_the_same_holds_for_arrivals_and_within_sweeps(guard):
         check_request(request_of({"kind": "sweep", "sweep": sweep}), guard)
 
 
+def powered(guard: Guard, kind: str, power: str) -> None:
+    """A run of this kind that reads power from there."""
+    settings = {"base_url": URL, "model": "m", "power": power}
+    place = {"setups": [{"url": URL}], "plan": settings, "points": [{"request_rate": 1, "duration": 1}]}
+    if kind == "sweep":
+        del settings["base_url"]
+    check_request(request_of({"kind": kind, KINDS[kind]: place if kind == "sweep" else settings}), guard)
+
+
+KINDS = {"bench": "plan", "stress": "stress", "sweep": "sweep", "fit": "fit"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_power_of_a_run_is_read_within_the_data_folder_alone(guard, kind):
+    powered(guard, kind, "file=rows.jsonl")
+    for path in OUTSIDE:
+        with refused(403, "power", "outside of the service's data folder"):
+            powered(guard, kind, f"file={path}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("source", ["dcgm", "prometheus"])
+def test_the_power_of_a_run_is_asked_of_allowed_servers_alone(guard, kind, source):
+    powered(guard, kind, f"{source}=http://127.0.0.1:9400/metrics")
+    for url in (
+        "http://169.254.169.254/latest",
+        "http://10.0.0.1:9400/metrics,query=up",
+        "http://[::ffff:a00:1]:9400/",
+    ):
+        with refused(403, "power"):
+            powered(guard, kind, f"{source}={url}")
+
+
 def test_a_model_whose_name_is_a_path_is_no_tokenizer_outside(guard):
     with refused(403, "tokenizer"):
         load(guard, model="/models/llama")

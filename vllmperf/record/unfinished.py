@@ -19,7 +19,8 @@ HAS_ENDED = "outcome != 'incomplete'"
 class Unfinished:
     """done: which requests are recorded, a byte each (1: it is), by their numbers. at_ns: the last instant of the run, where it
     goes on: the time until then does not count. stopped_real_ns: the same by the clock, in ns since 1970. due_ns: where its
-    schedule goes on. lost: what is known of the server's loss that the run waited for, if any. last_sent_ns: of a run that was asked to stop.
+    schedule goes on. lost: what is known of the server's loss that the run waited for, if any.
+    last_sent_ns: of a run that was asked to stop.
     """
 
     path: Path

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from vllmperf import api
 from vllmperf.exit_codes import FAILED, INTERRUPTED, OK
+from vllmperf.scrape.power import Power
 from vllmperf.service import payload as payloads
 from vllmperf.service.jobs import RUNNING, WAITING
 from vllmperf.service.live import Live, Say
+from vllmperf.service.power import PowerWatch
 from vllmperf.service.request import BENCH, CAPACITY, FIT, START_LOAD, STRESS, SWEEP, split, task_of, whole
 from vllmperf.service.store import OURS, REPORT, RESULT, RUN
 from vllmperf.target import AnswerError, CertificateError, Client, client_of
 from vllmperf.whole_file import write_whole
 
 if TYPE_CHECKING:
+    from vllmperf.loadgen.task import Task
     from vllmperf.run import Run
 
 ASK_EVERY_S = 1.0
@@ -128,11 +131,11 @@ def bench(work: Work) -> Outcome:
     if task.plan.target.simulator is None:
         work.wait_for(*(client_of(one, task.credentials) for one in task.plan.target.each))
     if not path.exists():
-        run = api.make_run(task, path, watch=Live(work.say).watch, notice=work.note)
+        run = api.make_run(task, path, watch=_live(work, task).watch, notice=work.note)
     elif _is_complete(path, task.plan.load.num_prompts):
         run = open_run(path)
     else:
-        run = api.finish_run(task, unfinished(path), watch=Live(work.say).watch, notice=work.note)
+        run = api.finish_run(task, unfinished(path), watch=_live(work, task).watch, notice=work.note)
     save(run, work.folder, None)
     return _reported(run, work, RESULT)
 
@@ -148,9 +151,17 @@ def stress(work: Work) -> Outcome:
         work.note(note)
     place = of_environment()
     to = place and place / work.folder.name
-    run = carry_out(task, work.folder / RUN, place=to, watch=Live(work.say).watch, notice=work.note)
+    run = carry_out(task, work.folder / RUN, place=to, watch=_live(work, task).watch, notice=work.note)
     save(run, work.folder, None)
     return _reported(run, work, RESULT)
+
+
+def _live(work: Work, task: Task) -> Live:
+    """With the watts of the GPUs where the run's source of power tells what they draw now."""
+    power = None if task.knobs.power is None else Power.of(task.knobs.power)
+    if power is None or not power.is_live:
+        return Live(work.say)
+    return Live(work.say, PowerWatch(power.now, task.knobs.gpu_tdp))
 
 
 def _is_complete(path: Path, asked: int | None) -> bool:

@@ -14,6 +14,7 @@ from vllmperf.api.stress_runs import stress_task
 from vllmperf.loadgen.task import Task
 from vllmperf.plan.credentials import is_secret
 from vllmperf.reach import NotAllowedError
+from vllmperf.scrape.power import Power
 from vllmperf.service import payload as payloads
 from vllmperf.service.errors import RefusedError
 from vllmperf.service.guard.body import check_combinations
@@ -47,6 +48,7 @@ UNREADABLE = (
     ValueError,
 )
 KEY_FILE = "api_key_file"
+POWER = "power"
 STARTS = KINDS.keys() - {"simulator", "url"}
 """Kinds of set-ups that start something."""
 HERE = ("127.0.0.1", "localhost", "::1")
@@ -147,16 +149,16 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
 # ---- where it goes ----
 
 
-def _check_target(url: str, guard: Guard) -> None:
+def _check_target(url: str, guard: Guard, field: str = "base_url") -> None:
     if guard.reach is None:
         return
     try:
         guard.reach.check_url(url)
     except NotAllowedError as error:
-        raise RefusedError(403, str(error), "base_url") from None
+        raise RefusedError(403, str(error), field) from None
     except ValueError:
         raise RefusedError(
-            400, "base_url is no URL: give http://HOST:PORT or https://HOST", "base_url"
+            400, f"{field} has no sound URL: give http://HOST:PORT or https://HOST", field
         ) from None
 
 
@@ -238,10 +240,20 @@ def _check_setting(name: str, value: Any, guard: Guard) -> None:
         raise RefusedError(400, "endpoint must begin with /", "endpoint")
     if name == "result_filename":
         check_result_name(str(value))
+    if name == POWER:
+        _check_power(Power.of(str(value)), guard)
     if name in PATHS and isinstance(value, str) and not (name == "tokenizer" and value == "none"):
         check_path(name, value, guard)
     if isinstance(value, int | float) and not isinstance(value, bool):
         _check_amount(own, value, guard)
+
+
+def _check_power(source: Power, guard: Guard) -> None:
+    """The worker reads the file, and asks the URL."""
+    if source.kind == "file":
+        check_path(POWER, source.where, guard)
+    else:
+        _check_target(source.where, guard, POWER)
 
 
 def check_result_name(name: str) -> None:
