@@ -17,6 +17,8 @@ import pytest
 import vllmperf as vp
 from vllmperf.errors import UsageError
 from vllmperf.record.process import is_alive, this_process
+from vllmperf.record.resumed import ResumedWriter
+from vllmperf.record.unfinished import unfinished
 from vllmperf.report.words import break_words
 
 N = 60
@@ -225,3 +227,11 @@ def test_a_writer_whose_pid_came_back_as_another_process_is_dead():
     assert not is_alive({**here, "began_ticks": here["began_ticks"] - 1})
     assert not is_alive({**here, "host": "another"})
     assert is_alive({"pid": os.getpid(), "host": here["host"]})
+
+
+def test_what_a_run_sets_aside_stays_in_memory_also_when_it_is_resumed(tmp_path):
+    """It may have no folder but its own: the service confines its runs so. SQLite's own choice is a file in /tmp."""
+    run = vp.bench(sim=True, num_prompts=4, output_len=2, record=tmp_path / "run")
+    in_memory = (2,)
+    with ResumedWriter(unfinished(run.path, is_own=True)) as writer:
+        assert writer._db.execute("PRAGMA temp_store").fetchone() == in_memory

@@ -18,7 +18,7 @@ from vllmperf.record.merging import SUMMED
 from vllmperf.record.process import this_process
 from vllmperf.record.shift import shifted
 from vllmperf.record.unfinished import HAS_ENDED, Unfinished
-from vllmperf.record.writer import Asked, RunWriter, iso_utc, put_meta
+from vllmperf.record.writer import PRAGMAS, Asked, RunWriter, iso_utc, put_meta
 
 
 class ResumedWriter(RunWriter):
@@ -89,7 +89,8 @@ def end(path: Path, state: str, gave_up: str | None = None) -> None:
 def _opened(path: Path) -> sqlite3.Connection:
     try:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA synchronous=OFF")
+        for pragma in PRAGMAS:
+            db.execute(f"PRAGMA {pragma}")
         db.execute("BEGIN IMMEDIATE")
         db.execute("ROLLBACK")
     except sqlite3.Error as error:
