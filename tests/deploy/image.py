@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
+import json
 import subprocess
 import sys
 import tarfile
@@ -15,11 +16,20 @@ import pytest
 from packaging.requirements import Requirement
 
 CHECKOUT = Path(__file__).parents[2]
-OF_EXTRAS = ("fastapi", "uvicorn", "boto3")
+OF_EXTRAS = ("fastapi", "uvicorn", "boto3", "tokenizers", "jinja2")
 PYTHON = (3, 11)
 """Of the image: what is compiled here for another one does not run there."""
 PACKAGES = "usr/local/lib/python3.11/dist-packages"
 PROGRAM = "#!/usr/bin/python3\nimport sys\nfrom vllmperf.cli import main\nsys.exit(main())\n"
+
+
+def name_in(archive: Path) -> str:
+    """The name of the image in an archive that scripts/image wrote."""
+    with tarfile.open(archive) as file:
+        manifest = file.extractfile("manifest.json")
+        assert manifest is not None, archive
+        name: str = json.load(manifest)[0]["RepoTags"][0]
+    return name
 
 
 def make(scripts: Path, prefix: Path, name: str, folder: Path) -> Path:
@@ -56,7 +66,7 @@ def _files() -> Iterator[tuple[Path, str]]:
 
 
 def _closure() -> list[importlib.metadata.Distribution]:
-    """What vllmperf with the extras service and s3 needs, as it is installed here."""
+    """What vllmperf with the extras service, s3 and tokenizers needs, as it is installed here."""
     found: dict[str, importlib.metadata.Distribution] = {}
     for name in OF_EXTRAS:
         found[name] = importlib.metadata.distribution(name)

@@ -81,6 +81,15 @@ def test_a_load_gets_host_port_and_model_where_it_gives_none(tmp_path: Path) -> 
     assert (second["host"], second["port"], second["model"]) == ("elsewhere", 1, "m")
 
 
+def test_a_payload_without_a_tokenizer_finds_it_under_the_name_of_the_model(tmp_path: Path) -> None:
+    name = "mistralai/Mistral-7B-v0.1"
+    mounts = containers(objects(rendered(tmp_path, *sets(f"servedModel={name}"))))["load-generator"][
+        "volumeMounts"
+    ]
+    found = next(one for one in mounts if one["name"] == "model-storage")
+    assert (found["mountPath"], found["subPath"], found["readOnly"]) == (f"/data/{name}", name, True)
+
+
 @pytest.mark.parametrize(
     ("tag", "version", "steps", "prefill"),
     [

@@ -1,10 +1,15 @@
 """The Helm chart in a real Kubernetes, with the simulated server in the place of vLLM: pods become ready, loads run, results
-arrive in a bucket, an upgrade keeps the token, and an uninstall leaves nothing behind."""
+arrive in a bucket, an upgrade keeps the token, and an uninstall leaves nothing behind.
+
+VLLMPERF_IMAGE: an archive that scripts/image wrote, to test instead of an image of this checkout without the wheel.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -22,9 +27,11 @@ from real import RealCluster
 
 pytest.importorskip("fastapi", reason="the extra service is not installed")
 pytest.importorskip("boto3", reason="the extra s3 is not installed")
+pytest.importorskip("tokenizers", reason="the extra tokenizers is not installed")
 from s3_server import ACCESS, BUCKET, SECRET, Server
 
-IMAGE, TAG = "localhost/vllmperf-chart", "1"
+GIVEN = os.environ.get("VLLMPERF_IMAGE")
+IMAGE, TAG = (image.name_in(Path(GIVEN)) if GIVEN else "localhost/vllmperf-chart:1").rsplit(":", 1)
 LIMIT_S = 240.0
 SELECTOR = "app.kubernetes.io/name=vllmperf"
 KINDS = "all,pvc,secret,configmap,serviceaccount,role,rolebinding,networkpolicy"
@@ -39,14 +46,26 @@ LOAD = {
         "output_len": 2,
     },
 }
+MODEL = "meta-llama/Llama-3.1-405B-Instruct-FP8"
+SONNET = {
+    "num_prompts": 20,
+    "request_rate": 12,
+    "backend": "openai-chat",
+    "endpoint": "/v1/chat/completions",
+    "dataset_path": "app/sonnet.txt",
+    "dataset_name": "sonnet",
+    "sonnet_input_len": 512,
+    "sonnet_prefix_len": 128,
+    "sonnet_output_len": 2,
+}
+"""The payload of the chart that ours replaces, but for its 1,000 prompts."""
 
 
 @pytest.fixture(scope="module")
 def cluster(real_cluster: RealCluster, tmp_path_factory: pytest.TempPathFactory) -> RealCluster:
-    """With the image of this checkout in it."""
-    archive = image.make(
-        real_cluster.scripts, real_cluster.prefix, f"{IMAGE}:{TAG}", tmp_path_factory.mktemp("image")
-    )
+    """With the image in it."""
+    folder = tmp_path_factory.mktemp("image")
+    archive = GIVEN or image.make(real_cluster.scripts, real_cluster.prefix, f"{IMAGE}:{TAG}", folder)
     command = [real_cluster.scripts / "load", real_cluster.prefix, real_cluster.state, archive]
     subprocess.run(command, check=True, timeout=LIMIT_S)
     return real_cluster
@@ -129,11 +148,12 @@ class Release:
     def token(self) -> str:
         return base64.b64decode(self.get("secret/bench-vllmperf-token")["data"]["token"]).decode()
 
-    def ask(self, pod: dict[str, Any], path: str) -> Any:
+    def ask(self, pod: dict[str, Any], path: str, body: dict[str, Any] | None = None) -> Any:
         """An answer of the pod's generator."""
         url = f"http://{pod['status']['podIP']}:8081{path}"
-        request = Request(url, headers={"Authorization": f"Bearer {self.token()}"})
-        with urlopen(request, timeout=30) as answer:
+        headers = {"Authorization": f"Bearer {self.token()}", "Content-Type": "application/json"}
+        request = Request(url, None if body is None else json.dumps(body).encode(), headers)
+        with urlopen(request, timeout=LIMIT_S) as answer:
             return json.load(answer)
 
     def told(self) -> str:
@@ -211,6 +231,62 @@ def test_aggregate_runs_one_load_over_all_pods_and_may_only_list_them(
     assert [line.split()[-1] for line in may.splitlines() if line.startswith("pods ")] == ["[list]"]
     release.helm("uninstall", "bench", "--wait")
     until(lambda: not release.left(), lambda: str(release.left()))
+
+
+def test_the_documents_payload_runs_from_the_values_and_by_curl(
+    release: Release, bucket: Server, model: Path, tmp_path: Path
+) -> None:
+    """The tokenizer lies in the claim, in the folder that the model's name gives."""
+    storage = tmp_path / "storage"
+    shutil.copytree(model, storage / MODEL)
+    storage.chmod(0o755)
+    (storage / MODEL).chmod(0o755)
+    release.cluster.apply(*claimed(storage, release.name))
+    given = values(bucket, servedModel=MODEL, modelStorage={}, benchmarkSpecs=[SONNET])
+    given["vllm"]["args"].append(f"--model={MODEL}")
+    release.install(given)
+    (pod,) = release.pods()
+    run = until(lambda: _finished(release, pod), release.told)
+    assert (run["phase"], run["headline"]["completed"]) == ("finished", 20), f"{run}\n{release.told()}"
+    payload = {**SONNET, "host": pod["status"]["podIP"], "port": 8000, "model": MODEL}
+    sent = release.ask(pod, "/start-load", payload)["id"]
+    again = until(lambda: _ended_run(release, pod, sent), release.told)
+    assert (again["phase"], again["headline"]["completed"]) == ("finished", 20), f"{again}\n{release.told()}"
+    until(lambda: _of_both(bucket.objects()), lambda: f"{sorted(bucket.objects())}\n{release.told()}")
+    release.helm("uninstall", "bench", "--wait")
+    until(lambda: release.left() == ["persistentvolumeclaim/model-storage"], lambda: str(release.left()))
+    release.cluster.kubectl("delete", "persistentvolume", f"{release.name}-models", "--wait=false")
+
+
+def claimed(folder: Path, namespace: str) -> list[dict[str, Any]]:
+    """The claim that the chart expects, of a folder of this machine."""
+    common = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+    volume = {
+        **common,
+        "capacity": {"storage": "1Gi"},
+        "hostPath": {"path": str(folder), "type": "Directory"},
+        "claimRef": {"namespace": namespace, "name": "model-storage"},
+    }
+    claim = {**common, "resources": {"requests": {"storage": "1Gi"}}}
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": f"{namespace}-models"},
+            "spec": volume,
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "model-storage", "namespace": namespace},
+            "spec": claim,
+        },
+    ]
+
+
+def _ended_run(release: Release, pod: dict[str, Any], name: str) -> dict[str, Any] | None:
+    run: dict[str, Any] = release.ask(pod, f"/runs/{name}")
+    return run if run["phase"] in ("finished", "failed") else None
 
 
 def _finished(release: Release, pod: dict[str, Any]) -> dict[str, Any] | None:

@@ -63,7 +63,8 @@
     - {name: specs, mountPath: /etc/vllmperf, readOnly: true}
     {{- end }}
     {{- if and .Values.vllm.enabled .Values.modelStorage.enabled }}
-    - {name: model-storage, mountPath: /data/model-storage, readOnly: true}
+    # where loads look for a model's tokenizer: the folder of its name in the data folder
+    - {name: model-storage, mountPath: /data/{{ .Values.servedModel }}, subPath: {{ .Values.servedModel }}, readOnly: true}
     {{- end }}
 {{- end }}
 

@@ -29,12 +29,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if .Values.vllm.enabled }}{{ int .Values.vllm.port }}{{ else }}{{ int .Values.target.port }}{{ end -}}
 {{- end }}
 
-{{/* benchmarkSpecs, each with host, port and model; prompts are counted by the tokenizer that the server has. */}}
+{{/* benchmarkSpecs, each with host, port and model. */}}
 {{- define "vllmperf.specs" -}}
 {{- $own := dict "host" (include "vllmperf.targetHost" .) "port" (include "vllmperf.targetPort" . | int) "model" .Values.servedModel -}}
-{{- if and .Values.vllm.enabled .Values.modelStorage.enabled }}
-{{- $own = merge $own (dict "tokenizer" (printf "model-storage/%s" .Values.servedModel)) -}}
-{{- end -}}
 {{- $specs := list -}}
 {{- range .Values.benchmarkSpecs }}
 {{- $specs = append $specs (ternary . (merge (deepCopy .) $own) (hasKey . "kind")) -}}
