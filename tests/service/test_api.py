@@ -134,6 +134,16 @@ def test_a_run_that_gets_no_answer_fails_and_keeps_its_result(service: Service, 
     assert service.get(f"/runs/{run['id']}/result").json()["requests"]["completed"] == 0
 
 
+def test_a_run_that_gives_up_has_failed_says_why_and_keeps_what_it_measured(service: Service) -> None:
+    with Server(faults=["status:code=500@every=4"]) as broken:
+        run = service.ended(service.started("/runs", plan(broken, num_prompts=200, max_errors=3)))
+    assert run["phase"] == "failed"
+    assert "3" in run["error"]
+    result = service.get(f"/runs/{run['id']}/result").json()
+    assert result["ending"]["reason"] == "max_errors"
+    assert 0 < result["requests"]["completed"] < 200
+
+
 @pytest.mark.parametrize(
     ("body", "field", "message"),
     [

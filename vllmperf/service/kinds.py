@@ -180,10 +180,16 @@ def _reported(run: Run, work: Work, result: str | None = None) -> Outcome:
     if result:
         write_whole(work.folder / result, json.dumps(run.to_dict(), indent=1) + "\n")
     write_whole(work.folder / REPORT, page_of(run))
-    interrupted = run.recording.state == "interrupted" and summary["ending"] is None
+    ending, completed = summary["ending"], summary["requests"]["completed"]
+    if run.recording.state == "interrupted" and ending is None:
+        code, error = INTERRUPTED, None
+    elif ending is not None:
+        code, error = FAILED, ending["words"]
+    else:
+        code, error = (OK, None) if completed else (FAILED, "no request was completed")
     return Outcome(
-        INTERRUPTED if interrupted else OK if summary["requests"]["completed"] else FAILED,
-        None if summary["requests"]["completed"] or interrupted else "no request was completed",
+        code,
+        error,
         result,
         {name: summary["verdict"][name] for name in ("level", "reasons")},
         headline(summary),
