@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the extra service is not installed")
 
-import fake_api
+import fake_service
 from browser import Browser, opened
-from fake_api import FakeService
+from fake_service import FakeService
 
 TAB, ENTER, SPACE, RIGHT, LEFT = "\ue004", "\ue007", "\ue00d", "\ue014", "\ue012"
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>\u202egnp.exe'
@@ -23,11 +23,11 @@ const tags = ':is(script, style, img, a, iframe, form, [style], [onclick], [href
 return document.querySelectorAll(`.report ${tags}`).length;
 """
 PLACES = ["", "#/run/done", "#/compare?a=done&b=other", "#/new"]
-LIVE = fake_api.run(
+LIVE = fake_service.run(
     "live", label="eleven hours", phase="running", ended_at=None, progress=0.62, time_left_s=15_120, asked=500_000,
-    done=310_000, verdict=None, headline=None, started_at=fake_api.at(410),
+    done=310_000, verdict=None, headline=None, started_at=fake_service.at(410),
 )  # fmt: skip
-QUEUED = fake_api.run(
+QUEUED = fake_service.run(
     "next", phase="queued", started_at=None, ended_at=None, verdict=None, headline=None, done=0, spark=[]
 )
 
@@ -53,14 +53,16 @@ def service() -> FakeService:
 
 def full(service: FakeService) -> FakeService:
     """A run, a queue, and a past."""
-    service.add(LIVE, intervals=fake_api.rows(300))
+    service.add(LIVE, intervals=fake_service.rows(300))
     service.add(QUEUED)
     service.queue = ["next"]
     files = [{"name": "report.html", "bytes": 2000, "url": "/runs/done/report.html"}]
-    service.add(fake_api.run("done"), files=files, intervals=fake_api.rows(100))
-    service.add(fake_api.run("other", label="x" * 200), intervals=fake_api.rows(100))
+    service.add(fake_service.run("done"), files=files, intervals=fake_service.rows(100))
+    service.add(fake_service.run("other", label="x" * 200), intervals=fake_service.rows(100))
     service.add(
-        fake_api.run("broken", phase="failed", error="no answer within 30 min", verdict=None, headline=None)
+        fake_service.run(
+            "broken", phase="failed", error="no answer within 30 min", verdict=None, headline=None
+        )
     )
     change = {
         "a": 70.4,
@@ -100,7 +102,7 @@ def test_a_chart_moves_with_each_interval(browser: Browser, service: FakeService
             f"{reading} !== '–' && document.querySelector('#link').dataset.linked === 'true'",
         )
         before = browser.run("return document.querySelector('.chart .curve').getAttribute('d')")
-        service.tell("interval", {"id": "live", **fake_api.row(300, 20, output_tokens_per_s=2345.6)})
+        service.tell("interval", {"id": "live", **fake_service.row(300, 20, output_tokens_per_s=2345.6)})
         browser.wait("the new figure", f"{reading} === '2,346'")
         browser.wait(
             "another line",
@@ -111,7 +113,10 @@ def test_a_chart_moves_with_each_interval(browser: Browser, service: FakeService
 def test_errors_of_the_last_minute_are_trouble(browser: Browser, service: FakeService) -> None:
     service.add(
         LIVE,
-        intervals=[*fake_api.rows(250), *(fake_api.row(250 + i, errors=6, completed=6) for i in range(50))],
+        intervals=[
+            *fake_service.rows(250),
+            *(fake_service.row(250 + i, errors=6, completed=6) for i in range(50)),
+        ],
     )
     with service.served() as base:
         browser.open(base)
@@ -122,7 +127,10 @@ def test_errors_of_the_last_minute_are_trouble(browser: Browser, service: FakeSe
 def test_throughput_that_fell_is_said(browser: Browser, service: FakeService) -> None:
     service.add(
         LIVE,
-        intervals=[*fake_api.rows(300), *(fake_api.row(300 + i, output_tokens_per_s=900) for i in range(70))],
+        intervals=[
+            *fake_service.rows(300),
+            *(fake_service.row(300 + i, output_tokens_per_s=900) for i in range(70)),
+        ],
     )
     with service.served() as base:
         browser.open(base)
@@ -165,9 +173,9 @@ def test_a_run_that_ends_goes_to_the_past_ones(browser: Browser, service: FakeSe
             {
                 **LIVE,
                 "phase": "finished",
-                "ended_at": fake_api.at(0),
+                "ended_at": fake_service.at(0),
                 "verdict": {"level": "caution", "reasons": ["x"]},
-                "headline": fake_api.HEADLINE,
+                "headline": fake_service.HEADLINE,
             },
         )
         browser.sees("eleven hours", ".past tbody")
@@ -178,7 +186,7 @@ def test_a_run_that_ends_goes_to_the_past_ones(browser: Browser, service: FakeSe
 
 
 def test_a_run_of_hours_is_drawn_with_a_point_a_pixel(browser: Browser, service: FakeService) -> None:
-    rows = fake_api.rows(3600, 11.0)
+    rows = fake_service.rows(3600, 11.0)
     rows[1800]["ttft_ms_p99"] = 30_000.0
     service.add(LIVE, intervals=rows)
     with service.served() as base:
@@ -201,14 +209,14 @@ def test_what_was_not_measured_is_a_dash(browser: Browser, service: FakeService)
     nothing = dict.fromkeys(
         ("ttft_ms_p50", "ttft_ms_p99", "itl_ms_p50", "itl_ms_p99", "schedule_lag_ms_p99", "client_lag_ms_p99")
     )
-    headline = {**fake_api.HEADLINE, "ttft_ms_p50": None, "ttft_ms_p99": None, "requests_per_s": None}
+    headline = {**fake_service.HEADLINE, "ttft_ms_p50": None, "ttft_ms_p99": None, "requests_per_s": None}
     service.add(
         {**LIVE, "progress": None, "time_left_s": None, "asked": None, "target": None},
-        intervals=[fake_api.row(i, **nothing) for i in range(50)],
+        intervals=[fake_service.row(i, **nothing) for i in range(50)],
     )
     service.add(
-        fake_api.run("done", headline=headline, spark=[], label=None, verdict=None, asked=None),
-        intervals=[fake_api.row(0, **nothing)],
+        fake_service.run("done", headline=headline, spark=[], label=None, verdict=None, asked=None),
+        intervals=[fake_service.row(0, **nothing)],
     )
     with service.served() as base:
         for place in ("", "#/run/done"):
@@ -219,11 +227,11 @@ def test_what_was_not_measured_is_a_dash(browser: Browser, service: FakeService)
 
 def test_names_and_errors_are_text_whatever_is_in_them(browser: Browser, service: FakeService) -> None:
     texts = {"label": HOSTILE, "error": HOSTILE, "note": HOSTILE, "target": HOSTILE}
-    service.add({**LIVE, **texts}, intervals=fake_api.rows(10), request={"plan": {"model": HOSTILE}})
+    service.add({**LIVE, **texts}, intervals=fake_service.rows(10), request={"plan": {"model": HOSTILE}})
     service.add({**QUEUED, **texts, "kind": HOSTILE})
     service.queue = ["next"]
     service.add(
-        fake_api.run("done", **texts, verdict={"level": HOSTILE, "reasons": [HOSTILE, HOSTILE]}),
+        fake_service.run("done", **texts, verdict={"level": HOSTILE, "reasons": [HOSTILE, HOSTILE]}),
         request={HOSTILE: HOSTILE},
         files=[{"name": HOSTILE, "bytes": 1, "url": "/x"}],
         uploads=[{"name": HOSTILE, "to": HOSTILE, "state": HOSTILE}],
@@ -244,7 +252,7 @@ def test_names_and_errors_are_text_whatever_is_in_them(browser: Browser, service
 
 
 def test_a_report_is_shown_without_its_scripts_and_addresses(browser: Browser, service: FakeService) -> None:
-    service.report = fake_api.HOSTILE_REPORT
+    service.report = fake_service.HOSTILE_REPORT
     with full(service).served() as base:
         browser.open(base, "#/run/done")
         browser.sees("no reason to doubt the figures", ".report")
@@ -432,7 +440,7 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(browser: Browser) -> None:
                 browser.sees("The service refused this token", "#token")
         browser.sees("eleven hours", ".run")
         browser.wait("a linked page", "document.querySelector('#link').dataset.linked === 'true'")
-        service.tell("interval", {"id": "live", **fake_api.row(300, 20, output_tokens_per_s=2345.6)})
+        service.tell("interval", {"id": "live", **fake_service.row(300, 20, output_tokens_per_s=2345.6)})
         browser.sees("2,346", ".charts")
         assert browser.run(
             "return [Object.values(sessionStorage), localStorage.length, document.cookie]"

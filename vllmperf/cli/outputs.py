@@ -38,7 +38,7 @@ SETS: Mapping[str, Mapping[str, str]] = {
 RESULT_JSON = ("bench", "stress")
 """Commands that also write vLLM's result JSON."""
 OWN_FOLDER = ("startup", "sweep")
-"""Commands that write more files into a folder themselves."""
+"""Commands that write more files into a folder themselves, and had an --output before: --json may print beside it."""
 ALSO = ("record", "junit")
 """Arguments whose file, when one was given, belongs to the result."""
 RUNS = Path("runs")
@@ -266,7 +266,7 @@ def _place(destination: str, endpoint: str | None) -> Place | None:
 
 def _check_stdout(args: argparse.Namespace) -> None:
     for name in SETS[args.command]:
-        if getattr(args, name, None) == STDOUT:
+        if getattr(args, name, None) == STDOUT and args.command not in OWN_FOLDER:
             raise UsageError(
                 f"--output writes what --{name} would print: leave --{name} out, or give it a FILE"
             )
@@ -314,7 +314,8 @@ def _fill_in(args: argparse.Namespace, outputs: Outputs) -> None:
     for name, suffix in _wanted(args):
         value = getattr(args, name, None)
         if value is not None:
-            outputs.given.append(Path(value))
+            if value != STDOUT:
+                outputs.given.append(Path(value))
             continue
         path = outputs.folder / (f"{outputs.name}{suffix}" if suffix else RUNS)
         setattr(args, name, path)
