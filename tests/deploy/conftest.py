@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -20,21 +19,12 @@ import real  # noqa: E402
 @pytest.fixture(scope="session")
 def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[real.RealCluster]:
     """A real Kubernetes, up for the session; skips with the reason where there can be none."""
-    found = real.find()
-    if isinstance(found, str):
-        pytest.skip(found)
-    scripts, prefix = found
-    running = os.environ.get("VLLMPERF_KUBE_STATE")
-    if running:
-        yield real.RealCluster(scripts, prefix, Path(running))
-        return
-    own = _for_all_users(scripts, tmp_path_factory.mktemp("scripts") / "kube")
-    cluster = real.RealCluster(own, prefix, tmp_path_factory.mktemp("kubernetes"))
-    cluster.up()
-    try:
+
+    def for_all_users(scripts: Path) -> Path:
+        return _for_all_users(scripts, tmp_path_factory.mktemp("scripts") / "kube")
+
+    with real.running(lambda: tmp_path_factory.mktemp("kubernetes"), for_all_users) as cluster:
         yield cluster
-    finally:
-        cluster.down()
 
 
 def _for_all_users(scripts: Path, folder: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,17 +38,5 @@ def hurried_logs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def real_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[real.RealCluster]:
     """A real Kubernetes, up for the session; skips with the reason where there can be none."""
-    found = real.find()
-    if isinstance(found, str):
-        pytest.skip(found)
-    scripts, prefix = found
-    running = os.environ.get("VLLMPERF_KUBE_STATE")
-    if running:
-        yield real.RealCluster(scripts, prefix, Path(running))
-        return
-    cluster = real.RealCluster(scripts, prefix, tmp_path_factory.mktemp("kubernetes"))
-    cluster.up()
-    try:
+    with real.running(lambda: tmp_path_factory.mktemp("kubernetes")) as cluster:
         yield cluster
-    finally:
-        cluster.down()

@@ -13,10 +13,13 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 UP_LIMIT_S, CALL_LIMIT_S = 240, 120
@@ -73,6 +76,29 @@ class RealCluster:
         )
         if done.returncode:
             raise RuntimeError(f"{name}: {done.stderr}")
+
+
+@contextmanager
+def running(
+    state: Callable[[], Path], changed: Callable[[Path], Path] = lambda scripts: scripts
+) -> Iterator[RealCluster]:
+    """A cluster that is up, ended at the end unless it was up before; skips the test with the reason where there can be none.
+
+    state: makes the folder of its state. changed: gives the scripts to use in place of those that were found.
+    """
+    found = find()
+    if isinstance(found, str):
+        pytest.skip(found)
+    scripts, prefix = found
+    if up_already := os.environ.get("VLLMPERF_KUBE_STATE"):
+        yield RealCluster(scripts, prefix, Path(up_already))
+        return
+    cluster = RealCluster(changed(scripts), prefix, state())
+    cluster.up()
+    try:
+        yield cluster
+    finally:
+        cluster.down()
 
 
 def find() -> tuple[Path, Path] | str:
