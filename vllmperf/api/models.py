@@ -16,6 +16,7 @@ from vllmperf.plan import Plan
 from vllmperf.whole_file import write_whole
 
 if TYPE_CHECKING:
+    from vllmperf.loadgen.subscribers import Watch
     from vllmperf.model.capacity import Capacity
     from vllmperf.model.parameters import Fit
     from vllmperf.model.sizing import Sizing
@@ -34,6 +35,7 @@ def fit(
     seed: int = 0,
     output_dir: str | Path | None = None,
     progress: Lines = False,
+    watch: Watch | None = None,
     **settings: object,
 ) -> Fit:
     """Fit alpha, beta, gamma and delta of one replica, with intervals.
@@ -42,7 +44,8 @@ def fit(
     other clients; or files: run files or Runs, result JSON of vLLM, reports of guidellm, or what `vllmperf fit --json`
     printed.
     batch: of each result file, else what the file reports. max_num_seqs: the server's setting, asked of it when None.
-    shapes: prompt and output tokens of the runs, "128/128,512/128". settings: of the target: model, api_key, headers.
+    shapes: prompt and output tokens of the runs, "128/128,512/128". watch: makes a subscriber for each run's session.
+    settings: of the target: model, api_key, headers.
 
     Raises UsageError for what cannot be fitted, TargetError when the server answers nothing. Needs scipy.
 
@@ -71,6 +74,7 @@ def fit(
         seed,
         Path(output_dir) if output_dir else None,
         lines_of(progress),
+        watch,
     )
 
 
@@ -208,13 +212,14 @@ def capacity(
     max_num_seqs: int | None = None,
     output_dir: str | Path | None = None,
     progress: Lines = False,
+    watch: Watch | None = None,
     **settings: object,
 ) -> Capacity:
     """Find the highest rate at which a live server keeps its SLO, by runs of Poisson load.
 
     target and settings: as for bench, without the load. ttft, tpot: limits in ms, 500 or "p99:500" for 99 % of requests,
     "p95:500"; a request counts when it keeps both. goodput_share: overrides that share. budget: seconds, or "5m".
-    output_dir: keep the run files here, or go on with those that are here.
+    output_dir: keep the run files here, or go on with those that are here. watch: as in fit().
 
     Raises UsageError, CheckError when a request alone breaks the SLO, TargetError when none is answered. Needs scipy.
 
@@ -240,7 +245,7 @@ def capacity(
     kept = made_folder(Path(output_dir) if output_dir else None)
     with tempfile.TemporaryDirectory(prefix="vllmperf-capacity-") as temporary, served(task) as here:
         folder = kept or Path(temporary)
-        result = Search(here, wanted, seconds, folder, max_num_seqs, lines_of(progress)).run()
+        result = Search(here, wanted, seconds, folder, max_num_seqs, lines_of(progress), watch).run()
     if kept:
         write_whole(kept / "capacity.json", json.dumps(result.to_dict(), indent=2) + "\n")
     return result

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vllmperf.api.given import Lines, lines_of
 
 if TYPE_CHECKING:
+    from vllmperf.loadgen.subscribers import Watch
     from vllmperf.sweeps.result import Sweep
 
 
@@ -18,13 +19,15 @@ def sweep(
     *,
     output: str | Path | None = None,
     progress: Lines = False,
+    watch: Watch | None = None,
     **course: object,
 ) -> Sweep:
     """Measure every set-up of a server at every load, repeated, and keep each point as a run file.
 
     definition: a sweep file (YAML, JSON) or the same as a dictionary; docs/sweep.md describes it. course: repeat, seed, order,
     reset, which override those of the file. output: the folder; one that holds points of this sweep already is completed. Without
-    it the folder is a temporary one. progress: True for lines on stderr, or a function that takes each of them.
+    it the folder is a temporary one. progress: True for lines on stderr, or a function that takes each of them. watch: makes a
+    subscriber for the session of each point.
 
     A set-up that does not get ready is in `failures`, the others go on. Ctrl-C ends the server and gives what was measured
     (`interrupted` is True). Raises UsageError for a definition that makes no sense and for a folder of another sweep.
@@ -46,7 +49,7 @@ def sweep(
     folder = Folder.made(Path(output or str(temporary)), wanted)
     interrupted = False
     try:
-        carry_out(wanted, folder, lines_of(progress))
+        carry_out(wanted, folder, lines_of(progress), watch)
     except KeyboardInterrupt:
         interrupted = True
     return Sweep(folder.path, interrupted, temporary)

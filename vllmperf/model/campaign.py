@@ -13,6 +13,7 @@ from vllmperf.errors import SettingError
 from vllmperf.target import client_of
 
 if TYPE_CHECKING:
+    from vllmperf.loadgen.subscribers import Watch
     from vllmperf.loadgen.task import Task
     from vllmperf.record.reader import Recording
 
@@ -114,8 +115,9 @@ def carry_out(
     folder: Path,
     seed: int = 0,
     tell: Callable[[str], None] = lambda _: None,
+    watch: Watch | None = None,
 ) -> list[Done]:
-    """Run every spot in an order drawn by `seed`. task: what all runs share.
+    """Run every spot in an order drawn by `seed`. task: what all runs share. watch: listens to each of them.
 
     The order is mixed so that a server that grows slower or faster does not look like a law. Each run has prompts of
     its own: a prefix cache would answer a second time. Raises TargetError when the server answers nothing.
@@ -127,19 +129,20 @@ def carry_out(
     random.Random(seed).shuffle(order)
     most = max(planned, key=lambda spot: spot.concurrency)
     tell(f"warm-up: {most.label}, {each_s * WARM_UP_SHARE:.0f} s")
-    check_answered(_run(task, most, each_s * WARM_UP_SHARE, folder / "warm-up.vllmperf", seed * 1000 + 999))
+    warm_up = folder / "warm-up.vllmperf"
+    check_answered(_run(task, most, each_s * WARM_UP_SHARE, warm_up, seed * 1000 + 999, watch))
     done: dict[int, Done] = {}
     for count, (place, spot) in enumerate(order, start=1):
         tell(f"run {count} of {len(order)}: {spot.label}, {each_s * spot.share:.0f} s")
         shape = f"{spot.shape.input_tokens}-{spot.shape.output_tokens}"
         path = folder / f"fit-{place:02d}-{spot.concurrency}x{shape}.vllmperf"
         with client_of(task.plan.target, task.credentials) as client, Running(client) as running:
-            _run(task, spot, each_s * spot.share, path, seed * 1000 + place)
+            _run(task, spot, each_s * spot.share, path, seed * 1000 + place, watch)
         done[place] = Done(spot, path, running.mean)
     return [done[place] for place in range(len(planned))]
 
 
-def _run(task: Task, spot: Spot, seconds: float, path: Path, seed: int) -> Recording:
+def _run(task: Task, spot: Spot, seconds: float, path: Path, seed: int, watch: Watch | None) -> Recording:
     from vllmperf.loadgen.recorded import ONLY_TIME, record_run
 
     path.unlink(missing_ok=True)
@@ -153,7 +156,7 @@ def _run(task: Task, spot: Spot, seconds: float, path: Path, seed: int) -> Recor
         seed=seed % 2**32,
         label=spot.label,
     )
-    made = record_run(one, path)
+    made = record_run(one, path, watch=watch)
     if made.recording.state == "interrupted":
         raise KeyboardInterrupt
     return made.recording

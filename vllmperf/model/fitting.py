@@ -14,6 +14,7 @@ from vllmperf.model.server_settings import kv_cache_tokens, setting
 from vllmperf.target import client_of, first_model
 
 if TYPE_CHECKING:
+    from vllmperf.loadgen.subscribers import Watch
     from vllmperf.loadgen.task import Task
     from vllmperf.target import Client
 
@@ -30,6 +31,7 @@ def fit_server(
     seed: int,
     output_dir: Path | None,
     tell: Callable[[str], None],
+    watch: Watch | None = None,
 ) -> Fit:
     """Load the server at several batches and fit. Raises SettingError, TargetError when nothing answers."""
     from vllmperf.model.arrivals import arrivals
@@ -48,7 +50,7 @@ def fit_server(
     each_s = run_seconds(planned, budget_s)
     with tempfile.TemporaryDirectory(prefix="vllmperf-fit-") as temporary:
         folder = made_folder(output_dir) or Path(temporary)
-        done = carry_out(task.replace(model=model), planned, each_s, folder, seed, tell)
+        done = carry_out(task.replace(model=model), planned, each_s, folder, seed, tell, watch)
         runs = [
             measured(
                 one.spot.label,

@@ -23,6 +23,7 @@ from scipy import stats
 import vllmperf._engine as _engine
 from vllmperf.errors import CheckError, SettingError
 from vllmperf.loadgen.recorded import ONLY_TIME, record_run
+from vllmperf.loadgen.subscribers import Watch
 from vllmperf.loadgen.task import Task
 from vllmperf.metrics.definitions import per_request
 from vllmperf.metrics.view import COMPLETED, Rows
@@ -80,8 +81,9 @@ class Search:
         folder: Path,
         max_num_seqs: int | None = None,
         tell: Callable[[str], None] = lambda _: None,
+        watch: Watch | None = None,
     ) -> None:
-        self.task, self.limits, self.folder, self.tell = task, limits, folder, tell
+        self.task, self.limits, self.folder, self.tell, self.watch = task, limits, folder, tell, watch
         self.budget_s, self.max_num_seqs = budget_s, max_num_seqs
         self.began = self.now_s()
         self.spent_before_s = 0.0
@@ -206,7 +208,7 @@ class Search:
 
     def _carry_out(self, task: Task, path: Path, early_stop: EarlyStop | None = None) -> Recording:
         path.unlink(missing_ok=True)
-        record_run(task, path, None, early_stop)
+        record_run(task, path, None, early_stop, watch=self.watch)
         recording = read(path, texts=False)
         self.interrupted = self.interrupted or recording.state == "interrupted"
         return recording

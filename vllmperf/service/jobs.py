@@ -124,10 +124,13 @@ class Job:
     def _go_on(self, event: Mapping[str, Any]) -> None:
         self.asked = event.get("asked") or self.asked
         self.done, self.time_left_s = int(event["done"]), event.get("time_left_s")
+        elapsed_s = float(event["elapsed_s"])
         shares = [self.done / self.asked] if self.asked else []
         if self.duration_s:
-            shares.append(float(event["elapsed_s"]) / self.duration_s)
+            shares.append(elapsed_s / self.duration_s)
         self.progress = round(min(1.0, max(shares)), 4) if shares else None
+        if "asked" not in event and self.progress:  # several runs: each knows of itself alone
+            self.time_left_s = round(elapsed_s * (1 / self.progress - 1), 1)
 
     # ---- files ----
 

@@ -15,9 +15,10 @@ from vllmperf.exit_codes import FAILED, INTERRUPTED, OK
 from vllmperf.scrape.power import Power
 from vllmperf.service import payload as payloads
 from vllmperf.service.jobs import RUNNING, WAITING
-from vllmperf.service.live import Live, Say
+from vllmperf.service.live import Live, Past, Say
 from vllmperf.service.power import PowerWatch
 from vllmperf.service.request import BENCH, CAPACITY, FIT, START_LOAD, STRESS, SWEEP, split, task_of, whole
+from vllmperf.service.rows import rows_of
 from vllmperf.service.store import OURS, REPORT, RESULT, RUN
 from vllmperf.target import AnswerError, CertificateError, Client, client_of
 from vllmperf.whole_file import write_whole
@@ -217,12 +218,18 @@ def headline(summary: Mapping[str, Any]) -> dict[str, Any]:
 # ---- many runs ----
 
 
+def _live_of_several(work: Work) -> Live:
+    """What an earlier worker has done of it counts."""
+    return Live(work.say, several=Past.of(rows_of(work.folder)))
+
+
 def sweep(work: Work) -> Outcome:
     """Every point of a sweep; one that was begun is completed."""
     from vllmperf.report.html import page
     from vllmperf.report.sweep import fragment
 
-    found = api.sweep(work.content, output=work.folder / "sweep", progress=work.note)
+    watch = _live_of_several(work).watch
+    found = api.sweep(work.content, output=work.folder / "sweep", progress=work.note, watch=watch)
     _write(work, found.to_dict(), page(fragment(found), "vllmperf: sweep"))
     if found.interrupted:
         return Outcome(INTERRUPTED, None, RESULT)
@@ -237,7 +244,7 @@ def fit(work: Work) -> Outcome:
     settings, own = split(FIT, work.content)
     task = task_of({**settings, "request_rate": 1.0, "duration": 1.0})
     work.wait_for(client_of(task.plan.target, task.credentials))
-    found = api.fit(task, **own, progress=work.note)
+    found = api.fit(task, **own, progress=work.note, watch=_live_of_several(work).watch)
     _write(work, found.to_dict(), page(fragment(found), "vllmperf: fit"))
     return Outcome(OK, None, RESULT)
 
@@ -251,7 +258,8 @@ def capacity(work: Work) -> Outcome:
     task = task_of({**settings, "request_rate": 1.0, "duration": 1.0})
     if task.plan.target.simulator is None:
         work.wait_for(client_of(task.plan.target, task.credentials))
-    found = api.capacity(task, **own, output_dir=work.folder / "search", progress=work.note)
+    watch = _live_of_several(work).watch
+    found = api.capacity(task, **own, output_dir=work.folder / "search", progress=work.note, watch=watch)
     _write(work, found.to_dict(), page(fragment(found), "vllmperf: capacity"))
     return Outcome(OK, None, RESULT)
 

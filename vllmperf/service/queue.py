@@ -27,7 +27,7 @@ from vllmperf.service.guard.cell import cell_of
 from vllmperf.service.guard.settings import Guard
 from vllmperf.service.jobs import CANCELLED, FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, WAITING, Job, now
 from vllmperf.service.process import Process
-from vllmperf.service.request import START_LOAD, STRESS, Request
+from vllmperf.service.request import BEGIN_AGAIN, START_LOAD, STRESS, Request
 from vllmperf.service.store import Store, new_id
 from vllmperf.service.uploads import Uploads
 
@@ -236,7 +236,8 @@ class Queue:
             if self.is_closing:
                 return INTERRUPTED, job.note
             await asyncio.sleep(LOOK_S)
-        job.intervals = await self.on_disk(self.store.intervals, job)
+        if job.kind not in BEGIN_AGAIN:
+            job.intervals = await self.on_disk(self.store.intervals, job)
         end = await self.on_disk(self.store.last_words, job)
         if end is not None:
             job.take(end)

@@ -15,7 +15,7 @@ from vllmperf.plan.plan import PARTS
 from vllmperf.plan.settings import ALIASES
 from vllmperf.service import payload as payloads
 from vllmperf.service.errors import FieldError, field_of
-from vllmperf.sweeps.definition import definition_of
+from vllmperf.sweeps.definition import SOMEWHERE, Definition, definition_of
 from vllmperf.sweeps.setups.setup import Setup
 from vllmperf.sweeps.setups.simulator import Simulator
 from vllmperf.sweeps.setups.url import Url
@@ -28,6 +28,8 @@ OWN = {
     CAPACITY: ("budget", "max_num_seqs", "ttft", "tpot", "goodput_share"),
 }
 """Settings beside those of a plan."""
+BEGIN_AGAIN = (FIT,)
+"""Kinds that a restart of the service begins from the start: what came before is thrown away."""
 HIDDEN = "***"
 IN_HERE = "simulator"
 
@@ -183,7 +185,19 @@ def _sweep(kind: str, content: Mapping[str, Any], label: str | None) -> Request:
     if HIDDEN in str(found.to_dict()):
         raise FieldError("a sweep must not hold a secret: give OPENAI_API_KEY to the service", "sweep")
     urls = [url for number, setup in enumerate(found.setups) for url in _urls_of(setup, number)]
-    return Request(kind, dict(content), {}, label, tuple(dict.fromkeys(urls)))
+    return Request(kind, dict(content), {}, label, tuple(dict.fromkeys(urls)), *_amount(found))
+
+
+def _amount(found: Definition) -> tuple[int | None, float | None]:
+    """Requests and seconds of all points together; None where one of them has another end."""
+    loads = [
+        setup.task(SOMEWHERE, {**found.plan, **load}).plan.load
+        for setup in found.setups
+        for load in found.loads
+    ]
+    prompts, seconds = [load.num_prompts for load in loads], [load.duration for load in loads]
+    asked = None if None in prompts else found.course.repeat * sum(filter(None, prompts))
+    return asked, None if None in seconds else found.course.repeat * sum(filter(None, seconds))
 
 
 def _urls_of(setup: Setup, number: int) -> list[str]:

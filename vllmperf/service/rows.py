@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+INTERVALS = "intervals.jsonl"
+"""Of a run's folder: what its worker has written of them, a line each."""
 MOST_ROWS = 3600
 FRESH = 900
 """The last so many rows are never merged."""
@@ -37,6 +42,14 @@ class Rows:
         self._rows.append(row)
         if len(self._rows) > MOST_ROWS:
             self._rows = [*_coarse(self._rows[:-FRESH]), *self._rows[-FRESH:]]
+
+
+def rows_of(folder: Path) -> Iterator[Row]:
+    """Those that the worker of a run has written."""
+    with suppress(OSError), (folder / INTERVALS).open(encoding="utf-8") as lines:
+        for line in lines:
+            with suppress(ValueError):  # the last one of a worker that was killed
+                yield json.loads(line)
 
 
 def _coarse(rows: list[Row]) -> Iterator[Row]:

@@ -15,11 +15,11 @@ from typing import Any
 from vllmperf.bucket.journal import NAME as JOURNAL
 from vllmperf.errors import UsageError
 from vllmperf.service.jobs import Job
-from vllmperf.service.rows import Rows
+from vllmperf.service.rows import INTERVALS, Rows, rows_of
 from vllmperf.whole_file import write_whole
 
 RUNS, LOCK = "runs", ".vllmperf-service.lock"
-JOB, STATE, LOG, INTERVALS = "job.json", "state.json", "log.txt", "intervals.jsonl"
+JOB, STATE, LOG = "job.json", "state.json", "log.txt"
 RUN, RESULT, REPORT = "run.vllmperf", "result.json", "report.html"
 WORKER_LOCK, END = "worker.lock", "end.json"
 OURS = (JOB, STATE, INTERVALS, WORKER_LOCK, END, JOURNAL)
@@ -84,15 +84,7 @@ class Store:
 
     def intervals(self, job: Job) -> Rows:
         """The rows of a run that this service has not seen, or not from its start on."""
-        found = Rows()
-        with (
-            contextlib.suppress(OSError),
-            (self.folder_of(job) / INTERVALS).open(encoding="utf-8") as lines,
-        ):
-            for line in lines:
-                with contextlib.suppress(ValueError):  # the last one of a worker that was killed
-                    found.add(json.loads(line))
-        return found
+        return Rows(rows_of(self.folder_of(job)))
 
     def has_worker(self, job: Job) -> bool:
         """Whether a worker is at the run."""

@@ -25,7 +25,9 @@ from vllmperf.service.guard.secrets import Secrets
 from vllmperf.service.jobs import RUNNING, WAITING
 from vllmperf.service.kinds import CARRY_OUT, Outcome, Work
 from vllmperf.service.payload import in_keys
-from vllmperf.service.store import END, INTERVALS, JOB, WORKER_LOCK
+from vllmperf.service.request import BEGIN_AGAIN
+from vllmperf.service.rows import INTERVALS
+from vllmperf.service.store import END, JOB, WORKER_LOCK
 from vllmperf.whole_file import write_whole
 
 GRACE_S = 35.0
@@ -47,6 +49,8 @@ def main(words: Sequence[str]) -> int:
     try:
         with _alone(folder, say):
             (folder / END).unlink(missing_ok=True)
+            if job["kind"] in BEGIN_AGAIN:
+                (folder / INTERVALS).write_bytes(b"")
             work = Work(
                 folder,
                 job["request"],

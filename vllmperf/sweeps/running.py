@@ -12,6 +12,7 @@ from typing import Any
 from vllmperf.errors import TargetError, VllmperfError
 from vllmperf.loadgen.bodies import bodies
 from vllmperf.loadgen.recorded import record_run
+from vllmperf.loadgen.subscribers import Watch as Listen
 from vllmperf.loadgen.task import Task
 from vllmperf.record.reader import header
 from vllmperf.record.scrapes import add_scrapes
@@ -41,9 +42,9 @@ AS_TEXT = (
 Tell = Callable[[str], None]
 
 
-def carry_out(definition: Definition, folder: Folder, tell: Tell) -> None:
+def carry_out(definition: Definition, folder: Folder, tell: Tell, listen: Listen | None = None) -> None:
     """Measure every point that the folder does not have. A set-up that does not get ready is left out, the others go on; a point
-    that fails is left out. The folder notes both. Ctrl-C ends the server and raises KeyboardInterrupt.
+    that fails is left out. The folder notes both. Ctrl-C ends the server and raises KeyboardInterrupt. listen: to each run.
     """
     with folder.locked(), terminable(), Servers(definition, folder, tell) as servers:
         _end_leftovers(folder, tell)
@@ -53,10 +54,10 @@ def carry_out(definition: Definition, folder: Folder, tell: Tell) -> None:
         for number, point in enumerate(wanted, 1):
             if not folder.is_done(point) and point.setup.name not in servers.given_up:
                 tell(f"{number} of {len(wanted)}: {point.title}")
-                _measure(point, servers, folder, tell)
+                _measure(point, servers, folder, tell, listen)
 
 
-def _measure(point: Point, servers: Servers, folder: Folder, tell: Tell) -> None:
+def _measure(point: Point, servers: Servers, folder: Folder, tell: Tell, listen: Listen | None) -> None:
     try:
         live = servers.of(point.setup)
     except VllmperfError as error:
@@ -65,7 +66,7 @@ def _measure(point: Point, servers: Servers, folder: Folder, tell: Tell) -> None
     try:
         servers.reset(live)
         started_s = time.monotonic()
-        _record(point, live, servers.definition, folder)
+        _record(point, live, servers.definition, folder, listen)
     except VllmperfError as error:
         folder.note("point_failed", point=point.name, setup=point.setup.name, why=str(error))
         tell(f"  failed: {error}")
@@ -158,7 +159,7 @@ class Servers:
                 self._folder.note("server_stopped")
 
 
-def _record(point: Point, live: Live, definition: Definition, folder: Folder) -> None:
+def _record(point: Point, live: Live, definition: Definition, folder: Folder, listen: Listen | None) -> None:
     """The run file of a point. Raises KeyboardInterrupt for a run that was interrupted."""
     settings: dict[str, Any] = {
         **definition.plan,
@@ -174,7 +175,7 @@ def _record(point: Point, live: Live, definition: Definition, folder: Folder) ->
     with Watch(urls, task.plan.target, task.credentials, every_s) as watch:
         if watch.is_of_ray() and sends_ids(task, live.model):
             raise SetupError(NO_IDS)
-        run = record_run(task, path, server=watch)
+        run = record_run(task, path, server=watch, watch=listen)
         if header(path).state == "interrupted":
             raise KeyboardInterrupt
         completed = len(run.untrimmed.done.requests)

@@ -2,6 +2,7 @@
 
 const WATCHED_S = 60;
 const SILENT_S = 15;
+const VARIED = ["sweep", "fit", "capacity"]; // kinds whose load changes from run to run
 const LEVELS = { trusted: "Trusted", caution: "Caution", untrusted: "Not trusted", unknown: "Unknown" };
 const MARKS = { trusted: "✓", caution: "!", untrusted: "✕", unknown: "?" };
 const PHASES = {
@@ -35,16 +36,17 @@ function health(run, rows) {
   if (state.isLinked === false) return { level: "unknown", title: "Unknown", words: "the service does not answer" };
   if (silent_s > SILENT_S) return { level: "caution", title: "Silent", words: `no news for ${ahead(silent_s)}` };
   if (!rows.length) return { level: "unknown", title: "Starting", words: run.note || "no request has ended yet" };
-  const doubts = [failing(rows), lagging(rows), slowing(rows)].filter(Boolean);
-  if (!doubts.length) return { level: "trusted", title: "Fine", words: `${calm(rows)}` };
+  const isVaried = VARIED.includes(run.kind);
+  const doubts = [failing(rows), lagging(rows), isVaried ? null : slowing(rows)].filter(Boolean);
+  if (!doubts.length) return { level: "trusted", title: "Fine", words: calm(rows, isVaried) };
   const isBad = doubts.some((doubt) => doubt.isBad);
   return { level: isBad ? "untrusted" : "caution", title: isBad ? "In trouble" : "Look", words: doubts.map((doubt) => doubt.words).join("; ") };
 }
 
-function calm(rows) {
+function calm(rows, isVaried) {
   const failed = sum(rows, "errors");
   if (failed) return `no errors in the last minute, ${count(failed)} before it`;
-  return "no errors, throughput steady";
+  return isVaried ? "no errors" : "no errors, throughput steady";
 }
 
 // The thresholds of the verdict: 1 % of the requests moves p99, above a fifth the latencies are of another load.
