@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -19,10 +23,11 @@ pytest.importorskip("fastapi", reason="the extra service is not installed")
 
 import vllmperf
 from vllmperf import sim
+from vllmperf.cli import main
 from vllmperf.errors import TargetError, UsageError
 from vllmperf.run import Run
 from vllmperf.service.aggregate import aggregate, load_of
-from vllmperf.service.peers import Peer, wait_for
+from vllmperf.service.peers import Peer, named, wait_for
 
 TOKEN = "0123456789abcdef"
 HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
@@ -42,22 +47,24 @@ def server_port() -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def peers(server_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Peer]]:
-    """Three services with a token."""
+    """Three services with a token, at one port as the pods of a chart."""
     folder = tmp_path_factory.mktemp("services")
     environ = {**os.environ, "VLLMPERF_TOKEN": TOKEN}
-    urls, running = [], []
+    port: int | None = 0
+    running: list[_Service] = []
     try:
         for host in HOSTS:
             words = [
                 "serve",
                 f"--host={host}",
-                "--port=0",
+                f"--port={port}",
                 f"--data={folder / host}",
                 f"--allow-target={host}:{server_port}",
             ]
             running.append(
                 _Service([sys.executable, "-m", "vllmperf", *words], environ, folder / f"{host}.log")
             )
+            port = port or urlsplit(running[0].url()).port
         urls = [service.url() for service in running]
         yield wait_for(lambda: urls, 3, TOKEN, 60.0, print)
     finally:
@@ -151,6 +158,73 @@ def test_the_command_writes_one_result_for_each_load(
     assert yaml.safe_load(result.read_text())["completed"] == 12
     assert Run(second / "run.vllmperf").summary["requests"]["completed"] == 40
     assert len(list(second.glob("*.html"))) == 1
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """What a resolver knows beside the machine's own."""
+    known: dict[str, list[str]] = {}
+    of_machine = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: int, *args: Any, **more: Any) -> list[Any]:
+        addresses = known.get(host, [host])
+        return [found for address in addresses for found in of_machine(address, port, *args, **more)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return known
+
+
+def test_the_command_finds_its_generators_by_a_name_with_several_addresses(
+    peers: list[Peer],
+    server_port: int,
+    names: dict[str, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names["bench-pods.bench.svc"] = [HOSTS[1], HOSTS[0]]
+    specs = tmp_path / "specs.yaml"
+    specs.write_text(json.dumps({"benchmarkSpecs": [plan(server_port)]}))
+    monkeypatch.setenv("VLLMPERF_TOKEN", TOKEN)
+    found = ["--dns=bench-pods.bench.svc", f"--port={urlsplit(peers[0].url).port}", "--replicas=2"]
+    assert main(["aggregate", f"--specs={specs}", *found, f"--data={tmp_path}"]) == 0
+    (whole,) = (tmp_path / "aggregate").glob("*/run.vllmperf")
+    targets = Run(whole).summary["targets"]
+    assert targets is not None
+    assert [one["base_url"] for one in targets] == [f"http://{host}:{server_port}" for host in HOSTS[:2]]
+    assert [one["completed"] for one in targets] == [20, 20]
+
+
+def test_a_pod_with_addresses_of_both_families_is_one_generator(names: dict[str, list[str]]) -> None:
+    names["pods"] = ["fd00::2", "fd00::1", "10.0.0.1", "10.0.0.2"]
+    assert named("pods", 8081)() == ["http://[fd00::1]:8081", "http://[fd00::2]:8081"]
+
+
+def test_a_name_without_an_address_is_waited_for_and_said(names: dict[str, list[str]]) -> None:
+    def say(line: str) -> None:
+        said.append(line)
+        names["pods.invalid"] = ["127.0.0.9"]
+
+    said: list[str] = []
+    with pytest.raises(TargetError, match=r"0 of 2 generators are ready, not http://127\.0\.0\.9:1 \("):
+        wait_for(named("pods.invalid", 1), 2, TOKEN, 1.0, say)
+    assert said[0].startswith("0 of 2 generators are ready, pods.invalid has no address (")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give the generators: --peer URL for each, or --dns NAME or --pods SELECTOR with --replicas N"),
+        (["--dns=a", "--pods=b", "--replicas=2"], "give the generators"),
+        (["--dns=a"], "--dns needs --replicas: how many generators there must be before a load begins"),
+        (["--pods=a"], "--pods needs --replicas"),
+    ],
+)
+def test_one_way_to_find_the_generators_is_asked_for(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "specs.yaml").write_text(json.dumps({"benchmarkSpecs": [plan(1)]}))
+    assert main(["aggregate", f"--specs={tmp_path / 'specs.yaml'}", *words]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_a_signal_ends_the_run_everywhere_and_keeps_what_came(

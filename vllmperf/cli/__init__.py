@@ -106,7 +106,7 @@ COMMANDS = {
     "aggregate": (
         "run one load over the generators of several replicas, and merge what they measured",
         "vllmperf aggregate --specs values.yaml --peer http://HOST1:8081 --peer http://HOST2:8081",
-        "vllmperf aggregate --specs values.yaml --pods app=vllm --replicas 3 --data /data",
+        "vllmperf aggregate --specs values.yaml --dns bench-vllmperf-pods --replicas 3 --data /data",
     ),
     "kube": (
         "check rights in a Kubernetes cluster, delete pods",

@@ -24,7 +24,7 @@ def add(subparsers: Any) -> None:
     command = subparsers.add_parser(
         "aggregate",
         help="run one load over the generators of several replicas, and merge what they measured",
-        usage="vllmperf aggregate --specs FILE (--peer URL … | --pods SELECTOR --replicas N) [options]",
+        usage="vllmperf aggregate --specs FILE (--peer URL … | --dns NAME --replicas N | --pods SELECTOR --replicas N) [options]",
         description="Split each load of a values file over generators (vllmperf serve): each sends its share to the server "
         "beside it, all at the same time. Request i of the plan is that of generator i modulo their number: together they send "
         "exactly what one would. Their run files become one, with the figures of each replica. VLLMPERF_TOKEN is their token; "
@@ -35,10 +35,16 @@ def add(subparsers: Any) -> None:
     option("--specs", type=Path, required=True, metavar="FILE", help="YAML with benchmarkSpecs; localhost is the "
            "server beside each generator")  # fmt: skip
     option("--peer", action="append", metavar="URL", default=[], help="a generator; given once for each")
-    option("--pods", metavar="SELECTOR", help="generators are the ready pods with these labels")
+    option("--dns", metavar="NAME", help="generators are at the addresses of this name, like that of a headless Service, which "
+           "has those of its ready pods")  # fmt: skip
+    option(
+        "--pods",
+        metavar="SELECTOR",
+        help="generators are the ready pods with these labels, which the Kubernetes API lists",
+    )
     option("--namespace", help="of the pods (default: this pod's, or that of the kubeconfig)")
-    option("--port", type=int, default=8081, help="of the generators in the pods")
-    option("--replicas", type=int, metavar="N", help="how many pods there must be")
+    option("--port", type=int, default=8081, help="of the generators (default: 8081)")
+    option("--replicas", type=int, metavar="N", help="how many generators there must be")
     option("--data", type=Path, default=Path(), metavar="DIR", help="folder of the results (default: here)")
     option(
         "--start-in",
@@ -100,15 +106,19 @@ def _bodies(path: Path) -> list[Any]:
 
 
 def _find(args: argparse.Namespace) -> Find:
-    if bool(args.peer) == bool(args.pods):
-        raise UsageError("give the generators: --peer URL for each, or --pods SELECTOR with --replicas N")
+    from vllmperf.service.peers import named, pods
+
+    if sum(map(bool, (args.peer, args.dns, args.pods))) != 1:
+        raise UsageError(
+            "give the generators: --peer URL for each, or --dns NAME or --pods SELECTOR with --replicas N"
+        )
     if args.peer:
         return lambda: list(args.peer)
     if not args.replicas:
-        raise UsageError("--pods needs --replicas: how many pods there must be before a load begins")
-    from vllmperf.service.peers import pods
-
-    return pods(args.pods, args.namespace, args.port)
+        raise UsageError(
+            f"--{'dns' if args.dns else 'pods'} needs --replicas: how many generators there must be before a load begins"
+        )
+    return named(args.dns, args.port) if args.dns else pods(args.pods, args.namespace, args.port)
 
 
 def _written(load: Load, found: Run, folder: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +19,11 @@ PATIENCE_S = 60.0
 ASK_EVERY_S = 1.0
 
 Find = Callable[[], list[str]]
-"""Gives the URLs of the generators that are there now."""
+"""Gives the URLs of the generators that are there now. Raises NoAddressError."""
+
+
+class NoAddressError(TargetError):
+    """A name that leads nowhere: so far, or for ever."""
 
 
 class Peer:
@@ -109,6 +114,21 @@ def _is_ready(pod: Mapping[str, Any]) -> bool:
     return is_ready and not pod["metadata"].get("deletionTimestamp")
 
 
+def named(name: str, port: int) -> Find:
+    """The generators at the addresses of this name: a headless Service has those of its ready pods."""
+
+    def find() -> list[str]:
+        try:
+            found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise NoAddressError(f"{name} has no address ({error.strerror})") from None
+        first = found[0][0]  # a pod with IPv4 and IPv6 counts once
+        addresses = sorted({str(where[0]) for family, *_, where in found if family == first})
+        return [_url(address, port) for address in addresses]
+
+    return find
+
+
 def _url(address: str, port: int) -> str:
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
 
@@ -119,15 +139,23 @@ def wait_for(
     """The first n generators that are there and answer. Raises TargetError when there are fewer in time."""
     deadline, told = time.monotonic() + timeout_s, None
     while True:
-        peers = [Peer(url, token) for url in find()]
-        missing = [f"{peer.url} ({why})" for peer in peers if (why := peer.why_not_ready())]
+        peers, missing = _look(find, token)
         if not missing and len(peers) >= n:
             return peers[:n]
-        words = f"{len(peers) - len(missing)} of {n} generators are ready" + (
-            f", not {missing[0]}" if missing else ""
-        )
+        words = f"{len(peers)} of {n} generators are ready" + (f", {missing[0]}" if missing else "")
         if time.monotonic() > deadline:
             raise TargetError(f"{words}, after {timeout_s:g} s")
         if words != told:
             say(told := words)
         time.sleep(ASK_EVERY_S)
+
+
+def _look(find: Find, token: str | None) -> tuple[list[Peer], list[str]]:
+    """Generators that are ready, and what is wrong with the others."""
+    try:
+        peers = [Peer(url, token) for url in find()]
+    except NoAddressError as error:
+        return [], [str(error)]
+    why = [peer.why_not_ready() for peer in peers]
+    ready = [peer for peer, reason in zip(peers, why, strict=True) if not reason]
+    return ready, [f"not {peer.url} ({reason})" for peer, reason in zip(peers, why, strict=True) if reason]
