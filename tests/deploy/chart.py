@@ -29,9 +29,13 @@ def helm(folder: Path, *words: str, kubeconfig: Path | None = None) -> subproces
     )
 
 
-def rendered(folder: Path, *words: str) -> str:
-    """What `helm template` gives for a release named bench, the drawn token masked."""
-    done = helm(folder, "template", "bench", str(CHART), "--kube-version", KUBERNETES, *words)
+def sets(*values: str) -> list[str]:
+    return [word for value in values for word in ("--set", value)]
+
+
+def rendered(folder: Path, *words: str, release: str = "bench") -> str:
+    """What `helm template` gives for a release, the drawn token masked."""
+    done = helm(folder, "template", release, str(CHART), "--kube-version", KUBERNETES, *words)
     assert done.returncode == 0, done.stderr
     lines = (
         "  token: DRAWN" if line.startswith("  token: ") else line.rstrip()

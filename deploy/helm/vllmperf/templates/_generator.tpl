@@ -5,12 +5,12 @@
   command: [vllmperf]
   args:
     - serve
-    - --host={{ .Values.loadGenerator.listen }}
+    - {{ printf "--host=%s" .Values.loadGenerator.listen | quote }}
     - --port={{ int .Values.loadGenerator.port }}
     - --data=/data
     - --queue-limit={{ int .Values.loadGenerator.queueLimit }}
     - --parallel-runs={{ int .Values.loadGenerator.parallelRuns }}
-    - --allow-target={{ include "vllmperf.targetHost" . }}:{{ include "vllmperf.targetPort" . }}
+    - {{ printf "--allow-target=%s:%s" (include "vllmperf.targetHost" .) (include "vllmperf.targetPort" .) | quote }}
     {{- if not (and .Values.vllm.enabled .Values.modelStorage.enabled) }}
     - --allow-target=hub # for the tokenizer of the model
     {{- end }}
@@ -18,7 +18,7 @@
     - --allow-target=$(POD_IP):{{ int .Values.vllm.port }}
     {{- end }}
     {{- range .Values.loadGenerator.allowTargets }}
-    - --allow-target={{ . }}
+    - {{ printf "--allow-target=%s" . | quote }}
     {{- end }}
     {{- if and .Values.benchmarkSpecs (not .Values.aggregate) }}
     - --specs=/etc/vllmperf/specs.yaml
@@ -64,7 +64,7 @@
     {{- end }}
     {{- if and .Values.vllm.enabled .Values.modelStorage.enabled }}
     # where loads look for a model's tokenizer: the folder of its name in the data folder
-    - {name: model-storage, mountPath: /data/{{ .Values.servedModel }}, subPath: {{ .Values.servedModel }}, readOnly: true}
+    - {name: model-storage, mountPath: /data/{{ .Values.servedModel }}, subPath: {{ .Values.servedModel | quote }}, readOnly: true}
     {{- end }}
 {{- end }}
 

@@ -1,11 +1,14 @@
+{{/* The name of a Service must begin with a letter and holds no dots; 44 leave room for -aggregate-01234567 in the 63 of a Job's. */}}
 {{- define "vllmperf.fullname" -}}
-{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}
-{{- else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" }}{{ end -}}
+{{- $release := .Release.Name | replace "." "-" -}}
+{{- if not (contains .Chart.Name $release) }}{{ $release = printf "%s-%s" $release .Chart.Name }}{{ end -}}
+{{- if regexMatch "^[0-9]" $release }}{{ $release = printf "release-%s" $release }}{{ end -}}
+{{ $release | trunc 44 | trimSuffix "-" }}
 {{- end }}
 
 {{- define "vllmperf.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "vllmperf.labels" -}}
@@ -16,7 +19,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{- define "vllmperf.generatorImage" -}}
-{{ .Values.loadGenerator.image.repository }}:{{ .Values.loadGenerator.image.tag | default .Chart.AppVersion }}
+{{ printf "%s:%s" .Values.loadGenerator.image.repository (.Values.loadGenerator.image.tag | default .Chart.AppVersion) | quote }}
 {{- end }}
 
 {{/* Where a load goes when it does not say. */}}
@@ -79,13 +82,13 @@ seccompProfile: {type: RuntimeDefault}
 {{- define "vllmperf.hfEnv" -}}
 {{- with include "vllmperf.hfSecret" . }}
 - name: HF_TOKEN
-  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ include "vllmperf.hfKey" $ }}}}
+  valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: {{ include "vllmperf.hfKey" $ | quote }}}}
 {{- end }}
 {{- end }}
 
 {{- define "vllmperf.tokenEnv" -}}
 - name: VLLMPERF_TOKEN
-  valueFrom: {secretKeyRef: {name: {{ include "vllmperf.tokenSecret" . }}, key: {{ include "vllmperf.tokenKey" . }}}}
+  valueFrom: {secretKeyRef: {name: {{ include "vllmperf.tokenSecret" . | quote }}, key: {{ include "vllmperf.tokenKey" . | quote }}}}
 {{- end }}
 
 {{- define "vllmperf.resultsEnv" -}}
@@ -102,7 +105,7 @@ seccompProfile: {type: RuntimeDefault}
 {{- with include "vllmperf.bucketSecret" $ }}
 {{- range list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
 - name: {{ . }}
-  valueFrom: {secretKeyRef: {name: {{ include "vllmperf.bucketSecret" $ }}, key: {{ . }}}}
+  valueFrom: {secretKeyRef: {name: {{ include "vllmperf.bucketSecret" $ | quote }}, key: {{ . }}}}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -70,7 +70,7 @@ switch-with-value: {since: 0.0.0, until: 0.8.5}
 
 {{- define "vllmperf.server" -}}
 - name: vllm
-  image: {{ .Values.vllm.image.repository }}:{{ .Values.vllm.image.tag }}
+  image: {{ printf "%s:%s" .Values.vllm.image.repository .Values.vllm.image.tag | quote }}
   imagePullPolicy: {{ .Values.vllm.image.pullPolicy }}
   {{- with .Values.vllm.command }}
   command:{{ toYaml . | nindent 4 }}
@@ -116,7 +116,7 @@ switch-with-value: {since: 0.0.0, until: 0.8.5}
 
 {{- define "vllmperf.download" -}}
 - name: download-model
-  image: {{ .Values.vllm.image.repository }}:{{ .Values.vllm.image.tag }}
+  image: {{ printf "%s:%s" .Values.vllm.image.repository .Values.vllm.image.tag | quote }}
   imagePullPolicy: {{ .Values.vllm.image.pullPolicy }}
   command: [python3, -c]
   args:
@@ -124,7 +124,7 @@ switch-with-value: {since: 0.0.0, until: 0.8.5}
       import sys
       from huggingface_hub import snapshot_download
       snapshot_download(sys.argv[1], local_dir=sys.argv[2])
-    - {{ .Values.servedModel }}
+    - {{ .Values.servedModel | quote }}
     - {{ .Values.modelStorage.mountPath }}/{{ .Values.servedModel }}
   env:
     - {name: HOME, value: /home/vllm}
