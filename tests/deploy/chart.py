@@ -15,6 +15,28 @@ KUBERNETES = "1.33"
 """What templates are made for; a helm that `go install` built takes 1.20 for it."""
 
 
+SPLIT = ("aggregate=true", "replicaCount=2")
+CASES = {
+    "document": ("hfToken=hf_example",),
+    "existing_server": (
+        "vllm.enabled=false",
+        "target.host=vllm.models.svc",
+        "results.bucket=runs",
+        "results.directory=nightly",
+    ),
+    "aggregate": ("aggregate=true", "replicaCount=3", "results.bucket=runs", "results.existingSecret=minio"),
+    "everything": (
+        *("modelStorage.existingClaim=", "modelStorage.download=true", "hfTokenSecret.name=hub"),
+        *("loadGenerator.data.persistence=true", "loadGenerator.token.existingSecret=api"),
+        *("networkPolicy.enabled=true", "monitoring.podMonitor=true", "monitoring.serviceMonitor=true"),
+        *("nodeSelector.gpu=h100", "vllm.extraArgs={--enable-prefix-caching}", "vllm.port=8001"),
+        *("results.bucket=runs", "results.endpointUrl=http://minio:9000", "results.accessKeyId=a"),
+        *("results.secretAccessKey=b", "results.region=us-east-1"),
+    ),
+}
+"""Values of the golden manifests."""
+
+
 def helm(folder: Path, *words: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A helm that keeps its own files in `folder`."""
     homes = {f"HELM_{kind}_HOME": str(folder / kind) for kind in ("CACHE", "CONFIG", "DATA")}

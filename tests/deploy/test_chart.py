@@ -8,7 +8,7 @@ from pathlib import Path
 import parts  # noqa: F401 scripts/test-parts finds the files with real programs by it
 import pytest
 import yaml
-from chart import CHART, containers, helm, objects, rendered, sets
+from chart import CASES, CHART, SPLIT, containers, helm, objects, rendered, sets
 
 GOLDEN = Path(__file__).parent / "golden"
 DOCUMENT = (
@@ -22,25 +22,6 @@ DOCUMENT = (
     "--seed=42",
 )
 """The server's arguments in the README of the chart that ours replaces."""
-SPLIT = ("aggregate=true", "replicaCount=2")
-CASES = {
-    "document": ("hfToken=hf_example",),
-    "existing_server": (
-        "vllm.enabled=false",
-        "target.host=vllm.models.svc",
-        "results.bucket=runs",
-        "results.directory=nightly",
-    ),
-    "aggregate": ("aggregate=true", "replicaCount=3", "results.bucket=runs", "results.existingSecret=minio"),
-    "everything": (
-        *("modelStorage.existingClaim=", "modelStorage.download=true", "hfTokenSecret.name=hub"),
-        *("loadGenerator.data.persistence=true", "loadGenerator.token.existingSecret=api"),
-        *("networkPolicy.enabled=true", "monitoring.podMonitor=true", "monitoring.serviceMonitor=true"),
-        *("nodeSelector.gpu=h100", "vllm.extraArgs={--enable-prefix-caching}", "vllm.port=8001"),
-        *("results.bucket=runs", "results.endpointUrl=http://minio:9000", "results.accessKeyId=a"),
-        *("results.secretAccessKey=b", "results.region=us-east-1"),
-    ),
-}
 
 
 def test_helm_lint_finds_nothing(tmp_path: Path) -> None:
