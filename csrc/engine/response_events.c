@@ -2,6 +2,8 @@
  * Does not time them (response_chunks.c) and does not parse JSON or SSE itself (stream/). */
 #include "engine/response_events.h"
 
+#include <stdio.h>
+
 #include "engine/response_chunks.h"
 #include "stream/array.h"
 #include "stream/delta.h"
@@ -57,6 +59,15 @@ static enum finish_reason finish_reason_of(struct view name) {
     return FINISH_other;
 }
 
+/* The server broke the answer off itself. */
+static void take_giving_up(struct response *r, struct view reason) {
+    char why[64];
+    int n = snprintf(why, sizeof why, "the server gave up: finish_reason is \"%.*s\"", (int)reason.len,
+                     reason.at);
+    response_trouble(r, TROUBLE_ERROR);
+    response_guess(r, why, (size_t)n);
+}
+
 /* A finish reason before more output finishes nothing: servers exist that put one into each event. */
 static void take_finish(struct response *r, struct chain *c, const struct delta_choice *choice,
                         bool is_certain) {
@@ -65,6 +76,8 @@ static void take_finish(struct response *r, struct chain *c, const struct delta_
     if (!choice->finish_reason.at) return;
     c->finished = true;
     r->record.finish_reason = (int32_t)finish_reason_of(choice->finish_reason);
+    bool gave_up = r->record.finish_reason == FINISH_abort || r->record.finish_reason == FINISH_error;
+    if (gave_up) take_giving_up(r, choice->finish_reason);
 }
 
 /* Who keeps events reads them as vLLM's client does: the first choice of each, whatever its index. */

@@ -81,7 +81,7 @@ enum outcome {
     OUTCOME_COUNT
 };
 
-#define FINISH_REASONS(X) X(none) X(stop) X(length) X(tool_calls) X(content_filter) X(abort) X(other)
+#define FINISH_REASONS(X) X(none) X(stop) X(length) X(tool_calls) X(content_filter) X(abort) X(error) X(other)
 enum finish_reason {
 #define X(name) FINISH_##name,
     FINISH_REASONS(X)

@@ -60,7 +60,6 @@ static const char *details_member(const char *at, const char *end, struct view k
 }
 
 static const char *read_details(const char *at, const char *end, struct delta *out) {
-    out->cached_tokens = -1;
     if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT + 1);
     return json_members(at, end, details_member, out);
 }
@@ -84,6 +83,8 @@ static const char *usage_member(const char *at, const char *end, struct view key
     if (view_is(key, "prompt_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->prompt_tokens);
     if (view_is(key, "completion_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->completion_tokens);
     if (view_is(key, "total_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->total_tokens);
+    if (view_is(key, "prompt_cache_hit_tokens")) /* DeepSeek's name for it */
+        return json_count(at, end, IN_OBJECT + 1, &out->cached_tokens);
     if (view_is(key, "prompt_tokens_details")) return read_details(at, end, out);
     if (view_is(key, "completion_tokens_details")) return read_prediction(at, end, out);
     return json_skip(at, end, IN_OBJECT + 1);

@@ -177,8 +177,9 @@ static bool is_field(const char *line, size_t name_len, const char *name) {
     return strlen(name) == name_len && memcmp(line, name, name_len) == 0;
 }
 
-/* id and retry have no meaning without reconnecting; they and unknown fields are skipped. True when the line
- * shows that the one before was an event. */
+/* id and retry have no meaning without reconnecting; they and unknown fields are skipped. Servers exist
+ * (llama.cpp until 2025) that write `error: {…}` for an event of that type. True when the line shows that the
+ * one before was an event. */
 static bool sse_take_line(struct sse *s, const char *line, size_t len, struct sse_event *event) {
     const char *colon = memchr(line, ':', len);
     size_t name_len = colon ? (size_t)(colon - line) : len;
@@ -187,7 +188,9 @@ static bool sse_take_line(struct sse *s, const char *line, size_t len, struct ss
     if (value_len && *value == ' ') value++, value_len--;
     if (is_field(line, name_len, "data")) return take_data(s, value, value_len, event);
     if (is_field(line, name_len, "event")) take_type(s, value, value_len);
-    return false;
+    if (!is_field(line, name_len, "error")) return false;
+    take_type(s, "error", 5);
+    return take_data(s, value, value_len, event);
 }
 
 /* A blank line: true when there is an event to give out. */

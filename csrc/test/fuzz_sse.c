@@ -140,7 +140,9 @@ static bool reference_line(struct reference *r, const char *line, size_t len) {
     if (value < len && line[value] == ' ') value++;
     if (name == 4 && memcmp(line, "data", 4) == 0) return reference_data(r, line + value, len - value);
     if (name == 5 && memcmp(line, "event", 5) == 0) reference_type(r, line + value, len - value);
-    return true;
+    if (name != 5 || memcmp(line, "error", 5) != 0) return true;
+    reference_type(r, "error", 5);
+    return reference_data(r, line + value, len - value);
 }
 
 static enum sse_status reference_parse(struct reference *r, const char *text, size_t size) {

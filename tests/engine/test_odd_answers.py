@@ -153,6 +153,43 @@ def test_a_message_in_the_place_of_an_answer_is_what_the_server_said(body):
     assert all("slow down" in text for text in errors(run))
 
 
+@pytest.mark.parametrize("reason", ["abort", "error"])
+@pytest.mark.parametrize("end", [b"", b"data: [DONE]\n\n"])
+def test_an_answer_that_the_server_gave_up_is_no_success(reason, end):
+    run = run_of(chat({"content": "a"}) * 3 + chat({"content": ""}, reason) + end)
+    assert outcomes(run) == {"stream_error": 2}
+    assert errors(run) == [f'the server gave up: finish_reason is "{reason}"'] * 2
+
+
+def test_the_words_of_a_server_that_gave_up_are_kept():
+    last = {"error": {"message": "no slot"}, "choices": [{"index": 0, "delta": {}, "finish_reason": "error"}]}
+    run = run_of(chat({"content": "a"}) + b"data: %s\n\n" % json.dumps(last).encode())
+    assert outcomes(run) == {"stream_error": 2}
+    assert all("no slot" in text for text in errors(run))
+
+
+@pytest.mark.parametrize("line", [b'error: {"code": 500, "message": "slow down"}', b"error: slow down"])
+def test_a_field_named_error_is_an_error(line):
+    run = run_of(chat({"content": "a"}) * 2 + line + b"\n\n")
+    assert outcomes(run) == {"stream_error": 2}
+    assert all("slow down" in text for text in errors(run))
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens_details": {"cached_tokens": 5, "audio_tokens": None}},
+        {"prompt_cache_hit_tokens": 5, "prompt_cache_miss_tokens": 3},
+        {"prompt_cache_hit_tokens": 5, "prompt_tokens_details": None},
+        {"prompt_tokens_details": {"audio_tokens": 0}, "prompt_cache_hit_tokens": 5},
+    ],
+)
+def test_cached_tokens_are_read_under_each_name(usage):
+    last = {"choices": [], "usage": {"prompt_tokens": 8, "completion_tokens": 3, **usage}}
+    run = run_of(chat({"content": "a"}) * 3 + chat({}, "stop") + b"data: %s\n\n" % json.dumps(last).encode())
+    assert run.recording.requests["cached_tokens"].tolist() == [5, 5]
+
+
 @pytest.mark.parametrize("status", [b"404 Not Found", b"500 Internal Server Error"])
 def test_an_http_error_without_a_body_says_so(status):
     with RawServer(says(b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n" % status)) as server:

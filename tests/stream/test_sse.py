@@ -41,6 +41,7 @@ STREAMS = [
     b'event: x\ndata: {"a":1}\nevent: y\ndata: {"b":2}\nevent: z\n\ndata: c\n\n',
     b'data: {"a":1}\nevent: y\n\ndata: {"b":2}\n\n',
     b'data: {"a":1}\ndata:\n\ndata: {"b"\ndata: :1}\ndata: {"c":2}\n\n',
+    b'data: {"a":1}\n\nerror: {"code":500}\n\nevent: x\ndata: {"b":1}\nerror: no\nerror\n\n',
     b'data: {"a":1} \n: ping\nid: 5\ndata:  {"b":{}}\ndata: {"c":1}x\ndata: {"d":1}\n\n',
 ]
 

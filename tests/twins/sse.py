@@ -10,8 +10,9 @@ BOM = b"\xef\xbb\xbf"
 def parse(stream: bytes) -> list[tuple[bytes, bytes]]:
     """The (type, data) events.
 
-    Two departures: an event whose blank line is missing at the end still counts, and a data line that is a
-    whole JSON object is an event of its own when another data line follows.
+    Three departures: an event whose blank line is missing at the end still counts, a data line that is a
+    whole JSON object is an event of its own when another data line follows, and a field "error" is the data of
+    an event of that type.
     """
     events: list[tuple[bytes, bytes]] = []
     kind, next_kind, data = b"", None, []
@@ -22,15 +23,14 @@ def parse(stream: bytes) -> list[tuple[bytes, bytes]]:
             if data:
                 events.append((kind if next_kind is None else next_kind, b"\n".join(data)))
             kind, next_kind, data = b"", None, []
-        elif name == b"data":
+        if name in (b"event", b"error") and line:
+            said = b"error" if name == b"error" else value
+            kind, next_kind = (kind, said) if data else (said, next_kind)
+        if name in (b"data", b"error"):
             if len(data) == 1 and is_whole(data[0]):
                 events.append((kind, data[0]))
                 kind, next_kind, data = next_kind or b"", None, []
             data.append(value)
-        elif name == b"event" and data:
-            next_kind = value
-        elif name == b"event":
-            kind = value
     return events
 
 
