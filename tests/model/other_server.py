@@ -1,6 +1,7 @@
 """A batching server that shares nothing with the simulator: asyncio, text chunks, its own ideas of when to flush.
 
-Runs in a process of its own. Its engine works in steps; what differs from the ideal can be switched on.
+`other_server` runs it in a process of its own; `arrivals` runs its engines in virtual time, which no busy machine delays.
+The engine works in steps; what differs from the ideal can be switched on.
 """
 
 from __future__ import annotations
@@ -10,19 +11,23 @@ import contextlib
 import json
 import multiprocessing
 import random
-import time
-import urllib.request
+import selectors
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+
+import numpy as np
+
+from vllmperf.model.arrivals import Arrivals
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Times in ms. jitter: share of each step's time; stall_every: steps between two stops of stall_ms; late_ms: half of the
-    streams are flushed so much later than the others; context: per token that decodes look back on; chunk: prompt
-    tokens in a step at most; multiple: tokens in an event; engines: that share the requests; ghosts: sequences of
-    another client that always decode; others: sequences of another client that come and go, each with a prompt;
-    separate: prompts are computed in steps of their own, in which nobody decodes; graph: decodes are padded to multiples
-    of it; most_guessed: a step gives each sequence 1 to so many tokens; metrics: /metrics is answered."""
+    """Times in ms. jitter: share of each step's time; stall_every: steps between two stops of stall_ms; context: per token
+    that decodes look back on; chunk: prompt tokens in a step at most; multiple: tokens in an event; engines: that share
+    the requests; ghosts: sequences of another client that always decode; others: sequences of another client that come
+    and go, each with a prompt; separate: prompts are computed in steps of their own, in which nobody decodes; graph:
+    decodes are padded to multiples of it; most_guessed: a step gives each sequence 1 to so many tokens; metrics: /metrics
+    is answered."""
 
     alpha: float = 12.0
     beta: float = 0.3
@@ -32,7 +37,6 @@ class Kind:
     slots: int = 16
     chunk: int = 100_000
     jitter: float = 0.0
-    late_ms: float = 0.0
     stall_every: int = 0
     stall_ms: float = 0.0
     multiple: int = 1
@@ -63,14 +67,15 @@ class Engine:
         self.kind, self.random = kind, random.Random(seed)
         self.waiting: list[Stream] = []
         self.running: list[Stream] = []
-        self.steps = self.late_steps = 0
+        self.steps = 0
 
     async def work(self) -> None:
-        due = time.monotonic()
+        now = asyncio.get_running_loop().time
+        due = now()
         while True:
             if not self.waiting and not self.running:
                 await asyncio.sleep(0.0005)
-                due = time.monotonic()
+                due = now()
                 continue
             while self.waiting and len(self.running) < self.kind.slots:
                 self.running.append(self.waiting.pop(0))
@@ -80,9 +85,8 @@ class Engine:
             prompts = [one for one in self.running if one not in decoding and not one.left]
             if self.kind.separate and tokens:
                 decoding = []
-            due = max(due, time.monotonic() - 0.05) + self._step_ms(decoding, tokens) / 1000
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            self.late_steps += time.monotonic() - due > 0.002
+            due = max(due, now() - 0.05) + self._step_ms(decoding, tokens) / 1000
+            await asyncio.sleep(max(0.0, due - now()))
             self._speak(decoding + prompts)
 
     def _invite(self) -> None:
@@ -146,9 +150,7 @@ class Server:
         if path.endswith("/completions"):
             await self._complete(json.loads(body), writer)
             return
-        late, of = (sum(getattr(one, name) for one in self.engines) for name in ("late_steps", "steps"))
         answers: dict[str, object] = {
-            "/late": {"share": late / max(of, 1)},
             "/v1/models": {"data": [{"id": "other"}]},
             "/server_info": {"a": {"max_num_seqs": self.kind.slots}},
         }
@@ -167,23 +169,24 @@ class Server:
         )
         return "# TYPE vllm:num_requests_running gauge\n" + "".join(lines)
 
-    async def _complete(self, asked: dict, writer: asyncio.StreamWriter) -> None:
+    async def tokens(self, stream: Stream) -> AsyncIterator[int]:
+        """How many tokens each event of an answer carries, as they come."""
         self.count += 1
-        number = self.count
-        stream = Stream(len(asked["prompt"]), asked["max_tokens"])
-        self.engines[number % len(self.engines)].waiting.append(stream)
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-        )
+        self.engines[self.count % len(self.engines)].waiting.append(stream)
         held = said = 0
         while (token := await stream.out.get()) is not None:
             held, said = held + token - said, token
-            if held < self.kind.multiple and token < stream.wanted:
-                continue
-            if self.kind.late_ms and number % 2:
-                await asyncio.sleep(self.kind.late_ms / 1000)
+            if held >= self.kind.multiple or token >= stream.wanted:
+                yield held
+                held = 0
+
+    async def _complete(self, asked: dict, writer: asyncio.StreamWriter) -> None:
+        stream = Stream(len(asked["prompt"]), asked["max_tokens"])
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        async for held in self.tokens(stream):
             self._event(writer, {"choices": [{"index": 0, "text": " w" * held, "token_ids": [7] * held}]})
-            held = 0
         usage = {"prompt_tokens": stream.prompt, "completion_tokens": stream.wanted, "total_tokens": 0}
         self._event(writer, {"choices": [], "usage": usage})
         self._event(writer, None)
@@ -201,12 +204,6 @@ def _main(kind: Kind, ready: object) -> None:
         asyncio.run(Server(kind).serve(ready))
 
 
-def late_share(url: str) -> float:
-    """The share of its steps so far that ended over 2 ms late, because its machine was busy."""
-    with urllib.request.urlopen(f"{url}/late", timeout=60) as answer:
-        return json.load(answer)["share"]
-
-
 @contextlib.contextmanager
 def other_server(kind: Kind):
     """Its base URL, while it runs."""
@@ -220,3 +217,63 @@ def other_server(kind: Kind):
     finally:
         process.terminate()
         process.join(10)
+
+
+class _Skipping(selectors.SelectSelector):
+    """Where everybody waits, the time has come."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list:
+        self.now += timeout or 0.0
+        return super().select(0)
+
+
+class _VirtualLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        super().__init__(selector := _Skipping())
+        self.time = lambda: selector.now
+
+
+def arrivals(kind: Kind, concurrency: int, prompt: int, output: int, seconds: float, seed: int) -> Arrivals:
+    """What a client of a closed loop sees of it in so many virtual seconds; lengths are drawn within 20 %."""
+    with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
+        return runner.run(_closed_loop(kind, concurrency, (prompt, output), seconds, seed))
+
+
+async def _closed_loop(
+    kind: Kind, concurrency: int, lengths: tuple[int, int], seconds: float, seed: int
+) -> Arrivals:
+    server, now, rng = Server(kind), asyncio.get_running_loop().time, np.random.default_rng(seed)
+    engines = [asyncio.create_task(engine.work()) for engine in server.engines]
+    requests: list[tuple[float, int]] = []
+    chunks: list[tuple[float, int, int, int]] = []
+
+    async def client() -> None:
+        while now() < seconds:
+            prompt, output = (int(mean * rng.uniform(0.8, 1.2)) for mean in lengths)
+            number, place = len(requests), 0
+            requests.append((now(), prompt))
+            await asyncio.sleep(0.0005)
+            async for held in server.tokens(Stream(prompt, output)):
+                chunks.append((now() + rng.exponential(0.00005), number, place, held))
+                place += 1
+
+    await asyncio.gather(*(client() for _ in range(concurrency)))
+    for engine in engines:
+        engine.cancel()
+    at, stream, place, held = map(np.array, zip(*sorted(chunks), strict=True))
+    sent, prompts = map(np.array, zip(*requests, strict=True))
+    first = np.zeros(len(requests))
+    first[stream[place == 0]] = at[place == 0]
+    return Arrivals(
+        at_ns=at * 1e9,
+        stream=stream,
+        place=place,
+        shared=np.zeros(len(at), dtype=bool),
+        sent_ns=(sent * 1e9).astype(np.int64),
+        first_ns=(first * 1e9).astype(np.int64),
+        prompt_tokens=prompts,
+        multiple=float(np.mean(held[place > 0] > 1)),
+        tokens_per_chunk=float(np.mean(held[place > 0])),
+    )

@@ -8,7 +8,6 @@ import pytest
 pytest.importorskip("scipy", reason="scipy (the extra `model`) is not installed")
 
 from tests.model.engine import Law, run
-from vllmperf.loadgen.task import Task
 from vllmperf.metrics.mser import warm_up
 from vllmperf.model.crosscheck import InFlight, contradiction, in_flight
 from vllmperf.model.law import fit_runs, measured
@@ -16,7 +15,6 @@ from vllmperf.model.server_settings import _in_json, _in_text
 from vllmperf.model.steady import settled, without_stalls
 from vllmperf.model.steps import steps
 from vllmperf.model.three_parameter import three_parameter_law
-from vllmperf.plan import Plan
 
 
 def made(streams=8, law=None, requests=40, prompt=100):
@@ -192,29 +190,3 @@ def test_the_servers_gauge_is_read_while_a_run_goes(monkeypatch):
         while watch.mean is None and time.monotonic() < deadline:
             time.sleep(0.01)
     assert watch.mean == 7.0
-
-
-@pytest.mark.parametrize(
-    ("kind", "method"), [({"chunk": 256, "context": 0.0002}, "steps"), ({"multiple": 3}, "windows")]
-)
-def test_a_batching_server_that_is_not_ours_is_fitted(tmp_path, kind, method):
-    from tests.model.other_server import Kind, late_share, other_server
-    from vllmperf.model.arrivals import arrivals
-    from vllmperf.model.campaign import carry_out, run_seconds, shapes_of, spots
-    from vllmperf.model.server_settings import setting
-    from vllmperf.record.reader import read
-    from vllmperf.target import Client
-
-    law = Kind(**kind)
-    with other_server(law) as url:
-        assert setting(Client(url), "max_num_seqs") == law.slots
-        planned = spots(8, shapes_of("64/48"))
-        done = carry_out(Task(Plan.of(base_url=url)), planned, run_seconds(planned, 18), tmp_path)
-        late = late_share(url)
-    result = fit_runs([measured(one.spot.label, arrivals(read(one.path))) for one in done])
-    if {point.method for point in result.points} != {method} and late > 0.01:
-        pytest.skip(f"this machine is too busy: {late:.0%} of the server's steps were late")
-    assert {point.method for point in result.points} == {method}
-    usual = law.alpha + law.context * 90  # its context is part of what every step takes
-    assert result.parameters["alpha"].value == pytest.approx(usual, rel=0.35)
-    assert bool(result.warnings) or method == "steps"
