@@ -336,11 +336,6 @@ def for_engine(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "only_port": port}
 
 
-def of_text(text: str) -> Reach | None:
-    """What `str(reach)` gave; None for "", which is no limit."""
-    return Reach.of([text]) if text else None
-
-
 def usual(*, is_loopback: bool) -> Reach | None:
     """Without --allow-target: who is on this machine can reach anything anyway (None); others this machine and cluster."""
     return None if is_loopback else Reach.of(CLUSTER)

@@ -70,7 +70,7 @@ def test_403_names_the_missing_right_and_who_can_tell_more(api: FakeApi, cluster
 
 def test_404_says_what_is_not_there(cluster: kube.Cluster) -> None:
     with pytest.raises(kube.NotFoundError, match='not there: pods "absent" not found'):
-        cluster.get_pod("default", "absent")
+        cluster.get("/api/v1/namespaces/default/pods/absent")
 
 
 def test_409_says_to_try_again(api: FakeApi, cluster: kube.Cluster) -> None:

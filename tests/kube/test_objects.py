@@ -235,7 +235,7 @@ def test_every_request_of_the_package_is_covered_by_the_table(api: FakeApi, clus
     _, replica_set = api.add_deployment("d", {"app": "x"})
     pod = api.add_pod("a", labels={"app": "x"}, owner=replica_set)
     api.proxied["default", "a", 8000] = lambda served: served.send_json({})
-    cluster.get_pod("default", "a")
+    cluster.get("/api/v1/namespaces/default/pods/a")
     list(cluster.watch_pods("default", stop=kube.Stop(0.3)))
     list(cluster.logs("default", "a"))
     cluster.events("default", name="a")

@@ -73,7 +73,9 @@ def until(get: Callable[[], Any], what: str) -> Any:
 
 
 def status_of(cluster: kube.Cluster, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = (cluster.get_pod("default", name)["status"].get("containerStatuses") or [{}])[0]
+    found: dict[str, Any] = (
+        cluster.get(f"{kube.pods_path('default')}/{name}")["status"].get("containerStatuses") or [{}]
+    )[0]
     return found
 
 
@@ -86,7 +88,7 @@ def ended(cluster: kube.Cluster, name: str) -> bool:
 
 
 def deletes(cluster: kube.Cluster, name: str) -> None:
-    list(workloads.delete_pods(cluster, [cluster.get_pod("default", name)]))
+    list(workloads.delete_pods(cluster, [cluster.get(f"{kube.pods_path('default')}/{name}")]))
 
 
 def test_what_is_listed_is_what_kubectl_lists(pods: RealCluster, cluster: kube.Cluster) -> None:
@@ -134,7 +136,9 @@ def test_events_tell_a_pull_a_schedule_and_a_failure_in_order(
     pods: RealCluster, cluster: kube.Cluster
 ) -> None:
     until(lambda: ended(cluster, "odd"), "odd ends")
-    found = cluster.events("default", uid=cluster.get_pod("default", "odd")["metadata"]["uid"])
+    found = cluster.events(
+        "default", uid=cluster.get("/api/v1/namespaces/default/pods/odd")["metadata"]["uid"]
+    )
     reasons = [event["reason"] for event in found]
     assert reasons[0] == "Scheduled"
     assert {"Pulled", "Created", "Started"} <= set(reasons)

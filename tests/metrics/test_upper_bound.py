@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from vllmperf.metrics.upper_bound import discarded, fewest, upper_bounds
+from vllmperf.metrics.upper_bound import discarded, upper_bounds
 
 
 @pytest.mark.parametrize(("percentile", "count"), [(90, 64), (95, 130), (99, 662), (99.9, 6636)])
 def test_it_takes_as_many_values_as_mlcommons_says(percentile, count):
-    assert fewest(percentile) == count
     assert discarded(count, percentile) == 1
     assert discarded(count - 1, percentile) == 0
 
@@ -29,5 +28,3 @@ def test_the_bound_is_a_value_of_the_sample_above_the_percentile():
 def test_few_values_have_no_bound():
     assert upper_bounds(np.arange(5.0), [50, 99]) == [None, None]
     assert upper_bounds(np.zeros(0), [50]) == [None]
-    assert fewest(100) is None
-    assert fewest(10) is None

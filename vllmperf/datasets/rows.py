@@ -23,7 +23,6 @@ CUT_CHARS = 16
 LINES = (".jsonl", ".ndjson")
 TEXTS = (".txt", ".text")
 COLUMNAR = (".parquet", ".arrow")
-KNOWN = (*LINES, ".json", ".csv", *COLUMNAR)
 
 
 class Row(NamedTuple):

@@ -74,51 +74,30 @@ class Cluster:
         )
         return self._call(Request("DELETE", path, body=options))
 
-    def list(
-        self, path: str, label_selector: str | None = None, field_selector: str | None = None
-    ) -> builtins.list[Object]:
+    def list(self, path: str, label_selector: str | None = None) -> builtins.list[Object]:
         """All objects under a path, read in pages."""
-        chosen = {"labelSelector": label_selector, "fieldSelector": field_selector}
-        items, _ = lists.list_all(
-            self.transport, path, {key: value for key, value in chosen.items() if value}
-        )
-        return items
+        return lists.list_all(self.transport, path, lists.selected(label_selector))[0]
 
     def watch(
-        self,
-        path: str,
-        label_selector: str | None = None,
-        field_selector: str | None = None,
-        stop: Stop | None = None,
-        **settings: float,
+        self, path: str, label_selector: str | None = None, stop: Stop | None = None, **settings: float
     ) -> Watch:
         """Iterate for WatchEvent(type, object): what is there as ADDED, then each change once, until `stop`.
 
         `settings`: patience_s, silence_s of vllmperf.kube.watch.Watch.
         """
-        return Watch(self.transport, path, label_selector, field_selector, stop, **settings)
+        return Watch(self.transport, path, label_selector, stop, **settings)
 
     # Pods
 
-    def get_pod(self, namespace: str, name: str) -> Object:
-        return self.get(pods_path(namespace) + f"/{name}")
-
-    def list_pods(
-        self, namespace: str, label_selector: str | None = None, field_selector: str | None = None
-    ) -> builtins.list[Object]:
+    def list_pods(self, namespace: str, label_selector: str | None = None) -> builtins.list[Object]:
         """Pods that match, in the order of their names."""
-        return self.list(pods_path(namespace), label_selector, field_selector)
+        return self.list(pods_path(namespace), label_selector)
 
     def watch_pods(
-        self,
-        namespace: str,
-        label_selector: str | None = None,
-        field_selector: str | None = None,
-        stop: Stop | None = None,
-        **settings: float,
+        self, namespace: str, label_selector: str | None = None, stop: Stop | None = None, **settings: float
     ) -> Watch:
         """watch() of pods."""
-        return self.watch(pods_path(namespace), label_selector, field_selector, stop, **settings)
+        return self.watch(pods_path(namespace), label_selector, stop, **settings)
 
     def logs(
         self,

@@ -62,7 +62,7 @@ def load(config: str | None = None, context: str | None = None, environ: Entry =
     raise UsageError(f"no kubeconfig: {where}; name one with --config")
 
 
-def in_cluster(environ: Entry = os.environ) -> bool:
+def in_cluster(environ: Entry) -> bool:
     """Whether we run in a pod with a service account."""
     return bool(environ.get("KUBERNETES_SERVICE_HOST")) and (SERVICE_ACCOUNT / "token").is_file()
 

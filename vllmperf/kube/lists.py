@@ -20,6 +20,11 @@ def pods_path(namespace: str) -> str:
     return f"/api/v1/namespaces/{namespace}/pods"
 
 
+def selected(labels: str | None) -> dict[str, str]:
+    """The query for the objects that have these labels; None: for all."""
+    return {"labelSelector": labels} if labels else {}
+
+
 def list_all(
     transport: Transport,
     path: str,

@@ -56,6 +56,8 @@ NEEDS = (
     Need("clean", "vllmperf kube clean", (Right("list", "pods"), Right("delete", "pods"))),
 )
 FEATURES = tuple(need.feature for need in NEEDS)
+NAME = "vllmperf"
+"""Of the Role and its binding."""
 
 _PATH = re.compile(
     r"/(?:api/v1|apis/(?P<group>[^/]+)/[^/]+)(?:/namespaces/(?P<namespace>[^/]+))?"
@@ -80,25 +82,25 @@ def needed(features: Iterable[str] = FEATURES) -> list[Right]:
     return list(dict.fromkeys(right for need in NEEDS if need.feature in wanted for right in need.rights))
 
 
-def rbac_yaml(missing: Iterable[Right], namespace: str, user: str | None, name: str = "vllmperf") -> str:
+def rbac_yaml(missing: Iterable[Right], namespace: str, user: str | None) -> str:
     """A Role with these rights, and the RoleBinding to the user when it is known, for `kubectl apply -f -`."""
     rules: dict[tuple[str, str], list[str]] = {}
     for right in sorted(set(missing), key=lambda right: (right.group, right.resource, right.verb)):
         rules.setdefault((right.group, right.resource), []).append(right.verb)
-    meta = f"metadata:\n  name: {name}\n  namespace: {json.dumps(namespace)}\n"
+    meta = f"metadata:\n  name: {NAME}\n  namespace: {json.dumps(namespace)}\n"
     lines = [f"apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\n{meta}rules:\n"]
     for (group, resource), verbs in rules.items():
         lines.append(
             f'  - apiGroups: ["{group}"]\n    resources: ["{resource}"]\n    verbs: {json.dumps(verbs)}\n'
         )
     if user is None:
-        bind = f"kubectl -n {namespace} create rolebinding {name} --role {name} --user NAME"
+        bind = f"kubectl -n {namespace} create rolebinding {NAME} --role {NAME} --user NAME"
         return (
             "".join(lines) + f"# the API server does not say who you are; bind the role by hand:\n# {bind}\n"
         )
     lines.append(f"---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\n{meta}")
     lines.append(
-        f"roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {name}}}\nsubjects:\n  - {_subject(user)}\n"
+        f"roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: {NAME}}}\nsubjects:\n  - {_subject(user)}\n"
     )
     return "".join(lines)
 

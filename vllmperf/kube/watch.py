@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from vllmperf.errors import TargetError
 from vllmperf.kube.errors import GoneError
-from vllmperf.kube.lists import Object, list_all
+from vllmperf.kube.lists import Object, list_all, selected
 from vllmperf.kube.stop import Stop
 from vllmperf.kube.transport import LONG_PATIENCE_S, Request, Transport, chunks
 
@@ -45,20 +45,14 @@ class Watch:
         transport: Transport,
         path: str,
         label_selector: str | None = None,
-        field_selector: str | None = None,
         stop: Stop | None = None,
         patience_s: float = LONG_PATIENCE_S,
         silence_s: float = SILENCE_S,
     ):
-        self._transport, self._path, self._patience_s, self._silence_s = (
-            transport,
-            path,
-            patience_s,
-            silence_s,
-        )
+        self._transport, self._path = transport, path
+        self._patience_s, self._silence_s = patience_s, silence_s
         self._stop = stop or Stop()
-        chosen = {"labelSelector": label_selector, "fieldSelector": field_selector}
-        self._selectors = {key: value for key, value in chosen.items() if value}
+        self._selectors = selected(label_selector)
         self._known: dict[str, Object] = {}
         self._version: str | None = None
 

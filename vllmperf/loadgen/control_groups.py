@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-NS = 1e9
 UNITS = {"throttled_usec": 1e-6, "throttled_time": 1e-9}
 """Seconds in a unit of the counter: version 2, version 1."""
 

@@ -82,7 +82,6 @@ def resume_run(
     before: Unfinished,
     progress: Progress | None = None,
     tell: Tell | None = None,
-    enough: Enough | None = None,
     notice: Notice | None = None,
     watch: Watch | None = None,
 ) -> Run:
@@ -102,7 +101,7 @@ def resume_run(
             "a share of a run cannot be resumed: the other machines' shares are over; start the whole run again"
         )
     check_plan(before, task.plan)
-    waits, listeners = patience(task), Listeners(progress, enough, tell, None, notice, watch)
+    waits, listeners = patience(task), Listeners(progress, None, tell, None, notice, watch)
     with served(task) as here:
         if waits is not None:
             waits.wait_for_start()
@@ -240,7 +239,7 @@ def _looks(task: Task) -> Looks | None:
     return looks(task)
 
 
-def _rolling(task: Task, tell: Tell | None, from_ns: int = 0) -> Rolling | None:
+def _rolling(task: Task, tell: Tell | None, from_ns: int) -> Rolling | None:
     every_s = task.knobs.report_interval
     if every_s is None or tell is None:
         return None

@@ -37,10 +37,10 @@ class Sampling:
     from_ns: the time of the run at which this part of it begins.
     """
 
-    def __init__(self, task: Task, writer: Writer, from_ns: int = 0, every_s: float = EVERY_S) -> None:
+    def __init__(self, task: Task, writer: Writer, from_ns: int) -> None:
         power = None if task.knobs.power is None else Power.of(task.knobs.power)
         self._power = power if power is not None and power.is_live else None
-        self._writer, self._from_ns, self._every_s = writer, from_ns, every_s
+        self._writer, self._from_ns = writer, from_ns
         self._rows: list[Sample] = []
         self._lock, self._stop = threading.Lock(), threading.Event()
         if self._power is not None and from_ns == 0:
@@ -68,7 +68,7 @@ class Sampling:
             rows = self._look()
             with self._lock:
                 self._rows += rows
-            due = max(due + self._every_s, time.monotonic())
+            due = max(due + EVERY_S, time.monotonic())
             if self._stop.wait(due - time.monotonic()):
                 return
 

@@ -104,14 +104,14 @@ def _trend_of(figure: str, label: str, points: list[tuple[float, float | None]])
     )
 
 
-def slope_of(at: Floats, values: Floats, level: float = LEVEL) -> tuple[float, float]:
+def slope_of(at: Floats, values: Floats) -> tuple[float, float]:
     """The slope of values over time, and half the width of its interval."""
     centred = at - at.mean()
     spread = float(centred @ centred)
     slope = float(centred @ values) / spread
     residuals = values - values.mean() - slope * centred
     run = LongRun.of(centred * residuals)
-    return slope, student_t((1 + level) / 2, run.degrees) * run.error * run.n / spread
+    return slope, student_t((1 + LEVEL) / 2, run.degrees) * run.error * run.n / spread
 
 
 def words(found: Trend) -> str:

@@ -39,16 +39,3 @@ def discarded(n: int, percentile: float) -> int:
         else:
             high = middle
     return low
-
-
-def fewest(percentile: float) -> int | None:
-    """How many values the bound takes: 64 for p90, 662 for p99. None where there is no bound."""
-    if not LOWEST_PERCENTILE <= percentile < 100:
-        return None
-    low, high = 1, 2
-    while discarded(high, percentile) == 0:
-        low, high = high, high * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if discarded(middle, percentile) else (middle, high)
-    return high

@@ -27,7 +27,6 @@ SPREAD = 0.2
 """Lengths are drawn within ±20 %: equal outputs keep all streams in lockstep, so that no step decodes while
 another's prompt is read, and the batch hardly varies."""
 LEAST_RUN_S = 2.0
-LEAST_COUNT = 5
 HOLD_OUT = 0.75
 WARM_UP_SHARE = 0.25
 """Of the time of a usual run: for one at the most streams before all others, which is not used. A server that has just

@@ -14,7 +14,6 @@ from vllmperf.model.steps import Steps
 from vllmperf.model.stretches import BLOCKS_PER_RUN, even_blocks
 
 NS_PER_MS = 1e6
-LEAST_LENGTHS = 2
 LEAST_SPREAD = 1.2
 """Without prompts that differ by this factor, gamma and delta cannot be told apart."""
 APART = 2.6

@@ -15,7 +15,6 @@ from vllmperf.record.gaps import HeldGaps
 from vllmperf.record.reader import Recording
 
 NONE = _engine.NONE
-NS = 1e9
 
 
 def rehearse(

@@ -117,8 +117,8 @@ def answer(
     return Answer(verdict, share, low, high, n)
 
 
-def has_room(use: NDArray[np.float64], limits: Limits, part: float = 1.0) -> bool:
-    """Whether the next batch, too, will most likely have its quantile within the limits (or that part of them): its
+def has_room(use: NDArray[np.float64], limits: Limits, part: float) -> bool:
+    """Whether the next batch, too, will most likely have its quantile within that part of the limits: its
     prediction bound, on the logarithms of the quantiles of all batches. Far below the capacity they are alike and far
     from 1. use: what used() gives, by scheduled time."""
     from scipy import stats

@@ -31,9 +31,8 @@ WITHOUT_GAPS = {"n_gaps": "0", **dict.fromkeys(("gaps", "gap_tokens", "gap_share
 Records = NDArray[np.void]
 
 
-def sql_place(number: str = '"index"') -> str:
-    """SQL of a request's place."""
-    return f"({number} * {MULTIPLIER}) & {PLACES - 1}"
+SQL_PLACE = f'("index" * {MULTIPLIER}) & {PLACES - 1}'
+"""A request's place."""
 
 
 class GapSample:
@@ -91,7 +90,7 @@ class GapSample:
 def _thinned(db: sqlite3.Connection, limit: int) -> int:
     """Take the gaps of the requests from this place on; how many had some. An UPDATE would leave each row alone in its page:
     SQLite joins pages only where rows are deleted."""
-    above = f"FROM requests WHERE gaps IS NOT NULL AND {sql_place()} >= {limit}"
+    above = f"FROM requests WHERE gaps IS NOT NULL AND {SQL_PLACE} >= {limit}"
     columns = [(field.name, f'"{field.name}"') for field in (*FIELDS, *ASKED, *BLOBS)]
     names = ", ".join(quoted for _, quoted in columns)
     values = ", ".join(WITHOUT_GAPS.get(name, quoted) for name, quoted in columns)

@@ -13,7 +13,7 @@ import vllmperf._engine as _engine
 from vllmperf.errors import UsageError
 from vllmperf.record import schema, shares
 from vllmperf.record.fields import ASKED, BLOBS, FIELDS, INSTANTS
-from vllmperf.record.gap_sample import PLACES, WITHOUT_GAPS, sql_place
+from vllmperf.record.gap_sample import PLACES, SQL_PLACE, WITHOUT_GAPS
 from vllmperf.record.reader import Header, header
 from vllmperf.record.writer import create, iso_utc, put_meta
 
@@ -165,7 +165,7 @@ def _moved(name: str, part: _Part) -> str:
     if name in INSTANTS:
         return f"{name} + {part.shift_ns}"
     if name in WITHOUT_GAPS and part.gap_places < PLACES:
-        return f"CASE WHEN {sql_place()} < {part.gap_places} THEN {name} ELSE {WITHOUT_GAPS[name]} END"
+        return f"CASE WHEN {SQL_PLACE} < {part.gap_places} THEN {name} ELSE {WITHOUT_GAPS[name]} END"
     return f"shifted({name})" if name == "stamps" else schema.quoted(name)
 
 

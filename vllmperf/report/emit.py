@@ -24,6 +24,8 @@ from vllmperf.numbers import number
 from vllmperf.report.fit import estimated, rests_on
 
 Emitter = Callable[[Fit, Scaling], str]
+MULTIPLIER = 3.0
+"""WVA's sloMultiplier."""
 RULE_OF_THUMB = "llm-d's rule of thumb, not measured"
 PROMETHEUS = "https://llmd-kube-prometheus-stack-prometheus.llm-d-monitoring.svc.cluster.local:9090"
 
@@ -196,7 +198,7 @@ metadata:
   namespace: workload-variant-autoscaler-system
 data:
   default: |
-    sloMultiplier: 3.0
+    sloMultiplier: {MULTIPLIER}
     tuningEnabled: true
   measured: |
     model_id: {json.dumps(fit.model or "MODEL")}
@@ -251,15 +253,15 @@ def _beyond_batch(fit: Fit) -> list[str]:
 
 
 def inferred_targets(
-    three: dict[str, Parameter], input_tokens: float, output_tokens: float, multiplier: float = 3.0
+    three: dict[str, Parameter], input_tokens: float, output_tokens: float
 ) -> tuple[float, float] | None:
     """(TTFT, ITL) in ms that WVA infers at its sloMultiplier for requests of this shape, from the three parameters."""
     values = [three[name].value for name in THREE if name in three]
     if len(values) < len(THREE) or any(value is None for value in values):
         return None
     alpha, beta, gamma = (float(value or 0.0) for value in values)
-    ttft = multiplier * alpha + (beta + gamma) * input_tokens
-    itl = multiplier * alpha + beta + gamma * (input_tokens + (output_tokens + 1) / 2)
+    ttft = MULTIPLIER * alpha + (beta + gamma) * input_tokens
+    itl = MULTIPLIER * alpha + beta + gamma * (input_tokens + (output_tokens + 1) / 2)
     return ttft, itl
 
 

@@ -68,11 +68,6 @@ def show(found: Sweep, file: TextIO | None = None) -> None:
     print_lines(_lines(found, width_of(file, WIDTH)), file)
 
 
-def sentences(found: Sweep) -> list[str]:
-    """What each set-up changes against the first one, a sentence for each load."""
-    return [words for words, _ in _sentences(found)]
-
-
 def _lines(found: Sweep, width: int) -> list[Line]:
     tables = _tables(found)
     room = table.label_width(*tables) if tables else 0

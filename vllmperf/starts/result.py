@@ -227,15 +227,15 @@ class Start(shown.Shown):
         return shown.views().axes(self, ax)
 
 
-def as_start(parsed: ParsedFile, group: str | None = None) -> Start:
+def as_start(parsed: ParsedFile) -> Start:
     """The file's main attempt as reports take it, with the attempts before it."""
     logs = list(parsed.attempts)
     place = next((i for i, log in enumerate(logs) if log is parsed.main), len(logs) - 1)
-    earlier = tuple(_start(log, parsed, group) for log in logs[:place])
-    return _start(parsed.main, parsed, group, earlier)
+    earlier = tuple(_start(log, parsed) for log in logs[:place])
+    return _start(parsed.main, parsed, earlier)
 
 
-def _start(log: StartupLog, parsed: ParsedFile, group: str | None, earlier: tuple[Start, ...] = ()) -> Start:
+def _start(log: StartupLog, parsed: ParsedFile, earlier: tuple[Start, ...] = ()) -> Start:
     return Start(
         name=Path(parsed.file).name if parsed.file != "-" else "standard input",
         origin="first line",
@@ -243,7 +243,6 @@ def _start(log: StartupLog, parsed: ParsedFile, group: str | None, earlier: tupl
         origin_ns=log.first_log_ns,
         end_ns=_end_ns(log),
         phases=log.phases,
-        group=group,
         reached=log.reached_ready,
         failure=log.failure,
         log=log,

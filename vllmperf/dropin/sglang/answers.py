@@ -30,7 +30,6 @@ from vllmperf.dropin.benchmark_serving.engine import Reply
 from vllmperf.dropin.sglang.backends import Backend
 
 NO_EVENT = "the answer holds no event"
-DONE = "[DONE]"
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ def _change(name: str, a: Sequence[float], b: Sequence[float], resolution: float
     )
 
 
-def welch(a: Sequence[float], b: Sequence[float], level: float = LEVEL) -> tuple[float, float] | None:
+def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float] | None:
     """Confidence interval of mean(b) − mean(a), variances not taken as equal (Welch 1947). None for fewer than three
     values a side. It covers the scatter between starts, not what all starts share (a cold page cache, a slow node)."""
     if min(len(a), len(b)) < FEWEST_FOR_INTERVAL:
@@ -126,5 +126,5 @@ def welch(a: Sequence[float], b: Sequence[float], level: float = LEVEL) -> tuple
     if both == 0:
         return change, change
     degrees = both**2 / (part_a**2 / (len(a) - 1) + part_b**2 / (len(b) - 1))
-    half = student_t((1 + level) / 2, degrees) * math.sqrt(both)
+    half = student_t((1 + LEVEL) / 2, degrees) * math.sqrt(both)
     return change - half, change + half

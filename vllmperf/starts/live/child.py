@@ -22,6 +22,7 @@ POLL_S = 0.02
 CAUGHT_UP_LOOKS = 4
 """In a row: the reader may have taken the last bytes and not yet said so."""
 STOP_S = 30.0
+CATCH_UP_S = 2.0
 
 
 def words_of(command: str | Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -100,10 +101,10 @@ class Child:
         """Wait until the pipe is read to its end (a grandchild may hold it open)."""
         self._reader.join(wait_s)
 
-    def catch_up(self, wait_s: float = 2.0) -> None:
+    def catch_up(self) -> None:
         """Wait until what it has printed so far is read: the reader may be late on a busy machine."""
         assert self._process.stdout is not None
-        deadline, quiet = time.monotonic() + wait_s, 0
+        deadline, quiet = time.monotonic() + CATCH_UP_S, 0
         while quiet < CAUGHT_UP_LOOKS and self._reader.is_alive() and time.monotonic() < deadline:
             size = struct.pack("i", 0)
             (waiting,) = struct.unpack("i", fcntl.ioctl(self._process.stdout, termios.FIONREAD, size))

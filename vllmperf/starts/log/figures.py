@@ -114,7 +114,7 @@ class Labels:
         return self._known[key]
 
 
-def rank_label(process: Process | None, component: str = "worker") -> str:
+def rank_label(process: Process | None, component: str) -> str:
     """How a process is named in results: `Worker_TP0`, `rank 3`, `RayWorkerWrapper 374 10.0.0.2`; without a prefix
     `driver`, or `engine` for what only an engine prints."""
     if process is None or not (process.name or process.pid):

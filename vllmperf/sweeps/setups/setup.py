@@ -122,9 +122,9 @@ def plan_settings(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def read_setup(given: object, number: int = 1) -> Setup:
+def read_setup(given: object) -> Setup:
     """One set-up without axes. Raises SettingError."""
-    found = read_setups([given]) if number == 1 else list(_expanded(given, number))
+    found = read_setups([given])
     if len(found) != 1:
         raise SettingError("{axes} make several set-ups of one: leave them out")
     return found[0]
