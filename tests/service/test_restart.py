@@ -15,9 +15,10 @@ import pytest
 import urllib3
 from serving import Service, payload
 
-from vllmperf.sim import Server
-
 pytest.importorskip("fastapi", reason="the extra service is not installed")
+
+from vllmperf.service.request import lacks_secret, whole
+from vllmperf.sim import Server
 
 N = 60
 
@@ -134,16 +135,85 @@ def test_two_services_do_not_share_a_data_folder(service: Service) -> None:
     assert other.process.wait() == 2
 
 
-def test_a_secret_that_is_lost_with_the_service_is_said(data: Path, patient: Server) -> None:
-    service = Service(data).start()
-    begun(service, patient)
-    body = {"plan": {**plan(patient)["plan"], "api_key": "sk-0123456789"}}
-    run_id = service.started("/runs", body)
+KEY = "sk-0123456789"
+
+
+@pytest.fixture
+def secretive(data: Path, patient: Server) -> tuple[str, str]:
+    """The data folder of a service that was killed within a run with a key, and another one in the queue."""
+    service = Service(data, OPENAI_API_KEY="").start()
+    first = service.started("/runs", with_key(patient), Idempotency_Key="first")
+    service.wait(lambda: service.run(first)["done"] > 3, "some requests have ended")
+    second = service.started("/runs", with_key(patient))
     service.stop(signal.SIGKILL)
-    with service:
-        run = service.ended(run_id)
-        assert run["phase"] == "failed"
-        assert "a secret of this run was not kept over the restart" in run["error"]
+    for path in data.rglob("*"):
+        assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+    return first, second
+
+
+def with_key(server: Server) -> dict[str, Any]:
+    return {"plan": {**plan(server)["plan"], "api_key": KEY}}
+
+
+def test_runs_whose_key_a_restart_has_lost_go_on_with_that_of_the_environment(
+    data: Path, secretive: tuple[str, str]
+) -> None:
+    with Service(data, OPENAI_API_KEY="") as service:
+        for run_id in secretive:
+            run = service.ended(run_id)
+            assert run["phase"] == "interrupted"
+            assert "give the service OPENAI_API_KEY" in run["note"]
+    with Service(data, OPENAI_API_KEY="another") as service:
+        for run_id in secretive:
+            run = service.until(run_id, "finished", "failed")
+            assert (run["phase"], run["headline"]["completed"]) == ("finished", N)
+        assert numbers_in(data / "runs" / secretive[0] / "run.vllmperf") == list(range(N))
+
+
+def test_a_run_whose_key_is_lost_goes_on_when_its_request_comes_again(
+    data: Path, patient: Server, secretive: tuple[str, str]
+) -> None:
+    first, second = secretive
+    with Service(data, OPENAI_API_KEY="") as service:
+        service.until(first, "interrupted")
+        again = service.post("/runs", with_key(patient), Idempotency_Key="first")
+        assert (again.status, again.json()["id"]) == (200, first)
+        assert service.until(first, "finished")["headline"]["completed"] == N
+
+        service.until(second, "interrupted")
+        assert service.delete(f"/runs/{second}").status == 202
+        assert service.run(second)["phase"] == "cancelled"
+        assert service.delete(f"/runs/{second}").status == 409
+
+
+@pytest.mark.parametrize(
+    ("content", "left"),
+    [
+        ({"api_key": "***", "label": "***"}, {"label": "***"}),
+        ({"headers": {"Authorization": "***"}}, {}),
+        ({"headers": {"authorization": "***", "x-a": "b"}}, {"headers": {"x-a": "b"}}),
+        ({"header": ["Authorization=***", "x-a=b"]}, {"header": ["x-a=b"]}),
+        ({"headers": {"x-api-key": "***"}}, None),
+        ({"header": ["Cookie=***"]}, None),
+    ],
+)
+def test_the_environments_key_takes_the_place_of_a_bearer_token_alone(
+    content: Any, left: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    if left is None:
+        assert lacks_secret(content, {})
+    else:
+        assert whole(content, {}) == left
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert lacks_secret(content, {})
+    known = dict.fromkeys(content, "s")
+    assert whole(content, known) == known
+
+
+def test_three_stars_that_hide_nothing_are_no_lost_secret() -> None:
+    content = {"label": "*** new ***", "metadata": {"a": "***"}, "headers": {"x-a": "b"}}
+    assert whole(content, {}) == content
 
 
 def test_the_url_is_said_when_the_service_answers_there(tmp_path: Path) -> None:

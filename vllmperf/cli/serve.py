@@ -76,6 +76,18 @@ def add(subparsers: Any) -> None:
         help="how long a run waits for its server to answer before it fails; like 30s, 10m, 1h",
     )
     option(
+        "--keep-runs",
+        type=int,
+        metavar="N",
+        help="keep the N newest runs that are over and remove older ones, once the bucket has what they left (default: all)",
+    )
+    option(
+        "--keep-days",
+        type=float,
+        metavar="D",
+        help="remove a run D days after its end, once the bucket has what it left (default: never)",
+    )
+    option(
         "--allow-target",
         action="append",
         default=[],
@@ -124,12 +136,14 @@ def run(args: argparse.Namespace) -> int:
         import uvicorn  # noqa: F401
     except ImportError:
         raise UsageError("serve needs FastAPI and uvicorn: pip install 'vllmperf[service]'") from None
+    from vllmperf.service.keeping import Keep
     from vllmperf.service.queue import Settings
     from vllmperf.service.serving import serve
     from vllmperf.service.specs import read_specs
 
     if args.queue_limit < 0 or args.parallel_runs < 1:
         raise UsageError("--queue-limit must be at least 0, and --parallel-runs at least 1")
+    keep = Keep(args.keep_runs, args.keep_days)
     limits = Limits(
         num_prompts=args.max_prompts, duration_s=args.max_duration, concurrency=args.max_concurrency
     )
@@ -139,7 +153,8 @@ def run(args: argparse.Namespace) -> int:
         _check(spec, guard)
     bucket = _bucket(args)
     settings = Settings(
-        *(args.data, args.queue_limit, args.parallel_runs, args.ready_timeout, guard, bucket, args.layout)
+        *(args.data, args.queue_limit, args.parallel_runs, args.ready_timeout, guard, bucket, args.layout),
+        keep=keep,
     )
     return serve(settings, args.host, args.port, specs, help_texts())
 

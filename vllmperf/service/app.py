@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -18,6 +19,7 @@ from vllmperf.service.queue import Queue
 from vllmperf.service.specs import Spec, queue_specs
 from vllmperf.version import __version__
 
+TIDY_EVERY_S = 10.0
 ABOUT = (
     "Runs of vllmperf over HTTP: POST /start-load takes the payload of the vllm-inference-benchmark chart (flags of "
     "benchmark_serving.py), POST /runs any plan, sweep, fit or search for capacity."
@@ -34,7 +36,9 @@ def create_app(
         await queue.load()
         await queue_specs(queue, specs or [])
         queue.start()
+        tidier = asyncio.create_task(_keep_tidy(queue))
         yield
+        tidier.cancel()
         await queue.close()
         await queue.shut_down()
 
@@ -56,6 +60,13 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _unfit)  # type: ignore[arg-type]
     app.add_exception_handler(Exception, _broken)
     return app
+
+
+async def _keep_tidy(queue: Queue) -> None:
+    while True:
+        with suppress(OSError):  # a disk that fails: the next time, perhaps
+            await queue.tidy()
+        await asyncio.sleep(TIDY_EVERY_S)
 
 
 async def _refused(_: Request, error: RefusedError) -> JSONResponse:

@@ -89,5 +89,10 @@ START_LOAD = _takes(
 )
 RUNS = _takes("kind, label, and what the run is: plan, sweep, fit or capacity.", BODIES)
 LIST: dict[str, Any] = {
-    "responses": {"200": {"description": '{"runs": […], "queue": [ids], "queue_limit": 20}'}}
+    "responses": {
+        "200": {
+            "description": '{"runs": […], "next": id or null, "total": 230, "active": [ids], "queue": [ids], "queue_limit": 20}'
+        },
+        "400": {"description": "limit is no number from 1 to 1000, or there is no run `before`."},
+    }
 }

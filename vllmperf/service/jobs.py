@@ -12,6 +12,7 @@ from vllmperf.service.rows import Rows
 QUEUED, WAITING, RUNNING = "queued", "waiting", "running"
 FINISHED, FAILED, CANCELLED, INTERRUPTED = "finished", "failed", "cancelled", "interrupted"
 ENDED = (FINISHED, FAILED, CANCELLED, INTERRUPTED)
+SPECS = "benchmarkSpecs"
 MOST_SPARKS = 60
 SHORT_S = 0.5
 """The last row of a run may be of a few ms: its rate tells nothing."""
@@ -80,6 +81,11 @@ class Job:
     @property
     def has_ended(self) -> bool:
         return self.phase in ENDED
+
+    @property
+    def is_of_specs(self) -> bool:
+        """A values file asked for it: a service that starts again must know that it was done."""
+        return self.key is not None and self.key.startswith(f"{SPECS}[")
 
     @property
     def is_active(self) -> bool:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,8 +26,9 @@ from vllmperf.service.events import Feed
 from vllmperf.service.guard.cell import cell_of
 from vllmperf.service.guard.settings import Guard
 from vllmperf.service.jobs import CANCELLED, FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, WAITING, Job, now
+from vllmperf.service.keeping import Keep
 from vllmperf.service.process import Process
-from vllmperf.service.request import BEGIN_AGAIN, START_LOAD, STRESS, Request
+from vllmperf.service.request import BEGIN_AGAIN, LOST, START_LOAD, STRESS, Request, lacks_secret
 from vllmperf.service.store import Store, new_id
 from vllmperf.service.uploads import Uploads
 
@@ -49,7 +50,7 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Settings:
     """queue_limit: runs that may wait. parallel: runs at once. ready_timeout_s: how long a target may take to answer.
-    bucket: where results go when their run has ended, filed as `layout` says."""
+    bucket: where results go when their run has ended, filed as `layout` says. keep: which runs are not removed."""
 
     data: Path
     queue_limit: int = 20
@@ -58,6 +59,7 @@ class Settings:
     guard: Guard | None = None
     bucket: Place | None = None
     layout: str = "flat"
+    keep: Keep = field(default_factory=Keep)
 
     @property
     def whole_guard(self) -> Guard:
@@ -74,6 +76,7 @@ class Queue:
     def __init__(self, settings: Settings, store: Store, log: Callable[[str], None] | None = None) -> None:
         self.settings, self.store, self.feed = settings, store, Feed()
         self.jobs: dict[str, Job] = {}
+        self.spent: set[str] = set()
         self.is_closing = False
         self._log = log or _to_stderr
         self.uploads = Uploads(store, settings.bucket, self._log, settings.layout)
@@ -95,8 +98,10 @@ class Queue:
     def active(self) -> list[Job]:
         return [self.jobs[run_id] for run_id in self._running]
 
-    def newest_first(self) -> list[Job]:
-        return sorted(self.jobs.values(), key=lambda job: (job.created_at, job.id), reverse=True)
+    def newest_first(self, before: Job | None = None) -> list[Job]:
+        """All runs, or those older than one of them."""
+        found = sorted(self.jobs.values(), key=lambda job: (job.created_at, job.id), reverse=True)
+        return found if before is None else found[found.index(before) + 1 :]
 
     async def on_disk(self, do: Callable[..., T], *args: Any) -> T:
         """Call a function that waits for the disk, beside the event loop."""
@@ -158,6 +163,17 @@ class Queue:
         self._fill()
         return job
 
+    async def supply(self, job: Job, secrets: Mapping[str, Any]) -> None:
+        """The secrets of a run, from who sent it before: it goes on if it waits for them."""
+        if not lacks_secret(job.request, job.secrets):
+            return
+        job.secrets = secrets
+        if job.phase == INTERRUPTED and job.resumes:
+            self._wait_in_queue(job)
+            await self._save(job)
+            self._tell(job)
+            self._fill()
+
     def _new_id(self) -> str:
         while (found := new_id()) in self.jobs:
             pass
@@ -179,6 +195,9 @@ class Queue:
             self._running[job.id].interrupt()
             await self._save(job)
             self._tell(job)
+        elif job.phase == INTERRUPTED and job.resumes:
+            job.resumes = False
+            await self._end(job, CANCELLED, "it would have gone on")
 
     # ---- carrying out ----
 
@@ -205,9 +224,12 @@ class Queue:
 
     async def _carry_out(self, job: Job, process: Process) -> tuple[str, str]:
         """Phase and note of the run at its end."""
-        job.started_at = job.started_at or now()
         became = await self._of_predecessor(job) if job.starts else None
+        if became is None and lacks_secret(job.request, job.secrets):
+            job.resumes = True
+            became = INTERRUPTED, f"waits: {LOST}"
         if became is None:
+            job.started_at = job.started_at or now()
             job.phase, job.note, job.error, job.exit_code = RUNNING, "", None, None
             job.starts, job.resumes = job.starts + 1, job.kind not in NO_RESUME
             await self._save(job)
@@ -312,21 +334,33 @@ class Queue:
 
     async def load(self) -> None:
         """Take over what an earlier service has left: what it was at goes on first, then the queue."""
-        jobs = await self.on_disk(self.store.load)
+        jobs, self.spent = await self.on_disk(self.store.load), await self.on_disk(self.store.spent)
         self.jobs = {job.id: job for job in jobs}
         left = [job for job in jobs if not job.has_ended or (job.phase == INTERRUPTED and job.resumes)]
         for job in sorted(left, key=lambda job: not job.starts):
-            job.phase, job.ended_at = QUEUED, None
-            job.note = "goes on where it was interrupted" if job.starts else ""
-            self._waiting.append(job)
+            self._wait_in_queue(job)
             await self._save(job)
         if self._waiting:
             self._log(f"{len(self._waiting)} runs of the service before this one; next: {self.next_words()}")
+
+    def _wait_in_queue(self, job: Job) -> None:
+        job.phase, job.ended_at = QUEUED, None
+        job.note = "goes on where it was interrupted" if job.starts else ""
+        self._waiting.append(job)
 
     def start(self) -> None:
         """Begin with what waits."""
         self.uploads.start()
         self._fill()
+
+    async def tidy(self) -> None:
+        """Remove runs that need not be kept, once the bucket has what they left."""
+        for job in self.settings.keep.surplus(self.newest_first()):
+            if await self.on_disk(self.uploads.is_safe, job):
+                await self.on_disk(self.store.remove, job)
+                self.spent.add(job.key or "")
+                del self.jobs[job.id]
+                self._log(f"removed {job.what()}")
 
     async def close(self) -> None:
         """End what runs, gently, and keep the queue for the next service. It can be looked at on."""

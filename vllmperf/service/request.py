@@ -10,7 +10,7 @@ from vllmperf.api.stress_runs import stress_task
 from vllmperf.errors import UsageError
 from vllmperf.loadgen.task import Task
 from vllmperf.plan import Plan
-from vllmperf.plan.credentials import is_secret
+from vllmperf.plan.credentials import is_secret, usual_key
 from vllmperf.plan.plan import PARTS
 from vllmperf.plan.settings import ALIASES
 from vllmperf.service import payload as payloads
@@ -98,15 +98,57 @@ def start_load(payload: object, label: str | None = None) -> Request:
     )
 
 
+LOST = (
+    "its key was in memory only: give the service OPENAI_API_KEY and start it again, or send the same request with its "
+    "Idempotency-Key again"
+)
+
+
 def whole(content: Mapping[str, Any], secrets: Mapping[str, Any]) -> dict[str, Any]:
-    """The content with its secrets in it again. Raises UsageError when one is not known any more."""
+    """The content with its secrets in it again. A bearer token that a restart has lost is left out where OPENAI_API_KEY takes its
+    place. Raises UsageError when a secret is not known any more."""
     found = {**content, **secrets}
-    if HIDDEN in str(found):
-        raise UsageError(
-            "a secret of this run was not kept over the restart of the service: send the run again, or give the service "
-            "OPENAI_API_KEY"
-        )
+    for name in content.keys() - secrets.keys():
+        if not _hidden(name, content[name]):
+            continue
+        if usual_key() is None or any(map(_is_other, _hidden(name, content[name]))):
+            raise UsageError(LOST)
+        del found[name]
+        if left := _not_hidden(content[name]):
+            found[name] = left
     return found
+
+
+def lacks_secret(content: Mapping[str, Any], secrets: Mapping[str, Any]) -> bool:
+    """Whether whole() raises."""
+    try:
+        whole(content, secrets)
+    except UsageError:
+        return True
+    return False
+
+
+def _hidden(name: str, value: Any) -> list[str]:
+    """Headers of this setting whose values a file does not hold; authorization for the API key."""
+    own = ALIASES.get(name, name)
+    if own == "api_key" and value == HIDDEN:
+        return ["authorization"]
+    if own == "headers" and isinstance(value, Mapping):
+        return [header for header, text in value.items() if text == HIDDEN]
+    if own == "headers" and isinstance(value, list):
+        pairs = [str(one).partition("=") for one in value]
+        return [header.strip() for header, _, text in pairs if text == HIDDEN]
+    return []
+
+
+def _is_other(header: str) -> bool:
+    return header.lower() != "authorization"
+
+
+def _not_hidden(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {header: text for header, text in value.items() if text != HIDDEN}
+    return [one for one in value if not one.endswith(f"={HIDDEN}")] if isinstance(value, list) else None
 
 
 def _label(body: Mapping[str, Any]) -> str | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from vllmperf.exit_codes import TARGET, USAGE
@@ -69,9 +69,12 @@ async def _queued(request: Request, body: Any, read: Callable[[Any], Asked]) -> 
     asked = await asyncio.to_thread(asked_for, body, read, queue.settings.whole_guard)
     if key is not None and not 0 < len(key) <= MOST_KEY:
         raise RefusedError(400, f"{KEY} must have 1 to {MOST_KEY} characters", KEY)
-    digest = digest_of(request.url.path, body)
+    digest = digest_of(request.url.path, [asked.kind, asked.label, asked.content])
     before = queue.known(key, digest)
-    return (before, False) if before else (await queue.add(asked, key, digest), True)
+    if before is None:
+        return await queue.add(asked, key, digest), True
+    await queue.supply(before, asked.secrets)
+    return before, False
 
 
 def _answer(job: Job, is_new: bool) -> Response:
@@ -93,13 +96,29 @@ async def _result(request: Request, job: Job) -> Response:
 # ---- look ----
 
 
+LIMIT = Query(ge=1, le=1000, description="So many runs at most, 1 to 1000.")
+BEFORE = Query(description="A run: those older than it. `next` of an answer is that of the next page.")
+
+
 @router.get("/runs", openapi_extra=examples.LIST)
-async def get_runs(request: Request) -> Response:
-    """All runs, newest first, and the queue."""
+async def get_runs(
+    request: Request, limit: Annotated[int, LIMIT] = 100, before: Annotated[str | None, BEFORE] = None
+) -> Response:
+    """Runs, newest first, a page at a time; how many there are, which run now, and the queue."""
     queue = queue_of(request)
-    listed = [job.view() for job in queue.newest_first()]
-    waiting = [job.id for job in queue.waiting]
-    return JSONResponse({"runs": listed, "queue": waiting, "queue_limit": queue.settings.queue_limit})
+    if before is not None and before not in queue.jobs:
+        raise RefusedError(400, f"before: there is no run {before}: begin with GET /runs again", "before")
+    found = queue.newest_first(None if before is None else queue.jobs[before])
+    shown = found[:limit]
+    page = {
+        "runs": [job.view() for job in shown],
+        "next": shown[-1].id if len(found) > limit else None,
+        "total": len(queue.jobs),
+        "active": [job.id for job in queue.active],
+        "queue": [job.id for job in queue.waiting],
+        "queue_limit": queue.settings.queue_limit,
+    }
+    return JSONResponse(page)
 
 
 @router.get("/runs/{run_id}")
@@ -138,7 +157,7 @@ async def delete_run(request: Request, run_id: str) -> Response:
     """Cancel a run. One in the queue leaves it; one that goes on sends no more and keeps what came; asked twice, it cuts what is
     in flight."""
     job = job_of(request, run_id)
-    if job.has_ended:
+    if job.has_ended and not job.resumes:
         raise RefusedError(409, f"run {job.id} has ended ({job.phase}): there is nothing to cancel")
     await queue_of(request).cancel(job)
     return JSONResponse(job.view(), 202)

@@ -11,11 +11,10 @@ from typing import Any
 
 from vllmperf import text_file
 from vllmperf.errors import UsageError, VllmperfError
-from vllmperf.service.jobs import INTERRUPTED
+from vllmperf.service.jobs import INTERRUPTED, SPECS
 from vllmperf.service.queue import Queue, digest_of
 from vllmperf.service.request import Request, request_of, start_load
 
-SPECS = "benchmarkSpecs"
 MOST_TRIES = 3
 PLACES = ("POD_IP", "POD_NAME", "NODE_NAME")
 """Variables of the environment that a spec may name, as Kubernetes does: $(POD_IP)."""
@@ -82,5 +81,5 @@ async def queue_specs(queue: Queue, specs: Sequence[Spec]) -> None:
     for spec in specs:
         before = [job for job in queue.jobs.values() if job.key == spec.key]
         is_broken = all(job.phase == INTERRUPTED and not job.resumes for job in before)
-        if is_broken and len(before) < MOST_TRIES:
+        if is_broken and len(before) < MOST_TRIES and spec.key not in queue.spent:
             await queue.add(spec.request, spec.key, is_limited=False)

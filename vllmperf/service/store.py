@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from vllmperf.whole_file import write_whole
 RUNS, LOCK = "runs", ".vllmperf-service.lock"
 JOB, STATE, LOG = "job.json", "state.json", "log.txt"
 RUN, RESULT, REPORT = "run.vllmperf", "result.json", "report.html"
+SPENT, GONE = ".vllmperf-service.specs", ".removed-"
 WORKER_LOCK, END = "worker.lock", "end.json"
 OURS = (JOB, STATE, INTERVALS, WORKER_LOCK, END, JOURNAL)
 """Files of a run that are not its result."""
@@ -73,6 +75,8 @@ class Store:
 
     def load(self) -> list[Job]:
         """All jobs, oldest first. What is no job is left alone."""
+        for rest in self.runs.glob(f"{GONE}*"):  # of a service that was killed while it removed one
+            shutil.rmtree(rest, ignore_errors=True)
         found = []
         for path in self.runs.glob(f"*/{JOB}"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -81,6 +85,21 @@ class Store:
                 if job.id == path.parent.name:
                     found.append(job)
         return sorted(found, key=lambda job: (job.created_at, job.id))
+
+    def remove(self, job: Job) -> None:
+        """All that a run has left, at once as far as load() sees. Of one of a values file its key stays known."""
+        if job.is_of_specs:
+            with (self.folder / SPENT).open("a", encoding="utf-8") as file:
+                file.write(f"{job.key}\n")
+        gone = self.runs / f"{GONE}{job.id}"
+        self.folder_of(job).rename(gone)
+        shutil.rmtree(gone)
+
+    def spent(self) -> set[str]:
+        """Keys of runs of values files that were removed."""
+        with contextlib.suppress(OSError):
+            return set((self.folder / SPENT).read_text(encoding="utf-8").splitlines())
+        return set()
 
     def intervals(self, job: Job) -> Rows:
         """The rows of a run that this service has not seen, or not from its start on."""

@@ -68,6 +68,17 @@ class Uploads:
         uploads = Outbox(self._store.folder_of(job)).uploads
         return [{**one.to_dict(), "state": STATES.get(one.state, one.state)} for one in uploads]
 
+    def is_safe(self, job: Job) -> bool:
+        """Whether nothing of a run is lost with its folder: the bucket has all of it, or there is none."""
+        folder = self._store.folder_of(job)
+        boxes = [Outbox(folder), *_rolling(folder)]
+        if any(box.waiting for box in boxes):
+            return False
+        if self._place is None:
+            return True
+        there = {one.path for one in boxes[0].uploads if one.state == journal.UPLOADED}
+        return all(name in there for name, _ in self._names(job, folder) if (folder / name).is_file())
+
     def pending(self) -> tuple[int, int]:
         """Files that wait, and their bytes."""
         if self._place is None:
@@ -77,7 +88,7 @@ class Uploads:
 
     def _outboxes(self) -> list[Outbox]:
         """Of all runs, and those in which stress runs put what they have so far; without those that have nothing to do."""
-        rolling = [Outbox(path) for path in self._store.runs.glob("*/.*.outbox")]
+        rolling = [box for folder in self._store.runs.glob("*") for box in _rolling(folder)]
         return [outbox for outbox in [*outboxes(self._store.runs), *rolling] if self._has_work(outbox)]
 
     def _has_work(self, outbox: Outbox) -> bool:
@@ -109,6 +120,11 @@ class Uploads:
         names = [(result, called), (RUN, f"{stem}.vllmperf"), (REPORT, f"{stem}.html")]
         names += [(str(path), str(path)) for path in several if path.suffix != ".part"]
         return [(name, layouts.named(Path(called), below, stem)) for name, called in names]
+
+
+def _rolling(folder: Path) -> list[Outbox]:
+    """In which a stress run puts what it has so far."""
+    return [Outbox(path) for path in folder.glob(".*.outbox")]
 
 
 def _vllm_json(folder: Path) -> str | None:

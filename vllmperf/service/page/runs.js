@@ -48,13 +48,15 @@ class Runs {
 
   updatePast(past) {
     const wanted = this.filter.value.trim().toLowerCase();
+    loadMore(wanted ? state.total : this.shown);
+    const unknown = wanted ? 0 : state.total - state.order.length;
     const found = wanted ? past.filter((run) => [run.label, run.id, run.kind, run.target, run.phase].join(" ").toLowerCase().includes(wanted)) : past;
     for (const id of [...picked]) if (!state.runs.has(id)) picked.splice(picked.indexOf(id), 1);
     keyed(this.body, found.slice(0, this.shown), (run) => new PastRow(run, () => this.update()));
     this.table.hidden = !found.length;
     this.filter.hidden = past.length < 6 && !wanted;
-    this.more.hidden = found.length <= this.shown;
-    say(this.more, `Show ${count(Math.min(SHOWN, found.length - this.shown))} more of ${count(found.length)}`);
+    this.more.hidden = found.length + unknown <= this.shown;
+    say(this.more, `Show ${count(Math.min(SHOWN, found.length + unknown - this.shown))} more of ${count(found.length + unknown)}`);
     this.empty.hidden = found.length > 0 || !state.isLoaded;
     say(this.empty, wanted && past.length ? "No run has this in its name, kind or target." : "No run has ended yet. Each leaves its figures, its verdict and a report here.");
     this.compare.hidden = picked.length !== 2;

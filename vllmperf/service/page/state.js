@@ -3,10 +3,11 @@
 const ACTIVE = ["running", "waiting"];
 const KEPT_ROWS = 4500; // beyond it, ask for the rows again: the service merges old ones
 
-const state = { runs: new Map(), order: [], queue: [], queueLimit: null, isLoaded: false, isLinked: null, error: null };
+const state = { runs: new Map(), order: [], next: null, total: 0, queue: [], queueLimit: null, isLoaded: false, isLinked: null, error: null };
 const details = new Map();
 const heardAt = new Map();
 let onChange = () => {};
+let wanted = 0;
 let pending = null;
 let reloading = null;
 
@@ -29,13 +30,23 @@ function isOver(run) {
   return !isActive(run) && run.phase !== "queued";
 }
 
+// The newest runs, and of those before them as many pages as were asked for.
 async function load() {
   try {
     const found = await json("runs");
+    const unlisted = [...(found.active ?? []), ...(found.queue ?? [])].filter((id) => !found.runs.some((run) => run.id === id));
+    for (const id of unlisted) found.runs.push(await json(runPath(id)));
+    while (found.next && found.runs.length < wanted) {
+      const older = await json(`runs?limit=1000&before=${encodeURIComponent(found.next)}`);
+      found.runs.push(...older.runs.filter((run) => !unlisted.includes(run.id)));
+      found.next = older.next;
+    }
     const ended = found.runs.filter((run) => isOver(run) && details.has(run.id) && !details.get(run.id).isWhole);
     state.runs = new Map(found.runs.map((run) => [run.id, run]));
     for (const run of ended) refresh(run.id);
     state.order = found.runs.map((run) => run.id);
+    state.next = found.next ?? null;
+    state.total = found.total ?? found.runs.length;
     state.queue = found.queue ?? [];
     state.queueLimit = found.queue_limit ?? null;
     state.error = null;
@@ -45,6 +56,13 @@ async function load() {
   }
   state.isLoaded = true;
   changed();
+}
+
+// Until so many runs are known.
+function loadMore(count) {
+  if (!state.next || count <= wanted) return;
+  wanted = count;
+  loadSoon();
 }
 
 // Several changes at once ask once.
