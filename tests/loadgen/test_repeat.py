@@ -14,7 +14,7 @@ from vllmperf.loadgen.task import Task
 from vllmperf.metrics.difference import Estimate
 from vllmperf.metrics.intervals import Interval
 from vllmperf.metrics.repeats import repeat_interval
-from vllmperf.report.repeats import text
+from vllmperf.report.repeats import sheet
 
 QUICK = {"sim": {"ttft_ms": 5, "itl_ms": 1}, "max_concurrency": 4, "num_prompts": 12, "output_len": 3}
 WORDS = [
@@ -68,14 +68,14 @@ def test_runs_that_differ_more_than_their_intervals_allow_are_named(monkeypatch)
     found = made_up(monkeypatch, told(100, 2), told(101, 2), told(150, 2))
     assert found.ttft_p99.differs
     assert "P99 TTFT: the runs differ more than their own intervals allow (100, 101, 150 ms" in " ".join(
-        text(found).split()
+        sheet(found).text().split()
     )
 
 
 def test_runs_that_are_alike_are_not_named(monkeypatch):
     found = made_up(monkeypatch, told(100, 2), told(101, 2), told(99, 2))
     assert found.ttft_p99.differs is False
-    assert "differ more" not in text(found)
+    assert "differ more" not in sheet(found).text()
 
 
 def interrupting(monkeypatch, error):
@@ -98,7 +98,7 @@ def test_what_ends_the_series_keeps_the_runs_that_have_finished(monkeypatch, err
     found = vp.repeat(None, 3, **QUICK)
     assert len(found) == 1
     assert found.ended == reason
-    assert f"1 run, completed requests: 12; 3 were asked for: {reason}" in text(found)
+    assert f"1 run, completed requests: 12; 3 were asked for: {reason}" in sheet(found).text()
 
 
 def test_ctrl_c_exits_with_130(monkeypatch, capsys):

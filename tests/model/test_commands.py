@@ -139,9 +139,9 @@ def test_a_search_prints_its_json_and_leaves_it_in_the_folder(tmp_path, capsys):
 
 def test_a_search_is_printed_as_a_table():
     from tests.model.test_capacity import told
-    from vllmperf.report.capacity import text
+    from vllmperf.report.capacity import sheet
 
-    shown = text(told(240.0))
+    shown = sheet(told(240.0)).text()
     assert "The server carries" in shown
     assert "TTFT ≤ 400 ms and TPOT ≤ 20 ms" in shown
     assert "pass" in shown

@@ -130,12 +130,12 @@ OF_ONE_RUN = ("resume", "html", "csv", "mlperf", "save_result", "save_detailed")
 def _repeat(args: argparse.Namespace, task: Task, wanted: Sequence[Condition]) -> int:
     """Several runs, one table."""
     from vllmperf.api import make_repeats
-    from vllmperf.report.repeats import show
+    from vllmperf.report.repeats import sheet
     from vllmperf.run import open_run
 
     made = make_repeats(task, args.repeat, args.record, not args.no_progress, not args.no_trim)
     if json_option.write(args.json, lambda: json.dumps(made.to_dict(), indent=1)):
-        show(made)
+        sheet(made).show()
     has_failed = fail_if.run_has_failed(args, wanted, made.runs)
     if made.ended:
         return 130 if made.is_interrupted else FAILED

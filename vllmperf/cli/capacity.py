@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     """Search, print, draw. 0 fine, 1 no rate keeps the SLO, 130 interrupted (what came is printed)."""
     from vllmperf import api
     from vllmperf.cli.bench import task_of
-    from vllmperf.report.capacity import show
+    from vllmperf.report.capacity import sheet
 
     json_option.check(args.json)
     check_plot(args.plot)
@@ -108,5 +108,5 @@ def run(args: argparse.Namespace) -> int:
 
         plot(result, args.plot)
     if json_option.write(args.json, lambda: json.dumps(result.to_dict())):
-        show(result)
+        sheet(result).show()
     return INTERRUPTED if result.interrupted else OK

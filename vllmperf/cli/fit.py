@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     from vllmperf import api
     from vllmperf.cli.bench import task_of
-    from vllmperf.report.fit import show
+    from vllmperf.report.fit import sheet
 
     if args.files:
         result = api.fit(args.files, batch=_batches(args.batch), max_num_seqs=args.max_num_seqs)
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
         settings = {name: getattr(args, name) for name in EMIT_SETTINGS}
         sys.stdout.write(api.emit(result, args.emit, progress=progress_line, **settings))
     elif shown:
-        show(result)
+        sheet(result).show()
     return 0
 
 

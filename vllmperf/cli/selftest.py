@@ -27,10 +27,10 @@ def add(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 fine, 1 when the machine adds more than 1 ms even to a single stream."""
     from vllmperf import api
-    from vllmperf.report.selftest import show
+    from vllmperf.report.selftest import sheet
 
     json_option.check(args.json)
     found = api.selftest(progress=progress_line)
     if json_option.write(args.json, lambda: json.dumps(found.to_dict(), indent=1)):
-        show(found)
+        sheet(found).show()
     return OK if found.is_honest else FAILED

@@ -101,7 +101,7 @@ def _add_fleet(option: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Simulate, search, print."""
     from vllmperf import api
-    from vllmperf.report.size import show
+    from vllmperf.report.size import sheet
 
     json_option.check(args.json)
     check_plot(args.plot)
@@ -115,5 +115,5 @@ def run(args: argparse.Namespace) -> int:
 
         plot(found, args.plot)
     if json_option.write(args.json, lambda: json.dumps(found.to_dict())):
-        show(found)
+        sheet(found).show()
     return OK

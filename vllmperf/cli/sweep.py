@@ -86,12 +86,12 @@ def _dry_run(file: Path, output: Path, course: dict[str, Any]) -> int:
 
 
 def _put_out(found: Sweep, args: argparse.Namespace) -> int:
-    from vllmperf.report.sweep import show
+    from vllmperf.report.sweep import sheet
 
     if args.csv:
         found.to_csv(args.csv)
     if json_option.write(args.json, lambda: json.dumps(found.to_dict(), indent=1)):
-        show(found)
+        sheet(found).show()
     if found.interrupted:
         return INTERRUPTED
     return FAILED if found.failures else OK

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from vllmperf.numbers import NOTHING, brief, duration, number, percent, share
-from vllmperf.report import table
-from vllmperf.report.console import print_lines, width_of
-from vllmperf.report.table import Line, Row, Span, Table, plain, said
+from vllmperf.report.sheet import Sheet
+from vllmperf.report.table import Row, Span, Table
 
 if TYPE_CHECKING:
     from vllmperf.model.capacity import Capacity, Step
@@ -20,29 +18,9 @@ METHODS = {
 }
 
 
-def text(result: Capacity, width: int = 100) -> str:
-    """The answer and the table of steps as plain text."""
-    return plain(_lines(result, width))
-
-
-def fragment(result: Capacity) -> str:
-    """The same as HTML."""
-    from vllmperf.report import html
-
-    head = _head(result)
-    return html.styled(html.said(head) + html.table(_steps(result)) + html.said(_warnings(result)))
-
-
-def show(result: Capacity, file: TextIO | None = None) -> None:
-    """Print the answer and the table of steps."""
-    file = file or sys.stdout
-    print_lines(_lines(result, width_of(file, 100)), file)
-
-
-def _lines(result: Capacity, width: int) -> list[Line]:
-    head = said(_head(result), width)
-    warnings = said(_warnings(result), width)
-    return [*head, [], *table.lines(_steps(result), width), *([[]] if warnings else []), *warnings]
+def sheet(result: Capacity) -> Sheet:
+    """The answer, and the steps behind it."""
+    return Sheet([_head(result), _steps(result), _warnings(result)])
 
 
 def _head(result: Capacity) -> list[Span]:

@@ -1,16 +1,21 @@
 """The report for a terminal: in colour there, plain text anywhere else, never wider than the screen."""
 
+from __future__ import annotations
+
 import json
 import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from vllmperf.outlet import PLAINER
 from vllmperf.report.content import Report, report
 from vllmperf.report.layout import lines
 from vllmperf.report.table import STYLES, Line, plain
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 PLAIN_WIDTH = 80
 
@@ -42,10 +47,15 @@ def width_of(file: TextIO, plain_width: int = PLAIN_WIDTH) -> int:
     return terminal_width(file) if file.isatty() else plain_width
 
 
-def print_lines(styled: Sequence[Line], file: TextIO) -> None:
-    """Print lines in colour to a terminal that takes it, else as plain text."""
-    if is_colourful(file):
-        _print_styled(styled, file)
+def print_lines(
+    styled: Sequence[Line],
+    file: TextIO,
+    is_coloured: bool | None = None,
+    styles: Mapping[str, str] = STYLES,
+) -> None:
+    """Print lines in colour (None: to a terminal that takes it), else as plain text."""
+    if is_colourful(file) if is_coloured is None else is_coloured:
+        _print_styled(styled, file, styles)
     else:
         file.write(encodable(plain(styled), file))
 
@@ -75,11 +85,18 @@ def json_text(value: object, file: TextIO, indent: int | None = None) -> str:
     return json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False)
 
 
-def _print_styled(styled: Sequence[Line], file: TextIO) -> None:
+def _print_styled(styled: Sequence[Line], file: TextIO, styles: Mapping[str, str]) -> None:
     from rich.console import Console
+
+    console = Console(
+        file=file, highlight=False, markup=False, emoji=False, soft_wrap=True, force_terminal=True
+    )
+    for line in styled:
+        console.print(rich_text(line, file, styles))
+
+
+def rich_text(line: Line, file: TextIO, styles: Mapping[str, str]) -> Text:
+    """A line as rich has it."""
     from rich.text import Text
 
-    console = Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    for line in styled:
-        spans = ((encodable(text, file), STYLES.get(style, "")) for text, style in line)
-        console.print(Text.assemble(*spans))
+    return Text.assemble(*((encodable(text, file), styles.get(style, "")) for text, style in line))

@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
-from typing import TextIO
 
 from vllmperf.model.parameters import MEANINGS, THREE, Fit, Parameter
 from vllmperf.numbers import NOTHING, estimate, number, plural
-from vllmperf.report import table
-from vllmperf.report.console import print_lines, width_of
-from vllmperf.report.table import Line, Row, Span, Table, plain, said
-
-WIDTH = 100
-"""Columns where there is no terminal."""
+from vllmperf.report.sheet import Sheet
+from vllmperf.report.table import Row, Span, Table
 
 
-def text(result: Fit, width: int = WIDTH) -> str:
-    """The tables as plain text."""
-    return plain(_lines(result, width))
-
-
-def show(result: Fit, file: TextIO | None = None) -> None:
-    """Print the tables."""
-    file = file or sys.stdout
-    print_lines(_lines(result, width_of(file, WIDTH)), file)
-
-
-def fragment(result: Fit) -> str:
-    """The same as HTML."""
-    from vllmperf.report import html
-
-    return html.styled("".join(map(html.table, _tables(result))) + html.said(_remarks(result)))
-
-
-def _lines(result: Fit, width: int) -> list[Line]:
-    blocks = [table.lines(one, width) for one in _tables(result)]
-    blocks += [said([remark], width) for remark in _remarks(result)]
-    return [line for block in blocks for line in (*block, [])][:-1]
+def sheet(result: Fit) -> Sheet:
+    """Parameters, the runs behind them, and what speaks against them."""
+    return Sheet([*_tables(result), *([remark] for remark in _remarks(result))], is_aligned=False)
 
 
 def _tables(result: Fit) -> Iterator[Table]:

@@ -1,7 +1,7 @@
 """A report as lines of styled text. The same lines go to a terminal in colour and to a file in plain text,
 so what is aligned in one is aligned in the other, and nothing in them is ever read as markup."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.cells import cell_len, chop_cells
 
@@ -32,14 +32,7 @@ def lines(report: Report, width: int) -> list[Line]:
         [*client, *_pairs(report.client_facts, label_width, width)],
         _pairs(report.facts, label_width, width),
     ]
-    return _joined(block for block in blocks if block)
-
-
-def _joined(blocks: Iterable[list[Line]]) -> list[Line]:
-    joined: list[Line] = []
-    for block in blocks:
-        joined += [*([[]] if joined else []), *block]
-    return joined
+    return table.joined(blocks)
 
 
 def _label_width(report: Report) -> int:

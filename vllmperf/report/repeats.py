@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from typing import TextIO
 
 from vllmperf.metrics.definitions import METRICS
 from vllmperf.numbers import NOTHING, brief, clean, decimals, fixed, number, plural
 from vllmperf.repeats import Number, Repeats
-from vllmperf.report import table
-from vllmperf.report.console import print_lines, width_of
 from vllmperf.report.margins import margin
-from vllmperf.report.table import Line, Row, Span, Table, plain, said
+from vllmperf.report.sheet import Sheet
+from vllmperf.report.table import Row, Span, Table
 
-WIDTH = 80
 STATISTICS = ("mean", "p50", "p90", "p99")
 
 
-def text(found: Repeats, width: int = WIDTH) -> str:
-    """The table as plain text."""
-    return plain(_lines(found, width))
-
-
-def fragment(found: Repeats) -> str:
-    """The same as HTML."""
-    from vllmperf.report import html
-
-    tables = "".join(map(html.table, _tables(found)))
-    return html.styled(html.said(_head(found)) + tables + html.said(_notes(found)))
-
-
-def show(found: Repeats, file: TextIO | None = None) -> None:
-    """Print the table."""
-    file = file or sys.stdout
-    print_lines(_lines(found, width_of(file, WIDTH)), file)
-
-
-def _lines(found: Repeats, width: int) -> list[Line]:
-    tables = _tables(found)
-    room = table.label_width(*tables) if tables else 0
-    blocks = [
-        said(_head(found), width),
-        *(table.lines(one, width, room) for one in tables),
-        said(_notes(found), width),
-    ]
-    return [line for block in blocks if block for line in (*block, [])][:-1]
+def sheet(found: Repeats) -> Sheet:
+    """Means of the runs, and where the runs differ."""
+    return Sheet([_head(found), *_tables(found), _notes(found)], width=80)
 
 
 def _head(found: Repeats) -> list[Span]:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from vllmperf.numbers import NOTHING, number, rough, share
-from vllmperf.report import table
-from vllmperf.report.console import print_lines, width_of
-from vllmperf.report.table import Line, Row, Span, Table, plain, said
+from vllmperf.report.sheet import Sheet
+from vllmperf.report.table import Row, Span, Table
 
 if TYPE_CHECKING:
     from vllmperf.own_error import Limit, Point, SelfTest
 
-WIDTH = 100
-"""Columns where there is no terminal."""
 HEADS = ("TTFT, mean", "TTFT, p99", "ITL, mean", "ITL, p99", "late, p99", "shared reads")
 STOPPED = {
     "client": "beyond it the client adds more than {honest:g} ms",
@@ -24,34 +20,9 @@ STOPPED = {
 }
 
 
-def text(found: SelfTest, width: int = WIDTH) -> str:
-    """The answer as plain text."""
-    return plain(_lines(found, width))
-
-
-def fragment(found: SelfTest) -> str:
-    """The same as HTML."""
-    from vllmperf.report import html
-
-    tables = "".join(map(html.table, _tables(found)))
-    return html.styled(html.said(_head(found)) + tables + html.said(_notes(found)))
-
-
-def show(found: SelfTest, file: TextIO | None = None) -> None:
-    """Print the answer."""
-    file = file or sys.stdout
-    print_lines(_lines(found, width_of(file, WIDTH)), file)
-
-
-def _lines(found: SelfTest, width: int) -> list[Line]:
-    tables = _tables(found)
-    room = table.label_width(*tables)
-    blocks = [
-        said(_head(found), width),
-        *(table.lines(one, width, room) for one in tables),
-        said(_notes(found), width),
-    ]
-    return [line for block in blocks if block for line in (*block, [])][:-1]
+def sheet(found: SelfTest) -> Sheet:
+    """What this machine adds, and up to which load."""
+    return Sheet([_head(found), *_tables(found), _notes(found)])
 
 
 def _head(found: SelfTest) -> list[Span]:

@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from vllmperf.numbers import NOTHING, brief, number, plural
-from vllmperf.report import table
-from vllmperf.report.console import print_lines, width_of
-from vllmperf.report.table import Line, Row, Span, Table, plain, said
+from vllmperf.report.sheet import Sheet
+from vllmperf.report.table import Row, Span, Table
 
 if TYPE_CHECKING:
     from vllmperf.model.burst import Burst
     from vllmperf.model.cost import Cost
     from vllmperf.model.sizing import Sizing
 
-WIDTH = 100
-"""Columns where there is no terminal."""
 PERCENTILES = (50, 90, 99)
 
 
-def text(found: Sizing, width: int = WIDTH) -> str:
-    """The answer as plain text."""
-    return plain(_lines(found, width))
-
-
-def fragment(found: Sizing) -> str:
-    """The same as HTML."""
-    from vllmperf.report import html
-
-    return html.styled(html.said(_head(found)) + html.table(_table(found)) + html.said(_notes(found)))
-
-
-def show(found: Sizing, file: TextIO | None = None) -> None:
-    """Print the answer, the latencies at that rate, and the published models' answers below it."""
-    file = file or sys.stdout
-    print_lines(_lines(found, width_of(file, WIDTH)), file)
-
-
-def _lines(found: Sizing, width: int) -> list[Line]:
-    blocks = [said(_head(found), width), table.lines(_table(found), width), said(_notes(found), width)]
-    return [line for block in blocks if block for line in (*block, [])][:-1]
+def sheet(found: Sizing) -> Sheet:
+    """The answer, the latencies at that rate, and the published models' answers below it."""
+    return Sheet([_head(found), _table(found), _notes(found)])
 
 
 def _head(found: Sizing) -> list[Span]:

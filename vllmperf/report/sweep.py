@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from statistics import fmean
-from typing import TextIO
 
 from vllmperf.metrics.quantity import Quantity, quantity
 from vllmperf.metrics.repeats import repeat_interval
 from vllmperf.numbers import NOTHING, brief, clean, decimals, fixed, number, plural
-from vllmperf.report import table
-from vllmperf.report.console import print_lines, width_of
 from vllmperf.report.margins import margin
-from vllmperf.report.table import Line, Row, Span, Table, plain, said
+from vllmperf.report.sheet import Sheet
+from vllmperf.report.table import Row, Span, Table
 from vllmperf.sweeps.effects import Effect
 from vllmperf.sweeps.result import NOT_YET, Measured, Sweep
 from vllmperf.sweeps.servers import server_columns
 
-WIDTH = 100
 COLUMNS = {
     "TTFT p50, ms": quantity("ttft_p50"),
     "p99": quantity("ttft_p99"),
@@ -49,35 +45,9 @@ WORDS = {
 }
 
 
-def text(found: Sweep, width: int = WIDTH) -> str:
-    """The tables as plain text."""
-    return plain(_lines(found, width)).removesuffix("\n")
-
-
-def fragment(found: Sweep) -> str:
-    """The same as HTML."""
-    from vllmperf.report import html
-
-    tables = "".join(map(html.table, _tables(found)))
-    return html.styled(html.said(_head(found)) + tables + html.said([*_sentences(found), *_notes(found)]))
-
-
-def show(found: Sweep, file: TextIO | None = None) -> None:
-    """Print them."""
-    file = file or sys.stdout
-    print_lines(_lines(found, width_of(file, WIDTH)), file)
-
-
-def _lines(found: Sweep, width: int) -> list[Line]:
-    tables = _tables(found)
-    room = table.label_width(*tables) if tables else 0
-    blocks = [
-        said(_head(found), width),
-        *(table.lines(one, width, room) for one in tables),
-        said(_sentences(found), width),
-        said(_notes(found), width),
-    ]
-    return [line for block in blocks if block for line in (*block, [])][:-1]
+def sheet(found: Sweep) -> Sheet:
+    """The set-ups at each load, and what each changes."""
+    return Sheet([_head(found), *_tables(found), list(_sentences(found)), _notes(found)])
 
 
 def _head(found: Sweep) -> list[Span]:

@@ -33,6 +33,7 @@ STYLES = {
 INDENT = "  "
 BETWEEN = 3
 """Blanks between columns."""
+NARROWEST_TEXT = 8
 LEAST_BESIDE = 20
 """Columns beside a row for a long text; with fewer all of it stands below."""
 
@@ -68,6 +69,7 @@ def plain(styled: Iterable[Line]) -> str:
 
 def wrapped(text: str, width: int) -> list[str]:
     """Like textwrap, but wide characters count twice."""
+    width = max(width, NARROWEST_TEXT)
     found = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
     return [piece for line in found for piece in chop_cells(line, width)]
 
@@ -76,6 +78,14 @@ def said(sentences: Iterable[Span], width: int) -> list[Line]:
     """Sentences with their styles, wrapped to `width` columns."""
     room = width - len(INDENT)
     return [[(INDENT + piece, style)] for text, style in sentences for piece in wrapped(text, room)]
+
+
+def joined(blocks: Iterable[list[Line]]) -> list[Line]:
+    """The blocks that are not empty, with an empty line between them."""
+    found: list[Line] = []
+    for block in filter(None, blocks):
+        found += [*([[]] if found else []), *block]
+    return found
 
 
 def label_width(*tables: Table) -> int:
@@ -114,11 +124,7 @@ def with_margins(table: Table) -> list[list[str]]:
     if not any(row.margins for row in table.rows):
         return _columns(table, "cells")
     both = zip(_columns(table, "cells"), _columns(table, "margins"), strict=True)
-    return [[_joined(*pair) for pair in zip(*column, strict=True)] for column in both]
-
-
-def _joined(cell: str, margin: str) -> str:
-    return f"{cell} {margin}" if margin else cell
+    return [[" ".join(filter(None, pair)) for pair in zip(*column, strict=True)] for column in both]
 
 
 def _columns(table: Table, what: str) -> list[list[str]]:

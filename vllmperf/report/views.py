@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.comparison.comparison import Comparison, Comparisons
@@ -13,6 +14,7 @@ from vllmperf.own_error import SelfTest
 from vllmperf.repeats import Repeats
 from vllmperf.report import capacity, compare, fit, repeats, selftest, size, sweep
 from vllmperf.report import html as pages
+from vllmperf.report.sheet import Sheet
 from vllmperf.report.startup import html as start_pages
 from vllmperf.report.startup import json as start_json
 from vllmperf.report.startup import table as start_table
@@ -25,27 +27,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+SHEETS: Mapping[type, Callable[[Any], Sheet]] = {
+    Fit: fit.sheet,
+    Sizing: size.sheet,
+    Capacity: capacity.sheet,
+    SelfTest: selftest.sheet,
+    Repeats: repeats.sheet,
+    Sweep: sweep.sheet,
+}
+
+
 def text(result: object) -> str:
     match result:
         case Comparison() | Comparisons():
             return compare.text(result)
-        case Fit():
-            return fit.text(result)
-        case Sizing():
-            return size.text(result)
-        case Capacity():
-            return capacity.text(result)
-        case SelfTest():
-            return selftest.text(result)
-        case Repeats():
-            return repeats.text(result)
-        case Sweep():
-            return sweep.text(result)
         case Start():
             return start_table.text((result,))
         case ParsedFile():
             return start_table.text((result.start,))
-    raise _none(result)
+    return _sheet(result).text()
 
 
 def html(result: object) -> str:
@@ -54,23 +54,17 @@ def html(result: object) -> str:
             return pages.of_run(result)
         case Comparison() | Comparisons():
             return compare.fragment(result)
-        case Fit():
-            return fit.fragment(result)
-        case Sizing():
-            return size.fragment(result)
-        case Capacity():
-            return capacity.fragment(result)
-        case SelfTest():
-            return selftest.fragment(result)
-        case Repeats():
-            return repeats.fragment(result)
-        case Sweep():
-            return sweep.fragment(result)
         case Start():
             return start_pages.fragment((result,))
         case ParsedFile():
             return start_pages.fragment((result.start,))
-    raise _none(result)
+    return _sheet(result).fragment()
+
+
+def _sheet(result: object) -> Sheet:
+    if type(result) not in SHEETS:
+        raise _none(result)
+    return SHEETS[type(result)](result)
 
 
 def data(result: object) -> dict[str, Any]:

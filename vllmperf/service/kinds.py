@@ -226,11 +226,11 @@ def _live_of_several(work: Work) -> Live:
 def sweep(work: Work) -> Outcome:
     """Every point of a sweep; one that was begun is completed."""
     from vllmperf.report.html import page
-    from vllmperf.report.sweep import fragment
+    from vllmperf.report.sweep import sheet
 
     watch = _live_of_several(work).watch
     found = api.sweep(work.content, output=work.folder / "sweep", progress=work.note, watch=watch)
-    _write(work, found.to_dict(), page(fragment(found), "vllmperf: sweep"))
+    _write(work, found.to_dict(), page(sheet(found).fragment(), "vllmperf: sweep"))
     if found.interrupted:
         return Outcome(INTERRUPTED, None, RESULT)
     return Outcome(FAILED if found.failures else OK, "a set-up failed" if found.failures else None, RESULT)
@@ -238,20 +238,20 @@ def sweep(work: Work) -> Outcome:
 
 def fit(work: Work) -> Outcome:
     """A replica's parameters."""
-    from vllmperf.report.fit import fragment
+    from vllmperf.report.fit import sheet
     from vllmperf.report.html import page
 
     settings, own = split(FIT, work.content)
     task = task_of({**settings, "request_rate": 1.0, "duration": 1.0})
     work.wait_for(client_of(task.plan.target, task.credentials))
     found = api.fit(task, **own, progress=work.note, watch=_live_of_several(work).watch)
-    _write(work, found.to_dict(), page(fragment(found), "vllmperf: fit"))
+    _write(work, found.to_dict(), page(sheet(found).fragment(), "vllmperf: fit"))
     return Outcome(OK, None, RESULT)
 
 
 def capacity(work: Work) -> Outcome:
     """The highest rate within a service level; a search that was begun goes on."""
-    from vllmperf.report.capacity import fragment
+    from vllmperf.report.capacity import sheet
     from vllmperf.report.html import page
 
     settings, own = split(CAPACITY, work.content)
@@ -260,7 +260,7 @@ def capacity(work: Work) -> Outcome:
         work.wait_for(client_of(task.plan.target, task.credentials))
     watch = _live_of_several(work).watch
     found = api.capacity(task, **own, output_dir=work.folder / "search", progress=work.note, watch=watch)
-    _write(work, found.to_dict(), page(fragment(found), "vllmperf: capacity"))
+    _write(work, found.to_dict(), page(sheet(found).fragment(), "vllmperf: capacity"))
     return Outcome(OK, None, RESULT)
 
 

@@ -11,13 +11,13 @@ from typing import Any, Self, TextIO
 from rich.cells import cell_len
 
 from vllmperf.numbers import clean, plural
-from vllmperf.report.console import encodable, is_colourful, terminal_width
+from vllmperf.report.console import encodable, is_colourful, rich_text, terminal_width
 from vllmperf.report.layout import cut
 from vllmperf.report.startup.many import bar_spans
 from vllmperf.report.startup.one import failure_words
 from vllmperf.report.startup.spans import critical, label, last_ns, origin_ns
 from vllmperf.report.startup.table import BAR_STYLES, marks_for
-from vllmperf.report.table import STYLES, Line
+from vllmperf.report.table import Line
 from vllmperf.starts.result import NS_PER_S, Start
 
 STILL_EVERY_S = 30.0
@@ -146,8 +146,5 @@ def _state_style(start: Start) -> str:
 def _styled(lines: Sequence[Line], file: TextIO) -> Any:
     from rich.text import Text
 
-    styles = STYLES | BAR_STYLES
-    return Text("\n", no_wrap=True, overflow="ellipsis").join(
-        Text.assemble(*((encodable(text, file), styles.get(style, "")) for text, style in line))
-        for line in lines
-    )
+    whole = Text("\n", no_wrap=True, overflow="ellipsis")
+    return whole.join(rich_text(line, file, BAR_STYLES) for line in lines)

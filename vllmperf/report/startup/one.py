@@ -18,7 +18,7 @@ from vllmperf.report.startup.spans import (
     tree,
     unseen,
 )
-from vllmperf.report.startup.text_table import INDENT, Column, TextTable, block, line_width, pairs, paragraph
+from vllmperf.report.startup.text_table import INDENT, Column, TextTable, block, line_width, pairs
 from vllmperf.report.startup.words import (
     STEP,
     facts,
@@ -28,7 +28,7 @@ from vllmperf.report.startup.words import (
     reported_label,
     value_text,
 )
-from vllmperf.report.table import Line
+from vllmperf.report.table import Line, joined, said
 from vllmperf.starts.result import Phase, SleepCycle, Start, StartupLog, Value
 
 NARROWEST_BAR = 16
@@ -46,10 +46,7 @@ def one(start: Start, width: int, marks: Marks) -> list[Line]:
         *[block(table, width) for table in tables(start)],
         _notes(start, width),
     ]
-    found: list[Line] = []
-    for part in filter(None, parts):
-        found += [*([[]] if found else []), *part]
-    return found
+    return joined(parts)
 
 
 def tables(start: Start) -> list[TextTable]:
@@ -81,7 +78,7 @@ def waterfall(start: Start, width: int, marks: Marks) -> list[Line]:
     for line, phase in zip(found[1:], rows, strict=False):
         line.append(("  " + _bar(start, phase, room, marks), family(phase.name).label))
     missing = ", ".join(label(name) for name in unseen(start))
-    return found + (paragraph(f"not seen: {missing}", width) if missing else [])
+    return found + (said([(f"not seen: {missing}", "dim")], width) if missing else [])
 
 
 def _rows(start: Start) -> list[Phase]:
@@ -257,7 +254,7 @@ def failure(start: Start, width: int) -> list[Line]:
     why = failure_words(start)
     if not why:
         return []
-    first, *more = paragraph("✘ " + why, width - 2, "bad")
+    first, *more = said([("✘ " + why, "bad")], width - 2)
     found: list[Line] = [first, *([("  " + text, style) for text, style in line] for line in more)]
     for evidence in start.evidence:
         found.append([(INDENT * 2 + cut(clean(evidence), width - 2 * len(INDENT)), "dim")])
@@ -285,7 +282,7 @@ def notes(start: Start) -> list[str]:
 def _notes(start: Start, width: int) -> list[Line]:
     found: list[Line] = []
     for note in notes(start):
-        for i, line in enumerate(paragraph(note, width - 2, "")):
+        for i, line in enumerate(said([(note, "")], width - 2)):
             shifted = [(text.removeprefix(INDENT), style) for text, style in line]
             found.append([(INDENT + ("· " if i == 0 else "  "), "dim"), *shifted])
     return found

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TextIO
 
-from vllmperf.report.console import encodable, is_colourful, terminal_width
+from vllmperf.report.console import is_colourful, print_lines, terminal_width
 from vllmperf.report.startup.bars import ASCII, UNICODE, Marks
 from vllmperf.report.startup.many import many
 from vllmperf.report.startup.one import one
 from vllmperf.report.startup.spans import FAMILIES
-from vllmperf.report.table import STYLES, Line, plain
+from vllmperf.report.table import STYLES, Line, joined, plain
 from vllmperf.starts.result import Start
 
 PIPED_WIDTH = 100
@@ -21,8 +21,10 @@ DETAILED_UP_TO = 2
 """More starts than these are shown a line each, with their distribution."""
 
 ON_COLOUR = "on:"
-BAR_STYLES = {kind.label: kind.style for kind in FAMILIES} | {
-    ON_COLOUR + kind.label: f"black on {kind.style}" for kind in FAMILIES
+BAR_STYLES = {
+    **STYLES,
+    **{kind.label: kind.style for kind in FAMILIES},
+    **{ON_COLOUR + kind.label: f"black on {kind.style}" for kind in FAMILIES},
 }
 
 
@@ -43,10 +45,7 @@ def print_starts(
     coloured = is_colourful(file) if color is None else color
     columns = width or (terminal_width(file) if file.isatty() else PIPED_WIDTH)
     found = lines(starts, columns, marks_for(file), detail, coloured)
-    if coloured:
-        print_styled(found, file)
-    else:
-        file.write(encodable(plain(found), file))
+    print_lines(found, file, coloured, BAR_STYLES)
 
 
 def text(
@@ -67,7 +66,7 @@ def lines(
         blocks.append(many(starts, width, marks, coloured))
     if detail or len(starts) <= DETAILED_UP_TO:
         blocks += [one(start, width, marks) for start in starts]
-    return _joined(blocks)
+    return joined(blocks)
 
 
 def marks_for(file: TextIO) -> Marks:
@@ -77,24 +76,3 @@ def marks_for(file: TextIO) -> Marks:
     except UnicodeEncodeError:
         return ASCII
     return UNICODE
-
-
-def print_styled(styled: Iterable[Line], file: TextIO) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    styles = STYLES | BAR_STYLES
-    console = Console(
-        file=file, highlight=False, markup=False, emoji=False, soft_wrap=True, force_terminal=True
-    )
-    for line in styled:
-        console.print(
-            Text.assemble(*((encodable(text, file), styles.get(style, "")) for text, style in line))
-        )
-
-
-def _joined(blocks: Iterable[list[Line]]) -> list[Line]:
-    joined: list[Line] = []
-    for block in blocks:
-        joined += [*([[]] if joined else []), *block]
-    return joined

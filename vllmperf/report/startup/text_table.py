@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len
 
 from vllmperf.numbers import align
 from vllmperf.report.layout import cut
-from vllmperf.report.table import Line
+from vllmperf.report.table import INDENT, Line, said, wrapped
 
-INDENT = "  "
 BETWEEN = 2
 NARROWEST_LABEL = 14
 
@@ -56,7 +54,7 @@ class TextTable:
 def block(table: TextTable, width: int, keep: int = 0) -> list[Line]:
     """Lines of a table and its footnote. `keep` columns of the width stay free at the right."""
     lines = _lines(table.labels, table.columns, width, keep, table.styles)
-    return lines + (paragraph(table.footnote, width) if table.footnote else [])
+    return lines + (said([(table.footnote, "dim")], width) if table.footnote else [])
 
 
 def _lines(
@@ -96,13 +94,3 @@ def pairs(found: Sequence[tuple[str, str]], width: int) -> list[Line]:
             head = INDENT + _pad(label if i == 0 else "", label_width, False)
             listed.append([(head, "label"), (piece, "")])
     return listed
-
-
-def paragraph(text: str, width: int, style: str = "dim", indent: str = INDENT) -> list[Line]:
-    return [[(indent + piece, style)] for piece in wrapped(text, width - len(indent))]
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """Like textwrap, but wide characters count twice."""
-    found = textwrap.wrap(text, max(width, 8), break_on_hyphens=False) or [""]
-    return [piece for line in found for piece in chop_cells(line, max(width, 8))]
