@@ -55,53 +55,25 @@ def _chat_06(model: str, sample: Sample, common: Common) -> dict[str, Any]:
     }
 
 
-def _completions_08(model: str, sample: Sample, common: Common) -> dict[str, Any]:
-    fields = {
-        "model": model,
-        "prompt": sample.prompt,
-        "temperature": 0.0,
-        "max_tokens": sample.output_len,
-        "logprobs": common.logprobs,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    return _ended(fields, common)
+STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def _chat_08(model: str, sample: Sample, common: Common) -> dict[str, Any]:
-    fields = {
-        "model": model,
-        "messages": _messages(sample),
-        "temperature": 0.0,
-        "max_completion_tokens": sample.output_len,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    return _ended(fields, common)
+def _completions(more: Mapping[str, float]) -> Body:
+    """Since 0.8. more: what the version sends behind the prompt."""
+
+    def body(model: str, sample: Sample, common: Common) -> dict[str, Any]:
+        fields = {"model": model, "prompt": sample.prompt, **more, "max_tokens": sample.output_len}
+        return _ended({**fields, "logprobs": common.logprobs, **STREAMED}, common)
+
+    return body
 
 
-def _completions(model: str, sample: Sample, common: Common) -> dict[str, Any]:
-    fields = {
-        "model": model,
-        "prompt": sample.prompt,
-        "repetition_penalty": 1.0,
-        "max_tokens": sample.output_len,
-        "logprobs": common.logprobs,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    return _ended(fields, common)
+def _chat(more: Mapping[str, float]) -> Body:
+    def body(model: str, sample: Sample, common: Common) -> dict[str, Any]:
+        fields = {"model": model, "messages": _messages(sample), **more}
+        return _ended({**fields, "max_completion_tokens": sample.output_len, **STREAMED}, common)
 
-
-def _chat(model: str, sample: Sample, common: Common) -> dict[str, Any]:
-    fields = {
-        "model": model,
-        "messages": _messages(sample),
-        "max_completion_tokens": sample.output_len,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    return _ended(fields, common)
+    return body
 
 
 def _messages(sample: Sample) -> list[dict[str, Any]]:
@@ -231,21 +203,21 @@ def _table_06() -> dict[str, Backend]:
 
 
 def _table_08() -> dict[str, Backend]:
-    completions = Backend(_completions_08, "completions", _COMPLETIONS_URL)
+    completions = Backend(_completions({"temperature": 0.0}), "completions", _COMPLETIONS_URL)
     names = ("vllm", "openai", "lmdeploy", "scalellm", "sglang", "llama.cpp")
     return {
         **_table_06(),
         **dict.fromkeys(names, completions),
-        "openai-chat": Backend(_chat_08, "chat", _CHAT_URL),
+        "openai-chat": Backend(_chat({"temperature": 0.0}), "chat", _CHAT_URL),
         "tgi": Backend(_tgi_08, "tgi", _TGI, authorized=False),
     }
 
 
 def _table_2026() -> dict[str, Backend]:
-    completions = Backend(_completions, "completions", _COMPLETIONS_URL)
+    completions = Backend(_completions({"repetition_penalty": 1.0}), "completions", _COMPLETIONS_URL)
     return {
         **dict.fromkeys(("vllm", "openai"), completions),
-        "openai-chat": Backend(_chat, "chat", _CHAT_URL),
+        "openai-chat": Backend(_chat({}), "chat", _CHAT_URL),
         "openai-embeddings": Backend(_embeddings, "pooling", ("embeddings",)),
         "openai-embeddings-chat": Backend(_embeddings_chat, "pooling", ("embeddings",), is_one_input=True),
         "infinity-embeddings": Backend(_infinity, "pooling", ("embeddings",)),

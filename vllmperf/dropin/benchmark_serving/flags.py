@@ -94,10 +94,29 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-_SONNET = [
+_LOAD = [
+    Flag("num-prompts", 1000, int),
+    Flag("logprobs", None, int),
+    Flag("request-rate", math.inf, float),
+    Flag("burstiness", 1.0, float),
+    Flag("seed", 0, int),
+]
+_FILE = [
+    Flag("metadata", None, ANY_NUMBER),
+    Flag("result-dir"),
+    Flag("result-filename"),
+    *_switches("ignore-eos"),
+]
+_FIGURES = [
+    Flag("percentile-metrics", "ttft,tpot,itl"),
+    Flag("metric-percentiles", "99"),
+    Flag("goodput", None, ONE_OR_MORE),
+]
+_LENGTHS = [
     Flag("sonnet-input-len", 550, int),
     Flag("sonnet-output-len", 150, int),
     Flag("sonnet-prefix-len", 200, int),
+    Flag("sharegpt-output-len", None, int),
 ]
 _HF = [Flag("hf-subset"), Flag("hf-split"), Flag("hf-output-len", None, int)]
 
@@ -125,21 +144,11 @@ FLAGS_06 = [
     Flag("tokenizer"),
     Flag("best-of", 1, int),
     *_switches("use-beam-search"),
-    Flag("num-prompts", 1000, int),
-    Flag("logprobs", None, int),
-    Flag("request-rate", math.inf, float),
-    Flag("burstiness", 1.0, float),
-    Flag("seed", 0, int),
+    *_LOAD,
     *_switches("trust-remote-code", "disable-tqdm", "profile", "save-result"),
-    Flag("metadata", None, ANY_NUMBER),
-    Flag("result-dir"),
-    Flag("result-filename"),
-    *_switches("ignore-eos"),
-    Flag("percentile-metrics", "ttft,tpot,itl"),
-    Flag("metric-percentiles", "99"),
-    Flag("goodput", None, ONE_OR_MORE),
-    *_SONNET,
-    Flag("sharegpt-output-len", None, int),
+    *_FILE,
+    *_FIGURES,
+    *_LENGTHS,
     *_random(Flag("random-range-ratio", 1.0, float)),
     *_HF,
 ]
@@ -156,23 +165,13 @@ FLAGS_08 = [
     Flag("model", needed=True),
     Flag("tokenizer"),
     *_switches("use-beam-search"),
-    Flag("num-prompts", 1000, int),
-    Flag("logprobs", None, int),
-    Flag("request-rate", math.inf, float),
-    Flag("burstiness", 1.0, float),
-    Flag("seed", 0, int),
+    *_LOAD,
     *_switches(
         "trust-remote-code", "disable-tqdm", "profile", "save-result", "save-detailed", "append-result"
     ),
-    Flag("metadata", None, ANY_NUMBER),
-    Flag("result-dir"),
-    Flag("result-filename"),
-    *_switches("ignore-eos"),
-    Flag("percentile-metrics", "ttft,tpot,itl"),
-    Flag("metric-percentiles", "99"),
-    Flag("goodput", None, ONE_OR_MORE),
-    *_SONNET,
-    Flag("sharegpt-output-len", None, int),
+    *_FILE,
+    *_FIGURES,
+    *_LENGTHS,
     *_random(Flag("random-range-ratio", 0.0, float)),
     *_HF,
     Flag("top-p", None, float),
@@ -260,10 +259,7 @@ FLAGS_2026 = [
     *_switches("disable-tqdm"),
     Flag("num-warmups", 0, int),
     *_switches("profile", "save-result", "save-detailed", "append-result"),
-    Flag("metadata", None, ANY_NUMBER),
-    Flag("result-dir"),
-    Flag("result-filename"),
-    *_switches("ignore-eos"),
+    *_FILE,
     Flag("self-timed", None, TRISTATE),
     Flag("percentile-metrics"),
     Flag("metric-percentiles", "99"),
