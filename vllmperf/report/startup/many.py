@@ -20,9 +20,9 @@ from vllmperf.report.startup.spans import (
     resolution_s,
 )
 from vllmperf.report.startup.statistics import TOTAL, Change, Distribution, compare, distribution, reached
-from vllmperf.report.startup.text_table import INDENT, Column, TextTable, block
+from vllmperf.report.startup.text_table import Column, TextTable, block
 from vllmperf.report.startup.words import figure, name_words, precision
-from vllmperf.report.table import Line
+from vllmperf.report.table import INDENT, Line
 from vllmperf.starts.result import Start
 
 WIDEST_NAME = 44

@@ -18,7 +18,7 @@ from vllmperf.report.startup.spans import (
     tree,
     unseen,
 )
-from vllmperf.report.startup.text_table import INDENT, Column, TextTable, block, line_width, pairs
+from vllmperf.report.startup.text_table import Column, TextTable, block, line_width, pairs
 from vllmperf.report.startup.words import (
     STEP,
     facts,
@@ -28,7 +28,7 @@ from vllmperf.report.startup.words import (
     reported_label,
     value_text,
 )
-from vllmperf.report.table import Line, joined, said
+from vllmperf.report.table import INDENT, Line, joined, said
 from vllmperf.starts.result import Phase, SleepCycle, Start, StartupLog, Value
 
 NARROWEST_BAR = 16
