@@ -47,7 +47,7 @@ WORDS = {
 
 def sheet(found: Sweep) -> Sheet:
     """The set-ups at each load, and what each changes."""
-    return Sheet([_head(found), *_tables(found), list(_sentences(found)), _notes(found)])
+    return Sheet([_head(found), *_tables(found), list(_sentences(found)), list(_notes(found))])
 
 
 def _head(found: Sweep) -> list[Span]:

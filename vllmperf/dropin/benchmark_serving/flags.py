@@ -12,11 +12,12 @@ import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from vllmperf.dropin.benchmark_serving.profiles import PROFILES, Profile
 from vllmperf.dropin.benchmark_serving.versions import DATASETS, LATER
 from vllmperf.errors import UsageError
+from vllmperf.parser import Parser
 
 SWITCH, ONE_OR_MORE, ANY_NUMBER, TRISTATE, BOOLEAN = "switch", "+", "*", "tristate", "boolean"
 """Kinds of flags beside functions. A boolean is a switch that also takes true or false."""
@@ -366,13 +367,6 @@ def said_back(profile: Profile, args: argparse.Namespace) -> str:
     )
 
 
-class OneLine(argparse.ArgumentParser):
-    """Raises UsageError for what it cannot parse."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
-
-
 def _dashes(word: str) -> str:
     if not word.startswith("--"):
         return word
@@ -381,7 +375,8 @@ def _dashes(word: str) -> str:
 
 
 def _parser(profile: Profile) -> argparse.ArgumentParser:
-    parser = OneLine(
+    parser = Parser(
+        allow_abbrev=True,
         prog=f"{profile.program} --profile {profile.name}",
         description=f"{profile.program} of {profile.release}: its requests, output and files, our engine. "
         "What the flags mean is in vLLM's documentation, what differs in docs/profiles.md.",

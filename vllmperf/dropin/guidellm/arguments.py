@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from vllmperf import text_file
 from vllmperf.dropin.guidellm import later, pairs
@@ -29,6 +28,7 @@ from vllmperf.dropin.guidellm.values import (
     whole,
 )
 from vllmperf.errors import UsageError
+from vllmperf.parser import Parser
 
 NEEDED = ("target", "rate_type", "data")
 VARIABLE = "GUIDELLM_"
@@ -36,13 +36,6 @@ VARIABLE = "GUIDELLM_"
 SPEC = "GUIDELLM__SPEC__"
 """So begin the variables by which an image of guidellm 0.7 is told its flags."""
 Flags = dict[str, Any]
-
-
-class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"guidellm: {message}; see guidellm benchmark --help")
 
 
 def parse(words: Sequence[str], environment: Mapping[str, str]) -> Options:
@@ -103,7 +96,6 @@ def _places(values: Flags) -> tuple[Path, ...] | None:
 def _parser() -> Parser:
     parser = Parser(
         prog="guidellm benchmark",
-        allow_abbrev=False,
         description="guidellm 0.2/0.3 sent by the engine of vllmperf: the same flags, console and files; no tokenizer "
         "is needed. Definitions and differences: docs/guidellm.md.",
         epilog="Each flag may stand in a variable too: GUIDELLM_TARGET for --target. GUIDELLM__MAX_CONCURRENCY and "

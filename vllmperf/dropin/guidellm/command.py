@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf.dropin.guidellm import data, later, running
-from vllmperf.dropin.guidellm.arguments import Parser, parse
+from vllmperf.dropin.guidellm.arguments import parse
 from vllmperf.dropin.guidellm.console import Console
 from vllmperf.dropin.guidellm.counted import Counted, kept
 from vllmperf.dropin.guidellm.options import Options
@@ -27,6 +27,7 @@ from vllmperf.errors import CheckError, TargetError, UsageError
 from vllmperf.formats import guidellm_file
 from vllmperf.formats.guidellm_report import benchmark, sampled
 from vllmperf.loadgen.progress import Snapshot
+from vllmperf.parser import Parser
 from vllmperf.version import __version__
 
 INTERRUPTED = 130

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf.dropin.guidellm import dotenv
-from vllmperf.dropin.guidellm.values import shown
+from vllmperf.dropin.guidellm.values import choice, json_object, seconds, shown, whole
 from vllmperf.errors import UsageError
 
 PREFIX = "GUIDELLM__"
@@ -19,6 +19,7 @@ LIMITS = {"text_completions": "max_tokens", "chat_completions": "max_completion_
 OPENAI = PREFIX + "OPENAI"
 HEADER = OPENAI + "__HEADERS__"
 SOURCES = ("request", "response", "local")
+TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,84 +111,45 @@ def _headers_by_name(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _object(text: str, variable: str) -> dict[str, Any]:
     try:
-        return _mapping(text)
+        return json_object(text)
     except ValueError as error:
         raise UsageError(f"{variable} is {shown('openai', text)}: give {error}") from None
 
 
-def _whole(text: str) -> int:
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise ValueError("a whole number above 0")
-    return int(text)
-
-
 def _seconds(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0.0
-    if not 0 < found < float("inf"):
-        raise ValueError("a number of seconds above 0")
+    found = seconds(text)
     return int(found) if found.is_integer() else found
 
 
 def _flag(text: str) -> bool:
-    known = {
-        "true": True,
-        "1": True,
-        "yes": True,
-        "on": True,
-        "false": False,
-        "0": False,
-        "no": False,
-        "off": False,
-    }
-    if text.strip().lower() not in known:
+    word = text.strip().lower()
+    if word not in (*TRUE, *FALSE):
         raise ValueError("true or false")
-    return known[text.strip().lower()]
-
-
-def _one_of(known: tuple[str, ...]) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in known:
-            raise ValueError(f"one of {', '.join(known)}")
-        return text
-
-    return read
-
-
-def _mapping(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ValueError('an object of JSON, like {"x-team": "a"}')
-    return found
+    return word in TRUE
 
 
 def _limits(text: str) -> dict[str, str]:
-    found = _mapping(text)
+    found = json_object(text)
     if not set(found) <= set(LIMITS) or not all(isinstance(name, str) and name for name in found.values()):
         raise ValueError(f"an object of JSON with {' and '.join(LIMITS)}")
     return {**LIMITS, **found}
 
 
 READERS: dict[str, Callable[[str], Any]] = {
-    "max_concurrency": _whole,
+    "max_concurrency": whole,
     "request_timeout": _seconds,
     "request_follow_redirects": _flag,
-    "default_sweep_number": _whole,
-    "preferred_route": _one_of(tuple(ROUTES)),
-    "preferred_prompt_tokens_source": _one_of(SOURCES),
-    "preferred_output_tokens_source": _one_of(SOURCES),
+    "default_sweep_number": whole,
+    "preferred_route": choice(*ROUTES),
+    "preferred_prompt_tokens_source": choice(*SOURCES),
+    "preferred_output_tokens_source": choice(*SOURCES),
     "openai__api_key": str,
     "openai__bearer_token": str,
-    "openai__headers": _mapping,
+    "openai__headers": json_object,
     "openai__organization": str,
     "openai__project": str,
     "openai__base_url": str,
-    "openai__max_output_tokens": _whole,
+    "openai__max_output_tokens": whole,
     "openai__max_output_key": _limits,
     "openai__verify": _flag,
 }

@@ -5,18 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from vllmperf.dropin.llm_bench.flags import FLAGS, PROFILES, REFUSED, Flag
 from vllmperf.dropin.llm_bench.options import OLD, Options
 from vllmperf.errors import UsageError
+from vllmperf.parser import Parser
 
-
-class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see --help)")
+PROGRAM = "llm_bench.py"
 
 
 def parse(words: Sequence[str]) -> Options:
@@ -33,7 +29,7 @@ def parse(words: Sequence[str]) -> Options:
 
 
 def _profile(words: Sequence[str]) -> tuple[str, list[str]]:
-    parser = Parser(add_help=False, allow_abbrev=False)
+    parser = Parser(prog=PROGRAM, add_help=False)
     parser.add_argument("--profile", choices=PROFILES, default=OLD)
     known, rest = parser.parse_known_args(words)
     return known.profile, rest
@@ -51,7 +47,8 @@ def _refuse(words: Sequence[str], profile: str) -> None:
 
 def _parser(profile: str, flags: Sequence[Flag]) -> Parser:
     parser = Parser(
-        prog="llm_bench.py",
+        prog=PROGRAM,
+        allow_abbrev=True,
         description=f"fw-ai's llm_bench as of {profile}, sent by the engine of vllmperf; "
         "no locust is needed. Definitions and differences: docs/llm_bench.md.",
         epilog="--profile 2024-10|2026-06 chooses the version (default 2024-10).",

@@ -124,30 +124,22 @@ FLAGS = (
 )
 
 REFUSED = {
-    "--csv": "write --summary-file",
-    "--csv-full-history": "write --summary-file",
-    "--html": "write --summary-file",
-    "--json": "write --summary-file",
+    **dict.fromkeys(("--csv", "--csv-full-history", "--html", "--json"), "write --summary-file"),
     "--logfile": "send the standard error to a file",
     "--skip-log-setup": "leave it out",
     "--config": "write its settings as flags",
     "--class-picker": "there are no classes here",
-    "--web-host": "there is no web page here",
-    "--web-port": "there is no web page here",
+    **dict.fromkeys(("--web-host", "--web-port"), "there is no web page here"),
     "--autostart": "use --headless",
     "--autoquit": "use --headless and -t",
-    "--master": "one process is enough here",
-    "--worker": "one process is enough here",
-    "--processes": "one process is enough here",
-    "--expect-workers": "one process is enough here",
+    **dict.fromkeys(
+        ("--master", "--worker", "--processes", "--expect-workers"), "one process is enough here"
+    ),
     "--reset-stats": "the statistics are reset as llm_bench does it",
-    "--tags": "there is one task only",
-    "--exclude-tags": "there is one task only",
-    "--prompt-images-with-resolutions": "images come later",
-    "--prompt-images-positioning": "images come later",
+    **dict.fromkeys(("--tags", "--exclude-tags"), "there is one task only"),
+    **dict.fromkeys(("--prompt-images-with-resolutions", "--prompt-images-positioning"), "images come later"),
     "--return-logits": "use --embeddings without it",
     "--rerank": "use vllmperf bench",
-    "--ramping-time": "use -r for a ramp",
-    "--ramping-warmup-time": "use -r for a ramp",
+    **dict.fromkeys(("--ramping-time", "--ramping-warmup-time"), "use -r for a ramp"),
 }
 """Flags of locust or llm_bench that are not here, and what to do in their place."""

@@ -6,10 +6,11 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from vllmperf.dropin.benchmark_serving.flags import BOOLEAN, SWITCH, Flag, OneLine, add, named_profile
+from vllmperf.dropin.benchmark_serving.flags import BOOLEAN, SWITCH, Flag, add, named_profile
 from vllmperf.dropin.sglang.backends import BACKENDS
 from vllmperf.dropin.sglang.profile import SGLANG
 from vllmperf.errors import UsageError
+from vllmperf.parser import Parser
 
 DATA = ("sharegpt", "random", "generated-shared-prefix")
 
@@ -83,7 +84,8 @@ def said_back(args: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = OneLine(
+    parser = Parser(
+        allow_abbrev=True,
         prog="benchmark.py",
         description=f"{SGLANG.program} of {SGLANG.release}: its requests, output and files, our engine; with the "
         "flags of the prefix-aware guide's benchmark.py. What differs is in docs/sglang.md.",

@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vllmperf.dropin.benchmark_serving.flags import BOOLEAN, ONE_OR_MORE, Flag, OneLine, boolean
+from vllmperf.dropin.benchmark_serving.flags import BOOLEAN, ONE_OR_MORE, Flag, boolean
 from vllmperf.dropin.benchmark_serving.flags import add_flags as add
 from vllmperf.dropin.sglang.flags import DATA
 from vllmperf.errors import UsageError
+from vllmperf.parser import Parser
 
 RAY, SIMULATOR = "ray", "simulator"
 
@@ -61,7 +62,7 @@ def parse(config: Mapping[str, Any], words: Sequence[str]) -> argparse.Namespace
     known = {flag.key for flag in FLAGS}
     if strange := sorted(given.keys() - known):
         raise UsageError(f"DEFAULT_CONFIG has no entry {strange[0]}; it may have: {', '.join(sorted(known))}")
-    parser = OneLine(prog="sweep_strategies.py", description=ABOUT)
+    parser = Parser(prog="sweep_strategies.py", description=ABOUT, allow_abbrev=True)
     add(parser, FLAGS)
     parser.set_defaults(**given)
     args, unknown = parser.parse_known_args(list(words))
