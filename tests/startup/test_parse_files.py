@@ -94,11 +94,12 @@ def test_bad_arguments_are_refused(words: list[str], server_log: Path) -> None:
     assert code == 2
 
 
+@pytest.mark.parametrize("hole", [b"\0" * 5000 + b"\n", b"\0" * 3_000_001])
 def test_a_hole_at_the_beginning_of_a_rotated_file_does_no_harm(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hole: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "rotated.log"
-    path.write_bytes(b"\0" * 5000 + b"\n" + START_0_11.encode())
+    path.write_bytes(hole + START_0_11.encode())
     assert main(["parse-log", "--json", str(path)]) == 0
     assert objects(capsys)[0]["reached_ready"] is True
 

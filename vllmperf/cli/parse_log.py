@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 SHOWN = 120  # characters of a first line
 LOOKED_FOR = (
-    "looked for vLLM's own form (INFO 06-21 08:00:00 [core.py:77] …) behind any prefix, for what vLLM says in any format "
-    "(vLLM API server version …, Initializing a V1 LLM engine …) and for uvicorn's Application startup complete."
+    "looked for vLLM's own form (INFO 06-21 08:00:00 [core.py:77] …) behind any prefix and for what vLLM says in any format "
+    "(vLLM API server version …, Initializing a V1 LLM engine …); uvicorn's lines alone (Application startup complete) may be "
+    "any server's."
 )
 
 

@@ -153,6 +153,17 @@ class Attempt:
         )
 
     @property
+    def shows_vllm(self) -> bool:
+        """Whether anything in it is vLLM's: what uvicorn says, any server may say."""
+        return (
+            self.first is not None
+            or self.has("traffic")
+            or self.problems.show_vllm
+            or any(process.kind for process in self.names.values())
+            or any(seen.marker.logger != "uvicorn" for seen in self.events)
+        )
+
+    @property
     def is_lost(self) -> bool:
         """Whether the start may have failed, as far as the log has shown, or the server has ended."""
         return self.ended or bool(self.problems.found)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from vllmperf.starts.log.process import NAME
@@ -274,7 +274,7 @@ def _json(line: Wrapped) -> Wrapped | None:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    inner = from_json(value) if isinstance(value, dict) else None
+    inner = from_json(value) or from_unknown(value) if isinstance(value, dict) else None
     if inner is None:
         return None
     if inner.stamp_ns is None or (inner.local and line.stamp_ns is not None and not line.local):
@@ -314,6 +314,21 @@ def from_json(entry: Mapping[str, Any]) -> Wrapped | None:
         time=time,
         json=True,
     )
+
+
+def from_unknown(entry: Mapping[str, Any]) -> Wrapped | None:
+    """One log entry of a collector that no table knows: its text has vLLM's header, or it is the longest of several words."""
+    texts = [text for text in _strings(entry) if " " in text.strip()]
+    text = next((each for each in texts if _HEADER_IS_NEXT.match(each)), max(texts, key=len, default=None))
+    return None if text is None else from_json({**entry, _TEXT_KEYS[0]: text})
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _strings(each)
 
 
 def _flat(entry: Mapping[str, Any]) -> Mapping[str, Any]:

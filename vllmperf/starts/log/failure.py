@@ -46,10 +46,11 @@ _SYMPTOMS = re.compile(
     r"Engine core initialization failed|Engine process failed to start|Failed core proc|EngineDeadError"
     r"|WorkerProc initialization failed|Worker failed with error|KeyboardInterrupt|SystemExit"
     r"|BrokenPipeError|ConnectionResetError|ProcessRaisedException|resource_tracker|cancelled|CancelledError"
-    r"|Cancelled|shutting down|Engine loop has died|background process|terminate called|Executor failed"
+    r"|ExceptionGroup: |Cancelled|shutting down|Engine loop has died|background process|terminate called|Executor failed"
     r"|AsyncEngineDeadError|MQEngineDeadError|ChildFailedError|leaked (?:semaphore|shared_memory)"
 )
 _GAVE_UP = re.compile(r"Engine core initialization failed|Engine process failed to start|Failed core proc")
+_MARGIN = re.compile(r"\s{1,40}\| ")  # of a group of exceptions
 _RANK = re.compile(r"(?:\[rank\d{1,6}\]: ?)++")  # torch puts it before every line of a traceback
 _IMPORT_WARNING = re.compile(r"Failed to import from vllm\._C\w*+\b.*", re.S)
 LONGEST = 20_000  # characters of a line that may be an exception
@@ -97,6 +98,7 @@ class Problem(NamedTuple):
     kind: (
         str  # "cause"; "native": what C++ or the kernel says; "death": of a process, without a cause; "echo"
     )
+    is_vllm: bool  # it speaks of vLLM, or its traceback leads through it
 
 
 @dataclass
@@ -104,6 +106,7 @@ class _Traceback:
     phase: str | None = None
     lines: int = 0
     ignored: bool = False
+    is_vllm: bool = False
 
 
 @dataclass
@@ -120,6 +123,11 @@ class Problems:
     )  # "Exception ignored in: …" came before
 
     @property
+    def show_vllm(self) -> bool:
+        """Whether one of them is vLLM's."""
+        return any(problem.is_vllm for problem in self.found)
+
+    @property
     def is_full(self) -> bool:
         """No other one is kept."""
         return len(self.found) >= KEPT
@@ -129,6 +137,7 @@ class Problems:
         if len(self.found) >= KEPT:
             return
         message = _RANK.sub("", line.message) if "[rank" in line.message else line.message
+        message = _MARGIN.sub("", message, 1) if message.startswith(" ") else message
         key = (process, line.file)
         if message.startswith("Exception ignored in"):
             if len(self._ignored) < KEPT:
@@ -140,7 +149,7 @@ class Problems:
         elif key in self._open:
             self._inside(key, number, raw, message, place)
         elif line.level in (None, "ERROR", "CRITICAL") and is_end(message):
-            self._add(number, raw, message, process, place, None)
+            self._add(number, raw, message, process, place, _Traceback())
         elif (
             line.level == "WARNING"
             and self.import_warning is None
@@ -153,17 +162,19 @@ class Problems:
         trace.lines += 1
         if frame := _FRAME.match(message):
             trace.phase = frame_phase(frame["file"], frame["function"]) or trace.phase
+            trace.is_vllm = trace.is_vllm or "vllm" in frame["file"]
         elif message[:1] not in ("", " ", "\t", "|", "^", "~") and _EXCEPTION.match(message):
             del self._open[key]
             if not trace.ignored:
-                self._add(number, raw, message, key[0], place, trace.phase)
+                self._add(number, raw, message, key[0], place, trace)
         elif trace.lines > 2000:
             del self._open[key]
 
-    def _add(self, number: int, raw: str, message: str, process: Key, place: int, phase: str | None) -> None:
+    def _add(self, number: int, raw: str, message: str, process: Key, place: int, trace: _Traceback) -> None:
         self.echoed = self.echoed or _GAVE_UP.search(message[:300]) is not None
-        kind = _kind(message[:1000])
-        self.found.append(Problem(number, raw[:TEXT_LIMIT], message[:1000], process, place, phase, kind))
+        text, is_vllm = message[:1000], trace.is_vllm or "vllm" in message
+        found = Problem(number, raw[:TEXT_LIMIT], text, process, place, trace.phase, _kind(text), is_vllm)
+        self.found.append(found)
 
 
 def _kind(message: str) -> str:

@@ -26,6 +26,7 @@ HEADER = re.compile(
 _PART = re.compile(r"(?:\[[\w.-]{1,40}\] )$")
 _BAR = re.compile(r"\d%\||it/s|s/it|row/s|B/s")
 _CLOSED = re.compile(r"\"[\]})\s]*+$")
+_CELL = re.compile(r'((?:[^"]|"")*+)"(?:,|\s*+$)')  # of a table with commas, behind its first quotation mark
 _LEVELS = "DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|NOTICE|TRACE|SUCCESS|EXCEPTION"
 _VARIES = re.compile(
     rf"(?P<level>\s*\b(?:{_LEVELS})\b\s*)|(?P<stream>\bstd(?:out|err)\b)"
@@ -83,10 +84,7 @@ class Learned:
             found = self._learn_prefix(text)
         if found is None:
             return None
-        rest = text[found.end() :]
-        if found[0].rstrip().endswith('"'):
-            rest = _CLOSED.sub("", rest)
-        return Stripped(rest, stamps.find(found[0]))
+        return Stripped(_opened(found[0].rstrip(), text[found.end() :]), stamps.find(found[0]))
 
     def note(self, prefix: str) -> None:
         """A prefix that was taken off because a header stood behind it: other lines have it, too."""
@@ -139,6 +137,14 @@ def _match(shapes: list[re.Pattern[str]], text: str) -> re.Match[str] | None:
         if found := shape.match(text):
             return found
     return None
+
+
+def _opened(prefix: str, rest: str) -> str:
+    """What stands behind a prefix, without what closes it."""
+    if not prefix.endswith('"'):
+        return rest
+    cell = _CELL.match(rest) if prefix[-2:-1] in ("", ",") else None
+    return _CLOSED.sub("", rest) if cell is None else cell[1].replace('""', '"')
 
 
 def _is_logger(prefix: str) -> bool:

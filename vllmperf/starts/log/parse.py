@@ -46,7 +46,7 @@ class LogParser:
         reader = self._reader
         times = resolver(reader.calendar, self._year, self._tz, date_ns, date_from)
         attempts = tuple(summarize(attempt, times) for attempt in reader.attempts) or (StartupLog(),)
-        recognized = any(a.first or a.events or a.served_lines for a in reader.attempts)
+        recognized = any(attempt.shows_vllm for attempt in reader.attempts)
         notes = [] if recognized else ["no line of a vLLM server was found"]
         if reader.dropped:
             notes.append(f"{reader.dropped} earlier starts are not listed")

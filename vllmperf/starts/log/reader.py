@@ -45,6 +45,7 @@ class Reader:
     _sign: int = 0  # the last line that told something of a start
     _silent: int = 0  # lines since then, and pieces of lines
     _in_vain: int = 0  # those of them that had needles
+    _said: tuple[str, str] = ("", "")  # the last line, and in which log
     _bare_left: int = MOST_BARE  # messages with nothing around them that may still be taken for vLLM's
 
     @property
@@ -173,6 +174,9 @@ class Reader:
     def _line(self, wrapped: Wrapped, raw: str) -> None:
         self._silent += 1
         wrapped, line = self._read(wrapped)
+        before, self._said = self._said, (wrapped.source, wrapped.text)
+        if line.stamp is not None and self._said == before:
+            return  # a logger with two handlers says all twice
         moment = self._moment(line, wrapped)
         if line.dated and line.logger not in _OWN:
             self.calendar.dated(line.dated)

@@ -18,13 +18,14 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from vllmperf.errors import UsageError
 from vllmperf.starts.log import otlp
-from vllmperf.starts.log.envelope import Wrapped, from_json
+from vllmperf.starts.log.envelope import Wrapped, from_json, from_unknown
 
 BLOCK = 1 << 20
 HEAD = 1 << 16
 LONGEST_LINE = 1 << 22
 WHOLE_LIMIT = 1 << 29  # a JSON array or a log in backward order is read whole up to here
 _JSON_START = re.compile(rb'\[\s*[\[{"]|\{\s*"')
+_HOLE = b"\0" * 16
 _GZIP = b"\x1f\x8b"
 _ENCODINGS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
@@ -45,7 +46,7 @@ def open_source(path: str | Path | BinaryIO) -> Iterator[Source]:
         date_from = "assumed" if date_ns is None else "file date"
         try:
             stream = _plain(raw, stack)
-            head = _full_read(stream, HEAD)
+            head = _head(stream)
             if not head:
                 raise UsageError(f"{name} is empty: there is no log in it.")
             encoding = _encoding(head)
@@ -82,6 +83,15 @@ def _plain(raw: BinaryIO, stack: contextlib.ExitStack) -> BinaryIO:
     if first == _GZIP:
         return cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=cast(BinaryIO, joined), mode="rb")))
     return cast(BinaryIO, joined)
+
+
+def _head(stream: BinaryIO) -> bytes:
+    """The first bytes, without the hole that a log has at its beginning when it was cut while its server wrote on."""
+    first = head = _full_read(stream, HEAD)
+    while head.startswith(_HOLE):
+        rest = head.lstrip(b"\0")
+        head = rest + _full_read(stream, HEAD - len(rest))
+    return head or first
 
 
 def _full_read(stream: BinaryIO, size: int) -> bytes:
@@ -252,6 +262,8 @@ def _of_object(value: dict[str, Any]) -> Iterator[Wrapped]:
         if isinstance(value.get(key), list | dict):
             yield from _entries(value[key])
             return
+    if (unknown := from_unknown(value)) is not None:
+        yield unknown
 
 
 def _loki_streams(value: dict[str, Any]) -> list[tuple[str, str]] | None:
