@@ -30,12 +30,17 @@ def skip_without_ray() -> None:
         )
 
 
+SMALL = {"name": "small", "route_prefix": "/", "import_path": "ray_app:build"}
+FEW = {"ray_actor_options": {"num_cpus": 0.1}, "max_ongoing_requests": 100}
+MODEL = {"num_replicas": 2, "request_router_config": {"request_router_class": "any"}, **FEW}
+
+
 def applications() -> list[dict[str, Any]]:
-    """Of a Serve configuration: two replicas behind a router."""
-    few = {"ray_actor_options": {"num_cpus": 0.1}, "max_ongoing_requests": 100}
-    router = {"request_router_class": "any"}
-    model = {"name": "Model", "num_replicas": 2, "request_router_config": router, **few}
-    deployments = [model, {"name": "Ingress", **few}]
-    return [
-        {"name": "small", "route_prefix": "/", "import_path": "ray_app:build", "deployments": deployments}
-    ]
+    """Of a Serve configuration: two replicas behind a router, written at the deployments."""
+    deployments = [{"name": "Model", **MODEL}, {"name": "Ingress", **FEW}]
+    return [{**SMALL, "deployments": deployments}]
+
+
+def built() -> list[dict[str, Any]]:
+    """The same by arguments of the application, which chooses its deployments by the data path as Serve LLM does."""
+    return [{**SMALL, "args": {"model": MODEL}}]

@@ -6,6 +6,7 @@ Run by Ray's Python (test_strategies_ray.py, tests/sweeps/test_ray.py), which ne
 
 import asyncio
 import json
+import os
 from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
@@ -13,7 +14,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from ray import serve
 from ray.util.metrics import Counter, Histogram
 
-api = FastAPI()
+api, direct_api, choice_api = FastAPI(), FastAPI(), FastAPI()
 TTFT_S, ITL_S = 0.02, 0.002
 BLOCK = 64
 """Characters that the cache keeps together; each counts as a token."""
@@ -48,8 +49,13 @@ class Counts:
             one.set_default_tags({"ReplicaId": replica, "model_name": "tiny"})
 
 
-@serve.deployment
-class Model:
+async def events(words):
+    async for word in words:
+        yield f"data: {json.dumps({'choices': [{'index': 0, 'text': word, 'finish_reason': None}]})}\n\n"
+    yield "data: [DONE]\n\n"
+
+
+class Engine:
     def __init__(self):
         self.counts, self.seen = Counts(), set()
 
@@ -74,10 +80,15 @@ class Model:
         self.counts.done.inc()
 
 
-async def events(words):
-    async for word in words:
-        yield f"data: {json.dumps({'choices': [{'index': 0, 'text': word, 'finish_reason': None}]})}\n\n"
-    yield "data: [DONE]\n\n"
+Model = serve.deployment(Engine, name="Model")
+
+
+async def answered(words, stream):
+    """What a request gets."""
+    if stream:
+        return StreamingResponse(events(words), media_type="text/event-stream")
+    text = "".join([word async for word in words])
+    return JSONResponse({"choices": [{"index": 0, "text": text, "finish_reason": "length"}]})
 
 
 @serve.deployment
@@ -90,11 +101,41 @@ class Ingress:
     async def completions(self, request: Request):
         body = await request.json()
         words = self.model.answer.remote(Asked(body["prompt"], body["max_tokens"]))
-        if body.get("stream"):
-            return StreamingResponse(events(words), media_type="text/event-stream")
-        text = "".join([word async for word in words])
-        return JSONResponse({"choices": [{"index": 0, "text": text, "finish_reason": "length"}]})
+        return await answered(words, body.get("stream"))
 
 
-def build(_args):
-    return Ingress.bind(Model.bind())
+# ---- direct streaming: HAProxy asks Choice for a replica, then sends it the request ----
+
+
+@serve.deployment(name="Model")
+@serve.ingress(direct_api)
+class Direct(Engine):
+    @direct_api.post("/v1/completions")
+    async def completions(self, request: Request):
+        body = await request.json()
+        return await answered(self.answer(Asked(body["prompt"], body["max_tokens"])), body.get("stream"))
+
+
+@serve.deployment
+@serve.ingress(choice_api)
+class Choice:
+    def __init__(self, model):
+        self.model = model
+        model._init()
+
+    @choice_api.post("/internal/route")
+    async def route(self, request: Request):
+        asked = Asked((await request.json())["prompt"], 0)
+        async with self.model.choose_replica(asked, _reserve=False) as chosen:
+            host, port = chosen._replica.backend_http_endpoint
+            return {"host": host, "port": port, "replica_id": chosen._replica.replica_id.to_full_id_str()}
+
+
+def build(args):
+    """model: options of the deployment that answers."""
+    options = args.get("model", {})
+    few = {"ray_actor_options": {"num_cpus": 0.1}}
+    if os.environ.get("RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING") != "1":
+        return Ingress.bind(Model.options(**options).bind())
+    model = Direct.options(**options).bind()
+    return model._with_ingress_request_router(Choice.options(**few).bind(model))

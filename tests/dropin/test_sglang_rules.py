@@ -81,6 +81,15 @@ def test_an_answer_in_one_piece_has_its_end_alone():
     assert (answer.text, answer.output_tokens, len(answer.itl_s)) == ("a b", 2, 0)
 
 
+def test_a_server_that_was_asked_for_a_stream_may_answer_in_one_piece():
+    rule = Rule(BACKENDS["vllm"], streams=True)
+    answer = rule.read(SAMPLE, reply([], text="a b", kind="json", usage_tokens=2))
+    assert (answer.success, answer.text, answer.output_tokens) == (True, "a b", 2)
+    assert answer.ttft_s == answer.latency_s == pytest.approx(0.007)
+    cut = rule.read(SAMPLE, reply([], kind="json", outcome=_engine.OUTCOMES.index("truncated")))
+    assert (cut.success, cut.error) == (False, "the answer is no completion")
+
+
 def test_tensorrts_events_are_tokens_each():
     given = lines({"text_output": "a"}, {"text_output": "b"}).removesuffix("\n[DONE]")
     answer = Rule(BACKENDS["trt"], streams=True).read(SAMPLE, reply([5, 7], text=given))

@@ -82,3 +82,12 @@ def test_both_shows_our_figures_beside_sglangs_and_record_keeps_the_run(guide, t
     assert "E2EL" in beside
     (tokens,) = [line.split() for line in beside.splitlines() if line.startswith("Output tokens  ")]
     assert tokens[2] == tokens[3]  # what was asked for: the server ignores the end of a text
+
+
+def test_the_body_may_ask_for_no_stream(guide, tmp_path):
+    done = call(tmp_path, *guide, "--extra-request-body", '{"stream": false}')
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "results.jsonl").read_text())
+    assert found["completed"] == 20
+    assert found["median_ttft_ms"] == found["median_e2e_latency_ms"] > 5
+    assert found["total_output_tokens"] <= 20 * 6

@@ -159,6 +159,20 @@ def test_ctrl_c_leaves_no_server_behind_in_a_start_and_in_a_run(words, tmp_path,
     until(lambda: not is_open(port))
 
 
+def test_a_server_that_a_killed_sweep_left_is_ended_by_the_next_one(words, tmp_path, port):
+    never = f"{sys.executable} -m http.server --bind 127.0.0.1 {port}"
+    with start(tmp_path, *words, "--server-command", never, "--router-port", str(port)) as process:
+        until(lambda: is_open(port))
+        process.kill()
+        process.communicate()
+    assert is_open(port)
+    code, _, errors = run(tmp_path, *words, "--scheduler-strategies-dict", "pow2")
+    assert code == 0, errors
+    assert "ended the server that an earlier call left" in errors
+    assert not is_open(port)
+    assert not (tmp_path / "logs/server.json").exists()
+
+
 def until(is_so):
     deadline_s = time.monotonic() + 60
     while not is_so():

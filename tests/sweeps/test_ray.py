@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import ray_serve
 
 import vllmperf as vp
+from vllmperf.record.scrapes import read_scrapes
 from vllmperf.sweeps.setups import processes, read_setup, wait_ready
 
 APP = Path(__file__).parents[1] / "dropin"
@@ -25,10 +27,12 @@ PLAN = {
 ray_serve.skip_without_ray()
 
 
-def setup(name: str, router: str) -> dict[str, object]:
+def setup(
+    name: str, router: str, applications: Callable[[], list[dict[str, object]]] = ray_serve.applications
+) -> dict[str, object]:
     return {
         "name": name,
-        "ray_serve": {"applications": ray_serve.applications()},
+        "ray_serve": {"applications": applications()},
         "router": router,
         "cwd": str(APP),
         "env": {"PATH": ray_serve.PATH, "PYTHONDONTWRITEBYTECODE": ""},
@@ -52,7 +56,19 @@ def test_rays_prefix_router_hits_the_caches_more_often_than_power_of_two(tmp_pat
     events = [json.loads(line) for line in (tmp_path / "s/events.jsonl").read_text().splitlines()]
     marks = [event["mark"] for event in events if event["event"] == "server_started"]
     assert len(marks) >= 2  # a Ray each
-    assert [pid for mark in marks for pid in processes.marked(mark)] == []
+    assert [pid for mark in marks for pid in processes.Family(mark).pids()] == []
+
+
+def test_both_data_paths_of_ray_serve_through_haproxy_are_measured_on_one_machine(tmp_path):
+    mine = {**setup("ray", "round_robin", ray_serve.built), "axes": {"data_path": ["haproxy", "direct"]}}
+    found = vp.sweep({"setups": [mine], "plan": PLAN, "order": "written"}, output=tmp_path / "s")
+    assert found.failures == {}
+    assert [row["completed"] for row in found.rows()] == [96, 96]
+    for point, has_ingress in zip(found.points, (True, False), strict=True):
+        assert len(point.servers.to_dict()["replicas"]) == 2
+        pages = "".join(page for *_, page, _ in read_scrapes(point.run().path))
+        assert "serve_haproxy" in pages
+        assert ('deployment="Ingress"' in pages) == has_ingress
 
 
 def test_token_ids_hang_in_rays_prefix_router_and_bench_says_so(tmp_path):

@@ -53,6 +53,25 @@ def test_axes_choose_routers_and_thresholds_and_fill_the_configuration(tmp_path)
     assert found[0].how.config(1)["applications"][0]["deployments"][0]["num_replicas"] == "3"
 
 
+def test_the_data_path_is_an_axis_of_variables_for_all_of_ray():
+    (proxy, direct) = definition_of(
+        {"setups": [{"ray_serve": SERVE, "env": {"MINE": "1"}, "axes": {"data_path": ["proxy", "direct"]}}]}
+    ).setups
+    assert (proxy.name, direct.name) == ("ray_serve1 data_path=proxy", "ray_serve1 data_path=direct")
+    off, on = proxy.how.variables(), direct.how.variables()
+    assert (off["RAY_SERVE_ENABLE_HA_PROXY"], off["RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING"]) == ("0", "0")
+    assert (on["RAY_SERVE_ENABLE_HA_PROXY"], on["RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING"]) == ("1", "1")
+    assert on["RAY_SERVE_INGRESS_REQUEST_ROUTER_FORWARD_BODY"] == "1"  # else prefix routers see no prompt
+    assert on["MINE"] == "1"
+    assert on["RAY_SERVE_HAPROXY_STATS_PORT"] != direct.how.variables()["RAY_SERVE_HAPROXY_STATS_PORT"]
+
+
+def test_without_a_data_path_it_is_that_of_the_environment():
+    given = RayServe(ray_serve=SERVE, env={"RAY_SERVE_ENABLE_HA_PROXY": "1"}).variables()
+    assert given["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+    assert "RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING" not in given
+
+
 def test_made_up_prompts_go_to_ray_as_text():
     setups = [{"name": "ray", "ray_serve": SERVE, "router": "pow2"}]
     assert definition_of({"setups": setups}).plan["text_prompts"] is True
@@ -76,6 +95,8 @@ def test_secrets_of_replicas_are_not_written_out():
         ({"ray_serve": SERVE, "router": "least_loaded"}, "Ray Serve has no router least_loaded"),
         ({"ray_serve": {"applications": []}, "router": "pow2"}, "has a request_router_config"),
         ({"ray_serve": SERVE, "imbalanced_threshold": -1}, "imbalanced_threshold must be at least 0"),
+        ({"ray_serve": SERVE, "data_path": "nginx"}, "data_path must be one of proxy, haproxy, direct"),
+        ({"ray_serve": SERVE, "axes": {"data_path": ["direct", 1]}}, "data_path must be one of"),
     ],
 )
 def test_what_is_wrong_with_a_set_up_of_ray_is_said_in_one_line(given, words):
@@ -89,6 +110,7 @@ def test_what_is_wrong_with_a_set_up_of_ray_is_said_in_one_line(given, words):
 
 RAY = """#!/bin/sh
 echo "$@" >> {folder}/ray.txt
+echo "$RAY_SERVE_ENABLE_HA_PROXY" >> {folder}/haproxy.txt
 [ ! -e {folder}/slow ] || {{ rm {folder}/slow; echo the node timed out >&2; exit 1; }}
 """
 SERVE_RUN = """#!{python}
@@ -127,7 +149,16 @@ def test_each_set_up_has_a_ray_of_its_own_on_free_ports(tmp_path, env):
     assert len({word for words in starts for word in words if "port=" in word}) == 6
     given = json.loads((tmp_path / "s/logs/prefix_aware_serve_config.yaml").read_text())
     assert "PrefixCacheAffinityRouter" in json.dumps(given)
-    assert not [pid for event in events if "mark" in event for pid in processes.marked(str(event["mark"]))]
+    assert not [
+        pid for event in events if "mark" in event for pid in processes.Family(str(event["mark"])).pids()
+    ]
+
+
+def test_ray_starts_with_the_variables_of_the_data_path(tmp_path, env):
+    setup = {"name": "ray", "ray_serve": SERVE, "env": env, "axes": {"data_path": ["proxy", "haproxy"]}}
+    found = vp.sweep({"setups": [setup], "plan": PLAN, "order": "written"}, output=tmp_path / "s")
+    assert found.is_complete
+    assert (tmp_path / "haproxy.txt").read_text().split() == ["0", "1"]
 
 
 def test_a_ray_that_did_not_start_is_started_once_more(tmp_path, env, capsys):

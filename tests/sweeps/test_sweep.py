@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def test_a_command_is_started_measured_and_stopped(tmp_path):
     assert found.is_complete
     assert (tmp_path / "s/logs/own_stdout.log").exists()
     (mark,) = marks(tmp_path / "s")
-    assert list(processes.marked(mark)) == []
+    assert processes.Family(mark).pids() == []
 
 
 def test_restart_starts_a_server_for_each_point(tmp_path):
@@ -94,7 +95,7 @@ def test_set_ups_that_fail_are_reported_and_the_others_go_on(tmp_path):
     assert "no such GPU" in (tmp_path / "s/logs/dies_stderr.log").read_text()
     assert [event["event"] for event in events(tmp_path / "s")].count("setup_failed") == 2
     for mark in marks(tmp_path / "s"):
-        assert list(processes.marked(mark)) == []
+        assert processes.Family(mark).pids() == []
 
 
 def test_ready_is_a_completion_and_not_a_list_of_models(tmp_path):
@@ -114,7 +115,16 @@ def test_what_a_server_starts_ends_with_it_even_in_a_session_of_its_own(tmp_path
     command = f"setsid sleep 300 & exec {SIM}"
     sweep(tmp_path / "s", {"name": "own", "command": command})
     (mark,) = marks(tmp_path / "s")
-    assert list(processes.marked(mark)) == []
+    assert processes.Family(mark).pids() == []
+
+
+def test_a_process_without_the_servers_environment_ends_with_its_session(tmp_path):
+    """Agents of Ray overwrite theirs with a title."""
+    nameless = f"trap '' TERM; echo $$ > {tmp_path}/pid; exec sleep 300"
+    command = f"env -i sh -c {shlex.quote(nameless)} & exec {SIM}"
+    sweep(tmp_path / "s", {"name": "own", "command": command, "stop_timeout": 0.2})
+    state = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def test_a_server_that_ignores_sigterm_is_killed(tmp_path):
@@ -122,7 +132,7 @@ def test_a_server_that_ignores_sigterm_is_killed(tmp_path):
     command = f"{sys.executable} -c '{ignores}' {{port}}"
     sweep(tmp_path / "s", {"name": "own", "command": command, "ready_timeout": 0.5, "stop_timeout": 0.2})
     (mark,) = marks(tmp_path / "s")
-    assert list(processes.marked(mark)) == []
+    assert processes.Family(mark).pids() == []
 
 
 # ---- going on ----
@@ -174,11 +184,11 @@ def test_a_sweep_that_was_killed_goes_on_and_ends_the_server_that_was_left(tmp_p
     process.send_signal(signal.SIGKILL)
     process.wait()
     (left,) = marks(folder)
-    assert list(processes.marked(left))
+    assert processes.Family(left).pids()
     found = vp.sweep(file, output=folder)
     assert found.is_complete
     assert len(found.rows()) == 6
-    assert list(processes.marked(left)) == []
+    assert processes.Family(left).pids() == []
     finished = [event["point"] for event in events(folder) if event["event"] == "point_finished"]
     assert len(finished) == len(set(finished)) or len(finished) == 7  # killed between the file and the note
 
@@ -192,7 +202,7 @@ def test_an_interrupt_while_a_server_starts_leaves_none_behind(tmp_path, number)
     process.send_signal(number)
     assert process.wait() == 130
     (mark,) = marks(folder)
-    assert list(processes.marked(mark)) == []
+    assert processes.Family(mark).pids() == []
 
 
 def test_two_sweeps_do_not_write_to_one_folder(tmp_path):

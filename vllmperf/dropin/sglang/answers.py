@@ -14,8 +14,10 @@ import numpy as np
 import vllmperf._engine as _engine
 from vllmperf.datasets.dataset import Sample
 from vllmperf.dropin.benchmark_serving.answers import (
+    COMPLETED,
     FLAG,
     JSON,
+    NO_TOKENS,
     Answer,
     count_of,
     filled,
@@ -30,6 +32,7 @@ from vllmperf.dropin.benchmark_serving.engine import Reply
 from vllmperf.dropin.sglang.backends import Backend
 
 NO_EVENT = "the answer holds no event"
+NO_COMPLETION = "the answer is no completion"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Rule:
 
     def _take(self, answer: Answer, reply: Reply) -> None:
         if reply.record["body_kind"] == JSON:
-            _take_whole(answer, reply)
+            (_take_whole if self.is_raw else _take_scanned)(answer, reply)
         elif not len(reply.events):
             answer.error = NO_EVENT
         else:
@@ -120,6 +123,18 @@ def _tokens(event: Mapping[str, Any]) -> int:
     return (count_of(meta.get("completion_tokens")) or 0) if isinstance(meta, dict) else 0
 
 
+def _take_scanned(answer: Answer, reply: Reply) -> None:
+    """The same of a server that did not stream although it was asked to: the engine has read the object."""
+    answer.success = reply.record["outcome"] in (COMPLETED, NO_TOKENS)
+    if not answer.success:
+        answer.error = NO_COMPLETION
+        return
+    answer.latency_s, answer.text = whole_s(reply), reply.text
+    answer.ttft_s = answer.latency_s if reply.text else 0.0
+    if reply.record["usage_tokens"] != _engine.NONE:
+        answer.output_tokens = reply.record["usage_tokens"]
+
+
 def _take_whole(answer: Answer, reply: Reply) -> None:
     """An answer in one piece: its only time is that of its end."""
     whole = object_of(reply.text)
@@ -128,7 +143,7 @@ def _take_whole(answer: Answer, reply: Reply) -> None:
     text = whole.get("text") or whole.get("text_output") or choice.get("text") or part.get("content")
     answer.success = bool(choice) or "text" in whole or "text_output" in whole
     if not answer.success:
-        answer.error = "the answer is no completion"
+        answer.error = NO_COMPLETION
         return
     answer.latency_s = whole_s(reply)
     answer.ttft_s = answer.latency_s if text else 0.0

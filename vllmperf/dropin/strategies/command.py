@@ -20,6 +20,7 @@ from vllmperf.dropin.benchmark_serving.data import note
 from vllmperf.dropin.sglang.command import main as benchmark
 from vllmperf.dropin.strategies import tables
 from vllmperf.dropin.strategies.counted import DONE, Counted, Pages
+from vllmperf.dropin.strategies.left import end_left, forget_server, note_server
 from vllmperf.dropin.strategies.serve_config import ray_settings, serve_config
 from vllmperf.dropin.strategies.settings import RAY, SIMULATOR, parse
 from vllmperf.errors import VllmperfError
@@ -32,6 +33,7 @@ from vllmperf.sweeps.setups.ray_config import yaml_text
 from vllmperf.sweeps.setups.ray_routers import router
 
 FAILED = 1
+LOGS = "logs"
 COMMANDS = {
     SIMULATOR: "{python} -m vllmperf sim --host {host} --port {port} --model {model} --replicas {replicas} --router {router} "
     "--imbalanced-threshold {imbalanced_threshold} --match-rate-threshold {match_rate_threshold}",
@@ -53,6 +55,8 @@ def main(config: Mapping[str, Any], words: Sequence[str]) -> int:
         _check_file(args, what)
     failed = []
     with terminable():
+        if end_left(Path(args.output_dir) / LOGS):
+            note("vllmperf: ended the server that an earlier call left")
         for strategy in args.scheduler_strategies_dict:
             say(f"\n{'=' * 80}\nStrategy {strategy}: {args.scheduler_strategies_dict[strategy]}\n{'=' * 80}")
             try:
@@ -83,7 +87,7 @@ class Strategy:
 
     def run(self) -> None:
         """Start, wait, measure, stop. Raises VllmperfError; the server is gone whatever happens."""
-        logs = Path(self.args.output_dir) / "logs"
+        logs = Path(self.args.output_dir) / LOGS
         setup = self._setup(logs)
         try:
             self._run(setup, logs)
@@ -99,7 +103,8 @@ class Strategy:
         with tempfile.TemporaryDirectory(prefix="vllmperf-") as folder, contextlib.ExitStack() as stack:
             with uninterrupted():
                 server = setup.start(logs)
-                stack.callback(_stopped, server)
+                note_server(logs, server)
+                stack.callback(_stopped, server, logs)
             self._wait(setup, server)
             self._measure(setup, server, Path(folder))
 
@@ -118,7 +123,7 @@ class Strategy:
     def _ray(self) -> dict[str, Any]:
         args = self.args
         ports = {"port": args.router_port, "metrics_port": args.metrics_port}
-        own = {"ray_ip": args.ray_ip, "ray_arguments": args.ray_arguments or ""}
+        own = {"ray_ip": args.ray_ip, "ray_arguments": args.ray_arguments or "", "data_path": args.data_path}
         return {**ray_settings(args, self.name), **ports, **own}
 
     def _command(self, logs: Path) -> dict[str, Any]:
@@ -201,9 +206,10 @@ class Strategy:
             say(line)
 
 
-def _stopped(server: Server) -> None:
+def _stopped(server: Server, logs: Path) -> None:
     say("Stopping the server ...")
     server.stop()
+    forget_server(logs)
 
 
 # ---- what is said of the server's side ----

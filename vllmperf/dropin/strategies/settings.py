@@ -11,6 +11,7 @@ from vllmperf.dropin.benchmark_serving.flags import add_flags as add
 from vllmperf.dropin.sglang.flags import DATA
 from vllmperf.errors import UsageError
 from vllmperf.parser import Parser
+from vllmperf.sweeps.setups.ray_paths import DATA_PATHS
 
 RAY, SIMULATOR = "ray", "simulator"
 
@@ -24,6 +25,7 @@ FLAGS = (
     Flag("serve-config"),
     Flag("ray-ip", "127.0.0.2"),
     Flag("ray-arguments"),
+    Flag("data-path", choices=tuple(DATA_PATHS)),
     Flag("ready-timeout", 1800.0, float),
     Flag("imbalanced-threshold", 10.0, float),
     Flag("match-rate-threshold", 0.1, float),

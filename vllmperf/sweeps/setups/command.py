@@ -87,7 +87,8 @@ class CommandServer:
         self, asked: Command, base_url: str, name: str, logs: Path, metrics_root: str | None = None
     ) -> None:
         self.metrics_roots: Sequence[str] = [metrics_root or base_url]
-        self.base_url, self._stop_s, self._mark = base_url, asked.stop_timeout, processes.new_mark()
+        self.base_url, self._stop_s = base_url, asked.stop_timeout
+        self._family = processes.Family(processes.new_mark())
         logs.mkdir(parents=True, exist_ok=True)
         paths = [logs / f"{name}_{stream}.log" for stream in ("stdout", "stderr")]
         self._errors = paths[1]
@@ -102,7 +103,7 @@ class CommandServer:
                     stdout=out,
                     stderr=errors,
                     cwd=asked.cwd,
-                    env={**os.environ, **asked.env, processes.VARIABLE: self._mark},
+                    env={**os.environ, **asked.env, processes.VARIABLE: self._family.mark},
                     start_new_session=True,
                 )
             except OSError as error:
@@ -119,7 +120,7 @@ class CommandServer:
         pass
 
     def facts(self) -> dict[str, object]:
-        return {"mark": self._mark, "pid": self._process.pid}
+        return {"mark": self._family.mark, "pid": self._process.pid}
 
     def ended(self) -> str | None:
         code = self._process.poll()
@@ -131,6 +132,7 @@ class CommandServer:
     def stop(self) -> None:
         """SIGTERM to its group, then to what its end leaves, SIGKILL to what is left after stop_timeout."""
         deadline = time.monotonic() + self._stop_s
+        self._family.pids()  # it knows their sessions before the first of them ends
         try:
             if self._process.poll() is None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -138,9 +140,9 @@ class CommandServer:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(self._stop_s)
             if self._process.poll() is not None:
-                processes.end(self._mark, max(deadline - time.monotonic(), 0.0))
+                self._family.end(max(deadline - time.monotonic(), 0.0))
         finally:
-            processes.kill(self._mark)
+            self._family.kill()
             if self._process.poll() is None:
                 self._process.kill()
             self._process.wait()

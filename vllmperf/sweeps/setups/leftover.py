@@ -18,7 +18,7 @@ def is_leftover(facts: Mapping[str, object]) -> bool:
 def end_leftover(facts: Mapping[str, object]) -> None:
     """End it, or put it back. Raises TargetError where the cluster does not let us."""
     if mark := facts.get(MARK):
-        processes.end(str(mark), STOP_S)
+        processes.Family(str(mark)).end(STOP_S)
     if isinstance(asked := facts.get(DEPLOYMENT), Mapping):
         kubernetes.put_back(kubernetes.Kubernetes(**asked))
     if isinstance(asked := facts.get(RELEASE), Mapping):

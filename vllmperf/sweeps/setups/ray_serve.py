@@ -21,6 +21,7 @@ from vllmperf.plan.json_object import JsonObject
 from vllmperf.plan.part import Part
 from vllmperf.sweeps.setups.command import HOST, Command, CommandServer, free_port, texts
 from vllmperf.sweeps.setups.ray_config import routing, with_port, with_router, yaml_text
+from vllmperf.sweeps.setups.ray_paths import DATA_PATHS, HAPROXY_PORTS
 from vllmperf.sweeps.setups.server import SetupError
 from vllmperf.sweeps.setups.values import filled
 
@@ -40,7 +41,8 @@ NO_IDS = (
     "text_prompts: true, or a tokenizer"
 )
 ONCE_MORE = "once more, as `ray start` gives its node 30 s, too few for a busy machine"
-OF_ROUTER = ("router", "imbalanced_threshold", "match_rate_threshold")
+AXES = ("router", "imbalanced_threshold", "match_rate_threshold", "data_path")
+"""Settings that are axes by their own names."""
 
 
 def serve_config(name: str, value: Any) -> JsonObject:
@@ -58,14 +60,16 @@ def serve_config(name: str, value: Any) -> JsonObject:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RayServe(Part):
     """ray_serve: a Serve configuration. router: for each deployment in it that has a request_router_config: pow2, prefix_aware,
-    round_robin, session, or a class; None leaves those of the configuration. host, port, metrics_port: of HTTP
-    and of Ray's metrics, 0 takes a free one. cwd: where its import_path is looked for. ray_ip: of
-    the node; Ray does not take 127.0.0.1. ray_arguments: more of `ray start`. stop_timeout: seconds from SIGTERM to SIGKILL."""
+    round_robin, session, or a class; None leaves those of the configuration. data_path: proxy, haproxy or direct; None leaves
+    it to env. host, port, metrics_port: of HTTP and of Ray's metrics, 0 takes a free one. cwd: where its import_path is looked
+    for. ray_ip: of the node; Ray does not take 127.0.0.1. ray_arguments: more of `ray start`. stop_timeout: seconds from SIGTERM
+    to SIGKILL."""
 
     ray_serve: Mapping[str, Any] = setting(JsonObject({"applications": []}), serve_config)
     router: str | None = setting(None, checks.text)
     imbalanced_threshold: float = setting(10.0, number(least=0.0, endless=True))
     match_rate_threshold: float = setting(0.1, number(least=0.0, most=1.0))
+    data_path: str | None = setting(None, checks.one_of(*DATA_PATHS))
     host: str = setting(HOST, checks.text)
     port: int = setting(0, whole(0, 65535))
     metrics_port: int = setting(0, whole(0, 65535))
@@ -79,8 +83,8 @@ class RayServe(Part):
         self.config(0)
 
     def with_values(self, values: Mapping[str, Any]) -> RayServe:
-        """With the values of axes: the router and its thresholds by their names, others for their names in braces."""
-        own = {name: value for name, value in values.items() if name in OF_ROUTER}
+        """With the values of axes: those of AXES by their names, others for their names in braces."""
+        own = {name: value for name, value in values.items() if name in AXES}
         found: RayServe = filled(
             replace(self, **own), {name: value for name, value in values.items() if name not in own}
         )
@@ -94,6 +98,11 @@ class RayServe(Part):
             found = with_router(found, chosen)
         return with_port(found, self.host, port)
 
+    def variables(self) -> dict[str, str]:
+        """The environment of Ray's processes, beside that of this one: `env` overrides the rest."""
+        path = DATA_PATHS[self.data_path] if self.data_path else {}
+        return {**ENV, **path, **{name: str(free_port()) for name in HAPROXY_PORTS}, **self.env}
+
     def start(self, name: str, logs: Path) -> CommandServer:
         """Start Ray and Serve, with their output in logs/NAME_stdout.log and NAME_stderr.log and what Serve is given in
         logs/NAME_serve_config.yaml. Raises SetupError, UsageError."""
@@ -105,7 +114,7 @@ class RayServe(Part):
         path.write_text(yaml_text(self.config(port)), encoding="utf-8")
         command = Command(
             command=self._command(path, metrics_port),
-            env={**ENV, **self.env},
+            env=self.variables(),
             cwd=self.cwd,
             base_url=f"http://{self.host}:{port}",
             stop_timeout=self.stop_timeout,

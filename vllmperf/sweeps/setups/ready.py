@@ -11,8 +11,9 @@ from vllmperf.sweeps.setups.server import EndedError, Server, SetupError
 from vllmperf.target import AnswerError, Client, client_of, first_model
 
 POLL_S, MOST_POLL_S = 0.05, 1.0
-ANSWER_S = 60.0
-"""A first completion may compile; one that takes longer is asked for again."""
+ANSWER_S, MOST_ANSWER_S = 10.0, 60.0
+"""What takes longer is asked for again, each time twice as long: a router that is not ready may lose a request, and a first
+completion may compile."""
 HOPELESS = (401, 403)
 REFUSALS, REFUSED_S = (400, 422), 60.0
 """A server that has refused the request for so long will go on to: it is up, and does not like what it is asked."""
@@ -34,17 +35,20 @@ def wait_ready(server: Server, task: Task, timeout_s: float) -> str:
     """Wait for a completion; gives the name of the model. Raises SetupError when there is none in time, or the server ends."""
     deadline, pause_s = time.monotonic() + timeout_s, POLL_S
     client = client_of(task.plan.target, task.credentials)
-    refused_since_s = None
+    refused_since_s, answer_s = None, ANSWER_S
     while True:
         if how := server.ended():
             raise EndedError(f"the server {how}")
+        asked_s = time.monotonic()
         try:
-            return _asked(client, task, max(min(ANSWER_S, deadline - time.monotonic()), 1.0))
+            return _asked(client, task, max(min(answer_s, deadline - asked_s), 1.0))
         except AnswerError as error:
             if error.status in HOPELESS:
                 raise SetupError(str(error)) from None
             last = error
         now_s = time.monotonic()
+        if now_s - asked_s >= answer_s:
+            answer_s = min(2 * answer_s, MOST_ANSWER_S)
         refused_since_s = (refused_since_s or now_s) if last.status in REFUSALS else None
         if refused_since_s is not None and now_s - refused_since_s >= REFUSED_S:
             raise SetupError(f"the server refuses a completion: {last}")
