@@ -125,12 +125,6 @@ void kv_table_free(struct kv_table *table) {
 int32_t kv_cache_blocks(const struct kv_cache *cache) {
     return cache->n_blocks;
 }
-int32_t kv_cache_block_size(const struct kv_cache *cache) {
-    return cache->block_size;
-}
-bool kv_cache_caching(const struct kv_cache *cache) {
-    return cache->caching;
-}
 int32_t kv_cache_unheld(const struct kv_cache *cache) {
     return cache->n_unheld;
 }

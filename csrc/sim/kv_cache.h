@@ -23,8 +23,6 @@ struct kv_cache *kv_cache_new(int32_t n_blocks, int32_t block_size, bool caching
 void kv_cache_free(struct kv_cache *cache);
 
 int32_t kv_cache_blocks(const struct kv_cache *cache);
-int32_t kv_cache_block_size(const struct kv_cache *cache);
-bool kv_cache_caching(const struct kv_cache *cache);
 
 /* Blocks that nobody holds, with something in them or not. */
 int32_t kv_cache_unheld(const struct kv_cache *cache);

@@ -400,12 +400,6 @@ def test_stopping_ends_a_streamed_answer(api: FakeApi, cluster: kube.Cluster) ->
     assert time.monotonic() - began < 50
 
 
-def test_a_pod_behind_tls_is_named_as_such(api: FakeApi, cluster: kube.Cluster) -> None:
-    api.add_pod("a")
-    cluster.pod_request("default", "a", 8443, "/health", https=True)
-    assert api.requests[0].path == "/api/v1/namespaces/default/pods/https:a:8443/proxy/health"
-
-
 def test_the_documentation_lists_the_rights_of_the_table() -> None:
     page = (Path(__file__).parents[2] / "docs/kubernetes.md").read_text()
     for need in rights.NEEDS:

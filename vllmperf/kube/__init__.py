@@ -20,17 +20,15 @@ from vllmperf.kube.errors import (
     BadRequestError,
     ConflictError,
     ForbiddenError,
-    GoneError,
     LogsGoneError,
     NotFoundError,
     TooManyRequestsError,
     UnauthorizedError,
     UnreachableError,
 )
-from vllmperf.kube.events import Pulled, event_ns, parse_pulled
+from vllmperf.kube.events import event_ns, parse_pulled
 from vllmperf.kube.lists import Object, pods_path
 from vllmperf.kube.logs import LogLine, LogStream, Note
-from vllmperf.kube.proxy import PodAnswer, PodStream
 from vllmperf.kube.stamps import format_stamp, parse_duration, parse_stamp
 from vllmperf.kube.stop import Stop
 from vllmperf.kube.watch import Watch, WatchEvent
@@ -41,16 +39,12 @@ __all__ = [
     "Cluster",
     "ConflictError",
     "ForbiddenError",
-    "GoneError",
     "LogLine",
     "LogStream",
     "LogsGoneError",
     "NotFoundError",
     "Note",
     "Object",
-    "PodAnswer",
-    "PodStream",
-    "Pulled",
     "Stop",
     "TooManyRequestsError",
     "UnauthorizedError",

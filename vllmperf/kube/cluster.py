@@ -124,12 +124,12 @@ class Cluster:
     def pod_request(
         self, namespace: str, pod: str, port: int | str, path: str, **how: Any
     ) -> proxy.PodAnswer:
-        """HTTP to a pod through the API server: method, body, timeout_s, https, stop of proxy.pod_request."""
-        return proxy.pod_request(self.transport, namespace, pod, port, path, **how)
+        """HTTP to a pod through the API server: method, body, timeout_s, stop of proxy.pod_request."""
+        return proxy.pod_request(self.transport, (namespace, pod, port), path, **how)
 
     def pod_stream(self, namespace: str, pod: str, port: int | str, path: str, **how: Any) -> proxy.PodStream:
         """The same with the body as a stream; see proxy.pod_stream."""
-        return proxy.pod_stream(self.transport, namespace, pod, port, path, **how)
+        return proxy.pod_stream(self.transport, (namespace, pod, port), path, **how)
 
     def _call(self, request: Request) -> Object:
         answer: Object = self.transport.call(request)

@@ -16,6 +16,8 @@ from vllmperf.kube.stop import Stop
 from vllmperf.kube.transport import Request, Transport, chunks, root_cause
 
 MOST_KEPT = 1 << 20
+Place = tuple[str, str, int | str]
+"""Namespace, pod and port."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,11 @@ class PodStream:
 
 def pod_request(
     transport: Transport,
-    namespace: str,
-    pod: str,
-    port: int | str,
+    place: Place,
     path: str,
     method: str = "GET",
     body: Any = None,
     timeout_s: float = 30.0,
-    https: bool = False,
     stop: Stop | None = None,
 ) -> PodAnswer:
     """One request to a pod's port, never repeated. `body` is JSON unless bytes.
@@ -78,46 +77,30 @@ def pod_request(
     Statuses of the pod itself are results, not errors. Raises ForbiddenError when the right to the proxy is missing,
     UnauthorizedError, BadRequestError (the API server does not like the address), UnreachableError.
     """
-    with _sent(
-        transport, _request(namespace, pod, port, path, method, body, timeout_s, https), stop
-    ) as response:
+    request = _request(place, path, method, body, timeout_s)
+    with contextlib.closing(_open(transport, request, stop)) as response:
         data = response.read(MOST_KEPT)
-        refused = _refusal(
-            transport, response, data, _request(namespace, pod, port, path, method, None, 0, https)
-        )
+        refused = _refusal(transport, response, data, request)
         return PodAnswer(response.status, dict(response.headers), data, refused)
 
 
 def pod_stream(
     transport: Transport,
-    namespace: str,
-    pod: str,
-    port: int | str,
+    place: Place,
     path: str,
     method: str = "POST",
     body: Any = None,
     timeout_s: float = 300.0,
-    https: bool = False,
     stop: Stop | None = None,
 ) -> PodStream:
     """The same with the body as a stream; `timeout_s` is the longest silence."""
-    request = _request(namespace, pod, port, path, method, body, timeout_s, https)
-    return PodStream(_open(transport, request, stop), stop)
+    return PodStream(_open(transport, _request(place, path, method, body, timeout_s), stop), stop)
 
 
-def _request(
-    namespace: str,
-    pod: str,
-    port: int | str,
-    path: str,
-    method: str,
-    body: Any,
-    timeout_s: float,
-    https: bool,
-) -> Request:
-    name = f"https:{pod}:{port}" if https else f"{pod}:{port}"
+def _request(place: Place, path: str, method: str, body: Any, timeout_s: float) -> Request:
+    namespace, pod, port = place
     path, _, query = path.partition("?")
-    full = f"/api/v1/namespaces/{namespace}/pods/{name}/proxy/{path.lstrip('/')}"
+    full = f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/{path.lstrip('/')}"
     pairs = dict(pair.partition("=")[::2] for pair in query.split("&")) if query else {}
     return Request(method, full, pairs, body, read_limit_s=timeout_s)
 
@@ -131,15 +114,6 @@ def _open(transport: Transport, request: Request, stop: Stop | None) -> Any:
         raise UnreachableError(
             f"cannot {request.method} {request.path} on {transport.server}: {root_cause(error)}"
         ) from None
-
-
-@contextlib.contextmanager
-def _sent(transport: Transport, request: Request, stop: Stop | None) -> Iterator[Any]:
-    response = _open(transport, request, stop)
-    try:
-        yield response
-    finally:
-        response.close()
 
 
 def _refusal(transport: Transport, response: Any, body: bytes, request: Request) -> str | None:

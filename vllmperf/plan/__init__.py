@@ -4,7 +4,7 @@ Beside it go Credentials and the Knobs of the engine; loadgen.task.Task holds al
 """
 
 from vllmperf.plan.checks import MOST
-from vllmperf.plan.credentials import Credentials, is_secret
+from vllmperf.plan.credentials import Credentials
 from vllmperf.plan.knobs import Knobs
 from vllmperf.plan.limits import Limits
 from vllmperf.plan.load import ARRIVALS, Load
@@ -25,5 +25,4 @@ __all__ = [
     "Plan",
     "Target",
     "Workload",
-    "is_secret",
 ]
