@@ -12,8 +12,7 @@ import ipaddress
 import socket
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from vllmperf.errors import TargetError, UsageError
@@ -57,8 +56,7 @@ class NotAllowedError(TargetError, OSError):
     """A server that this process must not reach. An OSError, so that whoever connects takes it for a failed attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One entry of an allow-list: a network, a name, the end of names (".svc"), or all (neither); and ports."""
 
     text: str
@@ -153,8 +151,7 @@ def _plain_name(host: str) -> str:
         return name
 
 
-@dataclass(frozen=True)
-class Reach:
+class Reach(NamedTuple):
     """An allow-list. No rule: nothing may be reached."""
 
     rules: tuple[Rule, ...]

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -64,7 +63,7 @@ class RollingUploads:
 
     def __call__(self, interval: Interval) -> None:
         """At the end of each interval."""
-        self._intervals.append(asdict(interval))
+        self._intervals.append(interval._asdict())
         self._write("running")
         if time.monotonic() - self._copied_at >= self._copy_s:
             self._copy()

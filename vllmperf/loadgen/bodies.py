@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from vllmperf.datasets import Prompt, Spec, prompts
 from vllmperf.loadgen.merge_patch import merged
-from vllmperf.loadgen.salt import salted
 from vllmperf.plan import Plan
 
 
@@ -49,7 +48,11 @@ def renderer(plan: Plan, model: str) -> Callable[[Prompt], Body]:
 def prompts_of(plan: Plan) -> Iterator[Prompt]:
     """The plan's prompts, in order, with its salt."""
     salt, found = plan.workload.prompt_salt, prompts(spec_of(plan))
-    return found if salt is None else (salted(prompt, salt) for prompt in found)
+    if salt is None:
+        return found
+    from vllmperf.loadgen.salt import salted
+
+    return (salted(prompt, salt) for prompt in found)
 
 
 def spec_of(plan: Plan) -> Spec:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vllmperf.errors import UsageError
 from vllmperf.loadgen.environment import environment
@@ -114,8 +113,7 @@ def resume_run(
 Notice = Callable[[str], object]
 
 
-@dataclass(frozen=True)
-class Listeners:
+class Listeners(NamedTuple):
     """Who is told how a run goes, beside its file; see record_run."""
 
     progress: Progress | None = None

@@ -6,9 +6,8 @@ import contextlib
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from vllmperf.errors import SettingError
@@ -31,8 +30,7 @@ MOST_HINTED = 10_000
 NS = 1_000_000_000
 
 
-@dataclass(frozen=True)
-class Ready:
+class Ready(NamedTuple):
     """A run that could start now. facts: what was settled for it, for the run file."""
 
     facts: dict[str, Any]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,7 @@ PIECE = 1 << 16
 Times = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Schedule:
+class Schedule(NamedTuple):
     """How many requests there are, and when they leave.
 
     n: None when only time ends the run. times: pieces in order; None in a closed loop, where a request leaves

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +25,14 @@ CHANCE = 1 - LEVEL
 """Share of comparisons of equal runs that may be taken for a change."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """A metric of one run and its interval."""
 
     value: float
     interval: Interval
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """Second less first. low and high: 95 % interval; share_low and share_high: of the change as a share of the first; p: how
     often chance alone gives as large a difference. All None where a side has no interval, shares also where the first is
     not clearly above 0."""

@@ -15,6 +15,10 @@ TINY = 1e-300
 DIGITS = 1e-14
 CLOSE = 1e-10
 """A probability so near to the one that is looked for is it."""
+EDGE = 1e-9
+"""Levels of a sample begin and end so near to 0 and 1."""
+MOST_SECANTS = 12
+"""Four or five do unless a percentile has hardly any value on its rarer side."""
 NORMAL_FROM = 300.0
 """Effective values on the rarer side of a percentile from which the binomial is close enough to its normal expansion."""
 
@@ -31,22 +35,18 @@ def beta(a: float, b: float, x: float) -> float:
 
 def _continued_fraction(a: float, b: float, x: float) -> float:
     """Lentz's method (Numerical Recipes, section 6.4); it takes about sqrt(max(a, b)) rounds."""
-    c, d = 1.0, 1.0 / _away_from_0(1.0 - (a + b) * x / (a + 1))
+    c, d = 1.0, 1.0 / (1.0 - (a + b) * x / (a + 1) or TINY)
     found = d
     for m in range(1, 100_000):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
         for part in (even, odd):
-            d = 1.0 / _away_from_0(1.0 + part * d)
-            c = _away_from_0(1.0 + part / c)
+            d = 1.0 / (1.0 + part * d or TINY)
+            c = 1.0 + part / c or TINY
             found *= d * c
         if abs(d * c - 1.0) < DIGITS:
             break
     return found
-
-
-def _away_from_0(value: float) -> float:
-    return value if abs(value) > TINY else TINY
 
 
 def normal(probability: float) -> float:
@@ -87,26 +87,38 @@ def order_levels(share: float, n: float, probability: float) -> tuple[float, flo
     lower level is the r whose value is below `share` with (1 + probability) / 2 (David and Nagaraja 2003, section 7.1).
     """
     above = (1 + probability) / 2
+    z = normal(above)
+    half, shift = z * math.sqrt(share * (1 - share) / n), (1 - 2 * share) * (z * z + 2) / (6 * n)
+    low, high = share - half + shift, share + half + shift
     if n * min(share, 1 - share) >= NORMAL_FROM:
-        z = normal(above)
-        half, shift = z * math.sqrt(share * (1 - share) / n), (1 - 2 * share) * (z * z + 2) / (6 * n)
-        return share - half + shift, share + half + shift
-    middle, half = share * (n + 1), normal(above) * math.sqrt(n * share * (1 - share))
-    edge = 1e-9 * (n + 1)
-    low = _root_near(lambda r: above - beta(r, n + 1 - r, share), edge, middle, middle - half, half)
-    high = _root_near(
-        lambda r: 1 - above - beta(r, n + 1 - r, share), middle, n + 1 - edge, middle + half, half
+        return low, high
+
+    def at_most_share(level: float) -> float:
+        return beta(level * (n + 1), (1 - level) * (n + 1), share)
+
+    slope = z * NormalDist().pdf(z) / half
+    return (
+        _root_near(lambda level: above - at_most_share(level), EDGE, share, low, slope),
+        _root_near(lambda level: 1 - above - at_most_share(level), share, 1 - EDGE, high, slope),
     )
-    return low / (n + 1), high / (n + 1)
 
 
 def _root_near(
-    function: Callable[[float], float], low: float, high: float, near: float, size: float
+    function: Callable[[float], float], low: float, high: float, near: float, slope: float
 ) -> float:
-    """The same as _root(), for one that probably lies within a third of `size` around a place."""
-    first, last = max(low, near - size / 3), min(high, near + size / 3)
-    if first < last and function(first) < 0 < function(last):
-        low, high = first, last
+    """The same as _root(), by secants from a place and a slope that are nearly those of the root."""
+    before = step = 0.0
+    for _ in range(MOST_SECANTS):
+        if not low < near < high:
+            break
+        value = function(near)
+        if abs(value) < CLOSE:
+            return near
+        slope = (value - before) / step if step else slope
+        if slope <= 0:
+            break
+        before, step = value, -value / slope
+        near += step
     return _root(function, low, high)
 
 

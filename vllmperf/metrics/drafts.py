@@ -1,7 +1,7 @@
 """What speculative decoding proposed and what became of it, as far as a server tells it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 COUNTERS = (
     "spec_decode_num_drafts_total",
@@ -10,8 +10,7 @@ COUNTERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Drafts:
+class Drafts(NamedTuple):
     """None: not known. steps: that verified drafts; tokens: drafted ones; accepted: of these."""
 
     steps: float | None = None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from vllmperf.metrics.gap_values import GapValues
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from vllmperf.metrics.view import Completed, Floats, Rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
+class Metric(NamedTuple):
     """A time with many samples in a run.
 
     Either `of_request` gives one value for each request (ns, NaN where it has none), or `samples` gives all values of the
@@ -62,8 +60,7 @@ class Metric:
         return self.all_samples(done) if streamed is None else streamed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Figure(NamedTuple):
     """One number of a run; None where it was not measured. path: its keys in the summary."""
 
     path: tuple[str, ...]

@@ -5,9 +5,8 @@ token, and after a whole answer. Long contexts need no other rule: the ramp is l
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +32,7 @@ MOST_RAMP = 0.6
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Growth:
+class Growth(NamedTuple):
     """share: of the arrivals that joined the queue for good. what: "waiting" for a first token, or "in_flight". first, last:
     mean requests in the first and last quarter of the stretch from from_s to to_s (since the first send)."""
 

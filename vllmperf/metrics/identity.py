@@ -3,8 +3,8 @@
 Where they do not, the program or the server is wrong, and we say so.
 """
 
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,7 @@ RELATIVE_TOLERANCE = 1e-5
 """Gaps are float32 (6e-8 each); their sum over a request stays far below this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One identity: what it says, how many requests it was checked on, how many broke it, and
     whose fault that is."""
 

@@ -1,6 +1,6 @@
 """How many requests were in flight, from the moments at which they were sent and ended."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,7 @@ from vllmperf.record.table import Requests
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class InFlight:
+class InFlight(NamedTuple):
     """mean: over the time that counts. mean_sending: the same up to the last send. max: of the whole run."""
 
     mean: float | None

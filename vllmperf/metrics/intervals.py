@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,7 @@ TURNOVERS = 8.0
 """A run must send so many times the requests that are in flight at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """low and high: in the unit of the values, None where the run is too short; then `needed` says how many requests would
     do (about, two digits), else it is None.
 
@@ -91,7 +90,7 @@ def mean_interval(
         return _unknown(0, 0.0, math.nan)
     units = _by_request(values, lengths)
     run, counts = _mean_run(units)
-    reach = Reach(run, (), in_flight)
+    reach = Reach(run, (), Load.of(in_flight))
     if reach.lacks > 1:
         return _unknown(run.n, reach.independent, reach.lacks)
     run = reach.run
@@ -117,19 +116,20 @@ def percentile_intervals(
         return [_unknown(0, 0.0, math.nan) for _ in percentiles]
     units = _by_request(values, lengths)
     mean_run, counts = _mean_run(units)
+    load = Load.of(in_flight)
     found: list[Interval | None] = []
     levels: list[float] = []
     worth: list[tuple[float, int]] = []
     limits = units.quantiles([p / 100 for p in percentiles])
     for percentile, at_most in zip(percentiles, units.at_most(limits), strict=True):
         rarer = min(percentile, 100 - percentile) / 100
-        reach = Reach(_share_run(at_most, counts), (mean_run,), in_flight)
+        reach = Reach(_share_run(at_most, counts), (mean_run,), load)
         run = reach.run
         n = _worth_of(run, float(counts.sum()), percentile / 100)
         lacks = reach.lacks_beyond(n, len(values), rarer)
         worth.append((run.independent, run.degrees))
         found.append(_unknown(run.n, run.independent, lacks) if lacks > 1 else None)
-        bounds = order_levels(percentile / 100, n, LEVEL) if rarer > 0 else (0.0, 1.0)
+        bounds = order_levels(percentile / 100, n, LEVEL) if lacks <= 1 else (0.0, 1.0)
         levels += [min(max(((len(values) + 1) * u - 1) / max(len(values) - 1, 1), 0.0), 1.0) for u in bounds]
     ends = units.quantiles(levels)
     return [
@@ -151,7 +151,7 @@ def share_interval(
     share = float(flags.mean())
     run = LongRun.of(flags.astype(np.float64) - share)
     known = np.zeros(0) if values is None else values[np.isfinite(values)]
-    reach = Reach(run, [LongRun.of(known - known.mean())] if len(known) else [], in_flight)
+    reach = Reach(run, [LongRun.of(known - known.mean())] if len(known) else [], Load.of(in_flight))
     if reach.lacks > 1:
         return _unknown(run.n, reach.independent, reach.lacks)
     low, high = share_bounds(share, reach.independent * _worth(reach.run.degrees), LEVEL)
@@ -176,7 +176,7 @@ def rate_interval(
     weights = None if amounts is None else amounts[within].astype(np.float64)
     sums = np.bincount(np.minimum(place.astype(np.int64), pieces - 1), weights, pieces).astype(np.float64)
     run = LongRun.of(sums - sums.mean())
-    reach = Reach(run, (), in_flight)
+    reach = Reach(run, (), Load.of(in_flight))
     if reach.lacks > 1:
         return _unknown(n, reach.independent * n / pieces, reach.lacks)
     run = reach.run
@@ -236,24 +236,37 @@ class Held:
         return np.ones(len(self.values)) if self.lengths is None else self.lengths.astype(np.float64)
 
 
+class Load(NamedTuple):
+    """Requests in flight: how many on average, and how they change over the run; None where nobody knows."""
+
+    level: float
+    run: LongRun | None
+
+    @classmethod
+    def of(cls, in_flight: Floats | None) -> Load:
+        if in_flight is None or not in_flight.any():
+            return cls(0.0, None)
+        level = float(in_flight.mean())
+        return cls(level, LongRun.of(in_flight - level))
+
+
 class Reach:
     """Whether a run is long enough for one interval.
 
     own: the metric's. others: what else shows how slowly the run changes, beside the requests in flight.
     """
 
-    def __init__(self, own: LongRun, others: Sequence[LongRun], in_flight: Floats | None) -> None:
-        level = 0.0 if in_flight is None or len(in_flight) == 0 else float(in_flight.mean())
-        load = LongRun.of(in_flight - level) if in_flight is not None and level else None
-        slow = [*others, *([load] if load is not None else [])]
+    def __init__(self, own: LongRun, others: Sequence[LongRun], load: Load) -> None:
+        slow = [*others, *([load.run] if load.run is not None else [])]
         self.slowest = min([own.independent, *(run.independent for run in slow)])
         self.hangs_together = any(
-            run.hangs_together or (load is not None and run.may_follow(load)) for run in (own, *others)
+            run.hangs_together or (load.run is not None and run.may_follow(load.run))
+            for run in (own, *others)
         )
         """Then the slowest thing known tells how long the run is."""
         self.run = own.at_pace(self.slowest) if self.hangs_together else own
         self.independent = min(self.run.independent, self.run.pace)
-        self.lacks = max(FEWEST_INDEPENDENT / max(self.independent, 1e-9), TURNOVERS * level / own.n)
+        self.lacks = max(FEWEST_INDEPENDENT / max(self.independent, 1e-9), TURNOVERS * load.level / own.n)
         """So many times as many requests would do; at most 1 is enough."""
 
     def lacks_beyond(self, n: float, values: int, rarer: float) -> float:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import BY_NAME, FIGURES
@@ -19,8 +17,7 @@ LEFT_OUT = ("throughput", "requests")
 """Parts of the summary that are not in the name of a figure: requests_per_s, completed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(NamedTuple):
     """A statistic of a metric ("mean", "p99": the key in its row of the summary), or a figure."""
 
     name: str
@@ -111,6 +108,8 @@ def _hint(name: str) -> str:
         *FIGURES_BY_NAME,
         *(f"{metric}_{word}" for metric in BY_NAME for word in (*WORDS, "p50", "p90", "p99")),
     ]
+    import difflib
+
     close = difflib.get_close_matches(name, known, n=1)
     return (
         f": did you mean {close[0]}?"

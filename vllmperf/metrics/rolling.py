@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +19,7 @@ from vllmperf.record.table import Requests
 INCOMPLETE = _engine.OUTCOMES.index("incomplete")
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """Seconds count from the start of the run. done: requests that ended, whatever became of them; errors: those that failed.
     Rates and latencies are of the completed ones, tokens with the end of their request. in_flight: at the end of the
     interval. None: not measured.
@@ -79,7 +77,7 @@ def intervals(recording: Recording) -> list[dict[str, Any]] | None:
     """Of a whole recording, at the length that its run was asked for; None where it was asked for none. The last one ends
     with the run."""
     seconds = recording.plan.get("report_interval")
-    return [asdict(one) for one in intervals_of(recording, round(seconds * NS))] if seconds else None
+    return [one._asdict() for one in intervals_of(recording, round(seconds * NS))] if seconds else None
 
 
 def intervals_of(recording: Recording, every_ns: int) -> Iterator[Interval]:

@@ -9,7 +9,6 @@ docs/intervals.md has the coverage with and without.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from vllmperf.metrics.intervals import Interval, needed
 
@@ -36,7 +35,7 @@ def widened(value: float, interval: Interval) -> Interval:
     if interval.low is None or interval.high is None:
         return interval
     low, high = value - WIDER * (value - interval.low), value + WIDER * (interval.high - value)
-    return replace(interval, low=low, high=high)
+    return interval._replace(low=low, high=high)
 
 
 def is_precise(value: float, interval: Interval, share: float) -> bool:

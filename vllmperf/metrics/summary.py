@@ -1,7 +1,6 @@
 """The summary of a run: the one object that --json, Run.summary, the service and the tests use."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, TypedDict, cast
 
 import numpy as np
@@ -332,7 +331,7 @@ def _client(recording: Recording, percentiles: Sequence[float]) -> Part:
 
 def _growth(done: Completed) -> Part | None:
     found = growth(done.recording.requests) if done.is_open_loop else None
-    return None if found is None else asdict(found)
+    return None if found is None else found._asdict()
 
 
 def _machine_adds(environment: Mapping[str, Any], in_flight: float | None) -> Part | None:
@@ -352,6 +351,6 @@ def _counter(counters: Mapping[str, Any], name: str, from_records: int) -> int:
 
 def _identities(done: Completed) -> Part:
     return {
-        check.name: {name: value for name, value in asdict(check).items() if name != "name"}
+        check.name: {name: value for name, value in check._asdict().items() if name != "name"}
         for check in identity.checks(done)
     }

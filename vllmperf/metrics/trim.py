@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +41,7 @@ RAMP_SHARE = 0.9
 NS, NS_PER_MS = 1e9, 1e6
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """Values in order of time."""
 
     name: str
@@ -74,7 +72,7 @@ def find(whole: Completed) -> Trim | None:
     for series in _series(whole, first, last_sent):
         place = settled_at(series.values)
         if place is None:
-            trim = replace(trim, drift=trim.drift or _drift(series))
+            trim = trim._replace(drift=trim.drift or _drift(series))
         elif place:
             starts.append((_settled_ns(whole, series, place), series.name))
     if (ramp := _ramp_ns(whole, first, last_sent)) is not None:
@@ -82,8 +80,8 @@ def find(whole: Completed) -> Trim | None:
     start, name = max(starts)
     left_out = int((sent < start).sum())
     if 0 < left_out <= MOST * len(sent):
-        trim = replace(trim, start_ns=start, left_out=left_out, found_by=name)
-    return replace(trim, end_ns=_drained_ns(requests, trim, last_sent))
+        trim = trim._replace(start_ns=start, left_out=left_out, found_by=name)
+    return trim._replace(end_ns=_drained_ns(requests, trim, last_sent))
 
 
 def _series(whole: Completed, first: int, last_sent: int) -> Iterator[Series]:
@@ -248,7 +246,7 @@ def described(whole: Completed, trim: Trim | None) -> TrimDict | None:
         "rule": trim.rule,
         "found_by": trim.found_by or None,
         "median_ms": _medians_ms(whole, trim),
-        "drift": None if trim.drift is None else asdict(trim.drift),
+        "drift": None if trim.drift is None else trim.drift._asdict(),
     }
 
 

@@ -2,8 +2,7 @@
 the summary."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from vllmperf.metrics import answer_rules, cache_rules, rules
 from vllmperf.metrics import surroundings_rules as around
@@ -13,8 +12,7 @@ LEVELS = ("trusted", "caution", "untrusted")
 NEVER = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """Above `caution` the run needs a second look, above `untrusted` its numbers mean something else than they say.
     `measure` gives the value, or None where the rule does not apply; `say` tells a person; `what` names the value
     and `why` its thresholds, for docs/verdict.md."""

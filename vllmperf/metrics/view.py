@@ -1,7 +1,6 @@
 """The completed requests of a recording as arrays of nanoseconds: what every metric is computed from."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -260,7 +259,7 @@ def _counted(block: GapBlock, counts: Flags, rows: slice, one_each: Flags) -> Ga
     if not one_each.any() or kept.tokens.all():
         return kept
     is_one = (kept.tokens == 0) & np.repeat(one_each, kept.lengths)
-    return replace(kept, tokens=np.where(is_one, np.uint16(1), kept.tokens))
+    return kept._replace(tokens=np.where(is_one, np.uint16(1), kept.tokens))
 
 
 def per_s(instants_ns: NDArray[np.int64]) -> float | None:

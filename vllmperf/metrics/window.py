@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 RULE = "MSER-5 on TTFT, TPOT and requests in flight; the ramp of an open loop; the time after the last send"
 OFF = "off"
 IN_FLIGHT, RAMP = "in_flight", "ramp"
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
+class Drift(NamedTuple):
     """A series that never settled: its means over the first and the second half of the run, in ms or requests."""
 
     of: str
@@ -18,8 +17,7 @@ class Drift:
     second_half: float
 
 
-@dataclass(frozen=True, slots=True)
-class Trim:
+class Trim(NamedTuple):
     """first_ns to last_ns is the run, start_ns to end_ns what counts.
 
     left_out: requests that were sent before. found_by: the metric that found the warm-up, IN_FLIGHT or RAMP, "" without one.
@@ -44,4 +42,4 @@ class Trim:
 
     def untrimmed(self) -> Trim:
         """The same when everything counts."""
-        return replace(self, start_ns=self.first_ns, end_ns=self.last_ns, left_out=0, found_by="", rule=OFF)
+        return self._replace(start_ns=self.first_ns, end_ns=self.last_ns, left_out=0, found_by="", rule=OFF)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -61,6 +60,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     known = list(known)
     if ALIASES.get(name) in known:
         return ALIASES[name]
+    import difflib
+
     close = difflib.get_close_matches(name, known, n=1)
     return close[0] if close else None
 

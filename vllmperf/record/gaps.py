@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,7 @@ GAPS_AT_A_TIME = 100_000
 Lengths = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class GapBlock:
+class GapBlock(NamedTuple):
     """The gaps of requests that follow one another. rows: these requests. lengths: how many gaps each has. ns, tokens (0 =
     unknown), shared: one value a gap."""
 
@@ -37,7 +36,7 @@ class GapBlock:
     def only(self, counts: NDArray[np.bool_], rows: slice) -> GapBlock:
         """Those of some of its requests, which are called `rows`."""
         if counts.all():
-            return replace(self, rows=rows)
+            return self._replace(rows=rows)
         kept = np.repeat(counts, self.lengths)
         return GapBlock(rows, self.lengths[counts], self.ns[kept], self.tokens[kept], self.shared[kept])
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,8 +131,7 @@ def check(path: Path | str) -> None:
         _check_schema(path, db)
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What a run file says beside its requests."""
 
     path: Path

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import vllmperf._engine as _engine
 from vllmperf.errors import SettingError
@@ -15,8 +14,7 @@ HAS_ENDED = "outcome != 'incomplete'"
 """What was cut off when the run was interrupted is sent again."""
 
 
-@dataclass(frozen=True)
-class Unfinished:
+class Unfinished(NamedTuple):
     """done: which requests are recorded, a byte each (1: it is), by their numbers. at_ns: the last instant of the run, where it
     goes on: the time until then does not count. stopped_real_ns: the same by the clock, in ns since 1970. due_ns: where its
     schedule goes on. lost: what is known of the server's loss that the run waited for, if any.

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from vllmperf.errors import SettingError
 from vllmperf.metrics.definitions import BY_NAME, FIGURES, METRICS
@@ -62,8 +62,7 @@ class Outcome:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """facts, left_out (and what ended the run) and client_facts are (label, value) pairs, throughput (number, unit) pairs."""
 
     facts: tuple[tuple[str, str], ...]
@@ -222,7 +221,7 @@ def _bounded(line: Row, row: Mapping[str, Any] | None, keys: Sequence[str]) -> R
     places = decimals([row["mean"]]) if row else 0
     cells = (*line.cells[:-1], *(fixed(bounds.get(key), places) for key in keys), line.cells[-1])
     margins = (*line.margins[:-1], *("" for _ in keys), "") if line.margins else ()
-    return replace(line, cells=cells, margins=margins)
+    return line._replace(cells=cells, margins=margins)
 
 
 def _latency_row(metric: Metric, row: Mapping[str, Any] | None, keys: Sequence[str], flagged: bool) -> Row:

@@ -5,7 +5,7 @@ A table is data; lines() gives it as styled text for a terminal or a file, html.
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.cells import chop_cells
 
@@ -38,8 +38,7 @@ LEAST_BESIDE = 20
 """Columns beside a row for a long text; with fewer all of it stands below."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A line of a table. note: a text behind the cells. margins: of each cell, like ±0.08; behind it where there is room for all,
     else below it."""
 
@@ -49,8 +48,7 @@ class Row:
     margins: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """title stands above the labels, heads above the cells. note_head: above the notes. keeps_notes: a note that does not fit
     behind its row goes on below; else all notes are left out."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from vllmperf.loadgen.rolling import Rolling
@@ -51,7 +51,7 @@ class Live:
         at_ns, done = self._start(before)
 
         def tell(row: Interval) -> None:
-            self._say({"event": "interval", **asdict(row), **lags.p99_ms})
+            self._say({"event": "interval", **row._asdict(), **lags.p99_ms})
             self._say(self._progress(session, at_ns, done))
 
         rolling = Rolling(EVERY_S, tell, at_ns)
