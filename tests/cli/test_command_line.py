@@ -71,7 +71,10 @@ def test_a_run_imports_no_client_no_display_and_no_cluster():
         "pandas",
         "numpy.ma",
         "html.entities",
+        "difflib",
+        "hashlib",
         "vllmperf.report.html",
+        "vllmperf.loadgen.salt",
     )
     code = "import sys; from vllmperf.cli import main; main(sys.argv[1:]); "
     code += f"print([name for name in {unwanted} if name in sys.modules])"

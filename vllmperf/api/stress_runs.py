@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vllmperf import datasets
 from vllmperf.api.runs import finish_run, make_run, tell_interval
 from vllmperf.errors import SettingError
+from vllmperf.loadgen.allocator import give_back_large_blocks
 from vllmperf.loadgen.task import SETTINGS, Task
 from vllmperf.plan import Plan, settings
 from vllmperf.plan.load import HAVE_TIMES
@@ -125,7 +126,6 @@ def carry_out(
 ) -> Run:
     """Make the run, or carry out what is left of the one in its file. place: in a bucket, for what the run did so far
     (rolling_uploads). listeners: those of make_run and finish_run."""
-    from vllmperf.loadgen.allocator import give_back_large_blocks
     from vllmperf.run import Run
 
     is_new = not has_begun(record)

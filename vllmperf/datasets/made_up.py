@@ -39,9 +39,9 @@ class WordCircle:
 
     def __init__(self, words: Sequence[str], joint: str) -> None:
         self._words, self.joint = words, joint
-        self._text = "".join(word + joint for word in words) * 2
-        sizes = [len(word) + len(joint) for word in words] * 2
-        self._at = [0, *itertools.accumulate(sizes)]
+        joined = [word + joint for word in words] * 2
+        self._text = "".join(joined)
+        self._at = [0, *itertools.accumulate(map(len, joined))]
 
     def distinct(self, number: int, offset: int, length: int) -> str:
         """`length` words that begin unlike those of every other number.
@@ -60,8 +60,13 @@ class WordCircle:
         n = len(self._words)
         start %= n
         rounds, rest = divmod(length, n)
-        whole = self._text[self._at[start] : self._at[start + n]] * rounds
-        return (whole + self._text[self._at[start] : self._at[start + rest]])[: -len(self.joint)]
+        text, at = self._text, self._at
+        whole = text[at[start] : at[start + n]] * rounds if rounds else ""
+        return (
+            whole + text[at[start] : at[start + rest] - len(self.joint)]
+            if rest
+            else whole[: -len(self.joint)]
+        )
 
 
 WORDS = tuple(

@@ -17,17 +17,15 @@ from vllmperf.datasets.dataset import (
 )
 from vllmperf.datasets.recorded_agents import Agent, Call, Recorded
 from vllmperf.datasets.recorded_agents import conversations as as_conversations
+from vllmperf.datasets.spans import Message, Span, traces
 from vllmperf.errors import SettingError
 
 if TYPE_CHECKING:
-    from vllmperf.datasets.spans import Message, Span
     from vllmperf.tokenizer.tokens import Tokens
 
 
 def conversations(spec: Spec, tokens: Tokens | None) -> Iterator[Conversation]:
     """In the order of the file, then drawn again, without end. Raises UsageError for a bad span, before the first one."""
-    from vllmperf.datasets.spans import traces
-
     counter = tokens or Estimate()
     found = [
         _session(calls, spans, counter, spec.output_len)

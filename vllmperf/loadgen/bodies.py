@@ -23,16 +23,17 @@ def bodies(plan: Plan, model: str, of: Iterable[Prompt] | None = None) -> Iterat
     """The body of each request, in order, of the plan's prompts unless others are given. What is the same in all of them is
     rendered once."""
     _, before, after = _prompt_field(plan)
-    rendered = renderer(plan, model)
-    for prompt in prompts_of(plan) if of is None else of:
-        yield rendered(prompt._replace(json=f"{before}{prompt.json}{after}"))
+    found = prompts_of(plan) if of is None else of
+    if before or after:
+        found = (prompt._replace(json=f"{before}{prompt.json}{after}") for prompt in found)
+    yield from map(renderer(plan, model), found)
 
 
 def renderer(plan: Plan, model: str) -> Callable[[Prompt], Body]:
     """Makes the body of a prompt whose JSON is all that its field has: a prompt, or the messages of a chat."""
     key, limit, patch = _prompt_field(plan)[0], plan.limit_field, plan.workload.extra_body
     has_prompt, has_limit = key not in patch, limit not in patch
-    tail = _members(merged(fixed_fields(plan, model), patch))
+    tail = [",".join(members)] if (members := _members(merged(fixed_fields(plan, model), patch))) else []
 
     def rendered(prompt: Prompt) -> Body:
         own = [f'"{key}":{prompt.json}'] if has_prompt else []

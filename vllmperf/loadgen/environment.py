@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,13 @@ def environment() -> dict[str, Any]:
     import vllmperf._engine as _engine
     from vllmperf.version import __version__
 
-    system = os.uname()
     found: dict[str, Any] = {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "usable_cores": _engine.usable_cores(),
         "memory_gib": _memory_gib(),
-        "kernel": f"{system.sysname} {system.release}",
-        "machine": system.machine,
+        "kernel": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
         "load_average": list(os.getloadavg()),
         "python": sys.version.split()[0],
         "numpy": np.__version__,
@@ -38,7 +38,7 @@ def _cpu_model() -> str | None:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return None
+        return platform.processor() or None
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +27,8 @@ class Setting:
 
 
 def unknown(name: str) -> UsageError:
+    import difflib
+
     close = difflib.get_close_matches(name.partition("=")[0].strip().replace("-", "_"), BY_NAME, n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else "`vllmperf sim --help` lists them"
     return UsageError(f"the simulator has no setting {name!r}; write name=value; {hint}")
