@@ -42,6 +42,11 @@ WORKER_OOM = (
     "(Worker_TP0 pid=200) ERROR 05-01 21:12:50 [multiproc_executor.py:700] torch.OutOfMemoryError: CUDA out of memory.\n"
 )
 KERNEL = "[ 1234.567890] Out of memory: Killed process 200 (python3) total-vm:1kB, anon-rss:1kB\n"
+UNIT = "May 01 21:13:00 node kernel: vllm.service: "
+GONE = (
+    f"{UNIT}Main process exited, code=killed, status=9/KILL\n{UNIT}Failed with result 'signal'.\n"
+    f"{UNIT}Main process exited, code=exited, status=0/SUCCESS\n"
+)
 V0_DIED = "ERROR 07-01 13:54:43 multiproc_worker_utils.py:120] Worker VllmWorkerProcess pid 1159 died, exit code: -6\n"
 
 
@@ -73,6 +78,14 @@ V0_DIED = "ERROR 07-01 13:54:43 multiproc_worker_utils.py:120] Worker VllmWorker
             "Engine core proc EngineCore_DP0 died",
         ),
         ("bash: line 1: vllm: command not found\n", "command not found"),
+        (UNIT + "A process of this unit has been killed by the OOM killer.\n" + GONE, "killed by the OOM killer"),
+        (WORKER_OOM + GONE, "CUDA out of memory"),
+        (ECHO + GONE, "Engine core initialization failed"),
+        (GONE, "code=killed, status=9/KILL"),
+        ("vllm-1 exited with code 137\n", "exited with code 137"),
+        ("command terminated with exit code 137\n", "exit code 137"),
+        (UNIT.replace("vllm.service", "python3[77]") + "segfault at 0 ip 00007f error 4 in libcuda.so\n", "segfault at 0"),
+        ("./start.sh: line 12:  42 Illegal instruction     (core dumped) vllm serve m\n", "Illegal instruction"),
         ("bash: line 1:    12 Killed                  vllm serve org/m\n", "12 Killed"),
         ("[1]+  12345 killed     vllm serve org/m\n", "12345 killed"),
         ("./run.sh: line 7:   812 Segmentation fault      (core dumped) vllm serve m\n", "Segmentation fault"),

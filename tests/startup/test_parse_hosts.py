@@ -1,4 +1,4 @@
-"""Engines inside other servers: Ray Serve, KServe, TorchServe."""
+"""Engines inside other servers: Ray Serve, KServe, TorchServe, Triton, BentoML, DJL Serving."""
 
 import pytest
 from parse_texts import START_0_7, START_0_11, config, log_of, said
@@ -35,6 +35,9 @@ HOSTED = {
     ),
     "Ray Serve, 0.7": behind(OFFLINE_0_7, "(ServeReplica:default:VLLMDeployment pid=28488) "),
     "Ray Serve's own log": RAY + OFFLINE,
+    "DJL Serving": behind(OFFLINE, "INFO  PyProcess W-187-model-stdout: "),
+    "Triton": f'I0621 07:59:59.000000 1 python_be.cc:2055] "TRITONBACKEND_ModelInstanceInitialize: m_0"\n{OFFLINE}',
+    "BentoML": f'2026-06-21T07:59:59+0000 [INFO] [cli] Starting production HTTP BentoServer from "a:B"\n{OFFLINE}',
     "KServe": KSERVE + OFFLINE,
     "KServe, up": KSERVE + OFFLINE + KSERVE_UP,
     "KServe, first uvicorn": KSERVE + UVICORN + OFFLINE + KSERVE_UP,

@@ -54,6 +54,7 @@ MAX_LATER = 1_000
 MAX_ENGINES = 256
 
 _HOSTS = {"kserve": "KServe", "ray serve": "Ray Serve"}
+_HOST_WORDS = {"TRITONBACKEND_": "Triton", "GRPCInferenceService": "Triton", "BentoServer": "BentoML"}
 _PLATFORM_FILES = (
     (re.compile(r"rocm|aiter|hip"), "rocm"),
     (re.compile(r"tpu"), "tpu"),
@@ -199,6 +200,9 @@ class Attempt:
             self.platforms["rocm"] += 1
         if line.logger in _HOSTS:
             self.host = _HOSTS[line.logger]
+        elif not line.logger and self.host is None:
+            said = line.message[:200]
+            self.host = next((host for word, host in _HOST_WORDS.items() if word in said), None)
         self.repeats += line.repeated
 
     def skipped_to(self, moment: Moment) -> None:

@@ -24,9 +24,14 @@ _DEATHS = re.compile(
     r"|Fatal Python error: |!++ Segfault encountered !++|vllm[\w. ]*+: error: |\S+\.py: error: "
     r"|docker: Error response from daemon: |.*executable file not found in \$PATH"
     r"|\[Errno \d{1,9}\] error while attempting to bind on address |\[[\w.:-]++\] FATAL: "
+    r"|\S{1,100}\.(?:service|scope): (?:A process of this unit has been killed|Main process exited, code=(?!exited, status=0)"
+    r"|Failed with result '(?!success))|(?:\S{1,100} exited|command terminated) with (?:exit )?code [1-9]"
+    r"|\S{1,100}: segfault at "
     r"|terminate called |.{0,200}?: command not found$|\S++ No such file or directory$"
 )
-_JOB = re.compile(r"(?:^|: ++|^\[\d++\][+-]? *+)\d++ ++(?:[Kk]illed|Segmentation fault|Aborted)\b")
+_JOB = re.compile(
+    r"(?:^|: ++|^\[\d++\][+-]? *+)\d++ ++(?:[Kk]illed|Segmentation fault|Aborted|Illegal instruction|Bus error)\b"
+)
 _NATIVE = re.compile(
     r"\[E[^\]\n]{0,120}\.cpp:\d{1,9}\] .{0,300}?(?:Watchdog caught|watchdog thread terminated|(?:NCCL|CUDA|HIP) error)"
     r"|\s{0,8}what\(\): |.{0,200}?(?:Out of memory: Killed process|oom-kill:|Memory cgroup out of memory)"
@@ -38,7 +43,7 @@ _DIED = re.compile(
 # A word of what ends a start, so that most lines need be looked at only once.
 _WORDS = re.compile(
     r"Error|Exception|Interrupt|Exit|Failure|NotFound|Timeout|[Kk]illed|[Tt]erminate|[Ff]ault|[Ee]rror|Abort|Illegal"
-    r"|Segfault|FATAL|Watchdog|watchdog|what\(|Memory|memory|oom-|died|is dead|not found|No such"
+    r"|[Ss]egfault|exited|Failed|FATAL|Watchdog|watchdog|what\(|Memory|memory|oom-|died|is dead|not found|No such"
 )
 _ENDS = re.compile("|".join(pattern.pattern for pattern in (_DEATHS, _DIED, _NATIVE)))
 _FRAME = re.compile(r'\s*+File "(?P<file>[^"]*+)", line \d++, in (?P<function>\S++)')
@@ -46,7 +51,8 @@ _SYMPTOMS = re.compile(
     r"Engine core initialization failed|Engine process failed to start|Failed core proc|EngineDeadError"
     r"|WorkerProc initialization failed|Worker failed with error|KeyboardInterrupt|SystemExit"
     r"|BrokenPipeError|ConnectionResetError|ProcessRaisedException|resource_tracker|cancelled|CancelledError"
-    r"|ExceptionGroup: |Cancelled|shutting down|Engine loop has died|background process|terminate called|Executor failed"
+    r"|exited with code|terminated with exit code|Main process exited|Failed with result|ExceptionGroup: "
+    r"|Cancelled|shutting down|Engine loop has died|background process|terminate called|Executor failed"
     r"|AsyncEngineDeadError|MQEngineDeadError|ChildFailedError|leaked (?:semaphore|shared_memory)"
 )
 _GAVE_UP = re.compile(r"Engine core initialization failed|Engine process failed to start|Failed core proc")

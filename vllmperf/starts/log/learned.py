@@ -47,7 +47,7 @@ _WORDS = re.compile(r"[A-Za-z_][\w.]*")
 _TOLD_LEVEL = re.compile(rf"\b(?P<word>{_LEVELS})\b|(?<!\w)(?P<letter>[IWEFDC])(?=\d{{4}} |\])", re.I)
 _SAME = {"WARN": "WARNING", "FATAL": "CRITICAL", "EXCEPTION": "ERROR", "I": "INFO", "W": "WARNING", "E": "ERROR",
          "F": "CRITICAL", "C": "CRITICAL", "D": "DEBUG"}  # fmt: skip
-_SERVERS = ("MODEL_LOG", "org.pytorch.serve")
+_SERVERS = {"MODEL_LOG": "TorchServe", "org.pytorch.serve": "TorchServe", "PyProcess": "DJL Serving"}
 
 
 class Stripped(NamedTuple):
@@ -101,8 +101,7 @@ class Learned:
         if not 0 < end <= LONGEST_PREFIX or _BAR.search(text, 0, end):
             return None
         prefix = text[:end]
-        if any(name in prefix for name in _SERVERS):
-            self.host = "TorchServe"
+        self.host = next((host for name, host in _SERVERS.items() if name in prefix), self.host)
         self._prefixes.append(re.compile(_shape(prefix, words=False), re.I))
         return self._prefixes[-1].match(text)
 
