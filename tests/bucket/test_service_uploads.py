@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 import pytest
 from s3_server import BUCKET, LIMIT_S
 
+from tests.service.serving import Service as Serving
 from vllmperf.sim import Server as Simulator
 
 pytest.importorskip("fastapi", reason="the extra service is not installed")
@@ -26,65 +21,20 @@ LINES = "".join(
 MODEL = "meta-llama/Llama-3.1-405B-Instruct-FP8"
 
 
-class Service:
-    """vllmperf serve as a process of its own."""
+class Service(Serving):
+    """With the document's variables of a bucket."""
 
-    def __init__(self, folder, endpoint, *words, **environment):
-        self.folder, self._words, self._log = folder, words, folder / "log"
-        bucket = {"BENCHMARK_RESULTS_BUCKET": BUCKET, "BENCHMARK_RESULTS_DIRECTORY": "llama/h100"}
-        self._environment = {**os.environ, **bucket, "BENCHMARK_RESULTS_ENDPOINT": endpoint, **environment}
-
-    def __enter__(self):
-        words = [
-            sys.executable,
-            "-m",
-            "vllmperf",
-            "serve",
-            "--port",
-            "0",
-            "--data",
-            str(self.folder),
-            *self._words,
-        ]
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(words, env=self._environment, stderr=log)
-        self.url = eventually(self._url)
-        eventually(self._answers)
-        return self
-
-    def _answers(self):
-        try:
-            return self.ask("/healthz")
-        except URLError:
-            return None
-
-    def _url(self):
-        assert self.process.poll() is None, self._log.read_text()
-        found = re.search(r"vllmperf: (http://\S+),", self._log.read_text())
-        return found and found[1]
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.terminate()
-        self.process.wait(LIMIT_S)
+    def __init__(self, data, endpoint, *words, **environment):
+        variables = {
+            "BENCHMARK_RESULTS_BUCKET": BUCKET,
+            "BENCHMARK_RESULTS_DIRECTORY": "llama/h100",
+            "BENCHMARK_RESULTS_ENDPOINT": endpoint,
+        }
+        super().__init__(data, *words, **{**variables, **environment})
 
     def ask(self, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        with urlopen(
-            Request(self.url + path, data, {"Content-Type": "application/json"}), timeout=LIMIT_S
-        ) as answer:
-            return (
-                json.loads(answer.read())
-                if "json" in answer.headers["Content-Type"]
-                else answer.read().decode()
-            )
-
-    def run(self, run_id):
-        return self.ask(f"/runs/{run_id}")
-
-    @property
-    def log(self):
-        return self._log.read_text()
+        answer = self.get(path) if body is None else self.post(path, body)
+        return answer.json() if "json" in answer.headers["Content-Type"] else answer.data.decode()
 
 
 def eventually(condition):
@@ -147,14 +97,14 @@ def test_the_documents_payload_leaves_its_json_in_the_bucket(data, server, simul
     assert sorted(objects) == [f"{stem}.html", f"{stem}.json", f"{stem}.vllmperf"]
     assert states(found) == ["done"] * 3
     assert {one["to"] for one in found["uploads"]} == {f"s3://{BUCKET}/{key}" for key in objects}
-    assert "uploaded 3 files" in service.log
+    assert "uploaded 3 files" in service.log.read_text()
     assert "vllmperf_uploads_pending 0" in metrics
 
 
 def test_results_wait_while_the_bucket_is_away_and_the_next_service_uploads_them(data, server, simulator):
     server.stop()
     with Service(data, server.endpoint) as service:
-        assert "does not answer; results wait in --data" in service.log
+        assert "does not answer; results wait in --data" in service.log.read_text()
         run = service.ask("/start-load?wait=true", payload(simulator))
         assert run["completed"] == 12
         (run_id,) = [one["id"] for one in service.ask("/runs")["runs"]]
@@ -188,6 +138,6 @@ def test_a_bucket_that_is_not_there_ends_the_service_at_its_start(data, server):
     with pytest.raises(AssertionError), service:
         pass
     assert service.process.wait(LIMIT_S) == 2
-    assert service.log.splitlines() == [
+    assert service.log.read_text().splitlines() == [
         f"vllmperf: error: there is no bucket nobodys at {server.endpoint}: make it, or name another"
     ]
