@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from vllmperf.sim.replay import Replay
 
 NONE = _engine.NONE
+Drawn = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+"""Prompts, outputs, and arrivals at one a second."""
 CURVE = (
     0.05,
     0.2,
@@ -127,7 +129,7 @@ def law_capacity(
     drawn = [_drawn(lengths, seed, requests) for seed in range(seeds)]
 
     def shares(rate: float) -> NDArray[np.float64]:
-        return np.array([_share(replica, *one, rate, limits) for one in drawn])
+        return np.array([_kept(_served(replica, one, rate), limits) for one in drawn])
 
     def holds(rate: float) -> bool:
         return bool(shares(rate).mean() >= limits.share)
@@ -162,20 +164,13 @@ def law_curve(
     replica: Replica, lengths: tuple[NDArray[np.int64], NDArray[np.int64]], limits: Limits, rate: float
 ) -> tuple[Point, ...]:
     """Around the capacity `rate`: where the knee is."""
-    prompts, outputs, unit = _drawn(lengths, 0, REQUESTS)
-    return tuple(_point(replica, prompts, outputs, unit, factor * rate, limits) for factor in CURVE)
+    drawn = _drawn(lengths, 0, REQUESTS)
+    return tuple(_point(replica, drawn, factor * rate, limits) for factor in CURVE)
 
 
-def _point(
-    replica: Replica,
-    prompts: NDArray[np.int64],
-    outputs: NDArray[np.int64],
-    unit_s: NDArray[np.float64],
-    rate: float,
-    limits: Limits,
-) -> Point:
-    done = serve(replica, prompts, outputs, unit_s / rate)
-    later = slice(int(WARM_UP * len(outputs)), None)
+def _point(replica: Replica, drawn: Drawn, rate: float, limits: Limits) -> Point:
+    done = _served(replica, drawn, rate)
+    later = slice(int(WARM_UP * len(drawn[0])), None)
     ttft, tpot = done.ttft_ms[later], done.tpot_ms[later]
     said = bool(np.isfinite(tpot).any())
     return Point(
@@ -195,10 +190,7 @@ def _bisect(holds: Callable[[float], bool], low: float, high: float, close: floa
     return low or high
 
 
-def _drawn(
-    lengths: tuple[NDArray[np.int64], NDArray[np.int64]], seed: int, requests: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Prompts, outputs, and arrivals at one a second."""
+def _drawn(lengths: tuple[NDArray[np.int64], NDArray[np.int64]], seed: int, requests: int) -> Drawn:
     rng = np.random.default_rng(seed)
     unit = np.cumsum(rng.exponential(1.0, requests))
     rows = rng.integers(0, len(lengths[0]), requests)
@@ -220,15 +212,9 @@ def _most(replica: Replica, prompts: NDArray[np.int64], outputs: NDArray[np.int6
     return share / step_ms * 1000
 
 
-def _share(
-    replica: Replica,
-    prompts: NDArray[np.int64],
-    outputs: NDArray[np.int64],
-    unit_s: NDArray[np.float64],
-    rate: float,
-    limits: Limits,
-) -> float:
-    return _kept(serve(replica, prompts, outputs, unit_s / rate), limits)
+def _served(replica: Replica, drawn: Drawn, rate: float) -> Replay:
+    prompts, outputs, unit_s = drawn
+    return serve(replica, prompts, outputs, unit_s / rate)
 
 
 def _kept(done: Replay, limits: Limits) -> float:
