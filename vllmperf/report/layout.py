@@ -8,7 +8,7 @@ from rich.cells import cell_len, chop_cells
 from vllmperf.numbers import align
 from vllmperf.report import table
 from vllmperf.report.content import Outcome, Report
-from vllmperf.report.table import BETWEEN, INDENT, LEAST_BESIDE, Line, Span, wrapped
+from vllmperf.report.table import BETWEEN, INDENT, LEAST_BESIDE, Line, wrapped
 
 WIDEST = 100
 NARROWEST = 40
@@ -22,15 +22,15 @@ def lines(report: Report, width: int) -> list[Line]:
     label_width = _label_width(report)
     client = table.lines(report.client, width, label_width)
     blocks = [
-        [*_throughput(report, label_width, width), *_pairs(report.left_out, label_width, width)],
+        [*_throughput(report, label_width, width), *table.pairs(report.left_out, label_width, width)],
         _verdict(report, width),
         table.lines(report.latency, width, label_width),
         table.lines(report.times, width, label_width),
         table.lines(report.targets, width, label_width),
         table.lines(report.turns, width, label_width),
         _outcomes(report.outcomes, label_width, width),
-        [*client, *_pairs(report.client_facts, label_width, width)],
-        _pairs(report.facts, label_width, width),
+        [*client, *table.pairs(report.client_facts, label_width, width)],
+        table.pairs(report.facts, label_width, width),
     ]
     return table.joined(blocks)
 
@@ -46,15 +46,6 @@ def cut(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return text
     return chop_cells(text, max(width - 1, 1))[0] + "…" if width > 0 else ""
-
-
-def _pairs(pairs: Sequence[Span], label_width: int, width: int) -> list[Line]:
-    found: list[Line] = []
-    for label, value in pairs:
-        head = INDENT + label.ljust(label_width)
-        for number, piece in enumerate(wrapped(value, width - len(head))):
-            found.append([(head if number == 0 else " " * len(head), "label"), (piece, "")])
-    return found
 
 
 def _throughput(report: Report, label_width: int, width: int) -> list[Line]:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from rich.cells import chop_cells
+from rich.cells import cell_len, chop_cells
 
 from vllmperf.numbers import align
 
@@ -84,6 +84,16 @@ def joined(blocks: Iterable[list[Line]]) -> list[Line]:
     for block in filter(None, blocks):
         found += [*([[]] if found else []), *block]
     return found
+
+
+def pairs(found: Iterable[Span], label_room: int, width: int) -> list[Line]:
+    """(label, value) lines; a long value goes on below itself."""
+    listed: list[Line] = []
+    for label, value in found:
+        head = INDENT + label + " " * (label_room - cell_len(label))
+        for i, piece in enumerate(wrapped(value, width - cell_len(head))):
+            listed.append([(head if i == 0 else " " * cell_len(head), "label"), (piece, "")])
+    return listed
 
 
 def label_width(*tables: Table) -> int:

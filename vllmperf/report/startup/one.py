@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rich.cells import cell_len
+
 from vllmperf.numbers import NOTHING, clean, share
 from vllmperf.report.layout import cut
 from vllmperf.report.startup.bars import Marks, bar
@@ -18,7 +20,7 @@ from vllmperf.report.startup.spans import (
     tree,
     unseen,
 )
-from vllmperf.report.startup.text_table import Column, TextTable, block, line_width, pairs
+from vllmperf.report.startup.text_table import Column, TextTable, block, line_width
 from vllmperf.report.startup.words import (
     STEP,
     facts,
@@ -28,7 +30,7 @@ from vllmperf.report.startup.words import (
     reported_label,
     value_text,
 )
-from vllmperf.report.table import INDENT, Line, joined, said
+from vllmperf.report.table import INDENT, Line, joined, pairs, said
 from vllmperf.starts.result import Phase, SleepCycle, Start, StartupLog, Value
 
 NARROWEST_BAR = 16
@@ -40,7 +42,7 @@ RANKS_IN_FULL = 2
 def one(start: Start, width: int, marks: Marks) -> list[Line]:
     """All that is known of a start."""
     parts = [
-        [_title(start, width), *pairs(facts(start), width)],
+        [_title(start, width), *_facts(start, width)],
         failure(start, width),
         waterfall(start, width, marks),
         *[block(table, width) for table in tables(start)],
@@ -57,6 +59,11 @@ def tables(start: Start) -> list[TextTable]:
 
 def _title(start: Start, width: int) -> Line:
     return [(INDENT + cut(name_words(start), width - len(INDENT)), "title")]
+
+
+def _facts(start: Start, width: int) -> list[Line]:
+    found = facts(start)
+    return pairs(found, max((cell_len(label) for label, _ in found), default=0) + len(INDENT), width)
 
 
 # ---- waterfall ----

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 
 from vllmperf.numbers import align
 from vllmperf.report.layout import cut
-from vllmperf.report.table import INDENT, Line, said, wrapped
+from vllmperf.report.table import INDENT, Line, said
 
 BETWEEN = 2
 NARROWEST_LABEL = 14
@@ -83,14 +83,3 @@ def _fitting(columns: Sequence[Column], room: int) -> list[Column]:
 
 def line_width(line: Line) -> int:
     return sum(cell_len(text) for text, _ in line)
-
-
-def pairs(found: Sequence[tuple[str, str]], width: int) -> list[Line]:
-    """(label, value) lines; a long value goes on below itself."""
-    label_width = max((cell_len(label) for label, _ in found), default=0) + BETWEEN
-    listed: list[Line] = []
-    for label, value in found:
-        for i, piece in enumerate(wrapped(value, width - len(INDENT) - label_width)):
-            head = INDENT + _pad(label if i == 0 else "", label_width, False)
-            listed.append([(head, "label"), (piece, "")])
-    return listed
