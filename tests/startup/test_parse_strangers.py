@@ -82,6 +82,10 @@ def test_rows_of_a_table_are_read(row: str) -> None:
     same_start("Date,Host,Message\n" + "".join(TABLES[row](line) + "\n" for line in LINES))
 
 
+def test_hard_blanks_are_blanks() -> None:
+    same_start(START_0_11.replace(" ", "\u00a0"))
+
+
 def test_a_logger_with_two_handlers_starts_once() -> None:
     same_start("".join(f"{line}\n{line}\n" for line in LINES))
 

@@ -11,10 +11,13 @@ _MAY_HAVE_COLOUR = re.compile(r"[\x1b\x9b←␛�]|(?:\^\[|1[bB]|033|\\e)\[|\[\
 
 
 def decode(raw: bytes) -> str:
-    """Bytes of one line as text; what is no UTF-8 is replaced, NUL bytes and the byte order mark are dropped."""
+    """Bytes of one line as text; what is no UTF-8 is replaced, NUL bytes and the byte order mark are dropped. Text copied from
+    a page may have hard blanks."""
     text = raw.decode("utf-8", "replace")
     if "\0" in text:
         text = text.replace("\0", "")
+    if "\u00a0" in text:
+        text = text.replace("\u00a0", " ")
     return text.lstrip("\ufeff")
 
 
