@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from vllmperf import datasets
+from vllmperf.place import CLUSTER, place_of
 
 Plan = Mapping[str, Any]
 
@@ -68,6 +69,8 @@ def of_failure(
         return f"{OF_OUTCOME[outcome]}; the server may not know max_completion_tokens: --chat-max-tokens sends max_tokens"
     if outcome in ("first_token_timeout", "total_timeout") and _sends_ids(plan) and not others_completed:
         return f"{OF_OUTCOME[outcome]}; if Ray Serve's prefix router stands there, it lets token ids hang: {SEND_TEXT}"
+    if outcome == "dns_failed" and place_of(plan) == CLUSTER:
+        return "names of services resolve inside their cluster alone: run vllmperf in a pod of it, or check --base-url"
     return OF_OUTCOME.get(outcome)
 
 

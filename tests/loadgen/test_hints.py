@@ -264,3 +264,8 @@ def test_a_chat_that_never_ends_may_know_no_limit(outcome):
 )  # fmt: skip
 def test_of_a_body_the_words_are_taken_whole(body, words):
     assert said(body) == words
+
+
+def test_a_service_that_does_not_resolve_is_told_to_be_of_its_cluster():
+    assert "in a pod" in hint("dns_failed", 0, "", base_url="http://vllm.prod.svc:8000")
+    assert hint("dns_failed", 0, "", base_url="http://llm.example.org") == "check the host of --base-url"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from vllmperf.cli import main
 from vllmperf.metrics.advice import DOUBTS
 from vllmperf.metrics.patterns import PATTERNS
 from vllmperf.metrics.verdict import RULES
+from vllmperf.place import place_of
 from vllmperf.report.explain import NOTHING, lines
 from vllmperf.run import Run
 
@@ -193,7 +195,7 @@ def test_a_burst_that_a_late_client_made_blames_the_client_first(tmp_path: Path)
         one.shared = (1, 1, 1)
     for histograms, first in (
         (late, "this client read late (its lag is 300 %"),
-        (None, "a proxy or gateway"),
+        (None, "the server gathers"),
     ):
         run = run_of(tmp_path, requests, histograms=histograms)
         found = next(one for one in run.explain() if one.name == "coalesced")
@@ -232,16 +234,177 @@ def test_every_rule_of_the_verdict_has_its_advice() -> None:
     assert all(advice.causes and advice.next for advice in DOUBTS.values())
 
 
-def test_every_command_of_every_advice_can_be_parsed(tmp_path: Path) -> None:
-    from vllmperf.metrics.explanation import _commands
+ADVICE = (*DOUBTS.values(), *(one.advice for one in PATTERNS))
+TARGETS: dict[str, dict[str, Any]] = {
+    "simulator": {
+        "base_url": None,
+        "simulator": {"ttft_ms": "40", "faults": ["stall@p=0.1", "reset@at=3"], "graph_sizes": [1, 2]},
+    },
+    "loopback": {"base_url": "http://localhost:8000/v1", "api_key": "k"},
+    "cluster": {"base_url": "http://vllm.prod.svc.cluster.local:8000"},
+    "network": {
+        "base_url": "https://llm.example.org/team/v1",
+        "insecure": True,
+        "headers": {"x-team": "a b"},
+        "backend": "openai-chat",
+        "chat_max_tokens": True,
+    },
+}
+LOADS: tuple[dict[str, Any], ...] = (
+    {"request_rate": 12, "duration": "30s", "burstiness": 0.5, "max_concurrency": 50},
+    {"request_rate": 3, "arrival": "constant", "num_prompts": 40, "until": "e2el_mean±5%"},
+    {"max_concurrency": 1, "num_prompts": 400, "num_warmups": 4, "fresh_connections": True},
+    {"max_concurrency": 64, "num_prompts": 9, "dataset_name": "prefix_repetition", "prefix_hit_rate": 0.5},
+    {"extra_body": {"stream_options": None, "a": "b c"}, "temperature": 0.5, "first_token_timeout": "5s"},
+)
 
-    run = run_of(tmp_path, steady(200))
+
+def described(target: dict[str, Any], load: dict[str, Any]) -> dict[str, Any]:
+    from vllmperf.loadgen.task import Task
+
+    return Task.of(target | load).described()
+
+
+Commands = Callable[[Any], tuple[str, ...]]
+
+
+def commands_of(tmp_path: Path, plan: dict[str, Any], state: str = "finished") -> Commands:
+    """The commands of an advice, for a run of this plan."""
+    from vllmperf.metrics.commands import commands
+
+    run = run_of(tmp_path, steady(200), plan={"base_url": None, "max_concurrency": None} | plan)
+    summary = {**run.summary, "state": state, "server": {"requests": 9}}
+    run.path.unlink()
     figures = {"up_to": 8.0, "from": 9.0, "streams": 64.0}
-    for advice in (*DOUBTS.values(), *(one.advice for one in PATTERNS)):
-        for command in _commands(advice, run.done, run.summary, figures):
-            assert "{" not in command
-            if command.startswith("vllmperf bench"):
-                assert main([*command.split()[1:], "--print-plan"]) == 0, command
+    return lambda advice: commands(advice.next, summary, "a b.vllmperf", figures)
+
+
+@pytest.mark.parametrize("load", LOADS)
+@pytest.mark.parametrize("place", TARGETS)
+def test_every_command_of_every_advice_is_one_that_the_command_line_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str, load: dict[str, Any]
+) -> None:
+    from vllmperf.cli import parser
+
+    plan = described(TARGETS[place], load)
+    of = commands_of(tmp_path, plan)
+    for advice in ADVICE:
+        found = of(advice)
+        assert found
+        for command in found:
+            words = shlex.split(command)
+            assert "{" not in command.replace('{"stream_options', "")
+            assert words[0] != "vllmperf" or len([w for w in words if w == "--num-prompts"]) <= 1, command
+            if words[:2] == ["vllmperf", "bench"]:
+                assert main([*words[1:], "--print-plan"]) == 0, command
+            elif words[0] == "vllmperf":
+                assert parser(words[1]).parse_known_args(words[1:])[1] == [], command
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("load", LOADS)
+@pytest.mark.parametrize("place", TARGETS)
+def test_the_same_again_is_the_same_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str, load: dict[str, Any]
+) -> None:
+    from vllmperf.loadgen.task import Task
+    from vllmperf.metrics.advice import SAME, Advice
+
+    task = Task.of(TARGETS[place] | load)
+    (command,) = commands_of(tmp_path, task.described())(Advice((), (), (SAME,)))
+    assert main([*shlex.split(command)[1:], "--print-plan"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    plan = task.plan.to_dict()
+    lengths = {name: value for name, value in task.facts().items() if name in ("input_len", "output_len")}
+    plan["workload"] |= lengths  # those of the data set are told as well
+    plan["workload"]["prefix_len"] = again["workload"]["prefix_len"]
+    assert again == plan
+
+
+LIGHTER = (
+    (LOADS[0], "--request-rate 6 "),
+    (LOADS[1], "--request-rate 1.5 "),
+    ({"max_concurrency": 64}, "--max-concurrency 32 "),
+)
+
+
+@pytest.mark.parametrize(("load", "flags"), LIGHTER)
+def test_half_of_the_load_is_half_of_what_was_asked(tmp_path: Path, load: dict[str, Any], flags: str) -> None:
+    from vllmperf.metrics.advice import LESS_LOAD, Advice
+
+    (command,) = commands_of(tmp_path, described(TARGETS["loopback"], load))(Advice((), (), (LESS_LOAD,)))
+    assert flags in command
+
+
+def test_a_longer_run_is_longer(tmp_path: Path) -> None:
+    plan = described(TARGETS["loopback"], {"request_rate": 4, "duration": "20s", "num_prompts": 50})
+    (command,) = commands_of(tmp_path, plan)(DOUBTS["few_samples"])
+    assert command.endswith("--request-rate 4 --duration 80 --num-prompts 200")
+
+
+NO_KUBERNETES = ("kubectl", "SERVER", "POD")
+FITS = {
+    "simulator": ((), (*NO_KUBERNETES, "curl", "proxy", "gateway", "ss -", "HOST")),
+    "loopback": (
+        ("ss -ltnp 'sport = :8000'", "end of a tunnel"),
+        ("kubectl -n", "SERVER:", "POD_IP", "gateway"),
+    ),
+    "cluster": (
+        ("kubectl -n prod get endpointslices -l kubernetes.io/service-name=vllm", "http://POD_IP:8000"),
+        ("ss -", "SERVER"),
+    ),
+    "network": (("http://SERVER:8000/team/v1", "on its machine"), ("kubectl", "ss -", "POD_IP")),
+}
+
+
+@pytest.mark.parametrize("place", TARGETS)
+def test_advice_fits_where_the_server_stands(tmp_path: Path, place: str) -> None:
+    requests = steady(200, first_read_chunks=3, reads=2)
+    run = run_of(tmp_path, requests, plan=described(TARGETS[place], {"max_concurrency": 2}))
+    found = next(one for one in run.explain() if one.name == "held_back")
+    text = "\n".join((found.seen, *found.causes, *found.tell_apart, *found.next))
+    has, has_not = FITS[place]
+    assert [words for words in has if words not in text] == []
+    assert [words for words in has_not if words in text] == []
+
+
+@pytest.mark.parametrize("place", TARGETS)
+def test_no_advice_forwards_a_port_or_changes_a_job(tmp_path: Path, place: str) -> None:
+    plan = described(TARGETS[place], {"max_concurrency": 2})
+    every = "\n".join(command for found in map(commands_of(tmp_path, plan), ADVICE) for command in found)
+    assert "kubectl port-forward" not in every
+    assert "set resources" not in every
+    assert ("/metrics" in every) == (place != "simulator")
+    assert "/v1/metrics" not in every
+
+
+def test_a_run_that_was_stopped_is_resumed(tmp_path: Path) -> None:
+    plan = described(TARGETS["loopback"], {"max_concurrency": 2})
+    for state, first in (
+        ("killed", "vllmperf bench --resume 'a b.vllmperf'"),
+        ("finished", "vllmperf bench --base"),
+    ):
+        assert commands_of(tmp_path, plan, state)(DOUBTS["killed"])[0].startswith(first)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("http://127.0.0.1:8000", "loopback"),
+        ("http://[::1]:8000", "loopback"),
+        ("https://localhost", "loopback"),
+        ("http://vllm.localhost:80", "loopback"),
+        ("http://vllm.prod.svc:8000", "cluster"),
+        ("http://vllm-0.vllm.prod.svc.cluster.local.:8000", "cluster"),
+        ("http://svc.example.org", "network"),
+        ("http://vllm:8000", "network"),
+        ("http://10.1.2.3:8000", "network"),
+        ("https://llm.example.org", "network"),
+    ],
+)
+def test_the_place_of_a_server_is_told_by_its_address(url: str, place: str) -> None:
+    assert place_of({"base_url": url}) == place
+    assert place_of({"base_url": url, "simulator": {}}) == "simulator"
 
 
 def test_a_doubt_comes_with_causes_and_the_runs_own_command(tmp_path: Path) -> None:

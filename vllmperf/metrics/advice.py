@@ -1,25 +1,50 @@
 """What stands behind a doubt of the verdict: its likely causes in order, what tells them apart, what to run next. Data only.
 
-In commands, {bench} is the run's own command without its load, {load} its load, {lighter} half of that; {run} is the run file.
+In commands, {bench} is the run's own command without its load, {load} its load, {lighter} half of that; commands.py has all of
+them. A command of which a placeholder has no value for the run at hand is left out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from vllmperf.place import CLUSTER, LOOPBACK, NETWORK, Place
+
+
+class At(NamedTuple):
+    """What holds only where the server stands at one of these places."""
+
+    places: tuple[Place, ...]
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
     """causes: likeliest first, each with a key. tell_apart: observations that decide between them. next: commands."""
 
-    causes: tuple[tuple[str, str], ...]
-    tell_apart: tuple[str, ...]
+    causes: tuple[tuple[str, str | At], ...]
+    tell_apart: tuple[str | At, ...]
     next: tuple[str, ...]
+
+
+def fitting(texts: Iterable[str | At], place: Place) -> Iterator[str]:
+    """Those that hold for a server at this place."""
+    for text in texts:
+        if isinstance(text, str):
+            yield text
+        elif place in text.places:
+            yield text.text
 
 
 LESS_LOAD = "{bench} {lighter}"
 SAME = "{bench} {load}"
+LONGER = "{bench} {longer}"
+RESUME = "{resume}"
 ONE = "{bench} --max-concurrency 1 --num-prompts 100"
+OTHER_SEED = "{bench} {load} {seed}"
+KV_CACHE = "{metrics} | grep -E 'num_preemptions|kv_cache_usage'"
 CLIENT = Advice(
     (
         (
@@ -36,27 +61,60 @@ CLIENT = Advice(
 )
 BUFFERED = Advice(
     (
-        ("proxy", "a proxy or gateway on the way buffers or compresses the stream"),
+        ("proxy", At((CLUSTER, NETWORK), "a proxy or gateway on the way buffers or compresses the stream")),
         (
             "server",
             "the server gathers tokens (multi-step scheduling, --stream-interval, speculative decoding, a tool "
             "or reasoning parser)",
         ),
         ("front_end", "the server's front end (vLLM: the API server's process) has too little of a core"),
+        (
+            "tunnel",
+            At(
+                (LOOPBACK,),
+                "the address is the end of a tunnel (kubectl port-forward, ssh -L) or of a proxy, which gathers chunks",
+            ),
+        ),
         ("client", "this client read late"),
     ),
     (
-        "straight to the pod, without the gateway, the bursts go: it was the gateway",
+        At(
+            (LOOPBACK,),
+            "`ss` names the process that listens: kubectl, ssh, docker-proxy, nginx, envoy are no server; measure "
+            "where the server runs",
+        ),
+        At(
+            (CLUSTER,),
+            "straight to a pod's IP, from inside the cluster, the bursts go: it was a sidecar, a router or a gateway",
+        ),
+        At(
+            (NETWORK,),
+            "straight to the server (SERVER: its pod's IP from inside the cluster, or 127.0.0.1 on its machine) the bursts go: "
+            "it was what stood between; a port-forward does not tell, as it gathers chunks itself",
+        ),
         "client_lag is a cause only where it is longer than a gap",
         "*Network, front end* under *Where time went* is long, by /metrics most of it in the server: its front end",
         "each burst has the same number of chunks: the server gathers",
     ),
-    ("kubectl port-forward POD 8000:8000", "vllmperf bench --base-url http://127.0.0.1:8000 {load}", ONE),
+    ("{listener}", "{endpoints}", "{direct} {load}", ONE),
+)
+NOT_STREAMED = Advice(
+    (
+        ("server", "the server, or an adapter in it, does not stream at this endpoint"),
+        ("proxy", At((LOOPBACK, CLUSTER, NETWORK), "a proxy or gateway drops `stream` from the body")),
+    ),
+    ("straight to the server, without anything on the way, answers are streams: it was the gateway",),
+    (
+        "{listener}",
+        "{endpoints}",
+        "{direct} --max-concurrency 1 --num-prompts 5",
+        "{bench} {load} --no-stream",
+    ),
 )
 CUT_SHORT = Advice(
     (("stopped", "somebody or something stopped the run: Ctrl-C, a time limit, memory, an eviction"),),
     ("exit code 137 and a line in the kernel's log: out of memory; an event of the pod: evicted",),
-    (SAME,),
+    (RESUME, SAME),
 )
 TOKENS = Advice(
     (
@@ -79,7 +137,34 @@ LENGTHS = Advice(
         "/v1/models tells max_model_len",
         "with a shorter --input-len the lengths agree: it was the context",
     ),
-    ("{bench} --max-concurrency 1 --num-prompts 20 --input-len 32 --output-len 32",),
+    ("{bench} --max-concurrency 1 --num-prompts 20 {short}",),
+)
+PROMPTS = Advice(
+    (
+        ("context", "the server cuts prompts to its context length (max_model_len)"),
+        ("tokenizer", "another tokenizer counts than the one that made the prompts"),
+    ),
+    (
+        "/v1/models tells max_model_len",
+        "with a shorter --input-len the lengths agree: it was the context; they differ by the same share: the tokenizer",
+    ),
+    ("{curl}/v1/models", "{bench} --max-concurrency 1 --num-prompts 20 {short}"),
+)
+TOKENIZER = Advice(
+    (
+        ("model", "--tokenizer is of another model than the one that answers"),
+        ("hidden", "usage counts what the text does not show: reasoning, special tokens, tool calls"),
+    ),
+    ("with the tokenizer of the model that /v1/models names, both agree: it was the tokenizer",),
+    ("{curl}/v1/models", "{bench} --max-concurrency 1 --num-prompts 5 --keep-text"),
+)
+STOLEN = Advice(
+    (
+        ("neighbours", "other virtual machines on the same host use its cores"),
+        ("credits", "the instance has CPU credits, and they are used up"),
+    ),
+    ("st in `vmstat` is as high without a run: neighbours; it comes after minutes of load: credits",),
+    ("vmstat 1 10", "vllmperf selftest"),
 )
 
 DOUBTS: dict[str, Advice] = {
@@ -91,7 +176,7 @@ DOUBTS: dict[str, Advice] = {
         (
             "the error under *Outcomes* is the server's own text; one request at a time still fails when the target is wrong",
         ),
-        ("{bench} --max-concurrency 1 --num-prompts 1",),
+        ("{listener}", "{endpoints}", "{curl}/v1/models", "{bench} --max-concurrency 1 --num-prompts 1"),
     ),
     "killed": CUT_SHORT,
     "still_running": Advice((("early", "you look while it runs"),), (), ("vllmperf explain {run}",)),
@@ -105,7 +190,7 @@ DOUBTS: dict[str, Advice] = {
             "the reason names the limit; the samples under *Outcomes* say how requests failed",
             "with --resume the same run goes on when the cause is gone",
         ),
-        (SAME,),
+        (RESUME, SAME),
     ),
     "not_precise": Advice(
         (
@@ -113,7 +198,7 @@ DOUBTS: dict[str, Advice] = {
             ("slow", "the server changes slowly, so that many requests tell little more than few"),
         ),
         ("a run four times as long halves the interval where requests do not resemble the ones before them",),
-        (SAME,),
+        (LONGER,),
     ),
     "client_sums": Advice(
         (
@@ -148,11 +233,11 @@ DOUBTS: dict[str, Advice] = {
         (
             "`growing` is among the reasons: the load was too high; else run longer or give a longer --grace-period",
         ),
-        ("{bench} {load} --grace-period 60", LESS_LOAD),
+        ("{bench} {load} {grace}", LESS_LOAD),
     ),
     "one_piece": BUFFERED,
     "held_back": BUFFERED,
-    "not_streamed": BUFFERED,
+    "not_streamed": NOT_STREAMED,
     "first_chunk": BUFFERED,
     "unknown_output": Advice(
         (("field", "the server puts output into a field of its own"),),
@@ -160,14 +245,14 @@ DOUBTS: dict[str, Advice] = {
         ("{bench} --max-concurrency 1 --num-prompts 1 --save-detailed",),
     ),
     "length": LENGTHS,
-    "prompt": LENGTHS,
+    "prompt": PROMPTS,
     "cached": Advice(
         (
             ("seed", "an earlier run sent the same prompts with the same seed"),
             ("shared", "the prompts share a beginning: a chat template, a system prompt"),
         ),
         ("with another --seed the hits go: it was the earlier run; what stays is shared within the run",),
-        ("{bench} {load} --seed 1",),
+        (OTHER_SEED,),
     ),
     "prefix_hit_rate": Advice(
         (
@@ -187,10 +272,10 @@ DOUBTS: dict[str, Advice] = {
             "and the cache is off; some of each prefix, it has forgotten them or another replica answered",
             "the rate seen rises with fewer prefixes: the cache was full, or there are several",
         ),
-        ("{bench} {load} --dataset-name prefix_repetition --prefix-repetition-num-prefixes 1", ONE),
+        ("{bench} {load} {one_prefix}", ONE),
     ),
     "usage": TOKENS,
-    "tokenizer": TOKENS,
+    "tokenizer": TOKENIZER,
     "rate": Advice(
         (
             ("limit", "--max-concurrency held requests back"),
@@ -214,7 +299,7 @@ DOUBTS: dict[str, Advice] = {
             "at a tenth of the rate the queue is flat: capacity; it still grows: the server stalls",
             "the growth stops within a longer run: it was the warm-up",
         ),
-        ("vllmperf capacity --base-url {url} --ttft 1000", LESS_LOAD),
+        ("{capacity} --ttft 1000", LESS_LOAD),
     ),
     "warming_up": Advice(
         (
@@ -226,7 +311,7 @@ DOUBTS: dict[str, Advice] = {
             "the second of two runs in a row is fast from its start: the server was cold",
             "with another --seed it is slow again: the cache",
         ),
-        ("{bench} {load} --num-warmups 50",),
+        ("{bench} {load} {warmups}",),
     ),
     "connecting": Advice(
         (
@@ -240,16 +325,19 @@ DOUBTS: dict[str, Advice] = {
             "as many connections as requests: closed after each",
             "only the first requests connect: --warm-connections opens them ahead",
         ),
-        ("{bench} {load} --warm-connections 64",),
+        ("{bench} {load} {ahead}",),
     ),
-    "stolen": CLIENT,
+    "stolen": STOLEN,
     "throttled": Advice(
         (
             ("quota", "the CPU limit of the client's container is below what the load needs"),
             ("threads", "more threads than the quota has cores use it up in the first part of each period"),
         ),
-        ("`quota_cores` under machine in --json is the limit; --threads 1 helps: it was the threads",),
-        ("kubectl set resources job/CLIENT --limits=cpu=4", "vllmperf selftest"),
+        (
+            "`quota_cores` under machine in --json is the limit; --threads 1 helps: it was the threads",
+            "a container gets more by resources.limits.cpu of its pod (Kubernetes), --cpus (docker), CPUQuota= (systemd)",
+        ),
+        ("{bench} {load} --threads 1", "vllmperf selftest"),
     ),
     "clock_steps": Advice(
         (
@@ -264,7 +352,7 @@ DOUBTS: dict[str, Advice] = {
     "other_clients": Advice(
         (("shared", "others use this server"), ("probes", "probes or an autoscaler send completions")),
         ("vllm:num_requests_running is above 0 before the run: others are there",),
-        ("curl -s {url}/metrics | grep num_requests_running", SAME),
+        ("{metrics} | grep num_requests_running", SAME),
     ),
     "server_tokens": TOKENS,
     "server_times": BUFFERED,
@@ -274,7 +362,7 @@ DOUBTS: dict[str, Advice] = {
             ("replicas", "several servers stand behind this address"),
         ),
         ("requests that failed at one moment: a restart; none: replicas",),
-        ("curl -s {url}/metrics | grep process_start_time_seconds", SAME),
+        ("{metrics} | grep process_start_time_seconds", SAME),
     ),
     "client_lag": CLIENT,
     "loop": CLIENT,
@@ -282,11 +370,11 @@ DOUBTS: dict[str, Advice] = {
     "slot_wait": Advice(
         (("limit", "--max-concurrency is below the rate times the latency (Little's law)"),),
         ("without the limit the queue is the server's, and `growing` tells whether it ends",),
-        ("{bench} {load} --max-concurrency 1000",),
+        ("{bench} {load} {slots}",),
     ),
     "in_flight": CLIENT,
     "coalesced": BUFFERED,
-    "kernel_stamps": Advice((("flag", "--no-kernel-stamps was given"),), (), (SAME,)),
+    "kernel_stamps": Advice((("flag", "kernel_stamps=False was given to vp.bench"),), (), (SAME,)),
     "retries": Advice(
         (
             (
@@ -308,9 +396,9 @@ DOUBTS: dict[str, Advice] = {
                 "the server changed during the run: caches filled, another client came, replicas were scaled",
             ),
         ),
-        ("three times as long a run settles: it was short", "at half of the load it settles: the load"),
-        ("{bench} {load} --num-prompts 5000", LESS_LOAD),
+        ("a run four times as long settles: it was short", "at half of the load it settles: the load"),
+        (LONGER, LESS_LOAD),
     ),
-    "few_samples": Advice((("short", "the run was short"),), (), ("{bench} --num-prompts 1000 {load}",)),
+    "few_samples": Advice((("short", "the run was short"),), (), (LONGER,)),
 }
 """By the name of the rule."""

@@ -7,11 +7,18 @@ from typing import Any
 
 from vllmperf.metrics.rules import Summary, _ms, client_lag
 from vllmperf.numbers import brief, percent
+from vllmperf.place import CLUSTER, LOOPBACK, NETWORK, SIMULATOR, Place, place_of
 
-HOLDS_BACK = (
-    "a proxy holds the stream back (turn its buffering off: nginx proxy_buffering off, haproxy option http-no-delay), or "
-    "the server sends many tokens at once"
+PROXY = (
+    "holds the stream back (turn its buffering off: nginx proxy_buffering off, haproxy option http-no-delay)"
 )
+AT_ONCE = "the server sends many tokens at once"
+HOLDS_BACK: dict[Place, str] = {
+    SIMULATOR: AT_ONCE,
+    LOOPBACK: f"{AT_ONCE}, or a tunnel or proxy on this machine {PROXY}",
+    CLUSTER: f"a sidecar, router or gateway {PROXY}, or {AT_ONCE}",
+    NETWORK: f"a proxy {PROXY}, or {AT_ONCE}",
+}
 OFTEN_STOPPED = 0.2
 """Of a control group's periods: from here on the client's own stops are as likely a cause."""
 READ_LATE = "this client came late to read them: give it a core of its own before you look for a proxy"
@@ -70,10 +77,10 @@ def say_held_back(summary: Summary, _: float) -> str:
 
 
 def _who_held_back(summary: Summary) -> str:
-    front_ms = busy_front_end_ms(summary)
+    front_ms, holds_back = busy_front_end_ms(summary), HOLDS_BACK[place_of(summary["plan"])]
     if front_ms is None:
-        return HOLDS_BACK if _kept_up(summary) else READ_LATE
-    return FRONT_END.format(_ms(front_ms)) + (f", or {HOLDS_BACK}" if _kept_up(summary) else OR_CLIENT)
+        return holds_back if _kept_up(summary) else READ_LATE
+    return FRONT_END.format(_ms(front_ms)) + (f", or {holds_back}" if _kept_up(summary) else OR_CLIENT)
 
 
 def busy_front_end_ms(summary: Summary) -> float | None:
@@ -115,7 +122,8 @@ def not_streamed(summary: Summary) -> float | None:
 def say_not_streamed(summary: Summary, _: float) -> str:
     return (
         f"{_answers(summary, 'not_streamed')} came as one JSON object although a stream was asked for: they have no "
-        'TTFT, TPOT and ITL; look for what drops "stream": true on the way, or measure with --no-stream'
+        'TTFT, TPOT and ITL; the server does not stream, or something on the way drops "stream": true; --no-stream measures '
+        "whole answers"
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vllmperf.metrics import detectors
-from vllmperf.metrics.advice import CLIENT, LESS_LOAD, ONE, SAME, Advice
+from vllmperf.metrics.advice import CLIENT, KV_CACHE, LESS_LOAD, ONE, OTHER_SEED, SAME, Advice
 from vllmperf.metrics.detectors import Seen, Summary
 from vllmperf.metrics.view import Completed
 
@@ -47,7 +47,7 @@ PATTERNS = (
                 "one request at a time leaves both levels: no queue",
                 "with another --seed the fast level goes: it was the cache",
             ),
-            (ONE, "{bench} {load} --seed 1"),
+            (ONE, OTHER_SEED),
         ),
     ),
     Pattern(
@@ -72,8 +72,9 @@ PATTERNS = (
                 "the period is that of a probe or scrape (1, 5, 10, 15, 30 s): turn that off",
                 "all streams stop together: server or node; streams of one replica: that one",
                 "client_lag has the same period and length: the client",
+                "nr_throttled in /sys/fs/cgroup/cpu.stat of the server's container rises: its quota",
             ),
-            ("kubectl exec POD -- cat /sys/fs/cgroup/cpu.stat", ONE),
+            ("{exec} cat /sys/fs/cgroup/cpu.stat", ONE),
         ),
     ),
     Pattern(
@@ -94,7 +95,7 @@ PATTERNS = (
                 "vllm:num_preemptions_total rises: preemption",
                 "stalls of about 200, 400, 800 ms: retransmissions; `nstat -az TcpRetransSegs` rises",
             ),
-            ("curl -s {url}/metrics | grep -E 'num_preemptions|kv_cache_usage'", LESS_LOAD),
+            (KV_CACHE, LESS_LOAD),
         ),
     ),
     Pattern(
@@ -142,7 +143,7 @@ PATTERNS = (
                 "vllm:kv_cache_usage_perc near 1: the KV cache",
             ),
             (
-                "curl -s {url}/metrics | grep -E 'num_requests|kv_cache_usage'",
+                "{metrics} | grep -E 'num_requests|kv_cache_usage'",
                 "{bench} --max-concurrency {streams} --num-prompts 500",
             ),
         ),
@@ -178,7 +179,7 @@ PATTERNS = (
                 "fewer sequences (--max-num-seqs) without loss of throughput: the limit was too high; with loss: the "
                 "cache is too small",
             ),
-            ("curl -s {url}/metrics | grep -E 'num_preemptions|kv_cache_usage'", LESS_LOAD),
+            (KV_CACHE, LESS_LOAD),
         ),
     ),
     Pattern(
@@ -196,7 +197,7 @@ PATTERNS = (
                 "with another --seed the hits go: they were from an earlier run",
                 "what stays is shared within the run",
             ),
-            ("{bench} {load} --seed 1", SAME),
+            (OTHER_SEED, SAME),
         ),
     ),
 )
