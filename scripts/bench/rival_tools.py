@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from clients import INPUT_TOKENS, Load, Ours, VllmRs, tokenizer
+from clients import INPUT_TOKENS, Bare, Load, Ours, VllmRs, tokenizer
+from numpy.typing import ArrayLike
 
 import vllmperf
 
@@ -18,6 +19,7 @@ HERE = Path(__file__).parent
 PROGRAMS = HERE / "rival_programs"
 """What runs in the rivals' environments, with their packages."""
 ONE_CORE = "one worker process"
+FLOOR = "bare reader (the floor)"
 
 
 @dataclass(frozen=True)
@@ -252,10 +254,12 @@ def locust_variables(job: Job) -> dict[str, str]:
 def read_locust(folder: Path) -> Reported:
     found = json.loads((folder / "result.json").read_text())
 
-    def spread(values: list[float]) -> Spread:
-        return Spread(float(np.mean(values)), *map(float, np.percentile(values, [50, 99])))
+    ttft, itl = (_spread_of(found[name]) for name in ("ttft_ms", "itl_ms"))
+    return Reported(ttft, itl, found["completed"], found["failed"])
 
-    return Reported(spread(found["ttft_ms"]), spread(found["itl_ms"]), found["completed"], found["failed"])
+
+def _spread_of(values: ArrayLike) -> Spread:
+    return Spread(float(np.mean(values)), *map(float, np.percentile(values, [50, 99])))
 
 
 # ---- ours ----
@@ -275,6 +279,23 @@ def read_ours(folder: Path) -> Reported:
     outcomes = dict(summary["requests"]["outcomes"])
     completed = outcomes.pop("completed", 0)
     return Reported(spread("ttft_ms"), spread("itl_ms"), completed, sum(outcomes.values()))
+
+
+# ---- the floor ----
+
+
+def floor_command(job: Job) -> Command:
+    (job.folder / "tokens").write_text(str(job.load.tokens))
+    return Bare(job.folder).command(job.load, job.url, job.folder)
+
+
+def read_floor(folder: Path) -> Reported:
+    columns = 1 + int((folder / "tokens").read_text())
+    stamps = np.fromfile(folder / "stamps", dtype=np.int64).reshape(-1, columns)
+    is_whole = (stamps > 0).all(axis=1)
+    ms = stamps[is_whole] / 1e6
+    ttft, itl = (_spread_of(times) for times in (ms[:, 1] - ms[:, 0], np.diff(ms[:, 1:], axis=1).reshape(-1)))
+    return Reported(ttft, itl, int(is_whole.sum()), int((~is_whole).sum()))
 
 
 VLLM_ALONE = ("vllm==0.33.0",)
@@ -299,6 +320,14 @@ GUIDELLM_PACKAGES = (
 """What it depends on, except torch."""
 
 TOOLS = (
+    Tool(
+        FLOOR,
+        "–",
+        floor_command,
+        read_floor,
+        environment="",
+        settings="an epoll loop in C that reads and stamps and does nothing else: no client can use less CPU on this machine",
+    ),
     Tool(
         "vllmperf",
         vllmperf.__version__,
