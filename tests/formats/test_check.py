@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import vllmperf as vp
 from vllmperf.cli import main
-from vllmperf.metrics.sums import SUMS, Figures, Span, agree, checked
+from vllmperf.errors import UsageError
+from vllmperf.formats.runs import read_all
+from vllmperf.metrics.figure_spans import Figures, Span
+from vllmperf.metrics.sums import SUMS, agree, checked
 from vllmperf.metrics.verdict import RULES
 
 VLLM = """\
@@ -277,3 +284,157 @@ def test_what_other_tools_really_printed_breaks_nothing_but_their_known_faults()
                 run.name
             )
     assert found > 50
+
+
+SHRUNK = SOUND | {"ttft": "34.00", "e2el": "714.00", "ttft_median": "49.00"}
+
+
+def shrunk(**change: str) -> str:
+    """Both means divided by more requests than they are of."""
+    figures = SHRUNK | change
+    text = VLLM.format(**{name: figures[name] for name in SOUND})
+    text = text.replace(
+        "Mean TTFT (ms):                          50.00", f"Mean TTFT (ms):   {figures['ttft']}"
+    )
+    return text.replace(
+        "Mean E2EL (ms):                          1050.00", f"Mean E2EL (ms):   {figures['e2el']}"
+    )
+
+
+def meaning(tmp_path: Path, text: str, name: str) -> str:
+    path = tmp_path / "pasted.md"
+    path.write_text(text)
+    return next(one.meaning for run in vp.check(path) for one in run.checks if one.name == name)
+
+
+def test_means_over_a_part_of_the_requests_that_were_divided_by_all_are_named(tmp_path: Path) -> None:
+    found = meaning(tmp_path, shrunk(), "e2el_itl")
+    assert "means of TTFT and of E2EL are both 0.68 of their medians" in found
+    assert "sums over about 136 of the 200 requests" in found
+
+
+def test_a_factor_that_medians_or_tpot_do_not_share_is_named_so_by_no_means(tmp_path: Path) -> None:
+    for change in ({"ttft_median": "36.00"}, {"tpot": "6.80", "tpot_median": "6.80"}, {"ttft": "50.00"}):
+        text = shrunk(**change)
+        if "tpot_median" in change:
+            text = text.replace("Median TPOT (ms):                        10.00", "Median TPOT (ms):    6.80")
+        assert "divided by all" not in meaning(tmp_path, text, "e2el_itl")
+
+
+REAL = ("golden_bench/vllm-0.33.0", "golden_bench/sglang-0.4.4.post1", "golden_guidellm/0.3.1")
+UNITS = 1000.0
+
+
+def whole_files(folder: str) -> list[vp.Run]:
+    """One of each folder, of figures alone."""
+    found = []
+    for path in sorted(Path(os.environ["VLLMPERF_SHARED"], folder).rglob("*.json*")):
+        try:
+            runs = read_all(path)
+        except UsageError:
+            continue
+        found += [run for run in runs if not run.has_requests][:1]
+    return found
+
+
+def broken_sums(summary: Any, run: Any) -> set[str]:
+    return {one.name for one in checked(Figures(summary, run.rounding)) if one.status in ("broken", "doubt")}
+
+
+def changed(summary: Any, path: tuple[str, ...], factor: float) -> Any:
+    made = copy.deepcopy(dict(summary))
+    part = made
+    for name in path[:-1]:
+        part = part[name]
+    part[path[-1]] *= factor
+    return made
+
+
+def figures_of(summary: Any) -> Iterator[tuple[str, ...]]:
+    """Where a unit may be wrong by 1,000."""
+    for key, row in summary["metrics"].items():
+        for name in ("mean", "std", "p99", "max") if row and row["mean"] else ():
+            if row.get(name):
+                yield "metrics", key, name
+    for path in (
+        ("duration_s",),
+        ("requests", "completed"),
+        ("tokens", "output"),
+        ("throughput", "output_tokens_per_s"),
+    ):
+        part = summary
+        for name in path:
+            part = part.get(name) if part else None
+        if part:
+            yield path
+
+
+@pytest.mark.skipif("VLLMPERF_SHARED" not in os.environ, reason="needs the recorded files")
+@pytest.mark.parametrize("folder", REAL)
+def test_a_unit_that_is_wrong_by_a_thousand_in_a_real_file_is_noticed(folder: str) -> None:
+    runs = [
+        run
+        for run in whole_files(folder)
+        if run.summary["metrics"]["itl_ms"] and run.summary["requests"]["completed"] >= 20
+    ][:6]
+    assert runs
+    for run in runs:
+        for path in figures_of(run.summary):
+            assert broken_sums(changed(run.summary, path, UNITS), run) - broken_sums(run.summary, run), (
+                run.path,
+                path,
+            )
+
+
+def shape(**row: float) -> dict[str, str]:
+    summary = {
+        "profile": "vllm",
+        "requests": {"completed": 200},
+        "plan": {},
+        "metrics": {
+            "tpot_ms": {
+                "n": 200,
+                "mean": 10.0,
+                **{name.replace("_", "."): value for name, value in row.items()},
+            }
+        },
+    }
+    return {one.name: one.status for one in checked(Figures(summary))}
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ({"p50": 10.0, "std": 200.0}, "std"),  # one value of 200 cannot hold so much
+        ({"p50": 10.0, "min": 8.0, "max": 14.0, "std": 5.0}, "std"),
+        ({"p50": 13.0, "std": 2.0}, "std"),  # the median lies within one std of the mean
+        ({"p50": 10.0, "p99": 40.0, "std": 2.0}, "std"),
+        ({"p50": 10.0, "p99": 900.0}, "mean_bounds"),
+        ({"p50": 8.0, "p90": 9.0, "max": 11.0}, "mean_bounds"),
+    ],
+)
+def test_statistics_that_no_set_of_values_has_are_wrong(row: dict[str, float], name: str) -> None:
+    assert shape(**row)[name] == "broken"
+
+
+def test_statistics_of_any_values_break_nothing() -> None:
+    rng = np.random.default_rng(4)
+    for values in (
+        rng.lognormal(2, 1.5, 200),
+        rng.exponential(9, 50),
+        rng.normal(10, 0.01, 25),
+        np.r_[np.zeros(99), 500.0],
+    ):
+        quantiles = {f"p{q}": float(np.percentile(values, q)) for q in (50, 90, 99)}
+        row = {
+            **quantiles,
+            "min": values.min(),
+            "max": values.max(),
+            "std": values.std(ddof=1),
+            "mean": values.mean(),
+        }
+        for left_out in ((), ("max",), ("min", "p90"), ("std",)):
+            found = shape(
+                n=float(len(values)), **{name: float(row[name]) for name in row if name not in left_out}
+            )
+            assert "broken" not in (found["std"], found["mean_bounds"]), (row, left_out)

@@ -58,6 +58,26 @@ def test_requests_come_back_sorted_by_number_with_their_own_gaps(tmp_path: Path)
     assert (recording.gaps_ns / MS).tolist() == [1.0, 2.0, 5.0]
 
 
+def test_a_batch_that_is_written_in_parts_is_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [
+        Request(
+            i,
+            gaps=[float(g + i) for g in range(i % 3)],
+            text=f"text {i}" * (i % 2),
+            error=f"error {i}" * (i % 4 == 1),
+            stamps=[(100 * i + n, 100 * i + n + 1) for n in range(i % 3)],
+        )
+        for i in range(8)
+    ]
+    whole = write_run(tmp_path / "whole.run", requests)
+    monkeypatch.setattr("vllmperf.record.writer.AT_ONCE", 3)
+    parts = write_run(tmp_path / "parts.run", requests)
+    assert sql(parts, "SELECT * FROM requests") == sql(whole, "SELECT * FROM requests")
+    assert len(sql(parts, "SELECT * FROM requests")) == 8
+
+
 def test_token_counts_of_gaps_are_kept_apart_from_unknown_ones(tmp_path: Path) -> None:
     requests = [
         Request(0, gaps=[1.0, 1.0], tokens=[0, 0]),

@@ -100,6 +100,7 @@ def _in_flight(given: Mapping[str, Any], base: Plan | None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Make the run, print it, write the files that are asked for."""
     from vllmperf.api import finish_run, make_run
+    from vllmperf.loadgen.allocator import give_back_large_blocks
 
     task = task_of(args)
     if args.print_plan:
@@ -110,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
     if args.save_detailed and task.knobs.keep_gaps != "all":
         raise UsageError("--save-detailed writes the gaps of every request: leave --keep-gaps out")
     wait_until_ready(args, task)
+    give_back_large_blocks()
     if args.repeat is not None:
         return _repeat(args, task, wanted)
     if args.resume:

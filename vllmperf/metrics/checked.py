@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vllmperf.metrics.sums import Checked, Figures, checked
+from vllmperf.metrics.figure_spans import Figures
+from vllmperf.metrics.sums import Checked, checked
 from vllmperf.metrics.verdict import RULES
 from vllmperf.numbers import plural
 

@@ -6,72 +6,13 @@ tolerance that its definition needs, satisfies it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
 
+from vllmperf.metrics.figure_spans import DOUBT, TIMES, Figures, Found, Span, Summary
+from vllmperf.metrics.shapes import mean_among, std_fits
 from vllmperf.numbers import brief, percent
-
-Summary = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A figure between two bounds, both at least 0."""
-
-    low: float
-    high: float
-
-    def __add__(self, other: Span) -> Span:
-        return Span(self.low + other.low, self.high + other.high)
-
-    def __sub__(self, other: Span) -> Span:
-        return Span(max(self.low - other.high, 0.0), max(self.high - other.low, 0.0))
-
-    def __mul__(self, other: Span) -> Span:
-        return Span(self.low * other.low, self.high * other.high)
-
-    def __truediv__(self, other: Span) -> Span:
-        return Span(self.low / max(other.high, 1e-12), self.high / max(other.low, 1e-12))
-
-    @property
-    def middle(self) -> float:
-        return (self.low + self.high) / 2
-
-
-class Figures:
-    """Figures by their path in a summary, as spans. rounding: half the last digit of each, where it is known."""
-
-    def __init__(self, summary: Summary, rounding: Mapping[str, float] | None = None) -> None:
-        self.summary, self._rounding = summary, rounding or {}
-
-    def value(self, path: str) -> float | None:
-        """As it was printed."""
-        found: Any = self.summary
-        rest = path
-        while found is not None and rest:  # keys of statistics may hold a point: p99.9
-            name, _, tail = (rest, "", "") if rest in found else rest.partition(".")
-            found, rest = found.get(name), tail
-        if isinstance(found, bool) or not isinstance(found, int | float) or found < 0:
-            return None
-        return float(found)
-
-    def __call__(self, path: str) -> Span | None:
-        found = self.value(path)
-        if found is None:
-            return None
-        half = self._rounding.get(path, 0.0)
-        return Span(max(found - half, 0.0), found + half)
-
-    def all(self, *paths: str) -> tuple[Span, ...] | None:
-        """All of them, or None where one is missing."""
-        found = [self(path) for path in paths]
-        return tuple(span for span in found if span is not None) if None not in found else None
-
-    def plan(self, name: str) -> float | None:
-        value = self.summary["plan"].get(name)
-        return float(value) if isinstance(value, int | float) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +26,6 @@ class Checked:
     left: str = ""
     right: str = ""
     meaning: str = ""
-
-
-DOUBT: Literal["doubt"] = "doubt"
-Found = tuple[bool | Literal["doubt"], str, str, str]
-"""Holds (or DOUBT: it does not, and may), left side, right side, what it means where it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +135,7 @@ def _e2el_by_itl(figures: Figures) -> Found | None:
     parts = ttft + after * itl
     end = Span(0.0, END_TOLERANCE * e2el.high + END_MS)
     holds = agree(parts + end, e2el, PARTS_TOLERANCE) or (DOUBT if joined else False)
-    why = JOINED.format(brief(chunks)) if joined else _wrong_gaps(chunks)
+    why = JOINED.format(brief(chunks)) if joined else _shrunk(figures, chunks) or _wrong_gaps(chunks)
     return holds, f"{brief(parts.middle, 4)} ms", f"{brief(e2el.middle, 4)} ms", why
 
 
@@ -214,6 +150,29 @@ def _tpot_says(figures: Figures, itl: Span, chunks: float) -> bool:
     """Whether the mean TPOT is shorter than the mean ITL by as much as the gaps are too long."""
     tpot = figures("metrics.tpot_ms.mean")
     return tpot is not None and tpot.high > 0 and agree(tpot * Span(chunks, chunks), itl, JOINED_TOLERANCE)
+
+
+SHRUNK_TOLERANCE, LEAST_SHRUNK = 0.05, 1.15
+
+
+def _shrunk(figures: Figures, chunks: float) -> str | None:
+    """Where the means of TTFT and E2EL are both too small by what gaps and TPOT are too long: the sums were divided by more
+    requests than they are of."""
+    e2el, ttft = (f"metrics.{key}_ms" for key in ("e2el", "ttft"))
+    found = figures.all(f"{ttft}.mean", f"{e2el}.mean", f"{ttft}.p50", f"{e2el}.p50", "metrics.tpot_ms.p50")
+    after = _after_first(figures)
+    if found is None or after is None or chunks < LEAST_SHRUNK:
+        return None
+    (*means, ttft_p50, e2el_p50, tpot), factor = found, Span(chunks, chunks)
+    pairs = [(means[0], ttft_p50), (means[1], e2el_p50), (means[1] - means[0], after * tpot)]
+    if not all(agree(mean * factor, other, SHRUNK_TOLERANCE) for mean, other in pairs):
+        return None
+    done = int(figures.summary["requests"]["completed"])
+    return (
+        f"the means of TTFT and of E2EL are both {brief(1 / chunks)} of their medians, and E2EL less TTFT is as much of what "
+        f"ITL, TPOT and the tokens give: these two means look like sums over about {round(done / chunks):,} of the "
+        f"{done:,} requests, divided by all of them; the other figures agree without them"
+    )
 
 
 def _wrong_gaps(chunks: float) -> str:
@@ -263,20 +222,21 @@ def _tpot_and_itl(figures: Figures) -> Found | None:
 
 
 def _longest(figures: Figures) -> Found | None:
-    """No request lasts longer than the run."""
-    metrics = figures.summary["metrics"].get("e2el_ms") or {}
-    highest = [name for name in ("p90", "p95", "p99", "p99.9", "max") if name in metrics]
-    found = figures.all("duration_s", f"metrics.e2el_ms.{highest[-1]}") if highest else None
-    if found is None:
+    """No request lasts longer than the run, and nothing in a request."""
+    duration, longest = figures("duration_s"), None
+    for key in TIMES:
+        row = figures.summary["metrics"].get(key) or {}
+        highest = [name for name in ("mean", "p90", "p95", "p99", "p99.9", "max") if name in row]
+        found = figures(f"metrics.{key}.{highest[-1]}") if highest else None
+        seconds = found / Span(1000.0, 1000.0) if found else None
+        if seconds and (longest is None or seconds.low > longest[1].low):
+            longest = key.removesuffix("_ms").upper(), seconds
+    if longest is None or duration is None:
         return None
-    longest = found[1] / Span(1000.0, 1000.0)
-    fits = longest.low <= found[0].high * (1 + EXACT)
-    return (
-        fits,
-        f"{brief(longest.middle, 4)} s",
-        f"{brief(found[0].middle, 4)} s",
-        "E2EL or the duration is wrong",
-    )
+    name, span = longest
+    fits = span.low <= duration.high * (1 + EXACT)
+    sides = f"{name} {brief(span.middle, 4)} s", f"{brief(duration.middle, 4)} s"
+    return fits, *sides, f"{name} or the duration is wrong"
 
 
 def _dominated(figures: Figures) -> Found | None:
@@ -477,6 +437,8 @@ SUMS = (
         _rate("throughput.total_tokens_per_s", " tok/s", "tokens.prompt", "tokens.output"),
     ),
     Sum("order", "quantiles ascend, and means lie among them", _ordered),
+    Sum("mean_bounds", "a mean is what its quantiles leave", mean_among),
+    Sum("std", "a standard deviation fits mean, quantiles and extremes", std_fits),
     Sum("mean", "a mean is not above p99", _mean_below_highest, is_doubt=True),
     Sum("parts", "TTFT is a part of E2EL at each quantile", _dominated),
     Sum("longest", "no request lasts longer than the run", _longest),

@@ -32,6 +32,9 @@ PRAGMAS = (
     *("temp_store=MEMORY", "locking_mode=NORMAL"),
 )
 Records = NDArray[np.void]
+AT_ONCE = 1000
+"""Requests that stand in memory as Python objects."""
+STAMP_BYTES = 16
 
 
 class RunFileError(VllmperfError):
@@ -124,20 +127,22 @@ class RunWriter:
             return
         gaps = np.frombuffer(batch["gaps"], dtype=self._gap_dtype)
         records, gaps = self._sample.taken(records, gaps)
-        texts, errors = self._texts(records, batch["bytes"])
+        with self._transaction():
+            for part in _parts(records, gaps, batch):
+                self._db.executemany(self._insert, self._rows(*part))
+            if self._sample.thin(self._db):
+                self._put_meta(gaps=self._sample.facts())
+        self._n_written += len(records)
+
+    def _rows(self, records: Records, gaps: Records, stamps: bytes, data: bytes) -> Iterator[tuple[Any, ...]]:
         columns = [
             *(_column(records, name) for name in self._record_dtype.names or ()),
             *zip(*map(_filled, self._asked(records["index"].tolist())), strict=True),
             *_gap_columns(records["n_gaps"], gaps),
-            _pieces(batch["stamps"], records["n_chunk_stamps"] * np.uint32(16)),
-            texts,
-            errors,
+            _pieces(stamps, records["n_chunk_stamps"] * np.uint32(STAMP_BYTES)),
+            *self._texts(records, data),
         ]
-        with self._transaction():
-            self._db.executemany(self._insert, zip(*columns, strict=True))
-            if self._sample.thin(self._db):
-                self._put_meta(gaps=self._sample.facts())
-        self._n_written += len(records)
+        return zip(*columns, strict=True)
 
     def sample(self, rows: Sequence[Sample]) -> None:
         """Write and commit what was sampled beside the run."""
@@ -281,6 +286,24 @@ def create(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise UsageError(f"cannot make the run file {path}: {error}") from error
     return db
+
+
+def _parts(
+    records: Records, gaps: Records, batch: _engine.Batch
+) -> Iterator[tuple[Records, Records, bytes, bytes]]:
+    """Records, gaps, stamps and texts of a few requests at a time: as Python objects they take many times the room."""
+    n_gaps, n_stamps = (_before(records[name]) for name in ("n_gaps", "n_chunk_stamps"))
+    n_bytes = _before(records["text_len"] + records["error_len"])
+    for first in range(0, len(records), AT_ONCE):
+        last = min(first + AT_ONCE, len(records))
+        stamps = batch["stamps"][n_stamps[first] * STAMP_BYTES : n_stamps[last] * STAMP_BYTES]
+        data = batch["bytes"][n_bytes[first] : n_bytes[last]]
+        yield records[first:last], gaps[n_gaps[first] : n_gaps[last]], stamps, data
+
+
+def _before(counts: NDArray[np.uint32]) -> list[int]:
+    """How many there are before each request, and in all."""
+    return [0, *np.cumsum(counts, dtype=np.int64).tolist()]
 
 
 def _column(records: Records, name: str) -> list[Any]:

@@ -1,0 +1,92 @@
+"""Sums of `vllmperf check` over the statistics of one metric: whether any set of values has them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from vllmperf.metrics.figure_spans import TIMES, Figures, Found, Span
+from vllmperf.numbers import brief
+
+FEWEST_FOR_BOUNDS = 20
+"""Of fewer values percentiles are drawn between two that lie far apart."""
+BOUNDS_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Statistics of one metric. quantiles: ascending, as (share below, span). most: no value is larger, if that is known."""
+
+    name: str
+    mean: Span
+    std: Span | None
+    quantiles: list[tuple[float, Span]]
+    least: float
+    most: float | None
+    n: float
+
+
+def _shapes(figures: Figures) -> Iterator[_Shape]:
+    done = figures.value("requests.completed") or 0
+    for key, row in figures.summary["metrics"].items():
+        mean = figures(f"metrics.{key}.mean") if row else None
+        if mean is None or done < FEWEST_FOR_BOUNDS or mean.high <= 0:
+            continue
+        spans = {name: span for name in row if (span := figures(f"metrics.{key}.{name}")) is not None}
+        quantiles = [(float(name[1:]) / 100, span) for name, span in spans.items() if name[0] == "p"]
+        quantiles += [(1.0, spans["max"])] if "max" in spans else []
+        most, duration = spans.get("max"), figures("duration_s")
+        if most is None and duration is not None and key in TIMES:
+            most = duration * Span(1e3, 1e3)  # no request lasts longer than the run
+        least = spans["min"].low if "min" in spans else 0.0
+        count = figures.value("tokens.output") if key == "itl_ms" else done
+        name, n = key.removesuffix("_ms").upper(), float(row.get("n") or count or float("inf"))
+        ascending = sorted(quantiles, key=lambda one: one[0])
+        yield _Shape(name, mean, spans.get("std"), ascending, least, most.high if most else None, n)
+
+
+def mean_among(figures: Figures) -> Found | None:
+    """The mean is at least what the quantiles need, each for the values above it, and at most what they allow."""
+    seen = False
+    for one in filter(lambda shape: shape.quantiles, _shapes(figures)):
+        seen = True
+        shares = [0.0, *(share for share, _ in one.quantiles), 1.0]
+        weights = [b - a for a, b in pairwise(shares)]
+        lows = [one.least, *(span.low for _, span in one.quantiles)]
+        least = sum(weight * low for weight, low in zip(weights, lows, strict=True))
+        said = f"mean {brief(one.mean.middle, 4)} ms"
+        if least * (1 - BOUNDS_TOLERANCE) > one.mean.high:
+            why = "the values above each quantile alone would make the mean larger: a quantile or the mean is wrong"
+            return False, f"{one.name} {said}", f"at least {brief(least, 4)} ms by its quantiles", why
+        if one.most is None:
+            continue
+        highs = [*(span.high for _, span in one.quantiles), one.most]
+        most = sum(weight * high for weight, high in zip(weights, highs, strict=True))
+        if one.mean.low > most * (1 + BOUNDS_TOLERANCE):
+            why = "the values below each quantile and below the largest cannot make it as large: one of these is wrong"
+            return False, f"{one.name} {said}", f"at most {brief(most, 4)} ms by its quantiles", why
+    return (True, "", "", "") if seen else None
+
+
+def std_fits(figures: Figures) -> Found | None:
+    """A quantile q lies within std × √(q / (1 − q)) of the mean (Cantelli), and no set of values between two bounds spreads more
+    than one that has only the bounds (Bhatia and Davis 2000). Without a bound above, one value may hold the whole sum."""
+    seen = False
+    for one in _shapes(figures):
+        if one.std is None:
+            continue
+        seen, mean, half = True, one.mean, BOUNDS_TOLERANCE
+        said = f"{one.name} std {brief(one.std.middle, 4)} ms"
+        for q, span in one.quantiles:
+            above = (q / (1 - q)) ** 0.5 if q < 1 else one.n**0.5
+            needed = max((span.low - mean.high) / above, (mean.low - span.high) * above if 0 < q < 1 else 0.0)
+            if needed * (1 - half) > one.std.high:
+                right = f"at least {brief(needed, 4)} ms, for p{q * 100:g} {brief(span.middle, 4)} ms and its mean"
+                return False, said, right, "the mean, the quantile or the standard deviation is wrong"
+        widest = min(mean.high * one.n, one.most if one.most is not None else float("inf"))
+        most = (max(widest - mean.low, 0.0) * max(mean.high - one.least, 0.0)) ** 0.5
+        if one.std.low > most * (1 + half):
+            right = f"at most {brief(most, 4)} ms, for its mean and its largest value"
+            return False, said, right, "the standard deviation, or the mean, is wrong; std in another unit?"
+    return (True, "", "", "") if seen else None
