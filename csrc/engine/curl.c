@@ -22,10 +22,10 @@ static int on_socket(CURL *handle, curl_socket_t fd, int what, void *context, vo
     struct curl *curl = multi->curl;
     if (!ARRAY_ROOM_ZEROED(curl->by_fd, curl->n_fds, (size_t)fd + 1)) return -1;
     if (what == CURL_POLL_REMOVE) {
-        curl->by_fd[fd] = NULL;
+        curl->by_fd[fd] = (struct watched){0};
         return 0;
     }
-    curl->by_fd[fd] = easy_of(handle);
+    curl->by_fd[fd] = (struct watched){multi, easy_of(handle)};
     int watch = (what & CURL_POLL_IN ? LOOP_READ : 0) | (what & CURL_POLL_OUT ? LOOP_WRITE : 0);
     return loop_watch(curl->t->loop, fd, watch);
 }
@@ -146,16 +146,16 @@ static void libcurl_stamp(struct curl *curl, struct easy *easy, int fd) {
 
 static void libcurl_ready(void *own, const struct loop_event *event) {
     struct curl *curl = own;
-    struct easy *easy = (size_t)event->fd < curl->n_fds ? curl->by_fd[event->fd] : NULL;
-    if (!easy) { /* an idle connection that the server closed; libcurl will notice when it wants to use it */
+    struct watched by = (size_t)event->fd < curl->n_fds ? curl->by_fd[event->fd] : (struct watched){0};
+    if (!by.multi) { /* an idle connection that the server closed; libcurl will notice when it wants it */
         loop_watch(curl->t->loop, event->fd, 0);
         return;
     }
-    if (event->what & LOOP_READ && easy->slot->connected && !easy->warming) {
-        libcurl_stamp(curl, easy, event->fd);
-        curl->reading = easy;
+    if (event->what & LOOP_READ && by.easy && by.easy->slot->connected && !by.easy->warming) {
+        libcurl_stamp(curl, by.easy, event->fd);
+        curl->reading = by.easy;
     }
-    libcurl_kick(easy->multi, event->fd, mask_of(event->what));
+    libcurl_kick(by.multi, event->fd, mask_of(event->what));
     curl->reading = NULL;
 }
 

@@ -57,7 +57,7 @@ static curl_socket_t on_socket_open(void *context, curlsocktype purpose, struct 
 static int on_socket_close(void *context, curl_socket_t fd) {
     struct curl *curl = context;
     loop_watch(curl->t->loop, fd, 0);
-    if ((size_t)fd < curl->n_fds) curl->by_fd[fd] = NULL;
+    if ((size_t)fd < curl->n_fds) curl->by_fd[fd] = (struct watched){0};
     return close(fd);
 }
 
@@ -241,8 +241,8 @@ void easy_end(struct easy *easy, CURLcode code) {
     const char *why = easy->error[0] ? easy->error : curl_easy_strerror(code);
     /* after the peek that saw the reset, libcurl saw an orderly end */
     if (easy->was_reset) outcome = OUTCOME_reset, why = strerror(ECONNRESET);
-    /* libcurl has no code of its own for a broken chunk */
-    if (code == CURLE_RECV_ERROR && strstr(easy->error, "chunked-encoding")) outcome = OUTCOME_malformed;
+    /* libcurl has no code of its own for a broken chunk, and words that its versions share only in part */
+    if (code == CURLE_RECV_ERROR && strstr(easy->error, "chunk")) outcome = OUTCOME_malformed;
     /* what libcurl says of a head beyond its limit, 100 or 300 KB */
     if (code == CURLE_OUT_OF_MEMORY && slot->response.record.first_byte_ns != RECORD_NONE)
         outcome = OUTCOME_malformed, why = "the answer's head is longer than libcurl takes";

@@ -37,11 +37,18 @@ struct easy { /* a slot's handle */
     char error[CURL_ERROR_SIZE];
 };
 
+/* Who waits for a socket. Those that libcurl has for itself (its resolver's, connections that it closes) are
+ * no transfer's. */
+struct watched {
+    struct multi *multi;
+    struct easy *easy;
+};
+
 struct curl {
     struct transport *t;
     struct multi *multis;
     size_t n_multis;
-    struct easy **by_fd;
+    struct watched *by_fd;
     size_t n_fds, n_warming;
     struct easy *reading; /* whose socket is ready, with a stamp of its own */
     CURLSH *share;        /* TLS sessions, so that the multis need one full handshake together */
