@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vllmperf.errors import SettingError
+from vllmperf.errors import SettingError, UsageError
 from vllmperf.loadgen.task import SETTINGS, Task
 from vllmperf.plan import checks
 from vllmperf.plan.checks import refused, seconds, setting
@@ -138,13 +138,26 @@ def read_setups(given: object) -> list[Setup]:
     for number, one in enumerate(given, 1):
         try:
             found += _expanded(one, number)
-        except SettingError as error:
+        except (SettingError, UsageError) as error:
             name = one.get("name", number) if isinstance(one, Mapping) else number
-            raise SettingError("set-up {which}: {error}", which=name, error=error.told(str)) from None
-    slugs = [slug(one.name) for one in found]
-    if twice := next((one for one in found if slugs.count(slug(one.name)) > 1), None):
-        raise SettingError("two set-ups are called {called}: give each a name", called=twice.name)
+            why = error.told(str) if isinstance(error, SettingError) else str(error)
+            raise SettingError("set-up {which}: {error}", which=name, error=why) from None
+    _check_names([one.name for one in found])
     return found
+
+
+def _check_names(given: Sequence[str]) -> None:
+    """They name files."""
+    seen: dict[str, str] = {}
+    for name in given:
+        other = seen.get(slug(name))
+        if other == name:
+            raise SettingError("two set-ups are called {called}: give each a name", called=name)
+        if other is not None:
+            raise SettingError(
+                "set-ups {one} and {other} would have the same files: rename one", one=other, other=name
+            )
+        seen[slug(name)] = name
 
 
 def _expanded(given: object, number: int) -> Iterator[Setup]:
@@ -153,8 +166,12 @@ def _expanded(given: object, number: int) -> Iterator[Setup]:
     own = {ALIASES.get(str(name), str(name)): value for name, value in given.items()}
     kind = _kind(own)
     name = str(own.pop("name", f"{kind}{number}"))
+    if not name.strip():
+        raise refused("name", "a text", name)
     told = JsonObject(checks.json_object("values", own.pop("values", {})))
     rows = combinations("axes", own.pop("axes", {}), own.pop("combine", GRID))
+    if any(row in rows[:i] for i, row in enumerate(rows)):
+        raise SettingError("{axes} give the same set-up twice: leave one value out")
     parts = {part: {key: own.pop(key) for key in names(part) if key in own} for part in (KINDS[kind], Common)}
     if own:
         known = [*names(KINDS[kind]), *names(Common), "name", "axes", "combine"]
@@ -168,7 +185,8 @@ def _expanded(given: object, number: int) -> Iterator[Setup]:
 def _kind(given: Mapping[str, Any]) -> str:
     kinds = [kind for kind in KINDS if kind in given]
     if len(kinds) != 1:
-        raise SettingError("it must have one of {kinds}", kinds=", ".join(KINDS))
+        has = f", and it has {' and '.join(kinds)}" if kinds else ""
+        raise SettingError("it must have one of {kinds}{has}", kinds=", ".join(KINDS), has=has)
     return kinds[0]
 
 
