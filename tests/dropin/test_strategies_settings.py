@@ -27,7 +27,7 @@ def test_every_entry_of_the_script_is_a_flag():
     script = Path(__file__).parents[2] / "scripts" / "sweep_strategies.py"
     config = runpy.run_path(str(script))["DEFAULT_CONFIG"]
     words = [f"--{name.replace('_', '-')}=x" for name, value in config.items() if isinstance(value, str)]
-    words = [word for word in words if "dataset-name" not in word]
+    words = [word for word in words if "dataset-" not in word]
     args = parse(config, [*words, "--scheduler-strategies-dict", "pow2", "mine=a.b.C"])
     assert args.scheduler_strategies_dict == {"pow2": "pow2", "mine": "a.b.C"}
     assert all(getattr(args, word[2:-2].replace("-", "_")) == "x" for word in words)
@@ -47,6 +47,10 @@ def test_booleans_are_texts_too():
         ({}, ["--scheduler-strategies-dict", "a=b", "a=c"], "each name once"),
         ({}, ["--scheduler-strategies-dict", "../a=b"], "must not contain /"),
         ({}, ["--num-servers", "0"], "--num-servers must be at least 1"),
+        ({}, ["--router-port", "99999"], "--router-port must be from 0 to 65535"),
+        ({}, ["--dataset-link", "none.json,"], "--dataset-link none.json: there is no such file"),
+        ({}, ["--output-dir", "/proc/none"], "--output-dir /proc/none: "),
+        ({}, ["--data-path", "nginx"], "--data-path nginx: choose one of"),
     ],
 )
 def test_a_wrong_setting_is_one_line(config, words, what):

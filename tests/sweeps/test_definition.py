@@ -136,6 +136,8 @@ def test_secrets_are_not_written_out():
             {"setups": [{**SIM, "name": "a b"}, {**SIM, "name": "a_b"}]},
             "a b and a_b would have the same files",
         ),
+        ({"setups": [{"command": "a", "base_url": "127.0.0.1:{port}"}]}, "base_url must be http://HOST:PORT"),
+        ({"setups": [{"command": "a", "base_url": "http://127.0.0.1:99999"}]}, "base_url"),
         ({"setups": [{**SIM, "name": " "}]}, "name must be a text"),
         ({"setups": [{**SIM, "url": "http://a"}]}, "and it has simulator and url"),
         ({"setups": [{**SIM, "axes": {"ttft_ms": [5, 5]}}]}, "set-up a: axes give the same set-up twice"),

@@ -9,8 +9,8 @@ from pathlib import Path
 import ray_serve
 
 import vllmperf as vp
-from vllmperf.record.scrapes import read_scrapes
 from vllmperf.sweeps.setups import processes, read_setup, wait_ready
+from vllmperf.sweeps.setups.setup import slug
 
 APP = Path(__file__).parents[1] / "dropin"
 PLAN = {
@@ -64,11 +64,11 @@ def test_both_data_paths_of_ray_serve_through_haproxy_are_measured_on_one_machin
     found = vp.sweep({"setups": [mine], "plan": PLAN, "order": "written"}, output=tmp_path / "s")
     assert found.failures == {}
     assert [row["completed"] for row in found.rows()] == [96, 96]
-    for point, has_ingress in zip(found.points, (True, False), strict=True):
+    for point, answers in zip(found.points, ("small:Ingress", "small:Choice"), strict=True):
         assert len(point.servers.to_dict()["replicas"]) == 2
-        pages = "".join(page for *_, page, _ in read_scrapes(point.run().path))
-        assert "serve_haproxy" in pages
-        assert ('deployment="Ingress"' in pages) == has_ingress
+        log = (tmp_path / f"s/logs/{slug(point.point.setup.name)}_stderr.log").read_text()
+        assert "(HAProxyManager pid" in log
+        assert f"(ServeReplica:{answers} pid" in log
 
 
 def test_token_ids_hang_in_rays_prefix_router_and_bench_says_so(tmp_path):

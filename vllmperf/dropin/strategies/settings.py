@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from vllmperf.dropin.benchmark_serving.flags import BOOLEAN, ONE_OR_MORE, Flag, boolean
@@ -106,3 +107,18 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--num-servers must be at least 1 (got {args.num_servers})")
     if not args.ready_timeout > 0:
         raise UsageError(f"--ready-timeout must be above 0 s (got {args.ready_timeout:g})")
+    for name, port in (("router", args.router_port), ("metrics", args.metrics_port)):
+        if not 0 <= port <= 65535:
+            raise UsageError(f"--{name}-port must be from 0 to 65535 (got {port})")
+    _check_files(args)
+
+
+def _check_files(args: argparse.Namespace) -> None:
+    """What is missing is known before a server starts, which may take minutes."""
+    link = (args.dataset_link or "").rstrip(",")
+    if args.dataset_name == "sharegpt" and link and "://" not in link and not Path(link).is_file():
+        raise UsageError(f"--dataset-link {link}: there is no such file")
+    try:
+        Path(args.output_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--output-dir {args.output_dir}: {error.strerror or error}") from None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vllmperf.errors import SettingError, UsageError
-from vllmperf.plan import checks
+from vllmperf.plan import Target, checks
 from vllmperf.plan.checks import seconds, setting
 from vllmperf.plan.json_object import JsonObject
 from vllmperf.plan.part import Part
@@ -62,6 +62,9 @@ class Command(Part):
                 "{command} does not say where the server will listen: write {port} for a free port, or give {base_url}",
                 port=PORT,
             )
+        told = (self.base_url or "").replace(PORT, "1")
+        if told and "{" not in told:  # else an axis has its value
+            Target(base_url=told)
 
     def with_values(self, values: Mapping[str, Any]) -> Command:
         """With the values of axes for their names in braces."""
@@ -120,7 +123,7 @@ class CommandServer:
         pass
 
     def facts(self) -> dict[str, object]:
-        return {"mark": self._family.mark, "pid": self._process.pid}
+        return {"mark": self._family.mark, "pid": self._process.pid, "stop_timeout": self._stop_s}
 
     def ended(self) -> str | None:
         code = self._process.poll()

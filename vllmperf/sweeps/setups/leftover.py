@@ -18,8 +18,12 @@ def is_leftover(facts: Mapping[str, object]) -> bool:
 def end_leftover(facts: Mapping[str, object]) -> None:
     """End it, or put it back. Raises TargetError where the cluster does not let us."""
     if mark := facts.get(MARK):
-        processes.Family(str(mark)).end(STOP_S)
+        processes.Family(str(mark)).end(_stop_s(facts.get("stop_timeout")))
     if isinstance(asked := facts.get(DEPLOYMENT), Mapping):
         kubernetes.put_back(kubernetes.Kubernetes(**asked))
     if isinstance(asked := facts.get(RELEASE), Mapping):
         helm.put_back(helm.Helm(**asked["helm"]), asked["before"])
+
+
+def _stop_s(told: object) -> float:
+    return float(told) if isinstance(told, int | float) else STOP_S
