@@ -11,6 +11,8 @@ from typing import Any
 
 from vllmperf.errors import UsageError
 
+MOST_NAME = 240
+"""Bytes of a file's name; file systems take 255, and a second file adds .pytorch."""
 PYTORCH = "SAVE_TO_PYTORCH_BENCHMARK_FORMAT"
 """The environment variable that asks for the second file."""
 PYTORCH_METRICS = tuple(
@@ -32,7 +34,13 @@ def file_name(
     """{backend or label}-{rate}qps[-concurrency{N}]-{last part of the model}-{date}.json"""
     speed = ramp_up if ramp_up is not None else f"{rate}qps"
     limit = "" if max_concurrency is None else f"-concurrency{max_concurrency}"
-    return f"{start}-{speed}{limit}-{model.split('/')[-1]}-{date}.json"
+    return fitting(f"{start}-{speed}{limit}-{model.split('/')[-1]}", f"-{date}.json")
+
+
+def fitting(start: str, end: str) -> str:
+    """A file's name that file systems take: not too long, without control characters."""
+    plain = "".join(letter if letter.isprintable() else "_" for letter in start)
+    return plain.encode(errors="replace")[: MOST_NAME - len(end)].decode(errors="ignore") + end
 
 
 def write(path: Path, result: Mapping[str, Any], *, append: bool) -> None:

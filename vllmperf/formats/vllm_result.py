@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
 from vllmperf.errors import SettingError, UsageError
+from vllmperf.formats.vllm_file import fitting
 from vllmperf.metrics.definitions import FIGURES, METRICS
 from vllmperf.paths import free
 from vllmperf.record.reader import Recording
@@ -60,7 +61,7 @@ def file_name(plan: Mapping[str, Any], now: datetime) -> str:
     cap = f"-concurrency{plan['max_concurrency']}" if plan.get("max_concurrency") else ""
     model = PurePosixPath(str(plan.get("model") or "")).name
     start = str(plan.get("label") or plan["backend"]).replace("/", "_")
-    return f"{start}-{plan['request_rate']}qps{cap}-{model}-{_date(now)}.json"
+    return fitting(f"{start}-{plan['request_rate']}qps{cap}-{model}", f"-{_date(now)}.json")
 
 
 def result(

@@ -8,6 +8,13 @@ import string
 from vllmperf.errors import SettingError, UsageError, VllmperfError
 from vllmperf.plan.plan import PARTS
 
+NAMES = r"(?:key|token(?!s|iz)|secret|password|credential|authorization|cookie)"
+SECRET = re.compile(
+    rf"({NAMES}[\w-]*(?:=|\\?[\"']\s*[:=]\s*\\?[\"'])(?:bearer\s+)?)[^\s&\"'\\]+",
+    re.IGNORECASE,
+)
+"""In what an error says back of what came: a name that sounds like a secret, and the value after it."""
+
 
 class RefusedError(Exception):
     """An answer that is no success. field: of the request, where one is to blame."""
@@ -24,10 +31,8 @@ class RefusedError(Exception):
         return {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
 
     def body(self) -> dict[str, str | None]:
-        line = "".join(
-            letter if letter.isprintable() else " " for letter in str(self)
-        )  # it may say back what came
-        return {"error": line, "field": self.field}
+        line = "".join(letter if letter.isprintable() else " " for letter in str(self))
+        return {"error": SECRET.sub(r"\1***", line), "field": self.field}
 
 
 class FieldError(UsageError):

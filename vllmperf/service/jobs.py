@@ -83,6 +83,11 @@ class Job:
         return self.phase in ENDED
 
     @property
+    def goes_on(self) -> bool:
+        """It was interrupted, and is not over."""
+        return self.phase == INTERRUPTED and self.resumes
+
+    @property
     def is_of_specs(self) -> bool:
         """A values file asked for it: a service that starts again must know that it was done."""
         return self.key is not None and self.key.startswith(f"{SPECS}[")

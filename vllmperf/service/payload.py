@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +23,11 @@ from vllmperf.dropin.benchmark_serving.flags import (
 )
 from vllmperf.dropin.benchmark_serving.prepare import check, host_url
 from vllmperf.dropin.benchmark_serving.profiles import PROFILES, Profile
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError, UsageError
+from vllmperf.plan import Plan
 from vllmperf.plan.credentials import is_secret
 from vllmperf.plan.settings import nearest
-from vllmperf.service.errors import FieldError
+from vllmperf.service.errors import FieldError, field_of
 
 FIRST_PROFILE = "vllm-0.6"
 STRESS = "stress"
@@ -54,17 +56,33 @@ def checked(payload: Mapping[str, Any]) -> Load:
     """The load that a payload describes. Raises FieldError, which names the key."""
     profile = _profile(payload.get("profile"))
     known = {flag.key: flag for flag in FLAGS[profile.name]}
-    words = ["--profile", profile.name]
+    words, keys = ["--profile", profile.name], Counter(name.replace("-", "_") for name in payload)
+    if (twice := next((name for name in keys if keys[name] > 1), None)) is not None:
+        raise FieldError(f"{twice} is given twice, with - and with _", twice)
     for name, value in payload.items():
         words += _words(name, value, known, profile)
     try:
         named, rest = flags.choose(words)
         args = flags.parse(named, rest)
         check(named, args)
+        _check_load(args)
+    except SettingError as error:
+        raise FieldError(str(error), field_of(error)) from None
     except UsageError as error:
         raise _of_field(str(error)) from None
     _check_name(args.result_filename)
     return Load(profile, args, words)
+
+
+def _check_load(args: argparse.Namespace) -> None:
+    """What the client would find when it begins, perhaps an hour later. Raises SettingError."""
+    Plan.of(
+        base_url="http://127.0.0.1:1",
+        request_rate=args.request_rate,
+        burstiness=args.burstiness,
+        seed=args.seed,
+        logprobs=getattr(args, "logprobs", None),
+    )
 
 
 def redacted(payload: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

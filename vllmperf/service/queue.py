@@ -168,7 +168,7 @@ class Queue:
         if not lacks_secret(job.request, job.secrets):
             return
         job.secrets = secrets
-        if job.phase == INTERRUPTED and job.resumes:
+        if job.goes_on:
             self._wait_in_queue(job)
             await self._save(job)
             self._tell(job)
@@ -195,7 +195,7 @@ class Queue:
             self._running[job.id].interrupt()
             await self._save(job)
             self._tell(job)
-        elif job.phase == INTERRUPTED and job.resumes:
+        elif job.goes_on:
             job.resumes = False
             await self._end(job, CANCELLED, "it would have gone on")
 
@@ -292,6 +292,7 @@ class Queue:
     def _became(self, job: Job, code: int) -> tuple[str, str]:
         """Phase and note of a run whose worker has ended."""
         if job.is_cancelled:
+            job.resumes = False
             return CANCELLED, "cancelled; what came is kept"
         is_early = code in (ENDED_EARLY, -signal.SIGINT)  # the latter before it could listen to signals
         if self.is_closing and (is_early or code == -signal.SIGKILL):
@@ -336,7 +337,7 @@ class Queue:
         """Take over what an earlier service has left: what it was at goes on first, then the queue."""
         jobs, self.spent = await self.on_disk(self.store.load), await self.on_disk(self.store.spent)
         self.jobs = {job.id: job for job in jobs}
-        left = [job for job in jobs if not job.has_ended or (job.phase == INTERRUPTED and job.resumes)]
+        left = [job for job in jobs if not job.has_ended or job.goes_on]
         for job in sorted(left, key=lambda job: not job.starts):
             self._wait_in_queue(job)
             await self._save(job)

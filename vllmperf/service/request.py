@@ -10,6 +10,7 @@ from vllmperf.api.stress_runs import stress_task
 from vllmperf.errors import UsageError
 from vllmperf.loadgen.task import Task
 from vllmperf.plan import Plan
+from vllmperf.plan.checks import shown
 from vllmperf.plan.credentials import is_secret, usual_key
 from vllmperf.plan.plan import PARTS
 from vllmperf.plan.settings import ALIASES
@@ -62,8 +63,8 @@ def request_of(body: object) -> Request:
         return start_load(
             {name: value for name, value in body.items() if name not in ("kind", "label")}, _label(body)
         )
-    if kind not in PLACE:
-        raise FieldError(f"kind must be one of {', '.join([START_LOAD, *PLACE])} (got {kind!r})", "kind")
+    if not isinstance(kind, str) or kind not in PLACE:
+        raise FieldError(f"kind must be one of {', '.join([START_LOAD, *PLACE])} (got {shown(kind)})", "kind")
     place = PLACE[kind]
     for name in body:
         if name not in ("kind", "label", place):
@@ -199,6 +200,8 @@ def _stress_of(payload: Mapping[str, Any]) -> dict[str, Any]:
     found = {name.replace("-", "_"): value for name, value in payload.items() if value is not None}
     del found[payloads.STRESS]
     host, port = found.pop("host", "127.0.0.1"), found.pop("port", 8000)
+    if not isinstance(host, str):
+        raise FieldError(f"host must be a text (got {shown(host)})", "host")
     return {"base_url": f"http://{f'[{host}]' if ':' in str(host) else host}:{port}", **found}
 
 

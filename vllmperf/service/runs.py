@@ -157,7 +157,7 @@ async def delete_run(request: Request, run_id: str) -> Response:
     """Cancel a run. One in the queue leaves it; one that goes on sends no more and keeps what came; asked twice, it cuts what is
     in flight."""
     job = job_of(request, run_id)
-    if job.has_ended and not job.resumes:
+    if job.has_ended and not job.goes_on:
         raise RefusedError(409, f"run {job.id} has ended ({job.phase}): there is nothing to cancel")
     await queue_of(request).cancel(job)
     return JSONResponse(job.view(), 202)

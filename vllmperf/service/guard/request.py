@@ -8,10 +8,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from vllmperf import hub
 from vllmperf.api.stress_runs import stress_task
 from vllmperf.loadgen.task import Task
+from vllmperf.plan import checks
 from vllmperf.plan.credentials import is_secret
 from vllmperf.reach import NotAllowedError
 from vllmperf.scrape.power import Power
@@ -32,8 +34,12 @@ PATHS = ("dataset_path", "tokenizer", "cacert", "arrival_file")
 SHOWN_WORDS = ("headers", "header", "api_key")
 """Where secrets may stand: the service itself keeps them out of what it writes."""
 USER_IN_URL = re.compile(r"://[^/?#\s]*@")
+SECRET_IN_QUERY = re.compile(
+    r"[?&][^=&#\s]*(?:key|token(?!s)|secret|password|credential|signature)[^=&#\s]*=", re.IGNORECASE
+)
 RESERVED = frozenset((*OURS, LOG, REPORT, RESULT, RUN))
 LONGEST_LABEL, LONGEST_PATH = 200, 4096
+LARGEST = 2**64
 MOST_THREADS, MOST_CHOICES, MOST_RATE = 64, 128, 1e6
 FILES_OF_SIMULATOR = ("simulator.truth", "simulator.startup", "simulator.startup_log")
 TIMES = ("duration", "budget", "think_time", "grace_period", "ready_check_timeout_sec")
@@ -60,6 +66,8 @@ def check_request(asked: Request, guard: Guard) -> None:
     _check_label(asked.label)
     _check_words(asked.content)
     for url in asked.urls:
+        if asked.kind != SWEEP and "?" in url:  # a sweep has URLs of metrics, too
+            raise RefusedError(400, "base_url must not hold ?: the endpoint comes after it", "base_url")
         _check_target(url, guard)
     for name, value in _settings(asked):
         _check_setting(name, value, guard)
@@ -82,8 +90,12 @@ def asked_for(body: Any, read: Callable[[Any], Request], guard: Guard) -> Reques
 
 
 def _check_unread(body: Any) -> None:
-    """What would make reading the request open a file: a key file, the configuration of a server that a set-up starts."""
-    if any(name.replace("-", "_") == KEY_FILE for name in _names(body)):
+    """What would make reading the request open a file: a key file, the configuration of a server that a set-up starts; and
+    numbers that are too large to be counted with."""
+    for name, value in _fields(body):
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise RefusedError(400, f"{name} has {len(str(value))} digits: that is too large", name)
+    if any(name.replace("-", "_") == KEY_FILE for name, _ in _fields(body)):
         raise RefusedError(400, f"{KEY_FILE} is a file of the service's machine: give api_key", KEY_FILE)
     sweep = body.get(SWEEP) if isinstance(body, Mapping) else None
     setups = sweep.get("setups") if isinstance(sweep, Mapping) else None
@@ -97,13 +109,15 @@ def _check_unread(body: Any) -> None:
             )
 
 
-def _names(value: Any) -> Iterator[str]:
-    """All names of fields in a value."""
+def _fields(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """All fields in a value, by name; entries of a list have the name of the list."""
+    yield name, value
     if isinstance(value, Mapping):
-        yield from value
-    within = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    for one in within:
-        yield from _names(one)
+        for key, one in value.items():
+            yield from _fields(one, key)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _fields(one, name)
 
 
 # ---- what it says ----
@@ -121,6 +135,12 @@ def _check_words(content: Mapping[str, Any]) -> None:
             if USER_IN_URL.search(each):
                 raise RefusedError(
                     400, f"{path} must not hold a user name or password: give a key or a header instead", name
+                )
+            if SECRET_IN_QUERY.search(each):
+                raise RefusedError(
+                    400,
+                    f"{path} has a secret after the ?, which would be written down: send it as a header",
+                    name,
                 )
             key = path.rpartition(".")[2] if "." in path else each.partition("=")[0]
             is_pair = "." in path or (name == "metadata" and "=" in each)
@@ -150,16 +170,26 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _check_target(url: str, guard: Guard, field: str = "base_url") -> None:
+    if not _is_sound(url):
+        raise RefusedError(400, f"{field} has no sound URL: give http://HOST:PORT or https://HOST", field)
     if guard.reach is None:
         return
     try:
         guard.reach.check_url(url)
     except NotAllowedError as error:
         raise RefusedError(403, str(error), field) from None
+
+
+def _is_sound(url: str) -> bool:
+    """Everybody who reads it must find the same host in it: plain ASCII, no escapes in the host, a port that there is."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
     except ValueError:
-        raise RefusedError(
-            400, f"{field} has no sound URL: give http://HOST:PORT or https://HOST", field
-        ) from None
+        return False
+    host = parts.hostname or ""
+    is_plain = checks.is_plain(url) and not set(url) & set(" \\#")
+    return is_plain and parts.scheme in ("http", "https") and bool(host) and "%" not in host and port != 0
 
 
 # ---- its settings ----
@@ -280,6 +310,9 @@ def check_path(field: str, given: str, guard: Guard) -> None:
             f"{field} {given[:200]!r} is outside of the service's data folder: put it there (--data)",
             field,
         )
+    path = guard.data / given
+    if path.exists() and not (path.is_file() or path.is_dir()):  # reading from a pipe may never end
+        raise RefusedError(400, f"{field} {given[:200]!r} is no file", field)
 
 
 def is_inside(given: str, data: Path) -> bool:
