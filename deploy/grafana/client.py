@@ -276,6 +276,38 @@ TRUST = Row(
         ),
     ),
 )
+ENERGY = Row(
+    "Energy (runs that are told where to read power: docs/stress.md)",
+    (
+        Panel(
+            "Power of the GPUs",
+            "Draw of all GPUs behind the target, and what they may draw. Far below the limit the load may rise.",
+            (
+                Query(f"sum by (run) (vllmperf_gpu_power_watts{{{OF}}})", "drawn {{run}}"),
+                Query(f"sum by (run) (vllmperf_gpu_power_limit_watts{{{OF}}})", "limit {{run}}"),
+            ),
+            "watt",
+        ),
+        Panel(
+            "Energy per output token",
+            "Now, and of the run so far. Falls while the batch grows; its lowest point is the cheapest load.",
+            (
+                Query(
+                    f"{rate('vllmperf_gpu_energy_joules_total')} / ({rate('vllmperf_output_tokens_total')} > 0)",
+                    "now {{run}}",
+                ),
+                Query(f"max by (run) (vllmperf_energy_per_output_token_joules{{{OF}}})", "so far {{run}}"),
+            ),
+            "joule",
+        ),
+        Panel(
+            "Energy",
+            "That the GPUs used since the run began.",
+            (Query(f"sum by (run) (vllmperf_gpu_energy_joules_total{{{OF}}}) / 3600", "{{run}}"),),
+            "watth",
+        ),
+    ),
+)
 SERVICE = Row(
     "Service",
     (
@@ -306,6 +338,6 @@ CLIENT = Dashboard(
     "vllmperf / Client",
     "What the load generator sees: latency, throughput, errors, and whether the figures can be trusted.",
     VARIABLES,
-    (NOW, LATENCY, THROUGHPUT, ERRORS, TRUST, SERVICE),
+    (NOW, LATENCY, THROUGHPUT, ERRORS, ENERGY, TRUST, SERVICE),
     MARKS,
 )

@@ -190,6 +190,34 @@ def test_a_page_of_somebody_else_starts_no_run_through_a_browser_here(headers, s
         assert asked("GET", **headers)[0] == 200  # it gets no leave to read the answer
 
 
+@pytest.mark.parametrize(
+    ("site", "mode", "status"),
+    [
+        ("same-origin", "cors", 200),
+        ("none", "navigate", 200),
+        ("cross-site", "navigate", 200),
+        ("cross-site", "no-cors", 403),
+        ("cross-site", "cors", 403),
+        ("same-site", "no-cors", 403),
+    ],
+)
+def test_a_page_of_somebody_else_may_link_here_and_make_us_do_nothing(site, mode, status):
+    assert asked(Sec_Fetch_Site=site, Sec_Fetch_Mode=mode)[0] == status
+    assert asked("HEAD", Sec_Fetch_Site=site, Sec_Fetch_Mode=mode)[0] == status
+
+
+def test_who_asks_for_the_head_alone_is_answered_as_for_the_whole_but_of_endless_streams():
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["method"])
+        await echo(scope, receive, send)
+
+    asked("HEAD", "/healthz", app=app)
+    asked("HEAD", "/runs/a/events", app=app)
+    assert seen == ["GET", "HEAD"]
+
+
 def test_each_answer_has_headers_that_keep_pages_harmless_and_an_own_one_counts():
     _, headers, _ = asked()
     assert headers[b"content-security-policy"] == HEADERS[b"content-security-policy"]

@@ -34,7 +34,7 @@ def job_of(request: Request, run_id: str) -> Job:
     """The run of a path. Raises RefusedError when there is none."""
     job = queue_of(request).jobs.get(run_id)
     if job is None:
-        raise RefusedError(404, f"there is no run {run_id}: GET /runs lists them")
+        raise RefusedError(404, f"there is no run {run_id[:80]}: GET /runs lists them")
     return job
 
 
@@ -107,7 +107,9 @@ async def get_runs(
     """Runs, newest first, a page at a time; how many there are, which run now, and the queue."""
     queue = queue_of(request)
     if before is not None and before not in queue.jobs:
-        raise RefusedError(400, f"before: there is no run {before}: begin with GET /runs again", "before")
+        raise RefusedError(
+            400, f"before: there is no run {before[:80]}: begin with GET /runs again", "before"
+        )
     found = queue.newest_first(None if before is None else queue.jobs[before])
     shown = found[:limit]
     page = {

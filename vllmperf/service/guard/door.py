@@ -65,6 +65,8 @@ class Door:
             self._check(scope)
             if scope["method"] not in READS:
                 receive = _again(await self._body(scope, receive), receive)
+            elif scope["method"] == "HEAD" and not scope["path"].endswith("/events"):
+                scope = {**scope, "method": "GET"}  # uvicorn leaves the body out
             await self._pass(scope, receive, send)
         except RefusedError as error:
             if scope["method"] not in READS:
@@ -95,8 +97,7 @@ class Door:
                 _check_token(self._guard.token, headers.get(b"authorization", b""))
         else:  # of this machine alone: but a page of anybody's may ask through this machine's browser
             _check_host(headers.get(b"host", b"").decode("latin-1"))
-            if scope["method"] not in READS:
-                _check_origin(headers)
+            _check_site(headers, is_read=scope["method"] in READS)
         kind = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
         if scope["method"] == "POST" and kind != "application/json":
             raise RefusedError(400, f"Content-Type must be application/json (got {kind[:80] or 'none'})")
@@ -185,6 +186,16 @@ def _check_host(host: str) -> None:
         403,
         f"Host {host[:80]!r} is not this machine: ask localhost or 127.0.0.1, or give the service a {TOKEN}",
     )
+
+
+def _check_site(headers: dict[bytes, bytes], *, is_read: bool) -> None:
+    """A page of somebody else must not start or end runs. It may link here; to read it could not, but to let us work."""
+    if not is_read:
+        _check_origin(headers)
+    elif headers.get(b"sec-fetch-site") in (b"cross-site", b"same-site") and (
+        headers.get(b"sec-fetch-mode") != b"navigate"
+    ):
+        raise RefusedError(403, "a page of another site must not ask here: open the address itself")
 
 
 def _check_origin(headers: dict[bytes, bytes]) -> None:
