@@ -82,11 +82,9 @@ def rig(folder: Path) -> Iterator[Rig]:
             "kube-state-metrics": stack.enter_context(exporter(kube_state_metrics(time.time() - 300))),
         }
         post_run(service, sims["vllm"].url, num_prompts=40, max_concurrency=8, label="short")
-        power = f"dcgm={addresses['dcgm']}/metrics"
+        power = {"power": f"dcgm=http://{addresses['dcgm']}/metrics", "gpu_tdp": 700.0}
         for name in ("vllm", "ray"):
-            post_run(
-                service, sims[name].url, request_rate=25.0, duration=600.0, label=f"long, {name}", power=power
-            )
+            post_run(service, sims[name].url, f"long, {name}", request_rate=25.0, duration=600.0, **power)
         prometheus = stack.enter_context(scraping(folder, addresses))
         yield Rig(prometheus, service, data)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import Browser, opened
 from serving import Service, filled
 
 from vllmperf.sim import Server
@@ -35,3 +36,17 @@ def service(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[S
     with Service(filled(tmp_path_factory.mktemp("service") / "data", model)) as made:
         yield made
         assert made.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def shared_browser() -> Iterator[Browser]:
+    with opened() as found:
+        yield found
+
+
+@pytest.fixture
+def browser(shared_browser: Browser) -> Iterator[Browser]:
+    """Every test ends with a console without complaints, and asked nobody but the service."""
+    yield shared_browser
+    assert shared_browser.complaints() == []
+    assert shared_browser.strangers() == set()

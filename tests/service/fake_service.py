@@ -159,6 +159,15 @@ def rows(count: int, seconds: float = 1.0) -> list[dict[str, Any]]:
     return [row(i * seconds, seconds) for i in range(count)]
 
 
+LIVE = run(
+    "live", label="eleven hours", phase="running", ended_at=None, progress=0.62, time_left_s=15_120, asked=500_000,
+    done=310_000, verdict=None, headline=None, started_at=at(410),
+)  # fmt: skip
+QUEUED = run(
+    "next", phase="queued", started_at=None, ended_at=None, verdict=None, headline=None, done=0, spark=[]
+)
+
+
 class FakeService:
     """What it answers is what its attributes hold. posted and cancelled: what the page asked of it."""
 
@@ -290,3 +299,24 @@ class FakeService:
                 self.loop.call_soon_threadsafe(self._send, None)
             server.should_exit = True
             thread.join(20)
+
+
+def full(service: FakeService) -> FakeService:
+    """A run, a queue, and a past."""
+    service.add(LIVE, intervals=rows(300))
+    service.add(QUEUED)
+    service.queue = ["next"]
+    files = [{"name": "report.html", "bytes": 2000, "url": "/runs/done/report.html"}]
+    service.add(run("done"), files=files, intervals=rows(100))
+    service.add(run("other", label="x" * 200), intervals=rows(100))
+    service.add(run("broken", phase="failed", error="no answer within 30 min", verdict=None, headline=None))
+    change = {
+        "a": 70.4,
+        "b": 98.2,
+        "change": 0.39,
+        "change_ci95": [0.2, 0.6],
+        "p": 0.001,
+        "beyond_chance": True,
+    }
+    service.compared = {"a": {}, "b": {}, "figures": {"p99_ttft_ms": change}, "paired": True}
+    return service

@@ -11,6 +11,7 @@ from vllmperf.dropin.benchmark_serving.flags import FLAGS, SWITCH
 from vllmperf.service.errors import FieldError
 from vllmperf.service.examples import PAYLOAD
 from vllmperf.service.payload import OF_THE_RUN, checked, redacted
+from vllmperf.service.request import start_load
 
 LEAST = {"model": "org/model"}
 
@@ -121,3 +122,24 @@ def test_headers_that_are_secret_are_apart() -> None:
     assert shown["header"] == ["Authorization=***", "x-team=a"]
     assert secrets == {"header": ["Authorization=Bearer abc", "x-team=a"]}
     assert redacted(LEAST) == (LEAST, {})
+
+
+@pytest.mark.parametrize(("given", "is_on"), [(True, True), ("true", True), ("True", True), ("false", False)])
+def test_a_switch_may_be_a_text_as_helm_and_python_write_it(given: object, is_on: bool) -> None:
+    assert checked({**LEAST, "ignore_eos": given}).args.ignore_eos is is_on
+    assert checked({**LEAST, "profile": given}).args.profile is is_on
+    request = start_load({"host": "127.0.0.1", **LEAST, "stress": given})
+    assert request.kind == ("stress" if is_on else "start-load")
+
+
+@pytest.mark.parametrize("given", ["yes", 1, "", [], {}])
+@pytest.mark.parametrize("key", ["ignore_eos", "stress"])
+def test_a_switch_that_is_neither_on_nor_off_is_refused(key: str, given: object) -> None:
+    with pytest.raises(FieldError, match=f"{key} must be true or false") as caught:
+        start_load({**LEAST, key: given})
+    assert caught.value.field == key
+
+
+@pytest.mark.parametrize("profile", FLAGS)
+def test_burstiness_needs_no_rate_as_with_the_original(profile: str) -> None:
+    assert checked({**LEAST, "profile": profile, "burstiness": 1.5}).args.burstiness == 1.5

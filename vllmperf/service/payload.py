@@ -78,7 +78,7 @@ def _check_load(args: argparse.Namespace) -> None:
     """What the client would find when it begins, perhaps an hour later. Raises SettingError."""
     Plan.of(
         base_url="http://127.0.0.1:1",
-        request_rate=args.request_rate,
+        request_rate=args.request_rate if math.isfinite(args.request_rate) else 1.0,  # which has no gaps
         burstiness=args.burstiness,
         seed=args.seed,
         logprobs=getattr(args, "logprobs", None),
@@ -97,7 +97,7 @@ def redacted(payload: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
 
 def _profile(given: object) -> Profile:
     """That which is named; `true` and `false` are the client's own switch."""
-    if given is None or isinstance(given, bool):
+    if given is None or str(given).lower() in ("true", "false"):
         return PROFILES[FIRST_PROFILE]
     if given not in FLAGS:
         raise FieldError(f"profile {json.dumps(given)}: choose one of {', '.join(FLAGS)}", "profile")
@@ -116,7 +116,7 @@ def _check_name(name: str | None) -> None:
 
 def _words(name: str, value: Any, known: Mapping[str, Flag], profile: Profile) -> Iterator[str]:
     key = name.replace("-", "_")
-    if key == STRESS or key in OF_THE_RUN or value is None or (key == "profile" and isinstance(value, str)):
+    if key == STRESS or key in OF_THE_RUN or value is None or (key == "profile" and str(value) in FLAGS):
         return
     if key not in known:
         close = nearest(key, known)
@@ -124,14 +124,21 @@ def _words(name: str, value: Any, known: Mapping[str, Flag], profile: Profile) -
         raise FieldError(f"no such key {name}{hint}", name)
     flag = known[key]
     if flag.kind in (SWITCH, TRISTATE):
-        if not isinstance(value, bool):
-            raise FieldError(f"{key} must be true or false (got {_shown(value)})", key)
-        if value or flag.kind == TRISTATE:
-            yield f"--{'' if value else 'no-'}{flag.name}"
+        is_on = truth(key, value)
+        if is_on or flag.kind == TRISTATE:
+            yield f"--{'' if is_on else 'no-'}{flag.name}"
     elif flag.kind in (ONE_OR_MORE, ANY_NUMBER):
         yield from _several(flag, value)
     else:
         yield f"--{flag.name}={_text(flag, value)}"
+
+
+def truth(key: str, value: object) -> bool:
+    """true and false, also as texts: `helm --set-string` and Python's str() make such. Raises FieldError."""
+    known = {"true": True, "false": False}.get(str(value).lower()) if isinstance(value, str | bool) else None
+    if known is None:
+        raise FieldError(f"{key} must be true or false (got {_shown(value)})", key)
+    return known
 
 
 def _several(flag: Flag, value: Any) -> Iterator[str]:

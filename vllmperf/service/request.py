@@ -83,7 +83,8 @@ def start_load(payload: object, label: str | None = None) -> Request:
     """What a payload of /start-load asks for. Raises UsageError, which names the field."""
     if not isinstance(payload, Mapping):
         raise FieldError("the body must be a JSON object with the flags of benchmark_serving.py", None)
-    if payload.get(payloads.STRESS) is True:
+    is_stress = payload.get(payloads.STRESS)
+    if is_stress is not None and payloads.truth(payloads.STRESS, is_stress):
         return _stress(STRESS, _stress_of(payload), label)
     load = payloads.checked(payload)
     content, secrets = payloads.redacted(payload)
