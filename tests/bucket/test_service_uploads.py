@@ -9,8 +9,8 @@ import time
 
 import pytest
 from s3_server import BUCKET, LIMIT_S
+from serving import Service
 
-from tests.service.serving import Service as Serving
 from vllmperf.sim import Server as Simulator
 
 pytest.importorskip("fastapi", reason="the extra service is not installed")
@@ -21,20 +21,14 @@ LINES = "".join(
 MODEL = "meta-llama/Llama-3.1-405B-Instruct-FP8"
 
 
-class Service(Serving):
-    """With the document's variables of a bucket."""
-
-    def __init__(self, data, endpoint, *words, **environment):
-        variables = {
-            "BENCHMARK_RESULTS_BUCKET": BUCKET,
-            "BENCHMARK_RESULTS_DIRECTORY": "llama/h100",
-            "BENCHMARK_RESULTS_ENDPOINT": endpoint,
-        }
-        super().__init__(data, *words, **{**variables, **environment})
-
-    def ask(self, path, body=None):
-        answer = self.get(path) if body is None else self.post(path, body)
-        return answer.json() if "json" in answer.headers["Content-Type"] else answer.data.decode()
+def with_bucket(data, server, *flags, **environment):
+    """A service that knows the bucket by the document's variables."""
+    variables = {
+        "BENCHMARK_RESULTS_BUCKET": BUCKET,
+        "BENCHMARK_RESULTS_DIRECTORY": "llama/h100",
+        "BENCHMARK_RESULTS_ENDPOINT": server.endpoint,
+    }
+    return Service(data, *flags, **{**variables, **environment})
 
 
 def eventually(condition):
@@ -85,10 +79,10 @@ def payload(simulator, **more):
 
 
 def test_the_documents_payload_leaves_its_json_in_the_bucket(data, server, simulator):
-    with Service(data, server.endpoint) as service:
-        run = service.ask("/start-load", payload(simulator))
+    with with_bucket(data, server) as service:
+        run = service.post("/start-load", payload(simulator)).json()
         found = uploaded(service, run["id"])
-        metrics = service.ask("/metrics")
+        metrics = service.get("/metrics").data.decode()
     objects = server.objects()
     (key,) = [key for key in objects if key.endswith(".json")]
     assert key.startswith("llama/h100/openai-chat-200.0qps-Llama-3.1-405B-Instruct-FP8-2")
@@ -103,15 +97,15 @@ def test_the_documents_payload_leaves_its_json_in_the_bucket(data, server, simul
 
 def test_results_wait_while_the_bucket_is_away_and_the_next_service_uploads_them(data, server, simulator):
     server.stop()
-    with Service(data, server.endpoint) as service:
+    with with_bucket(data, server) as service:
         assert "does not answer; results wait in --data" in service.log.read_text()
-        run = service.ask("/start-load?wait=true", payload(simulator))
+        run = service.post("/start-load?wait=true", payload(simulator)).json()
         assert run["completed"] == 12
-        (run_id,) = [one["id"] for one in service.ask("/runs")["runs"]]
+        (run_id,) = [one["id"] for one in service.get("/runs").json()["runs"]]
         assert states(eventually(lambda: (one := service.run(run_id))["uploads"] and one)) == ["pending"] * 3
-        service.process.send_signal(signal.SIGKILL)
+        service.stop(signal.SIGKILL)
     server.start()
-    with Service(data, server.endpoint) as service:
+    with with_bucket(data, server) as service:
         assert states(uploaded(service, run_id)) == ["done"] * 3
     assert len(server.objects()) == 3
 
@@ -126,15 +120,30 @@ def test_a_plan_has_vllms_json_too_and_llm_d_files_it(data, server, simulator):
     }
     plan |= {"label": "nightly", "metadata": {"hardware": "H100-x8"}}
     words = ["--output", f"s3://{BUCKET}/default", "--output-endpoint", server.endpoint, "--layout", "llm-d"]
-    with Service(data, server.endpoint, *words) as service:
-        run = service.ask("/runs", {"kind": "bench", "plan": plan})
+    with with_bucket(data, server, *words) as service:
+        run = service.post("/runs", {"kind": "bench", "plan": plan}).json()
         found = uploaded(service, run["id"])
     assert sorted(one["name"].rsplit(".", 1)[1] for one in found["uploads"]) == ["html", "json", "vllmperf"]
     assert {key.rsplit("/", 2)[0] for key in server.objects()} == {f"default/nightly/{MODEL}/H100-x8"}
 
 
+def test_what_a_cancelled_run_has_measured_goes_to_the_bucket_too(data, server, simulator):
+    with with_bucket(data, server) as service:
+        run = service.post("/start-load", payload(simulator, num_prompts=5000, request_rate=20)).json()
+        service.wait(lambda: service.run(run["id"])["done"] > 3, "some requests have ended")
+        assert service.delete(f"/runs/{run['id']}").status == 202
+        assert service.ended(run["id"])["phase"] == "cancelled"
+        uploaded(service, run["id"])
+        plan = {"base_url": simulator.url, "num_prompts": 5000, "request_rate": 20, "output_len": 2}
+        run = service.post("/runs", {"plan": plan}).json()
+        service.wait(lambda: service.run(run["id"])["done"] > 3, "some requests have ended")
+        service.delete(f"/runs/{run['id']}")
+        assert states(uploaded(service, run["id"])) == ["done"] * 3
+    assert len(server.objects()) == 6
+
+
 def test_a_bucket_that_is_not_there_ends_the_service_at_its_start(data, server):
-    service = Service(data, server.endpoint, BENCHMARK_RESULTS_BUCKET="nobodys")
+    service = with_bucket(data, server, BENCHMARK_RESULTS_BUCKET="nobodys")
     with pytest.raises(AssertionError), service:
         pass
     assert service.process.wait(LIMIT_S) == 2

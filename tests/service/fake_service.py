@@ -223,9 +223,7 @@ class FakeService:
             answer: Response = await call_next(request)
             return answer
 
-        app.get("/runs")(
-            lambda: {"runs": list(self.runs.values()), "queue": self.queue, "queue_limit": self.queue_limit}
-        )
+        app.get("/runs")(self._listed)
         app.get("/schema")(lambda: self.schema)
         app.get("/compare")(lambda: self.compared)
         app.get("/runs/{identity}/report.html")(lambda: HTMLResponse(self.report))
@@ -233,6 +231,18 @@ class FakeService:
         app.get("/runs/{identity}")(self._one)
         app.delete("/runs/{identity}")(self._cancel)
         app.post("/{path:path}")(self._post)
+
+    def _listed(self, limit: int = 100, before: str | None = None) -> dict[str, Any]:
+        ids = list(self.runs)
+        left = ids if before is None else ids[ids.index(before) + 1 :]
+        shown = left[:limit]
+        return {
+            "runs": [self.runs[one] for one in shown],
+            "next": shown[-1] if len(left) > limit else None,
+            "total": len(ids),
+            "queue": self.queue,
+            "queue_limit": self.queue_limit,
+        }
 
     def _one(self, identity: str) -> Response:
         if identity not in self.runs:

@@ -212,3 +212,16 @@ def test_a_report_is_shown_without_its_scripts_and_addresses(browser: Browser, s
         assert browser.run("return document.querySelectorAll('.report svg polyline').length") == 1
         assert browser.run(FOREIGN) == 0
         assert browser.run("return document.title") == "done – vllmperf"
+
+
+def test_hundreds_of_past_runs_come_as_one_asks_for_them(browser: Browser, service: FakeService) -> None:
+    service.add(*(fake_service.run(f"run-{n}") for n in range(230)))
+    with service.served() as base:
+        browser.open(base)
+        browser.sees("Show 50 more of 230")
+        for shown in (100, 150):
+            browser.click(".past ~ button")
+            browser.wait(f"{shown} rows", f"document.querySelectorAll('.past tbody tr').length === {shown}")
+        browser.type("[type=search]", "run-229")
+        browser.wait("the oldest", "document.querySelectorAll('.past tbody tr').length === 1")
+        browser.sees("run-229")

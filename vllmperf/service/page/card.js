@@ -39,25 +39,25 @@ function elapsed_s(run, rows) {
 }
 
 function tile(label) {
-  const [big, small] = [h("div", { class: "big" }), h("div", { class: "small" })];
-  return { node: h("div", { class: "tile" }, h("div", { class: "label" }, label), big, small), big, small };
+  const [big, small] = [h("div.big"), h("div.small")];
+  return { node: h("div.tile", h("div.label", label), big, small), big, small };
 }
 
 class Card {
   constructor(run, level) {
     this.id = run.id;
-    this.phase = h("span", { class: "phase" });
+    this.phase = h("span.phase");
     this.heading = h(level, null, h("a", { href: `#/run/${encodeURIComponent(run.id)}` }, name(title(run))));
-    this.about = h("p", { class: "about" });
+    this.about = h("p.about");
     this.button = h("button", { type: "button", onclick: () => cancel(this.run, this.button) }, "Cancel");
     this.again = h("a", { class: "button", href: `#/new?from=${encodeURIComponent(run.id)}` }, "Run again");
     [this.state, this.left, this.done] = [tile("State"), tile("Time left"), tile("Done")];
     this.bar = h("progress", { max: "1", "aria-label": "Progress" });
-    this.note = h("p", { class: "said" });
+    this.note = h("p.said");
     this.charts = new Charts(RUN_CHARTS);
-    this.node = h("article", { class: "card run" },
-      h("div", { class: "head" }, h("div", { class: "what" }, this.phase, this.heading, this.about), h("div", { class: "buttons" }, this.again, this.button)),
-      h("div", { class: "tiles" }, this.state.node, this.left.node, this.done.node),
+    this.node = h("article.card.run",
+      h("div.head", h("div.what", this.phase, this.heading, this.about), h("div.buttons", this.again, this.button)),
+      h("div.tiles", this.state.node, this.left.node, this.done.node),
       this.bar, this.note, this.charts.node);
   }
 

@@ -119,12 +119,12 @@ class Chart {
     this.spec = spec;
     this.group = group;
     this.readings = spec.series.map(() => h("b"));
-    this.note = h("span", { class: "note" });
+    this.note = h("span.note");
     const legend = spec.series.map((series, i) =>
       h("span", { class: `key s${series.colour ?? i}` }, h("i", { "aria-hidden": "true" }), series.label ? `${series.label} ` : "", this.readings[i]),
     );
     this.svg = s("svg", { tabindex: "0", role: "img", class: "plot" });
-    this.node = h("figure", { class: "chart" }, h("figcaption", null, h("span", { class: "title" }, spec.title, h("small", null, ` ${spec.unit}`)), h("span", { class: "keys" }, legend)), this.svg, this.note);
+    this.node = h("figure.chart", h("figcaption", h("span.title", spec.title, h("small", ` ${spec.unit}`)), h("span.keys", legend)), this.svg, this.note);
     this.svg.addEventListener("pointermove", (event) => group.point(this.timeAt(event)));
     this.svg.addEventListener("pointerdown", (event) => group.point(this.timeAt(event)));
     this.svg.addEventListener("pointerleave", () => group.point(null));
@@ -240,11 +240,11 @@ class Charts {
     this.sets = [[]];
     this.whole = [];
     this.charts = specs.map((spec) => new Chart(spec, this));
-    this.when = h("span", { class: "when" });
+    this.when = h("span.when");
     this.buttons = (ranges ? RANGES : []).map(([label, range_s]) =>
       h("button", { type: "button", "aria-pressed": String(range_s === this.range_s), onclick: (event) => this.choose(range_s, event.target) }, label),
     );
-    this.bar = h("div", { class: "ranges", role: "group", "aria-label": "Stretch of time" }, ranges ? this.buttons : h("h2", null, "Over time"), this.when);
+    this.bar = h("div", { class: "ranges", role: "group", "aria-label": "Stretch of time" }, ranges ? this.buttons : h("h2", "Over time"), this.when);
     this.grid = h("div", { class: ranges ? "charts" : "charts pair" }, this.charts.map((chart) => chart.node));
     this.node = h("section", { class: "graphs", "aria-label": "Charts" }, this.bar, this.grid);
     new ResizeObserver(() => this.draw()).observe(this.grid);
@@ -322,12 +322,12 @@ const COMPARED_CHARTS = BOTH.map(([key, title, unit]) => {
 // Output tokens/s over a past run, as tall as a line of text.
 function sparkline(values) {
   const known = (values ?? []).filter((value) => Number.isFinite(value));
-  if (known.length < 2) return h("span", { class: "dim" }, NOTHING);
+  if (known.length < 2) return h("span.dim", NOTHING);
   const most = Math.max(...known) || 1;
   const points = known.map((value, i) => `${((i / (known.length - 1)) * 100).toFixed(1)},${(23 - (value / most) * 21).toFixed(1)}`);
   const words = `output tokens/s over the run: ${rough(known[0])} at first, ${rough(known.at(-1))} at last, ${rough(most)} at most`;
   return s("svg", { class: "spark", viewBox: "0 0 100 24", preserveAspectRatio: "none", role: "img", "aria-label": words },
-    s("title", null, words),
+    s("title", words),
     s("path", { class: "area", d: `M0,24L${points.join("L")}L100,24Z` }),
     s("path", { class: "curve s0", d: `M${points.join("L")}`, "vector-effect": "non-scaling-stroke" }));
 }

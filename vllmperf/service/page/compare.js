@@ -19,11 +19,11 @@ class ComparePage {
     this.result = h("div");
     this.charts = new Charts(COMPARED_CHARTS, false);
     this.charts.node.hidden = true;
-    const label = (side, letter) => h("label", { class: `side s${letter === "A" ? 0 : 2}` }, h("span", null, h("i", { "aria-hidden": "true" }), letter), side);
-    this.node = h("div", { class: "page" },
-      h("section", { class: "card" }, h("h1", null, "Compare two runs"),
-        h("div", { class: "sides" }, label(this.sides[0], "A"), h("button", { type: "button", onclick: () => this.swap() }, "Swap"), label(this.sides[1], "B"))),
-      this.result, h("section", { class: "card" }, this.charts.node));
+    const label = (side, letter) => h("label", { class: `side s${letter === "A" ? 0 : 2}` }, h("span", h("i", { "aria-hidden": "true" }), letter), side);
+    this.node = h("div.page",
+      h("section.card", h("h1", "Compare two runs"),
+        h("div.sides", label(this.sides[0], "A"), h("button", { type: "button", onclick: () => this.swap() }, "Swap"), label(this.sides[1], "B"))),
+      this.result, h("section.card", this.charts.node));
     this.node.lastChild.hidden = true;
   }
 
@@ -58,18 +58,18 @@ class ComparePage {
 
   explain(runs) {
     const words = runs.length < 2 ? "Two runs must have ended before they can be compared." : "Choose two runs. The table shows what changed from A to B, and what of it is beyond chance.";
-    this.result.replaceChildren(h("p", { class: "card dim" }, words));
+    this.result.replaceChildren(h("p.card.dim", words));
   }
 
   async compare() {
     this.isAsked = true;
     const [a, b] = this.wanted;
-    this.result.replaceChildren(h("p", { class: "card dim" }, "Comparing"));
+    this.result.replaceChildren(h("p.card.dim", "Comparing"));
     try {
       const found = await json(`compare?a=${encodeURIComponent(a)}&b=${encodeURIComponent(b)}`);
-      this.result.replaceChildren(h("section", { class: "card" }, ...comparison(found)));
+      this.result.replaceChildren(h("section.card", ...comparison(found)));
     } catch (error) {
-      this.result.replaceChildren(h("p", { class: "card wrong" }, error.message));
+      this.result.replaceChildren(h("p.card.wrong", error.message));
     }
   }
 
@@ -90,11 +90,11 @@ function comparison(found) {
   const figures = Object.entries(found.figures ?? {});
   const tested = figures.filter(([, one]) => one.p !== undefined);
   const shown = tested.length ? tested : figures;
-  const rows = shown.map(([key, one]) => h("tr", null, h("th", { scope: "row" }, figureLabel(key)), h("td", { class: "n" }, rough(one.a)), h("td", { class: "n" }, rough(one.b)), h("td", { class: "n" }, signed(one.change)), h("td", { class: "n dim" }, interval(one.change_ci95)), h("td", null, judged(key, one))));
+  const rows = shown.map(([key, one]) => h("tr", h("th", { scope: "row" }, figureLabel(key)), h("td.n", rough(one.a)), h("td.n", rough(one.b)), h("td.n", signed(one.change)), h("td.n.dim", interval(one.change_ci95)), h("td", judged(key, one))));
   const heads = ["A", "B", "Change", "95 % interval"].map((head) => h("th", { scope: "col", class: "n" }, head));
   const beyond = tested.filter(([, one]) => one.beyond_chance).length;
   const summary = tested.length ? `${count(beyond)} of ${plural(tested.length, "figure")} changed beyond chance.${found.paired ? " Both runs sent the same requests, so times of requests are paired." : ""}` : "Chance cannot be told: a side has no single requests.";
-  return [h("h2", null, summary), h("div", { class: "scroll", tabindex: "0" }, h("table", { class: "figures-table" }, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Figure"), heads, h("th", { scope: "col" }, "Beyond chance?"))), h("tbody", null, rows))), ...differs(found.differs)];
+  return [h("h2", summary), h("div", { class: "scroll", tabindex: "0" }, h("table.figures-table", h("thead", h("tr", h("th", { scope: "col" }, "Figure"), heads, h("th", { scope: "col" }, "Beyond chance?"))), h("tbody", rows))), ...differs(found.differs)];
 }
 
 function signed(part) {
@@ -108,16 +108,16 @@ function interval(both) {
 
 function judged(key, one) {
   if (one.p === undefined) return "";
-  if (one.beyond_chance === null) return h("span", { class: "dim" }, "too few requests");
-  if (!one.beyond_chance) return h("span", { class: "dim" }, "within chance");
+  if (one.beyond_chance === null) return h("span.dim", "too few requests");
+  if (!one.beyond_chance) return h("span.dim", "within chance");
   const isBetter = one.b > one.a !== LESS_IS_BETTER.test(key);
   return verdictBadge(isBetter ? "trusted" : "untrusted", isBetter ? "better" : "worse");
 }
 
 function differs(found) {
   const parts = Object.entries(found ?? {}).map(([part, settings]) => {
-    const items = Object.entries(settings ?? {}).map(([key, [a, b]]) => h("li", null, h("code", null, key), ` ${JSON.stringify(a)} → ${JSON.stringify(b)}`));
-    return items.length ? [h("h3", null, part === "plan" ? "The plan differs" : "The client’s machine differs"), h("ul", { class: "differs" }, items)] : [];
+    const items = Object.entries(settings ?? {}).map(([key, [a, b]]) => h("li", h("code", key), ` ${JSON.stringify(a)} → ${JSON.stringify(b)}`));
+    return items.length ? [h("h3", part === "plan" ? "The plan differs" : "The client’s machine differs"), h("ul.differs", items)] : [];
   });
   return parts.flat();
 }

@@ -2,23 +2,28 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-function filled(element, attributes, children) {
-  for (const [name, value] of Object.entries(attributes ?? {})) {
+// given: attributes, where it begins with an object of them, and children.
+function filled(element, classes, given) {
+  const attributes = given[0]?.constructor === Object ? given.shift() : {};
+  if (classes.length) element.setAttribute("class", classes.join(" "));
+  for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : clean(value));
   }
-  const given = children.flat().filter((child) => child !== null && child !== undefined && child !== false);
-  element.append(...given.map((child) => (child instanceof Node ? child : clean(child))));
+  const children = given.flat().filter((child) => child !== null && child !== undefined && child !== false);
+  element.append(...children.map((child) => (child instanceof Node ? child : clean(child))));
   return element;
 }
 
-function h(tag, attributes, ...children) {
-  return filled(document.createElement(tag), attributes, children);
+// h("td.n.dim", "12") is a cell of the classes n and dim.
+function h(name, ...given) {
+  const [tag, ...classes] = name.split(".");
+  return filled(document.createElement(tag), classes, given);
 }
 
-function s(tag, attributes, ...children) {
-  return filled(document.createElementNS(SVG, tag), attributes, children);
+function s(tag, ...given) {
+  return filled(document.createElementNS(SVG, tag), [], given);
 }
 
 // Changes what differs only, so that a selection and a screen reader are left alone.
@@ -51,5 +56,5 @@ function keyed(parent, items, make) {
 
 // A name of somebody's choice.
 function name(text) {
-  return h("bdi", { class: "name" }, text);
+  return h("bdi.name", text);
 }

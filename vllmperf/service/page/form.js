@@ -58,8 +58,8 @@ class Field {
     this.wrong = h("div", { class: "wrong", id: `${id}-wrong` });
     const help = field.help ?? field.description ?? "";
     this.input.setAttribute("aria-describedby", `${id}-wrong ${id}-help`);
-    const unit = usual && this.input.tagName !== "SELECT" ? h("span", { class: "dim" }, `default ${usual}`) : null;
-    this.node = h("div", { class: "field" }, h("div", { class: "row" }, h("label", { for: id }, key), unit), this.input, this.wrong, h("div", { class: "dim help", id: `${id}-help` }, help));
+    const unit = usual && this.input.tagName !== "SELECT" ? h("span.dim", `default ${usual}`) : null;
+    this.node = h("div.field", h("div.row", h("label", { for: id }, key), unit), this.input, this.wrong, h("div", { class: "dim help", id: `${id}-help` }, help));
   }
 
   control(id, usual, onInput) {
@@ -97,16 +97,16 @@ class FormPage {
     this.body = h("div");
     this.wrong = h("p", { class: "wrong", role: "alert" });
     this.label = h("input", { id: "label", type: "text", autocomplete: "off", maxlength: "200", oninput: () => this.changed() });
-    this.waits = h("span", { class: "dim" });
-    this.send = h("button", { class: "main" }, "Start");
+    this.waits = h("span.dim");
+    this.send = h("button.main", "Start");
     this.preview = h("pre", { tabindex: "0" });
     this.kinds = h("div", { class: "kinds", role: "radiogroup", "aria-label": "Kind of run" });
     this.form = h("form", { novalidate: true, onsubmit: (event) => this.submit(event) }, this.kinds,
-      h("div", { class: "field label" }, h("label", { for: "label" }, "Name of the run"), this.label, h("div", { class: "dim help" }, "Stands in the list of runs. Optional.")),
+      h("div.field.label", h("label", { for: "label" }, "Name of the run"), this.label, h("div.dim.help", "Stands in the list of runs. Optional.")),
       this.body, this.wrong,
-      h("div", { class: "buttons" }, this.send, this.waits),
-      h("details", { ontoggle: () => this.show() }, h("summary", null, "What will be sent"), this.preview));
-    this.node = h("div", { class: "page" }, h("section", { class: "card" }, h("h1", null, "New run"), this.form));
+      h("div.buttons", this.send, this.waits),
+      h("details", { ontoggle: () => this.show() }, h("summary", "What will be sent"), this.preview));
+    this.node = h("div.page", h("section.card", h("h1", "New run"), this.form));
     this.form.hidden = true;
     this.start();
   }
@@ -116,14 +116,14 @@ class FormPage {
       this.schema = await json("schema");
       if (this.from) this.filled = await json(runPath(this.from));
     } catch (error) {
-      this.node.append(h("p", { class: "card wrong" }, error.message));
+      this.node.append(h("p.card.wrong", error.message));
       return;
     }
     this.form.hidden = false;
     this.kind = this.filled?.kind ?? this.kind;
     for (const [kind, words] of KINDS.filter(([one]) => fieldsOf(this.schema, one) || exampleOf(this.schema, one))) {
       const box = h("input", { type: "radio", name: "kind", value: kind, checked: kind === this.kind, onchange: () => this.choose(kind) });
-      this.kinds.append(h("label", null, box, h("span", null, words)));
+      this.kinds.append(h("label", box, h("span", words)));
     }
     this.choose(this.kind);
     if (this.filled) this.refill(this.filled);
@@ -137,7 +137,7 @@ class FormPage {
     this.text = known ? null : h("textarea", { id: "as-json", rows: "12", spellcheck: "false", oninput: () => this.changed() });
     if (!known) {
       this.text.value = JSON.stringify(exampleOf(this.schema, kind) ?? {}, null, 2);
-      this.body.replaceChildren(h("div", { class: "field label" }, h("label", { for: "as-json" }, `${kind} as JSON`), this.text, h("div", { class: "dim help" }, "An example: change it. vllmperf checks all of it before it starts.")));
+      this.body.replaceChildren(h("div.field.label", h("label", { for: "as-json" }, `${kind} as JSON`), this.text, h("div.dim.help", "An example: change it. vllmperf checks all of it before it starts.")));
       return this.changed();
     }
     for (const [key, field] of Object.entries(known)) this.fields.set(key, new Field(key, field, () => this.changed()));
@@ -153,8 +153,8 @@ class FormPage {
       const group = field.title ?? "other settings";
       groups.set(group, [...(groups.get(group) ?? []), key]);
     }
-    const grid = (keys) => h("div", { class: "fields" }, keys.map((key) => this.fields.get(key).node));
-    this.body.replaceChildren(grid(first), ...[...groups].map(([group, keys]) => h("details", { class: "group" }, h("summary", null, group, h("span", { class: "dim" }, ` ${plural(keys.length, "setting")}`)), grid(keys))));
+    const grid = (keys) => h("div.fields", keys.map((key) => this.fields.get(key).node));
+    this.body.replaceChildren(grid(first), ...[...groups].map(([group, keys]) => h("details.group", h("summary", group, h("span.dim", ` ${plural(keys.length, "setting")}`)), grid(keys))));
     return this.changed();
   }
 

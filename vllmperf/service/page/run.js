@@ -11,7 +11,7 @@ class RunPage {
     this.files = h("section", { class: "card", hidden: true });
     this.request = h("details", { class: "card", hidden: true });
     this.problem = h("p", { class: "card wrong", hidden: true });
-    this.node = h("div", { class: "page" }, this.problem, this.holder, this.reasons, h("div", { class: "below" }, this.report, h("div", null, this.files, this.request)));
+    this.node = h("div.page", this.problem, this.holder, this.reasons, h("div.below", this.report, h("div", this.files, this.request)));
   }
 
   update() {
@@ -36,23 +36,23 @@ class RunPage {
     const reasons = isOver(run) ? (run.verdict?.reasons ?? []) : [];
     this.reasons.hidden = reasons.length < 2 || !this.report.hidden; // the report has them too
     if (reasons.length < 2 || this.reasons.childElementCount) return;
-    const items = reasons.map((reason) => h("li", null, reason));
-    this.reasons.replaceChildren(h("h2", null, "Why this verdict"), h("ul", null, items));
+    const items = reasons.map((reason) => h("li", reason));
+    this.reasons.replaceChildren(h("h2", "Why this verdict"), h("ul", items));
   }
 
   tellFiles(known) {
     const rows = (known.files ?? []).map((file) => {
       const link = h("a", { href: file.url ? relative(file.url) : "#", download: true, onclick: (event) => fetched(event, file) }, name(file.name));
-      return h("li", null, link, h("span", { class: "dim" }, Number.isFinite(file.bytes) ? bytes(file.bytes) : ""));
+      return h("li", link, h("span.dim", Number.isFinite(file.bytes) ? bytes(file.bytes) : ""));
     });
-    const uploads = (known.uploads ?? []).map((one) => h("li", null, name(one.name), h("span", { class: one.state === "failed" ? "wrong" : "dim" }, `${UPLOADS[one.state] ?? one.state} · ${one.to}`)));
+    const uploads = (known.uploads ?? []).map((one) => h("li", name(one.name), h("span", { class: one.state === "failed" ? "wrong" : "dim" }, `${UPLOADS[one.state] ?? one.state} · ${one.to}`)));
     this.files.hidden = !rows.length && !uploads.length;
-    this.files.replaceChildren(h("h2", null, "Files"), h("ul", { class: "files" }, rows), ...(uploads.length ? [h("h3", null, "In the bucket"), h("ul", { class: "files" }, uploads)] : []));
+    this.files.replaceChildren(h("h2", "Files"), h("ul.files", rows), ...(uploads.length ? [h("h3", "In the bucket"), h("ul.files", uploads)] : []));
   }
 
   tellRequest(known) {
     this.request.hidden = !known.request;
-    this.request.replaceChildren(h("summary", null, "What was asked for"), h("pre", { tabindex: "0" }, JSON.stringify(known.request, null, 2)));
+    this.request.replaceChildren(h("summary", "What was asked for"), h("pre", { tabindex: "0" }, JSON.stringify(known.request, null, 2)));
   }
 
   async tellReport(known) {
@@ -61,10 +61,10 @@ class RunPage {
     this.reportOf = file.bytes;
     try {
       const text = await (await answered(relative(file.url ?? runPath(this.id, "/report.html")))).text();
-      this.report.replaceChildren(h("h2", null, "Report"), copied(text));
+      this.report.replaceChildren(h("h2", "Report"), copied(text));
       this.report.hidden = false;
     } catch (error) {
-      this.report.replaceChildren(h("p", { class: "wrong" }, `The report cannot be shown: ${error.message}`));
+      this.report.replaceChildren(h("p.wrong", `The report cannot be shown: ${error.message}`));
       this.report.hidden = false;
     }
   }
@@ -96,7 +96,7 @@ function copied(html) {
   const policy = globalThis.trustedTypes?.createPolicy ? (copied.policy ??= trustedTypes.createPolicy("report", { createHTML: (text) => text })) : null;
   const bare = html.replace(/<style[^]*?<\/style>| style="[^"]*"/gi, ""); // the policy would refuse them with an error each
   const found = new DOMParser().parseFromString(policy ? policy.createHTML(bare) : bare, "text/html");
-  return h("div", { class: "vllmperf" }, [...(found.querySelector(".vllmperf") ?? found.body).childNodes].map(copy));
+  return h("div.vllmperf", [...(found.querySelector(".vllmperf") ?? found.body).childNodes].map(copy));
 }
 
 function copy(node) {

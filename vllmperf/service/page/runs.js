@@ -6,26 +6,26 @@ const picked = [];
 class Runs {
   constructor() {
     this.shown = SHOWN;
-    this.now = h("div", { class: "now" });
+    this.now = h("div.now");
     this.idle = this.idleCard();
-    this.queueTitle = h("h2", null, "Queue");
-    this.queueCount = h("span", { class: "dim" });
-    this.queue = h("ol", { class: "queue" });
-    this.queueCard = h("section", { class: "card", "aria-label": "Queue" }, h("div", { class: "row" }, this.queueTitle, this.queueCount), this.queue);
+    this.queueTitle = h("h2", "Queue");
+    this.queueCount = h("span.dim");
+    this.queue = h("ol.queue");
+    this.queueCard = h("section", { class: "card", "aria-label": "Queue" }, h("div.row", this.queueTitle, this.queueCount), this.queue);
     this.filter = h("input", { type: "search", placeholder: "Filter by name, kind, target", "aria-label": "Filter past runs", oninput: () => this.update() });
     this.compare = h("a", { class: "button main", href: "#/compare" }, "Compare");
-    this.hint = h("span", { class: "dim" });
+    this.hint = h("span.dim");
     this.body = h("tbody");
     this.more = h("button", { type: "button", onclick: () => { this.shown += SHOWN; this.update(); } });
-    this.empty = h("p", { class: "dim empty" });
+    this.empty = h("p.dim.empty");
     this.table = pastTable(this.body);
-    this.past = h("section", { class: "card", "aria-label": "Past runs" }, h("div", { class: "row" }, h("h2", null, "Past runs"), this.hint, this.compare, this.filter), this.table, this.empty, this.more);
-    this.node = h("div", { class: "page" }, h("h1", { class: "out" }, "Runs"), this.now, this.idle, this.queueCard, this.past);
+    this.past = h("section", { class: "card", "aria-label": "Past runs" }, h("div.row", h("h2", "Past runs"), this.hint, this.compare, this.filter), this.table, this.empty, this.more);
+    this.node = h("div.page", h("h1.out", "Runs"), this.now, this.idle, this.queueCard, this.past);
   }
 
   idleCard() {
-    return h("section", { class: "card idle" },
-      h("div", null, h("h2", null, "Nothing runs"), h("p", { class: "dim" }, "Start a run here, or send a payload to ", h("code", null, "/start-load"), ".")),
+    return h("section.card.idle",
+      h("div", h("h2", "Nothing runs"), h("p.dim", "Start a run here, or send a payload to ", h("code", "/start-load"), ".")),
       h("a", { class: "button main", href: "#/new" }, "New run"));
   }
 
@@ -74,8 +74,8 @@ function pageTitle(active) {
 
 function queueRow(run) {
   const button = h("button", { type: "button", onclick: () => cancel(state.runs.get(run.id), button), "aria-label": `Cancel ${title(run)}` }, "Cancel");
-  const about = h("span", { class: "dim" });
-  const node = h("li", null, h("div", null, h("a", { href: `#/run/${encodeURIComponent(run.id)}` }, name(title(run))), about), button);
+  const about = h("span.dim");
+  const node = h("li", h("div", h("a", { href: `#/run/${encodeURIComponent(run.id)}` }, name(title(run))), about), button);
   return { node, update: (now) => say(about, [now.kind, now.target, now.asked ? plural(now.asked, "request") : "", now.created_at ? `since ${clock(new Date(now.created_at))}` : ""].filter(Boolean).join(" · ")) };
 }
 
@@ -85,7 +85,7 @@ const COLUMNS = [
 
 function pastTable(body) {
   const heads = COLUMNS.map(([label, kind]) => h("th", { scope: "col", class: kind }, label));
-  return h("table", { class: "past" }, h("thead", null, h("tr", null, heads)), body);
+  return h("table.past", h("thead", h("tr", heads)), body);
 }
 
 class PastRow {
@@ -109,7 +109,7 @@ class PastRow {
     this.box.disabled = !run.headline;
     const figures = run.headline ?? {};
     const pair = (metric) => (figures[`${metric}_p50`] === undefined || figures[`${metric}_p50`] === null ? NOTHING : `${rough(figures[`${metric}_p50`])} / ${rough(figures[`${metric}_p99`])} ms`);
-    const cells = [outcome(run), runCell(run), sparkline(run.spark), doneCell(figures, run), rough(figures.requests_per_s), rough(figures.output_tokens_per_s), pair("ttft_ms"), pair("itl_ms"), h("label", { class: "pick" }, this.box, h("span", null, "Compare"))];
+    const cells = [outcome(run), runCell(run), sparkline(run.spark), doneCell(figures, run), rough(figures.requests_per_s), rough(figures.output_tokens_per_s), pair("ttft_ms"), pair("itl_ms"), h("label.pick", this.box, h("span", "Compare"))];
     this.node.replaceChildren(...cells.map((cell, i) => h("td", { class: COLUMNS[i][1], "data-label": COLUMNS[i][0] }, cell)));
   }
 }
@@ -119,10 +119,10 @@ function runCell(run) {
   const took = elapsed_s(run, []);
   const words = [run.kind, when ? clock(new Date(when)) : "", took === null ? "" : ahead(took)].filter(Boolean).join(" · ");
   const said = run.error ? h("div", { class: "wrong clip", title: run.error }, run.error) : null;
-  return h("div", { class: "who" }, h("a", { href: `#/run/${encodeURIComponent(run.id)}`, class: "clip", title: title(run) }, name(title(run))), h("div", { class: "dim" }, words), said);
+  return h("div.who", h("a", { href: `#/run/${encodeURIComponent(run.id)}`, class: "clip", title: title(run) }, name(title(run))), h("div.dim", words), said);
 }
 
 function doneCell(figures, run) {
-  const failed = figures.failed ? h("div", { class: "wrong" }, `${count(figures.failed)} failed`) : null;
-  return h("div", null, count(figures.completed ?? run.done ?? null), failed);
+  const failed = figures.failed ? h("div.wrong", `${count(figures.failed)} failed`) : null;
+  return h("div", count(figures.completed ?? run.done ?? null), failed);
 }
