@@ -35,6 +35,8 @@ STRESS = "stress"
 HIDDEN = "***"
 OF_THE_RUN = ("result_dir", "record", "both", "save_result", "append_result", "disable_tqdm")
 """Where results go is the service's business: the folder of the run has them all."""
+SEE_HELP = re.compile(r"; see [^;]* --help$")
+"""Of the command line's errors: who sends a payload has GET /schema."""
 FLAG = re.compile(r"--([a-z0-9][a-z0-9-]*)")
 
 
@@ -171,6 +173,7 @@ def _text(flag: Flag, value: Any) -> str:
 
 def _of_field(message: str) -> FieldError:
     """The error of the drop-in's parser, with the key that it is about."""
+    message = SEE_HELP.sub("", message)
     needed = message.removeprefix("the following arguments are required: ")
     if needed != message:
         first = _key(needed.split(",")[0].split("/")[0])
