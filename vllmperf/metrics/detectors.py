@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.metrics import rules, streams, surroundings_rules
 from vllmperf.metrics.view import Completed, Floats
 from vllmperf.numbers import brief, duration, percent

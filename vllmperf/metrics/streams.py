@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vllmperf import _engine
+import vllmperf._engine as _engine
 from vllmperf.metrics.view import Completed, Floats
 from vllmperf.record.table import Requests
 
