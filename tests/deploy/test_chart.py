@@ -59,6 +59,18 @@ def test_a_load_gets_host_port_and_model_where_it_gives_none(tmp_path: Path) -> 
     assert (second["host"], second["port"], second["model"]) == ("elsewhere", 1, "m")
 
 
+@pytest.mark.parametrize("kind", [[], ["benchmarkSpecs[0].kind=start-load"]])
+def test_a_server_at_an_ipv6_address_is_what_loads_and_generator_take(
+    kind: list[str], tmp_path: Path
+) -> None:
+    at = ("vllm.enabled=false", "target.host=[fd00::1]", "target.port=80", "benchmarkSpecs[0].num_prompts=5")
+    found = objects(rendered(tmp_path, *sets(*at, *kind)))
+    assert "--allow-target=[fd00::1]:80" in containers(found)["load-generator"]["args"]
+    specs = yaml.safe_load(found["ConfigMap/bench-vllmperf-specs"]["data"]["specs.yaml"])
+    (load,) = specs["benchmarkSpecs"]
+    assert (load["host"], load["port"]) == ("fd00::1", 80)
+
+
 def test_a_payload_without_a_tokenizer_finds_it_under_the_name_of_the_model(tmp_path: Path) -> None:
     name = "mistralai/Mistral-7B-v0.1"
     mounts = containers(objects(rendered(tmp_path, *sets(f"servedModel={name}"))))["load-generator"][

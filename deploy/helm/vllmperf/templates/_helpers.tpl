@@ -34,10 +34,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* benchmarkSpecs, each with host, port and model. */}}
 {{- define "vllmperf.specs" -}}
-{{- $own := dict "host" (include "vllmperf.targetHost" .) "port" (include "vllmperf.targetPort" . | int) "model" .Values.servedModel -}}
+{{- $own := dict "host" (include "vllmperf.targetHost" . | trimAll "[]") "port" (include "vllmperf.targetPort" . | int) "model" .Values.servedModel -}}
 {{- $specs := list -}}
 {{- range .Values.benchmarkSpecs }}
-{{- $specs = append $specs (ternary . (merge (deepCopy .) $own) (hasKey . "kind")) -}}
+{{- $specs = append $specs (ternary (merge (deepCopy .) $own) . (eq (.kind | default "start-load") "start-load")) -}}
 {{- end -}}
 {{ toYaml (dict "benchmarkSpecs" $specs) }}
 {{- end }}
