@@ -13,7 +13,6 @@ from zlib import crc32
 
 import parts
 import pytest
-import yaml
 from chart import CASES, rendered, sets
 from real import RealCluster
 
@@ -124,29 +123,6 @@ def test_aggregate_runs_one_load_over_all_pods_and_may_only_list_them(
     assert [line.split()[-1] for line in may.splitlines() if line.startswith("pods ")] == ["[list]"]
     release.helm("uninstall", "bench", "--wait")
     until(lambda: not release.left(), lambda: str(release.left()))
-
-
-def test_aggregate_finds_the_pods_by_their_name_without_any_right(
-    release: Release, bucket: Server, tmp_path: Path
-) -> None:
-    """This Kubernetes has no DNS: the Job's /etc/hosts says what the headless Service would."""
-    plan = {**LOAD["plan"], "base_url": "http://localhost:8000"}
-    given = values(bucket, replicaCount=2, aggregate=True, benchmarkSpecs=[])
-    release.install(given)
-    path = tmp_path / "with-load.yaml"
-    path.write_text(json.dumps({**given, "benchmarkSpecs": [{"kind": "bench", "plan": plan}]}))
-    parts_of_it = ["-s", "templates/aggregate.yaml", "-s", "templates/configmap.yaml"]
-    text = rendered(tmp_path, "-f", str(path), "--namespace", release.name, *parts_of_it)
-    config, job = yaml.safe_load_all(text)
-    pod = job["spec"]["template"]["spec"]
-    name = f"bench-vllmperf-pods.{release.name}.svc"
-    pod["hostAliases"] = [{"ip": one["status"]["podIP"], "hostnames": [name]} for one in release.pods()]
-    both = json.dumps({"kind": "List", "apiVersion": "v1", "items": [config, job]})
-    release.cluster.kubectl("-n", release.name, "apply", "-f", "-", text=both)
-    until(lambda: _ended(release, job["metadata"]["name"]), release.told)
-    results = [json.loads(text) for key, text in bucket.objects().items() if key.endswith(".json")]
-    assert [one["completed"] for one in results] == [30], release.told()
-    assert not release.get("roles,rolebindings")["items"]
 
 
 def test_the_documents_payload_runs_from_the_values_and_by_curl(
