@@ -326,7 +326,7 @@ TOOLS = (
         floor_command,
         read_floor,
         environment="",
-        settings="an epoll loop in C that reads and stamps and does nothing else: no client can use less CPU on this machine",
+        settings="an epoll loop in C that reads and stamps and does nothing else: what the kernel alone costs here",
     ),
     Tool(
         "vllmperf",

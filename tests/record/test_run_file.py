@@ -19,6 +19,7 @@ from vllmperf import _engine
 from vllmperf.errors import UsageError, VllmperfError
 from vllmperf.record import schema
 from vllmperf.record.fields import BLOBS, FIELDS
+from vllmperf.record.process import is_alive
 from vllmperf.record.reader import read
 from vllmperf.record.resumed import ResumedWriter
 from vllmperf.record.unfinished import unfinished
@@ -427,3 +428,18 @@ def test_what_was_asked_for_stands_beside_what_came(tmp_path: Path) -> None:
     tokens = asked[["asked_prompt_tokens", "asked_output_tokens"]]
     assert tokens.tolist() == [(8, 4), (NONE, 5)]
     assert set(asked["session"]) == {NONE}
+
+
+def test_a_writer_that_was_killed_and_that_nobody_waits_for_has_ended() -> None:
+    code = "import json; from vllmperf.record.process import this_process; print(json.dumps(this_process()), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        writer = json.loads(child.stdout.readline())
+        assert is_alive(writer)
+        child.kill()
+        os.waitid(
+            os.P_PID, child.pid, os.WEXITED | os.WNOWAIT
+        )  # it has ended, and stays in the table of processes
+        assert not is_alive(writer)

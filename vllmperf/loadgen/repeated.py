@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vllmperf.errors import CheckError, UsageError, VllmperfError
+from vllmperf.errors import CheckError, SettingError, UsageError, VllmperfError
 from vllmperf.loadgen.recorded import record_run
 from vllmperf.loadgen.subscribers import Progress
 from vllmperf.loadgen.task import Task
@@ -42,7 +42,7 @@ def repeat_run(
     Raises UsageError for k out of bounds and for a run file that is there already, before the first run.
     """
     if not 2 <= k <= MOST:
-        raise UsageError(f"repeat takes 2 to {MOST} runs (got {k})")
+        raise SettingError("{repeat} takes 2 to {most} runs (got {k})", most=MOST, k=k)
     paths = [None if record is None else numbered(record, i + 1) for i in range(k)]
     if taken := next((path for path in paths if path is not None and path.exists()), None):
         raise UsageError(f"{taken} exists already: choose another name or remove it")

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+ENDED = ("Z", "X")
+"""States of a process in proc(5)."""
+
 
 def this_process() -> dict[str, Any]:
     """pid, host, and the clock ticks after boot at which this process began: pids come back, in containers at once."""
@@ -31,8 +34,10 @@ def is_alive(writer: Mapping[str, Any]) -> bool:
 
 
 def _began_ticks(pid: int) -> int | None:
-    """proc(5): the 22nd field of /proc/PID/stat, counted behind the name in parentheses."""
+    """proc(5): the 22nd field of /proc/PID/stat, counted behind the name in parentheses. None for one that has ended and that
+    nobody waits for, as a container without an init keeps them."""
     try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state in ENDED else int(fields[18])
     except (OSError, ValueError, IndexError):
         return None
