@@ -259,7 +259,8 @@ def read_locust(folder: Path) -> Reported:
 
 
 def _spread_of(values: ArrayLike) -> Spread:
-    return Spread(float(np.mean(values)), *map(float, np.percentile(values, [50, 99])))
+    array = np.asarray(values, dtype=float)
+    return Spread(float(array.mean()), *map(float, np.percentile(array, [50, 99])))
 
 
 # ---- ours ----
