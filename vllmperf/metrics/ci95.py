@@ -194,9 +194,10 @@ def rate(done: Completed, amounts: Floats, per_s: float | None) -> Interval | No
     middle = _middles_ns(done.whole)
     start, end = done.window_ns
     within = (middle >= start) & (middle <= end) & (amounts > 0)
-    by_middle = float(amounts[within].sum()) / (end - start) * 1e9
+    middle, amounts = middle[within], amounts[within]
+    by_middle = float(amounts.sum()) / (end - start) * 1e9
     level = done.in_flight_at_send[done.in_order_of_send]
-    found = intervals.rate_interval(middle[within], start, end, amounts[within], in_flight=level)
+    found = intervals.rate_interval(middle, start, end, amounts, in_flight=level)
     if found.low is None or found.high is None or not by_middle:
         return None
     low, high = max(per_s + found.low - by_middle, 0.0), per_s + found.high - by_middle

@@ -42,9 +42,8 @@ def mean_between(requests: Requests, first_ns: int, last_ns: int) -> float | Non
 
 def means(requests: Requests, edges_ns: NDArray[np.int64]) -> Floats:
     """The mean within each of the times between the edges, which ascend."""
-    sent, end = (np.sort(column - edges_ns[0]).astype(np.float64) for column in _intervals(requests))
-    edges = (edges_ns - edges_ns[0]).astype(np.float64)
-    held: Floats = np.diff(_since(sent, edges) - _since(end, edges)) / np.diff(edges)
+    sent, end = (_since(column, edges_ns) for column in _intervals(requests))
+    held: Floats = np.diff(sent - end) / np.diff(edges_ns)
     return held
 
 
@@ -55,11 +54,14 @@ def at_send(requests: Requests, instants_ns: NDArray[np.int64]) -> Floats:
     return held - np.searchsorted(end, instants_ns, "right")
 
 
-def _since(instants: Floats, edges: Floats) -> Floats:
-    """The sum of the times from each instant to the edge, of those before it. instants: sorted."""
-    before = np.searchsorted(instants, edges)
-    sums = np.concatenate([[0.0], np.cumsum(instants)])
-    found: Floats = before * edges - sums[before]
+def _since(instants_ns: NDArray[np.int64], edges_ns: NDArray[np.int64]) -> Floats:
+    """The sum of the times from each instant to the edge, of those before it; of an edge at the first one 0."""
+    sums = (instants_ns - edges_ns[0]).astype(np.float64)
+    sums.sort()
+    edges = (edges_ns - edges_ns[0]).astype(np.float64)
+    before = np.searchsorted(sums, edges)
+    np.cumsum(sums, out=sums)  # in place: a long run has millions of requests
+    found: Floats = before * edges - np.where(before > 0, sums[before - 1], 0.0)
     return found
 
 

@@ -18,7 +18,7 @@ from vllmperf.metrics import in_flight
 from vllmperf.metrics.definitions import BY_NAME, per_request
 from vllmperf.metrics.mser import GROUP, MOST, warm_up
 from vllmperf.metrics.statistics import median, quantiles
-from vllmperf.metrics.view import Completed, Floats
+from vllmperf.metrics.view import Completed, Floats, happened
 from vllmperf.metrics.window import IN_FLIGHT, RAMP, Drift, Trim
 from vllmperf.record.reader import Recording
 from vllmperf.record.table import Requests
@@ -60,11 +60,9 @@ def view(recording: Recording, trim: bool = True) -> Completed:
 
 def find(whole: Completed) -> Trim | None:
     """The trim of a run by RULE; None when nothing was sent or nothing ended."""
-    requests = whole.recording.requests
-    sent, end = (requests[name][requests[name] != _engine.NONE] for name in ("sent_ns", "end_ns"))
-    if len(sent) == 0 or len(end) == 0 or end.max() <= sent.min():
+    if (bounds := _bounds(whole)) is None:
         return None
-    first, last_sent, last = int(sent.min()), int(sent.max()), int(end.max())
+    first, last_sent, last = bounds
     trim = Trim(first, first, last, last)
     if len(whole.requests) < FEWEST or last_sent <= first:
         return trim
@@ -78,25 +76,37 @@ def find(whole: Completed) -> Trim | None:
     if (ramp := _ramp_ns(whole, first, last_sent)) is not None:
         starts.append((ramp, RAMP))
     start, name = max(starts)
+    sent = happened(whole.recording, "sent_ns")
     left_out = int((sent < start).sum())
     if 0 < left_out <= MOST * len(sent):
         trim = trim._replace(start_ns=start, left_out=left_out, found_by=name)
-    return trim._replace(end_ns=_drained_ns(requests, trim, last_sent))
+    return trim._replace(end_ns=_drained_ns(whole.recording.requests, trim, last_sent))
+
+
+def _bounds(whole: Completed) -> tuple[int, int, int] | None:
+    """First and last send and last end; None when nothing was sent or nothing ended."""
+    sent, end = (happened(whole.recording, name) for name in ("sent_ns", "end_ns"))
+    if len(sent) == 0 or len(end) == 0 or end.max() <= sent.min():
+        return None
+    return int(sent.min()), int(sent.max()), int(end.max())
 
 
 def _series(whole: Completed, first: int, last_sent: int) -> Iterator[Series]:
     """TTFT and TPOT in the order in which requests were sent, or E2EL where nothing is streamed; requests in flight."""
     is_stream = (whole.requests["first_token_ns"] != _engine.NONE).any()
-    sent = whole.requests["sent_ns"]
     for name in ("ttft", "tpot") if is_stream else ("e2el",):
-        values = per_request(whole, name)
-        known = np.flatnonzero(values == values)  # without NaN
-        order = known[np.argsort(sent[known], kind="stable")]
-        yield Series(name, sent[order], values[order])
+        yield _by_send(whole, name)
     bins = min(MOST_BINS, len(whole.requests))
     edges = np.linspace(first, last_sent, bins + 1).astype(np.int64)
     if (np.diff(edges) > 0).all():
         yield Series(IN_FLIGHT, edges[:-1], in_flight.means(whole.recording.requests, edges))
+
+
+def _by_send(whole: Completed, name: str) -> Series:
+    values, sent = per_request(whole, name), whole.requests["sent_ns"]
+    known = np.flatnonzero(values == values)  # without NaN
+    order = known[np.argsort(sent[known], kind="stable")]
+    return Series(name, sent[order], values[order])
 
 
 OVER = {"ttft": "first_token_ns", "e2el": "last_token_ns"}
