@@ -13,7 +13,7 @@ import vllmperf
 from vllmperf.cli import main
 from vllmperf.errors import SettingError
 from vllmperf.loadgen.engine_group import shares
-from vllmperf.metrics.explanation import _bench
+from vllmperf.metrics.commands import commands
 from vllmperf.plan import Plan
 from vllmperf.plan.spread import cycle
 from vllmperf.report.console import table
@@ -165,7 +165,9 @@ def test_a_fit_takes_one_target():
 
 def test_the_next_commands_of_explain_name_all_targets():
     plan = Plan.of(base_url=["http://a:1=2", "http://b:2"], max_concurrency=4).flat()
-    assert "--base-url http://a:1=2 --base-url http://b:2=1" in _bench(plan)
+    summary = {"plan": plan, "state": "finished", "in_flight": {"max": 4}, "requests": {"completed": 8}}
+    (command,) = commands(["{bench} {load}"], summary, "run.vllmperf", {})
+    assert command.startswith("vllmperf bench --base-url http://a:1=2 --base-url http://b:2=1 ")
 
 
 def test_turns_are_spread_and_shares_add_up():
