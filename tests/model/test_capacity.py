@@ -14,9 +14,10 @@ from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
 from vllmperf.model.capacity import Capacity, Carried, Step, carried
 from vllmperf.model.early_stop import EarlyStop
-from vllmperf.model.estimate import Found, estimate, needed_budget_s
+from vllmperf.model.estimate import Found, estimate, lengths, needed_budget_s
 from vllmperf.model.goodput_curve import curve_capacity
 from vllmperf.model.law import measured
+from vllmperf.model.parameters import Parameter
 from vllmperf.model.rehearsal import cut, rehearse
 from vllmperf.model.rehearsed_search import RehearsedSearch, looked_at, poisson_s
 from vllmperf.model.search import Search
@@ -83,6 +84,9 @@ def test_what_was_seen_is_told_apart_from_what_nobody_saw():
     assert carried([*passes, step(12, "fail", False)]) == Carried(8, 0.95, None)
     assert carried([step(22, "unclear", True), step(58, "fail", False)]) == Carried(22, None, None)
     assert carried([step(58, "fail", False), step(30, "unclear", False)]) == Carried(None, None, None)
+    unsure = [step(8, "unclear", True), step(22, "unclear", True), step(58, "fail", False)]
+    assert carried(unsure, most_per_s=15.0) == Carried(8, None, None)
+    assert carried(unsure, most_per_s=7.0) == Carried(None, None, None)
 
 
 def test_a_wide_interval_names_the_time_that_would_narrow_it():
@@ -234,8 +238,8 @@ def test_slots_are_not_seen_where_nobody_waits():
     assert seen_slots([steps(arrivals(made))]) is None
 
 
-def test_an_overloaded_run_that_ended_by_itself_does_not_make_the_law_look_slow(tmp_path):
-    """What completed in it was served beside what did not: replayed alone it would be faster than it was."""
+def with_long_prompts(folder):
+    """Limits, steps and recordings of a search on a server of long prompts, the second one overloaded; and its law."""
     server = {"alpha_ms": 6.0, "beta_ms": 0.06, "gamma_ms": 0.5, "delta_ms": 0.04, "max_num_seqs": 128}
     limits = Limits(2000, 40)
 
@@ -247,14 +251,35 @@ def test_an_overloaded_run_that_ended_by_itself_does_not_make_the_law_look_slow(
 
     runs = [made(12, 30, 1), made(35, 8, 2)]
     steps = [
-        Step(run.plan["request_rate"], judged(run.requests, limits), above, 10.0, False, tmp_path)
+        Step(run.plan["request_rate"], judged(run.requests, limits), above, 10.0, False, folder)
         for run, above in zip(runs, (False, True), strict=True)
     ]
     alone = rehearse(server, {}, np.full(20, 1000), np.full(20, 125), concurrency=1)
     law, _ = server_law([measured("x", arrivals(run)) for run in (alone, *runs)], alone.requests, 128)
+    return limits, steps, runs, law
+
+
+def test_an_overloaded_run_that_ended_by_itself_does_not_make_the_law_look_slow(tmp_path):
+    """What completed in it was served beside what did not: replayed alone it would be faster than it was."""
+    limits, steps, runs, law = with_long_prompts(tmp_path)
     found = estimate(steps, runs, limits, law, "")
     assert found.method == "law"
     assert found.slowness == pytest.approx(1, abs=0.005)
+
+
+def test_an_estimate_is_no_surer_than_what_a_step_with_several_prompts_takes(tmp_path):
+    """The work for one prompt of 1,000 tokens is the same when a token takes 0.03 ms more and a step 30 ms less."""
+    limits, steps, runs, law = with_long_prompts(tmp_path)
+    unsure = {**law.fit.parameters, "step_delta": Parameter(0.02, -0.04, 0.08)}
+    replica = replace(law.replica, step_gamma_ms=20.5, step_delta_ms=0.02)
+    law = replace(law, replica=replica, fit=replace(law.fit, parameters=unsure))
+    found = estimate(steps, runs, limits, law, "")
+    assert found.method == "law"
+    right = law_capacity(
+        replace(replica, step_gamma_ms=0.5, step_delta_ms=0.04), lengths(runs), limits, seeds=2
+    )[0]
+    assert found.rate > 1.05 * right
+    assert found.low < right
 
 
 def test_a_law_that_the_server_failed_far_below_is_not_believed(tmp_path, truth):

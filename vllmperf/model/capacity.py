@@ -116,16 +116,16 @@ class Carried:
 
 
 def carried(steps: Sequence[Step], most_per_s: float = math.inf) -> Carried:
-    """What was seen to be carried, below every rate that surely failed. A step that passes above most_per_s, the low end of a
-    law's estimate, may have ended before its queue showed."""
+    """What was seen to be carried, below every rate that surely failed. A step that passes or meets the SLO above most_per_s,
+    the low end of a law's estimate, may have ended before its queue showed."""
     failed = min((step.rate_per_s for step in steps if step.answer.verdict == "fail"), default=math.inf)
     below = [step for step in steps if step.rate_per_s < failed]
     passed = [step.rate_per_s for step in below if step.answer.verdict == "pass"]
     sure = max((rate for rate in passed if rate <= most_per_s), default=None)
-    met = max(
-        (step.rate_per_s for step in below if step.met and step.rate_per_s > (sure or 0.0)), default=None
-    )
-    return Carried(met, None, None) if sure is None else Carried(sure, 1 - ERROR, met)
+    met = [step.rate_per_s for step in below if step.met and step.rate_per_s > (sure or 0.0)]
+    if sure is None:
+        return Carried(max((rate for rate in met if rate <= most_per_s), default=None), None, None)
+    return Carried(sure, 1 - ERROR, max(met, default=None))
 
 
 def _step_json(step: Step) -> dict[str, Any]:

@@ -97,15 +97,33 @@ def _by_law(
         return None, str(error)
     if abs(math.log(slow.slowness)) > ALIKE:
         return None, f"the server takes {slow.slowness:.2f} times as long as it says"
-    rate, chance = law_capacity(law.replica, lengths(whole), limits)
+    seen = lengths(whole)
+    rate, chance = law_capacity(law.replica, seen, limits)
     rate /= slow.slowness
     against = [step.rate_per_s for step in steps if step.answer.verdict == "fail" and step.rate_per_s < rate]
     if against and min(against) < (1 - ALIKE) * rate:
         return None, f"the server already failed at {min(against):.4g}/s, and by it would carry {rate:.4g}/s"
-    low, high = interval(rate, slow, chance)
-    told = () if law.slots or _same_with_fewer(law, lengths(whole), limits) else (_no_limit(law),)
-    curve = law_curve(slowed(law.replica, slow.slowness), lengths(whole), limits, rate)
+    low, high = interval(rate, slow, math.hypot(chance, _split_deviation(law, seen, limits)))
+    told = () if law.slots or _same_with_fewer(law, seen, limits) else (_no_limit(law),)
+    curve = law_curve(slowed(law.replica, slow.slowness), seen, limits, rate)
     return Found(rate, low, high, "law", told, slow.slowness, curve), ""
+
+
+def _split_deviation(
+    law: ServerLaw, seen: tuple[NDArray[np.int64], NDArray[np.int64]], limits: Limits
+) -> float:
+    """Of the rate's logarithm, since steps that hold several prompts were rarely seen: how much of the prompt work comes for
+    each step, and how much for each token. The work for a usual prompt is known far better, so one gains what the other
+    loses."""
+    now, deviation, usual = law.replica, law.fit.step_delta.deviation, float(seen[0].mean())
+    more, less = now.step_gamma_ms / max(usual, 1.0), now.step_delta_ms  # so far delta can go, ms a token
+    if not deviation or max(more, less) <= 0:
+        return 0.0
+    shift = min(deviation, more) if more >= min(deviation, less) else -min(deviation, less)
+    gamma, delta = now.step_gamma_ms - shift * usual, now.step_delta_ms + shift
+    other = replace(now, step_gamma_ms=gamma, step_delta_ms=delta)
+    rates = [law_capacity(one, seen, limits, seeds=2, requests=10_000)[0] for one in (now, other)]
+    return abs(math.log(rates[1] / rates[0])) * deviation / abs(shift) if min(rates) > 0 else 0.0
 
 
 def _same_with_fewer(
