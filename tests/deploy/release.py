@@ -23,6 +23,8 @@ import yaml
 from chart import CHART, helm
 from s3_server import ACCESS, BUCKET, SECRET, Server
 
+from vllmperf.service.examples import PAYLOAD
+
 GIVEN = os.environ.get("VLLMPERF_IMAGE")
 IMAGE, TAG = (image.name_in(Path(GIVEN)) if GIVEN else "localhost/vllmperf-chart:1").rsplit(":", 1)
 LIMIT_S = 240.0
@@ -39,17 +41,9 @@ LOAD = {
         "output_len": 2,
     },
 }
-MODEL = "meta-llama/Llama-3.1-405B-Instruct-FP8"
-SONNET = {
-    "num_prompts": 20,
-    "request_rate": 12,
-    "backend": "openai-chat",
-    "endpoint": "/v1/chat/completions",
-    "dataset_path": "app/sonnet.txt",
-    "dataset_name": "sonnet",
-    "sonnet_input_len": 512,
-    "sonnet_prefix_len": 128,
-    "sonnet_output_len": 2,
+MODEL = PAYLOAD["model"]
+SONNET = {name: value for name, value in PAYLOAD.items() if name not in ("host", "port", "model")} | {
+    "num_prompts": 20
 }
 """The payload of the chart that ours replaces, but for its 1,000 prompts."""
 

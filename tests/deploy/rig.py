@@ -25,6 +25,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # for whoever runs this file it
 
 import parts
 from exporters import dcgm, exporter, kube_state_metrics, vllm_v0
+from serving import Service
 
 from vllmperf.sim import Server
 
@@ -110,35 +111,10 @@ def measure_a_start(file: Path) -> None:
 
 @contextlib.contextmanager
 def served(data: Path) -> Iterator[str]:
-    """vllmperf serve on a free port; gives its URL."""
-    command = [
-        sys.executable,
-        "-m",
-        "vllmperf",
-        "serve",
-        "--port",
-        "0",
-        "--data",
-        str(data),
-        "--parallel-runs",
-        "3",
-    ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stderr is not None
-            found = None
-            while found is None:
-                line = process.stderr.readline()
-                assert line, "vllmperf serve ended"
-                found = re.search(r"http://[\d.:]+", line)
-            answers(f"{found[0]}/healthz")
-            yield found[0]
-        finally:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(3)
-            process.terminate()  # cut what is in flight
-            process.communicate(timeout=60)
+    """vllmperf serve; gives its URL."""
+    with Service(data, "--parallel-runs=3") as service:
+        yield service.url
+        service.process.terminate()  # the one at the end cuts what is in flight
 
 
 def post_run(service: str, target: str, label: str, **settings: Any) -> None:
