@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra service is not installed")
 
+from vllmperf.errors import VllmperfError
 from vllmperf.formats.vllm_file import MOST_NAME, file_name, fitting
 from vllmperf.reach import Reach
 from vllmperf.service.errors import RefusedError, refusal
@@ -33,8 +34,8 @@ def answer(guard: Guard, body: Any) -> tuple[int, str | None, str]:
         asked_for(body, read, guard)
     except RefusedError as error:
         found = error
-    except Exception as error:
-        found = refusal(error)  # type: ignore[arg-type]
+    except VllmperfError as error:  # any other one would be a 500
+        found = refusal(error)
     else:
         return 202, None, ""
     return found.status, found.body()["field"], str(found.body()["error"])
