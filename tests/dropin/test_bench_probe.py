@@ -74,6 +74,7 @@ def test_a_probe_is_good_with_a_token_in_its_stream_or_with_json_where_there_is_
     assert found is None or (found["probe_completed"] >= 3 and found["probe_failed"] == 0)
 
 
+@pytest.mark.slow
 def test_the_last_probes_pause_is_no_part_of_the_run(model, tmp_path):
     with Server(ttft_ms=5, itl_ms=1, model=f"{model}/") as server:
         words = f"""--profile vllm-2026 --tokenizer {model} --base-url {server.url} --random-input-len 12

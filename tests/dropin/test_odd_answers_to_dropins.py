@@ -74,7 +74,7 @@ def completed(name, url, model, tmp_path, capsys, chat=False):
         )
         kind = "--chat" if chat else "--no-chat"
         code = llm_bench(
-            [*words.split(), "-u", "2", "-r", "2", "--max-requests", str(N), "-o", "4", "-t", "5s", kind]
+            [*words.split(), "-u", "2", "-r", "2", "--max-requests", str(N), "-o", "4", "-t", "1s", kind]
         )
         said = capsys.readouterr()
         return N if code == 0 and "Num Requests" in said.out else 0

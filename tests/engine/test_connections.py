@@ -132,6 +132,7 @@ def test_warm_connections_send_nothing_before_the_start():
     assert outcomes(run) == {"completed": 6}
 
 
+@pytest.mark.slow
 def test_how_long_a_warm_connection_is_idle_does_not_depend_on_the_time_of_the_start():
     with (
         RawServer() as server,

@@ -32,6 +32,7 @@ def left_behind() -> dict[str, tuple[int, int]]:
     return {name: (int(kept), int(references)) for name, kept, references in rows}
 
 
+@pytest.mark.slow
 def test_one_object_a_call_would_be_seen(left_behind):
     kept, _ = left_behind.pop("a_leak")
     assert kept > NOISE_BYTES

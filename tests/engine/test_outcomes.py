@@ -90,6 +90,7 @@ def deaf_listener():
         yield listener.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_connect_timeout_at_a_listener_that_takes_nobody():
     with deaf_listener() as port:
         run = bench(f"http://127.0.0.1:{port}", n=3, concurrency=None, connect_timeout=0.3)
@@ -156,6 +157,7 @@ def test_the_environment_makes_it_known_too(tls_server, certificate, variable, m
     assert outcomes(bench(tls_server.url)) == {"completed": 6}
 
 
+@pytest.mark.slow
 def test_a_plain_server_behind_https_never_connects():
     with RawServer(says(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
         run = bench(

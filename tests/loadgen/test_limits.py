@@ -116,6 +116,7 @@ def test_a_run_that_just_fits_is_recorded_whole():
     assert '"completed": 140' in done.stdout
 
 
+@pytest.mark.slow
 def test_an_open_loop_that_takes_every_descriptor_still_writes_its_run_file(tmp_path):
     path = tmp_path / "run.vllmperf"
     words = f"--sim ttft_ms=400 --request-rate 2000 --num-prompts 900 --output-len 2 --record {path}"

@@ -117,6 +117,7 @@ def test_after_a_kill_each_request_is_in_the_file_once_and_finished_ones_are_not
     assert {times_sent[f"mine-{i}"] for i in before} == {1}
 
 
+@pytest.mark.slow
 def test_the_break_is_recorded_and_counts_for_no_time(server, tmp_path):
     path = broken_off(server, tmp_path / "run.vllmperf", max_concurrency=3)
     time.sleep(1.5)
@@ -131,6 +132,7 @@ def test_the_break_is_recorded_and_counts_for_no_time(server, tmp_path):
     assert "left out of the time" in break_words(run.summary["breaks"])
 
 
+@pytest.mark.slow
 def test_a_poisson_schedule_goes_on_at_the_times_that_are_left(server, tmp_path):
     load = {"request_rate": 25, "arrival": "poisson", "seed": 3}
     path = broken_off(server, tmp_path / "run.vllmperf", **load)
@@ -143,6 +145,7 @@ def test_a_poisson_schedule_goes_on_at_the_times_that_are_left(server, tmp_path)
     )
 
 
+@pytest.mark.slow
 def test_what_came_due_while_a_stopped_run_let_its_answers_end_is_no_burst(tmp_path):
     """Answers take a second, in which ten requests come due that are not sent any more."""
     path = tmp_path / "run.vllmperf"

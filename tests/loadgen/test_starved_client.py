@@ -59,6 +59,7 @@ def url():
         yield server.url
 
 
+@pytest.mark.slow
 def test_a_client_with_a_fifth_of_a_core_is_not_trusted_and_the_quota_is_named(
     url: str, tmp_path: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_a_client_with_a_fifth_of_a_core_is_not_trusted_and_the_quota_is_named(
     assert bound.causes[0].startswith("a CPU quota stops the client")
 
 
+@pytest.mark.slow
 def test_the_same_run_without_a_quota_blames_none(url: str, tmp_path: Path) -> None:
     verdict = verdict_of(url, tmp_path / "healthy.vllmperf", None)
     assert "throttled" not in [one["name"] for one in verdict["findings"]]

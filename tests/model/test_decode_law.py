@@ -26,6 +26,7 @@ def test_alpha_and_beta_are_found_within_one_percent_with_noise_of_steps_and_sta
     assert beta == pytest.approx(law.beta, rel=0.03)
 
 
+@pytest.mark.slow
 def test_the_intervals_hold_the_truth_about_as_often_as_they_say():
     law = Law(step_noise=0.2, stamp_noise=0.3)
     held = 0

@@ -98,6 +98,7 @@ def test_a_rule_that_would_remove_everything_is_refused(given: Any) -> None:
         Keep(**given)
 
 
+@pytest.mark.slow
 def test_a_service_removes_what_is_beyond_and_nothing_else(tmp_path: Path, simulator: Server) -> None:
     data = tmp_path / "data"
     jobs = left(data, "finished", "interrupted", "failed", "finished")
@@ -116,6 +117,7 @@ def test_a_service_removes_what_is_beyond_and_nothing_else(tmp_path: Path, simul
         assert f"removed {jobs[0].id}" in service.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_run_of_a_values_file_that_was_removed_is_not_run_again(tmp_path: Path, simulator: Server) -> None:
     specs = tmp_path / "values.yaml"
     words = f"{{plan: {{base_url: '{simulator.url}', num_prompts: 1, output_len: 2}}, kind: bench}}"

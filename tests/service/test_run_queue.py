@@ -77,6 +77,7 @@ def test_several_runs_at_once_where_that_is_asked_for(tmp_path: Path, model: Pat
         assert [service.run(run_id)["phase"] for run_id in both] == ["running", "running"]
 
 
+@pytest.mark.slow
 def test_the_service_answers_while_a_run_goes_on(service: Service, patient: Server) -> None:
     run_id = service.started("/start-load", payload(patient, num_prompts=40, request_rate=20))
     service.until(run_id, "running")

@@ -47,9 +47,8 @@ def fit(server: Server) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    "body", [sweep, pytest.param(search, marks=pytest.mark.slow), pytest.param(fit, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("body", [sweep, search, fit])
 def test_every_request_of_all_its_runs_is_in_a_row_and_in_the_series(
     service: Service, batching: Server, body: Any
 ) -> None:
@@ -76,6 +75,7 @@ def test_a_sweep_knows_how_many_requests_and_seconds_all_its_points_have(batchin
     assert request_of(timed).asked is None
 
 
+@pytest.mark.slow
 def test_after_a_restart_its_rows_go_on_where_they_were(data: Path, patient: Server) -> None:
     body = sweep(patient, n=12, repeat=1)
     with Service(data) as first:

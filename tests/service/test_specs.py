@@ -20,6 +20,7 @@ def written(path: Path, specs: object) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_values_file_go_in_their_order_and_once(
     data: Path, tmp_path: Path, simulator: Server
 ) -> None:

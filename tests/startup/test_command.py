@@ -69,6 +69,7 @@ def test_phases_hold_the_sleeps_of_the_child(port: int, tmp_path: Path) -> None:
     assert found["first_token"] >= 0.29  # the event without choices is no token
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["0.7.3", "0.11", "0.28"])
 @pytest.mark.parametrize("port_is", ["open", "closed"])
 def test_a_simulators_chosen_times_are_found_again(port: int, version: str, port_is: str) -> None:
@@ -123,6 +124,7 @@ def test_a_child_that_dies_early_is_a_failure_with_its_last_lines(port: int) -> 
     assert any("No available memory for the cache blocks" in line for line in found[0].evidence)
 
 
+@pytest.mark.slow
 def test_a_start_that_takes_too_long_is_a_failure_and_the_child_is_ended(port: int, tmp_path: Path) -> None:
     worker = tmp_path / "pid"
     (start,) = vp.startup(command(port, "--hang", "--grandchild", str(worker)), timeout=5)

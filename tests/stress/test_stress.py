@@ -120,6 +120,7 @@ def test_the_help_names_the_preset_and_its_defaults(capsys):
 # ---- started again ----
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_when_the_command_is_started_again(folder):
     with vp.sim.Server(ttft_ms=20, itl_ms=2) as server:
         words = words_of(server, **{"num-prompts": 200, "request-rate": 50})
@@ -174,6 +175,7 @@ def test_the_python_function_goes_on_too(folder):
             vp.stress(server, record=folder / "run", **{**settings, "request_rate": 200})
 
 
+@pytest.mark.slow
 def test_through_a_restart_of_the_server_and_a_kill_of_the_client_nothing_is_lost_or_doubled(tmp_path):
     words = ["--minutes", "0.35", "--rate", "60", "--server-down", "2", "--folder", str(tmp_path)]
     done = subprocess.run([sys.executable, SCRIPT, *words], env=os.environ, capture_output=True, text=True)
