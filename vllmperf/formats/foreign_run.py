@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -107,11 +108,12 @@ def summary_of(
 ) -> dict[str, Any]:
     """A summary with these figures (by the names of metrics.definitions.FIGURES) and metrics (by key), None for the rest."""
     completed, failed = figures.get("requests.completed"), figures.get("requests.not_completed") or 0
-    outcomes = {"completed": int(completed or 0), **({"failed": int(failed)} if failed else {})}
+    done, failed = _count(completed), _count(failed)
+    outcomes = {"completed": done, **({"failed": failed} if failed else {})}
     failure = {
         "outcome": "failed",
         "status": None,
-        "count": int(failed),
+        "count": failed,
         "kinds": 1,
         "sample": None,
         "hint": None,
@@ -132,8 +134,8 @@ def summary_of(
         "requests": {
             "asked": None,
             "sent": None,
-            "completed": int(completed or 0),
-            "not_completed": int(failed),
+            "completed": done,
+            "not_completed": failed,
             "outcomes": outcomes,
             "samples": {},
             "failures": [failure] if failed else [],
@@ -144,7 +146,7 @@ def summary_of(
         "metrics": {metric.key: metrics.get(metric.key) for metric in METRICS},
         "gaps": {"kept": None, "requests": 0, "n": 0, "shared": 0, "shared_share": None, "percentiles": None},
         "answers": {},
-        "goodput": None,
+        "goodput": _goodput(figures),
         "client": dict.fromkeys(CLIENT),
         "machine": None,
         "server": None,
@@ -157,6 +159,17 @@ def summary_of(
     for figure in FIGURES:
         _place(found, figure.path, figures.get(figure.name))
     return found
+
+
+def _count(value: float | int | None) -> int:
+    """0 for what is no number: check looks at what stands in the file."""
+    return int(value) if value is not None and math.isfinite(value) else 0
+
+
+def _goodput(figures: Mapping[str, float | int | None]) -> dict[str, Any] | None:
+    """Of a file that says how many requests a second met objectives, which it does not name."""
+    rate = figures.get("goodput.requests_per_s")
+    return None if rate is None else {"objectives_ms": {}, "met": None, "share": None, "requests_per_s": rate}
 
 
 CLIENT = (

@@ -1,5 +1,5 @@
-"""Everything that `vllmperf check` looks at in a run: our own by its sums and the rules of the verdict, others by the sums of
-their figures."""
+"""Everything that `vllmperf check` looks at in a run: our own by identities over its requests, the
+sums of its figures and the rules of the verdict, others by the sums of their figures."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vllmperf.metrics.figure_spans import Figures
-from vllmperf.metrics.sums import Checked, checked
+from vllmperf.metrics.sums import SUMS, Checked, checked
 from vllmperf.metrics.verdict import RULES
 from vllmperf.numbers import plural
 
 Summary = Mapping[str, Any]
 STATUS = {"caution": "doubt", "untrusted": "broken"}
+BY_REQUEST = ("e2el_itl", "e2el_tpot", "little", "little_peak", "not_zero")
+"""Sums that identities and rules look at request by request in our own runs, whatever a chunk or an answer holds."""
+OF_OURS = tuple(one for one in SUMS if not one.is_doubt and one.name not in BY_REQUEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,10 @@ class CheckedRun:
 def of_run(summary: Summary, rounding: Mapping[str, float], remarks: Sequence[str]) -> list[Checked]:
     """rounding, remarks: of a foreign run, see ForeignRun."""
     noted = [Checked("remark", text, "doubt") for text in remarks]
+    figures = Figures(summary, rounding)
     if summary["identities"]:
-        return [*_identities(summary), *_rules(summary)]
-    return [*checked(Figures(summary, rounding)), *noted]
+        return [*_identities(summary), *checked(figures, OF_OURS), *_rules(summary)]
+    return [*checked(figures), *noted]
 
 
 def _identities(summary: Summary) -> Iterator[Checked]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from vllmperf.numbers import brief
+
 Summary = Mapping[str, Any]
 TIMES = ("e2el_ms", "ttft_ms", "tpot_ms", "itl_ms")
 
@@ -40,14 +42,19 @@ class Figures:
     def __init__(self, summary: Summary, rounding: Mapping[str, float] | None = None) -> None:
         self.summary, self._rounding = summary, rounding or {}
 
-    def value(self, path: str) -> float | None:
-        """As it was printed."""
+    def raw(self, path: str) -> object:
+        """What stands there, None where nothing does."""
         found: Any = self.summary
         rest = path
-        while found is not None and rest:  # keys of statistics may hold a point: p99.9
+        while isinstance(found, Mapping) and rest:  # keys of statistics may hold a point: p99.9
             name, _, tail = (rest, "", "") if rest in found else rest.partition(".")
             found, rest = found.get(name), tail
-        if isinstance(found, bool) or not isinstance(found, int | float) or found < 0:
+        return None if rest else found
+
+    def value(self, path: str) -> float | None:
+        """As it was printed; None for what no figure can be: less than 0, no number, infinite."""
+        found = self.raw(path)
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < float("inf"):
             return None
         return float(found)
 
@@ -71,3 +78,30 @@ class Figures:
 DOUBT: Literal["doubt"] = "doubt"
 Found = tuple[bool | Literal["doubt"], str, str, str]
 """Holds (or DOUBT: it does not, and may), left side, right side, what it means where it does not."""
+
+EXACT = 5e-4
+"""For figures that are equal, or one above the other, but for how they were computed."""
+TPOT_TOLERANCE = 0.25
+"""A mean over requests, each with the same weight: with answers of several lengths it may differ this much."""
+
+
+def tokens_each(figures: Figures) -> Span | None:
+    """Output tokens of a request in the mean."""
+    found = figures.all("tokens.output", "requests.completed")
+    return found[0] / found[1] if found and found[1].low > 0 and found[0].high > 0 else None
+
+
+def after_first(figures: Figures) -> Span | None:
+    """Tokens behind the first, a request in the mean."""
+    each = tokens_each(figures)
+    return None if each is None or each.high <= 1 else each - Span(1.0, 1.0)
+
+
+def agree(a: Span, b: Span, tolerance: float) -> bool:
+    """Whether some value of a is within a share of some value of b."""
+    return a.low * (1 - tolerance) <= b.high and b.low * (1 - tolerance) <= a.high
+
+
+def pair(a: Span, b: Span, tolerance: float, unit: str, meaning: str) -> Found:
+    """Two figures that are one."""
+    return agree(a, b, tolerance), f"{brief(a.middle, 4)}{unit}", f"{brief(b.middle, 4)}{unit}", meaning

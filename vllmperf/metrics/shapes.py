@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from vllmperf.metrics.figure_spans import TIMES, Figures, Found, Span
+from vllmperf.metrics.figure_spans import EXACT, TIMES, Figures, Found, Span
 from vllmperf.numbers import brief
 
 FEWEST_FOR_BOUNDS = 20
 """Of fewer values percentiles are drawn between two that lie far apart."""
 BOUNDS_TOLERANCE = 0.05
+EQUAL = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,42 @@ def _shapes(figures: Figures) -> Iterator[_Shape]:
         yield _Shape(name, mean, spans.get("std"), ascending, least, most.high if most else None, n)
 
 
+def ordered(figures: Figures) -> Found | None:
+    """Statistics of one metric: quantiles ascend, the mean is between the extremes and not below half the median."""
+    seen = False
+    for key, row in figures.summary["metrics"].items():
+        spans = {name: span for name in row or () if (span := figures(f"metrics.{key}.{name}")) is not None}
+        quantiles = sorted((name for name in spans if name[:1] == "p"), key=lambda name: float(name[1:]))
+        order = [name for name in ("min", *quantiles, "max") if name in spans]
+        pairs = [(a, b, 1.0) for a, b in pairwise(order)]
+        if "mean" in spans:
+            pairs += [("mean", "max", 1.0)] * ("max" in spans) + [("min", "mean", 1.0)] * ("min" in spans)
+            pairs += [("p50", "mean", 0.5)] * ("p50" in spans)
+        seen = seen or bool(pairs)
+        for low, high, factor in pairs:
+            if spans[low].low * factor > spans[high].high * (1 + EXACT):
+                name, half = key.removesuffix("_ms").upper(), "" if factor == 1 else "half of "
+                left = f"{name} {half}{low} {brief(spans[low].middle * factor, 4)} ms"
+                return False, left, f"{high} {brief(spans[high].middle, 4)} ms", "no set of values has both"
+    return (True, "", "", "") if seen else None
+
+
+def mean_below_highest(figures: Figures) -> Found | None:
+    """A mean above p99 is made by less than a hundredth of the values."""
+    seen = False
+    for key, row in figures.summary["metrics"].items():
+        found = figures.all(f"metrics.{key}.mean", f"metrics.{key}.p99") if row else None
+        if found is None:
+            continue
+        seen = True
+        mean, p99 = found
+        if mean.low > p99.high:
+            name = key.removesuffix("_ms").upper()
+            why = "a few values of another kind make the mean, or the percentiles are rounded more coarsely than it"
+            return False, f"{name} mean {brief(mean.middle, 4)} ms", f"p99 {brief(p99.middle, 4)} ms", why
+    return (True, "", "", "") if seen else None
+
+
 def mean_among(figures: Figures) -> Found | None:
     """The mean is at least what the quantiles need, each for the values above it, and at most what they allow."""
     seen = False
@@ -72,6 +109,8 @@ def mean_among(figures: Figures) -> Found | None:
 def std_fits(figures: Figures) -> Found | None:
     """A quantile q lies within std × √(q / (1 − q)) of the mean (Cantelli), and no set of values between two bounds spreads more
     than one that has only the bounds (Bhatia and Davis 2000). Without a bound above, one value may hold the whole sum."""
+    if (zero := _zero_std(figures)) is not None:
+        return zero
     seen = False
     for one in _shapes(figures):
         if one.std is None:
@@ -90,3 +129,19 @@ def std_fits(figures: Figures) -> Found | None:
             right = f"at most {brief(most, 4)} ms, for its mean and its largest value"
             return False, said, right, "the standard deviation, or the mean, is wrong; std in another unit?"
     return (True, "", "", "") if seen else None
+
+
+def _zero_std(figures: Figures) -> Found | None:
+    """Of two statistics of one metric that differ, where values that have no spread are all the same."""
+    for key, row in figures.summary["metrics"].items():
+        spans = {name: span for name in row or () if (span := figures(f"metrics.{key}.{name}")) is not None}
+        std = spans.pop("std", None)
+        values = [span for name, span in spans.items() if name in ("mean", "min", "max") or name[0] == "p"]
+        if std is None or std.high > 0 or not values:
+            continue
+        low, high = min(span.high for span in values), max(span.low for span in values)
+        if high > low * (1 + EQUAL):
+            right = f"statistics from {brief(low, 4)} to {brief(high, 4)} ms"
+            name = key.removesuffix("_ms").upper()
+            return False, f"{name} std 0 ms", right, "values that do not spread are all the same"
+    return None

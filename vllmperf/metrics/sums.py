@@ -6,12 +6,24 @@ tolerance that its definition needs, satisfies it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
-from vllmperf.metrics.figure_spans import DOUBT, TIMES, Figures, Found, Span, Summary
-from vllmperf.metrics.shapes import mean_among, std_fits
+from vllmperf.metrics import bounds, load_sums
+from vllmperf.metrics.figure_spans import (
+    DOUBT,
+    EXACT,
+    TIMES,
+    TPOT_TOLERANCE,
+    Figures,
+    Found,
+    Span,
+    Summary,
+    after_first,
+    agree,
+    pair,
+)
+from vllmperf.metrics.shapes import mean_among, mean_below_highest, ordered, std_fits
 from vllmperf.numbers import brief, percent
 
 
@@ -38,11 +50,6 @@ class Sum:
     is_doubt: bool = False
 
 
-def checked(figures: Figures) -> list[Checked]:
-    """Every sum, in the table's order."""
-    return [_checked(one, figures) for one in SUMS]
-
-
 def _checked(one: Sum, figures: Figures) -> Checked:
     found = one.look(figures)
     if found is None:
@@ -52,21 +59,11 @@ def _checked(one: Sum, figures: Figures) -> Checked:
     return Checked(one.name, one.statement, status, left, right, "" if holds is True else meaning)
 
 
-def agree(a: Span, b: Span, tolerance: float) -> bool:
-    """Whether some value of a is within a share of some value of b."""
-    return a.low * (1 - tolerance) <= b.high and b.low * (1 - tolerance) <= a.high
-
-
-def _pair(a: Span, b: Span, tolerance: float, unit: str, meaning: str) -> Found:
-    return agree(a, b, tolerance), f"{brief(a.middle, 4)}{unit}", f"{brief(b.middle, 4)}{unit}", meaning
-
-
 # ---- rates ----
 
 RATES_TOLERANCE = {"guidellm": 0.05, "aiperf": 0.02}
 """guidellm divides by the time from the first start to the last end, and prints the time that it ran; aiperf by that of its whole
 phase, and prints the time of the requests."""
-EXACT = 5e-4
 
 
 def _tolerance(figures: Figures) -> float:
@@ -81,7 +78,7 @@ def _rate(rate: str, unit: str, *counts: str) -> Callable[[Figures], Found | Non
         said, seconds, *parts = found
         total = parts[0] if len(parts) == 1 else parts[0] + parts[1]
         meaning = f"the rate is {percent(abs(said.middle / max((total / seconds).middle, 1e-12) - 1))} off"
-        return _pair(total / seconds, said, _tolerance(figures), unit, meaning + _twice(figures, rate, said))
+        return pair(total / seconds, said, _tolerance(figures), unit, meaning + _twice(figures, rate, said))
 
     return look
 
@@ -105,17 +102,6 @@ def _twice(figures: Figures, rate: str, said: Span) -> str:
 # ---- times ----
 
 
-def _tokens_each(figures: Figures) -> Span | None:
-    found = figures.all("tokens.output", "requests.completed")
-    return found[0] / found[1] if found and found[1].low > 0 and found[0].high > 0 else None
-
-
-def _after_first(figures: Figures) -> Span | None:
-    """Tokens behind the first, a request in the mean."""
-    each = _tokens_each(figures)
-    return None if each is None or each.high <= 1 else each - Span(1.0, 1.0)
-
-
 PARTS_TOLERANCE = 0.02
 END_TOLERANCE, END_MS = 0.1, 5.0
 """Beyond PARTS_TOLERANCE E2EL may be longer than its parts: some clients count the time from the last token to the end."""
@@ -126,7 +112,7 @@ def _e2el_by_itl(figures: Figures) -> Found | None:
     if figures.summary.get("gaps", {}).get("kept") in ("sample", "none"):
         return None
     means = figures.all("metrics.ttft_ms.mean", "metrics.itl_ms.mean", "metrics.e2el_ms.mean")
-    after = _after_first(figures)
+    after = after_first(figures)
     if means is None or after is None:
         return None
     ttft, itl, e2el = means
@@ -160,7 +146,7 @@ def _shrunk(figures: Figures, chunks: float) -> str | None:
     requests than they are of."""
     e2el, ttft = (f"metrics.{key}_ms" for key in ("e2el", "ttft"))
     found = figures.all(f"{ttft}.mean", f"{e2el}.mean", f"{ttft}.p50", f"{e2el}.p50", "metrics.tpot_ms.p50")
-    after = _after_first(figures)
+    after = after_first(figures)
     if found is None or after is None or chunks < LEAST_SHRUNK:
         return None
     (*means, ttft_p50, e2el_p50, tpot), factor = found, Span(chunks, chunks)
@@ -184,14 +170,12 @@ def _wrong_gaps(chunks: float) -> str:
     )
 
 
-TPOT_TOLERANCE = 0.25
-"""A mean over requests, each with the same weight: with answers of several lengths it may differ this much."""
 FEW_DOMINATE = 3.0
 
 
 def _e2el_by_tpot(figures: Figures) -> Found | None:
     means = figures.all("metrics.ttft_ms.mean", "metrics.tpot_ms.mean", "metrics.e2el_ms.mean")
-    after = _after_first(figures)
+    after = after_first(figures)
     if means is None or after is None:
         return None
     ttft, tpot, e2el = means
@@ -203,7 +187,7 @@ def _e2el_by_tpot(figures: Figures) -> Found | None:
             f", as the median says ({brief(median.middle, 4)} ms): a few answers of two or three tokens make the mean; "
             "take the median"
         )
-    return _pair(ttft + after * tpot, e2el, TPOT_TOLERANCE, " ms", why)
+    return pair(ttft + after * tpot, e2el, TPOT_TOLERANCE, " ms", why)
 
 
 def _tpot_and_itl(figures: Figures) -> Found | None:
@@ -218,7 +202,7 @@ def _tpot_and_itl(figures: Figures) -> Found | None:
         if ratio > 1
         else "the mean TPOT is made by a few short answers, or gaps of 0 ms stand among the ITL"
     )
-    return _pair(itl, tpot, TPOT_TOLERANCE, " ms", why)
+    return pair(itl, tpot, TPOT_TOLERANCE, " ms", why)
 
 
 def _longest(figures: Figures) -> Found | None:
@@ -251,176 +235,9 @@ def _dominated(figures: Figures) -> Found | None:
     return (True, "", "", "") if both else None
 
 
-def _ordered(figures: Figures) -> Found | None:
-    """Statistics of one metric: quantiles ascend, the mean is between the extremes and not below half the median."""
-    seen = False
-    for key, row in figures.summary["metrics"].items():
-        spans = {name: span for name in row or () if (span := figures(f"metrics.{key}.{name}")) is not None}
-        quantiles = sorted((name for name in spans if name[:1] == "p"), key=lambda name: float(name[1:]))
-        order = [name for name in ("min", *quantiles, "max") if name in spans]
-        pairs = [(a, b, 1.0) for a, b in pairwise(order)]
-        if "mean" in spans:
-            pairs += [("mean", "max", 1.0)] * ("max" in spans) + [("min", "mean", 1.0)] * ("min" in spans)
-            pairs += [("p50", "mean", 0.5)] * ("p50" in spans)
-        seen = seen or bool(pairs)
-        for low, high, factor in pairs:
-            if spans[low].low * factor > spans[high].high * (1 + EXACT):
-                name, half = key.removesuffix("_ms").upper(), "" if factor == 1 else "half of "
-                left = f"{name} {half}{low} {brief(spans[low].middle * factor, 4)} ms"
-                return False, left, f"{high} {brief(spans[high].middle, 4)} ms", "no set of values has both"
-    return (True, "", "", "") if seen else None
-
-
-def _mean_below_highest(figures: Figures) -> Found | None:
-    """A mean above p99 is made by less than a hundredth of the values."""
-    seen = False
-    for key, row in figures.summary["metrics"].items():
-        found = figures.all(f"metrics.{key}.mean", f"metrics.{key}.p99") if row else None
-        if found is None:
-            continue
-        seen = True
-        mean, p99 = found
-        if mean.low > p99.high:
-            name = key.removesuffix("_ms").upper()
-            why = "a few values of another kind make the mean, or the percentiles are rounded more coarsely than it"
-            return False, f"{name} mean {brief(mean.middle, 4)} ms", f"p99 {brief(p99.middle, 4)} ms", why
-    return (True, "", "", "") if seen else None
-
-
-# ---- the load ----
-
-
-def _e2el_s(figures: Figures) -> Span | None:
-    """The mean, or what TTFT and TPOT make of it."""
-    said = figures("metrics.e2el_ms.mean")
-    if said is None:
-        means, after = figures.all("metrics.ttft_ms.mean", "metrics.tpot_ms.mean"), _after_first(figures)
-        if means is None or after is None or means[1].high <= 0:
-            return None
-        said = means[0] + after * means[1]
-    return said / Span(1000.0, 1000.0)
-
-
-LITTLE_TOLERANCE = 0.05
-
-
-def _little(figures: Figures) -> Found | None:
-    """Mean in flight = rate × mean time. Against the concurrency that is reported, else as a bound by the one asked for."""
-    rate, time_s = figures("throughput.requests_per_s"), _e2el_s(figures)
-    if rate is None or time_s is None:
-        return None
-    product, said, limit = rate * time_s, figures("in_flight.mean"), figures.plan("max_concurrency")
-    tolerance = LITTLE_TOLERANCE if figures("metrics.e2el_ms.mean") else TPOT_TOLERANCE
-    if said is not None and said.high > 0:
-        return _pair(product, said, tolerance, " in flight", "a rate, a time or the concurrency is wrong")
-    most = limit if limit is not None else figures.summary["requests"]["completed"]
-    if not most:
-        return None
-    fits = product.low <= float(most) * (1 + tolerance)
-    why = "more requests were in flight than there may be: a rate or a time is wrong"
-    return fits, f"{brief(product.middle, 4)} in flight", f"at most {brief(float(most))}", why
-
-
-OFFERED_TOLERANCE = 0.1
-
-
-def _offered(figures: Figures) -> Found | None:
-    """The rate that was asked for against the one that was served."""
-    asked, served = figures.plan("request_rate"), figures("throughput.requests_per_s")
-    if asked is None or served is None or asked <= 0:
-        return None
-    limit = figures.plan("max_concurrency")
-    why = (
-        f"the limit of {brief(limit)} in flight shaped the load, not the rate"
-        if limit
-        else "the server was over its capacity: TTFT and E2EL are times in a queue that grew until the last request was sent, "
-        "and they say how many were sent"
-    )
-    holds = served.high >= asked * (1 - OFFERED_TOLERANCE)
-    return holds, f"{brief(asked, 4)}/s asked", f"{brief(served.middle, 4)}/s served", why
-
-
-LENGTH_TOLERANCE = 0.02
-
-
-def _length(figures: Figures, asked: str, path: str, what: str, why: str) -> Found | None:
-    wanted, found = figures.plan(asked), figures.all(path, "requests.completed")
-    if wanted is None or found is None or found[1].high <= 0 or not figures.value(path):
-        return None
-    each = found[0] / found[1]
-    return _pair(Span(wanted, wanted), each, LENGTH_TOLERANCE, f" {what} tokens", why)
-
-
-def _prompt_length(figures: Figures) -> Found | None:
-    why = "the load was another than asked: another tokenizer counted, or the data set decides"
-    return _length(figures, "input_len", "tokens.prompt", "prompt", why)
-
-
-def _output_length(figures: Figures) -> Found | None:
-    why = "answers ended by themselves (no ignore_eos), or the limit was another: runs of two such loads do not compare"
-    return _length(figures, "output_len", "tokens.output", "output", why)
-
-
-def _completed(figures: Figures) -> Found | None:
-    asked, done = figures.plan("num_prompts"), figures("requests.completed")
-    if asked is None or done is None:
-        return None
-    why = "the others failed or were cut: the latencies are those of the rest"
-    return done.middle == asked, f"{brief(asked, 6)} asked", f"{brief(done.middle, 6)} completed", why
-
-
-def _not_zero(figures: Figures) -> Found | None:
-    """Counts and times that cannot be nothing when requests completed."""
-    done = figures("requests.completed")
-    if done is None or done.high <= 0:
-        return None
-    paths = {
-        "tokens.prompt": "prompt tokens",
-        "tokens.output": "output tokens",
-        "metrics.tpot_ms.mean": "time per token",
-        "metrics.ttft_ms.mean": "TTFT",
-    }
-    each = _tokens_each(figures)
-    if each is not None and each.high <= 1:
-        del paths["metrics.tpot_ms.mean"]  # an answer of one token has none
-    zero = [words for path, words in paths.items() if figures.value(path) == 0]
-    why = (
-        "nothing was counted: the client read no usage and had no tokenizer, so nothing is known of tokens and of times per "
-        "token"
-    )
-    return not zero, ", ".join(zero) + " 0" if zero else "", "more than 0" if zero else "", why
-
-
-ENOUGH_FOR_P99 = 100
-
-
-def _samples(figures: Figures) -> Found | None:
-    done = figures.value("requests.completed")
-    has_p99 = any("p99" in (row or {}) for row in figures.summary["metrics"].values())
-    if not done or not has_p99:
-        return None
-    why = "p99 is hardly more than the largest value, and two such runs differ by chance"
-    return done >= ENOUGH_FOR_P99, f"{brief(done)} requests", f"{ENOUGH_FOR_P99} for p99", why
-
-
-JOINED_BELOW = 0.1
-"""A median gap below this part of the time per token."""
-
-
-def _joined(figures: Figures) -> Found | None:
-    found = figures.all("metrics.itl_ms.p50", "metrics.tpot_ms.p50")
-    if found is None or found[1].middle <= 0:
-        return None
-    itl, tpot = found
-    holds = itl.high >= JOINED_BELOW * tpot.low
-    why = (
-        "most chunks came in one read with others, and the client took the time between reading them: percentiles of ITL mean "
-        "nothing here, its mean does"
-    )
-    return holds, f"median ITL {brief(itl.middle)} ms", f"median TPOT {brief(tpot.middle, 4)} ms", why
-
-
 SUMS = (
+    Sum("numbers", "figures are numbers of at least 0, and shares at most 1", bounds.numbers),
+    Sum("counts", "there are no more requests than were asked for, and no times of none", bounds.counts),
     Sum(
         "request_rate",
         "requests/s = completed / duration",
@@ -436,26 +253,63 @@ SUMS = (
         "tokens/s = (prompt + output tokens) / duration",
         _rate("throughput.total_tokens_per_s", " tok/s", "tokens.prompt", "tokens.output"),
     ),
-    Sum("order", "quantiles ascend, and means lie among them", _ordered),
+    Sum(
+        "goodput",
+        "goodput is a part of the requests/s",
+        bounds.at_most(
+            "goodput.requests_per_s",
+            "throughput.requests_per_s",
+            "/s",
+            "a request that met objectives completed",
+        ),
+    ),
+    Sum(
+        "output_part",
+        "output tokens/s are a part of all tokens/s",
+        bounds.at_most(
+            "throughput.output_tokens_per_s",
+            "throughput.total_tokens_per_s",
+            " tok/s",
+            "one of the rates is wrong",
+        ),
+    ),
+    Sum(
+        "cached_part",
+        "cached prompt tokens are a part of all prompt tokens",
+        bounds.at_most(
+            "tokens.cached", "tokens.prompt", " tokens", "a prompt has no more cached tokens than tokens"
+        ),
+    ),
+    Sum(
+        "peak_rate", "the busiest second has its share of the output tokens", bounds.peak_rate, is_doubt=True
+    ),
+    Sum("order", "quantiles ascend, and means lie among them", ordered),
     Sum("mean_bounds", "a mean is what its quantiles leave", mean_among),
     Sum("std", "a standard deviation fits mean, quantiles and extremes", std_fits),
-    Sum("mean", "a mean is not above p99", _mean_below_highest, is_doubt=True),
+    Sum("mean", "a mean is not above p99", mean_below_highest, is_doubt=True),
     Sum("parts", "TTFT is a part of E2EL at each quantile", _dominated),
+    Sum("longest_part", "no time between tokens is longer than the longest request", bounds.longest_part),
     Sum("longest", "no request lasts longer than the run", _longest),
     Sum("e2el_itl", "E2EL = TTFT + (tokens − 1) × ITL", _e2el_by_itl),
     Sum("e2el_tpot", "E2EL = TTFT + (tokens − 1) × TPOT", _e2el_by_tpot),
     Sum("itl_tpot", "ITL = TPOT where a chunk holds a token", _tpot_and_itl, is_doubt=True),
-    Sum("joined", "gaps are as long as tokens take", _joined, is_doubt=True),
-    Sum("little", "in flight = requests/s × E2EL (Little's law)", _little),
-    Sum("completed", "all requests that were asked for completed", _completed, is_doubt=True),
-    Sum("offered", "the rate asked for is the rate served", _offered, is_doubt=True),
-    Sum("prompt_length", "prompts are as long as asked", _prompt_length, is_doubt=True),
-    Sum("output_length", "answers are as long as asked", _output_length, is_doubt=True),
-    Sum("samples", "there are enough requests for a p99", _samples, is_doubt=True),
-    Sum("not_zero", "what must be there is not 0", _not_zero),
+    Sum("joined", "gaps are as long as tokens take", load_sums.joined, is_doubt=True),
+    Sum("little", "in flight = requests/s × E2EL (Little's law)", load_sums.little),
+    Sum(
+        "in_flight",
+        "no more requests are in flight than the peak, the limit and all of them",
+        bounds.in_flight,
+    ),
+    Sum("little_peak", "requests/s × E2EL is no more than the peak in flight", bounds.little_peak),
+    Sum("completed", "all requests that were asked for completed", load_sums.completed, is_doubt=True),
+    Sum("offered", "the rate asked for is the rate served", load_sums.offered, is_doubt=True),
+    Sum("prompt_length", "prompts are as long as asked", load_sums.prompt_length, is_doubt=True),
+    Sum("output_length", "answers are as long as asked", load_sums.output_length, is_doubt=True),
+    Sum("samples", "there are enough requests for a p99", load_sums.samples, is_doubt=True),
+    Sum("not_zero", "what must be there is not 0", load_sums.not_zero),
 )
 
 
-def broken(found: list[Checked]) -> Iterator[Checked]:
-    """Those that make a check fail."""
-    return (one for one in found if one.status == "broken")
+def checked(figures: Figures, sums: Sequence[Sum] = SUMS) -> list[Checked]:
+    """These sums, in their order."""
+    return [_checked(one, figures) for one in sums]

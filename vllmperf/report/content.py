@@ -143,7 +143,7 @@ def _throughput(summary: Summary) -> tuple[tuple[str, str], ...]:
     if (good := summary["goodput"]) and good["requests_per_s"] is not None:
         limits = ", ".join(f"{clean(name)} ≤ {limit:g} ms" for name, limit in good["objectives_ms"].items())
         margin = lone(good["requests_per_s"], (good.get("ci95") or {}).get("requests_per_s"))
-        words = f"good requests/s ({share(good['share'])} met {limits})"
+        words = f"good requests/s ({share(good['share'])} met {limits})" if limits else "good requests/s"
         found.append((number(good["requests_per_s"]), margin, words))
     margins = align([margin for _, margin, _ in found]) if any(margin for _, margin, _ in found) else None
     if margins is None:

@@ -39,11 +39,10 @@ FIGURES = {
     "total_per_s": "throughput.total_tokens_per_s",
     "duration": "duration_s",
     "completed": "requests.completed",
-    "errors": "requests.not_completed",
     "prompt": "tokens.prompt",
     "output": "tokens.output",
 }
-COUNTS = ("completed", "errors", "prompt", "output")
+COUNTS = ("completed", "prompt", "output")
 IN_SECONDS = "the request latency is printed under “(ms)” and is in seconds, as guidellm 0.2 writes it: it is read as seconds"
 
 HEAD_LINES = 8
@@ -99,6 +98,8 @@ def _table(
         for theirs, ours in FIGURES.items()
         if theirs in merged
     }
+    if left := [merged[name].value for name in ("incomplete", "errors") if name in merged]:
+        figures["requests.not_completed"] = Printed(sum(left), 0.0)
     rows: dict[str, dict[str, Printed]] = {}
     for key, number in stats.items():
         metric, dot, word = key.partition(".")

@@ -16,7 +16,9 @@ FIGURES = {
     "request_throughput": "throughput.requests_per_s",
     "output_throughput": "throughput.output_tokens_per_s",
     "total_token_throughput": "throughput.total_tokens_per_s",
+    "request_goodput": "goodput.requests_per_s",
     "concurrency": "in_flight.mean",
+    "max_concurrent_requests": "in_flight.max",
 }
 METRIC = re.compile(r"(mean|median|std|p[\d.]+)_(ttft|tpot|itl|e2el|e2e_latency)_ms")
 PLAN = ("max_concurrency", "request_rate", "num_prompts", "model_name", "min_output_len", "max_output_len")

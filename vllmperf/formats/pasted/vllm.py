@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from vllmperf.formats.pasted.table import Printed, Table, printed
 
 TITLE, RULE = "Serving Benchmark Result", "=========="
-ROW = re.compile(r"^\s*([^:]+?)\s*:\s+([-+\d.,]+)\s*$")
+ROW = re.compile(r"^\s*([^:]+?)\s*:\s+([-+\d.,]+|nan|-?inf)\s*$")
 FIGURES = {
     "successful requests": "requests.completed",
     "failed requests": "requests.not_completed",
@@ -18,9 +18,15 @@ FIGURES = {
     "request throughput (req/s)": "throughput.requests_per_s",
     "output token throughput (tok/s)": "throughput.output_tokens_per_s",
     "total token throughput (tok/s)": "throughput.total_tokens_per_s",
+    "request goodput (req/s)": "goodput.requests_per_s",
+    "peak output token throughput (tok/s)": "throughput.peak_output_tokens_per_s",
     "concurrency": "in_flight.mean",
+    "peak concurrent requests": "in_flight.max",
 }
-COUNTS = ("requests.completed", "requests.not_completed", "tokens.prompt", "tokens.output")
+COUNTS = (
+    *("requests.completed", "requests.not_completed", "tokens.prompt", "tokens.output", "in_flight.max"),
+    "throughput.peak_output_tokens_per_s",
+)
 METRIC = re.compile(r"(mean|median|std|p[\d.]+) (ttft|tpot|itl|e2el|e2e latency) \(ms\)")
 STATISTICS = {"median": "p50"}
 METRICS = {"e2e latency": "e2el"}
@@ -56,8 +62,13 @@ def _rows(lines: Sequence[str]) -> Iterator[tuple[str, Printed]]:
     for line in lines:
         if line.strip().startswith(RULE):
             return
-        if (match := ROW.match(line)) and (number := printed(match[2])):
+        if (match := ROW.match(line)) and (number := printed(match[2]) or _no_number(match[2])):
             yield match[1].lower(), number
+
+
+def _no_number(text: str) -> Printed | None:
+    """What Python prints of a float that is none."""
+    return Printed(float(text), 0.0) if text.endswith(("nan", "inf")) else None
 
 
 def _figures(rows: Sequence[tuple[str, Printed]]) -> dict[str, Printed]:

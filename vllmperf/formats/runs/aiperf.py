@@ -44,6 +44,7 @@ def read(file: File) -> list[Run]:
         "throughput.requests_per_s": _number(data, "request_throughput"),
         "throughput.output_tokens_per_s": _number(data, "output_token_throughput"),
         "throughput.total_tokens_per_s": _number(data, "total_token_throughput"),
+        "goodput.requests_per_s": _number(data, "goodput"),
         "in_flight.mean": _number(data, "effective_concurrency"),
     }
     rows = {ours: _row(data.get(theirs)) for theirs, ours in METRICS.items()}

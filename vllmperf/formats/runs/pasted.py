@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from vllmperf.data_file import File
@@ -20,8 +21,12 @@ def read(file: File) -> list[Run]:
 
 
 def _run(path: Path, table: Table) -> Run:
-    figures = {name: one.value if one.half else int(one.value) for name, one in table.figures.items()}
-    completed = int(figures.get("requests.completed", 0))
+    figures = {
+        name: one.value if one.half or not math.isfinite(one.value) else int(one.value)
+        for name, one in table.figures.items()
+    }
+    done = figures.get("requests.completed", 0)
+    completed = int(done) if math.isfinite(done) else None
     rows = {
         key: row(
             completed, values["mean"].value, **{n: one.value for n, one in values.items() if n != "mean"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,10 @@ def read(file: File) -> list[Run]:
 def run_of(path: Path, data: dict[str, Any]) -> Run:
     """The run of one result object."""
     tool = str(data.get("profile") or "vllm")
-    figures = {figure.name: _number(data.get(figure.vllm)) for figure in FIGURES if figure.vllm}
+    named = {
+        name.rstrip(":"): value for name, value in data.items()
+    }  # vLLM up to 0.8 wrote "request_goodput:"
+    figures = {figure.name: _number(named.get(figure.vllm)) for figure in FIGURES if figure.vllm}
     metrics = {metric.key: _row(data, metric.key) for metric in METRICS}
     plan = {ours: data.get(theirs) for ours, theirs in SETTINGS.items()}
     summary = summary_of(tool, figures, metrics, plan, _started(data.get("date")))
@@ -59,7 +63,9 @@ def _row(data: dict[str, Any], key: str) -> dict[str, float] | None:
     }
     mean = found.pop("mean", None)
     found.pop("n", None)
-    return row(int(data["completed"]), mean or None, **found)
+    done = _number(data["completed"])
+    n = int(done) if done is not None and math.isfinite(done) else None
+    return row(n, mean or None, **found)
 
 
 def _started(date: object) -> str | None:
