@@ -13,7 +13,7 @@ from vllmperf.starts.log.failure import Problems
 from vllmperf.starts.log.lines import Line, whole
 from vllmperf.starts.log.marker import Fields, Marker
 from vllmperf.starts.log.process import Process
-from vllmperf.starts.log.wallclock import Moment
+from vllmperf.starts.log.wallclock import Moment, seconds_between
 
 Key = tuple[int | None, str]  # pid, node; without a pid the engine's part, as in "[Stage-1]"
 
@@ -46,9 +46,11 @@ NO_STEP = frozenset(
     )
 )
 """What may come at any time: it is no step of a start."""
+FRONT = frozenset(("server_start", "routes", "route"))
 _CONFIGURING = frozenset(("engine_config", "engine_done", "args"))
 KEPT_ONCE = frozenset(("route", "platform", "chunked_prefill", "concurrency", "checkpoint"))
 KEPT_LAST = frozenset(("shards", "capture_bar", "deep_gemm_bar"))
+LONG_S = 10  # uvicorn needs a second
 MAX_EVENTS = 20_000
 MAX_LATER = 1_000
 MAX_ENGINES = 256
@@ -89,6 +91,14 @@ class Seen(NamedTuple):
         return self.marker.event
 
 
+class Life(NamedTuple):
+    """A ready line of uvicorn's that no start was known for where it stood."""
+
+    pid: int | None
+    ready: Moment
+    bound: bool = True  # False: it could not take its port
+
+
 @dataclass
 class Attempt:
     first_line: int
@@ -113,6 +123,12 @@ class Attempt:
     ready: Moment | None = None
     ready_stamp: Moment | None = None  # last stamp at or before it
     early_ready: Moment | None = None  # a server said so before there was an engine
+    loose: list[Life] = field(default_factory=list)
+    front: Moment | None = None  # the last line before uvicorn's first
+    ready_apart: bool = False  # the ready line stands apart from the others: `ready_stamp` is that of `front`
+    web_pid: int | None = None  # of uvicorn's latest process
+    ready_pid: int | None = None  # of the one that said ready
+    server_pids: set[int] = field(default_factory=set)  # of API servers, as vLLM's own lines say
     answered_line: int | None = None
     served: Moment | None = None  # the first request
     served_lines: int = 0
@@ -165,6 +181,14 @@ class Attempt:
         )
 
     @property
+    def is_past_front(self) -> bool:
+        """Whether the server has answered or slept, or has printed for long behind the last line before uvicorn's."""
+        if self.front is None or self.front.stamp is None or self.last is None or self.last.stamp is None:
+            return False
+        used = self.served is not None or self.has("sleep_freed", "asleep", "awake")
+        return used or seconds_between(self.front, self.last) > LONG_S
+
+    @property
     def is_lost(self) -> bool:
         """Whether the start may have failed, as far as the log has shown, or the server has ended."""
         return self.ended or bool(self.problems.found)
@@ -172,7 +196,29 @@ class Attempt:
     @property
     def has_failed(self) -> bool:
         """Whether the server itself said so."""
-        return self.ended or self.problems.failed_place is not None or self.problems.echoed
+        return self.ended or self.has_engine_failed
+
+    @property
+    def has_engine_failed(self) -> bool:
+        return self.problems.failed_place is not None or self.problems.echoed
+
+    @property
+    def is_web_only(self) -> bool:
+        """Whether nothing but uvicorn, and bars of progress, has spoken, and no request was answered."""
+        spoke = self.first is not None or self.earliest is not None or self.served_lines > 0
+        return not spoke and not self.has_steps
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether there is a marker that vLLM's own logger printed."""
+        return any(seen.marker.logger not in ("uvicorn", "bar") for seen in self.events)
+
+    def take_back(self, line: int) -> None:
+        """The lines from here on are the next attempt's."""
+        if self.first is not None and self.first.line >= line:
+            self.first = self.last = None
+        if self.earliest is not None and self.earliest.line >= line:
+            self.earliest = None
 
     def step(self, line: Line, moment: Moment, key: Key) -> None:
         """Every line of the attempt."""
@@ -189,6 +235,8 @@ class Attempt:
                 self.finer += moment.envelope_ns is not None and moment.digits > 0
             if line.part:
                 self.parts[key] = line.part
+            if process.kind == "api" and process.pid is not None:
+                self.server_pids.add(process.pid)
         if line.stamp is not None or moment.envelope_ns is not None:
             self.latest = moment
             if line.logger == "vllm":
@@ -204,6 +252,15 @@ class Attempt:
             said = line.message[:200]
             self.host = next((host for word, host in _HOST_WORDS.items() if word in said), None)
         self.repeats += line.repeated
+
+    def set_apart(self) -> None:
+        """A server said ready before there was anything of vLLM's: what came since then is of a start."""
+        assert self.ready is not None
+        self.loose.append(Life(self.ready_pid, self.ready))
+        self.early_ready, self.ready, self.ready_stamp = self.ready, None, None
+        since, self.later, self.later_count = self.later, [], 0
+        for seen in since:
+            self.add(seen)
 
     def skipped_to(self, moment: Moment) -> None:
         """Traffic up to here was not read."""
@@ -227,6 +284,10 @@ class Attempt:
             return False
         self.counts[event] += 1
         self.api = self.api or event in API_EVENTS
+        if event in FRONT and (seen.moment.stamp is not None or seen.moment.envelope_ns is not None):
+            self.front = seen.moment
+        elif event == "uvicorn_started":
+            self.web_pid = int(seen.fields["pid"])
         if event in _CONFIGURING:
             self._configured(seen)
         if event in KEPT_ONCE and self.counts[event] > 8:
@@ -254,6 +315,8 @@ class Attempt:
         """Whether the start had ended when a line was printed. Lines may come in another order than they were
         printed in: what has the stamp of the last one before the end belongs to the start."""
         edge, stamp = self.ready, self.ready_stamp
+        if edge is None and self.loose and self.front is not None:
+            edge = stamp = self.front
         if edge is None and self.served is not None and self.has_engine:
             edge = stamp = self.served
         if edge is None and self.done and not self.api and self.done.keys() >= self.engines.keys():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from vllmperf.starts.log import lines, markers
-from vllmperf.starts.log.attempt import API_EVENTS, ENGINE_EVENTS, Attempt, Key, Seen
+from vllmperf.starts.log.attempt import API_EVENTS, ENGINE_EVENTS, Attempt, Key, Life, Seen
 from vllmperf.starts.log.bodies import ACCESS
 from vllmperf.starts.log.envelope import Wrapped
 from vllmperf.starts.log.failure import is_end
@@ -208,7 +208,7 @@ class Lane:
         this start does not know, since its own last sign of life."""
         attempt = self.attempt
         over = attempt.ready is not None or attempt.ended or attempt.problems.found
-        known = line.process.pid is not None and _key(line) in attempt.names
+        known = line.process.pid is not None and _key(line) in attempt.names and attempt.has_steps
         step = found is not None and found[0].event not in _FORERUNNERS
         if not over or known or step or line.logger == "uvicorn" or line.level in ("ERROR", "CRITICAL"):
             self._prelude.clear()
@@ -259,7 +259,8 @@ class Lane:
             return False
         if event in _BEGINNINGS:
             seen = attempt.has(*_BEGINNINGS)
-            return seen or attempt.ended or (attempt.has_engine and attempt.ready is not None)
+            served = attempt.ready is not None and (attempt.has_engine or attempt.served_lines > 0)
+            return seen or attempt.ended or served
         if event == "args" and self._is_said_again(line):
             return True
         if event in _OF_THE_SERVER and self._is_another_server(line):
@@ -299,6 +300,7 @@ class Lane:
     def _begin(self, moment: Moment) -> None:
         attempt = Attempt(self._prelude[0][2].line if self._prelude else moment.line)
         prelude, self._prelude = self._prelude, []
+        self.attempt.take_back(attempt.first_line)
         self._joined = None
         if not self.attempts[-1].events and self.attempts[-1].first is None:
             self.attempts.pop()
@@ -333,8 +335,8 @@ class Lane:
             attempt = self._ready(seen.moment)
         elif event == "shutdown":
             attempt.ended = True
-        elif event in ENGINE_EVENTS and attempt.ready is not None and not attempt.has_engine:
-            attempt.early_ready, attempt.ready = attempt.ready, None
+        elif attempt.ready is not None and self._was_early(event):
+            attempt.set_apart()
         joined = self._joined
         is_step = attempt.add(seen)
         joins = event == "engine_config" and not (_is_nameless(line) and attempt.api_pids)
@@ -356,15 +358,31 @@ class Lane:
             joined.api = joined.api or attempt.api
             self.attempts.append(joined)
             attempt = joined
-        if attempt.ready is None:
-            attempt.ready = moment
-            attempt.ready_stamp = moment if moment.stamp is not None else attempt.last
+        if attempt.ready is not None:
+            attempt.loose.append(Life(attempt.web_pid, moment))
+            return attempt
+        attempt.ready, attempt.ready_pid = moment, attempt.web_pid
+        attempt.ready_stamp = moment if moment.stamp is not None else attempt.last
+        if moment.stamp is None and moment.envelope_ns is None and attempt.is_past_front:
+            attempt.ready_stamp, attempt.ready_apart = attempt.front, True
         return attempt
+
+    def _was_early(self, event: str) -> bool:
+        """Whether a line of vLLM's start shows that the ready line before it was not this start's."""
+        attempt = self.attempt
+        if event in _BEGINNINGS or event == "args":
+            return not attempt.has("args", *_BEGINNINGS, *ENGINE_EVENTS)
+        return event in ENGINE_EVENTS and not attempt.has_engine
 
     def _not_ready_after_all(self) -> None:
         """Uvicorn takes the port only after the application's start."""
         attempt = self.attempt
-        if attempt.served_lines == 0:
+        assert attempt.ready is not None
+        if attempt.loose and attempt.loose[-1].ready.line > attempt.ready.line:
+            attempt.loose[-1] = attempt.loose[-1]._replace(bound=False)
+        elif attempt.served_lines == 0:
+            if attempt.is_web_only:
+                attempt.loose.append(Life(attempt.ready_pid, attempt.ready, bound=False))
             attempt.ready = attempt.ready_stamp = None
 
     def _serves(self, line: Line, moment: Moment) -> None:

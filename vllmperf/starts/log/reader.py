@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 
 from vllmperf.starts.log import bodies, envelope, lines, otlp, process
+from vllmperf.starts.log.apart import settle
 from vllmperf.starts.log.attempt import Attempt
 from vllmperf.starts.log.envelope import Wrapped, stamped
 from vllmperf.starts.log.lane import Lane
@@ -52,7 +53,7 @@ class Reader:
     def attempts(self) -> list[Attempt]:
         """Of all servers in the file, in the order of their first lines."""
         lanes = {id(lane): lane for lane in self._lanes.values()}.values()
-        found = [attempt for lane in lanes for attempt in lane.attempts]
+        found = [attempt for lane in lanes for attempt in settle(lane.attempts)]
         return sorted(found, key=lambda attempt: attempt.first_line)
 
     @property

@@ -44,7 +44,7 @@ def summarize(attempt: Attempt, resolver: Resolver) -> StartupLog:
     found = figures(attempt, ranks or 1)
     instants = _Instants(attempt, resolver)
     ready, reached = _ready(attempt)
-    problem = None if reached else _root(attempt)
+    problem = None if reached else root_of(attempt)
     ready_ns = _ready_ns(attempt, ready, instants)
     first, last = instants.of(attempt.first or attempt.earliest), instants.of(attempt.latest)
     failure = Failure(_phase_of(attempt, problem), problem.line, problem.text) if problem else None
@@ -54,7 +54,7 @@ def summarize(attempt: Attempt, resolver: Resolver) -> StartupLog:
     phases = spans(attempt, instants.of, clock.resolution_s, first, ready_ns, last, unfinished)
     stamp = attempt.ready_stamp if ready is attempt.ready else None
     return StartupLog(
-        vllm_version=_version(attempt),
+        vllm_version=version(attempt),
         engine=_engine(attempt),
         platform=_platform(attempt),
         mode=_mode(attempt),
@@ -118,7 +118,7 @@ def _sizes(attempt: Attempt) -> dict[str, int]:
     return sizes
 
 
-def _version(attempt: Attempt) -> str | None:
+def version(attempt: Attempt) -> str | None:
     """As the server says it first, or in full where that line was cut."""
     found = [
         seen.fields["version"][:LONGEST_VERSION].split()[0]
@@ -163,7 +163,7 @@ def _platform(attempt: Attempt) -> str | None:
         return "rocm"
     if device in _DEVICES:
         return device
-    local = _LOCAL_VERSION.search(_version(attempt) or "")
+    local = _LOCAL_VERSION.search(version(attempt) or "")
     if local:
         return {"gaudi": "hpu"}.get(local[1], local[1])
     if named:
@@ -244,7 +244,7 @@ def _ready_ns(attempt: Attempt, ready: Moment | None, instants: _Instants) -> in
 # --- failure
 
 
-def _root(attempt: Attempt) -> Problem | None:
+def root_of(attempt: Attempt) -> Problem | None:
     """The first problem that the start did not get over, and that is not only the echo of another."""
     problems = attempt.problems
     if not problems.found or (attempt.has("traffic") and attempt.has("captured", *_SIZED)):
@@ -422,6 +422,10 @@ def _notes(attempt: Attempt, problem: Problem | None, ready: Moment | None, reac
     if problem is not None and attempt.problems.import_warning is not None:
         line, text = attempt.problems.import_warning
         notes.append(f"line {line} may be the cause: {text[:200]}")
+    if attempt.ready_apart:
+        notes.append(
+            "uvicorn's lines stand apart from vLLM's: ready is taken from vLLM's last line before them"
+        )
     if attempt.later_count > len(attempt.later):
         notes.append(f"{attempt.later_count - len(attempt.later)} more steps after the start are not listed")
     if attempt.has("aot_failed"):

@@ -115,6 +115,14 @@ class Calendar:
         return self.turn
 
 
+def seconds_between(before: Moment, after: Moment) -> int:
+    """By the stamps of vLLM's own, which both have."""
+    assert before.stamp is not None
+    assert after.stamp is not None
+    turns = after.turn - before.turn
+    return _year_s(after.stamp) - _year_s(before.stamp) + turns * 366 * DAY_S
+
+
 _DAYS_BEFORE = (0, 0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335)
 
 
