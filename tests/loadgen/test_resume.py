@@ -10,12 +10,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import vllmperf as vp
+from vllmperf.cli import main
 from vllmperf.errors import UsageError
+from vllmperf.loadgen.rest import check_plan
+from vllmperf.plan import Plan
 from vllmperf.record.process import is_alive, this_process
 from vllmperf.record.resumed import ResumedWriter
 from vllmperf.record.unfinished import unfinished
@@ -194,13 +198,63 @@ def test_counters_and_histograms_are_those_of_both_parts(server, tmp_path):
 
 def test_what_differs_from_the_plan_of_the_file_is_refused_by_name(server, tmp_path):
     path = broken_off(server, tmp_path / "run.vllmperf", max_concurrency=3)
-    with pytest.raises(UsageError, match="max_concurrency was 3 in this run, not 5"):
+    with pytest.raises(
+        UsageError, match="max_concurrency was 3 when this run started and is 5 now: leave it out"
+    ):
         vp.bench(resume=path, max_concurrency=5)
     words = [sys.executable, "-m", "vllmperf", "bench", "--resume", str(path), "--max-concurrency", "5"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--max-concurrency was 3 in this run, not 5" in done.stderr
+    assert "--max-concurrency was 3 when this run started and is 5 now: leave it out" in done.stderr
     assert vp.bench(resume=path, max_concurrency=3).recording.state == "finished"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "--duration 60",
+            "--duration 60 was not given when this run started: leave it out, or make a new run",
+        ),
+        ("--no-stream", "--no-stream was not given when this run started: leave it out, or make a new run"),
+        (
+            "--request-rate 5",
+            "--request-rate 5 was not given when this run started: leave it out, or make a new run",
+        ),
+        (
+            "--num-prompts 7",
+            "--num-prompts was 60 when this run started and is 7 now: leave it out, or make a new run",
+        ),
+        ("--header a=secret", "--header was another when this run started: leave it out, or make a new run"),
+        (
+            "--max-concurrency 5 --duration 1m",
+            "--max-concurrency was 3 when this run started and is 5 now; --duration 60 was not given when this run "
+            "started: leave them out, or make a new run",
+        ),
+    ],
+)
+def test_each_kind_of_difference_is_told_in_one_line_by_its_flag(broken_off_run, capsys, words, told):
+    assert main(["bench", "--resume", str(broken_off_run), *words.split()]) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert (captured.out, line) == ("", f"vllmperf: error: --resume {broken_off_run}: {told}")
+
+
+@pytest.fixture(scope="module")
+def broken_off_run(tmp_path_factory):
+    with vp.sim.Server(ttft_ms=100, itl_ms=2) as server:
+        return broken_off(server, tmp_path_factory.mktemp("broken") / "run.vllmperf", max_concurrency=3)
+
+
+def test_what_was_given_and_is_not_now_is_to_be_given_again():
+    before = SimpleNamespace(
+        path="run.vllmperf",
+        meta={"plan": Plan.of(base_url="http://x", num_prompts=5, duration=60).to_dict()},
+    )
+    with pytest.raises(
+        UsageError, match="duration 60 was given when this run started and is not now: give it as then"
+    ):
+        check_plan(before, Plan.of(base_url="http://x", num_prompts=5))
 
 
 def test_a_complete_run_and_a_file_that_is_none_are_refused_and_left_as_they_are(tmp_path):

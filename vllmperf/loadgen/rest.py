@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from vllmperf.errors import SettingError
 from vllmperf.loadgen.bodies import Body
 from vllmperf.loadgen.schedule import Schedule, Times
 from vllmperf.plan import Plan
+from vllmperf.plan.part import jsonable
+from vllmperf.plan.plan import PARTS
 from vllmperf.record.plans import plan_of
 from vllmperf.record.reader import Header
 from vllmperf.record.unfinished import Unfinished
@@ -78,15 +81,66 @@ class Rest:
 
 def check_plan(before: Unfinished | Header, asked: Plan, of: str = "{resume} {path}") -> None:
     """Raises SettingError, whose words begin with `of`, when what is asked for is not the plan of the file."""
-    recorded = plan_of(before.meta)
-    both = zip(recorded.to_dict().values(), asked.to_dict().values(), strict=True)
-    for members, other in both:
-        if members == other:
-            continue
-        name = next(name for name in members if members[name] != other[name])
-        raise SettingError(
-            of + ": {" + name + "} was {was} in this run, not {asked}: leave it out, or make a new run",
-            path=before.path,
-            was=repr(members[name]),
-            asked=repr(other[name]),
-        )
+    found = list(_differences(plan_of(before.meta).to_dict(), asked.to_dict()))
+    if not found:
+        return
+    them = "it" if len(found) == 1 else "them"
+    is_less = any(kind.endswith("is not now") for kind, _, _ in found)
+    remedy = f"give {them} as then" if is_less else f"leave {them} out"
+    words, values = list[str](), dict[str, object]()
+    for number, (kind, name, sides) in enumerate(found):
+        words.append(kind.format(name="{" + name + "}", was=f"{{was{number}}}", now=f"{{now{number}}}"))
+        values |= {f"{side}{number}": value for side, value in sides.items()}
+    raise SettingError(f"{of}: {'; '.join(words)}: {remedy}, or make a new run", path=before.path, **values)
+
+
+ADDED = "{name} {now} was not given when this run started"
+REMOVED = "{name} {was} was given when this run started and is not now"
+CHANGED = "{name} was {was} when this run started and is {now} now"
+LONG = "{name} was another when this run started"
+OF_PLAN = {name: each for part in PARTS.values() for name, each in part.__dataclass_fields__.items()}
+LONGEST = 60
+"""A value that is longer is not repeated, and never a header's, which may be a secret."""
+
+
+def _differences(
+    recorded: Mapping[str, Any], asked: Mapping[str, Any]
+) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """How, which setting, and both values, of all that differ."""
+    for part, members in recorded.items():
+        for name in members if isinstance(members, Mapping) else ():
+            was, now = members[name], asked[part][name]
+            if was == now:
+                continue
+            if name == "dataset_options":  # each is a flag
+                for option in sorted({*was, *now}):
+                    yield from _difference(option, was.get(option), now.get(option), None)
+            else:
+                yield from _difference(name, was, now, jsonable(OF_PLAN[name].default))
+
+
+def _difference(
+    name: str, was: object, now: object, usual: object
+) -> Iterator[tuple[str, str, dict[str, str]]]:
+    if was == now:
+        return
+    texts = {"was": _text(was), "now": _text(now)}
+    if name == "headers" or max(map(len, texts.values())) > LONGEST:
+        yield LONG, name, {}
+    elif isinstance(usual, bool):  # a flag without a value
+        yield (REMOVED if now == usual else ADDED).replace(" {now}", "").replace(" {was}", ""), name, {}
+    elif was == usual or was in (None, {}):
+        yield ADDED, name, texts
+    elif now in (None, {}):
+        yield REMOVED, name, texts
+    else:
+        yield CHANGED, name, texts
+
+
+def _text(value: object) -> str:
+    """As one would write it behind a flag."""
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={_text(one)}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
