@@ -140,6 +140,13 @@ static const char *read_finish(const char *at, const char *end, struct view *rea
     return at;
 }
 
+static const char *choice_usage(const char *at, const char *end, struct view *usage) {
+    const char *behind = json_skip(at, end, IN_CHOICE);
+    bool is_object = behind && *at == '{';
+    *usage = is_object ? (struct view){at, (size_t)(behind - at)} : (struct view){NULL, 0};
+    return behind;
+}
+
 static inline const char *choice_member(const char *at, const char *end, struct view key,
                                         struct choice_parts *parts, struct delta_choice *choice) {
     if (view_is(key, "index")) {
@@ -152,6 +159,7 @@ static inline const char *choice_member(const char *at, const char *end, struct 
     if (view_is(key, "finish_reason")) return read_finish(at, end, &choice->finish_reason);
     if (!can_hold_text(at, end)) {
         if (view_is(key, "token_ids")) choice->token_ids = -1;
+        if (view_is(key, "usage")) choice->usage = (struct view){NULL, 0};
         enum slot slot = choice_slot(key);
         if (slot != N_SLOTS) parts->own.filled &= ~(1U << slot);
         return json_skip(at, end, IN_CHOICE);
@@ -159,6 +167,7 @@ static inline const char *choice_member(const char *at, const char *end, struct 
     enum slot slot = choice_slot(key);
     if (slot != N_SLOTS) return read_slot(at, end, IN_CHOICE, &parts->own, slot);
     if (view_is(key, "token_ids")) return read_length(at, end, IN_CHOICE, &choice->token_ids);
+    if (view_is(key, "usage")) return choice_usage(at, end, &choice->usage);
     return read_other(at, end, IN_CHOICE, key, false, &parts->own);
 }
 

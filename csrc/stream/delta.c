@@ -13,8 +13,9 @@ enum { IN_OBJECT = 1 }; /* brackets around its members */
 enum { HELD = 4 };
 struct reading {
     struct delta *out;
-    const char *choices; /* the array */
-    bool is_error;       /* "object": "error" */
+    const char *choices;              /* the array */
+    struct view choice_usage, x_groq; /* at NULL when there is none */
+    bool is_error;                    /* "object": "error" */
     struct delta_choice held[HELD];
 };
 
@@ -22,12 +23,15 @@ static const char *read_choices(const char *at, const char *end, struct reading 
     struct delta_choice more_than_held;
     bool more;
     r->out->n_choices = 0;
+    r->choice_usage.at = NULL;
     r->out->has_choices = at < end && *at == '[';
     if (!r->out->has_choices) return json_skip(at, end, IN_OBJECT);
     r->choices = at;
     for (at = json_open(at, end, ']', &more); at && more; at = json_next(at, end, ']', &more)) {
         int64_t i = r->out->n_choices++;
-        at = choice_read(at, end, i < HELD ? &r->held[i] : &more_than_held);
+        struct delta_choice *choice = i < HELD ? &r->held[i] : &more_than_held;
+        at = choice_read(at, end, choice);
+        if (!r->choice_usage.at) r->choice_usage = choice->usage;
     }
     return at;
 }
@@ -53,6 +57,13 @@ static bool choices_say_nothing(const struct reading *r) {
     return true;
 }
 
+/* ---- counts ---- */
+
+struct usage {
+    struct delta *out;
+    int64_t cached; /* under other names than OpenAI's: DeepSeek's and Moonshot's */
+};
+
 static const char *details_member(const char *at, const char *end, struct view key, void *context) {
     struct delta *out = context;
     if (view_is(key, "cached_tokens")) return json_count(at, end, IN_OBJECT + 2, &out->cached_tokens);
@@ -60,6 +71,7 @@ static const char *details_member(const char *at, const char *end, struct view k
 }
 
 static const char *read_details(const char *at, const char *end, struct delta *out) {
+    out->cached_tokens = -1;
     if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT + 1);
     return json_members(at, end, details_member, out);
 }
@@ -79,22 +91,54 @@ static const char *read_prediction(const char *at, const char *end, struct delta
 }
 
 static const char *usage_member(const char *at, const char *end, struct view key, void *context) {
-    struct delta *out = context;
+    struct usage *usage = context;
+    struct delta *out = usage->out;
     if (view_is(key, "prompt_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->prompt_tokens);
     if (view_is(key, "completion_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->completion_tokens);
     if (view_is(key, "total_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->total_tokens);
-    if (view_is(key, "prompt_cache_hit_tokens")) /* DeepSeek's name for it */
-        return json_count(at, end, IN_OBJECT + 1, &out->cached_tokens);
+    if (view_is(key, "prompt_cache_hit_tokens") || view_is(key, "cached_tokens"))
+        return json_count(at, end, IN_OBJECT + 1, &usage->cached);
     if (view_is(key, "prompt_tokens_details")) return read_details(at, end, out);
     if (view_is(key, "completion_tokens_details")) return read_prediction(at, end, out);
     return json_skip(at, end, IN_OBJECT + 1);
 }
 
-static const char *read_usage(const char *at, const char *end, struct delta *out) {
+static const char *read_counts(const char *at, const char *end, struct delta *out) {
+    struct usage usage = {out, -1};
+    at = json_members(at, end, usage_member, &usage);
+    if (out->cached_tokens < 0) out->cached_tokens = usage.cached;
+    return at;
+}
+
+static inline void no_counts(struct delta *out) {
     out->prompt_tokens = out->completion_tokens = out->total_tokens = out->cached_tokens = -1;
     out->predicted = out->rejected = -1;
+}
+
+static const char *read_usage(const char *at, const char *end, struct delta *out) {
+    no_counts(out);
     if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT);
-    return json_members(at, end, usage_member, out);
+    return read_counts(at, end, out);
+}
+
+static const char *groq_member(const char *at, const char *end, struct view key, void *context) {
+    struct view *usage = context;
+    const char *behind = json_skip(at, end, IN_OBJECT + 1);
+    if (behind && view_is(key, "usage"))
+        *usage = (struct view){*at == '{' ? at : NULL, (size_t)(behind - at)};
+    return behind;
+}
+
+/* What the object's own usage does not say, a choice's or Groq's may. */
+static void usage_elsewhere(struct reading *r) {
+    struct delta *out = r->out;
+    struct view usage = r->choice_usage;
+    if (out->prompt_tokens >= 0 || out->completion_tokens >= 0 || out->total_tokens >= 0) return;
+    if (!usage.at && r->x_groq.at)
+        json_members(r->x_groq.at, r->x_groq.at + r->x_groq.len, groq_member, &usage);
+    if (!usage.at) return;
+    no_counts(out);
+    read_counts(usage.at, usage.at + usage.len, out);
 }
 
 static const char *drafts_member(const char *at, const char *end, struct view key, void *context) {
@@ -167,6 +211,12 @@ static bool is_complaint(struct view key) {
     return false;
 }
 
+static const char *note_groq(const char *at, const char *end, struct reading *r) {
+    const char *behind = json_skip(at, end, IN_OBJECT);
+    r->x_groq = (struct view){behind && *at == '{' ? at : NULL, behind ? (size_t)(behind - at) : 0};
+    return behind;
+}
+
 static const char *read_kind(const char *at, const char *end, struct reading *r) {
     struct view kind;
     r->is_error = false;
@@ -185,6 +235,7 @@ static inline const char *object_member(const char *at, const char *end, struct 
         break;
     case 6:
         if (memcmp(key.at, "object", 6) == 0) return read_kind(at, end, r);
+        if (memcmp(key.at, "x_groq", 6) == 0) return note_groq(at, end, r);
         break;
     case 5:
         if (memcmp(key.at, "usage", 5) == 0) return read_usage(at, end, r->out);
@@ -248,6 +299,7 @@ enum delta_status delta_scan(const char *json, size_t len, struct delta *out, de
     const char *end = json + len, *start = json_blanks(past_mark(json, end), end);
     r.out = out;
     r.is_error = false;
+    r.choice_usage.at = r.x_groq.at = NULL;
     *out = empty;
     if (is_done(start, end)) return DELTA_DONE;
     const char *at = read_object(start, end, &r);
@@ -255,6 +307,7 @@ enum delta_status delta_scan(const char *json, size_t len, struct delta *out, de
         *out = empty;
         return DELTA_MALFORMED;
     }
+    if (r.choice_usage.at || r.x_groq.at) usage_elsewhere(&r);
     if (choices_say_nothing(&r)) json_members(start, end, foreign_member, out);
     if (on_choice) give_choices(&r, end, on_choice, context);
     return DELTA_OK;

@@ -3,8 +3,9 @@
  * is not JSON is refused, NaN and Infinity are not). Sans I/O.
  *
  * Knows choices[].text, .delta/.message {role, content, refusal, reasoning, reasoning_content, tool_calls,
- * function_call}, .token_ids, .finish_reason, usage, metrics, error. Each may have any shape: content is a
- * string or a list of parts, see said.h. Other members of a delta are output when their name says so
+ * function_call}, .token_ids, .finish_reason, usage, metrics, error. Without a count in usage it takes the
+ * usage of the first choice that has one (Moonshot), else that of x_groq. Each may have any shape: content is
+ * a string or a list of parts, see said.h. Other members of a delta are output when their name says so
  * (reasoning_details, thinking, audio …), and unknown when they only hold text. Anything else is skipped.
  *
  * Of two equal keys the last one counts, as in Python's json module. A choice that has a delta says nothing
@@ -38,6 +39,7 @@ struct delta_choice {
     size_t tool_bytes;                /* of the names and arguments of tool calls */
     int64_t token_ids;                /* how many ids the chunk brings, -1 when absent or null */
     struct view finish_reason;        /* at NULL when there is none: absent, null, "", "null", or no string */
+    struct view usage;                /* the object, at NULL when there is none */
     bool has_content;                 /* there is a content, maybe an empty one */
     bool has_tool_calls;              /* tool_calls or function_call that are not empty */
     bool has_unknown;                 /* members of the delta that we do not know hold text */
@@ -56,8 +58,9 @@ struct delta {
     int64_t n_choices;
     /* Counts and times are -1 when absent or no number. */
     int64_t prompt_tokens, completion_tokens, total_tokens; /* of usage */
-    int64_t cached_tokens;                                  /* usage.prompt_tokens_details */
-    int64_t predicted, rejected;                            /* usage.completion_tokens_details, OpenAI's */
+    int64_t
+        cached_tokens; /* usage.prompt_tokens_details, else its prompt_cache_hit_tokens or cached_tokens */
+    int64_t predicted, rejected;             /* usage.completion_tokens_details, OpenAI's */
     int64_t queue_ns, prefill_ns, decode_ns; /* vLLM's metrics: queued to scheduled, first, last token */
     int64_t draft_steps, draft_tokens, accepted_tokens; /* its metrics.speculative_decoding */
     const char *error;       /* the raw JSON value of a top-level "error" that says something, else NULL */

@@ -119,6 +119,7 @@ static int64_t fixed_of(struct view number, int64_t shift, bool cuts) {
     const char *at = number.at, *end = at + number.len;
     bool is_negative = at < end && *at == '-';
     at += is_negative;
+    if (at >= end || !json_is_digit(*at)) return -1; /* -Infinity */
     for (const char *digit = at; digit < end && json_is_digit(*digit); digit++) power++;
     for (; at < end && (json_is_digit(*at) || *at == '.'); at++) {
         if (*at == '.') continue;

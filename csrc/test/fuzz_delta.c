@@ -135,6 +135,43 @@ static int64_t count(const char *at, const char *end) {
     return said >= 0 && said == (double)(int64_t)said ? (int64_t)said : -1;
 }
 
+/* Does this usage have a count? -2 where that cannot be told. */
+static int64_t counts(const char *usage, const char *end) {
+    static const char *const names[] = {"prompt_tokens", "completion_tokens", "total_tokens"};
+    int64_t most = -1;
+    for (int i = 0; usage && *usage == '{' && i < 3; i++) {
+        int64_t found = count(last_member(usage, end, names[i]), end);
+        if (found == -2) return -2;
+        if (found > most) most = found;
+    }
+    return most;
+}
+
+static const char *usage_in(const char *at, const char *end) {
+    const char *usage = at && *at == '{' ? last_member(at, end, "usage") : NULL;
+    return usage && *usage == '{' ? usage : NULL;
+}
+
+static const char *usage_elsewhere(const char *top, const char *end) {
+    const char *at = last_member(top, end, "choices"), *usage = NULL;
+    if (at && *at == '[') {
+        for (at = blanks(at + 1, end); *at != ']' && !usage;) {
+            usage = usage_in(at, end);
+            at = blanks(value(at, end, 0), end);
+            if (*at == ',') at = blanks(at + 1, end);
+        }
+    }
+    return usage ? usage : usage_in(last_member(top, end, "x_groq"), end);
+}
+
+static int64_t completion_of(const char *top, const char *end) {
+    const char *usage = usage_in(top, end);
+    int64_t found = counts(usage, end);
+    if (found == -2) return -2;
+    if (found == -1) usage = usage_elsewhere(top, end);
+    return usage ? count(last_member(usage, end, "completion_tokens"), end) : -1;
+}
+
 struct right {
     enum delta_status status;
     int64_t n_choices, completion;
@@ -148,10 +185,7 @@ static struct right reference(const char *json, size_t len) {
     if (done) return (struct right){blanks(done, end) == end ? DELTA_DONE : DELTA_MALFORMED, 0, -1};
     const char *after = is_in(at, end, "{") ? value(at, end, 0) : NULL;
     if (!after || blanks(after, end) != end) return (struct right){DELTA_MALFORMED, 0, -1};
-    const char *usage = last_member(at, end, "usage");
-    bool counts = usage && *usage == '{';
-    return (struct right){DELTA_OK, elements(last_member(at, end, "choices"), end),
-                          counts ? count(last_member(usage, end, "completion_tokens"), end) : -1};
+    return (struct right){DELTA_OK, elements(last_member(at, end, "choices"), end), completion_of(at, end)};
 }
 
 /* ---- the scanner ---- */

@@ -101,6 +101,48 @@ static int output_of(const char *choice) {
 }
 
 /* What vLLM says of an answer's own time, with digits as Python writes them, and of its drafts. */
+/* The completion tokens that are read, -1 for none. */
+static int64_t tokens_of(const char *json) {
+    struct seen s = scan(json);
+    free(s.copy);
+    return s.delta.completion_tokens;
+}
+
+static void test_usage_elsewhere(void) {
+    struct seen s =
+        scan("{\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\",\"usage\":{\"prompt_tokens\":19,"
+             "\"completion_tokens\":13,\"total_tokens\":32,\"cached_tokens\":10}}]}");
+    CHECK("usage in a choice counts", s.delta.prompt_tokens == 19 && s.delta.completion_tokens == 13 &&
+                                          s.delta.total_tokens == 32 && s.delta.cached_tokens == 10);
+    free(s.copy);
+    s = scan("{\"choices\":[],\"x_groq\":{\"id\":\"r\",\"usage\":{\"queue_time\":0.1,\"prompt_tokens\":9,"
+             "\"completion_tokens\":4,\"prompt_tokens_details\":{\"cached_tokens\":5}}}}");
+    CHECK("Groq's too, with its details",
+          s.delta.prompt_tokens == 9 && s.delta.completion_tokens == 4 && s.delta.cached_tokens == 5);
+    free(s.copy);
+#define ELSEWHERE                                                                                            \
+    "\"choices\":[{\"usage\":null},{\"usage\":{\"completion_tokens\":3}},{\"usage\":{\"completion_tokens\":" \
+    "4}}],"                                                                                                  \
+    "\"x_groq\":{\"usage\":{\"completion_tokens\":5}}"
+    CHECK("the object's own usage goes before both",
+          tokens_of("{\"usage\":{\"completion_tokens\":2}," ELSEWHERE "}") == 2 &&
+              tokens_of("{" ELSEWHERE ",\"usage\":{\"completion_tokens\":2}}") == 2);
+    CHECK("the first choice with one before Groq's", tokens_of("{" ELSEWHERE "}") == 3);
+    CHECK("an own usage without a count hides neither",
+          tokens_of("{\"usage\":null," ELSEWHERE "}") == 3 &&
+              tokens_of("{\"usage\":{}," ELSEWHERE "}") == 3 &&
+              tokens_of("{\"usage\":{\"completion_tokens\":\"9\"}," ELSEWHERE "}") == 3);
+    CHECK("what is no object is no usage",
+          tokens_of("{\"choices\":[{\"usage\":{\"completion_tokens\":3},\"usage\":null}]}") == -1 &&
+              tokens_of("{\"choices\":[{\"usage\":[{\"completion_tokens\":3}]}]}") == -1 &&
+              tokens_of("{\"x_groq\":{\"usage\":{\"completion_tokens\":3},\"usage\":7}}") == -1 &&
+              tokens_of("{\"x_groq\":{\"usage\":{\"completion_tokens\":3}},\"x_groq\":[1]}") == -1);
+    s = scan("{\"usage\":{\"prompt_tokens\":9,\"prompt_cache_hit_tokens\":4,"
+             "\"prompt_tokens_details\":{\"cached_tokens\":null}}}");
+    CHECK("cached tokens that the details do not say stand under another name", s.delta.cached_tokens == 4);
+    free(s.copy);
+}
+
 static void test_metrics(void) {
     struct seen s =
         scan("{\"choices\":[],\"usage\":{\"completion_tokens\":3},\"metrics\":{\"time_to_first_token_ms\":"
@@ -250,7 +292,9 @@ static void test_counts(void) {
     CHECK("no fractions, none below nothing, none beyond 18 digits",
           counted("5.5") == -1 && counted("1e-1") == -1 && counted("-5") == -1 && counted("1e18") == -1 &&
               counted("9e999999999999999999999") == -1 && counted("1e-99999999999999999999") == -1);
-    CHECK("no texts", counted("\"5\"") == -1 && counted("[5]") == -1 && counted("NaN") == -1);
+    CHECK("no texts, nothing without end", counted("\"5\"") == -1 && counted("[5]") == -1 &&
+                                               counted("NaN") == -1 && counted("Infinity") == -1 &&
+                                               counted("-Infinity") == -1);
     CHECK("of two the last one counts", counted("5,\"completion_tokens\":null") == -1);
 }
 
@@ -470,6 +514,7 @@ int main(void) {
     test_completions();
     test_blanks();
     test_usage();
+    test_usage_elsewhere();
     test_metrics();
     test_output();
     test_shapes();

@@ -55,6 +55,14 @@ CHUNKS = [
     b'{"message":{"role":"assistant","content":"hi"},"done":false}',
     b'{"type":"content_block_delta","delta":{"type":"text_delta","text":"hi"}}',
     b'\xef\xbb\xbf{"choices":[{"text":"after a mark"}]}',
+    b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop","usage":{"prompt_tokens":19,"completion_tokens":13,'
+    b'"total_tokens":32,"cached_tokens":10}}],"usage":null}',
+    b'{"choices":[{"usage":null},{"usage":{"completion_tokens":2}},{"usage":{"completion_tokens":3}}],"usage":{"total_tokens":null}}',
+    b'{"x_groq":{"id":"req_1","usage":{"queue_time":0.05,"prompt_tokens":9,"completion_tokens":4,'
+    b'"prompt_tokens_details":{"cached_tokens":5}}},"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}',
+    b'{"x_groq":{"usage":{"completion_tokens":4}},"choices":[{"usage":{"completion_tokens":3}}],"usage":{"completion_tokens":5}}',
+    b'{"x_groq":{"usage":{"prompt_tokens":1}},"x_groq":5,"choices":[{"usage":{"prompt_tokens":2},"usage":[]}],"usage":{}}',
+    b'{"usage":{"prompt_cache_hit_tokens":4,"prompt_tokens_details":{"cached_tokens":null},"prompt_tokens":9}}',
 ]
 
 
@@ -119,6 +127,7 @@ NAMES = [
     "choices", "text", "delta", "message", "content", "refusal", "reasoning", "reasoning_content",
     "role", "tool_calls", "function_call", "token_ids", "finish_reason", "index", "usage",
     "prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "cached_tokens",
+    "prompt_cache_hit_tokens", "x_groq", "usage",
     "metrics", "queue_time_ms", "time_to_first_token_ms", "generation_time_ms", "speculative_decoding",
     "num_spec_steps", "num_draft_tokens", "num_accepted_draft_tokens", "completion_tokens_details",
     "accepted_prediction_tokens", "rejected_prediction_tokens",

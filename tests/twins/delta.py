@@ -29,6 +29,8 @@ KNOWN = (*TEXTS, *REASONINGS, *CALLS)
 OWN = (*KNOWN, "index", "delta", "message", "finish_reason", "token_ids")
 COMPLAINTS = ("message", "detail", "details", "errors", "error_msg", "error_message", "errmsg", "msg")
 FOREIGN = ("delta", "token", "response")
+COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+OTHER_CACHED = ("prompt_cache_hit_tokens", "cached_tokens")
 NO_REASONS = (b"", b"null", b"none", b"undefined")
 
 
@@ -44,7 +46,7 @@ def scan(data: bytes) -> dict[str, Any] | None:
     top = read(data)
     if not isinstance(top, Object):
         raise ValueError("no object")
-    choices, usage = top.last("choices"), top.last("usage")
+    choices, usage = top.last("choices"), usage_of(top)
     details = usage.last("prompt_tokens_details") if isinstance(usage, Object) else None
     prediction = usage.last("completion_tokens_details") if isinstance(usage, Object) else None
     said_by = [choice(each) for each in choices] if is_array(choices) else []
@@ -54,11 +56,27 @@ def scan(data: bytes) -> dict[str, Any] | None:
         "prompt_tokens": count(usage, "prompt_tokens"),
         "completion_tokens": count(usage, "completion_tokens"),
         "total_tokens": count(usage, "total_tokens"),
-        "cached_tokens": count(details, "cached_tokens"),
+        "cached_tokens": cached if (cached := count(details, "cached_tokens")) is not None else other_cached(usage),
         **own_times(top.last("metrics"), prediction),
         "error": error(top),
         **without_output(top if say_nothing else Object(), is_array(choices)),
     }
+
+
+def usage_of(top: Object) -> Any:
+    """Its own, when that has a count; else that of the first choice with one, else Groq's."""
+    usage, choices, groq = top.last("usage"), top.last("choices"), top.last("x_groq")
+    if any(count(usage, name) is not None for name in COUNTS):
+        return usage
+    places = [*(choices if is_array(choices) else []), groq]
+    found = [place.last("usage") for place in places if isinstance(place, Object)]
+    return next((each for each in found if isinstance(each, Object)), usage)
+
+
+def other_cached(usage: Any) -> int | None:
+    """The newest under a name that is not OpenAI's."""
+    names = [name for name, _ in usage if name in OTHER_CACHED] if isinstance(usage, Object) else []
+    return count(Object([each for each in usage if each[0] in OTHER_CACHED][-1:]), names[-1]) if names else None
 
 
 def own_times(metrics: Any, prediction: Any) -> dict[str, int | None]:
