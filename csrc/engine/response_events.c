@@ -3,6 +3,7 @@
 #include "engine/response_events.h"
 
 #include <stdio.h>
+#include <strings.h>
 
 #include "engine/response_chunks.h"
 #include "stream/array.h"
@@ -167,6 +168,11 @@ static void keep_said(int64_t *kept, int64_t said) {
     if (said >= 0) *kept = said;
 }
 
+/* Gateways that did not count end with zeros. */
+static void keep_count(int64_t *kept, int64_t said) {
+    if (said > 0 || *kept < 0) keep_said(kept, said);
+}
+
 /* The server's own times and drafts. What OpenAI calls a prediction is one draft of the client's. */
 static void take_metrics(struct record *record, const struct delta *delta) {
     bool is_prediction = delta->draft_tokens < 0 && delta->predicted >= 0 && delta->rejected >= 0;
@@ -181,10 +187,10 @@ static void take_metrics(struct record *record, const struct delta *delta) {
 
 static void take_usage(struct response *r, const struct delta *delta, int32_t chunks_before) {
     int64_t before = r->usage_tokens < 0 ? 0 : r->usage_tokens, said = delta->completion_tokens;
-    keep_said(&r->record.prompt_tokens, delta->prompt_tokens);
+    keep_count(&r->record.prompt_tokens, delta->prompt_tokens);
     keep_said(&r->record.cached_tokens, delta->cached_tokens);
-    keep_said(&r->usage_total, delta->total_tokens);
-    keep_said(&r->usage_tokens, said);
+    keep_count(&r->usage_total, delta->total_tokens);
+    keep_count(&r->usage_tokens, said);
     events_take_unknown(r, delta->has_foreign_output, said > before && r->record.chunks == chunks_before);
     if (said >= 0) note_chunk_tokens(r, said - before, chunks_before);
 }
@@ -201,6 +207,23 @@ static void take_rest(struct response *r, const struct delta *delta, const char 
     if (delta->has_complaint || delta->has_foreign_output) response_guess(r, json, len);
 }
 
+/* What is no object but no fault either: null, which says nothing; [DONE] in quotes, in small letters or with
+ * words behind it; anything at all once the answer is whole. OpenAI's client stops at the first [DONE] and
+ * takes null. vLLM's client, which those who keep events follow, fails at all of them. */
+static bool is_harmless(struct response *r, const char *text, size_t len) {
+    const char *end = text + len, *at = json_blanks(text, end);
+    if (r->settings.keep_events) return false;
+    if (at < end && *at == '"') at++;
+    if (end - at >= 6 && strncasecmp(at, "[DONE]", 6) == 0) r->done = true;
+    return r->done || delta_is_null(text, len);
+}
+
+static void take_malformed(struct response *r, const char *text, size_t len) {
+    if (is_harmless(r, text, len)) return;
+    response_trouble(r, TROUBLE_MALFORMED);
+    response_guess(r, text, len);
+}
+
 static void take_object(struct response *r, const char *json, size_t len) {
     struct delta delta;
     int32_t chunks_before = r->record.chunks;
@@ -211,8 +234,7 @@ static void take_object(struct response *r, const char *json, size_t len) {
     if (status == DELTA_DONE) {
         r->done = true;
     } else if (status == DELTA_MALFORMED) {
-        response_trouble(r, TROUBLE_MALFORMED);
-        response_guess(r, json, len);
+        take_malformed(r, json, len);
     } else if (delta.error) {
         response_trouble(r, TROUBLE_ERROR);
         response_error(r, delta.error, delta.error_len);

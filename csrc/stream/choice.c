@@ -140,15 +140,17 @@ static const char *read_finish(const char *at, const char *end, struct view *rea
     return at;
 }
 
-static const char *choice_usage(const char *at, const char *end, struct view *usage) {
+static const char *note_object(const char *at, const char *end, struct view *object, struct asides *asides) {
     const char *behind = json_skip(at, end, IN_CHOICE);
-    bool is_object = behind && *at == '{';
-    *usage = is_object ? (struct view){at, (size_t)(behind - at)} : (struct view){NULL, 0};
+    if (!behind || *at != '{') return behind;
+    asides_begin(asides);
+    *object = (struct view){at, (size_t)(behind - at)};
     return behind;
 }
 
 static inline const char *choice_member(const char *at, const char *end, struct view key,
-                                        struct choice_parts *parts, struct delta_choice *choice) {
+                                        struct choice_parts *parts, struct delta_choice *choice,
+                                        struct asides *asides) {
     if (view_is(key, "index")) {
         at = json_count(at, end, IN_CHOICE, &choice->index);
         if (choice->index < 0) choice->index = 0;
@@ -159,7 +161,6 @@ static inline const char *choice_member(const char *at, const char *end, struct 
     if (view_is(key, "finish_reason")) return read_finish(at, end, &choice->finish_reason);
     if (!can_hold_text(at, end)) {
         if (view_is(key, "token_ids")) choice->token_ids = -1;
-        if (view_is(key, "usage")) choice->usage = (struct view){NULL, 0};
         enum slot slot = choice_slot(key);
         if (slot != N_SLOTS) parts->own.filled &= ~(1U << slot);
         return json_skip(at, end, IN_CHOICE);
@@ -167,7 +168,8 @@ static inline const char *choice_member(const char *at, const char *end, struct 
     enum slot slot = choice_slot(key);
     if (slot != N_SLOTS) return read_slot(at, end, IN_CHOICE, &parts->own, slot);
     if (view_is(key, "token_ids")) return read_length(at, end, IN_CHOICE, &choice->token_ids);
-    if (view_is(key, "usage")) return choice_usage(at, end, &choice->usage);
+    if (view_is(key, "usage")) return note_object(at, end, &asides->choice.usage, asides);
+    if (view_is(key, "error")) return note_object(at, end, &asides->choice.error, asides);
     return read_other(at, end, IN_CHOICE, key, false, &parts->own);
 }
 
@@ -259,7 +261,11 @@ JSON_INLINE const char *past_nulls(const char *at, const char *end, struct delta
     return at;
 }
 
-const char *choice_read(const char *at, const char *end, struct delta_choice *choice) {
+void asides_begin(struct asides *asides) {
+    if (!asides->any) *asides = (struct asides){.any = true};
+}
+
+const char *choice_read(const char *at, const char *end, struct delta_choice *choice, struct asides *asides) {
     struct choice_parts parts;
     char decoded[JSON_KEY_BYTES];
     struct view key;
@@ -271,7 +277,7 @@ const char *choice_read(const char *at, const char *end, struct delta_choice *ch
     for (at = json_open(at, end, '}', &more); at && more; at = json_next(at, end, '}', &more)) {
         at = past_nulls(at, end, choice);
         if (!(at = json_key(at, end, &key, decoded))) return NULL;
-        at = choice_member(at, end, key, &parts, choice);
+        at = choice_member(at, end, key, &parts, choice, asides);
     }
     if (!at) return NULL;
     if (!parts.has_delta && !parts.has_message) part_begin(&parts.message);

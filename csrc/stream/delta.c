@@ -13,9 +13,9 @@ enum { IN_OBJECT = 1 }; /* brackets around its members */
 enum { HELD = 4 };
 struct reading {
     struct delta *out;
-    const char *choices;              /* the array */
-    struct view choice_usage, x_groq; /* at NULL when there is none */
-    bool is_error;                    /* "object": "error" */
+    const char *choices; /* the array */
+    struct asides asides;
+    bool is_error; /* "object": "error" */
     struct delta_choice held[HELD];
 };
 
@@ -23,15 +23,13 @@ static const char *read_choices(const char *at, const char *end, struct reading 
     struct delta_choice more_than_held;
     bool more;
     r->out->n_choices = 0;
-    r->choice_usage.at = NULL;
+    if (r->asides.any) r->asides.choice = (struct aside){.usage.at = NULL};
     r->out->has_choices = at < end && *at == '[';
     if (!r->out->has_choices) return json_skip(at, end, IN_OBJECT);
     r->choices = at;
     for (at = json_open(at, end, ']', &more); at && more; at = json_next(at, end, ']', &more)) {
         int64_t i = r->out->n_choices++;
-        struct delta_choice *choice = i < HELD ? &r->held[i] : &more_than_held;
-        at = choice_read(at, end, choice);
-        if (!r->choice_usage.at) r->choice_usage = choice->usage;
+        at = choice_read(at, end, i < HELD ? &r->held[i] : &more_than_held, &r->asides);
     }
     return at;
 }
@@ -43,9 +41,10 @@ static void give_choices(const struct reading *r, const char *end, delta_on_choi
     if (r->out->n_choices <= HELD) return;
     bool more;
     int64_t i = 0;
+    struct asides known = {.any = false};
     for (const char *at = json_open(r->choices, end, ']', &more); at && more;
          at = json_next(at, end, ']', &more)) {
-        at = choice_read(at, end, &choice);
+        at = choice_read(at, end, &choice, &known);
         if (at && i++ >= HELD) on_choice(context, &choice);
     }
 }
@@ -121,26 +120,6 @@ static const char *read_usage(const char *at, const char *end, struct delta *out
     return read_counts(at, end, out);
 }
 
-static const char *groq_member(const char *at, const char *end, struct view key, void *context) {
-    struct view *usage = context;
-    const char *behind = json_skip(at, end, IN_OBJECT + 1);
-    if (behind && view_is(key, "usage"))
-        *usage = (struct view){*at == '{' ? at : NULL, (size_t)(behind - at)};
-    return behind;
-}
-
-/* What the object's own usage does not say, a choice's or Groq's may. */
-static void usage_elsewhere(struct reading *r) {
-    struct delta *out = r->out;
-    struct view usage = r->choice_usage;
-    if (out->prompt_tokens >= 0 || out->completion_tokens >= 0 || out->total_tokens >= 0) return;
-    if (!usage.at && r->x_groq.at)
-        json_members(r->x_groq.at, r->x_groq.at + r->x_groq.len, groq_member, &usage);
-    if (!usage.at) return;
-    no_counts(out);
-    read_counts(usage.at, usage.at + usage.len, out);
-}
-
 static const char *drafts_member(const char *at, const char *end, struct view key, void *context) {
     struct delta *out = context;
     if (view_is(key, "num_spec_steps")) return json_count(at, end, IN_OBJECT + 2, &out->draft_steps);
@@ -211,10 +190,43 @@ static bool is_complaint(struct view key) {
     return false;
 }
 
-static const char *note_groq(const char *at, const char *end, struct reading *r) {
-    const char *behind = json_skip(at, end, IN_OBJECT);
-    r->x_groq = (struct view){behind && *at == '{' ? at : NULL, behind ? (size_t)(behind - at) : 0};
+/* ---- what stands aside ---- */
+
+static const char *groq_member(const char *at, const char *end, struct view key, void *context) {
+    struct aside *groq = context;
+    const char *behind = json_skip(at, end, IN_OBJECT + 1);
+    struct view value = {at, behind ? (size_t)(behind - at) : 0};
+    if (view_is(key, "usage")) groq->usage = at < end && *at == '{' ? value : (struct view){NULL, 0};
+    if (view_is(key, "error")) groq->error = value;
     return behind;
+}
+
+static const char *note_groq(const char *at, const char *end, struct asides *asides) {
+    asides_begin(asides);
+    asides->groq = (struct aside){.usage.at = NULL};
+    if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT);
+    return json_members(at, end, groq_member, &asides->groq);
+}
+
+static void usage_aside(struct delta *out, struct view usage) {
+    bool has_own = out->prompt_tokens >= 0 || out->completion_tokens >= 0 || out->total_tokens >= 0;
+    if (has_own || !usage.at) return;
+    no_counts(out);
+    read_counts(usage.at, usage.at + usage.len, out);
+}
+
+static void error_aside(struct delta *out, struct view error) {
+    if (out->error || !error.at || !delta_says_something(error.at, error.at + error.len)) return;
+    out->error = error.at;
+    out->error_len = error.len;
+}
+
+/* What the object itself does not say, a choice or Groq's own member may. */
+static void look_aside(struct delta *out, const struct asides *asides) {
+    usage_aside(out, asides->choice.usage);
+    usage_aside(out, asides->groq.usage);
+    error_aside(out, asides->choice.error);
+    error_aside(out, asides->groq.error);
 }
 
 static const char *read_kind(const char *at, const char *end, struct reading *r) {
@@ -235,7 +247,7 @@ static inline const char *object_member(const char *at, const char *end, struct 
         break;
     case 6:
         if (memcmp(key.at, "object", 6) == 0) return read_kind(at, end, r);
-        if (memcmp(key.at, "x_groq", 6) == 0) return note_groq(at, end, r);
+        if (memcmp(key.at, "x_groq", 6) == 0) return note_groq(at, end, &r->asides);
         break;
     case 5:
         if (memcmp(key.at, "usage", 5) == 0) return read_usage(at, end, r->out);
@@ -299,7 +311,7 @@ enum delta_status delta_scan(const char *json, size_t len, struct delta *out, de
     const char *end = json + len, *start = json_blanks(past_mark(json, end), end);
     r.out = out;
     r.is_error = false;
-    r.choice_usage.at = r.x_groq.at = NULL;
+    r.asides.any = false;
     *out = empty;
     if (is_done(start, end)) return DELTA_DONE;
     const char *at = read_object(start, end, &r);
@@ -307,15 +319,20 @@ enum delta_status delta_scan(const char *json, size_t len, struct delta *out, de
         *out = empty;
         return DELTA_MALFORMED;
     }
-    if (r.choice_usage.at || r.x_groq.at) usage_elsewhere(&r);
+    if (r.asides.any) look_aside(out, &r.asides);
     if (choices_say_nothing(&r)) json_members(start, end, foreign_member, out);
     if (on_choice) give_choices(&r, end, on_choice, context);
     return DELTA_OK;
 }
 
+bool delta_is_null(const char *json, size_t len) {
+    const char *end = json + len, *at = json_blanks(json, end);
+    return end - at >= 4 && memcmp(at, "null", 4) == 0 && json_blanks(at + 4, end) == end;
+}
+
 bool delta_is_whole(const char *json, size_t len) {
     const char *end = json + len, *at = json_blanks(json, end);
-    if (is_done(at, end)) return true;
+    if (is_done(at, end) || delta_is_null(json, len)) return true;
     if (at >= end || *at != '{') return false;
     at = json_skip(at, end, 0);
     return at && json_blanks(at, end) == end;

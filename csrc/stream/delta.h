@@ -3,10 +3,12 @@
  * is not JSON is refused, NaN and Infinity are not). Sans I/O.
  *
  * Knows choices[].text, .delta/.message {role, content, refusal, reasoning, reasoning_content, tool_calls,
- * function_call}, .token_ids, .finish_reason, usage, metrics, error. Without a count in usage it takes the
- * usage of the first choice that has one (Moonshot), else that of x_groq. Each may have any shape: content is
- * a string or a list of parts, see said.h. Other members of a delta are output when their name says so
+ * function_call}, .token_ids, .finish_reason, usage, metrics, error. Each may have any shape: content is a
+ * string or a list of parts, see said.h. Other members of a delta are output when their name says so
  * (reasoning_details, thinking, audio …), and unknown when they only hold text. Anything else is skipped.
+ *
+ * Where usage has no count and error says nothing, those of the last choice that has such an object speak in
+ * their place (Moonshot, OpenRouter), else those of x_groq (Groq).
  *
  * Of two equal keys the last one counts, as in Python's json module. A choice that has a delta says nothing
  * by its message: servers repeat the whole answer so far in it. Any thread may call. Views live as long as
@@ -39,7 +41,6 @@ struct delta_choice {
     size_t tool_bytes;                /* of the names and arguments of tool calls */
     int64_t token_ids;                /* how many ids the chunk brings, -1 when absent or null */
     struct view finish_reason;        /* at NULL when there is none: absent, null, "", "null", or no string */
-    struct view usage;                /* the object, at NULL when there is none */
     bool has_content;                 /* there is a content, maybe an empty one */
     bool has_tool_calls;              /* tool_calls or function_call that are not empty */
     bool has_unknown;                 /* members of the delta that we do not know hold text */
@@ -63,7 +64,7 @@ struct delta {
     int64_t predicted, rejected;             /* usage.completion_tokens_details, OpenAI's */
     int64_t queue_ns, prefill_ns, decode_ns; /* vLLM's metrics: queued to scheduled, first, last token */
     int64_t draft_steps, draft_tokens, accepted_tokens; /* its metrics.speculative_decoding */
-    const char *error;       /* the raw JSON value of a top-level "error" that says something, else NULL */
+    const char *error;       /* the raw JSON value of an "error" that says something, else NULL */
     size_t error_len;        /* (null, false, 0, "", {} and {"code": 0} say nothing) */
     bool has_choices;        /* there is an array of choices, empty or not */
     bool has_complaint;      /* no choices, but a message, a detail or errors */
@@ -78,7 +79,10 @@ typedef void delta_on_choice(void *context, const struct delta_choice *choice);
 enum delta_status delta_scan(const char *json, size_t len, struct delta *out, delta_on_choice *on_choice,
                              void *context);
 
-/* Whether this is [DONE] or a whole JSON object. */
+/* Whether this is null, which is no object. */
+bool delta_is_null(const char *json, size_t len);
+
+/* Whether this is [DONE], null or a whole JSON object. */
 bool delta_is_whole(const char *json, size_t len);
 
 #endif

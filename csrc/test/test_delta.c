@@ -127,16 +127,20 @@ static void test_usage_elsewhere(void) {
     CHECK("the object's own usage goes before both",
           tokens_of("{\"usage\":{\"completion_tokens\":2}," ELSEWHERE "}") == 2 &&
               tokens_of("{" ELSEWHERE ",\"usage\":{\"completion_tokens\":2}}") == 2);
-    CHECK("the first choice with one before Groq's", tokens_of("{" ELSEWHERE "}") == 3);
+    CHECK("the last choice with one before Groq's", tokens_of("{" ELSEWHERE "}") == 4);
     CHECK("an own usage without a count hides neither",
-          tokens_of("{\"usage\":null," ELSEWHERE "}") == 3 &&
-              tokens_of("{\"usage\":{}," ELSEWHERE "}") == 3 &&
-              tokens_of("{\"usage\":{\"completion_tokens\":\"9\"}," ELSEWHERE "}") == 3);
+          tokens_of("{\"usage\":null," ELSEWHERE "}") == 4 &&
+              tokens_of("{\"usage\":{}," ELSEWHERE "}") == 4 &&
+              tokens_of("{\"usage\":{\"completion_tokens\":\"9\"}," ELSEWHERE "}") == 4);
     CHECK("what is no object is no usage",
-          tokens_of("{\"choices\":[{\"usage\":{\"completion_tokens\":3},\"usage\":null}]}") == -1 &&
+          tokens_of("{\"choices\":[{\"usage\":{\"completion_tokens\":3},\"usage\":null}]}") == 3 &&
               tokens_of("{\"choices\":[{\"usage\":[{\"completion_tokens\":3}]}]}") == -1 &&
               tokens_of("{\"x_groq\":{\"usage\":{\"completion_tokens\":3},\"usage\":7}}") == -1 &&
               tokens_of("{\"x_groq\":{\"usage\":{\"completion_tokens\":3}},\"x_groq\":[1]}") == -1);
+    CHECK("a choice's usage without a count does not hide Groq's",
+          tokens_of("{\"choices\":[{\"usage\":{}}],\"x_groq\":{\"usage\":{\"completion_tokens\":5}}}") == 5);
+    CHECK("choices that other choices replace say nothing",
+          tokens_of("{\"choices\":[{\"usage\":{\"completion_tokens\":3}}],\"choices\":[]}") == -1);
     s = scan("{\"usage\":{\"prompt_tokens\":9,\"prompt_cache_hit_tokens\":4,"
              "\"prompt_tokens_details\":{\"cached_tokens\":null}}}");
     CHECK("cached tokens that the details do not say stand under another name", s.delta.cached_tokens == 4);
@@ -359,6 +363,7 @@ static int is_whole(const char *json) {
 
 static void test_whole(void) {
     CHECK("whole objects and [DONE]", is_whole("{\"a\":[{}]}") && is_whole(" {} ") && is_whole("[DONE]"));
+    CHECK("and null", is_whole(" null ") && is_whole("null") && !is_whole("nul") && !is_whole("nullx"));
     CHECK("nothing else", !is_whole("") && !is_whole("{\"a\":1") && !is_whole("[1]") && !is_whole("{}x"));
 }
 
@@ -391,8 +396,14 @@ static void test_errors(void) {
     CHECK("older vLLM's error object is one",
           s.delta.error_len == strlen("{\"object\":\"error\",\"message\":\"no\"}"));
     free(s.copy);
-    s = scan("{\"choices\":[{\"error\":1,\"text\":\"error\"}]}");
+    s = scan("{\"choices\":[{\"error\":1,\"text\":\"error\"}],\"x\":{\"error\":\"no\"}}");
     CHECK("an error deeper down is none", !s.delta.error);
+    free(s.copy);
+    s = scan("{\"choices\":[{\"delta\":{},\"error\":{\"code\":502}}],\"x_groq\":{\"error\":\"b\"}}");
+    CHECK("but an object of a choice is", is(s.delta.error, s.delta.error_len, "{\"code\":502}"));
+    free(s.copy);
+    s = scan("{\"x_groq\":{\"error\":\"busy\"},\"choices\":[{\"error\":{}}],\"error\":null}");
+    CHECK("and what Groq says", is(s.delta.error, s.delta.error_len, "\"busy\""));
     free(s.copy);
 }
 

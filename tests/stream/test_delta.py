@@ -62,6 +62,9 @@ CHUNKS = [
     b'"prompt_tokens_details":{"cached_tokens":5}}},"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}',
     b'{"x_groq":{"usage":{"completion_tokens":4}},"choices":[{"usage":{"completion_tokens":3}}],"usage":{"completion_tokens":5}}',
     b'{"x_groq":{"usage":{"prompt_tokens":1}},"x_groq":5,"choices":[{"usage":{"prompt_tokens":2},"usage":[]}],"usage":{}}',
+    b'{"choices":[{"delta":{},"error":{"code":502,"message":"upstream"},"finish_reason":null}]}',
+    b'{"choices":[{"error":5},{"error":"no"},{"error":{"code":0}}],"x_groq":{"error":"over capacity"},"error":null}',
+    b'{"choices":[{"error":{"code":1}}],"x_groq":{"error":"b"},"error":"own","choices":[{"text":"a"}]}',
     b'{"usage":{"prompt_cache_hit_tokens":4,"prompt_tokens_details":{"cached_tokens":null},"prompt_tokens":9}}',
 ]
 

@@ -56,7 +56,9 @@ def scan(data: bytes) -> dict[str, Any] | None:
         "prompt_tokens": count(usage, "prompt_tokens"),
         "completion_tokens": count(usage, "completion_tokens"),
         "total_tokens": count(usage, "total_tokens"),
-        "cached_tokens": cached if (cached := count(details, "cached_tokens")) is not None else other_cached(usage),
+        "cached_tokens": cached
+        if (cached := count(details, "cached_tokens")) is not None
+        else other_cached(usage),
         **own_times(top.last("metrics"), prediction),
         "error": error(top),
         **without_output(top if say_nothing else Object(), is_array(choices)),
@@ -64,19 +66,39 @@ def scan(data: bytes) -> dict[str, Any] | None:
 
 
 def usage_of(top: Object) -> Any:
-    """Its own, when that has a count; else that of the first choice with one, else Groq's."""
-    usage, choices, groq = top.last("usage"), top.last("choices"), top.last("x_groq")
-    if any(count(usage, name) is not None for name in COUNTS):
-        return usage
-    places = [*(choices if is_array(choices) else []), groq]
-    found = [place.last("usage") for place in places if isinstance(place, Object)]
-    return next((each for each in found if isinstance(each, Object)), usage)
+    """The first with a count: its own, that of the last choice with one, Groq's."""
+    usage = top.last("usage")
+    for other in of_choices(top, "usage"), of_groq(top, "usage"):
+        has_count = any(count(usage, name) is not None for name in COUNTS)
+        usage = other if isinstance(other, Object) and not has_count else usage
+    return usage
+
+
+def of_choices(top: Object, name: str) -> Any:
+    """The last object of that name in a choice."""
+    choices = top.last("choices")
+    members = [
+        each
+        for where in (choices if is_array(choices) else [])
+        if isinstance(where, Object)
+        for each in where
+    ]
+    return next(
+        (value for key, value in reversed(members) if key == name and isinstance(value, Object)), None
+    )
+
+
+def of_groq(top: Object, name: str) -> Any:
+    groq = top.last("x_groq")
+    return groq.last(name) if isinstance(groq, Object) else None
 
 
 def other_cached(usage: Any) -> int | None:
     """The newest under a name that is not OpenAI's."""
     names = [name for name, _ in usage if name in OTHER_CACHED] if isinstance(usage, Object) else []
-    return count(Object([each for each in usage if each[0] in OTHER_CACHED][-1:]), names[-1]) if names else None
+    return (
+        count(Object([each for each in usage if each[0] in OTHER_CACHED][-1:]), names[-1]) if names else None
+    )
 
 
 def own_times(metrics: Any, prediction: Any) -> dict[str, int | None]:
@@ -204,7 +226,9 @@ def error(top: Object) -> Any:
     value, kind = top.last("error"), top.last("object")
     if says_something(value):
         return value
-    return top if isinstance(kind, Text) and kind.raw == b"error" else None
+    if isinstance(kind, Text) and kind.raw == b"error":
+        return top
+    return next(filter(says_something, (of_choices(top, "error"), of_groq(top, "error"))), None)
 
 
 def says_something(value: Any) -> bool:
