@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-OK, FAILED, USAGE, TARGET, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAILED, USAGE, TARGET, CANNOT_TELL, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 EXIT_CODES = {
     OK: "fine",
     FAILED: "the command finished but failed its own checks, or stdout could not be written (a reader that left is fine)",
     USAGE: "bad arguments or unreadable input",
     TARGET: "server not reachable",
+    CANNOT_TELL: "no `--fail-if` condition holds, but one cannot be judged: too few requests, or a number "
+    "that was not measured",
     INTERRUPTED: "interrupted; the results so far are written",
 }
 
@@ -17,7 +19,7 @@ CHECKS = {
     "the verdict names the reasons; or a `--fail-if` condition holds",
     "stress": "as `bench`; also when the server was lost and did not come back in time (`--on-server-loss wait:T`)",
     "report": "a `--fail-if` condition holds",
-    "compare": "a `--fail-if` condition holds, or nobody can tell",
+    "compare": "a `--fail-if` condition holds",
     "startup": "a server did not come up, or a sleep that was asked for could not be measured",
     "parse-log": "a start in a log failed, or a file holds no line of a vLLM server",
     "check": "figures disagree, or our own verdict is untrusted",

@@ -1,5 +1,6 @@
 """--fail-if on compare and report, and its JUnit file."""
 
+import json
 import math
 import re
 from xml.etree import ElementTree
@@ -32,16 +33,17 @@ def runs(tmp_path_factory):
         ("slow", "itl_mean < 1 s", 1),
         ("slow", "requests_per_s<1", 0),
         ("slow", "requests_per_s<1000/s", 1),
-        ("slow", "ttft_p99.9 +5%", 1),  # nobody can tell with so few requests
-        ("slow", "goodput_share<99%", 1),  # not measured
+        ("slow", "ttft_p99.9 +5%", 4),  # nobody can tell with so few requests
+        ("slow", "goodput_share<99%", 4),  # not measured
     ],
 )
-def test_a_condition_that_holds_or_that_nobody_can_judge_ends_with_1_and_a_line(
+def test_a_condition_that_holds_ends_with_1_one_that_nobody_can_judge_with_4_and_each_with_a_line(
     runs, capsys, other, condition, code
 ):
     assert main(["compare", runs["a"], runs[other], "--fail-if", condition]) == code
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"vllmperf: {'FAILED' if code else 'passed'} {condition}: {other}.vllmperf: ")
+    outcome = {0: "passed", 1: "FAILED", 4: "cannot tell"}[code]
+    assert line.startswith(f"vllmperf: {outcome} {condition}: {other}.vllmperf: ")
 
 
 def test_how_many_requests_would_do_is_what_the_runs_show_and_more_than_they_have(runs, tmp_path, capsys):
@@ -51,7 +53,7 @@ def test_how_many_requests_would_do_is_what_the_runs_show_and_more_than_they_hav
         requests = [Request(i, sent=50.0 * i, ttft=value) for i, value in enumerate(drift)]
         write_run(tmp_path / f"{name}.vllmperf", requests, PLAN | {"seed": name, "num_prompts": 200})
     paths = [str(tmp_path / f"{name}.vllmperf") for name in ("b", "c")]
-    assert main(["compare", *paths, "--fail-if", "ttft_mean +5%"]) == 1
+    assert main(["compare", *paths, "--fail-if", "ttft_mean +5%"]) == 4
     (line,) = capsys.readouterr().err.splitlines()
     (count,) = re.findall(r"too few requests to tell it from chance; about ([\d,]+) requests", line)
     assert int(count.replace(",", "")) > 200
@@ -100,6 +102,23 @@ def test_the_junit_file_has_a_case_for_each_condition(tmp_path, runs):
     assert [[child.tag for child in case] for case in suite] == [["failure"], ["system-out"], ["error"]]
     assert all(case.get("classname") for case in suite)
     assert "beyond chance" in suite[0][0].get("message")
+
+
+def test_a_condition_that_holds_outweighs_one_that_nobody_can_judge(runs, capsys):
+    words = [
+        "compare",
+        runs["a"],
+        runs["slow"],
+        "--fail-if",
+        "ttft_p99.9 +5%",
+        "--fail-if",
+        "itl_mean +5%",
+        "--json",
+    ]
+    assert main(words) == 1
+    told = json.loads(capsys.readouterr().out)["conditions"]
+    assert [one["outcome"] for one in told] == ["cannot tell", "failed"]
+    assert main(["report", runs["a"], "--fail-if", "goodput_share<99%", "--fail-if", "itl_mean>1s"]) == 4
 
 
 def test_report_takes_absolute_conditions_and_sends_relative_ones_to_compare(runs, capsys):

@@ -15,7 +15,7 @@ from vllmperf.cli.bench_arguments import AS_MANY_AS_IN_FLIGHT, add_arguments
 from vllmperf.cli.flags import Help
 from vllmperf.cli.target_arguments import url_of, wait_until_ready
 from vllmperf.errors import UsageError
-from vllmperf.exit_codes import FAILED, OK
+from vllmperf.exit_codes import FAILED
 from vllmperf.plan import Plan
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ def run(args: argparse.Namespace) -> int:
         made = make_run(task, args.record, not args.no_progress)
     made = made.untrimmed if args.no_trim else made
     put_out(made, args)
-    has_failed = fail_if.run_has_failed(args, wanted, [made])
-    return exit_code(made) or (FAILED if has_failed else OK)
+    judged = fail_if.exit_code_of_runs(args, wanted, [made])
+    return exit_code(made) or judged
 
 
 OF_ONE_RUN = ("resume", "html", "csv", "mlperf", "save_result", "save_detailed")
@@ -138,10 +138,10 @@ def _repeat(args: argparse.Namespace, task: Task, wanted: Sequence[Condition]) -
     made = make_repeats(task, args.repeat, args.record, not args.no_progress, not args.no_trim)
     if json_option.write(args.json, lambda: json.dumps(made.to_dict(), indent=1)):
         sheet(made).show()
-    has_failed = fail_if.run_has_failed(args, wanted, made.runs)
+    judged = fail_if.exit_code_of_runs(args, wanted, made.runs)
     if made.ended:
         return 130 if made.is_interrupted else FAILED
-    return max(exit_code(open_run(run.path)) for run in made) or (FAILED if has_failed else OK)
+    return max(exit_code(open_run(run.path)) for run in made) or judged
 
 
 def check_output(args: argparse.Namespace, is_resumable: bool = False) -> None:

@@ -4,7 +4,6 @@ import argparse
 import json
 
 from vllmperf.cli import fail_if, json_option
-from vllmperf.exit_codes import FAILED, OK
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -35,4 +34,4 @@ def run(args: argparse.Namespace) -> int:
     told = {"conditions": [one.to_dict() for one in judged]} if wanted else {}
     if json_option.write(args.json, lambda: json.dumps({**found.to_dict(), **told}, indent=1)):
         show(found)
-    return FAILED if fail_if.has_failed(args, judged) else OK
+    return fail_if.exit_code(args, judged)

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import UsageError
+from vllmperf.exit_codes import CANNOT_TELL, FAILED, OK
 from vllmperf.whole_file import write_whole
 
 if TYPE_CHECKING:
     from vllmperf.comparison.conditions import Condition, Judged
     from vllmperf.run import Run
 
-HELP = "end with exit code 1 when this holds, such as 'ttft_p99>500ms' or 'requests_per_s<10'"
+HELP = "end with exit code 1 when this holds, with 4 when nobody can tell, such as 'ttft_p99>500ms' or 'requests_per_s<10'"
 
 
 def add(option: Callable[..., Any], more: str = "") -> None:
@@ -42,25 +43,31 @@ def conditions(args: argparse.Namespace, *, has_baseline: bool = False) -> list[
     return found
 
 
-def has_failed(args: argparse.Namespace, judged: Sequence[Judged]) -> bool:
-    """Whether a condition holds; each is a line on stderr, and a test case of --junit."""
+def exit_code(args: argparse.Namespace, judged: Sequence[Judged]) -> int:
+    """FAILED where a condition holds, else CANNOT_TELL where one cannot be judged; each is a line on stderr, and a test case of
+    --junit."""
+    from vllmperf.comparison import conditions
+
     for one in judged:
         print(f"vllmperf: {one}", file=sys.stderr)
     if args.junit:
         from vllmperf.report.junit import xml
 
         write_whole(Path(args.junit), xml(judged, f"vllmperf {args.command}"))
-    return any(one.has_failed for one in judged)
+    outcomes = {one.outcome for one in judged}
+    return (
+        FAILED if conditions.FAILED in outcomes else CANNOT_TELL if conditions.CANNOT_TELL in outcomes else OK
+    )
 
 
-def run_has_failed(args: argparse.Namespace, wanted: Sequence[Condition], runs: Sequence[Run]) -> bool:
+def exit_code_of_runs(args: argparse.Namespace, wanted: Sequence[Condition], runs: Sequence[Run]) -> int:
     """The same of runs without a baseline."""
     if not wanted:
-        return False
+        return OK
     from vllmperf.comparison.conditions import of_run
 
     names = [run.path.name for run in runs] if len(runs) > 1 else [""]
     judged = [
         each for run, name in zip(runs, names, strict=True) for each in of_run(wanted, run.figures(name))
     ]
-    return has_failed(args, judged)
+    return exit_code(args, judged)

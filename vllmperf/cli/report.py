@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from vllmperf.cli import fail_if, json_option, outputs
 from vllmperf.errors import UsageError
-from vllmperf.exit_codes import FAILED, OK
 
 if TYPE_CHECKING:
     from vllmperf.run import Run
@@ -66,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     shown = [one.untrimmed if args.no_trim else one for one in found]
     for one in shown:
         _put_out(one, args)
-    return FAILED if fail_if.run_has_failed(args, wanted, shown) else OK
+    return fail_if.exit_code_of_runs(args, wanted, shown)
 
 
 def _put_out(one: "Run", args: argparse.Namespace) -> None:

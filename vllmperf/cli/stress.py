@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vllmperf.cli import bench, bench_arguments, fail_if
 from vllmperf.cli.flags import Help
 from vllmperf.cli.target_arguments import url_of
-from vllmperf.exit_codes import FAILED, OK
+from vllmperf.exit_codes import OK
 from vllmperf.parser import flag
 from vllmperf.plan.settings import LENGTHS
 
@@ -87,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
     made = carry_out(task, args.record, not args.no_progress, _place(args))
     made = made.untrimmed if args.no_trim else made
     bench.put_out(made, args)
-    has_failed = fail_if.run_has_failed(args, wanted, [made])
-    return bench.exit_code(made) or (FAILED if has_failed else OK)
+    judged = fail_if.exit_code_of_runs(args, wanted, [made])
+    return bench.exit_code(made) or judged
 
 
 def _place(args: argparse.Namespace) -> Place | None:

@@ -39,15 +39,18 @@ class Condition:
         return self.sign in "+-"
 
 
+PASSED, FAILED, CANNOT_TELL = "passed", "failed", "cannot tell"
+SHOWN = {FAILED: "FAILED"}
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A condition and one run. is_known: False where the number was not measured, or nobody can tell whether it is chance; then
-    the condition counts as failed. value: in ms for times; of a relative condition the change as a share."""
+    """A condition and one run. outcome: CANNOT_TELL where the number was not measured, or nobody can tell whether it is chance.
+    value: in ms for times; of a relative condition the change as a share."""
 
     condition: str
     run: str
-    has_failed: bool
-    is_known: bool
+    outcome: str
     value: float | None
     words: str
 
@@ -55,8 +58,8 @@ class Judged:
         return asdict(self)
 
     def __str__(self) -> str:
-        """FAILED ttft_p99>500ms: after.vllmperf has P99 TTFT 523 ms"""
-        return f"{'FAILED' if self.has_failed else 'passed'} {self.condition}: {self.words}"
+        """FAILED ttft_p99>500ms: after.vllmperf: P99 TTFT is 523 ms"""
+        return f"{SHOWN.get(self.outcome, self.outcome)} {self.condition}: {self.words}"
 
 
 def parsed(texts: Sequence[str]) -> list[Condition]:
@@ -115,10 +118,10 @@ def _absolute(one: Condition, side: Figures) -> Judged:
     value = side.value(one.quantity)
     if value is None:
         words = f"{one.quantity.label} was not measured"
-        return Judged(one.text, side.name, True, False, None, _of(side, words))
-    has_failed = bool(COMPARE[one.sign](value, one.limit))
+        return Judged(one.text, side.name, CANNOT_TELL, None, _of(side, words))
+    outcome = FAILED if COMPARE[one.sign](value, one.limit) else PASSED
     words = f"{one.quantity.label} is {_with_unit(value, one.quantity)}"
-    return Judged(one.text, side.name, has_failed, True, value, _of(side, words))
+    return Judged(one.text, side.name, outcome, value, _of(side, words))
 
 
 def _relative(one: Condition, found: Comparison, difference: Difference | None, p: float | None) -> Judged:
@@ -126,18 +129,17 @@ def _relative(one: Condition, found: Comparison, difference: Difference | None, 
     name = one.quantity.label
     if first is None or second is None or first == 0:
         words = _of(found.second, f"{name} was not measured on both sides")
-        return Judged(one.text, found.second.name, True, False, None, words)
+        return Judged(one.text, found.second.name, CANNOT_TELL, None, words)
     change = (second - first) / abs(first)
     sides = f"{name} {_with_unit(first, one.quantity)} → {_with_unit(second, one.quantity)}, {change:+.1%}"
     if difference is None or p is None:
         words = f"{sides}, too few requests to tell it from chance{_enough(one.quantity, found)}"
-        return Judged(one.text, found.second.name, True, False, change, _of(found.second, words))
+        return Judged(one.text, found.second.name, CANNOT_TELL, change, _of(found.second, words))
     is_beyond = p < CHANCE
     has_passed_limit = change > one.limit if one.sign == "+" else change < -one.limit
     words = f"{sides}, {'beyond' if is_beyond else 'within'} chance"
-    return Judged(
-        one.text, found.second.name, is_beyond and has_passed_limit, True, change, _of(found.second, words)
-    )
+    outcome = FAILED if is_beyond and has_passed_limit else PASSED
+    return Judged(one.text, found.second.name, outcome, change, _of(found.second, words))
 
 
 def _of(side: Figures, words: str) -> str:

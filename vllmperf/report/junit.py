@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from xml.etree import ElementTree
 
-from vllmperf.comparison.conditions import Judged
+from vllmperf.comparison.conditions import CANNOT_TELL, FAILED, Judged
 
+KINDS = {FAILED: "failure", CANNOT_TELL: "error"}
+"""GitLab, Jenkins and GitHub's reporters show both apart. `skipped` would let a gate that cannot judge look green."""
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -20,8 +22,8 @@ def xml(judged: Sequence[Judged], suite: str) -> str:
     """The file. suite: the command."""
     counts = {
         "tests": str(len(judged)),
-        "failures": str(sum(one.has_failed and one.is_known for one in judged)),
-        "errors": str(sum(not one.is_known for one in judged)),
+        "failures": str(sum(one.outcome == FAILED for one in judged)),
+        "errors": str(sum(one.outcome == CANNOT_TELL for one in judged)),
         "time": "0",
     }
     root = ElementTree.Element("testsuites", {"name": "vllmperf", **counts})
@@ -40,8 +42,7 @@ def _case(suite: ElementTree.Element, one: Judged, name: str) -> None:
     case = ElementTree.SubElement(
         suite, "testcase", {"classname": _clean(classname), "name": _clean(one.condition), "time": "0"}
     )
-    if one.has_failed:
-        kind = "failure" if one.is_known else "error"
+    if kind := KINDS.get(one.outcome):
         detail = ElementTree.SubElement(case, kind, {"message": _clean(one.words), "type": "condition"})
         detail.text = _clean(str(one))
     else:
