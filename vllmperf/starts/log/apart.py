@@ -1,4 +1,4 @@
-"""Uvicorn's lines that stand apart from vLLM's: stderr and stdout were kept in two files and joined one behind the other.
+"""Ready lines that stand apart from vLLM's: stderr and stdout were kept in two files and joined one behind the other.
 
 Uvicorn says ready on stderr, without a stamp; vLLM's logger writes to stdout. A ready line that stands where no server
 can have said it is loose, and is given to a start only where that is known: by the pid, else by its stamp, else where
@@ -23,7 +23,7 @@ NEAR_NS = 2 * NS_PER_S  # stamps of two streams differ by so much
 
 def settle(attempts: Sequence[Attempt]) -> list[Attempt]:
     """One server's attempts, with the loose ready lines where they belong. Attempts themselves are not changed."""
-    attempts = _without_strangers(attempts)
+    attempts = [*map(_hosted, _without_strangers(attempts))]
     lives = [life for attempt in attempts for life in _loose(attempt)]
     if not lives:
         return list(attempts)
@@ -48,6 +48,25 @@ def _without_strangers(attempts: Sequence[Attempt]) -> list[Attempt]:
     if earlier and (last.front is None or not _fits(last, life)):
         out[-1] = replace(last, ready=None, ready_stamp=None, loose=[life, *last.loose])
     return out
+
+
+def _hosted(attempt: Attempt) -> Attempt:
+    """Ray Serve's line of the engine's replica counts before the engine's too, where its stamp comes after them."""
+    if attempt.ready is not None or not attempt.replicas.early or not attempt.is_hosted_engine_up:
+        return attempt
+    done = max(attempt.done.values(), key=lambda moment: moment.line, default=attempt.last)
+    said = (
+        each.moment
+        for each in attempt.replicas.early
+        if _is_stamped(each.moment)
+        and _is_before(done, each.moment)
+        and attempt.replicas.is_ready(each.component, each.message, attempt.server_pids)
+    )
+    ready = min(said, key=_instant, default=None)
+    problem = root_of(attempt) if ready is not None else None
+    return (
+        attempt if ready is None or problem is not None else replace(attempt, ready=ready, ready_stamp=ready)
+    )
 
 
 def _loose(attempt: Attempt) -> list[Life]:

@@ -13,6 +13,7 @@ from vllmperf.starts.log.failure import Problems
 from vllmperf.starts.log.lines import Line, whole
 from vllmperf.starts.log.marker import Fields, Marker
 from vllmperf.starts.log.process import Process
+from vllmperf.starts.log.ray_serve import Replicas
 from vllmperf.starts.log.wallclock import Moment, seconds_between
 
 Key = tuple[int | None, str]  # pid, node; without a pid the engine's part, as in "[Stage-1]"
@@ -120,6 +121,7 @@ class Attempt:
     api: bool = False
     api_pids: set[int] = field(default_factory=set)
     host: str | None = None  # the server that the engine is part of: "Ray Serve", "TorchServe", …
+    replicas: Replicas = field(default_factory=Replicas)
     ready: Moment | None = None
     ready_stamp: Moment | None = None  # last stamp at or before it
     early_ready: Moment | None = None  # a server said so before there was an engine
@@ -168,6 +170,11 @@ class Attempt:
         return self.has(
             *ENGINE_EVENTS, "engine_done", "dynamo", "kv_tokens", "blocks", "gpu_blocks", "cpu_blocks"
         )
+
+    @property
+    def is_hosted_engine_up(self) -> bool:
+        own = self.has("api_version", "banner_version", "server_version", "server_start")
+        return not own and self.has("engine_done", "captured", "blocks", "gpu_blocks", "cpu_blocks")
 
     @property
     def shows_vllm(self) -> bool:
@@ -237,7 +244,9 @@ class Attempt:
                 self.parts[key] = line.part
             if process.kind == "api" and process.pid is not None:
                 self.server_pids.add(process.pid)
-        if line.stamp is not None or moment.envelope_ns is not None:
+        if moment.envelope_ns is not None or (
+            line.stamp is not None and not self._is_of_earlier(line, moment)
+        ):
             self.latest = moment
             if line.logger == "vllm":
                 self.earliest = self.earliest or moment
@@ -252,6 +261,14 @@ class Attempt:
             said = line.message[:200]
             self.host = next((host for word, host in _HOST_WORDS.items() if word in said), None)
         self.repeats += line.repeated
+
+    def _is_of_earlier(self, line: Line, moment: Moment) -> bool:
+        """Ray Serve keeps a file for each process: joined, the last one's lines may be the earliest."""
+        return (
+            line.logger == "ray serve"
+            and self.latest is not None
+            and not _is_after(moment, self.latest, self.latest)
+        )
 
     def set_apart(self) -> None:
         """A server said ready before there was anything of vLLM's: what came since then is of a start."""

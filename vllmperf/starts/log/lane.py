@@ -38,6 +38,7 @@ _OF_THE_SERVER = API_EVENTS | {"architecture", "max_model_len", "chunked_prefill
 _MAY_BEGIN = _BEGINNINGS | _OF_THE_SERVER | {"engine_config"}
 _FORERUNNERS = frozenset(("platform", "platform_plugin"))
 _FAILURES = frozenset(("failed", "died"))
+_OF_AN_ENGINE = ENGINE_EVENTS | {"engine_done", "captured"}
 _LONGER = {"gpu_blocks": "blocks"}  # the first part of a message can be another message
 _LONG_MESSAGES = frozenset(("engine_config", "args"))
 NO_KEY: Key = (None, "")
@@ -197,6 +198,8 @@ class Lane:
         if line.level in ("ERROR", "CRITICAL") or "Traceback" in line.message:
             self.sign = moment.line
         self._serves(line, moment)
+        if line.logger == "ray serve":
+            self._hosted(line, moment)
         if attempt.ready is not None and line.level == "ERROR" and _NOT_BOUND.match(line.message):
             self._not_ready_after_all()
         if attempt.ready is None:
@@ -325,6 +328,8 @@ class Lane:
 
     def _event(self, seen: Seen, line: Line) -> None:
         attempt, event = self.attempts[-1], seen.marker.event
+        if event in _OF_AN_ENGINE and line.process.replica is not None:
+            attempt.replicas.names |= [line.process.replica]
         if event in _FAILURES:
             if attempt.problems.failed_place is None:
                 attempt.problems.failed_place = len(attempt.events)
@@ -384,6 +389,20 @@ class Lane:
             if attempt.is_web_only:
                 attempt.loose.append(Life(attempt.ready_pid, attempt.ready, bound=False))
             attempt.ready = attempt.ready_stamp = None
+
+    def _hosted(self, line: Line, moment: Moment) -> None:
+        """What Ray Serve says of the replica that the engine is in."""
+        attempt = self.attempt
+        replicas, component = attempt.replicas, line.component
+        replicas.see(component, line.message, moment)
+        if not attempt.is_hosted_engine_up:
+            return
+        if replicas.is_ready(component, line.message, attempt.server_pids):
+            self.sign = moment.line
+            self._ready(moment)
+        elif replicas.is_answer(component, line.message):
+            self._served(moment)
+            attempt.answered_line = attempt.answered_line or moment.line
 
     def _serves(self, line: Line, moment: Moment) -> None:
         attempt = self.attempt

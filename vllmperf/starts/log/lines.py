@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from vllmperf.starts.log import ray_serve
 from vllmperf.starts.log.envelope import Wrapped
 from vllmperf.starts.log.process import NO_PROCESS, Process, leading
 from vllmperf.starts.log.stamps import Found, Stamp, find, stamp
@@ -26,6 +27,7 @@ class Line(NamedTuple):
     dated: str | None = None  # a date with its year, where the line has one
     at: Found | None = None  # the instant that a logger's own format gives
     prefix: str = ""  # one or two words before it, of VLLM_LOGGING_PREFIX or of a collector
+    component: str = ""  # of Ray Serve: "llm_LLMServer:m", "controller"
     part: str = ""  # "[Stage-1]": which of several engines that have no process of their own in the log
 
 
@@ -144,9 +146,20 @@ def _other(process: Process, text: str) -> Line:
     if found := _MODULE.match(text):
         return Line(found["message"], process, "vllm", found["level"], None, f"{found['module']}.py")
     if (first.isdecimal() or first in ("D", "I", "W", "E", "C")) and (found := _DATED.match(text)):
-        logger = "ray serve" if " replica.py:" in text[:200] else ""
-        return Line(text.rstrip("\r"), process, logger, found["level"], dated=found["date"])
-    return Line(text.rstrip("\r"), process)
+        return _dated(text.rstrip("\r"), process, found)
+    logger = "ray serve" if text.startswith(ray_serve.ACTOR) else ""
+    return Line(text.rstrip("\r"), process, logger)
+
+
+def _dated(text: str, process: Process, found: re.Match[str]) -> Line:
+    serve = ray_serve.read(text)
+    if serve is None:
+        return Line(text, process, "", found["level"], dated=found["date"])
+    message, repeated = _repeats(serve.message)
+    return Line(
+        message, process, "ray serve", serve.level, stamp(serve.date), None, repeated, serve.date,
+        component=serve.component,
+    )  # fmt: skip
 
 
 def _python(found: re.Match[str], process: Process) -> Line:
@@ -167,6 +180,8 @@ def _named(
     if name.startswith("uvicorn"):
         return Line(message, process, "uvicorn", level, when)
     logger = "ray" if file == "worker.py" else "kserve" if name.startswith("kserve") else ""
+    if not name and ray_serve.is_of_serve(file, message):
+        logger = "ray serve"
     if message.startswith("[Autotuner]") or "flashinfer" in name:
         logger = "flashinfer"
     return Line(message, process, logger, level, when, file)

@@ -32,6 +32,7 @@ class Process(NamedTuple):
     kind: str = ""  # "api", "engine", "worker", "" when unknown
     rank: str | None = None  # "TP0", "DP1_TP0_EP8", "3"
     host: str | None = None  # the server that this engine is part of, by a name around its own
+    replica: tuple[int, str] | None = None  # pid and name of Ray Serve's replica around it
 
 
 NO_PROCESS = Process()
@@ -41,7 +42,7 @@ def leading(text: str, at: int = 0) -> tuple[Process, int]:
     """The innermost process that stands in a text from a place on, and where the rest begins."""
     if text[at : at + 1] in (" ", "\t") and (bracket := text.find("(", at, at + 12)) > 0:
         at = bracket if text[at:bracket].isspace() else at
-    process, host = NO_PROCESS, None
+    process, outer = NO_PROCESS, NO_PROCESS
     for _ in range(MOST_NESTED):
         if not text.startswith("(", at):
             break
@@ -50,8 +51,8 @@ def leading(text: str, at: int = 0) -> tuple[Process, int]:
         if found is None or named is None:
             break
         process, at = named, found.end()
-        host = host or process.host
-    return (process._replace(host=host) if host else process), at
+        outer = process if process.host and not outer.host else outer
+    return (process._replace(host=outer.host, replica=outer.replica) if outer.host else process), at
 
 
 def begins(text: str, end: int, start: int = 0) -> int:
@@ -72,8 +73,11 @@ def _named(text: str) -> Process | None:
         return None
     name = found["name"] or ""
     kind, rank = _role(name)
-    host = "Ray Serve" if name.startswith("ServeReplica") else None
-    return Process(name, int(found["pid"]), found["ip"], kind, found["label"] or found["rank"] or rank, host)
+    pid, label = int(found["pid"]), found["label"] or found["rank"] or rank
+    if not name.startswith("ServeReplica"):
+        return Process(name, pid, found["ip"], kind, label)
+    replica = (pid, name.partition(":")[2])
+    return Process(name, pid, found["ip"], kind, label, "Ray Serve", replica)
 
 
 def _role(name: str) -> tuple[str, str | None]:

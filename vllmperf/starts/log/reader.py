@@ -225,7 +225,7 @@ class Reader:
 
     def _moment(self, line: Line, wrapped: Wrapped) -> Moment:
         own = line.logger in _OWN
-        stamp = line.stamp if own else None
+        stamp = line.stamp if own or line.logger == "ray serve" else None
         if own and wrapped.stamp_ns is None:
             if line.at is not None:
                 wrapped = _with(wrapped, line.at)

@@ -413,7 +413,9 @@ def _notes(attempt: Attempt, problem: Problem | None, ready: Moment | None, reac
         notes.append("V2 model runner")
     if reached and ready is None:
         notes.append(f"ready is known from an answered request only, line {attempt.answered_line}")
-    if not reached and problem is None and attempt.events:
+    if not reached and problem is None and attempt.replicas.engine_started:
+        notes.append("the engine in Ray Serve's replica was up; the log does not say that the replica was")
+    elif not reached and problem is None and attempt.events:
         notes.append("the log ends before the server was ready, without an error")
     if attempt.repeats:
         notes.append(
