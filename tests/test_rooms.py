@@ -36,7 +36,7 @@ FLOORS = (
     "plan hints",
     "datasets",
     "tokenizer",
-    "hub data_file parser place whole_file",
+    "hub data_file parser place temporary whole_file",
     "reach",
     "errors numbers outlet paths server_words shown signals text_file version",
     "exit_codes _engine _sim",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vllmperf import temporary
 from vllmperf.errors import CheckError, UsageError
 from vllmperf.loadgen import known_error
 from vllmperf.loadgen.environment import environment
@@ -205,7 +205,7 @@ def _limit(points: tuple[Point, ...], came: Callable[[Point], float]) -> Limit:
 
 
 def _timer(point_s: float) -> dict[str, float]:
-    with tempfile.TemporaryDirectory(prefix="vllmperf-selftest-") as folder:
+    with temporary.new_folder("vllmperf-selftest-") as folder:
         load = {
             "request_rate": 100,
             "arrival": "constant",
@@ -222,7 +222,7 @@ def _timer(point_s: float) -> dict[str, float]:
 
 
 def _point(sim: dict[str, Any], load: dict[str, Any], streams: int | None, asked_per_s: float) -> Point:
-    with tempfile.TemporaryDirectory(prefix="vllmperf-selftest-") as name:
+    with temporary.new_folder("vllmperf-selftest-") as name:
         folder = Path(name)
         run = _run(sim, load, folder)
         truth = Truth(folder / "truth")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vllmperf import temporary
 from vllmperf.distribution import Distribution, Plots
 from vllmperf.errors import UsageError
 from vllmperf.metrics.definitions import BY_NAME
@@ -53,7 +54,7 @@ class Folder:
     """A temporary folder that goes when nobody holds this any more."""
 
     def __init__(self) -> None:
-        self._path = tempfile.mkdtemp(prefix="vllmperf-")
+        self._path = tempfile.mkdtemp(prefix="vllmperf-", dir=temporary.folder())
         weakref.finalize(self, shutil.rmtree, self._path, ignore_errors=True)
 
     def __str__(self) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vllmperf import temporary
 from vllmperf.api.given import Lines, check_scipy, lines_of, task_of
-from vllmperf.errors import UsageError
+from vllmperf.errors import SettingError
 from vllmperf.loadgen.task import Task
 from vllmperf.plan import Plan
 from vllmperf.whole_file import write_whole
@@ -65,7 +65,7 @@ def fit(
     assert not isinstance(source, (Path, Sequence)) or isinstance(source, str)
     seconds = budget if isinstance(budget, int | float) else seconds_of(budget)
     if seconds is None:
-        raise UsageError(f"budget is {budget!r}: give seconds, or a text like 30s or 5m")
+        raise SettingError("{budget} is {got}: give seconds, or a text like 30s or 5m", got=repr(budget))
     return fitting.fit_server(
         task_of(source, settings),  # type: ignore[arg-type]
         max_num_seqs,
@@ -239,12 +239,14 @@ def capacity(
     task = task_of(target, {**settings, "request_rate": 1.0, "duration": 1.0})
     seconds = budget if isinstance(budget, int | float) else seconds_of(budget)
     if seconds is None or not 0 < seconds < 1e9:
-        raise UsageError(f"budget is {budget!r}: give seconds above 0, or a text like 30s or 5m")
+        raise SettingError(
+            "{budget} is {got}: give seconds above 0, or a text like 30s or 5m", got=repr(budget)
+        )
     if max_num_seqs is not None and max_num_seqs < 1:
-        raise UsageError(f"max_num_seqs must be at least 1 (got {max_num_seqs})")
+        raise SettingError("{max_num_seqs} must be at least 1 (got {got})", got=max_num_seqs)
     kept = made_folder(Path(output_dir) if output_dir else None)
-    with tempfile.TemporaryDirectory(prefix="vllmperf-capacity-") as temporary, served(task) as here:
-        folder = kept or Path(temporary)
+    with temporary.new_folder("vllmperf-capacity-") as made, served(task) as here:
+        folder = kept or Path(made)
         result = Search(here, wanted, seconds, folder, max_num_seqs, lines_of(progress), watch).run()
     if kept:
         write_whole(kept / "capacity.json", json.dumps(result.to_dict(), indent=2) + "\n")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+from vllmperf import temporary
 from vllmperf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _by_rule(side: Run | str | Path, rule: str) -> Figures | None:
     if name is None:
         return None
     run = runs.read(side) if isinstance(side, str | Path) else side
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary.new_folder("vllmperf-") as folder:
         path = Path(folder) / "run.json"
         runs.write(run.untrimmed, path, name)
         return replace(runs.read(path).figures(""), rule=rule)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vllmperf import temporary
 from vllmperf.errors import SettingError, UsageError
 from vllmperf.model.parameters import Fit, is_fit, read_fit
 from vllmperf.model.server_settings import kv_cache_tokens, setting
@@ -48,8 +48,8 @@ def fit_server(
     most = _max_num_seqs(max_num_seqs, client)
     planned = spots(most, shapes_of(shapes))
     each_s = run_seconds(planned, budget_s)
-    with tempfile.TemporaryDirectory(prefix="vllmperf-fit-") as temporary:
-        folder = made_folder(output_dir) or Path(temporary)
+    with temporary.new_folder("vllmperf-fit-") as made:
+        folder = made_folder(output_dir) or Path(made)
         done = carry_out(task.replace(model=model), planned, each_s, folder, seed, tell, watch)
         runs = [
             measured(

@@ -10,12 +10,14 @@ from typing import overload
 
 import numpy as np
 
+from vllmperf import temporary
+
 
 class Texts(Sequence[str]):
     """n texts by number, empty until they are put. Memory does not grow with them."""
 
     def __init__(self, n: int) -> None:
-        self._file = tempfile.TemporaryFile(prefix="vllmperf-")  # noqa: SIM115 open as long as this
+        self._file = tempfile.TemporaryFile(prefix="vllmperf-", dir=temporary.folder())  # noqa: SIM115 open as long as this
         weakref.finalize(self, self._file.close)
         self._places = np.zeros((n, 2), dtype=np.int64)
         self._end = 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import vllmperf._engine as _engine
+from vllmperf import temporary
 from vllmperf.dropin.guidellm.profiles import Strategy
 from vllmperf.dropin.guidellm.source import Source
 from vllmperf.dropin.guidellm.target import Target
@@ -66,7 +66,7 @@ def run(
     look: Enough | None = None,
 ) -> Outcome:
     """Carry a strategy out. progress and look are called a few times a second (see load.subscribers)."""
-    with tempfile.TemporaryDirectory(prefix="vllmperf-") as folder:
+    with temporary.new_folder("vllmperf-") as folder:
         path = Path(folder) / "run.vllmperf"
         state = _record(path, target, source, strategy, limits, progress, look)
         recording = read(path)

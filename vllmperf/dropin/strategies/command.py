@@ -7,13 +7,13 @@ import contextlib
 import json
 import shlex
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vllmperf import temporary
 from vllmperf.dropin.benchmark_serving.command import INTERRUPTED
 from vllmperf.dropin.benchmark_serving.console import say
 from vllmperf.dropin.benchmark_serving.data import note
@@ -100,7 +100,7 @@ class Strategy:
     def _run(self, setup: Setup, logs: Path) -> None:
         for stream in ("stdout", "stderr"):
             (logs / f"{self.name}_{stream}.log").unlink(missing_ok=True)
-        with tempfile.TemporaryDirectory(prefix="vllmperf-") as folder, contextlib.ExitStack() as stack:
+        with temporary.new_folder("vllmperf-") as folder, contextlib.ExitStack() as stack:
             with uninterrupted():
                 server = setup.start(logs)
                 note_server(logs, server)

@@ -12,13 +12,12 @@ import os
 import resource
 import struct
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from vllmperf import reach
+from vllmperf import reach, temporary
 from vllmperf.bucket.place import of_environment
 from vllmperf.service.guard.settings import Guard
 
@@ -106,7 +105,7 @@ def _readable(data: Path) -> list[Path]:
 def _writable(folder: Path) -> list[Path]:
     caches = [os.environ.get(name) for name in ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "MPLCONFIGDIR")]
     usual = Path(os.environ.get("HOME") or "/nonexistent") / ".cache"
-    return [folder, Path(tempfile.gettempdir()), Path("/dev"), Path("/proc/self"), usual,
+    return [folder, Path(temporary.folder()), Path("/dev"), Path("/proc/self"), usual,
             *(Path(one) for one in caches if one)]  # fmt: skip
 
 

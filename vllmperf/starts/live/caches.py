@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from vllmperf import temporary
+
 FOLDERS = {
     "VLLM_CACHE_ROOT": "vllm",
     "TORCHINDUCTOR_CACHE_DIR": "inductor",
@@ -33,4 +35,4 @@ def fresh(parent: Path | None) -> Path:
     """An empty folder for the caches of one cold start and of the warm ones after it."""
     if parent is not None:
         parent.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix="vllmperf-caches-", dir=parent)).resolve()
+    return Path(tempfile.mkdtemp(prefix="vllmperf-caches-", dir=parent or temporary.folder())).resolve()
