@@ -9,7 +9,7 @@ from typing import TextIO
 import pytest
 
 from vllmperf.errors import UsageError
-from vllmperf.whole_file import write_whole
+from vllmperf.whole_file import check_place, write_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
@@ -53,3 +53,15 @@ def test_what_is_no_file_is_written_to_and_not_replaced() -> None:
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot write .*a\.csv: No such file"):
         write_whole(tmp_path / "gone" / "a.csv", "text")
+
+
+def test_a_place_where_no_file_can_be_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o500)
+    places = {"gone/a.json": "there is no folder", ".": "is a folder"}
+    if os.geteuid() != 0:
+        places["closed/a.json"] = "cannot be written to"
+    for place, words in places.items():
+        with pytest.raises(UsageError, match=f"--json .*{words}"):
+            check_place("json", tmp_path / place)
+    check_place("json", tmp_path / "a.json")
+    check_place("json", Path("/dev/stdout"))

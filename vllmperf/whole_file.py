@@ -26,6 +26,17 @@ def write_whole(path: Path, content: str | Callable[[TextIO], object], errors: s
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
 
 
+def check_place(flag: str, path: Path) -> None:
+    """Raises UsageError where no file could be written, so that this is said before the work and not after it."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"--{flag} {path}: there is no folder {folder}; make it, or choose another file")
+    if path.is_dir():
+        raise UsageError(f"--{flag} {path} is a folder: name a file in it")
+    if not path.exists() and not os.access(folder, os.W_OK):
+        raise UsageError(f"--{flag} {path}: the folder {folder} cannot be written to")
+
+
 def _write_beside(path: Path, content: str | Callable[[TextIO], object], errors: str) -> None:
     beside = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
     try:

@@ -180,7 +180,11 @@ def test_without_a_command_the_help_goes_to_stderr(capsys):
         (["bench", "--api-key-file", "/nowhere"], "/nowhere"),
         (["bench", "--sim", "--json", "--csv", "-"], "--csv"),
         (["bench", "--sim", "--csv", "/nowhere/x.csv"], "/nowhere"),
-        (["bench", "--sim", "--record", "/"], "exists already"),
+        (["bench", "--sim", "--record", "/"], "is a folder"),
+        (["bench", "--sim", "--json", "/nowhere/x.json"], "no folder /nowhere"),
+        (["bench", "--sim", "--repeat", "2", "--json", "/"], "is a folder"),
+        (["bench", "--sim", "--junit", "/nowhere/x", "--fail-if", "itl_p9>1s"], "no folder /nowhere"),
+        (["sweep", "x.yaml", "--csv", "/nowhere/x.csv"], "no folder /nowhere"),
         (["bench", "--sim", "--dataset-name", "custom", "--dataset-path", "/nowhere"], "/nowhere"),
         (["dance"], "dance"),
         (["report", "/nowhere"], "/nowhere"),
@@ -331,10 +335,10 @@ def test_json_is_all_that_goes_to_stdout(capsys):
 
 def test_csv_takes_the_place_of_the_table_on_stdout_but_not_beside_it(tmp_path, capsys):
     assert main([*SIM, *FEW, "--csv", "-"]) in RAN
-    assert len(capsys.readouterr().out.splitlines()) == 7
+    assert len(capsys.readouterr().out.splitlines()) == 8
     assert main([*SIM, *FEW, "--csv", str(tmp_path / "x.csv")]) in RAN
     assert "TTFT" in capsys.readouterr().out
-    assert len((tmp_path / "x.csv").read_text().splitlines()) == 7
+    assert len((tmp_path / "x.csv").read_text().splitlines()) == 8
 
 
 def test_the_result_file_is_written_where_it_is_wanted(tmp_path, capsys):

@@ -32,6 +32,8 @@ FAILED = "ERROR 06-21 08:00:12 [core.py:700] torch.OutOfMemoryError: CUDA out of
         ("capacity --json out.txt --ttft 9", "out.txt"),
         ("capacity --json --ttft 9", "-"),
         ("size one.json --json", "-"),
+        ("size one.json --json -", "-"),
+        ("report --json - one.json", "-"),
     ],
 )
 def test_a_word_behind_json_is_its_file_unless_the_command_has_to_read_it(

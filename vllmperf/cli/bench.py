@@ -17,6 +17,7 @@ from vllmperf.cli.target_arguments import url_of, wait_until_ready
 from vllmperf.errors import UsageError
 from vllmperf.exit_codes import FAILED
 from vllmperf.plan import Plan
+from vllmperf.whole_file import check_place
 
 if TYPE_CHECKING:
     from vllmperf.comparison.conditions import Condition
@@ -157,11 +158,9 @@ def check_output(args: argparse.Namespace, is_resumable: bool = False) -> None:
                 )
     if args.json == "-" and args.csv == "-":
         raise UsageError("--json and --csv - both want stdout: give --csv a file")
-    for name, path in (("--csv", args.csv), ("--record", args.record), ("--html", args.html)):
-        if path and str(path) != "-" and not Path(path).absolute().parent.is_dir():
-            raise UsageError(
-                f"{name} {path}: there is no folder {Path(path).absolute().parent}; make it first"
-            )
+    for name, path in (("csv", args.csv), ("record", args.record), ("html", args.html), ("json", args.json)):
+        if path and str(path) != "-":
+            check_place(name, Path(path))
     if is_resumable:
         return
     if args.record and args.record.exists() and (not args.record.is_file() or args.record.stat().st_size):
@@ -183,7 +182,7 @@ def put_out(made: Run, args: argparse.Namespace) -> None:
         if args.csv:
             show(made, csv_to=args.csv)
         if args.html:
-            show(made, html_to=args.html)
+            show(made, html_to=args.html, mlperf=args.mlperf)
     finally:
         if args.csv != "-":
             show(made, json_to=args.json, mlperf=args.mlperf)

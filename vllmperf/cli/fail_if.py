@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vllmperf.errors import UsageError
 from vllmperf.exit_codes import CANNOT_TELL, FAILED, OK
-from vllmperf.whole_file import write_whole
+from vllmperf.whole_file import check_place, write_whole
 
 if TYPE_CHECKING:
     from vllmperf.comparison.conditions import Condition, Judged
@@ -28,8 +28,8 @@ def conditions(args: argparse.Namespace, *, has_baseline: bool = False) -> list[
     """Parsed before any work. Raises UsageError."""
     if args.junit and not args.fail_if:
         raise UsageError("--junit has nothing to write without --fail-if CONDITION")
-    if args.junit and not Path(args.junit).absolute().parent.is_dir():
-        raise UsageError(f"--junit {args.junit}: there is no folder {Path(args.junit).absolute().parent}")
+    if args.junit:
+        check_place("junit", Path(args.junit))
     if not args.fail_if:
         return []
     from vllmperf.comparison.conditions import parsed

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vllmperf.errors import UsageError
-from vllmperf.whole_file import write_whole
+from vllmperf.whole_file import check_place, write_whole
 
 STDOUT = "-"
 SERVERS = ("--base-url", "--host", "--port")
@@ -49,8 +48,10 @@ def settled(words: Sequence[str]) -> list[str]:
 
 def _is_target(word: str, before: Sequence[str]) -> bool:
     """before: of a command that takes files, the words before --json."""
+    if word == STDOUT:
+        return True
     if not before:
-        return word == STDOUT or not word.startswith("-")
+        return not word.startswith("-")
     return word.lower().endswith(".json") and (_names_file(before[1:]) or not Path(word).exists())
 
 
@@ -70,8 +71,8 @@ def _wants_value(flag: str) -> bool:
 
 def check(target: str | None) -> None:
     """Raises UsageError, before any work, when the file could not be written."""
-    if target not in (None, STDOUT) and not Path(str(target)).absolute().parent.is_dir():
-        raise UsageError(f"--json {target}: there is no folder {Path(str(target)).absolute().parent}")
+    if target is not None and target != STDOUT:
+        check_place("json", Path(target))
 
 
 def write(target: str | None, text: Callable[[], str]) -> bool:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from vllmperf.errors import UsageError
+from vllmperf.whole_file import check_place
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -17,8 +18,7 @@ def check_plot(path: Path | None) -> None:
         return
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"--plot {path}: give a name that ends in {', '.join(SUFFIXES)}")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"--plot {path}: there is no folder {path.absolute().parent}")
+    check_place("plot", path)
     try:
         import matplotlib as mpl  # noqa: F401
     except ImportError:

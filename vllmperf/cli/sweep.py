@@ -12,6 +12,7 @@ from vllmperf.cli import json_option
 from vllmperf.cli.flags import Help, settings
 from vllmperf.errors import UsageError
 from vllmperf.exit_codes import FAILED, INTERRUPTED, OK
+from vllmperf.whole_file import check_place
 
 if TYPE_CHECKING:
     from vllmperf.sweeps.result import Sweep
@@ -57,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     from vllmperf.sweeps.result import open_sweep
 
     json_option.check(args.json)
+    if args.csv:
+        check_place("csv", args.csv)
     course = {name: value for name, value in vars(args).items() if name in COURSE}
     if args.file.is_dir() and (args.file / DEFINITION).exists():
         if course or args.output or args.dry_run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, TextIO
 
 from vllmperf.errors import UsageError
 from vllmperf.starts.result import Start
-from vllmperf.whole_file import write_whole
+from vllmperf.whole_file import check_place, write_whole
 
 STDOUT = "-"
 Writer = Callable[[Sequence[Start], TextIO], None]
@@ -60,21 +59,11 @@ def check_outputs(args: argparse.Namespace) -> None:
         raise UsageError(f"{' and '.join(f'--{flag}' for flag in wanted)} all want stdout: give one a file")
     for flag in TO_FILE:
         if (target := getattr(args, flag)) and target != STDOUT:
-            _check_target(flag, Path(target))
+            check_place(flag, Path(target))
     if args.against is not None:
         from vllmperf.report.startup.sets import read_json
 
         read_json(args.against)
-
-
-def _check_target(flag: str, path: Path) -> None:
-    folder = path.parent
-    if not folder.is_dir():
-        raise UsageError(f"--{flag} {path}: there is no folder {folder}; make it, or choose another file")
-    if path.is_dir():
-        raise UsageError(f"--{flag} {path} is a folder: name a file in it")
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"--{flag} {path}: the folder {folder} cannot be written to")
 
 
 def write_outputs(
