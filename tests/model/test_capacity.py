@@ -12,7 +12,7 @@ from vllmperf.errors import CheckError, UsageError
 from vllmperf.loadgen.task import Task
 from vllmperf.model.arrivals import arrivals
 from vllmperf.model.calibrate import law_capacity
-from vllmperf.model.capacity import Capacity, Carried, Step, carried
+from vllmperf.model.capacity import Capacity, Carried, Step, carried, surely_carried
 from vllmperf.model.early_stop import EarlyStop
 from vllmperf.model.estimate import Found, estimate, lengths, needed_budget_s
 from vllmperf.model.goodput_curve import curve_capacity
@@ -87,6 +87,46 @@ def test_what_was_seen_is_told_apart_from_what_nobody_saw():
     unsure = [step(8, "unclear", True), step(22, "unclear", True), step(58, "fail", False)]
     assert carried(unsure, most_per_s=15.0) == Carried(8, None, None)
     assert carried(unsure, most_per_s=7.0) == Carried(None, None, None)
+
+
+def test_an_interval_without_a_law_begins_at_a_rate_that_was_surely_carried():
+    short = [step(10, "pass", True), step(13, "unclear", True), step(26, "fail", False)]
+    assert surely_carried(short) == 10
+    assert surely_carried(short[1:]) == 13
+    assert surely_carried([step(3, "unclear", True), *short[1:]]) == 3
+
+
+def test_rates_between_a_sure_one_and_a_failed_one_are_all_possible(tmp_path):
+    times = poisson_s(10, 10, 1)
+    lengths = np.random.default_rng(1).integers(51, 78, (2, len(times)))
+    run = rehearse(SERVER, {}, *lengths, arrival_s=times)
+    failed = replace(run, requests=run.requests.copy())
+    failed.requests["outcome"] = 1
+    met = [step(rate, "unclear", True) for rate in (3, 6, 13)]
+    steps = [*met, step(26, "fail", False), step(10, "pass", True)]
+    limits = Limits(ttft_ms=400, tpot_ms=None, share=0.9)
+    found = estimate(steps, [run, run, run, failed, run], limits, None, "too few requests")
+    assert found.low == 10
+
+
+def test_a_pass_above_the_headline_says_that_it_does_not_count():
+    from vllmperf.report.capacity import sheet
+
+    shown = told(None, estimate_per_s=27.0, low=26.5, high=27.5)
+    rates = replace(shown, steps=(step(26, "pass", True), step(28, "pass", True), step(58, "fail", False)))
+    lines = sheet(rates).text().splitlines()
+    assert [line.split()[-1] for line in lines if line.strip()[:2] in ("1 ", "2 ", "3 ")] == [
+        "pass",
+        "counted",
+        "fail",
+    ]
+
+
+def test_without_a_step_nothing_is_said_of_rates():
+    from vllmperf.report.capacity import sheet
+
+    none = replace(told(None), rate_per_s=None, estimate_per_s=None, steps=(), method="steps")
+    assert "no rate failed" not in sheet(none).text()
 
 
 def test_a_wide_interval_names_the_time_that_would_narrow_it():

@@ -102,7 +102,7 @@ class Capacity(shown.Shown):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """The share of requests that keep the SLO against the rate, with the capacity and its interval, on `ax`; without one,
-        on a new figure with TTFT and ITL above. Needs matplotlib."""
+        on a new figure with TTFT and TPOT above. Needs matplotlib."""
         return shown.views().axes(self, ax)
 
 
@@ -126,6 +126,14 @@ def carried(steps: Sequence[Step], most_per_s: float = math.inf) -> Carried:
     if sure is None:
         return Carried(max((rate for rate in met if rate <= most_per_s), default=None), None, None)
     return Carried(sure, 1 - ERROR, max(met, default=None))
+
+
+def surely_carried(steps: Sequence[Step]) -> float:
+    """The highest rate that surely passed, else the lowest that was tried: a rate whose few requests met the SLO may lie above
+    the capacity, as its queue had no time to show."""
+    seen = carried(steps)
+    lowest = min(step.rate_per_s for step in steps)
+    return lowest if seen.confidence is None or seen.rate_per_s is None else seen.rate_per_s
 
 
 def _step_json(step: Step) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import vllmperf._engine as _engine
 from vllmperf.metrics.view import COMPLETED
 from vllmperf.model.calibrate import NEAR, Point, calibrate, interval, law_capacity, law_curve, slowed
-from vllmperf.model.capacity import Step
+from vllmperf.model.capacity import Step, surely_carried
 from vllmperf.model.goodput_curve import curve_capacity
 from vllmperf.model.server_law import ServerLaw
 from vllmperf.model.slo import Limits, good
@@ -82,7 +82,7 @@ def estimate(
         for step, one in zip(steps, recordings, strict=True)
     ]
     rate, low, high = curve_capacity(kept, limits.share)
-    return Found(rate, low, high, "windows", (f"no step law is used: {why_not}",))
+    return Found(rate, min(low, surely_carried(steps)), high, "windows", (f"no step law is used: {why_not}",))
 
 
 def _by_law(

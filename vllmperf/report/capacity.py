@@ -73,13 +73,18 @@ def slo(result: Capacity) -> str:
 
 
 def _how(result: Capacity) -> str:
+    if not result.steps:
+        return f"{result.elapsed_s:.0f} s"
     slots = f"; {result.max_num_seqs} sequences at once" if result.max_num_seqs else ""
     return f"{METHODS[result.method]}{slots}; {result.elapsed_s:.0f} s"
 
 
 def _steps(result: Capacity) -> Table:
     heads = ("requests/s", "requests", "bad", "TTFT, ms", "TPOT, ms", "s")
-    rows = (Row(f"{i}", _cells(step), _verdict(step)) for i, step in enumerate(result.steps, start=1))
+    carried = result.rate_per_s if result.confidence is not None else None
+    rows = (
+        Row(f"{i}", _cells(step), _verdict(step, carried)) for i, step in enumerate(result.steps, start=1)
+    )
     return Table("Steps", heads, tuple(rows), note_head="verdict", keeps_notes=True)
 
 
@@ -95,8 +100,9 @@ def _cells(step: Step) -> tuple[str, ...]:
     )
 
 
-def _verdict(step: Step) -> str:
-    lean = ""
+def _verdict(step: Step, carried: float | None) -> str:
+    """carried: the rate of the headline, where that is sure. What passed above it does not count: see model.capacity.carried."""
+    lean = ", not counted" if step.answer.verdict == "pass" and step.rate_per_s > (carried or 0.0) else ""
     if step.answer.verdict == "unclear":
         lean = ": met the SLO" if step.met else ", rather above" if step.above else ", rather below"
     return f"{step.answer.verdict}{lean}{', cut short' if step.cut_short else ''}"
