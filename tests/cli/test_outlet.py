@@ -37,7 +37,7 @@ def test_a_reader_that_goes_away_is_one_line_and_no_error(tmp_path):
     said = ended.stderr.decode().splitlines()
     assert "stdout was closed" in said[-1]
     assert not any("Traceback" in line for line in said)
-    assert len((tmp_path / "csv").read_text().splitlines()) == 9
+    assert len((tmp_path / "csv").read_text().splitlines()) == 10
     assert main(["report", str(tmp_path / "run")]) == 0
 
 
@@ -70,7 +70,7 @@ def test_an_stdout_that_was_never_open_loses_nothing_but_the_table(tmp_path):
     ended = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, timeout=120, check=False)
     assert ended.returncode in TRUSTED_OR_NOT
     assert "stdout was closed" in ended.stderr.decode().splitlines()[-1]
-    assert len((tmp_path / "csv").read_text().splitlines()) == 9
+    assert len((tmp_path / "csv").read_text().splitlines()) == 10
 
 
 @pytest.mark.parametrize("stream", ["2>/dev/full", "2>&-"])

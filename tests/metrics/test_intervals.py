@@ -65,6 +65,15 @@ def test_a_percentile_too_far_out_is_withheld_and_says_how_many_requests_would_d
     assert needed() == 24
 
 
+def test_a_rarer_percentile_of_gaps_needs_no_fewer_requests(rng):
+    values, lengths = gaps(rng, 200, 5.0)
+    for percentiles in ([50, 90, 95, 99, 99.9], [0.1, 1, 5, 10, 50]):
+        found = percentile_intervals(values, percentiles, lengths)
+        needs = [one.needed for one in found if one.needed]
+        assert len(needs) >= 2
+        assert needs == sorted(needs, reverse=percentiles[0] < 1)
+
+
 def test_the_extremes_have_no_interval_and_no_number_would_do(rng):
     for interval in percentile_intervals(rng.exponential(1.0, 5_000), [0, 100]):
         assert interval.low is None

@@ -85,10 +85,16 @@ def test_without_two_different_samples_there_is_no_plot(samples: list[float]) ->
 # ---- CSV ----
 
 
-def test_the_csv_has_a_row_a_request(run_file: Path) -> None:
+def csv_of(run: Run) -> tuple[str, list[dict[str, str]]]:
+    """Its first line, and the rows."""
     file = io.StringIO()
-    csv_report.write(Run(run_file), file)
-    rows = list(csv.DictReader(io.StringIO(file.getvalue())))
+    csv_report.write(run, file)
+    first, _, rest = file.getvalue().partition("\n")
+    return first, list(csv.DictReader(io.StringIO(rest)))
+
+
+def test_the_csv_has_a_row_a_request(run_file: Path) -> None:
+    _, rows = csv_of(Run(run_file))
     assert len(rows) == 200
     assert (rows[0]["index"], rows[0]["outcome"], rows[0]["ttft_ms"]) == ("0", "completed", "50.000000")
     assert rows[0]["scheduled_ns"] == rows[0]["ttft_scheduled_ms"] == ""
@@ -98,9 +104,23 @@ def test_the_csv_has_a_row_a_request(run_file: Path) -> None:
 
 def test_a_text_of_several_lines_stays_one_row(tmp_path: Path) -> None:
     path = write_run(tmp_path / "a.run", [failed(0, "http_error", 'a\n"b",c')])
-    file = io.StringIO()
-    csv_report.write(Run(path), file)
-    assert [row["error"] for row in csv.DictReader(io.StringIO(file.getvalue()))] == ['a\n"b",c']
+    first, rows = csv_of(Run(path))
+    assert [row["error"] for row in rows] == ['a\n"b",c']
+    assert (
+        first == "# 95 % intervals: requests_per_s 0 [-]; output_tokens_per_s - [-]; total_tokens_per_s - [-]"
+    )
+
+
+def test_the_first_line_of_the_csv_has_each_number_and_its_interval_or_what_it_would_take(
+    run_file: Path,
+) -> None:
+    run = Run(run_file)
+    first, _ = csv_of(run)
+    low, high = run.summary["metrics"]["ttft_ms"]["ci95"]["mean"]
+    assert first.isascii()
+    assert f"ttft_ms mean {run.ttft.mean:.2f} [{low:.2f} {high:.2f}]" in first
+    assert re.search(r"requests_per_s [\d.]+ \[[\d.]+ [\d.]+\]", first)
+    assert re.search(r"p99.9 [\d.]+ \[needs \d{4,}\]", first)
 
 
 # ---- Run ----
@@ -380,14 +400,14 @@ def test_the_command_writes_csv_and_html(
     run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_command(str(run_file), "--csv", str(tmp_path / "a.csv"), "--html", str(tmp_path / "a.html"))
-    assert len((tmp_path / "a.csv").read_text().splitlines()) == 201
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 202
     assert (tmp_path / "a.html").read_text().startswith("<!doctype html>")
     assert "wrote" in capsys.readouterr().err
 
 
 def test_csv_can_go_to_stdout(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_command(str(run_file), "--csv", "-")
-    assert capsys.readouterr().out.startswith("index,")
+    assert capsys.readouterr().out.startswith("# 95 % intervals: ")
 
 
 def test_a_file_that_cannot_be_written_is_named(run_file: Path, tmp_path: Path) -> None:

@@ -132,9 +132,30 @@ def percentile_intervals(
         bounds = order_levels(percentile / 100, n, LEVEL) if lacks <= 1 else (0.0, 1.0)
         levels += [min(max(((len(values) + 1) * u - 1) / max(len(values) - 1, 1), 0.0), 1.0) for u in bounds]
     ends = units.quantiles(levels)
+    return _rising(
+        percentiles,
+        [
+            unknown or Interval(ends[2 * i], ends[2 * i + 1], independent, None, degrees)
+            for i, (unknown, (independent, degrees)) in enumerate(zip(found, worth, strict=True))
+        ],
+    )
+
+
+def _rising(percentiles: Sequence[float], found: Sequence[Interval]) -> list[Interval]:
+    """A rarer percentile needs no fewer requests than one nearer to the median: the few values beyond it do not show how they
+    hang together, those of the other do."""
+
+    def least(percentile: float) -> int:
+        nearer = (
+            one.needed or 0
+            for p, one in zip(percentiles, found, strict=True)
+            if min(percentile, 50) <= p <= max(percentile, 50)
+        )
+        return max(nearer, default=0)
+
     return [
-        unknown or Interval(ends[2 * i], ends[2 * i + 1], independent, None, degrees)
-        for i, (unknown, (independent, degrees)) in enumerate(zip(found, worth, strict=True))
+        one._replace(needed=max(one.needed, least(percentile))) if one.needed else one
+        for percentile, one in zip(percentiles, found, strict=True)
     ]
 
 

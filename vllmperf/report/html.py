@@ -68,14 +68,16 @@ def styled(body: str) -> str:
     return f'<div class="vllmperf"><style>{STYLE}</style>{body}</div>'
 
 
-def of_run(run: Run) -> str:
-    """The tables of a run, and how TTFT and ITL are distributed and TTFT goes over time where it has its requests."""
+def of_run(run: Run, summary: Mapping[str, Any] | None = None) -> str:
+    """The tables of a run, and how TTFT and ITL are distributed and TTFT goes over time where it has its requests. summary:
+    in the place of the run's own."""
+    summary = run.summary if summary is None else summary
     if not run.has_requests:
-        return fragment(run.summary)
+        return fragment(summary)
     plots = [
         svg.cdf(f"{BY_NAME[name].short}, ms", BY_NAME[name].values(run.done)) for name in ("ttft", "itl")
     ]
-    return fragment(run.summary, [*plots, _over_time(run.done)])
+    return fragment(summary, [*plots, _over_time(run.done)])
 
 
 def _over_time(done: Completed) -> str:
@@ -92,8 +94,8 @@ def _over_time(done: Completed) -> str:
     return svg.over_time(f"{BY_NAME[name].short}, ms,", times, values[known] / NS_PER_MS, shaded)
 
 
-def page_of(run: Run) -> str:
-    return page(of_run(run), f"vllmperf: {run.path.name}")
+def page_of(run: Run, summary: Mapping[str, Any] | None = None) -> str:
+    return page(of_run(run, summary), f"vllmperf: {run.path.name}")
 
 
 def page(body: str, title: str) -> str:

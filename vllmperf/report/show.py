@@ -24,7 +24,7 @@ def show(
 ) -> None:
     """Print the table of a run, or in its place what is asked for.
 
-    mlperf: with MLCommons' upper bounds, in the table and in JSON. JSON, CSV and HTML go to a file, or to stdout for "-"; the
+    mlperf: with MLCommons' upper bounds, in table, JSON and HTML. JSON, CSV and HTML go to a file, or to stdout for "-"; the
     table stands beside a file of JSON.
 
     Raises UsageError when the run cannot be read or a file cannot be written.
@@ -34,7 +34,7 @@ def show(
 
         _put(csv_to, lambda file: csv.write(run, file))
     if html_to:
-        _put(html_to, lambda file: _write_page(run, file))
+        _put(html_to, lambda file: _write_page(run, _summary(run, None, mlperf), file))
     if json_to:
         summary = _summary(run, metric_percentiles, mlperf)
         _put(json_to, lambda file: file.write(console.json_text(summary, file, indent=2) + "\n"))
@@ -48,10 +48,10 @@ def _summary(run: Run, percentiles: Sequence[float] | None, mlperf: bool) -> Map
     return with_upper_bounds(summary, run.done) if mlperf and run.has_requests else summary
 
 
-def _write_page(run: Run, file: TextIO) -> None:
+def _write_page(run: Run, summary: Mapping[str, Any], file: TextIO) -> None:
     from vllmperf.report import html
 
-    file.write(html.page_of(run))
+    file.write(html.page_of(run, summary))
 
 
 def _put(target: str, write: Callable[[TextIO], object]) -> None:
