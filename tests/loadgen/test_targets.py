@@ -144,6 +144,9 @@ def test_a_plan_with_several_targets_survives_json_and_one_new_url_replaces_them
     [
         ({"base_url": ["http://a:1", "ftp://b"]}, "base_url must be http"),
         ({"base_url": ["http://a:1", "http://b:1=0"]}, "from 1 to 1000"),
+        ({"base_url": ["http://a:1", "http://b:1=0"]}, "base_url must be a URL or, of several, URL=WEIGHT"),
+        ({"base_url": ["http://a:1", "http://b:1=1.5"]}, "URL=WEIGHT"),
+        ({"base_url": "http://a:1=x"}, "URL=WEIGHT"),
         ({"base_url": []}, "a URL or a list of URLs"),
     ],
 )

@@ -1,5 +1,6 @@
 """bench --until: a run goes on until a metric is known well enough."""
 
+import re
 from concurrent.futures import Future
 
 import numpy as np
@@ -19,6 +20,7 @@ from vllmperf.metrics.stopping import WIDER
 from vllmperf.metrics.trim import view
 from vllmperf.plan import Plan
 from vllmperf.plan.precision import parsed
+from vllmperf.report.words import until_words
 
 QUICK = {
     "sim": {"ttft_ms": "normal:6:1", "itl_ms": 1},
@@ -73,6 +75,37 @@ def test_a_run_that_ends_first_says_what_it_reached_and_exits_with_0(capsys):
     assert "was known to ±0.01 %: it is known to ±" in shown
     assert "until ended after 600 requests" in shown
     assert code == 0 or "do not rely" in shown
+
+
+UNTIL = {
+    "stopped": False,
+    "value": 5.0,
+    "percent_asked": 5.0,
+    "label": "P99 TTFT",
+    "looks": [],
+    "widened_by": 1.2,
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"percent": 7.0, "reached": False}, "P99 TTFT is known to ±7 %, ±5 % was asked for ("),
+        ({"percent": 4.8, "reached": True}, "P99 TTFT is known to ±4.8 % ("),
+        ({"percent": None, "needs": 670}, "too few for an interval of P99 TTFT, which takes about 670"),
+        ({"percent": None, "needs": None}, "too few for an interval of P99 TTFT"),
+    ],
+)
+def test_what_a_run_that_ended_first_knows_is_said_as_it_is(more, words):
+    summary = {"until": {**UNTIL, **more}, "requests": {"completed": 100}}
+    ((_, said),) = until_words(summary)
+    assert said.startswith(f"ended after 100 requests: {words}")
+    assert words.endswith("(") or said.endswith(words)
+
+
+def test_an_error_shows_what_was_given_as_it_was_given():
+    with pytest.raises(SettingError, match=re.escape('(got "ttft_p99±5ms")')):
+        Plan.of(base_url="http://127.0.0.1:1", until="ttft_p99±5ms", duration=1, request_rate=5)
 
 
 def test_a_metric_that_the_run_cannot_have_is_said_to_be_unmeasured():

@@ -10,6 +10,7 @@ import pytest
 from synthetic import Request, steady, write_run
 
 from vllmperf.metrics.drift import rank_sum_z
+from vllmperf.metrics.growth import growth_of
 from vllmperf.metrics.summary import summarize
 from vllmperf.record.reader import read
 
@@ -48,6 +49,10 @@ def open_loop(count: int, every_ms: float, ttft_of: Any, gaps: Any = (10.0,) * 3
 
 
 # ---- the load ----
+
+
+def test_no_more_requests_pile_up_than_come() -> None:
+    assert growth_of([10.0 * i for i in range(8)], 4.0, 10.0) == 1.0
 
 
 def test_a_queue_that_grows_without_end_is_told_with_its_share(tmp_path: Path) -> None:

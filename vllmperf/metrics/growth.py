@@ -55,7 +55,7 @@ def growth_of(levels: Sequence[float], seconds: float, per_s: float) -> float:
     if last - first < LEAST_MORE or last < LEAST_FACTOR * first or tau(values) < RISING:
         return 0.0
     middles = (np.arange(len(values)) + 0.5) * seconds / len(values)
-    return max(float(np.polyfit(middles, values, 1)[0]) / per_s, 0.0)
+    return min(max(float(np.polyfit(middles, values, 1)[0]) / per_s, 0.0), 1.0)
 
 
 def tau(values: Floats) -> float:

@@ -68,7 +68,8 @@ def take(summary: dict[str, Any], plan: Mapping[str, Any], looks: Mapping[str, A
     if precision is None or found is None:
         return None
     value = found.of(summary)
-    known = _widen(summary, found, value)
+    part, key = _place(summary, found)
+    known = _widen(part, key, value)
     percent = 50 * (known[1] - known[0]) / abs(value) if known is not None and value else None
     return {
         "asked": str(precision),
@@ -78,6 +79,7 @@ def take(summary: dict[str, Any], plan: Mapping[str, Any], looks: Mapping[str, A
         "percent": percent,
         "value": value,
         "ci95": known,
+        "needs": (part.get("ci95_needs") or {}).get(key),
         "widened_by": WIDER,
         "looks": list(looks.get("looks") or ()),
         "stopped": bool(looks.get("stopped")),
@@ -85,13 +87,16 @@ def take(summary: dict[str, Any], plan: Mapping[str, Any], looks: Mapping[str, A
     }
 
 
-def _widen(summary: dict[str, Any], found: Quantity, value: float | None) -> Bounds:
-    """Replace the number's interval in the summary."""
+def _place(summary: Mapping[str, Any], found: Quantity) -> tuple[dict[str, Any], str]:
+    """The part of the summary that has the number, and its key there."""
     if found.metric is not None:
-        part, key = summary["metrics"].get(found.metric.key) or {}, found.statistic
-    else:
-        assert found.figure is not None
-        part, key = summary[found.figure.path[0]] or {}, found.figure.path[-1]
+        return summary["metrics"].get(found.metric.key) or {}, found.statistic
+    assert found.figure is not None
+    return summary[found.figure.path[0]] or {}, found.figure.path[-1]
+
+
+def _widen(part: dict[str, Any], key: str, value: float | None) -> Bounds:
+    """Replace the number's interval in its part of the summary."""
     own = (part.get("ci95") or {}).get(key)
     if own is None or value is None:
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from vllmperf.metrics.definitions import METRICS
 from vllmperf.metrics.threads import late_words
-from vllmperf.numbers import brief, percent
+from vllmperf.numbers import brief, number, percent
 
 Summary = Mapping[str, Any]
 
@@ -137,7 +137,8 @@ def say_not_precise(summary: Summary, _: float) -> str:
     if until["value"] is None:
         return f"{asked}: it was not measured"
     if until["percent"] is None:
-        return f"{asked}: it is too short for an interval"
+        needs = f", which takes about {number(until['needs'])} requests" if until.get("needs") else ""
+        return f"{asked}: it is too short for an interval{needs}"
     return f"{asked}: it is known to ±{brief(until['percent'])} %"
 
 

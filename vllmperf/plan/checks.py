@@ -39,7 +39,7 @@ def refused(name: str, wanted: str, given: object) -> SettingError:
 def shown(value: object) -> str:
     """As JSON writes it, cut at 80 characters."""
     try:
-        text = json.dumps(value)
+        text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
         text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

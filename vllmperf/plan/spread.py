@@ -10,6 +10,7 @@ from vllmperf.plan.checks import refused
 
 WEIGHTED = re.compile(r"(.*?)=(\d+)")
 MOST_WEIGHT = 1000
+A_TARGET = f"a URL or, of several, URL=WEIGHT with a whole number from 1 to {MOST_WEIGHT}"
 
 
 def parted(urls: Sequence[Any]) -> dict[str, Any]:
@@ -18,6 +19,9 @@ def parted(urls: Sequence[Any]) -> dict[str, Any]:
         raise refused("base_url", "a URL or a list of URLs", list(urls))
     found = [match.groups() if (match := WEIGHTED.fullmatch(url)) else (url, "1") for url in urls]
     weights = tuple(int(weight) for _, weight in found)
+    wrong = [url for url, weight in zip(urls, weights, strict=True) if not 1 <= weight <= MOST_WEIGHT]
+    if wrong:
+        raise refused("base_url", A_TARGET, wrong[0])
     return {
         "base_url": found[0][0],
         "other_urls": tuple(url for url, _ in found[1:]),

@@ -96,6 +96,8 @@ class Target(Part):
 def _check_base_url(base_url: str) -> None:
     try:
         parts = urlsplit(base_url)
+        if "=" in parts.netloc:
+            raise checks.refused("base_url", spread.A_TARGET, base_url)
         parts.port  # noqa: B018 raises for a port that is no number
     except ValueError as error:
         raise SettingError(f"{{base_url}} is no URL ({{error}}): give {AN_ADDRESS}", error=error) from None

@@ -146,8 +146,9 @@ def until_words(summary: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     if until["value"] is None:
         return (("until", f"{after}: {until['label']} was not measured"),)
     if until["percent"] is None:
-        return (("until", f"{after}: too few for an interval of {until['label']}"),)
-    asked = "" if until["stopped"] else f", ±{until['percent_asked']:g} % was asked for"
+        needs = f", which takes about {number(until['needs'])}" if until.get("needs") else ""
+        return (("until", f"{after}: too few for an interval of {until['label']}{needs}"),)
+    asked = "" if until["reached"] else f", ±{until['percent_asked']:g} % was asked for"
     looks = ", ".join(number(count) for count in until["looks"])
     seen = f"looks at {looks}; " if looks else ""
     wider = f"the interval shown is {until['widened_by']:g} times as wide because of the looks"
