@@ -2,7 +2,6 @@
  * Does not decide when to send; what belongs to one transfer is curl_easy.c's. */
 #include <errno.h>
 #include <stdio.h>
-#include <strings.h>
 #include <unistd.h>
 
 #include "engine/clock.h"
@@ -82,7 +81,8 @@ static void libcurl_launch(struct easy *easy) {
     struct multi *multi = easy->multi;
     easy->sockets_opened = easy->sends = easy->local_error = 0;
     easy->redirects = 0;
-    easy->was_reset = easy->is_late = easy->was_led_astray = false;
+    easy->was_reset = easy->is_late = easy->was_led_astray = easy->is_not_as_coded = false;
+    easy->content_encoding[0] = 0;
     easy->error[0] = 0;
     easy->in_transfer = true;
     multi->running++;
@@ -207,18 +207,9 @@ static bool libcurl_add_header(struct curl *curl, const char *line) {
     return longer != NULL;
 }
 
-static bool names_coding(const struct engine_config *config) {
-    static const char name[] = "accept-encoding";
-    for (size_t i = 0; i < config->n_headers; i++)
-        if (strncasecmp(config->headers[i], name, sizeof name - 1) == 0) return true;
-    return false;
-}
-
 static bool make_headers(struct curl *curl) {
     const struct engine_config *config = curl->t->config;
     bool ok = libcurl_add_header(curl, "Expect:"); /* else bodies over 1 MB wait for a 100 Continue */
-    if (!names_coding(config))
-        ok = ok && libcurl_add_header(curl, "Accept-Encoding:"); /* see transfer_options() */
     for (size_t i = 0; ok && i < config->n_headers; i++) ok = libcurl_add_header(curl, config->headers[i]);
     return ok;
 }

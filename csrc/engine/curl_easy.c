@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "engine/curl_parts.h"
@@ -87,10 +88,21 @@ static void note_read(struct easy *easy, size_t len) {
     easy->covered_bytes -= (int64_t)len + TLS_BYTES;
 }
 
+/* libcurl decodes nothing by itself: of a body of gzip it would read the first member alone. */
+static void note_coding(struct easy *easy, const char *line, size_t len) {
+    static const char name[] = "content-encoding:";
+    size_t skip = sizeof name - 1;
+    if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) easy->content_encoding[0] = 0; /* another head begins */
+    if (len < skip || strncasecmp(line, name, skip) != 0) return;
+    while (skip < len && (line[skip] == ' ' || line[skip] == '\t')) skip++;
+    while (len > skip && memchr(" \t\r\n", line[len - 1], 4)) len--;
+    snprintf(easy->content_encoding, sizeof easy->content_encoding, "%.*s", (int)(len - skip), line + skip);
+}
+
 static size_t on_header(char *line, size_t size, size_t n, void *context) {
-    (void)line;
     struct easy *easy = context;
     if (easy->warming) return size * n;
+    note_coding(easy, line, size * n);
     struct record *record = &easy->slot->response.record;
     note_read(easy, size * n);
     easy->covered_bytes += TLS_BYTES; /* several lines come in one record */
@@ -109,6 +121,7 @@ void easy_read_head(struct easy *easy) {
     was_sent_on(easy);
     r->record.redirects = (int32_t)easy->redirects;
     response_head(r, status, content_type);
+    transport_take_coding(easy->slot, easy->content_encoding);
     if (!location) return;
     int n = snprintf(message, sizeof message, "redirected to %.500s", location);
     response_error(r, message, (size_t)n);
@@ -120,11 +133,11 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *context) {
     if (easy->warming) return size * n;
     note_read(easy, size * n);
     if (r->record.status == 0) easy_read_head(easy);
-    transport_take_body(easy->slot, bytes, size * n);
+    easy->is_not_as_coded = !transport_take_body(easy->slot, bytes, size * n);
     /* libcurl reads on as long as there is something: the engine might never get to look at its clock */
     int64_t limit_ns = easy->slot->transport->config->total_timeout_ns;
     easy->is_late = easy->slot->read.seen_ns - easy->slot->sent_ns > limit_ns;
-    bool gives_up = r->is_stuck || easy->is_late;
+    bool gives_up = r->is_stuck || easy->is_late || easy->is_not_as_coded;
     return gives_up ? 0 : size * n;
 }
 
@@ -246,6 +259,8 @@ void easy_end(struct easy *easy, CURLcode code) {
     /* what libcurl says of a head beyond its limit, 100 or 300 KB */
     if (code == CURLE_OUT_OF_MEMORY && slot->response.record.first_byte_ns != RECORD_NONE)
         outcome = OUTCOME_malformed, why = "the answer's head is longer than libcurl takes";
+    if (outcome == OUTCOME_completed && slot->undecodable) outcome = OUTCOME_malformed;
+    if (easy->is_not_as_coded) outcome = OUTCOME_malformed, why = transport_not_as_coded;
     if (easy->is_late) outcome = OUTCOME_total_timeout, why = "the request took longer than --total-timeout";
     if (outcome == OUTCOME_local_fault && error) why = strerror((int)error);
     transport_end(slot, outcome, why);

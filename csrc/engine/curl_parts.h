@@ -32,7 +32,9 @@ struct easy { /* a slot's handle */
     long redirects;            /* followed in this request */
     int local_error;           /* errno when we could not make a socket */
     bool warming, was_reset, in_transfer;
-    bool is_late;        /* given up while libcurl was reading */
+    bool is_late;         /* given up while libcurl was reading */
+    bool is_not_as_coded; /* the body, by what the head says */
+    char content_encoding[64];
     bool was_led_astray; /* by a redirect, to where the run may not connect */
     char error[CURL_ERROR_SIZE];
 };

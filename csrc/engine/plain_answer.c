@@ -129,7 +129,7 @@ static void plain_complete(struct connection *c) {
     if (c->next_url)
         plain_follow(c, keep);
     else
-        plain_end(c, keep, c->undecodable ? OUTCOME_malformed : OUTCOME_completed, "");
+        plain_end(c, keep, c->slot->undecodable ? OUTCOME_malformed : OUTCOME_completed, "");
 }
 
 static void input_ended(struct connection *c) {
@@ -147,21 +147,6 @@ static void input_ended(struct connection *c) {
 
 /* ---- the answer ---- */
 
-static void take_coding(struct connection *c) {
-    struct response *r = &c->slot->response;
-    char message[160];
-    enum coding coding = coding_of(c->framing.content_encoding);
-    if (coding == CODING_ZLIB && !c->decoder) c->decoder = decoder_new();
-    c->decodes = coding == CODING_ZLIB && c->decoder;
-    if (c->decodes) decoder_begin(c->decoder);
-    if (coding == CODING_NONE || c->decodes) return;
-    c->undecodable = c->skips_body = true;
-    int n =
-        snprintf(message, sizeof message, "the answer is compressed with '%s', which vllmperf cannot read",
-                 c->framing.content_encoding);
-    response_error(r, message, (size_t)n);
-}
-
 static void plain_take_head(struct connection *c) {
     struct response *r = &c->slot->response;
     char message[sizeof c->framing.location + 32];
@@ -176,21 +161,15 @@ static void plain_take_head(struct connection *c) {
         response_error(r, message, (size_t)n);
         c->skips_body = true;
     }
-    take_coding(c);
-}
-
-static void take_decoded(void *context, const char *bytes, size_t len) {
-    transport_take_body(context, bytes, len);
+    transport_take_coding(c->slot, c->framing.content_encoding);
 }
 
 /* False when the transfer was given up. */
 static bool plain_take_body(struct connection *c, const char *bytes, size_t len) {
     struct slot *slot = c->slot;
     if (c->skips_body) return true;
-    if (!c->decodes) {
-        transport_take_body(slot, bytes, len);
-    } else if (!decoder_feed(c->decoder, bytes, len, take_decoded, slot)) {
-        plain_end(c, false, OUTCOME_malformed, "the answer is not compressed as its Content-Encoding says");
+    if (!transport_take_body(slot, bytes, len)) {
+        plain_end(c, false, OUTCOME_malformed, transport_not_as_coded);
         return false;
     }
     if (!slot->response.is_stuck) return true;

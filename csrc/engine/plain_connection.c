@@ -39,7 +39,6 @@ static void pool_leave(struct connection *c) {
 
 void connection_free(struct connection *c) {
     framing_free(&c->framing);
-    decoder_free(c->decoder);
     free(c->url);
     free(c->next_url);
     free(c->head);

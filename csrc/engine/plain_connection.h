@@ -1,7 +1,7 @@
 /* plain_connection: the connections of plain http, and what came on them. Belongs to one thread.
  *
  * plain http is on sockets of our own, in four files. plain_connection.c opens, keeps and closes connections;
- * plain_send.c sends; plain_answer.c says what bytes mean: it frames the answer, decodes it, follows
+ * plain_send.c sends; plain_answer.c says what bytes mean: it frames the answer, follows
  * redirects, tries again; plain.c reads, and is what the transport sees. Only these four include this.
  *
  * struct plain owns its connections, as long as they are open or have pieces in its queue. What fails ends
@@ -10,7 +10,6 @@
 #ifndef VLLMPERF_PLAIN_CONNECTION_H
 #define VLLMPERF_PLAIN_CONNECTION_H
 
-#include "engine/decoder.h"
 #include "engine/framing.h"
 #include "engine/request.h"
 #include "engine/socket.h"
@@ -29,13 +28,10 @@ struct connection {
     bool read_is_cut; /* the newest read left something: the next one goes on with it */
     bool unread;      /* a piece of the queue says that it waits to be read */
     bool ends;        /* the loop has seen an end: it is read up to it */
-    bool skips_body;  /* of an answer that is not the one: a redirect, or a coding that we cannot read */
-    bool undecodable;
+    bool skips_body;  /* of an answer that is not the one: a redirect */
     int64_t began_ns, idle_since_ns, last_arrived_ns;
     uint64_t read_number;
     struct framing framing;
-    struct decoder *decoder; /* NULL when no answer was compressed */
-    bool decodes;
     char *next_url; /* where the answer that is being read sends it on */
     char *url;      /* where a redirect sent this request; NULL: the run's */
     char *head;     /* of the request, then come body and sent */

@@ -35,7 +35,7 @@ void plain_send_rest(struct connection *c) {
 
 void plain_send_on(struct connection *c) {
     framing_begin(&c->framing);
-    c->got_bytes = c->skips_body = c->undecodable = c->decodes = false;
+    c->got_bytes = c->skips_body = false;
     c->slot->connected = true;
     plain_send_rest(c);
 }

@@ -45,8 +45,6 @@ void transfer_options(CURL *easy, const struct engine_config *config, CURLSH *sh
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* one from the environment would be measured as well */
     curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
-    /* Decode what a proxy compresses unasked; the list of headers leaves out the one that asks for it. */
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BYTES);
     set_reuse(easy, config->fresh_connections);

@@ -1,10 +1,12 @@
-/* Owns the slots, the run's clock, and how a transfer ends.
+/* Owns the slots, the run's clock, the decoding of bodies, and how a transfer ends.
  * Does not decide when to send, does not touch sockets (plain.c and curl.c do), nor what an answer means. */
 #include "engine/transport.h"
 
+#include <stdio.h>
 #include <strings.h>
 
 #include "engine/clock.h"
+#include "engine/decoder.h"
 #include "engine/socket.h"
 #include "engine/transport_kind.h"
 #include "stream/array.h"
@@ -40,6 +42,7 @@ static void slot_free(struct slot *slot) {
     slot->transport->kind->slot_free(slot);
     if (slot->item.block) block_drop(slot->item.block);
     response_free(&slot->response);
+    decoder_free(slot->decoder);
     free(slot);
 }
 
@@ -99,7 +102,7 @@ void transport_prepare(struct slot *slot) {
     struct transport *t = slot->transport;
     struct record *record = &slot->response.record;
     slot->connected = false;
-    slot->is_get = false;
+    slot->is_get = slot->decodes = slot->undecodable = false;
     slot->done_seen_ns = 0;
     response_begin(&slot->response);
     record->sent_ns = slot->sent_ns = slot->connecting_ns = transport_now_ns(t);
@@ -131,7 +134,23 @@ bool transport_may_connect(const struct transport *t, const struct sockaddr *to)
 
 /* ---- receiving ---- */
 
-void transport_take_body(struct slot *slot, const char *bytes, size_t len) {
+const char transport_not_as_coded[] = "the answer is not compressed as its Content-Encoding says";
+
+void transport_take_coding(struct slot *slot, const char *content_encoding) {
+    char message[160];
+    enum coding coding = coding_of(content_encoding);
+    if (coding == CODING_ZLIB && !slot->decoder) slot->decoder = decoder_new();
+    slot->decodes = coding == CODING_ZLIB && slot->decoder;
+    slot->undecodable = coding != CODING_NONE && !slot->decodes;
+    if (slot->decodes) decoder_begin(slot->decoder);
+    if (!slot->undecodable) return;
+    int n = snprintf(message, sizeof message,
+                     "the answer is compressed with '%s', which vllmperf cannot read", content_encoding);
+    response_error(&slot->response, message, (size_t)n);
+}
+
+static void take_decoded(void *context, const char *bytes, size_t len) {
+    struct slot *slot = context;
     struct response *r = &slot->response;
     const struct transport_events *events = &slot->transport->events;
     int32_t before = r->record.chunks;
@@ -140,6 +159,12 @@ void transport_take_body(struct slot *slot, const char *bytes, size_t len) {
     if (r->record.chunks > before)
         events->on_chunks(events->context, r->record.chunks - before,
                           slot->read.seen_ns - slot->read.arrived_ns);
+}
+
+bool transport_take_body(struct slot *slot, const char *bytes, size_t len) {
+    if (slot->decodes) return decoder_feed(slot->decoder, bytes, len, take_decoded, slot);
+    if (!slot->undecodable) take_decoded(slot, bytes, len);
+    return true;
 }
 
 void transport_note_connection(struct transport *t, int64_t began_ns) {

@@ -19,7 +19,10 @@ struct slot {
     struct response response;
     struct read_stamp read; /* of the bytes that are being handled */
     struct item item;
-    void *carrier; /* what the kind of transport keeps for it; NULL when it has none */
+    void *carrier;           /* what the kind of transport keeps for it; NULL when it has none */
+    struct decoder *decoder; /* NULL when no answer was compressed */
+    bool decodes;            /* this answer is */
+    bool undecodable;        /* in a way that we cannot read */
     int64_t sent_ns, done_seen_ns;
     int64_t connecting_ns; /* since when it waits for a connection */
     bool is_get;           /* a redirect made it a GET without a body */

@@ -50,8 +50,13 @@ bool transport_may_connect(const struct transport *t, const struct sockaddr *to)
 /* A kernel stamp on the run's clock, at most now_ns; now_ns when there is none. */
 int64_t transport_arrived_ns(const struct transport *t, int64_t stamp_real_ns, int64_t now_ns);
 
-/* The next bytes of slot's body, with the stamps in slot->read. */
-void transport_take_body(struct slot *slot, const char *bytes, size_t len);
+/* How the head says that the body is compressed ("" = not), before its first bytes. */
+void transport_take_coding(struct slot *slot, const char *content_encoding);
+
+/* The next bytes of slot's body as they came, with the stamps in slot->read. False when they are not
+ * compressed as the head says; transport_not_as_coded is why. */
+bool transport_take_body(struct slot *slot, const char *bytes, size_t len);
+extern const char transport_not_as_coded[];
 
 /* Count and tell a connection that stands since began_ns + took. */
 void transport_note_connection(struct transport *t, int64_t began_ns);

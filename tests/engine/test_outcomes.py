@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import shutil
 import socket
@@ -142,6 +143,17 @@ def test_insecure_takes_any_certificate(tls_server, threads):
 def test_cacert_makes_it_known(tls_server, certificate):
     run = bench(tls_server.url, cacert=str(certificate[1]))
     assert outcomes(run) == {"completed": 6}
+
+
+def test_each_member_of_gzip_is_read_over_tls(certificate):
+    body = gzip.compress(events(4)[:99]) + gzip.compress(events(4)[99:])
+    head = EVENT_STREAM + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate[1], certificate[0])
+    with RawServer(says(head + body), tls=context) as server:
+        run = bench(server.url, n=2, insecure=True)
+    assert outcomes(run) == {"completed": 2}
+    assert run.recording.requests["chunks"].tolist() == [4, 4]
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])

@@ -14,7 +14,7 @@ import zlib
 import numpy as np
 import pytest
 from raw_server import EVENT_STREAM, RawServer, events, good, says
-from runs import BODY, bench, config_of, drain, errors, feed, names, outcomes, records_of, run_engine
+from runs import BODY, config_of, drain, feed, names, records_of, run_engine
 
 from vllmperf import _engine
 from vllmperf.sim import Server
@@ -107,53 +107,78 @@ def raw_deflate(body: bytes) -> bytes:
     ("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", raw_deflate)]
 )
 @pytest.mark.parametrize("cut", [1, 7, 4096])
-def test_compressed_answers_are_read(coding, pack, cut):
+def test_compressed_answers_are_read(coding, pack, cut, use_libcurl):
     body = pack(events(4))
     pieces = b"".join(chunk(body[at : at + cut]) for at in range(0, len(body), cut))
     head = CHUNKED.removesuffix(b"\r\n") + b"Content-Encoding: %s\r\n\r\n" % coding.encode()
     with RawServer(says(head + pieces + b"0\r\n\r\n")) as server:
-        records, _ = run_engine(config_of(server), 2, BODY)
+        records, _ = run_engine(config_of(server, use_libcurl=use_libcurl), 2, BODY)
     assert names(records) == ["completed"] * 2
     assert records["chunks"].tolist() == [4] * 2
 
 
 @pytest.mark.parametrize("cut", [1, 7, 4096])
 @pytest.mark.parametrize("behind", [b"", bytes(9)])
-def test_each_member_of_gzip_is_read_and_padding_is_not(cut, behind):
+def test_each_member_of_gzip_is_read_and_padding_is_not(cut, behind, use_libcurl):
     members = [gzip.compress(one + b"\n\n") for one in events(4).split(b"\n\n") if one]
     body = b"".join(members) + behind
     pieces = b"".join(chunk(body[at : at + cut]) for at in range(0, len(body), cut))
     head = CHUNKED.removesuffix(b"\r\n") + b"Content-Encoding: gzip\r\n\r\n"
     with RawServer(says(head + pieces + b"0\r\n\r\n")) as server:
-        records, _ = run_engine(config_of(server), 2, BODY)
+        records, _ = run_engine(config_of(server, use_libcurl=use_libcurl), 2, BODY)
     assert names(records) == ["completed"] * 2
     assert records["chunks"].tolist() == [4] * 2
 
 
-def test_compressed_answers_are_read_by_libcurl_without_asking_for_them():
+def test_nothing_asks_for_compressed_answers(use_libcurl):
     body = gzip.compress(events(4))
     head = EVENT_STREAM + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
     with RawServer(says(head + body)) as server:
-        records, _ = run_engine(config_of(server, use_libcurl=True), 2, BODY)
+        records, _ = run_engine(config_of(server, use_libcurl=use_libcurl), 2, BODY)
         assert not any(b"accept-encoding" in request.lower() for request in server.requests)
     assert names(records) == ["completed"] * 2
 
 
+def errors_of(config):
+    """How two requests end, and in which words."""
+    with contextlib.closing(_engine.Engine(config)) as engine:
+        feed(engine, 2, BODY)
+        engine.feed_end()
+        engine.start()
+        batches = drain(engine)
+    records = records_of(batches)
+    data = b"".join(each["bytes"] for each in batches)
+    return names(records), data.decode()
+
+
 @pytest.mark.parametrize("coding", ["br", "zstd", "gzip, br"])
-def test_a_coding_that_cannot_be_read_is_named(coding):
-    head = EVENT_STREAM + b"Content-Encoding: %s\r\nContent-Length: 4\r\n\r\n" % coding.encode()
+def test_a_coding_that_cannot_be_read_is_named(coding, use_libcurl):
+    head = EVENT_STREAM + b"content-encoding:  %s \r\nContent-Length: 4\r\n\r\n" % coding.encode()
     with RawServer(says(head + b"\x8b\x01\x80a")) as server:
-        run = bench(server.url, n=2)
-    assert outcomes(run) == {"malformed": 2}
-    assert all(coding in text for text in errors(run))
+        ends, words = errors_of(config_of(server, use_libcurl=use_libcurl))
+    assert ends == ["malformed"] * 2
+    assert words == f"the answer is compressed with '{coding}', which vllmperf cannot read" * 2
 
 
-def test_what_is_not_compressed_as_it_says_is_malformed():
+def test_what_is_not_compressed_as_it_says_is_malformed(use_libcurl):
     head = EVENT_STREAM + b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\n"
     with RawServer(says(head + b"\x1f\x8b not it")) as server:
-        run = bench(server.url, n=2)
-    assert outcomes(run) == {"malformed": 2}
-    assert all("Content-Encoding" in text for text in errors(run))
+        ends, words = errors_of(config_of(server, use_libcurl=use_libcurl))
+    assert ends == ["malformed"] * 2
+    assert words == "the answer is not compressed as its Content-Encoding says" * 2
+
+
+def test_a_kept_connection_carries_compressed_answers_and_plain_ones(use_libcurl):
+    def takes_turns(connection, _request, number):
+        body = events(4) if number % 2 else gzip.compress(events(4))
+        coding = b"" if number % 2 else b"Content-Encoding: gzip\r\n"
+        connection.sendall(EVENT_STREAM + coding + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    with RawServer(takes_turns) as server:
+        one_by_one = config_of(server, max_concurrency=1, warm_connections=0, use_libcurl=use_libcurl)
+        records, _ = run_engine(one_by_one, 6, BODY)
+    assert names(records) == ["completed"] * 6
+    assert records["chunks"].tolist() == [4] * 6
 
 
 # ---- limits of this machine ----
