@@ -59,6 +59,7 @@ _HEADER_NEXT = (
 _CRI = re.compile(rf"({_RFC3339}) (stdout|stderr) ([FP])(?: (.*))?$", re.S)
 _POD = re.compile(r"\[(pod/[^\]\s]++)\] ?(.*)", re.S)
 _STAMP = re.compile(rf"({_RFC3339})(?:\s(.*))?$", re.S)
+_FLUENTD = re.compile(rf"({_LOCAL} ?{_ZONE}) [\w.*/-]++: ?(\{{.*)", re.S)
 _BARRED_STAMP = re.compile(rf"\s*+(?:\|\s*+)?({_RFC3339}) \| ?(.*)", re.S)
 _ACTIONS = re.compile(rf"[^\t]++\t[^\t]++\t\ufeff?({_RFC3339}) ?(.*)", re.S)
 _COMPOSE = re.compile(r"([A-Za-z0-9][\w.@/-]{0,80}) *+\| ?(.*)", re.S)
@@ -148,6 +149,7 @@ _DIGIT: tuple[Callable[[str], _Peeled | None], ...] = (
     _cri,
     _first_is_stamp(_JOURNAL_ISO),
     _first_is_stamp(_BARRED_STAMP),
+    _first_is_stamp(_FLUENTD),
     _first_is_stamp(_STAMP),
     _first_is_stamp(_JOURNAL_UNIX),
     _first_is_stamp(_LOCAL_BAR),
@@ -244,7 +246,9 @@ def stamped(line: Wrapped, text: str) -> Wrapped:
 
 # --- JSON
 
-_TEXT_KEYS = ("MESSAGE", "textPayload", "log", "message", "msg", "line", "text", "body", "event", "content")
+_TEXT_KEYS = (
+    *("MESSAGE", "textPayload", "log", "message", "msg", "line", "text", "body", "event", "content", "_raw"),
+)
 _STAMP_KEYS = (
     "__REALTIME_TIMESTAMP",
     "timestamp",
@@ -253,12 +257,16 @@ _STAMP_KEYS = (
     "ts",
     "Timestamp",
     "receiveTimestamp",
+    "_time",
 )
 _FILE_KEYS = (
     *("filename", "fileinfo", "pathname", "file", "caller", "module"),
     *("code.file.path", "code.filepath"),
 )
-_NESTED_KEYS = ("jsonPayload", "_source", "fields", "record", "attributes", "data")
+_NESTED_KEYS = ("jsonPayload", "_source", "fields", "record", "attributes", "data", "content", "result")
+_POD_PLACES = ("kubernetes", "labels", "fields", "resource", "stream", "metadata")
+_POD_NAMES = ("pod_name", "podName", "pod", "pod.name", "k8s_pod_name", "kubernetes_pod_name")
+_CONTAINER_NAMES = ("container_name", "containerName", "container", "container.name")
 
 
 def _json(line: Wrapped) -> Wrapped | None:
@@ -286,7 +294,7 @@ def _json(line: Wrapped) -> Wrapped | None:
 
 def from_json(entry: Mapping[str, Any]) -> Wrapped | None:
     """One log entry of docker, journald, Loki, Cloud Logging, CloudWatch or a JSON logger; None when it has no text."""
-    entry = _flat(entry)
+    outer, entry = entry, _flat(entry)
     texts = (_text(entry.get(key)) for key in _TEXT_KEYS)
     text = next((found for found in texts if found is not None), None)
     if text is None:
@@ -295,7 +303,7 @@ def from_json(entry: Mapping[str, Any]) -> Wrapped | None:
         (found for key in _STAMP_KEYS if (found := _json_instant(key, entry.get(key)))[0] is not None),
         (None, 0),
     )
-    time = _string(entry, "asctime", "time", "timestamp", "@timestamp", "ts")
+    time = _string(entry, "asctime", "time", "timestamp", "@timestamp", "ts", "_time")
     local = stamp is None and time is not None
     if stamp is None and time is not None:  # without a zone
         stamp, digits = instant(time)
@@ -308,12 +316,33 @@ def from_json(entry: Mapping[str, Any]) -> Wrapped | None:
         partial=entry.get("logtag") == "P"
         or (docker and len(text) >= DOCKER_CHUNK and not text.endswith("\n")),
         stream=str(entry.get("stream", "")) if docker else "",
+        source=pod_of(outer),
         level=_string(entry, "levelname", "level", "severity", "lvl"),
         file=_file(entry),
         name=_string(entry, "name", "logger", "logger_name"),
         time=time,
         json=True,
     )
+
+
+def pod_of(entry: Mapping[str, Any]) -> str:
+    """`pod/NAME/CONTAINER` as the collector says it beside the text; "" where it does not."""
+    places = [entry, *(entry[key] for key in _POD_PLACES if isinstance(entry.get(key), dict))]
+    places += [place["labels"] for place in places[1:] if isinstance(place.get("labels"), dict)]
+    for place in places:
+        pod, container = _name_in(place, _POD_NAMES), _name_in(place, _CONTAINER_NAMES)
+        if pod:
+            return f"pod/{pod}/{container}" if container else f"pod/{pod}"
+    return ""
+
+
+def _name_in(place: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    for name in names:
+        value = place.get(name)
+        value = value.get("name") if isinstance(value, dict) else value
+        if isinstance(value, str) and value:
+            return value
+    return None
 
 
 def from_unknown(entry: Mapping[str, Any]) -> Wrapped | None:

@@ -63,7 +63,7 @@ class LogParser:
     def _read(self, source: Source) -> None:
         self._date = (source.date_ns or time.time_ns(), source.date_from)
         try:
-            entries = sources.json_entries(source)
+            entries = sources.json_entries(source) or sources.table_entries(source)
         except sources.NotJsonError as read:
             source, entries = source._replace(head=read.data), None
         if entries is not None:

@@ -249,6 +249,9 @@ class Reader:
     def _new_lane(self, name: str) -> Lane:
         """For a name that is new: what came before without a name is its too, and so is what another collector
         named in its own way."""
+        own = next((lane for known, lane in self._lanes.items() if _is_same_pod(known, name)), None)
+        if own is not None:
+            return own
         nameless = self._lanes.pop("", None)
         if nameless is not None:
             return nameless
@@ -292,6 +295,13 @@ def _otlp(text: str) -> list[Wrapped]:
 
 def _of_server(line: Line) -> bool:
     return line.logger in ("vllm", "uvicorn") or line.process.pid is not None
+
+
+def _is_same_pod(known: str, name: str) -> bool:
+    """Whether two names are of one pod, one of them with its container."""
+    return _is_pod(name) and (
+        known.startswith(f"{name}/") or (_is_pod(known) and name.startswith(f"{known}/"))
+    )
 
 
 def _is_pod(name: str) -> bool:

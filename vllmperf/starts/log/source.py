@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from vllmperf.errors import UsageError
-from vllmperf.starts.log import otlp
-from vllmperf.starts.log.envelope import Wrapped, from_json, from_unknown
+from vllmperf.starts.log import otlp, table
+from vllmperf.starts.log.envelope import Wrapped, from_json, from_unknown, pod_of
 
 BLOCK = 1 << 20
 HEAD = 1 << 16
@@ -196,8 +196,19 @@ def json_entries(source: Source) -> list[tuple[int, Wrapped]] | None:
     return _by_time(list(enumerate(entries, 1)))
 
 
+def table_entries(source: Source) -> list[tuple[int, Wrapped]] | None:
+    """(row from 1, entry) in order of time when the file is a table with names of columns; None when it is none."""
+    if not table.is_one(source.head):
+        return None
+    data = source.head + _full_read(source.stream, WHOLE_LIMIT)
+    found = table.entries(data)
+    if not found:
+        raise NotJsonError(data)
+    return _by_time(list(enumerate(found, 2)))
+
+
 class NotJsonError(Exception):
-    """It looked like JSON and is none: here is what was read."""
+    """It looked like JSON, or like a table, and is none: here is what was read."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__()
@@ -237,6 +248,9 @@ def _many(data: bytes) -> list[Any] | None:
 
 def _entries(value: Any) -> Iterator[Wrapped]:
     if isinstance(value, list):
+        if (row := _fields(value)) is not None:
+            yield from _of_object(row)
+            return
         for item in value:
             yield from _entries(item)
     elif isinstance(value, str):
@@ -245,14 +259,23 @@ def _entries(value: Any) -> Iterator[Wrapped]:
         yield from _of_object(value)
 
 
+def _fields(row: list[Any]) -> dict[str, Any] | None:
+    """An entry of CloudWatch's Insights: [{"field": "@message", "value": …}, …], whose stamps are UTC."""
+    if not row or not all(isinstance(each, dict) and each.keys() == {"field", "value"} for each in row):
+        return None
+    named = {str(each["field"]).removeprefix("@"): each["value"] for each in row}
+    stamp = named.get("timestamp")
+    return {**named, "timestamp": f"{stamp}Z"} if isinstance(stamp, str) else named
+
+
 def _of_object(value: dict[str, Any]) -> Iterator[Wrapped]:
     if otlp.is_request(value):
         yield from otlp.records(value)
         return
     streams = _loki_streams(value)
     if streams is not None:
-        for stamp, text in streams:
-            yield Wrapped(text, int(stamp), 9)
+        for stamp, text, named in streams:
+            yield Wrapped(text, int(stamp), 9, source=named)
         return
     entry = from_json(value)
     if entry is not None:
@@ -266,8 +289,8 @@ def _of_object(value: dict[str, Any]) -> Iterator[Wrapped]:
         yield unknown
 
 
-def _loki_streams(value: dict[str, Any]) -> list[tuple[str, str]] | None:
-    """Loki's own answer: {"data": {"result": [{"stream": …, "values": [["ns", "line"], …]}]}}."""
+def _loki_streams(value: dict[str, Any]) -> list[tuple[str, str, str]] | None:
+    """Loki's own answer: {"data": {"result": [{"stream": …, "values": [["ns", "line"], …]}]}}; with the stream's pod."""
     inner = value.get("data", value)
     result = inner.get("result", inner.get("streams")) if isinstance(inner, dict) else None
     if (
@@ -277,14 +300,26 @@ def _loki_streams(value: dict[str, Any]) -> list[tuple[str, str]] | None:
         or "values" not in result[0]
     ):
         return None
-    return [(pair[0], pair[1]) for stream in result for pair in stream.get("values", ())]
+    return [
+        (pair[0], pair[1], pod_of({"labels": stream.get("stream")}))
+        for stream in result
+        for pair in stream.get("values", ())
+    ]
 
 
 def _by_time(entries: list[tuple[int, Wrapped]]) -> list[tuple[int, Wrapped]]:
-    """Most collectors answer with the newest entry first."""
+    """Most collectors answer with the newest entry first, or one stream after the other. An entry without a stamp
+    stays behind the one before it."""
     stamps = [entry.stamp_ns for _, entry in entries if entry.stamp_ns is not None]
     falls, rises = falls_and_rises(stamps)
-    return entries[::-1] if falls > rises else entries
+    if falls > rises:
+        entries = entries[::-1]
+    if min(falls, rises) == 0:
+        return entries
+    latest: list[int] = []
+    for _, entry in entries:
+        latest.append(entry.stamp_ns or (latest[-1] if latest else 0))
+    return [entries[place] for place in sorted(range(len(entries)), key=latest.__getitem__)]
 
 
 def falls_and_rises(stamps: list[int]) -> tuple[int, int]:
