@@ -55,7 +55,8 @@ class Engine:
 
     config: dict with every key of vllmperf.loadgen.run.engine_config(), and of these flags any: keep_events
     (Batch["events"] is filled, texts end in a NUL and the newest event without choices), raw_bodies (answers are
-    no completions; the text is their data, a line an event), no_request_ids, uuid_request_ids (the number in 12 hex
+    no completions; the text is their data, a line an event), strict_events (data: null, a quoted [DONE] and words behind
+    [DONE] are malformed), no_request_ids, uuid_request_ids (the number in 12 hex
     digits, see vllmperf.loadgen.request_id). only_port: connect to nothing but the addresses at this port, wherever a redirect
     leads.
     Life: feed() as often as wanted, start(), drain() until it returns None, close().

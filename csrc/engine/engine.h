@@ -42,11 +42,12 @@ struct engine_config {
     int64_t only_port; /* connect to nothing but `addresses` at this port, wherever a redirect leads; 0 = no
                           limit */
     bool kernel_stamps, keep_text, keep_stamps, insecure, fresh_connections;
-    bool keep_events;       /* struct record_event of each event; see response.h for the text then */
-    bool raw_bodies;        /* answers are no completions: any event is a token chunk, the text is all data */
-    bool no_request_ids;    /* send no x-request-id */
-    bool uuid_request_ids;  /* the prefix is a UUID without its last 12 digits: they are the number, in hex */
-    bool follow_redirects;  /* 307 and 308 with the body, others by GET */
+    bool keep_events;      /* struct record_event of each event; see response.h for the text then */
+    bool strict_events;    /* data that is neither [DONE] nor an object is malformed; see response_events.c */
+    bool raw_bodies;       /* answers are no completions: any event is a token chunk, the text is all data */
+    bool no_request_ids;   /* send no x-request-id */
+    bool uuid_request_ids; /* the prefix is a UUID without its last 12 digits: they are the number, in hex */
+    bool follow_redirects; /* 307 and 308 with the body, others by GET */
     bool spare_connections; /* keep some open beyond those in use: nobody knows an open loop's concurrency */
     bool use_libcurl;       /* for plain http, too */
 };

@@ -209,10 +209,10 @@ static void take_rest(struct response *r, const struct delta *delta, const char 
 
 /* What is no object but no fault either: null, which says nothing; [DONE] in quotes, in small letters or with
  * words behind it; anything at all once the answer is whole. OpenAI's client stops at the first [DONE] and
- * takes null. vLLM's client, which those who keep events follow, fails at all of them. */
+ * takes null. The clients of load tests fail at all of them, and so do those who follow them. */
 static bool is_harmless(struct response *r, const char *text, size_t len) {
     const char *end = text + len, *at = json_blanks(text, end);
-    if (r->settings.keep_events) return false;
+    if (r->settings.strict) return false;
     if (at < end && *at == '"') at++;
     if (end - at >= 6 && strncasecmp(at, "[DONE]", 6) == 0) r->done = true;
     return r->done || delta_is_null(text, len);

@@ -53,7 +53,8 @@ struct response_settings {
     /* Events are kept, with what the first choice of each says; the text is theirs, and behind it, after a
      * NUL, stands the newest event without choices, one with counts before others. */
     bool keep_events;
-    bool raw; /* bodies of another format, all of whose data is the text, a line an event */
+    bool strict; /* data that is neither [DONE] nor an object is malformed, whatever it is */
+    bool raw;    /* bodies of another format, all of whose data is the text, a line an event */
 };
 
 struct response {

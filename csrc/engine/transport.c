@@ -55,6 +55,7 @@ static struct slot *slot_new(struct transport *t) {
                                          .keep_text = config->keep_text,
                                          .keep_stamps = config->keep_stamps,
                                          .keep_events = config->keep_events,
+                                         .strict = config->strict_events,
                                          .raw = config->raw_bodies};
     if (response_init(&slot->response, &settings) != 0 || !t->kind->slot_init(slot)) {
         slot_free(slot);

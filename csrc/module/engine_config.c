@@ -47,7 +47,7 @@ static const struct key flag_keys[] = {
 /* May be missing: false. */
 static const struct key optional_flag_keys[] = {
     KEY(keep_events),      KEY(raw_bodies),        KEY(no_request_ids), KEY(uuid_request_ids),
-    KEY(follow_redirects), KEY(spare_connections), KEY(use_libcurl),
+    KEY(follow_redirects), KEY(spare_connections), KEY(use_libcurl),    KEY(strict_events),
 };
 static const struct key text_keys[] = {
     KEY(url),

@@ -31,6 +31,7 @@ static enum outcome read_all(struct response *r, const struct setting *setting, 
     uint32_t random = setting->seed;
     int64_t number = 0;
     r->settings.raw = setting->raw & 1;
+    r->settings.strict = setting->raw >> 1 & 1;
     response_begin(r);
     response_head(r, setting->status % 8 == 7 ? 500 : 200, types[setting->type % 4]);
     for (size_t at = 0; at < size;) {

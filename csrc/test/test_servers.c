@@ -88,11 +88,11 @@ static void test_null(void) {
     response_free(&r);
 }
 
-/* Whether a whole answer that ends with this is one, for readers who keep events or not. */
-static enum outcome ended_by(const char *end, bool keep_events) {
+/* Whether a whole answer that ends with this is one, for strict readers or for others. */
+static enum outcome ended_by(const char *end, bool strict) {
     struct response r;
     begin(&r);
-    r.settings.keep_events = keep_events;
+    r.settings.strict = strict;
     response_head(&r, 200, "text/event-stream");
     read_all(&r, (const struct read[]){{10, CHUNK("a")}, {20, end}}, 2);
     enum outcome outcome = response_finish(&r);
@@ -105,7 +105,7 @@ static void test_ends(void) {
                                        DONE "data: bye\n\n", NOTHING DONE};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         CHECK(ends[i], ended_by(ends[i], false) == OUTCOME_completed);
-        CHECK("is malformed to vLLM's client", ended_by(ends[i], true) == OUTCOME_malformed);
+        CHECK("is malformed to a strict reader", ended_by(ends[i], true) == OUTCOME_malformed);
     }
     CHECK("words before [DONE] are malformed", ended_by("data: bye\n\n" DONE, false) == OUTCOME_malformed);
     CHECK("[DON] is no end", ended_by("data: [DON]\n\n", false) == OUTCOME_malformed);

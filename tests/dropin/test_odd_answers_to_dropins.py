@@ -170,6 +170,7 @@ NONE = {
     "one JSON object": json_body,
     "an error object": lambda _: Answer([b'{"error": {"message": "still loading"}}'], end="length"),
     "no JSON": lambda _: Answer([event("{half"), event("[DONE]")]),
+    "null among the tokens": lambda path: Answer([event("null"), *stream(path)]),
     "a web page": lambda _: Answer([b"<html>busy</html>"], kind="text/html", end="length"),
     "brotli": lambda path: Answer(stream(path), headers={"Content-Encoding": "br"}),
     "an HTTP error": lambda _: Answer([b"busy"], status=503, kind="text/plain", end="length"),

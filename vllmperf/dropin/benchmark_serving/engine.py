@@ -107,6 +107,7 @@ def _config(task: Task, target: Target, when: Schedule) -> dict[str, Any]:
         "request_id_prefix": target.id_prefix or "",
         "keep_text": True,
         "keep_events": True,
+        "strict_events": True,
         "raw_bodies": target.is_raw,
         "follow_redirects": True,
         "fresh_connections": not target.keeps_connections,

@@ -93,7 +93,7 @@ def _record(
     when = strategy.schedule(limits.max_requests, limits.max_seconds)
     bodies = (Body(target.body(source.item(number % source.count))) for number in itertools.count())
     config = engine_config(task, resolve.usable_addresses(plan.url), when)
-    config["follow_redirects"] = target.follows_redirects
+    config |= {"follow_redirects": target.follows_redirects, "strict_events": True}
     facts = {**task.facts(), "strategy": strategy.to_dict(0.0)}
     session = Session(config, Feeder(bodies, when, plan.load.max_concurrency))
     with RunWriter(

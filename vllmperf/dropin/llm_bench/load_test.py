@@ -53,6 +53,7 @@ def _config(options: Options, found: target.Target) -> dict[str, object]:
         **engine_config(task, resolve.usable_addresses(task.plan.url), Schedule(None, iter(()))),
         "no_request_ids": True,
         "follow_redirects": True,
+        "strict_events": True,
         "raw_bodies": is_raw,
         "keep_stamps": is_raw and options.streams,
     }
