@@ -14,7 +14,7 @@ from vllmperf.errors import UsageError
 from vllmperf.metrics import intervals, statistics
 from vllmperf.metrics.definitions import BY_NAME
 from vllmperf.record import gaps
-from vllmperf.record.table import narrow, table, wide
+from vllmperf.record.table import SINCE, narrow, table, wide
 from vllmperf.run import Run
 
 HELD = 1_000
@@ -147,6 +147,34 @@ def test_a_table_gives_the_numbers_that_were_read(values: list[int], rows: int) 
     assert found[mask][::-1]["sent_ns"].tolist() == column[mask][::-1].tolist()
     assert [row["sent_ns"] for row in found] == values
     assert found.copy().tolist() == [(value,) for value in values]
+
+
+@pytest.mark.parametrize("longest_ns", [100, 10**6, 10**10])
+def test_instants_are_given_as_they_were_whatever_happened_before_them(longest_ns: int) -> None:
+    names = [*SINCE, "sent_ns"]
+    drawn = np.random.default_rng(1)
+    instants = 10**12 + drawn.integers(-longest_ns, longest_ns, (600, len(names)))
+    instants[drawn.random(instants.shape) < 0.3] = NONE
+    found = table([instants[:100], instants[100:]], np.dtype([(name, "<i8") for name in names]), 600)
+    some = drawn.random(600) < 0.5
+    for name, column in zip(names, instants.T, strict=True):
+        assert np.array_equal(found[name], column)
+        assert np.array_equal(found[some][name], column[some])
+        assert np.array_equal(found[some][5:50][name], column[some][5:50])
+        assert np.array_equal(found[7:90][name], column[7:90])
+
+
+def test_instants_of_a_request_take_half_as_much_as_those_since_the_start_of_the_run() -> None:
+    names = [*SINCE, "sent_ns"]
+    sent_ns = np.arange(10_000)[:, None] * 10**9
+    instants = sent_ns + np.arange(10)[::-1] * 1_000_000 + sent_ns % 7
+    tracemalloc.start()
+    try:
+        found = table([instants], np.dtype([(name, "<i8") for name in names]), len(instants))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held / found["sent_ns"].nbytes < 1 + (len(names) - 1) / 2
 
 
 def test_a_table_reads_as_the_records_do(run_file: Path) -> None:
