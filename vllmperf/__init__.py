@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         sweep,
     )
     from vllmperf.comparison.comparison import Comparison
-    from vllmperf.metrics.percentile import percentile
+    from vllmperf.metrics.percentiles import percentile
     from vllmperf.model.capacity import Capacity
     from vllmperf.model.parameters import Fit
     from vllmperf.model.sizing import Sizing
@@ -102,7 +102,7 @@ _HOME = {
     "emit": "vllmperf.api",
     "fit": "vllmperf.api",
     "parse_log": "vllmperf.api",
-    "percentile": "vllmperf.metrics.percentile",
+    "percentile": "vllmperf.metrics.percentiles",
     "reconcile": "vllmperf.api",
     "repeat": "vllmperf.api",
     "selftest": "vllmperf.api",
@@ -131,11 +131,18 @@ shown.views = _views
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'vllmperf' has no attribute {name!r}")
+        raise AttributeError(f"module 'vllmperf' has no attribute {name!r}{_hint(name)}")
     module = importlib.import_module(_HOME[name])
     value = module if _HOME[name] == f"vllmperf.{name}" else getattr(module, name)
     globals()[name] = value
     return value
+
+
+def _hint(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, __all__, n=1)
+    return f": did you mean {close[0]}?" if close else ""
 
 
 def __dir__() -> list[str]:

@@ -15,7 +15,7 @@ from vllmperf.metrics import ci95
 from vllmperf.metrics.definitions import BY_NAME
 from vllmperf.metrics.entry import Metric
 from vllmperf.metrics.intervals import Interval
-from vllmperf.metrics.percentile import percentile
+from vllmperf.metrics.percentiles import percentile
 from vllmperf.metrics.statistics import NS_PER_MS
 from vllmperf.metrics.view import Completed
 from vllmperf.numbers import number

@@ -69,7 +69,14 @@ class Number:
 class Repeats(Shown, Sequence[Run]):
     """Finished runs in order.
 
-    asked: how many there were to be. ended: why there are fewer, else "". numbers: those that every run has.
+    asked: how many there were to be. ended: why there are fewer, else "". numbers: those that every run has; each is also an
+    attribute, like `repeats.ttft_p99`, with `mean` and `interval` in the unit of its quantity.
+
+    >>> import vllmperf as vp
+    >>> with vp.sim.Server(ttft_ms=5, itl_ms=1) as server:
+    ...     repeats = vp.repeat(server, 2, max_concurrency=2, num_prompts=6, output_len=4)
+    >>> repeats.asked, [told.seed for told in repeats.told], repeats.ttft_mean.quantity.unit
+    (2, [0, 1], 'ms')
     """
 
     def __init__(self, runs: Sequence[Run], asked: int, ended: str = "") -> None:
@@ -79,6 +86,7 @@ class Repeats(Shown, Sequence[Run]):
 
     @property
     def is_interrupted(self) -> bool:
+        """Whether Ctrl-C ended the runs."""
         return self.ended == INTERRUPTED
 
     def __len__(self) -> int:
@@ -98,7 +106,7 @@ class Repeats(Shown, Sequence[Run]):
             raise AttributeError(f"no {name!r} in these runs")
         return found
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values that json.dumps takes."""
         runs = zip(self.runs, self.told, strict=True)
         return {

@@ -176,9 +176,9 @@ class Run(Shown):
         from vllmperf.comparison.figures import figures_of_summary
 
         found = figures_of_summary(self.summary, name, self.done if self.has_requests else None)
-        return replace(found, doubts=tuple(self._doubts()))
+        return replace(found, warnings=tuple(self._warnings()))
 
-    def _doubts(self) -> Iterator[str]:
+    def _warnings(self) -> Iterator[str]:
         verdict = self.summary["verdict"]
         if found := verdict.get("findings"):
             names = ", ".join(finding["name"] for finding in found)

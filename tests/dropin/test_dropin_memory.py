@@ -17,7 +17,7 @@ from vllmperf.dropin.benchmark_serving.engine import Reply
 from vllmperf.dropin.benchmark_serving.profiles import PROFILES
 from vllmperf.dropin.benchmark_serving.texts import Texts
 from vllmperf.dropin.llm_bench import book as llm_book
-from vllmperf.dropin.llm_bench import load_test
+from vllmperf.dropin.llm_bench import one_run
 from vllmperf.dropin.llm_bench.main import main as llm_bench
 from vllmperf.sim import Server
 
@@ -73,7 +73,7 @@ def test_texts_come_back_as_they_were_put():
 def test_llm_bench_forgets_each_answer_with_the_turn_that_brought_it(monkeypatch, capsys):
     turn, seen, left = [0], [], []
 
-    def more(self, given, real=load_test.LoadTest.more):
+    def more(self, given, real=one_run.LoadTest.more):
         turn[0] += 1
         return real(self, given)
 
@@ -82,7 +82,7 @@ def test_llm_bench_forgets_each_answer_with_the_turn_that_brought_it(monkeypatch
         seen.append((turn[0], weakref.ref(answer)))
         real(self, answer, asked)
 
-    monkeypatch.setattr(load_test.LoadTest, "more", more)
+    monkeypatch.setattr(one_run.LoadTest, "more", more)
     monkeypatch.setattr(llm_book.Book, "take", take)
     with Server(ttft_ms=2, itl_ms=0.5) as server:
         words = f"-H {server.url} --provider vllm -m sim --headless --only-summary -u 2 -r 2 -t 2s -p 40 -o 8"

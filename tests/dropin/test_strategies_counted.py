@@ -9,7 +9,7 @@ from vllmperf.dropin.strategies.counted import Counted
 from vllmperf.dropin.strategies.tables import COUNTERS, TIMES
 from vllmperf.scrape.names import RENAMED
 from vllmperf.scrape.page import parse
-from vllmperf.scrape.window import Look, replicas
+from vllmperf.scrape.window import ScrapedPage, replicas
 
 SHARED = Path(os.environ.get("VLLMPERF_SHARED", Path(__file__).parents[3] / "shared"))
 TTFT = "time_to_first_token_seconds"
@@ -32,8 +32,8 @@ def page(*engines, prefix="vllm:", label="engine"):
 
 
 def counted(*texts):
-    looks = [Look(number, "url", parse(text)) for number, text in enumerate(texts)]
-    return Counted(replicas(looks), looks[-1].page.is_ray)
+    pages = [ScrapedPage(number, "url", parse(text)) for number, text in enumerate(texts)]
+    return Counted(replicas(pages), pages[-1].page.is_ray)
 
 
 def test_counters_are_summed_and_means_weighted_by_what_each_replica_did_in_the_window():

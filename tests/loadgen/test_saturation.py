@@ -49,7 +49,7 @@ def test_memory_does_not_grow_with_the_run():
     watch = Saturation()
     for i in range(1, 5000):
         watch.take(i / 2, {"state": "running", "sent": i, "waiting": 0})
-    assert len(watch._looks) <= 512
+    assert len(watch._samples) <= 512
 
 
 def test_the_notice_is_told_once_on_a_plain_stderr():

@@ -10,7 +10,7 @@ import vllmperf
 import vllmperf._engine as _engine
 from vllmperf.cli import main
 from vllmperf.errors import SettingError, UsageError
-from vllmperf.loadgen.looks import COMPLETED, Looks, _recording
+from vllmperf.loadgen.precision_checks import COMPLETED, PrecisionChecks, _recording
 from vllmperf.loadgen.recorded import resume_run
 from vllmperf.loadgen.subscribers import DRAIN
 from vllmperf.loadgen.task import Task
@@ -61,7 +61,7 @@ def test_a_run_stops_when_the_metric_is_known_and_shows_the_wider_interval():
     assert run.recording.state == "finished"
     assert until["stopped"]
     assert until["reached"]
-    assert until["looks"][0] >= 100
+    assert until["checked_at"][0] >= 100
     assert row["ci95"]["mean"] == until["ci95"]
     low, high = run.ttft.ci95("mean")
     assert until["ci95"][1] - until["ci95"][0] == pytest.approx(WIDER * (high - low))
@@ -116,7 +116,7 @@ def test_a_metric_that_the_run_cannot_have_is_said_to_be_unmeasured():
 
 def test_gaps_are_looked_at_too_and_a_percentile_of_the_precision_is_in_the_summary():
     run = vllmperf.bench(**{**QUICK, "output_len": 6}, until="itl_p93±50%", max_duration=60, num_prompts=900)
-    assert run.summary["until"]["looks"]
+    assert run.summary["until"]["checked_at"]
     assert "p93" in run.summary["metrics"]["itl_ms"]
 
 
@@ -150,12 +150,12 @@ def made():
     return rows[np.argsort(rows["end_ns"])]
 
 
-def told(looks, rows):
-    """What the looks answer to requests that end ten at a time, until they end the run."""
+def told(checks, rows):
+    """What the checks answer to requests that end ten at a time, until they end the run."""
     nothing = {"records": b"", "gaps": b"", "stamps": b"", "events": b"", "bytes": b""}
     for place in range(0, len(rows), 10):
         batch = {**nothing, "records": rows[place : place + 10].tobytes()}
-        if looks(batch, {}) or looks(nothing, {}) == DRAIN:
+        if checks(batch, {}) or checks(nothing, {}) == DRAIN:
             return place + 10
     return None
 
@@ -168,24 +168,24 @@ def half_of_mean(rows):
 
 
 @pytest.mark.parametrize("percent", [12, 6, 4.2])
-def test_a_run_ends_at_the_first_look_at_which_the_wider_interval_is_narrow_enough(
+def test_a_run_ends_at_the_first_check_at_which_the_wider_interval_is_narrow_enough(
     made, percent, monkeypatch
 ):
-    monkeypatch.setattr("vllmperf.loadgen.looks.ThreadPoolExecutor", AtOnce)
-    looks = Looks({}, quantity("ttft_mean"), parsed(f"ttft_mean±{percent}%"))
-    ended = told(looks, made)
+    monkeypatch.setattr("vllmperf.loadgen.precision_checks.ThreadPoolExecutor", AtOnce)
+    checks = PrecisionChecks({}, quantity("ttft_mean"), parsed(f"ttft_mean±{percent}%"))
+    ended = told(checks, made)
     at = [n for n in (100, 150, 230, 350, 530, 800) if ended is None or n <= ended]
     known = [(half := half_of_mean(made[:n])) is not None and WIDER * half <= percent / 100 for n in at]
-    assert looks.facts() == {"looks": at, "stopped": True}
+    assert checks.facts() == {"checked_at": at, "stopped": True}
     assert known == [False] * (len(at) - 1) + [True]
-    assert looks({"records": made[:10].tobytes(), "gaps": b""}, {}) is False  # it asks once
+    assert checks({"records": made[:10].tobytes(), "gaps": b""}, {}) is False  # it asks once
 
 
 def test_a_run_that_is_never_known_well_enough_is_looked_at_less_and_less_often(made, monkeypatch):
-    monkeypatch.setattr("vllmperf.loadgen.looks.ThreadPoolExecutor", AtOnce)
-    looks = Looks({}, quantity("ttft_mean"), parsed("ttft_mean±0.5%"))
-    assert told(looks, made) is None
-    assert looks.facts() == {"looks": [100, 150, 230, 350, 530, 800], "stopped": False}
+    monkeypatch.setattr("vllmperf.loadgen.precision_checks.ThreadPoolExecutor", AtOnce)
+    checks = PrecisionChecks({}, quantity("ttft_mean"), parsed("ttft_mean±0.5%"))
+    assert told(checks, made) is None
+    assert checks.facts() == {"checked_at": [100, 150, 230, 350, 530, 800], "stopped": False}
 
 
 def test_a_run_with_a_precision_is_not_resumed():

@@ -14,7 +14,7 @@ from synthetic import Request, histogram, steady, write_run
 
 import vllmperf as vp
 from vllmperf.cli import main
-from vllmperf.metrics.advice import DOUBTS
+from vllmperf.metrics.advice import OF_RULES
 from vllmperf.metrics.patterns import PATTERNS
 from vllmperf.metrics.verdict import RULES
 from vllmperf.place import place_of
@@ -230,11 +230,11 @@ def test_hits_of_the_prefix_cache_are_read_from_the_servers_counters(tmp_path: P
 
 
 def test_every_rule_of_the_verdict_has_its_advice() -> None:
-    assert DOUBTS.keys() == {rule.name for rule in RULES}
-    assert all(advice.causes and advice.next for advice in DOUBTS.values())
+    assert OF_RULES.keys() == {rule.name for rule in RULES}
+    assert all(advice.causes and advice.next for advice in OF_RULES.values())
 
 
-ADVICE = (*DOUBTS.values(), *(one.advice for one in PATTERNS))
+ADVICE = (*OF_RULES.values(), *(one.advice for one in PATTERNS))
 TARGETS: dict[str, dict[str, Any]] = {
     "simulator": {
         "base_url": None,
@@ -338,7 +338,7 @@ def test_half_of_the_load_is_half_of_what_was_asked(tmp_path: Path, load: dict[s
 
 def test_a_longer_run_is_longer(tmp_path: Path) -> None:
     plan = described(TARGETS["loopback"], {"request_rate": 4, "duration": "20s", "num_prompts": 50})
-    (command,) = commands_of(tmp_path, plan)(DOUBTS["few_samples"])
+    (command,) = commands_of(tmp_path, plan)(OF_RULES["few_samples"])
     assert command.endswith("--request-rate 4 --duration 80 --num-prompts 200")
 
 
@@ -384,7 +384,7 @@ def test_a_run_that_was_stopped_is_resumed(tmp_path: Path) -> None:
         ("killed", "vllmperf bench --resume 'a b.vllmperf'"),
         ("finished", "vllmperf bench --base"),
     ):
-        assert commands_of(tmp_path, plan, state)(DOUBTS["killed"])[0].startswith(first)
+        assert commands_of(tmp_path, plan, state)(OF_RULES["killed"])[0].startswith(first)
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,16 @@
 import pytest
 
 from vllmperf.metrics.intervals import Interval
-from vllmperf.metrics.stopping import WIDER, first_look, is_precise, next_look, widened
+from vllmperf.metrics.stopping import WIDER, first_check, is_precise, next_check, widened
 
 
 def test_looks_are_few_and_far_between():
-    assert first_look() == 100
-    assert first_look(99) == 670
-    looks = [100]
-    while looks[-1] < 1_000_000:
-        looks.append(next_look(looks[-1]))
-    assert len(looks) < 25
+    assert first_check() == 100
+    assert first_check(99) == 670
+    checks = [100]
+    while checks[-1] < 1_000_000:
+        checks.append(next_check(checks[-1]))
+    assert len(checks) < 25
 
 
 def test_the_interval_that_counts_is_wider_on_both_sides():

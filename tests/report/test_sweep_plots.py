@@ -14,7 +14,7 @@ from vllmperf.errors import UsageError
 from vllmperf.metrics.replicas import Servers
 from vllmperf.report.plots import bars, over_time, overhead, sweep
 from vllmperf.scrape.page import parse
-from vllmperf.scrape.window import Look
+from vllmperf.scrape.window import ScrapedPage
 from vllmperf.sweeps.result import Measured
 
 
@@ -224,9 +224,9 @@ def watched(*running):
         )
         return parse(f'{gauges}\nvllm:kv_cache_usage_perc{{engine="0"}} 0.25')
 
-    looks = [Look(k * 10**9, "u", page(number), True) for k, number in enumerate(running, 1)]
-    ends = [Look(0, "u", page(0)), Look((len(running) + 1) * 10**9, "u", page(0))]
-    servers = Servers([ends[0], *looks, ends[1]], 0, 4, [1.0] * 4)
+    pages = [ScrapedPage(k * 10**9, "u", page(number), True) for k, number in enumerate(running, 1)]
+    ends = [ScrapedPage(0, "u", page(0)), ScrapedPage((len(running) + 1) * 10**9, "u", page(0))]
+    servers = Servers([ends[0], *pages, ends[1]], 0, 4, [1.0] * 4)
     return Measured(None, Path("point.vllmperf"), None, servers=servers)
 
 

@@ -13,7 +13,7 @@ from vllmperf.metrics.replicas import Servers
 from vllmperf.scrape.buckets import Histogram, added
 from vllmperf.scrape.page import kept, parse
 from vllmperf.scrape.totals import totals
-from vllmperf.scrape.window import Look, replicas
+from vllmperf.scrape.window import ScrapedPage, replicas
 
 SHARED = Path(os.environ.get("VLLMPERF_SHARED") or Path(__file__).parents[3] / "shared")
 
@@ -114,30 +114,30 @@ def counted(value: float, replica: str = "0", running: float | None = None) -> s
     return f'vllm:request_success_total{{engine="{replica}"}} {value}\n{gauge}'
 
 
-def looks(*texts: str, source: str = "a") -> list[Look]:
+def scraped(*texts: str, source: str = "a") -> list[ScrapedPage]:
     return [
-        Look(second * 10**9, source, parse(text), 0 < second < len(texts) - 1)
+        ScrapedPage(second * 10**9, source, parse(text), 0 < second < len(texts) - 1)
         for second, text in enumerate(texts)
     ]
 
 
 def test_a_window_has_what_came_in_it_and_nothing_from_before():
-    (found,) = replicas(looks(counted(1000), counted(1003), counted(1010)))
+    (found,) = replicas(scraped(counted(1000), counted(1003), counted(1010)))
     assert (found.counters, found.restarts) == ({"request_success_total": 10}, 0)
 
 
 def test_a_restart_is_noticed_and_what_came_on_both_sides_counts():
-    (found,) = replicas(looks(counted(1000), counted(1003), counted(2), counted(6)))
+    (found,) = replicas(scraped(counted(1000), counted(1003), counted(2), counted(6)))
     assert (found.counters["request_success_total"], found.restarts) == (9, 1)
 
 
 def test_a_replica_that_comes_later_counts_from_0():
-    found = replicas(looks(counted(5), counted(6) + counted(2, "1"), counted(7) + counted(4, "1")))
+    found = replicas(scraped(counted(5), counted(6) + counted(2, "1"), counted(7) + counted(4, "1")))
     assert [(one.name, one.counters["request_success_total"]) for one in found] == [("0", 2), ("1", 4)]
 
 
 def test_replicas_of_one_name_at_two_addresses_stand_apart():
-    both = looks(counted(1), counted(3)) + looks(counted(1), counted(9), source="b")
+    both = scraped(counted(1), counted(3)) + scraped(counted(1), counted(9), source="b")
     found = {one.name: one.counters["request_success_total"] for one in replicas(both)}
     assert found == {"0 at a": 2, "0 at b": 8}
 
@@ -145,7 +145,7 @@ def test_replicas_of_one_name_at_two_addresses_stand_apart():
 def test_gauges_are_means_over_time_and_a_missing_one_is_no_zero():
     running = (0, 4, None, 8, 9, 0)  # the first and the last one are of before and after the load
     pages = [counted(second, running=number) for second, number in enumerate(running)]
-    (one,) = Servers(looks(*pages), 0, 3, []).to_dict()["replicas"]
+    (one,) = Servers(scraped(*pages), 0, 3, []).to_dict()["replicas"]
     assert one["running"] == {"mean": (4 * 2 + 8 * 1) / 3, "max": 9}
     assert one["waiting"] is None
     assert one["prefix_hit_rate"] is None
@@ -153,16 +153,16 @@ def test_gauges_are_means_over_time_and_a_missing_one_is_no_zero():
 
 def test_the_spread_over_replicas_is_of_the_window():
     before, after = counted(500) + counted(1, "1"), counted(530) + counted(11, "1")
-    found = Servers(looks(before, after), 0, 40, [])
+    found = Servers(scraped(before, after), 0, 40, [])
     assert found.spread("request_success_total") == {"cv": 0.5, "max_over_min": 3}
 
 
 def test_what_the_servers_counted_beside_ours_is_said():
-    found = Servers(looks(counted(0), counted(50)), 0, 40, [])
+    found = Servers(scraped(counted(0), counted(50)), 0, 40, [])
     assert found.to_dict()["notes"] == [
         "the replicas counted 50 requests, we completed 40: others were served too"
     ]
-    found = Servers(looks(counted(0), counted(30)), 0, 40, [])
+    found = Servers(scraped(counted(0), counted(30)), 0, 40, [])
     assert "some pages are old or missing" in found.to_dict()["notes"][0]
 
 
@@ -213,7 +213,7 @@ def real(path: str) -> str:
 @pytest.mark.parametrize("version", ["0.13.0", "0.21.0", "0.32.0"])
 def test_real_pages_of_vllm(version):
     folder = f"vllm_cpu/recorded/{version}/http/get_metrics_"
-    found = Servers(looks(real(f"{folder}before.http"), real(f"{folder}after.http")), 0, 1, [])
+    found = Servers(scraped(real(f"{folder}before.http"), real(f"{folder}after.http")), 0, 1, [])
     (one,) = found.to_dict()["replicas"]
     assert one["requests"] > 0
     assert one["output_tokens"] > 0

@@ -1,4 +1,4 @@
-"""The door of the service: who may ask, what, how much; and what holds when it starts."""
+"""The middleware of the service: who may ask, what, how much; and what holds when it starts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytest.importorskip("fastapi", reason="the extra service is not installed")
 from vllmperf.errors import UsageError
 from vllmperf.service.errors import RefusedError
 from vllmperf.service.guard.body import check_combinations, parsed
-from vllmperf.service.guard.door import HEADERS, Door
+from vllmperf.service.guard.middleware import HEADERS, AccessMiddleware
 from vllmperf.service.guard.settings import Guard, Limits, guard_of, listens_on_loopback
 
 TOKEN = "0123456789abcdef"
@@ -101,7 +101,7 @@ def asked(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(Door(app, guard or Guard(Path()), public=["/app.js"])(scope, receive, send))
+    asyncio.run(AccessMiddleware(app, guard or Guard(Path()), public=["/app.js"])(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(one.get("body", b"") for one in sent[1:])
 
 
@@ -258,12 +258,12 @@ def test_so_many_listen_to_events_and_no_more():
             told.append(message)
 
         second = {**scope, "is_second": True}
-        await door(second, receive, take)
+        await middleware(second, receive, take)
         statuses.append(told[0]["status"])
         await echo(scope, receive, send)
 
     statuses: list[int] = []
-    door = Door(nested, SMALL)
+    middleware = AccessMiddleware(nested, SMALL)
     scope = {"type": "http", "method": "GET", "path": "/events", "headers": []}
     sent: list[Any] = []
 
@@ -271,8 +271,8 @@ def test_so_many_listen_to_events_and_no_more():
         async def send(message: Any) -> None:
             sent.append(message)
 
-        await door(scope, lambda: asyncio.sleep(0), send)
-        await door({**scope, "is_second": True}, lambda: asyncio.sleep(0), send)
+        await middleware(scope, lambda: asyncio.sleep(0), send)
+        await middleware({**scope, "is_second": True}, lambda: asyncio.sleep(0), send)
 
     asyncio.run(run())
     assert statuses == [503]

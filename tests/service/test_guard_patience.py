@@ -16,7 +16,7 @@ pytest.importorskip("uvicorn", reason="the extra service is not installed")
 
 import uvicorn
 
-from vllmperf.service.guard.door import Door
+from vllmperf.service.guard.middleware import AccessMiddleware
 from vllmperf.service.guard.patience import uvicorn_settings
 from vllmperf.service.guard.settings import Guard, Limits
 
@@ -31,7 +31,7 @@ async def well(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture
 def address() -> Iterator[tuple[str, int]]:
-    app = Door(well, Guard(Path(), limits=LIMITS))
+    app = AccessMiddleware(well, Guard(Path(), limits=LIMITS))
     config = uvicorn.Config(app, log_level="critical", lifespan="off", port=0, **uvicorn_settings(LIMITS))
     server = uvicorn.Server(config)
     listening = socket.create_server(("127.0.0.1", 0))

@@ -163,12 +163,12 @@ def test_a_node_behind_the_control_plane_is_noted_and_nothing_is_negative() -> N
     assert all(p.duration_s >= 0 for p in start.phases if p.duration_s is not None)
 
 
-def test_a_restarted_container_shows_the_time_of_its_earlier_tries() -> None:
+def test_a_restarted_container_shows_the_time_of_its_earlier_attempts() -> None:
     crashed = terminated(36, 60, 1, "Error")
     a_pod = pod(conditions=CONDITIONS, statuses=[running("vllm", 70, 1, crashed)])
     start = pod_start(a_pod, EVENTS, "vllm", log(75, 95.5), PodSeen(ready_ns=ns(100.25)))
     assert start.restarts == 1
-    assert spans(start)["earlier_tries"] == (36, 70)
+    assert spans(start)["earlier_attempts"] == (36, 70)
     assert spans(start)["imports"] == (70, 75)
     assert spans(start)["container_start"] == (35, 36)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vllmperf.api.given import Lines, lines_of
+from vllmperf.api.given import Lines, lines_of, suggests_names
 from vllmperf.errors import UsageError
 
 if TYPE_CHECKING:
     from vllmperf.own_error import SelfTest
 
 
+@suggests_names
 def selftest(*, point_s: float | None = None, progress: Lines = False) -> SelfTest:
     """Measure what this machine adds to latencies, against a simulated server here; about a minute.
 

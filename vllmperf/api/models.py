@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vllmperf import temporary
-from vllmperf.api.given import Lines, check_scipy, lines_of, task_of
-from vllmperf.errors import SettingError
+from vllmperf.api.given import Lines, check_names, check_scipy, lines_of, suggests_names, task_of
+from vllmperf.errors import SettingError, UsageError
 from vllmperf.loadgen.task import Task
 from vllmperf.plan import Plan
 from vllmperf.whole_file import write_whole
@@ -50,16 +50,25 @@ def fit(
     Raises UsageError for what cannot be fitted, TargetError when the server answers nothing. Needs scipy.
 
     >>> import vllmperf as vp
-    >>> fit = vp.fit("http://127.0.0.1:8000", budget="5m", max_num_seqs=64)  # doctest: +SKIP
-    >>> fit.alpha.value, fit.alpha.low, fit.alpha.high  # doctest: +SKIP
-    (6.97, 6.95, 6.99)
+    >>> replica = {"mode": "batching", "alpha_ms": 7, "beta_ms": 0.5, "max_num_seqs": 16}
+    >>> lengths = {"input_len": 32, "output_len": 20}
+    >>> with vp.sim.Server(**replica) as server:
+    ...     runs = [vp.bench(server, max_concurrency=n, num_prompts=4 * n, **lengths) for n in (1, 8)]
+    >>> fit = vp.fit(runs)
+    >>> abs(fit.alpha.value - 7) < 0.5, fit.alpha.low < fit.alpha.value < fit.alpha.high
+    (True, True)
     """
     from vllmperf.model import fitting
     from vllmperf.plan.checks import seconds_of
 
     check_scipy("fit")
+    check_names(settings, fit.__kwdefaults__ or ())
     files = _files(source)
     if files is not None:
+        if settings:
+            raise UsageError(
+                f"{', '.join(settings)}: only a server that fit measures takes settings, files do not"
+            )
         found = fitting.fit_files(files, batch)
         return found if max_num_seqs is None else replace(found, max_num_seqs=max_num_seqs)
     assert not isinstance(source, (Path, Sequence)) or isinstance(source, str)
@@ -78,6 +87,7 @@ def fit(
     )
 
 
+@suggests_names
 def emit(
     fit: Fit | str | Path,
     target: str,
@@ -105,7 +115,12 @@ def emit(
     Raises UsageError for another target, or when the fit does not know what the target needs. Needs scipy.
 
     >>> import vllmperf as vp
-    >>> print(vp.emit("parameters.json", "keda", ttft=500, tpot="p95:20"))  # doctest: +SKIP
+    >>> with vp.sim.Server(mode="batching", alpha_ms=7, beta_ms=0.5) as server:
+    ...     few = {"max_concurrency": 1, "num_prompts": 8, "output_len": 20}
+    ...     runs = [vp.bench(server, **few, input_len=n) for n in (32, 512)]
+    ...     runs.append(vp.bench(server, max_concurrency=8, num_prompts=32, input_len=32, output_len=20))
+    >>> "alpha:" in vp.emit(vp.fit(runs), "wva-crd-2025")
+    True
     """
     from vllmperf.model.parameters import read_fit
     from vllmperf.model.size_settings import scaling_of
@@ -129,6 +144,7 @@ def emit(
     return emitted(target, found, constants)
 
 
+@suggests_names
 def size(
     parameters: Fit | str | Path | Mapping[str, float],
     /,
@@ -224,9 +240,10 @@ def capacity(
     Raises UsageError, CheckError when a request alone breaks the SLO, TargetError when none is answered. Needs scipy.
 
     >>> import vllmperf as vp
-    >>> found = vp.capacity("http://127.0.0.1:8000", ttft=500, tpot="p99:20", budget="5m")  # doctest: +SKIP
-    >>> found.rate_per_s, found.estimate_per_s, found.low, found.high  # doctest: +SKIP
-    (22.8, 24.1, 23.5, 24.6)
+    >>> with vp.sim.Server(mode="batching", alpha_ms=7, beta_ms=0.5, max_num_seqs=16) as server:
+    ...     found = vp.capacity(server, tpot="p99:12", budget="8s", input_len=16, output_len=10)
+    >>> found.limits.tpot_ms, found.limits.share, found.elapsed_s < 60
+    (12.0, 0.99, True)
     """
     from vllmperf.loadgen.recorded import served
     from vllmperf.model.fitting import made_folder
@@ -235,6 +252,7 @@ def capacity(
     from vllmperf.plan.checks import seconds_of
 
     check_scipy("capacity")
+    check_names(settings, capacity.__kwdefaults__ or ())
     wanted = limits(ttft, tpot, goodput_share)
     task = task_of(target, {**settings, "request_rate": 1.0, "duration": 1.0})
     seconds = budget if isinstance(budget, int | float) else seconds_of(budget)

@@ -127,5 +127,7 @@ def _figures(side: Run | str | Path, name: str) -> Figures:
     file = File(Path(side))
     if vllm.recognise(file):
         run = vllm.read(file)[0]
-        return replace(figures_of_vllm(file.data, name), summary=run.summary, doubts=run.figures(name).doubts)
+        return replace(
+            figures_of_vllm(file.data, name), summary=run.summary, warnings=run.figures(name).warnings
+        )
     return runs.read(Path(side)).figures(name)

@@ -41,7 +41,8 @@ def bench(
     settings: those of Plan, named as the flags of `vllmperf bench`, of the engine (keep_text, threads, ...) and of the
     report (goodput, label, ...). url, rate, concurrency and dataset are short names. Durations are seconds, or texts like
     "30s"; request_rate is in requests/s (inf: as fast as max_concurrency allows); num_prompts is 1000 unless duration or
-    an arrival file is given. The API key is that of OPENAI_API_KEY unless api_key is given.
+    an arrival file is given. The API key is that of OPENAI_API_KEY unless api_key is given. ready_check_timeout_sec waits for
+    the server before the run.
     record: path of the run file (else a temporary one, see Run.save). resume: a run file whose run was broken off (killed,
     interrupted): send the requests that are not in it and add them to it; the settings must be those of its plan.
     progress: True for a live panel on stderr, or a function that takes load.progress.Snapshot. With report_interval=10 a line
@@ -78,7 +79,7 @@ def repeat(
     """Make the same run k times with different seeds (seed, seed + 1, …): each number's mean over the runs with the interval
     between runs, and whether the runs differ more than their own intervals allow.
 
-    record: run.vllmperf gives run files run.1.vllmperf and so on. The rest as in bench().
+    record: run.vllmperf gives run files run.1.vllmperf and so on. The other arguments and the errors are those of bench().
 
     >>> import vllmperf as vp
     >>> with vp.sim.Server(ttft_ms=5, itl_ms=1) as server:
@@ -99,7 +100,7 @@ async def bench_async(
 ) -> Run:
     """The same as bench(), beside the loop of asyncio that is running: `run = await vp.bench_async(url)`.
 
-    When the task is cancelled the run ends at once; what came until then stands in the file `record`.
+    If the task is cancelled, the run ends at once; the file `record` holds what came until then. Raises what bench() raises.
 
     >>> import asyncio
     >>> import vllmperf as vp
@@ -113,12 +114,12 @@ async def bench_async(
     import threading
 
     is_cancelled = threading.Event()
-    task = task_of(target, settings)
-    running = asyncio.ensure_future(
-        asyncio.to_thread(
-            make_run, task, Path(record) if record else None, progress, lambda *_: is_cancelled.is_set()
-        )
-    )
+
+    def work() -> Run:
+        path = Path(record) if record else None
+        return make_run(task_of(target, settings), path, progress, lambda *_: is_cancelled.is_set())
+
+    running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vllmperf.api.given import suggests_names
+
 if TYPE_CHECKING:
     from vllmperf.report.startup import Starts
     from vllmperf.starts.live.measurement import Measurement
     from vllmperf.starts.result import ParsedFile, Start
 
 
+@suggests_names
 def parse_log(source: str | Path, /, *, year: int | None = None, tz: str | None = None) -> ParsedFile:
     """Where a vLLM server's start time went, from its log, plain or .gz, in whatever a collector put it.
 
@@ -23,9 +26,14 @@ def parse_log(source: str | Path, /, *, year: int | None = None, tz: str | None 
     Raises UsageError when the file cannot be read.
 
     >>> import vllmperf as vp
-    >>> log = vp.parse_log("server.log")  # doctest: +SKIP
-    >>> log.start.total_s  # doctest: +SKIP
-    79.65
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "server.log"
+    ...     with vp.sim.Server(startup="version=0.28,weights_load=4,time_scale=0.1", startup_log=str(path)) as server:
+    ...         run = vp.bench(server, num_prompts=1, output_len=2, ready_check_timeout_sec=60)
+    ...     log = vp.parse_log(path)
+    >>> log.start.log.vllm_version, [phase.name for phase in log.start.phases][:4]
+    ('0.28.0', ['config', 'engine_process', 'worker_init', 'weights_load'])
     """
     from vllmperf.starts.log.parse import parse
 
@@ -52,10 +60,11 @@ def startup(
     and the starts known so far are there. Raises UsageError for settings, TargetError when there is no cluster or no pod.
 
     >>> import vllmperf as vp
-    >>> starts = vp.startup("vllm serve MODEL", repeat=3)  # doctest: +SKIP
-    >>> [start.total_s for start in starts]  # doctest: +SKIP
-    [79.7, 61.2, 60.9]
-    >>> vp.startup(label="app=vllm", watch=True)  # doctest: +SKIP
+    >>> import sys
+    >>> server = [sys.executable, "-m", "vllmperf", "sim", "--port", "8765", "--startup-log", "-", "--startup", "time_scale=0.1"]
+    >>> starts = vp.startup(server, repeat=2, url="http://127.0.0.1:8765")
+    >>> len(starts), all(0 < start.total_s < 60 for start in starts)
+    (2, True)
     """
     from vllmperf.report.startup import Starts
     from vllmperf.starts.live.measurement import Measurement

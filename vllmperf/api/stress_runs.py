@@ -63,13 +63,12 @@ def stress(
     ...     run.summary["requests"]["completed"], run.summary["plan"]["input_len"]
     (20, 512)
     """
-    from vllmperf.api.given import _urls
+    from vllmperf.api.given import check_names, settled, wait_until_ready
 
-    if isinstance(target, Plan):
-        return carry_out(Task.of(given, target), Path(record), progress)
-    if target is not None:
-        given = {"base_url": _urls(target), **given}
-    task, _ = stress_task(given)
+    check_names(given)
+    settings, wait_s = settled(target, given)
+    task = Task.of(settings, target) if isinstance(target, Plan) else stress_task(settings)[0]
+    wait_until_ready(task, wait_s)
     return carry_out(task, Path(record), progress)
 
 

@@ -33,9 +33,9 @@ WAITING, UPLOADED, LOST = "waiting", "uploaded", "lost"
 class Upload:
     """A file and where it goes. path: as the journal has it, relative to the outbox or absolute.
 
-    error: why the last try failed. replace: over what is there; else a name that is taken gets a number. is_copy: the file was
-    made for this upload and goes with it. parts: key and id of an upload in parts that has begun. version: grows with each add of
-    the same destination."""
+    error: why the last attempt failed. replace: over what is there; else a name that is taken gets a number. is_copy: the file
+    was made for this upload and goes with it. parts: key and id of an upload in parts that has begun. version: grows with each
+    add of the same destination."""
 
     path: str
     to: str
@@ -43,7 +43,7 @@ class Upload:
     state: str = WAITING
     size_bytes: int | None = None
     error: str | None = None
-    tries: int = 0
+    attempts: int = 0
     replace: bool = False
     is_copy: bool = False
     parts: tuple[str, str] | None = None

@@ -153,11 +153,11 @@ class Outbox:
             self._forget_parts(connected, one)
             one = self._sent(connected, one, path, patience)
         except Stop:
-            self._change(one, tries=one.tries + 1, error="it took too long, or was stopped")
+            self._change(one, attempts=one.attempts + 1, error="it took too long, or was stopped")
             raise
         except Exception as error:
             trouble = error if isinstance(error, BucketError) else told(error, one.place)
-            self._change(one, tries=one.tries + 1, error=str(trouble))
+            self._change(one, attempts=one.attempts + 1, error=str(trouble))
             return trouble
         if one.is_copy and self._is_latest(one):
             path.unlink(missing_ok=True)
@@ -176,7 +176,7 @@ class Outbox:
             except TakenError:
                 continue
             done = {"to": to, "state": UPLOADED, "size_bytes": content.size_bytes}
-            self._change(one, **done, tries=one.tries + 1, error=None, parts=None)
+            self._change(one, **done, attempts=one.attempts + 1, error=None, parts=None)
             return replace(one, to=to)
         raise BucketError(f"{one.to} and {MOST_NAMES} names like it are taken", is_general=False)
 

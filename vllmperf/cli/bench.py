@@ -13,7 +13,6 @@ from vllmperf import datasets, text_file
 from vllmperf.cli import fail_if, json_option, outputs
 from vllmperf.cli.bench_arguments import AS_MANY_AS_IN_FLIGHT, add_arguments
 from vllmperf.cli.flags import Help
-from vllmperf.cli.target_arguments import url_of, wait_until_ready
 from vllmperf.errors import UsageError
 from vllmperf.exit_codes import FAILED
 from vllmperf.plan import Plan
@@ -48,11 +47,12 @@ def add(subparsers: Any) -> None:
 
 def task_of(args: argparse.Namespace, **more: object) -> Task:
     """The task that the arguments describe; `more` are settings that no argument may change. Raises UsageError."""
+    from vllmperf.api.given import url_of
     from vllmperf.loadgen.task import Task
 
     given, base = {**given_of(args), **more}, _base(args)
     if base is None and not {"base_url", "simulator"} & given.keys():
-        given["base_url"] = url_of(args)
+        given["base_url"] = url_of(getattr(args, "host", None), getattr(args, "port", None))
     if given.get("warm_connections") == AS_MANY_AS_IN_FLIGHT:
         given["warm_connections"] = _in_flight(given, base)
     return Task.of(given, base)
@@ -101,6 +101,7 @@ def _in_flight(given: Mapping[str, Any], base: Plan | None) -> int:
 def run(args: argparse.Namespace) -> int:
     """Make the run, print it, write the files that are asked for."""
     from vllmperf.api import finish_run, make_run
+    from vllmperf.api.given import wait_until_ready
     from vllmperf.loadgen.allocator import give_back_large_blocks
 
     task = task_of(args)
@@ -111,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     check_output(args)
     if args.save_detailed and task.knobs.keep_gaps != "all":
         raise UsageError("--save-detailed writes the gaps of every request: leave --keep-gaps out")
-    wait_until_ready(args, task)
+    wait_until_ready(task, args.ready_check_timeout_sec)
     give_back_large_blocks()
     if args.repeat is not None:
         return _repeat(args, task, wanted)

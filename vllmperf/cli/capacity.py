@@ -19,7 +19,7 @@ from vllmperf.cli.bench_arguments import (
 )
 from vllmperf.cli.flags import Help, duration, settings
 from vllmperf.cli.needs import check_plot, progress_line
-from vllmperf.cli.target_arguments import add_target, wait_until_ready
+from vllmperf.cli.target_arguments import add_target
 from vllmperf.errors import UsageError
 from vllmperf.exit_codes import INTERRUPTED, OK
 
@@ -84,6 +84,7 @@ def _add_search(option: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Search, print, draw. 0 fine, 1 no rate keeps the SLO, 130 interrupted (what came is printed)."""
     from vllmperf import api
+    from vllmperf.api.given import wait_until_ready
     from vllmperf.cli.bench import task_of
     from vllmperf.report.capacity import sheet
 
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     if not getattr(args, "stream", True):
         raise UsageError("--no-stream leaves no times of tokens: leave it out")
     task = task_of(args, request_rate=1.0, duration=1.0)
-    wait_until_ready(args, task)
+    wait_until_ready(task, args.ready_check_timeout_sec)
     result = api.capacity(
         task,
         ttft=args.ttft,

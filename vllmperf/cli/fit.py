@@ -11,7 +11,7 @@ from typing import Any
 from vllmperf.cli import goals, json_option
 from vllmperf.cli.flags import Help, duration
 from vllmperf.cli.needs import check_plot, progress_line
-from vllmperf.cli.target_arguments import add_target, wait_until_ready
+from vllmperf.cli.target_arguments import add_target
 from vllmperf.errors import UsageError
 
 SHAPES = "128/128,512/128,128/512,2048/64"
@@ -92,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure or read, fit, print."""
     _check(args)
     from vllmperf import api
+    from vllmperf.api.given import wait_until_ready
     from vllmperf.cli.bench import task_of
     from vllmperf.report.fit import sheet
 
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         result = api.fit(args.files, batch=_batches(args.batch), max_num_seqs=args.max_num_seqs)
     else:
         task = task_of(args)
-        wait_until_ready(args, task)
+        wait_until_ready(task, args.ready_check_timeout_sec)
         result = api.fit(
             task,
             max_num_seqs=args.max_num_seqs,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from vllmperf.cli import bench, bench_arguments, fail_if
 from vllmperf.cli.flags import Help
-from vllmperf.cli.target_arguments import url_of
 from vllmperf.exit_codes import OK
 from vllmperf.parser import flag
 from vllmperf.plan.settings import LENGTHS
@@ -67,12 +66,13 @@ def _tell_defaults(command: argparse.ArgumentParser, preset: Mapping[str, object
 
 def run(args: argparse.Namespace) -> int:
     """Make the run or go on with it, print it, write the files that are asked for."""
+    from vllmperf.api.given import url_of, wait_until_ready
     from vllmperf.api.stress_runs import carry_out, stress_task
     from vllmperf.loadgen.task import Task
 
     given = bench.given_of(args)
     if not {"base_url", "simulator"} & given.keys() and args.plan_file is None:
-        given["base_url"] = url_of(args)
+        given["base_url"] = url_of(getattr(args, "host", None), getattr(args, "port", None))
     if args.plan_file is not None:
         task, notes = Task.of(given, bench.plan_in(args.plan_file)), list[str]()
     else:
@@ -84,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     bench.check_output(args, is_resumable=True)
     for note in [*notes, *_record_notes(args.record)]:
         print(f"vllmperf: {note}", file=sys.stderr, flush=True)
+    wait_until_ready(task, args.ready_check_timeout_sec)
     made = carry_out(task, args.record, not args.no_progress, _place(args))
     made = made.untrimmed if args.no_trim else made
     bench.put_out(made, args)

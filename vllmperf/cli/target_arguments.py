@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vllmperf.cli.flags import Pairs, duration, pair, settings
 from vllmperf.plan import BACKENDS
-
-if TYPE_CHECKING:
-    from vllmperf.loadgen.task import Task
-
-HOST, PORT = "127.0.0.1", 8000
 
 
 def add_target(option: Any) -> None:
@@ -66,18 +61,3 @@ def add_access(option: Any) -> None:
     option("--api-key-file", type=Path, metavar="FILE", help="file that holds the bearer token")
     option("--insecure", action="store_true", help="accept any TLS certificate")
     option("--cacert", metavar="FILE", help="PEM file of trusted certificates")
-
-
-def url_of(args: argparse.Namespace) -> str:
-    """Of --host and --port."""
-    host, port = getattr(args, "host", HOST), getattr(args, "port", PORT)
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def wait_until_ready(args: argparse.Namespace, task: Task) -> None:
-    """As long as --ready-check-timeout-sec allows."""
-    if args.ready_check_timeout_sec and task.plan.target.simulator is None:
-        from vllmperf.target import client_of, wait_ready
-
-        for target in task.plan.target.each:
-            wait_ready(client_of(target, task.credentials), args.ready_check_timeout_sec)

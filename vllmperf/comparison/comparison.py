@@ -112,6 +112,7 @@ class Comparison(Shown):
 
     @property
     def is_paired(self) -> bool:
+        """Whether both sides sent the same requests, so that each is compared with its twin."""
         return self.has_requests and self.setup is not None and self.setup.is_paired
 
     def differences(self, wanted: Sequence[Quantity]) -> Differences:
@@ -129,6 +130,7 @@ class Comparison(Shown):
 
     @property
     def tells_chance(self) -> bool:
+        """Whether the change of some figure could be held against chance."""
         return any(row.tested is not None for row in self.rows)
 
     @property

@@ -30,14 +30,14 @@ STATISTICS = {"mean": "mean", "p50": "median", "std": "std"}
 @dataclass(frozen=True, slots=True)
 class Figures:
     """What one side says. values: by vLLM's names for them where it has them, None where nothing was measured. notes: what
-    has to be known to read them. doubts: what speaks against its figures. summary and done: of a run; done is None where there
+    has to be known to read them. warnings: what speaks against its figures. summary and done: of a run; done is None where there
     are no single requests."""
 
     name: str
     rule: str
     values: Mapping[str, float | None]
     notes: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     summary: Summary | None = field(default=None, repr=False, compare=False)
     done: Completed | None = field(default=None, repr=False, compare=False)
 

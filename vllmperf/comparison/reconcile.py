@@ -138,7 +138,7 @@ def _reasons(first: Figures, second: Figures) -> Iterator[Reason]:
         yield from _outside_the_server(side)
         if first.rule != second.rule:
             yield from _stamps(side)
-        yield from (Reason("doubt", f"{side.name}: {words}") for words in side.doubts)
+        yield from (Reason("doubt", f"{side.name}: {words}") for words in side.warnings)
 
 
 def _load(first: Figures, second: Figures) -> Iterator[Reason]:

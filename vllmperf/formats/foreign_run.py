@@ -81,7 +81,7 @@ class ForeignRun(Run):
             f"{self.path} is of {self.tool} and holds no single requests: give a run file for that"
         )
 
-    def _doubts(self) -> Iterator[str]:
+    def _warnings(self) -> Iterator[str]:
         for one in of_run(self.summary, self.rounding, self.remarks):
             if one.status in ("broken", "doubt"):
                 sides = f": {one.left} against {one.right}: {one.meaning}" if one.left else ""

@@ -78,7 +78,9 @@ def patience(task: Task) -> Patience | None:
     if limit_s is None or task.plan.target.simulator is not None:
         return None
     if task.plan.load.until is not None:
-        raise SettingError("{on_server_loss} wait does not go with {until}: its looks are those of one piece")
+        raise SettingError(
+            "{on_server_loss} wait does not go with {until}: its checks are those of one piece"
+        )
     if task.plan.workload.dataset.conversations is not None:
         raise SettingError(
             "{on_server_loss} wait does not go with {dataset_name} {name}: its sessions need the answers that they had",
@@ -99,7 +101,7 @@ def _is_ready(client: Client) -> bool:
     return True
 
 
-class Look:
+class ServerProbe:
     """Asks once whether the server is there, in a thread of its own: a session must not wait for the answer."""
 
     def __init__(self, is_there: Callable[[], bool]) -> None:
@@ -134,7 +136,7 @@ class LossGuard:
         self, is_there: Callable[[], bool], subscribers: Sequence[Subscriber], from_ns: int = 0
     ) -> None:
         self._is_there, self._subscribers, self._from_ns = is_there, list(subscribers), from_ns
-        self._look: Look | None = None
+        self._probe: ServerProbe | None = None
         self._held: list[_engine.Batch] = []
         self._since_ns: int | None = None
         self.is_lost = self.has_paused = False
@@ -168,22 +170,22 @@ class LossGuard:
         if suspect.any() and not self.is_lost:
             first = int(records["end_ns"][suspect].min())
             self._since_ns = first if self._since_ns is None else min(self._since_ns, first)
-            self._look = self._look or Look(self._is_there)
+            self._probe = self._probe or ServerProbe(self._is_there)
         kept_back = np.isin(records["outcome"], UNREACHED)
         if kept_back.any():
             self._held.append(picked(batch, kept_back))
             batch = picked(batch, ~kept_back)
-        if self._look is not None and (self._look.is_over or turn.state != "running"):
-            self._learn(self._look.wait(), turn)
+        if self._probe is not None and (self._probe.is_over or turn.state != "running"):
+            self._learn(self._probe.wait(), turn)
         if self.is_lost:
             return _with_outcomes(joined([*self._reached(), batch]))
-        if self._look is None and self._held:
+        if self._probe is None and self._held:
             batch = joined([*self._held, batch])
             self._held = []
         return batch
 
     def _learn(self, is_there: bool, turn: Turn) -> None:
-        self._look = None
+        self._probe = None
         if is_there:
             self._since_ns = None
         else:

@@ -23,7 +23,7 @@ from vllmperf.signals import terminable
 from vllmperf.target import client_of, first_model
 
 if TYPE_CHECKING:
-    from vllmperf.loadgen.looks import Looks
+    from vllmperf.loadgen.precision_checks import PrecisionChecks
     from vllmperf.loadgen.rolling import Rolling, Tell
     from vllmperf.record.unfinished import Unfinished
 
@@ -87,7 +87,7 @@ def resume_run(
     """Carry out what is left of a run that was broken off, and add it to its file. Raises UsageError for another plan."""
     if task.plan.load.until is not None:
         raise UsageError(
-            "a run with --until cannot be resumed: its looks are those of one piece; start a new run, or read what it has "
+            "a run with --until cannot be resumed: its checks are those of one piece; start a new run, or read what it has "
             "with `vllmperf report`"
         )
     if has_sessions(task.plan):
@@ -200,7 +200,7 @@ def _carry_out(
     before: Unfinished | None = None,
 ) -> bool:
     """Whether the run is paused: its server was lost, and it waits. before: what this part of the run goes on from."""
-    look, from_ns = _looks(task), 0 if before is None else before.at_ns
+    look, from_ns = _precision_checks(task), 0 if before is None else before.at_ns
     is_resumed = from_ns > 0
     server = listeners.server or (None if is_resumed else _asker(task))
     subscribers: list[Subscriber] = _samplings(task, writer, from_ns)
@@ -228,13 +228,13 @@ def _carry_out(
     return guard is not None and guard.has_paused
 
 
-def _looks(task: Task) -> Looks | None:
+def _precision_checks(task: Task) -> PrecisionChecks | None:
     """What ends a run that goes on until a number is known; other runs need not import it."""
     if task.plan.load.until is None:
         return None
-    from vllmperf.loadgen.looks import looks
+    from vllmperf.loadgen.precision_checks import checks_of
 
-    return looks(task)
+    return checks_of(task)
 
 
 def _rolling(task: Task, tell: Tell | None, from_ns: int) -> Rolling | None:

@@ -21,7 +21,7 @@ FROM_SHARE = 0.05
 """More than the verdict's: a notice that a run takes back is worse than one that comes late."""
 
 
-class Look(NamedTuple):
+class Sample(NamedTuple):
     """at_s: since the start."""
 
     at_s: float
@@ -33,29 +33,29 @@ class Saturation:
     """Takes the engine's counters now and then; notice() is what to tell, None as long as there is nothing."""
 
     def __init__(self) -> None:
-        self._looks: list[Look] = []
+        self._samples: list[Sample] = []
         self._first_s: float | None = None
 
     def take(self, at_s: float, counters: Mapping[str, Any]) -> None:
         """Counters of this moment. Times must rise."""
         if at_s <= 0 or counters.get("state") != "running" or "waiting" not in counters:
             return
-        look = Look(at_s, counters["sent"], counters["waiting"])
-        if self._looks and at_s <= self._looks[-1].at_s:
+        sample = Sample(at_s, counters["sent"], counters["waiting"])
+        if self._samples and at_s <= self._samples[-1].at_s:
             return
-        if self._first_s is None and look.sent > look.waiting:
+        if self._first_s is None and sample.sent > sample.waiting:
             self._first_s = at_s
-        self._looks.append(look)
-        if len(self._looks) > MOST_SAMPLES:
-            del self._looks[::2]
+        self._samples.append(sample)
+        if len(self._samples) > MOST_SAMPLES:
+            del self._samples[::2]
 
     def notice(self) -> str | None:
         """The queue of the later half of what has passed."""
-        if self._first_s is None or len(self._looks) < 2 * BLOCKS:
+        if self._first_s is None or len(self._samples) < 2 * BLOCKS:
             return None
-        now = self._looks[-1]
+        now = self._samples[-1]
         start_s = max(now.at_s / 2, RAMP * self._first_s)
-        later = [look for look in self._looks if look.at_s >= start_s]
+        later = [sample for sample in self._samples if sample.at_s >= start_s]
         if len(later) < BLOCKS:
             return None
         arrivals = now.sent - later[0].sent
@@ -71,10 +71,10 @@ class Saturation:
         )
 
 
-def _blocks(looks: list[Look]) -> list[float]:
-    """Mean waiting in blocks of equal length; [] where one of them has no look."""
-    start_s, length_s = looks[0].at_s, (looks[-1].at_s - looks[0].at_s) / BLOCKS
+def _blocks(samples: list[Sample]) -> list[float]:
+    """Mean waiting in blocks of equal length; [] where one of them has no sample."""
+    start_s, length_s = samples[0].at_s, (samples[-1].at_s - samples[0].at_s) / BLOCKS
     groups: list[list[int]] = [[] for _ in range(BLOCKS)]
-    for look in looks:
-        groups[min(int((look.at_s - start_s) / length_s), BLOCKS - 1)].append(look.waiting)
+    for sample in samples:
+        groups[min(int((sample.at_s - start_s) / length_s), BLOCKS - 1)].append(sample.waiting)
     return [sum(group) / len(group) for group in groups] if all(groups) else []

@@ -50,10 +50,11 @@ Totals = Callable[[], "Mapping[str, float] | None"]
 
 
 def recorder(
-    writer: Writer, server: Totals | None = None, looks: Callable[[], Mapping[str, Any]] | None = None
+    writer: Writer, server: Totals | None = None, precision: Callable[[], Mapping[str, Any]] | None = None
 ) -> Subscriber:
     """Writes each batch at once, and the figures of the run every CHECKPOINT_S and at the end, with what the machine did to
-    the client and what the server counted meanwhile. Make it just before the run. looks: what --until saw, asked at the end."""
+    the client and what the server counted meanwhile. Make it just before the run. precision: asked at the end for the checks of
+    --until."""
     checkpoint_at = 0.0
     before = server() if server else None
     machine = Machine()
@@ -70,7 +71,7 @@ def recorder(
                 "load_average_after": os.getloadavg(),
                 "machine": machine.facts(),
                 "server": {"before": before, "after": after} if after else None,
-                **({"until": looks()} if looks else {}),
+                **({"until": precision()} if precision else {}),
             }
             if turn.state == PAUSED:
                 writer.pause(counters, turn.histograms)

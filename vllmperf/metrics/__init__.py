@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 # At once, not lazily: otherwise an import of the submodule would put the module in the function's place.
-from vllmperf.metrics.percentile import percentile
+from vllmperf.metrics.percentiles import percentile
 
 if TYPE_CHECKING:
     from vllmperf.metrics.summary import summarize

@@ -167,7 +167,7 @@ STOLEN = Advice(
     ("vmstat 1 10", "vllmperf selftest"),
 )
 
-DOUBTS: dict[str, Advice] = {
+OF_RULES: dict[str, Advice] = {
     "nothing_completed": Advice(
         (
             ("target", "the target is wrong: address, path, model or key"),

@@ -11,7 +11,7 @@ import numpy as np
 import vllmperf._engine as _engine
 from vllmperf import datasets
 from vllmperf.errors import VllmperfError
-from vllmperf.metrics.percentile import percentile
+from vllmperf.metrics.percentiles import percentile
 from vllmperf.metrics.view import COMPLETED, Completed, Flags, Floats
 from vllmperf.plan import BACKENDS
 

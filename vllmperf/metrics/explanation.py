@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from vllmperf.metrics.advice import DOUBTS, Advice, fitting
+from vllmperf.metrics.advice import OF_RULES, Advice, fitting
 from vllmperf.metrics.answer_rules import busy_front_end_ms
 from vllmperf.metrics.commands import commands
 from vllmperf.metrics.detectors import Seen, Summary
@@ -37,12 +37,12 @@ class Explained:
 
 def explain(done: Completed, summary: Summary) -> list[Explained]:
     """Doubts, worst first, then patterns in the table's order. Empty for an ordinary run."""
-    return [*_doubts(done, summary), *_patterns(done, summary)]
+    return [*_reasons(done, summary), *_patterns(done, summary)]
 
 
-def _doubts(done: Completed, summary: Summary) -> Iterator[Explained]:
+def _reasons(done: Completed, summary: Summary) -> Iterator[Explained]:
     for finding in summary["verdict"]["findings"]:
-        advice = DOUBTS[finding["name"]]
+        advice = OF_RULES[finding["name"]]
         yield Explained(
             "doubt",
             finding["name"],

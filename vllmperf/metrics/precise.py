@@ -61,9 +61,11 @@ def percentiles(plan: Mapping[str, Any]) -> list[float]:
     return [found.percentile] if found is not None and found.percentile is not None else []
 
 
-def take(summary: dict[str, Any], plan: Mapping[str, Any], looks: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What became of the precision, for the summary, whose interval of that number becomes the wider one. looks: what the run
-    wrote of its looks; None when the plan asks for none."""
+def take(
+    summary: dict[str, Any], plan: Mapping[str, Any], checks: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """What became of the precision, for the summary, whose interval of that number becomes the wider one. checks: what the run
+    wrote of them; None when the plan asks for none."""
     precision, found = wanted(plan), checked(plan)
     if precision is None or found is None:
         return None
@@ -81,9 +83,9 @@ def take(summary: dict[str, Any], plan: Mapping[str, Any], looks: Mapping[str, A
         "ci95": known,
         "needs": (part.get("ci95_needs") or {}).get(key),
         "widened_by": WIDER,
-        "looks": list(looks.get("looks") or ()),
-        "stopped": bool(looks.get("stopped")),
-        "reached": bool(looks.get("stopped")) or (percent is not None and percent <= precision.percent),
+        "checked_at": list(checks.get("checked_at") or ()),
+        "stopped": bool(checks.get("stopped")),
+        "reached": bool(checks.get("stopped")) or (percent is not None and percent <= precision.percent),
     }
 
 

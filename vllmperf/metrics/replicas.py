@@ -12,9 +12,9 @@ from itertools import pairwise
 from statistics import fmean, pstdev
 from typing import Any
 
-from vllmperf.metrics.percentile import percentile
+from vllmperf.metrics.percentiles import percentile
 from vllmperf.scrape.buckets import Histogram, added
-from vllmperf.scrape.window import Look, Replica, replicas
+from vllmperf.scrape.window import Replica, ScrapedPage, replicas
 
 REQUESTS, PROMPT, OUTPUT = "request_success_total", "prompt_tokens_total", "generation_tokens_total"
 QUERIES, HITS, PREEMPTIONS = "prefix_cache_queries_total", "prefix_cache_hits_total", "num_preemptions_total"
@@ -30,20 +30,20 @@ FEWER = 0.98
 
 @dataclass(frozen=True)
 class Servers:
-    """looks: in the order of time. started_ns: of the run, ns since 1970. ttft_ms: the client's, of all completed requests."""
+    """pages: in the order of time. started_ns: of the run, ns since 1970. ttft_ms: the client's, of all completed requests."""
 
-    looks: Sequence[Look]
+    pages: Sequence[ScrapedPage]
     started_ns: int
     completed: int
     ttft_ms: Sequence[float]
 
     @cached_property
     def replicas(self) -> list[Replica]:
-        return replicas(self.looks)
+        return replicas(self.pages)
 
     @property
     def is_ray(self) -> bool:
-        return any(look.page.is_ray for look in self.looks)
+        return any(one.page.is_ray for one in self.pages)
 
     @cached_property
     def ttft(self) -> Histogram | None:
@@ -89,7 +89,7 @@ class Servers:
         """Plain values; docs/sweep.md says what each is."""
         return {
             "form": "ray" if self.is_ray else "vllm",
-            "looks": len(self.looks),
+            "pages": len(self.pages),
             "requests": self.total(REQUESTS),
             "prefix_hit_rate": self.hit_rate,
             "preemptions": self.total(PREEMPTIONS),
@@ -169,7 +169,7 @@ def _replica(one: Replica) -> dict[str, Any]:
 
 
 def _gauge(one: Replica, name: str) -> dict[str, float] | None:
-    """Mean over time, each value until the next look, and the largest."""
+    """Mean over time, each value until the next page, and the largest."""
     seen = [(at, values[name]) for at, values in one.gauges if name in values]
     if not seen:
         return None

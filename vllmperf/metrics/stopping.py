@@ -1,7 +1,7 @@
 """When a run that goes on "until TTFT p99 is known to ±5 %" has seen enough.
 
-Looking again and again until an interval is narrow ends, more often than not, at a look whose interval is narrower than it should
-be. Three things keep what is promised: there are few looks (each at half as many requests again), `intervals` gives none
+Checking again and again until an interval is narrow ends, more often than not, at a check whose interval is narrower than it
+should be. Three things keep what is promised: there are few checks (each at half as many requests again), `intervals` gives none
 before a run is long against its own memory, and the interval that counts and that is shown is wider by `WIDER`.
 docs/intervals.md has the coverage with and without.
 """
@@ -13,20 +13,20 @@ import math
 from vllmperf.metrics.intervals import Interval, needed
 
 GROWTH = 1.5
-"""From one look to the next."""
+"""From one check to the next."""
 FIRST = 100
-"""Completed requests before the first look, at least."""
+"""Completed requests before the first check, at least."""
 WIDER = 1.2
 """Found by simulation (scripts/bench/coverage)."""
 
 
-def first_look(percentile: float | None = None) -> int:
-    """Completed requests at the first look. percentile: of the metric (0 to 100), None for a mean or a rate."""
+def first_check(percentile: float | None = None) -> int:
+    """Completed requests at the first check. percentile: of the metric (0 to 100), None for a mean or a rate."""
     return max(FIRST, needed(percentile) or 0)
 
 
-def next_look(requests: int) -> int:
-    """After a look at so many requests."""
+def next_check(requests: int) -> int:
+    """After a check at so many requests."""
     return math.ceil(GROWTH * requests)
 
 

@@ -53,7 +53,12 @@ class Capacity(shown.Shown):
 
     method of the estimate: "law", "windows", or "steps" when at_least: no rate
     failed, the true capacity lies above. slowness: factor on the law's times that the server showed.
-    curve: what the law says around the capacity; empty without one. max_num_seqs: None when no limit of sequences was seen."""
+    curve: what the law says around the capacity; empty without one. max_num_seqs: None when no limit of sequences was seen.
+
+    >>> found = Capacity(22.8, 0.97, None, 24.1, 23.5, 24.6, "law", Limits(500.0, 20.0), steps=(), elapsed_s=300.0)
+    >>> found.low < found.estimate_per_s < found.high, found.to_dict()["carried_per_s"]
+    (True, {'value': 22.8, 'confidence': 0.97})
+    """
 
     rate_per_s: float | None
     confidence: float | None

@@ -109,6 +109,11 @@ class Fit(shown.Shown):
     parameters: the same by name. valid_batch and valid_input_tokens: the range that was seen. model, max_num_seqs,
     max_num_batched_tokens, kv_cache_tokens: of the server, None where that is not known. warnings: what speaks against it, a
     sentence each.
+
+    >>> from vllmperf.model.size_settings import fit_of_numbers
+    >>> fit = fit_of_numbers({"alpha": 7, "beta": 0.1})
+    >>> fit.alpha.value, fit.beta.value, fit.gamma.value
+    (7.0, 0.1, None)
     """
 
     parameters: dict[str, Parameter]

@@ -41,7 +41,13 @@ class Sizing(Shown):
 
     limited_by: "ttft", "tpot", "tps" or "capacity" (the goals
     never bind: the replica is saturated first); outcome at that rate; replicas for the
-    load that was asked for, with the interval's ends; each_per_s: the rate of one of them."""
+    load that was asked for, with the interval's ends; each_per_s: the rate of one of them.
+
+    >>> import vllmperf as vp
+    >>> found = vp.size({"alpha": 7, "beta": 0.1}, tpot="mean:7.3", max_num_seqs=4, output_len=8, rate=100)
+    >>> found.each_per_s * found.replicas, found.to_dict()["limited_by"]
+    (100.0, 'tpot')
+    """
 
     max_rate_per_s: float
     low: float
@@ -54,7 +60,7 @@ class Sizing(Shown):
     each_per_s: float | None = None
     goals: Goals = field(default_factory=Goals)
     load: Load = field(default_factory=lambda: Load(0.0, 0.0))
-    published: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    published: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """What published.answer() gives, by the name of the model."""
     basis: tuple[str, ...] = ()
     """What the answer rests on; then, a sentence each, what of it is extrapolated."""
@@ -75,7 +81,7 @@ class Sizing(Shown):
         seconds. Needs matplotlib."""
         return views().axes(self, ax)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The object that `vllmperf size --json` prints; docs/sizing.md has its schema."""
         return {
             "schema": SCHEMA,

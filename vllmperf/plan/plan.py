@@ -89,7 +89,7 @@ class Plan:
         return cls._of_settings(settings.with_defaults(settings.named(given, PART_OF)))
 
     @classmethod
-    def _of_settings(cls, given: Mapping[str, Any]) -> Plan:
+    def _of_settings(cls, given: Mapping[str, object]) -> Plan:
         parts: dict[str, dict[str, Any]] = {part: {} for part in PARTS}
         for name, value in given.items():
             parts[PART_OF[name]][name] = value
@@ -130,16 +130,16 @@ class Plan:
 
     # ---- JSON ----
 
-    def flat(self) -> dict[str, Any]:
+    def flat(self) -> dict[str, object]:
         """All settings by name, as JSON has them."""
         return {name: value for part in PARTS for name, value in getattr(self, part).to_dict().items()}
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """{"version": 1, "target": {…}, "workload": {…}, "load": {…}, "limits": {…}}, every setting in it."""
         return {"version": VERSION, **{part: getattr(self, part).to_dict() for part in PARTS}}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Plan:
+    def from_dict(cls, data: Mapping[str, object]) -> Plan:
         """The plan that to_dict() gave; what is left out has its default, as in Plan.of().
 
         Raises UsageError that names the place: load.max_concurrency must be at least 1 (got 0)
@@ -163,6 +163,12 @@ class Plan:
         except (ValueError, RecursionError) as error:
             raise UsageError(f"the plan is no JSON: {error}") from None
         return cls.from_dict(data)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the settings that differ from their defaults."""
+        import html
+
+        return f"<code>{html.escape(repr(self))}</code>"
 
     def __repr__(self) -> str:
         default = {each.name: each.default for kind in PARTS.values() for each in dataclasses.fields(kind)}

@@ -20,6 +20,8 @@ ALIASES = {
     "max_duration": "duration",
 }
 """Short names, and flags that are called otherwise than the setting."""
+NEGATED = {"no_stream": "stream", "no_server_metrics": "server_metrics"}
+"""Flags that turn a setting off."""
 LENGTHS = ("input_len", "output_len", "prefix_len")
 OWN_LENGTHS = frozenset(f"{name}_{kind}" for name in datasets.table() for kind in LENGTHS)
 """Of one data set, like random_input_len: they hold where no general length is given."""
@@ -31,9 +33,10 @@ SIMULATED_AT_ONCE = 32
 
 def named(given: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
     """The same under the settings' own names. Raises SettingError for one that is not known, or is given twice."""
-    known, found = frozenset(known), {}
+    known, found = frozenset(known), dict[str, Any]()
     for name, value in _own_options(_own_lengths(given)).items():
-        own = ALIASES.get(name, name)
+        own = ALIASES.get(name, NEGATED.get(name, name))
+        value = not value if name in NEGATED else value
         if own not in known:
             raise unknown(name, known)
         if own in found:

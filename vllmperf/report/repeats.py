@@ -73,7 +73,7 @@ def _notes(found: Repeats) -> list[Span]:
     if len(found) > 1:
         notes.append((f"±: 95 % interval of the mean over {len(found)} runs (Student's t)", "dim"))
     notes += [(_differs(one), "warning") for one in found.numbers if one.differs]
-    notes += _doubts(found)
+    notes += _warnings(found)
     return notes
 
 
@@ -86,7 +86,7 @@ def _differs(one: Number) -> str:
     )
 
 
-def _doubts(found: Repeats) -> Iterator[Span]:
+def _warnings(found: Repeats) -> Iterator[Span]:
     """Why runs are not trusted: each rule once, in the words of the first run that it found something in."""
     for rule in dict.fromkeys(name for told in found.told for name in told.reasons):
         places = [place for place, told in enumerate(found.told, 1) if rule in told.reasons]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from vllmperf.numbers import NOTHING, number, rough, share
 from vllmperf.report.sheet import Sheet
 from vllmperf.report.table import Row, Span, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vllmperf.own_error import Limit, Point, SelfTest
 
 HEADS = ("TTFT, mean", "TTFT, p99", "ITL, mean", "ITL, p99", "late, p99", "shared reads")
@@ -74,7 +76,8 @@ def _notes(found: SelfTest) -> list[Span]:
     notes: list[Span] = [
         (f"timer: 100 requests/s left late by {late} ms. The test took {found.took_s:.0f} s.", "dim")
     ]
-    load, cores = found.environment["load_average"][0], found.environment["usable_cores"]
+    loads = cast("Sequence[float]", found.environment["load_average"])
+    load, cores = loads[0], cast("int", found.environment["usable_cores"])
     if load > cores:
         busy = f"Other programs kept the machine busy (load average {load:.1f} on {cores} cores)"
         notes.append((f"{busy}: repeat the test when they are done.", "warning"))

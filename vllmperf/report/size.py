@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vllmperf.numbers import NOTHING, brief, number, plural
 from vllmperf.report.sheet import Sheet
@@ -96,7 +96,7 @@ def _table(found: Sizing) -> Table:
     rows = []
     for metric in ("ttft", "tpot"):
         values = [found.outcome.value(metric, percent) for percent in (None, *PERCENTILES)]
-        values += [one[f"{metric}_ms"] for one in published.values()]
+        values += [cast("float", one[f"{metric}_ms"]) for one in published.values()]
         rows.append(Row(f"{metric.upper()}, ms", tuple(map(_number, values))))
     if published:
         rates = [number(found.max_rate_per_s), *[NOTHING] * len(PERCENTILES), *map(_rate, published.values())]

@@ -164,7 +164,7 @@ def _notes(found: Sweep) -> Iterator[Span]:
     missing = sum(one.told is None and one.why == NOT_YET for one in found.points)
     if missing:
         yield f"{plural(missing, 'point')} not measured yet: the same command goes on", "warning"
-    yield from _doubts(found)
+    yield from _warnings(found)
     for one in found.points:
         for note in one.servers.to_dict()["notes"] if one.servers else ():
             yield f"{one.path.name}: {clean(note)}", "warning"
@@ -177,7 +177,7 @@ def _chance(found: Sweep, repeats: int) -> str:
     return f"Changes with 95 % intervals over the repeats, paired by seed; beyond chance after correction for {n} (Holm)"
 
 
-def _doubts(found: Sweep) -> Iterator[Span]:
+def _warnings(found: Sweep) -> Iterator[Span]:
     """Why runs are not trusted: each rule once, in the words of the first run that it found something in."""
     told = [one for one in found.points if one.told is not None]
     for rule in dict.fromkeys(name for one in told if one.told for name in one.told.reasons):

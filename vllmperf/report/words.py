@@ -137,7 +137,7 @@ def left_out(trim: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
 
 
 def until_words(summary: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """(("until", "stopped after 1,200 requests: P99 TTFT is known to ±4.6 % (looks at 670 and 1,005; …)"),)"""
+    """(("until", "stopped after 1,200 requests: P99 TTFT is known to ±4.6 % (checked at 670 and 1,005; …)"),)"""
     until = summary.get("until")
     if not until:
         return ()
@@ -149,9 +149,9 @@ def until_words(summary: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         needs = f", which takes about {number(until['needs'])}" if until.get("needs") else ""
         return (("until", f"{after}: too few for an interval of {until['label']}{needs}"),)
     asked = "" if until["reached"] else f", ±{until['percent_asked']:g} % was asked for"
-    looks = ", ".join(number(count) for count in until["looks"])
-    seen = f"looks at {looks}; " if looks else ""
-    wider = f"the interval shown is {until['widened_by']:g} times as wide because of the looks"
+    counts = ", ".join(number(count) for count in until["checked_at"])
+    seen = f"checked at {counts}; " if counts else ""
+    wider = f"the interval shown is {until['widened_by']:g} times as wide because of these checks"
     words = f"{until['label']} is known to ±{brief(until['percent'])} %{asked} ({seen}{wider})"
     return (("until", f"{after}: {words}"),)
 

@@ -13,11 +13,11 @@ from vllmperf.errors import VllmperfError
 from vllmperf.plan import Credentials, Target
 from vllmperf.scrape import totals
 from vllmperf.scrape.page import kept, parse
-from vllmperf.scrape.window import Look, replicas
+from vllmperf.scrape.window import ScrapedPage, replicas
 
 EVERY_S = 1.0
 FIRST_S, SLOWER = 0.1, 1.25
-"""The first look comes soon and the next ones ever later, so that short runs are seen too."""
+"""The first page is read soon, and the next ones ever later, so that short runs are seen too."""
 RAY = re.compile(r"^ray_\w", re.MULTILINE)
 SETTLE_S = 12.0
 FINISHED = "request_success_total"
@@ -77,8 +77,10 @@ class Watch:
             self._ask(is_brief=False)
 
     def _is_behind(self, requests: int) -> bool:
-        whole = [Look(at_ns, url, parse(page)) for at_ns, url, page, is_brief in self.pages if not is_brief]
-        if not any(look.page.is_ray for look in whole):
+        whole = [
+            ScrapedPage(at_ns, url, parse(page)) for at_ns, url, page, is_brief in self.pages if not is_brief
+        ]
+        if not any(one.page.is_ray for one in whole):
             return False
         return sum(one.counters.get(FINISHED, 0.0) for one in replicas(whole)) < requests
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from vllmperf.errors import VllmperfError
 from vllmperf.service import about, pages, results, runs
 from vllmperf.service.errors import RefusedError, refusal
-from vllmperf.service.guard.door import install
+from vllmperf.service.guard.middleware import install
 from vllmperf.service.queue import Queue
 from vllmperf.service.specs import Spec, queue_specs
 from vllmperf.version import __version__

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from vllmperf import reach
 from vllmperf.errors import UsageError
@@ -33,7 +33,7 @@ class Server:
         self,
         startup: StartupScript | str | None = None,
         startup_log: str | BinaryIO | None = None,
-        **settings: Any,
+        **settings: object,
     ) -> None:
         import vllmperf._sim as _sim
 
@@ -49,6 +49,7 @@ class Server:
             raise UsageError(str(error)) from None
 
     def start(self) -> Server:
+        """Listen, or begin the start-up. UsageError when it cannot listen or write the truth file."""
         # The thread must be gone, and the truth written, before the interpreter is.
         atexit.register(_stop, weakref.ref(self))
         if self._start:
@@ -88,6 +89,7 @@ class Server:
 
     @property
     def port(self) -> int:
+        """Port that it listens on; 0 before start()."""
         return self._server.port
 
     @property

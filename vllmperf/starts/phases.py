@@ -21,7 +21,10 @@ PHASES = (
     PhaseKind("init_containers", "init containers", "first init container started to last one ended", "pod"),
     PhaseKind("container_start", "container start", "image there to container started", "pod"),
     PhaseKind(
-        "earlier_tries", "earlier tries", "first start of the container to the start of its last try", "pod"
+        "earlier_attempts",
+        "earlier attempts",
+        "first start of the container to the start of its last try",
+        "pod",
     ),
     PhaseKind("imports", "Python and imports", "process started to its first line", "process"),
     PhaseKind("config", "configuration", "first line to the engine's process", "process"),

@@ -178,7 +178,7 @@ class ParsedFile(shown.Shown):
         """The main attempt as the reports show it."""
         return as_start(self)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The object that `vllmperf parse-log --json` prints."""
         return shown.views().data(self)
 
@@ -193,6 +193,11 @@ class Start(shown.Shown):
 
     `origin` and `end` name the instants between which the total is taken ("created" … "first token",
     "process start" … "ready"). Phases are in order of time; the critical ones and `unattributed` add up to the total.
+
+    >>> weights = Phase("weights_load", 1_000_000_000, 4_000_000_000, "log", resolution_s=0.001)
+    >>> start = Start("start 1", "process start", "ready", 0, 5_000_000_000, (weights,))
+    >>> start.total_s, start.phases[0].duration_s
+    (5.0, 3.0)
     """
 
     name: str  # pod name, file name, "start 3"
@@ -207,18 +212,19 @@ class Start(shown.Shown):
     log: StartupLog | None = None
     log_path: str | None = None
     restarts: int = 0
-    earlier: tuple[Start, ...] = ()  # earlier tries of the same container
+    earlier: tuple[Start, ...] = ()  # earlier attempts of the same container
     facts: Mapping[str, str | int | float | None] = field(default_factory=dict)  # node, image, image_bytes, …
     evidence: tuple[str, ...] = ()  # events and last log lines of a failed start
     notes: tuple[str, ...] = ()
 
     @property
     def total_s(self) -> float | None:
+        """From `origin` to `end` in seconds; None where one of them is not known."""
         if self.origin_ns is None or self.end_ns is None:
             return None
         return (self.end_ns - self.origin_ns) / NS_PER_S
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """As it stands in what `vllmperf startup --json` prints."""
         return shown.views().data(self)
 

@@ -87,6 +87,9 @@ def with_course(definition: Definition, changes: Mapping[str, object]) -> Defini
     for name in changes:
         if name not in names(Course):
             raise unknown(name, names(Course))
+    for name in changes:
+        if name not in names(Course):
+            raise unknown(name, names(Course))
     return replace(definition, course=replace(definition.course, **dict[str, Any](changes)))
 
 

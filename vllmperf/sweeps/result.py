@@ -91,7 +91,13 @@ def column(one: Quantity) -> str:
 class Sweep(Shown):
     """What a folder holds now; open it again to see more of one that goes on.
 
-    points: all of them, set-up by set-up as they were written. interrupted: whether Ctrl-C ended the sweep that gave this.
+    interrupted: whether Ctrl-C ended the sweep that gave this.
+
+    >>> import vllmperf as vp
+    >>> setup = {"name": "simulated", "simulator": {"ttft_ms": 5, "itl_ms": 1}}
+    >>> found = vp.sweep({"setups": [setup], "axes": {"max_concurrency": [1, 2]}, "plan": {"num_prompts": 4, "output_len": 3}})
+    >>> [one.point.load for one in found.points], found.is_complete
+    ([{'max_concurrency': 1}, {'max_concurrency': 2}], True)
     """
 
     def __init__(self, folder: Path, interrupted: bool = False, keep_alive: object = None) -> None:
@@ -101,6 +107,7 @@ class Sweep(Shown):
 
     @cached_property
     def points(self) -> tuple[Measured, ...]:
+        """All of them, set-up by set-up as the definition has them."""
         setups, loads = list(self.definition.setups), list(self.definition.loads)
         why = self._failures
         wanted = sorted(
@@ -141,6 +148,7 @@ class Sweep(Shown):
 
     @property
     def is_complete(self) -> bool:
+        """Whether every point has its run."""
         return all(one.told is not None for one in self.points)
 
     def of(self, setup: str, load: str = "") -> list[Measured]:
@@ -153,6 +161,7 @@ class Sweep(Shown):
 
     @property
     def setups(self) -> list[str]:
+        """Names of the set-ups, as the definition has them."""
         return [setup.name for setup in self.definition.setups]
 
     @cached_property
@@ -179,11 +188,11 @@ class Sweep(Shown):
         values = [{k: _values(one) for k, one in side.items()} for side in sides]
         yield from over_repeats(second, first, load, values[0], values[1])
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, object]]:
         """One flat dictionary a finished point."""
         return [one.row() for one in self.points if one.told]
 
-    def replica_rows(self) -> list[dict[str, Any]]:
+    def replica_rows(self) -> list[dict[str, object]]:
         """One flat dictionary a replica and finished point: its work, prefix hit rate, and gauges as NAME_mean and NAME_max."""
         return [
             {**one.label, **_flat(each)}
@@ -192,7 +201,7 @@ class Sweep(Shown):
             for each in one.servers.to_dict()["replicas"]
         ]
 
-    def series_rows(self) -> list[dict[str, Any]]:
+    def series_rows(self) -> list[dict[str, object]]:
         """Requests running and waiting, the KV cache's use, and what was counted since the first look, one dictionary a look,
         replica and finished point. t_s: since the start of the run on the client's clock."""
         return [{**one.label, **each} for one in self.points if one.servers for each in one.servers.series()]
@@ -223,7 +232,7 @@ class Sweep(Shown):
         write_whole(Path(path), write)
         return Path(path)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values that json.dumps takes."""
         return {
             "schema": SCHEMA,

@@ -9,18 +9,20 @@ from vllmperf.metrics.replicas import Servers
 from vllmperf.record.scrapes import read_scrapes
 from vllmperf.run import Run
 from vllmperf.scrape.page import parse
-from vllmperf.scrape.window import Look
+from vllmperf.scrape.window import ScrapedPage
 
 
 def servers_of(run: Run) -> Servers | None:
     """None where nobody watched them, or they have no metrics."""
-    looks = [Look(at, source, parse(page), brief) for at, source, page, brief in read_scrapes(run.path)]
-    if not looks:
+    pages = [
+        ScrapedPage(at, source, parse(page), brief) for at, source, page, brief in read_scrapes(run.path)
+    ]
+    if not pages:
         return None
     whole = run.untrimmed
     ttft_ms = [float(value) for value in whole.requests["ttft_ms"] if not math.isnan(value)]
-    started_ns = int(run.recording.counters.get("start_real_ns") or looks[0].at_ns)
-    return Servers(looks, started_ns, whole.summary["requests"]["completed"], ttft_ms)
+    started_ns = int(run.recording.counters.get("start_real_ns") or pages[0].at_ns)
+    return Servers(pages, started_ns, whole.summary["requests"]["completed"], ttft_ms)
 
 
 def server_columns(found: Servers) -> dict[str, Any]:

@@ -196,8 +196,10 @@ def test_sleep_and_wake_are_listed_with_what_they_freed() -> None:
     assert "wake (weights, kv_cache)" in shown
 
 
-def test_earlier_tries_are_told() -> None:
-    assert "try 1: failed in weights load" in " ".join(text([pod(restarts=1, earlier=(failed(),))]).split())
+def test_earlier_attempts_are_told() -> None:
+    assert "attempt 1: failed in weights load" in " ".join(
+        text([pod(restarts=1, earlier=(failed(),))]).split()
+    )
 
 
 # ---- many ----

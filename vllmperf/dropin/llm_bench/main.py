@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from vllmperf.dropin import own_words
 from vllmperf.dropin.llm_bench.arguments import parse
-from vllmperf.dropin.llm_bench.load_test import run
+from vllmperf.dropin.llm_bench.one_run import run
 from vllmperf.errors import VllmperfError
 from vllmperf.outlet import outlets
 from vllmperf.parser import flag

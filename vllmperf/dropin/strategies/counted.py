@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from vllmperf.scrape.buckets import Histogram, added
 from vllmperf.scrape.page import parse
-from vllmperf.scrape.window import Look, Replica, replicas
+from vllmperf.scrape.window import Replica, ScrapedPage, replicas
 from vllmperf.target import AnswerError, Client
 
 DONE = "request_success_total"
@@ -52,33 +52,33 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """Pages of metrics. urls: one for each node. looks: what was seen, in the order of time."""
+    """Pages of metrics. urls: one for each node. pages: what they gave, in the order of time."""
 
     urls: list[str]
-    looks: list[Look] = field(default_factory=list)
+    pages: list[ScrapedPage] = field(default_factory=list)
 
     def settle(self, requests: float) -> bool:
-        """Look until so many requests are counted in all, at last after SETTLED_S; whether there are counts."""
+        """Read pages until so many requests are counted in all, at last after SETTLED_S; whether there are counts."""
         deadline_s = time.monotonic() + SETTLED_S
         while True:
             found = self._now()
-            done = sum(one.counters.get(DONE, 0.0) for look in found for one in look.page.replicas.values())
+            done = sum(one.counters.get(DONE, 0.0) for page in found for one in page.page.replicas.values())
             if done >= requests or time.monotonic() >= deadline_s:
-                self.looks.extend(found)
-                return any(look.page.replicas for look in found)
+                self.pages.extend(found)
+                return any(page.page.replicas for page in found)
             time.sleep(POLL_S)
 
     def done(self) -> float:
-        """Requests that the last look has counted since the server's start."""
-        last = self.looks[-len(self.urls) :]
-        return sum(one.counters.get(DONE, 0.0) for look in last for one in look.page.replicas.values())
+        """Requests that the last pages have counted since the server's start."""
+        last = self.pages[-len(self.urls) :]
+        return sum(one.counters.get(DONE, 0.0) for page in last for one in page.page.replicas.values())
 
     def counted(self) -> Counted:
-        """From the first look to the last one."""
-        return Counted(replicas(self.looks), any(look.page.is_ray for look in self.looks))
+        """From the first page to the last one."""
+        return Counted(replicas(self.pages), any(page.page.is_ray for page in self.pages))
 
-    def _now(self) -> list[Look]:
-        return [Look(time.time_ns(), url, parse(_text(url))) for url in self.urls]
+    def _now(self) -> list[ScrapedPage]:
+        return [ScrapedPage(time.time_ns(), url, parse(_text(url))) for url in self.urls]
 
 
 def _text(url: str) -> str:

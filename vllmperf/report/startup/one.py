@@ -280,10 +280,10 @@ def failure_words(start: Start) -> str:
 
 
 def notes(start: Start) -> list[str]:
-    """Earlier tries, then what else was noticed."""
-    tries = [f"try {i}: {failure_words(e) or 'came up'}" for i, e in enumerate(start.earlier, 1)]
+    """Earlier attempts, then what else was noticed."""
+    attempts = [f"attempt {i}: {failure_words(e) or 'came up'}" for i, e in enumerate(start.earlier, 1)]
     noticed = [*start.notes, *(start.log.notes if start.log else ())]
-    return [clean(note) for note in (*tries, *dict.fromkeys(noticed))]
+    return [clean(note) for note in (*attempts, *dict.fromkeys(noticed))]
 
 
 def _notes(start: Start, width: int) -> list[Line]:

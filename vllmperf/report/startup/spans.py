@@ -27,7 +27,7 @@ FAMILIES = (
         "pod",
         "blue",
         "#5b86d4",
-        ("scheduling", "volumes", "image_pull", "init_containers", "container_start", "earlier_tries"),
+        ("scheduling", "volumes", "image_pull", "init_containers", "container_start", "earlier_attempts"),
     ),
     Family("process", "cyan", "#2f9fb3", ("imports", "config", "engine_process", "worker_init")),
     Family("weights", "green", "#3f9f5d", ("weights_download", "weights_load", "model_finish")),
@@ -41,7 +41,7 @@ FAMILIES = (
     Family("ready", "bright_blue", "#a368c4", ("frontend", "ready", "first_token")),
     Family(REST, "bright_black", "#8a8f98", (REST,)),
 )
-OPTIONAL = frozenset({"init_containers", "earlier_tries", "weights_download", "kernel_warmup"})
+OPTIONAL = frozenset({"init_containers", "earlier_attempts", "weights_download", "kernel_warmup"})
 """Most starts have none of these, or say nothing of them: nobody misses them."""
 OTHER = FAMILIES[-1]
 FAMILY_OF = {name: family for family in FAMILIES for name in family.phases}

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from vllmperf.starts.result import Start
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 
 class Starts(tuple[Start, ...]):
@@ -14,7 +18,8 @@ class Starts(tuple[Start, ...]):
 
     interrupted: a Ctrl-C ended the measurement, and these are the starts known until then.
 
-    >>> Starts(vp.parse_log(path).start for path in paths)  # doctest: +SKIP
+    >>> Starts(interrupted=True).interrupted
+    True
     """
 
     interrupted: bool
@@ -39,19 +44,19 @@ class Starts(tuple[Start, ...]):
         return fragment(self)
 
     @property
-    def phases(self) -> Any:
+    def phases(self) -> pd.DataFrame:
         """One row a start and phase, as a pandas DataFrame. UsageError without pandas."""
         from vllmperf.report.startup.dataframe import phases
 
         return phases(self)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """As `vllmperf startup --json` prints it."""
         from vllmperf.report.startup.json import to_json
 
         return to_json(self)
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Axes | None = None) -> Axes:
         """The waterfall of one start, a bar each of more. Gives matplotlib's Axes; UsageError without matplotlib."""
         from vllmperf.report.startup import plot
 

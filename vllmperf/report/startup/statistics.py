@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, variance
 
 from vllmperf.metrics.distributions import student_t
-from vllmperf.metrics.percentile import percentile
+from vllmperf.metrics.percentiles import percentile
 from vllmperf.report.startup.spans import place, resolution_s, seconds_by_phase, total_s
 from vllmperf.starts.result import Start
 

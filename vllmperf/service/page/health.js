@@ -37,10 +37,10 @@ function health(run, rows) {
   if (silent_s > SILENT_S) return { level: "caution", title: "Silent", words: `no news for ${ahead(silent_s)}` };
   if (!rows.length) return { level: "unknown", title: "Starting", words: run.note || "no request has ended yet" };
   const isVaried = VARIED.includes(run.kind);
-  const doubts = [failing(rows), lagging(rows), isVaried ? null : slowing(rows)].filter(Boolean);
-  if (!doubts.length) return { level: "trusted", title: "Fine", words: calm(rows, isVaried) };
-  const isBad = doubts.some((doubt) => doubt.isBad);
-  return { level: isBad ? "untrusted" : "caution", title: isBad ? "In trouble" : "Look", words: doubts.map((doubt) => doubt.words).join("; ") };
+  const concerns = [failing(rows), lagging(rows), isVaried ? null : slowing(rows)].filter(Boolean);
+  if (!concerns.length) return { level: "trusted", title: "Fine", words: calm(rows, isVaried) };
+  const isBad = concerns.some((concern) => concern.isBad);
+  return { level: isBad ? "untrusted" : "caution", title: isBad ? "In trouble" : "Look", words: concerns.map((concern) => concern.words).join("; ") };
 }
 
 function calm(rows, isVaried) {

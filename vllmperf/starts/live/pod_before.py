@@ -76,7 +76,7 @@ def before_container(
         again = f", {init.restarts} restarts" if init.restarts else ""
         phases += _span("init_containers", init.start_ns, init.end_ns, "status", init.name + again)
     phases += _container_starts(at, container)
-    return phases + _earlier_tries(pod, container, first), at.current
+    return phases + _earlier_attempts(pod, container, first), at.current
 
 
 def _container_starts(at: _Instants, container: str) -> list[Phase]:
@@ -177,9 +177,9 @@ def _first_started(pod: Json, events: list[Json], container: str) -> int | None:
     return min([*told, before.start_ns if before else now.start_ns])
 
 
-def _earlier_tries(pod: Json, container: str, first_ns: int | None) -> list[Phase]:
+def _earlier_attempts(pod: Json, container: str, first_ns: int | None) -> list[Phase]:
     now = pod_status.current(pod, container)
     if now is None or first_ns is None or first_ns >= now.start_ns:
         return []
     count = f"{now.restarts} restart{'s' if now.restarts > 1 else ''}"
-    return [Phase("earlier_tries", first_ns, now.start_ns, "status", 1.0, detail=count)]
+    return [Phase("earlier_attempts", first_ns, now.start_ns, "status", 1.0, detail=count)]

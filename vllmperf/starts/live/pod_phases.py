@@ -38,7 +38,7 @@ class PodSeen:
 
 @dataclass(frozen=True)
 class Told:
-    """What the watcher adds: why it failed, earlier tries, where the log lies, and the instant of this report."""
+    """What the watcher adds: why it failed, earlier attempts, where the log lies, and the instant of this report."""
 
     failure: Failure | None = None
     evidence: tuple[str, ...] = ()

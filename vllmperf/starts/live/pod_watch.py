@@ -225,8 +225,10 @@ class PodWatch:
 
     def _earlier(self) -> tuple[Start, ...]:
         current = pod_status.restarts(self._pod, self.container)
-        tries = {count: one for count, one in sorted(self._known.container_runs.items()) if count < current}
-        return tuple(earlier_start(self.name, one, self._known.runs.get(at)) for at, one in tries.items())
+        attempts = {
+            count: one for count, one in sorted(self._known.container_runs.items()) if count < current
+        }
+        return tuple(earlier_start(self.name, one, self._known.runs.get(at)) for at, one in attempts.items())
 
     def _read_events(self) -> None:
         self._events_at_s = time.monotonic()
@@ -246,7 +248,7 @@ class PodWatch:
         if count and not self._known.container_runs:
             self._read_log(count - 1, is_previous=True)
             if count > 1:
-                self._known.notes.append(f"of {count} earlier tries only the last one has a log still")
+                self._known.notes.append(f"of {count} earlier attempts only the last one has a log still")
         self._read_log(count)
 
     def _read_log(self, count: int, is_previous: bool = False) -> None:

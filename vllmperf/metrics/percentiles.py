@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 @overload
 def percentile(values: ArrayLike, q: float) -> float: ...
 @overload
-def percentile(values: ArrayLike, q: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]: ...
-def percentile(values: ArrayLike, q: float | Sequence[float] | NDArray[Any]) -> float | NDArray[np.float64]:
+def percentile(values: ArrayLike, q: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]: ...
+def percentile(
+    values: ArrayLike, q: float | Sequence[float] | NDArray[np.float64]
+) -> float | NDArray[np.float64]:
     """Percentiles by NumPy's default rule (linear between the two neighbours), without sorting.
 
     values: any array-like, flattened, copied once. q: a number or several, within 0 and 100. Returns a float for a

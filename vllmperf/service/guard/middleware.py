@@ -1,4 +1,4 @@
-"""The door of the service: an ASGI application around it that lets requests in or says why not."""
+"""The ASGI middleware of the service: it lets requests in or says why not."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ DRAINED_BYTES, DRAIN_S = 32 << 20, 3.0
 
 
 def install(app: Any, guard: Guard, public: Collection[str] = ()) -> None:
-    """Put the door around an application of Starlette. public: further paths that need no token."""
-    app.add_middleware(Door, guard=guard, public=public)
+    """Put the middleware around an application of Starlette. public: further paths that need no token."""
+    app.add_middleware(AccessMiddleware, guard=guard, public=public)
 
 
-class Door:
+class AccessMiddleware:
     """See install()."""
 
     def __init__(self, app: App, guard: Guard, public: Collection[str] = ()) -> None:
