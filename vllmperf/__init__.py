@@ -12,6 +12,7 @@ Nothing heavy is imported before it is used.
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from vllmperf import shown
@@ -131,18 +132,12 @@ shown.views = _views
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'vllmperf' has no attribute {name!r}{_hint(name)}")
+        words = f"module 'vllmperf' has no attribute {name!r}"
+        raise AttributeError(words, name=name, obj=sys.modules[__name__])  # Python suggests the nearest name
     module = importlib.import_module(_HOME[name])
     value = module if _HOME[name] == f"vllmperf.{name}" else getattr(module, name)
     globals()[name] = value
     return value
-
-
-def _hint(name: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, __all__, n=1)
-    return f": did you mean {close[0]}?" if close else ""
 
 
 def __dir__() -> list[str]:

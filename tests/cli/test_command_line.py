@@ -454,3 +454,15 @@ def test_each_command_that_loads_a_server_can_be_told_how_to_ask_it(
     )
     assert main([*words.split(), *asked.split()]) == 2
     assert capsys.readouterr().err == "vllmperf: error: --cacert: there is no file /no/such.pem\n"
+
+
+def test_a_misspelled_command_is_answered_with_the_nearest_one(capsys):
+    assert main(["bnech", "--sim"]) == 2
+    assert "no such command bnech: did you mean bench? See vllmperf --help" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_help_shows_a_percent_sign_twice(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    assert "%%" not in capsys.readouterr().out

@@ -54,7 +54,7 @@ def test_a_percentile_that_200_requests_do_not_carry_names_how_many_would(tmp_pa
     text = console.table(run.summary, metric_percentiles=[50, 99.9])
     line = next(line for line in text.splitlines() if line.startswith("  TTFT"))
     assert "–" in line
-    assert f"p99.9 about {row['ci95_needs']['p99.9']:,}" in " ".join(text.split())
+    assert f"{row['ci95_needs']['p99.9']:,} for p99.9" in " ".join(text.split())
 
 
 def test_throughput_and_goodput_have_bounds_around_them(tmp_path: Path) -> None:

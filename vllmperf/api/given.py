@@ -32,10 +32,9 @@ R = TypeVar("R")
 def task_of(
     target: str | Server | Sequence[str | Server] | Plan | Task | None,
     settings: Mapping[str, object],
-    own: Iterable[str] = (),
 ) -> Task:
-    """What to do at a target under these settings, once its server is ready. own: other keywords of the function."""
-    check_names(settings, own)
+    """What to do at a target under these settings, once its server is ready."""
+    check_names(settings)
     given, wait_s = settled(target, settings)
     base = target if isinstance(target, Plan) else None
     task = target.replace(**given) if isinstance(target, Task) else Task.of(given, base)
@@ -58,7 +57,8 @@ def settled(
 
 
 def check_names(settings: Iterable[str], own: Iterable[str] = ()) -> None:
-    """Raises SettingError, which suggests the nearest name, for one that is no setting of a run."""
+    """Raises SettingError, which suggests the nearest name, for one that is no setting of a run. own: keywords of the function,
+    which may have been meant."""
     known = {*SETTINGS, *ALIASES, *NEGATED, *OWN_LENGTHS, *datasets.options(), "host", "port", READY}
     for name in settings:
         if name not in known:
@@ -81,6 +81,7 @@ def suggests_names(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def urls_of(target: str | Server | Sequence[str | Server]) -> str | list[str]:
+    """The base URL of a server, or of each of several."""
     if isinstance(target, str):
         return target
     if isinstance(target, Sequence):

@@ -45,8 +45,8 @@ def bench(
     the server before the run.
     record: path of the run file (else a temporary one, see Run.save). resume: a run file whose run was broken off (killed,
     interrupted): send the requests that are not in it and add them to it; the settings must be those of its plan.
-    progress: True for a live panel on stderr, or a function that takes load.progress.Snapshot. With report_interval=10 a line
-    on stderr tells every 10 s what the run did in them, and run.summary["intervals"] has the same.
+    progress: True for a live panel on stderr, or a function that takes a vllmperf.loadgen.progress.Snapshot. With
+    report_interval=10 a line on stderr reports every 10 s what the run did in them; run.summary["intervals"] has the same.
 
     Raises UsageError for settings that are not known or do not fit together, TargetError when the server is not there.
 

@@ -29,7 +29,7 @@ COMMANDS = {
         "vllmperf startup --command 'vllm serve MODEL' --repeat 5",
     ),
     "parse-log": (
-        "show where a server's start time went, from its log",
+        "show from its log where the start-up time of a server went",
         "vllmperf parse-log pod.log",
         "kubectl logs POD --timestamps | vllmperf parse-log - --html start.html",
     ),
@@ -49,7 +49,7 @@ COMMANDS = {
         "vllmperf capacity --base-url http://HOST:8000 --ttft 500 --budget 10m --output-dir search --plot capacity.png",
     ),
     "sweep": (
-        "measure set-ups of a server at several loads, with repeats, and say what each changes",
+        "measure several set-ups of a server at several loads, and report what each changes",
         "vllmperf sweep routers.yaml --dry-run",
         "vllmperf sweep routers.yaml --repeat 5 --csv points.csv",
     ),
@@ -59,7 +59,7 @@ COMMANDS = {
         "vllmperf stress --base-url http://HOST:8000 --request-rate 20 --num-prompts 100000 --record night.vllmperf",
     ),
     "compare": (
-        "show runs side by side with the change, and what of it is beyond chance",
+        "show runs side by side, with changes and whether they are beyond chance",
         "vllmperf compare before.vllmperf after.vllmperf",
         "vllmperf compare before.vllmperf after.vllmperf --fail-if 'ttft_p99 +5%' --junit junit.xml",
     ),
@@ -69,7 +69,7 @@ COMMANDS = {
         "vllmperf reconcile benchmarks.json run.vllmperf --json",
     ),
     "explain": (
-        "explain the doubts and odd patterns of a run: causes, and what to run next",
+        "explain the verdict and odd patterns of a run: causes, and what to run next",
         "vllmperf explain run.vllmperf",
         "vllmperf explain run.vllmperf --json",
     ),
@@ -79,12 +79,12 @@ COMMANDS = {
         "vllmperf check result.json benchmark.log --json",
     ),
     "report": (
-        "show a recorded run again: table, JSON, CSV, HTML",
+        "show a run or a result of another tool again, or write it in another format",
         "vllmperf report run.vllmperf",
         "vllmperf report benchmarks.json --to vllm result.json",
     ),
     "guidellm": (
-        "run guidellm 0.2/0.3 command lines with our engine",
+        "run command lines of guidellm 0.2/0.3 with the engine of vllmperf",
         "vllmperf guidellm benchmark --target http://HOST:8000 --rate-type sweep --data prompt_tokens=256,output_tokens=128",
         "vllmperf guidellm benchmark from-file benchmarks.json",
     ),
@@ -104,17 +104,17 @@ COMMANDS = {
         "vllmperf serve --host 0.0.0.0 --data /data --specs values.yaml --queue-limit 50",
     ),
     "aggregate": (
-        "run one load over the generators of several replicas, and merge what they measured",
+        "run one load from the generators of several replicas, and merge their results",
         "vllmperf aggregate --specs values.yaml --peer http://HOST1:8081 --peer http://HOST2:8081",
         "vllmperf aggregate --specs values.yaml --dns bench-vllmperf-pods --replicas 3 --data /data",
     ),
     "kube": (
-        "check rights in a Kubernetes cluster, delete pods",
+        "check rights in a Kubernetes cluster, or delete pods",
         "vllmperf kube check",
         "vllmperf kube clean -n NAMESPACE -l experiment=cold-start",
     ),
     "shims": (
-        "write programs under the names of the tools that vllmperf replaces",
+        "write programs that have the names of the tools that vllmperf replaces",
         "vllmperf shims /usr/local/bin",
         "vllmperf shims bin && PATH=$PWD/bin:$PATH guidellm benchmark --help",
     ),
@@ -176,6 +176,8 @@ def _run(words: Sequence[str]) -> int:
         from vllmperf.dropin.sglang.command import main as of_sglang
 
         return of_sglang(words[1:])
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        raise _no_command(words[0])
     top = parser(words[0] if words and words[0] in COMMANDS else None)
     args, rest = top.parse_known_args(json_option.settled(words))
     if rest:
@@ -201,7 +203,7 @@ def parser(command: str | None) -> Parser:
     """The parser of one command, or one that names them all: building everything would cost at every start."""
     top = Parser(
         prog="vllmperf",
-        description="Measures how fast a vLLM server starts and serves, what it carries, and how sure each number is.",
+        description="Measures how fast a vLLM server starts and serves, what load it carries, and how reliable each number is.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -216,6 +218,16 @@ def parser(command: str | None) -> Parser:
         elif command is None:
             commands.add_parser(name, help=text, add_help=False)
     return top
+
+
+def _no_command(word: str) -> UsageError:
+    """no such command bnech: did you mean bench? See vllmperf --help"""
+    from vllmperf.plan.settings import nearest
+
+    close = nearest(word, COMMANDS)
+    return UsageError(
+        f"no such command {word}{f': did you mean {close}?' if close else '.'} See vllmperf --help"
+    )
 
 
 def _unknown(word: str, top: Parser, command: str | None) -> UsageError:

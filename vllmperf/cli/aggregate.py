@@ -23,42 +23,42 @@ def add(subparsers: Any) -> None:
     """The command and its arguments."""
     command = subparsers.add_parser(
         "aggregate",
-        help="run one load over the generators of several replicas, and merge what they measured",
+        help="run one load from the generators of several replicas, and merge their results",
         usage="vllmperf aggregate --specs FILE (--peer URL … | --dns NAME --replicas N | --pods SELECTOR --replicas N) [options]",
-        description="Split each load of a values file over generators (vllmperf serve): each sends its share to the server "
-        "beside it, all at the same time. Request i of the plan is that of generator i modulo their number: together they send "
-        "exactly what one would. Their run files become one, with the figures of each replica. VLLMPERF_TOKEN is their token; "
-        "results go to BENCHMARK_RESULTS_BUCKET, too, when it is set.",
+        description="Split each load of a values file among generators (vllmperf serve). Each generator sends its share to the "
+        "server beside it, all at the same time: of N generators, generator i mod N sends request i, so that together they send "
+        "exactly what one would. aggregate merges their run files, with the figures of each replica. It sends VLLMPERF_TOKEN as "
+        "their token, and uploads the results to BENCHMARK_RESULTS_BUCKET if it is set.",
         formatter_class=Help,
     )
     option = command.add_argument
     option("--specs", type=Path, required=True, metavar="FILE", help="YAML with benchmarkSpecs; localhost is the "
            "server beside each generator")  # fmt: skip
-    option("--peer", action="append", metavar="URL", default=[], help="a generator; given once for each")
-    option("--dns", metavar="NAME", help="generators are at the addresses of this name, like that of a headless Service, which "
-           "has those of its ready pods")  # fmt: skip
+    option("--peer", action="append", metavar="URL", default=[], help="URL of a generator; repeatable")
+    option("--dns", metavar="NAME", help="find the generators by this DNS name, like that of a headless Service, which lists "
+           "its ready pods")  # fmt: skip
     option(
         "--pods",
         metavar="SELECTOR",
-        help="generators are the ready pods with these labels, which the Kubernetes API lists",
+        help="find the generators by asking the Kubernetes API for ready pods with these labels",
     )
-    option("--namespace", help="of the pods (default: this pod's, or that of the kubeconfig)")
-    option("--port", type=int, default=8081, help="of the generators (default: 8081)")
-    option("--replicas", type=int, metavar="N", help="how many generators there must be")
+    option("--namespace", help="namespace of the pods (default: this pod's, or that of the kubeconfig)")
+    option("--port", type=int, default=8081, help="port of the generators (default: 8081)")
+    option("--replicas", type=int, metavar="N", help="number of generators to wait for")
     option("--data", type=Path, default=Path(), metavar="DIR", help="folder of the results (default: here)")
     option(
         "--start-in",
         type=duration,
         default=15.0,
         metavar="T",
-        help="time from asking the generators to the first request: each starts a process and reads its data meanwhile",
+        help="time between asking the generators and the first request, in which each starts a process and reads its data",
     )
     option(
         "--ready-timeout",
         type=duration,
         default=3600.0,
         metavar="T",
-        help="how long to wait until all generators are there",
+        help="longest time to wait for all generators",
     )
     command.set_defaults(run=run)
 

@@ -32,10 +32,10 @@ def add(subparsers: Any) -> None:
         "bench",
         help="load a server and measure how fast it serves",
         usage="vllmperf bench [--base-url URL | --sim] [options]",
-        description="Send requests to an OpenAI-compatible server; say how fast it answers, and how sure "
-        "that is. Flags have the names of vllm bench serve; _ and - are the same in them. In the place of vLLM's "
-        "or SGLang's client, with its requests, output and files: "
-        "bench --profile vllm-0.6|vllm-0.8|vllm-2026|sglang [its options].",
+        description="Send requests to an OpenAI-compatible server, and report how fast it answers and how reliable the "
+        "numbers are. Flags have the names of vllm bench serve, with _ or -. `vllmperf bench --profile "
+        "vllm-0.6|vllm-0.8|vllm-2026|sglang [its options]` replaces the client of vLLM or SGLang: same requests, output and "
+        "files.",
         formatter_class=Help,
     )
     add_arguments(command)

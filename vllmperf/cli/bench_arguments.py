@@ -51,9 +51,9 @@ def add_plan(option: Any) -> None:
         dest="plan_file",
         type=Path,
         metavar="FILE",
-        help="settings from a plan in JSON; flags override it",
+        help="read settings from a plan in JSON; flags override them",
     )
-    option("--print-plan", action="store_true", help="print the plan as JSON, and send nothing")
+    option("--print-plan", action="store_true", help="print the plan as JSON and send nothing")
 
 
 def simulator(text: str) -> dict[str, Any]:
@@ -72,8 +72,8 @@ def add_simulator(option: Any) -> None:
         nargs="?",
         const="",
         metavar="K=V,…",
-        help="start the simulated server inside and load it; settings like ttft_ms=50,itl_ms=10 are those of "
-        "vllmperf sim --help",
+        help="start a simulated server in this process and load it; `vllmperf sim --help` lists the settings, like "
+        "ttft_ms=50,itl_ms=10",
     )
 
 
@@ -83,53 +83,60 @@ def add_load(option: Any) -> None:
         "--request-rate",
         type=float,
         metavar="R",
-        help="requests per second, inf = all at once",
+        help="send this many requests per second; inf sends all at once",
     )
     option(
         "--max-concurrency",
         type=int,
         metavar="N",
-        help="requests in flight at most; with a rate, a cap on it; of conversations: sessions at once",
+        help="most requests in flight, also with a rate; for conversations, sessions at once",
     )
     option(
         "--num-prompts",
         type=int,
         metavar="N",
-        help="requests in all, of conversations: sessions (default: 1000; no limit with --duration)",
+        help="total number of requests, for conversations of sessions (default: 1000; no limit with --duration)",
     )
     option(
         "--duration",
         "--max-duration",
         dest="duration",
         metavar="T",
-        help="stop sending after 30s, 10m, 1h; with --until at the latest",
+        help="stop sending after this time, like 30s, 10m, 1h; with --until, stop then at the latest",
     )
     option(
         "--until",
-        metavar="METRIC±P%%",
-        help="stop when a metric is known so well, like 'ttft_p99±5%%' or 'requests_per_s+-2%%'; needs --max-duration "
-        "(or --num-prompts)",
+        metavar="METRIC±P%",
+        help="stop when the metric is known to this precision, like 'ttft_p99±5%%' or 'requests_per_s+-2%%'; needs "
+        "--max-duration or --num-prompts",
     )
     option(
         "--arrival",
         choices=ARRIVALS,
-        help="how requests of a rate are spread: evenly, by chance, with --burstiness, or from a file "
-        "(default: gamma, which with burstiness 1 is poisson)",
+        help="how requests arrive at a rate: at equal intervals, as a Poisson process, in bursts (gamma, with --burstiness), "
+        "at the times of a file (trace), or at those of the data set (default: gamma; with burstiness 1 it is poisson)",
     )
-    option("--burstiness", type=float, metavar="B", help="shape of gamma gaps, below 1 = bursts")
+    option(
+        "--burstiness",
+        type=float,
+        metavar="B",
+        help="shape parameter of the gamma distribution of intervals; below 1, requests come in bursts",
+    )
     option(
         "--arrival-file",
         metavar="FILE",
-        help="times in s for --arrival trace: one a line, or a column arrival_s or timestamp of CSV or "
-        "JSONL; counted from the earliest",
+        help="arrival times in seconds for --arrival trace: one per line, or the column arrival_s or timestamp of CSV or "
+        "JSONL; the earliest one becomes 0",
     )
     option(
         "--think-time",
         metavar="T",
-        help="conversations: from the end of an answer to the next turn of its session (default: none)",
+        help="conversations: wait this long between an answer and the next turn of its session (default: none)",
     )
-    option("--num-warmups", type=int, metavar="N", help="requests sent before and not counted")
-    option("--seed", type=int, metavar="N", help="of prompts, lengths and arrivals")
+    option(
+        "--num-warmups", type=int, metavar="N", help="requests sent before the run, which no figure counts"
+    )
+    option("--seed", type=int, metavar="N", help="random seed of prompts, lengths and arrivals")
 
 
 def add_data(option: Any) -> None:
@@ -143,26 +150,26 @@ def add_data(option: Any) -> None:
     option(
         "--dataset-path",
         metavar="PATH",
-        help="file of the data set, a link to one on the Hugging Face hub, or for hf the name of a data set there",
+        help="file of the data set, or its link on the Hugging Face hub; for hf, the name of a data set there",
     )
     option(
         "--tokenizer",
         metavar="NAME",
-        help="model folder with a tokenizer.json, or a model of the Hugging Face hub, to make and count tokens; "
-        "for texts the one of --model ORGANISATION/NAME, unless this is none. Without a tokenizer, made-up prompts are "
-        "token ids (chat: as many short words), and 4 bytes of other texts count as a token",
+        help="make and count tokens with the tokenizer.json in this folder or of this model on the Hugging Face hub. Data sets "
+        "of texts use the tokenizer of --model ORGANISATION/NAME by default; none turns this off. Without a tokenizer, made-up "
+        "prompts are token ids (chat: as many short words), and 4 bytes of any other text count as one token",
     )
     option(
         "--text-prompts",
         action="store_true",
-        help="random without --tokenizer: send text, common words of about a token each, for servers that take "
-        "no token ids; the server counts the tokens",
+        help="random without --tokenizer: send common words of about one token each, for servers that reject token ids; the "
+        "server counts the tokens",
     )
     option(
         "--prompt-salt",
         metavar="TEXT",
-        help="begin all prompts with it (of token ids: change the first ones), so that no prefix cache has them from an "
-        "earlier run",
+        help="begin every prompt with this text, so that no prefix cache holds it from an earlier run; prompts of token ids get "
+        "other first ids instead",
     )
 
 
@@ -172,20 +179,23 @@ def _described(dataset: datasets.DataSet) -> str:
 
 def add_lengths(option: Any) -> None:
     option = settings(option)
-    option("--input-len", type=int, metavar="N", help="prompt, whatever the data set (not sharegpt, custom)")
-    option("--output-len", type=int, metavar="N", help="answer, whatever the data set")
+    option(
+        "--input-len", type=int, metavar="N", help="prompt length for any data set but sharegpt and custom"
+    )
+    option("--output-len", type=int, metavar="N", help="answer length for any data set")
     option(
         "--random-range-ratio",
         type=float,
         metavar="X",
-        help="random: lengths spread evenly within length × (1 ± X)",
+        help="random: draw lengths uniformly from length × (1 ± X)",
     )
     option(
         "--prefix-hit-rate",
         type=float,
         metavar="X",
-        help="random, prefix_repetition: choose the common prefix so that the server's prefix cache holds this share of the "
-        "prompt tokens (0 to below 1; prompts stay as long), bring it there before the run, and hold what is seen against it",
+        help="random, prefix_repetition: make the common prefix this share of the prompt tokens (at least 0, below 1; prompts "
+        "keep their length), fill the server's prefix cache with it before the run, and compare the hit rate that the server "
+        "reports",
     )
     for dataset in datasets.table().values():
         for kind in dataset.own_lengths:
@@ -217,13 +227,14 @@ def add_body(option: Any) -> None:
     option(
         "--ignore-eos",
         action="store_true",
-        help="answers of full length; random always asks for it, as vLLM does",
+        help="ask for answers of full length; random always does, as in vLLM",
     )
     option(
         "--no-stream",
         dest="stream",
         action="store_false",
-        help="ask for whole answers: no TTFT, TPOT, ITL (vLLM's flag of this name is about reading data)",
+        help="ask for answers in one piece, which have no TTFT, TPOT and ITL (vLLM's flag of this name is about reading data "
+        "sets)",
     )
     option("--n", type=int, metavar="N", help="choices per request")
     option("--logprobs", type=int, metavar="N", help="logprobs per token")
@@ -232,19 +243,19 @@ def add_body(option: Any) -> None:
             flag(name),
             type=int if name == "top_k" else float,
             metavar="X",
-            help=f"{name}, if the server's default is not wanted",
+            help=f"{name} of every request (default: the server's)",
         )
     option(
         "--extra-body",
         type=json_object,
         metavar="JSON",
-        help="change every body by a JSON merge patch: fields replace ours, objects merge, null leaves a field out, "
+        help="apply this JSON merge patch to every request body: fields replace ours, objects merge, null removes a field, "
         """like '{"stream_options": null}'""",
     )
     option(
         "--string-content",
         action="store_true",
-        help="chat: send content as a plain string, not as a list of parts, for servers that take only that",
+        help="chat: send content as a plain string instead of a list of parts, for servers that accept only strings",
     )
     option(
         "--chat-max-tokens",
@@ -260,17 +271,17 @@ def add_body(option: Any) -> None:
     option(
         "--request-id-prefix",
         metavar="TEXT",
-        help="x-request-id: this and the number of the request (default: a UUID that ends in the number)",
+        help="build x-request-id from this text and the number of the request (default: a UUID that ends in the number)",
     )
 
 
 def add_limits(option: Any) -> None:
     option = settings(option)
-    option("--connect-timeout", metavar="T", help="for a connection to stand")
-    option("--first-token-timeout", metavar="T", help="from sending to the first token")
-    option("--stall-timeout", metavar="T", help="without an event after the first token")
-    option("--total-timeout", metavar="T", help="for one request")
-    option("--grace-period", metavar="T", help="for what is in flight when sending stops")
+    option("--connect-timeout", metavar="T", help="longest time to open a connection")
+    option("--first-token-timeout", metavar="T", help="longest time from sending to the first token")
+    option("--stall-timeout", metavar="T", help="longest time without an event after the first token")
+    option("--total-timeout", metavar="T", help="longest time for one request")
+    option("--grace-period", metavar="T", help="time for requests in flight to finish when sending stops")
 
 
 def add_error_limits(option: Any) -> None:
@@ -279,13 +290,13 @@ def add_error_limits(option: Any) -> None:
         "--max-errors",
         type=int,
         metavar="N",
-        help="give the run up when N requests have failed; what was measured is kept (default: never)",
+        help="end the run when N requests have failed, and keep what was measured (default: never)",
     )
     option(
         "--max-error-rate",
         type=float,
         metavar="SHARE",
-        help=f"give it up when this share, like 0.2, of the last {WINDOW} requests has failed (default: never)",
+        help=f"end the run when this share of the last {WINDOW} requests has failed, like 0.2 (default: never)",
     )
 
 
@@ -294,14 +305,14 @@ def add_power(option: Any) -> None:
     option(
         "--power",
         metavar="SOURCE",
-        help="watts of the server's GPUs: dcgm=URL of DCGM's exporter, like dcgm=http://NODE:9400/metrics; "
-        "prometheus=URL[,query=…], asked at the end; or file=PATH, CSV or JSON lines with time, watts and perhaps gpu",
+        help="read the power of the server's GPUs from DCGM's exporter (dcgm=http://NODE:9400/metrics), from Prometheus at the "
+        "end of the run (prometheus=URL[,query=…]), or from CSV or JSON lines with time, watts and optionally gpu (file=PATH)",
     )
     option(
         "--gpu-tdp",
         type=float,
         metavar="W",
-        help="power limit of one GPU in watts (default: what DCGM says, if it does)",
+        help="power limit of one GPU in watts (default: as DCGM reports it)",
     )
 
 
@@ -309,27 +320,27 @@ def add_on_server_loss(option: Any) -> None:
     settings(option)(
         "--on-server-loss",
         metavar="record|wait[:T]",
-        help="when the server is gone (refuses connections, and /health does not answer): record requests as failed, or wait "
-        "until it is back, at most T, and go on; what nobody accepted meanwhile is then sent again and counts once",
+        help="what to do when the server refuses connections and /health does not answer: record requests as failed, or wait "
+        "at most T until it is back and continue; requests that no server accepted are then sent again and count once",
     )
 
 
 def add_record(option: Any) -> None:
     option(
-        "--record", type=Path, metavar="FILE", help="keep the run file (vllmperf report FILE shows it again)"
+        "--record", type=Path, metavar="FILE", help="keep the run file; `vllmperf report FILE` shows it again"
     )
     option(
         "--resume",
         type=Path,
         metavar="RUN",
-        help="go on with a run that was killed or interrupted: send what is not in its run file, and add it there",
+        help="continue a run that was killed or interrupted: send the requests that its run file lacks, and add them there",
     )
     option(
         "--repeat",
         type=int,
         metavar="K",
-        help="make K runs one after the other with seeds seed, seed+1, …: means over the runs with the interval between "
-        "them; --record NAME.vllmperf writes NAME.1.vllmperf and so on",
+        help="make K runs in sequence with seeds seed, seed+1, …, and report means over the runs with the interval between "
+        "runs; --record NAME.vllmperf writes NAME.1.vllmperf and so on",
     )
 
 
@@ -339,12 +350,14 @@ def add_output(option: Any) -> None:
     option("--mlperf", action="store_true", help=MLPERF)
     option("--no-trim", action="store_true", help=NO_TRIM)
     fail_if.add(option)
-    option("--html", metavar="FILE", help="write the report as a page of HTML to FILE")
-    option("--csv", metavar="FILE", help="write one row a request to FILE, - for stdout instead of the table")
+    option("--html", metavar="FILE", help="write the report to FILE as an HTML page")
+    option(
+        "--csv", metavar="FILE", help="write one row per request to FILE; - prints them instead of the table"
+    )
     note(
         "--percentile-metrics",
         metavar="NAMES",
-        help=f"rows of the table, of {','.join(NAMES)} (default: those that there are)",
+        help=f"rows of the table, of {','.join(NAMES)} (default: those that were measured)",
     )
     note(
         "--metric-percentiles",
@@ -356,29 +369,31 @@ def add_output(option: Any) -> None:
         nargs="+",
         action="extend",
         metavar="METRIC:MS",
-        help=f"count requests within limits, like ttft:200 tpot:50; of {', '.join(OBJECTIVES)}",
+        help=f"count the requests that keep these limits, like ttft:200 tpot:50; metrics: {', '.join(OBJECTIVES)}",
     )
-    option("--save-result", action="store_true", help="write a result JSON like that of vllm bench serve")
-    option(
-        "--save-detailed", action="store_true", help="the same with an entry for each request, texts included"
-    )
+    option("--save-result", action="store_true", help="write the result JSON of vllm bench serve")
+    option("--save-detailed", action="store_true", help="write that JSON with every request and its text")
     option("--result-dir", type=Path, metavar="DIR", help="folder of the result JSON (default: here)")
-    option("--result-filename", metavar="NAME", help="its name (default: made of settings and time)")
+    option(
+        "--result-filename",
+        metavar="NAME",
+        help="name of the result JSON (default: built from the settings and the time)",
+    )
     note(
         "--metadata",
         type=pair,
         nargs="+",
         action=Pairs,
         metavar="K=V",
-        help="kept with the run",
+        help="notes that the run keeps",
     )
-    note("--label", metavar="TEXT", help="name of this run, kept with it")
+    note("--label", metavar="TEXT", help="name of this run, which it keeps")
     option("--no-progress", "--disable-tqdm", action="store_true", help="no live figures on stderr")
     note(
         "--report-interval",
         metavar="T",
-        help="print every 10s, 1m a line to stderr: what ended in that time, its rate, TTFT, ITL, errors; also with "
-        "--no-progress (default: never)",
+        help="print a line to stderr at this interval, like 10s or 1m: requests that ended, their rate, TTFT, ITL and errors; "
+        "also with --no-progress (default: never)",
     )
 
 
@@ -390,20 +405,20 @@ def add_engine(option: Any) -> None:
         nargs="?",
         const=AS_MANY_AS_IN_FLIGHT,
         metavar="N",
-        help="connections opened before the start, 0 = none (default: all that a closed loop will use; an open loop keeps "
-        "a few ahead of its need)",
+        help="open N connections before the start, 0 for none (default: all that a closed loop uses; an open loop keeps a few in "
+        "reserve)",
     )
     option(
         "--fresh-connections",
         action="store_true",
-        help="a new connection for each request, for servers that close kept ones without a word",
+        help="open a new connection for each request, for servers that close idle ones without notice",
     )
-    option("--threads", type=int, metavar="N", help="engine threads, 0 = chosen")
+    option("--threads", type=int, metavar="N", help="engine threads; 0 lets vllmperf choose")
     option(
         "--spin-us",
         type=float,
         metavar="US",
-        help="before a send is due, spin instead of sleeping",
+        help="spin instead of sleeping during the last US microseconds before a send",
     )
     option("--keep-text", action="store_true", help="keep the answers' text in the run file")
     option("--record-chunks", action="store_true", help="keep both stamps of every chunk in the run file")
@@ -419,6 +434,6 @@ def add_keep_gaps(option: Any) -> None:
     settings(option)(
         "--keep-gaps",
         choices=KEEP_GAPS,
-        help="of which requests the run file keeps the gaps between tokens, its bulk: all, a uniform sample of at most "
-        "10,000 requests, or none (ITL by a histogram)",
+        help="requests whose gaps between tokens the run file keeps, which make up most of it: all, a uniform sample of at most "
+        "10,000, or none (ITL then comes from a histogram)",
     )

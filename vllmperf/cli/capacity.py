@@ -28,11 +28,11 @@ def add(subparsers: Any) -> None:
     """The command and its arguments: those of bench but for the load, and the SLO."""
     command = subparsers.add_parser(
         "capacity",
-        help="find the highest rate that a server keeps its SLO at",
+        help="find the highest rate at which a live server meets its SLO",
         usage="vllmperf capacity --base-url URL (--ttft MS | --tpot MS) [--budget T] [options]",
-        description="Load a server with Poisson arrivals at rates that close in on the highest one at which enough "
-        "requests keep the limits. Run it again with the same --output-dir to go on. Flags of the requests are "
-        "those of `vllmperf bench`.",
+        description="Load a server with Poisson arrivals at several rates, and find the highest rate at which enough requests "
+        "keep the limits. Run the same command again with the same --output-dir to continue. The flags for requests are those of "
+        "`vllmperf bench`.",
         formatter_class=Help,
     )
     _add_search(command.add_argument_group("search").add_argument)
@@ -53,27 +53,27 @@ def _add_search(option: Any) -> None:
         "--goodput-share",
         type=float,
         metavar="X",
-        help="share of requests that keep the limits (default: that of --ttft and --tpot)",
+        help="share of requests that must keep the limits (default: from --ttft and --tpot, 0.99 for p99)",
     )
-    settings(option)("--seed", type=int, metavar="N", help="of prompts, lengths and arrivals")
+    settings(option)("--seed", type=int, metavar="N", help="random seed of prompts, lengths and arrivals")
     settings(option)(
         "--num-warmups",
         type=int,
         metavar="N",
-        help="requests before each step that are not counted",
+        help="requests sent before each step, which no figure counts",
     )
     option("--budget", type=duration, default="5m", metavar="T", help="time for all steps")
     option(
         "--max-num-seqs",
         type=int,
         metavar="N",
-        help="the server's setting, when it is known (else it is looked for)",
+        help="max_num_seqs of the server (default: capacity finds it)",
     )
     option(
         "--output-dir",
         type=Path,
         metavar="DIR",
-        help="keep the run files here, or go on with those that are here",
+        help="keep the run files here, and continue with those that are here already",
     )
     json_option.add(option)
     option(

@@ -1,4 +1,4 @@
-"""vllmperf check FILE: the sums that the figures of a result must obey, for a result of any tool."""
+"""Check the sums that the figures of a result must obey. The result may come from any tool."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         nargs="+",
         type=Path,
         help="run file, result JSON of vLLM, report of guidellm, summary CSV of llm_bench, or any text with the tables that "
-        "they print",
+        "these tools print",
     )
     json_option.add(parser.add_argument, "every check")
     parser.set_defaults(run=run)

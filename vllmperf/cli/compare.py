@@ -1,4 +1,4 @@
-"""vllmperf compare A B …: the metrics of runs side by side, each against the first, and what is beyond chance."""
+"""Show the metrics of runs side by side, with the change of each against the first run, and which changes are beyond chance."""
 
 import argparse
 import json
@@ -11,8 +11,8 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "compare", help="show runs side by side with the change", description=__doc__
     )
     what = "a run file, a result JSON of vLLM's benchmark (its last object), a report of guidellm, …"
-    parser.add_argument("a", metavar="A", help=f"the baseline: {what}")
-    parser.add_argument("b", metavar="B", nargs="+", help="what is compared with it: one or more of the same")
+    parser.add_argument("a", metavar="A", help=f"baseline: {what}")
+    parser.add_argument("b", metavar="B", nargs="+", help="one or more results to compare with the baseline")
     json_option.add(parser.add_argument, "both sides and the change")
     fail_if.add(
         parser.add_argument,

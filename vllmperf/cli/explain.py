@@ -1,5 +1,5 @@
-"""vllmperf explain RUN: each doubt and each odd pattern of a run: what was seen, likely causes, what tells them apart, and
-the command to run next."""
+"""Explain each reason of the verdict and each odd pattern of a run: what vllmperf saw, the likely causes, how to tell them apart,
+and the command to run next."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ from vllmperf.exit_codes import OK
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser(
-        "explain", help="explain doubts and odd patterns of a run", description=__doc__
+        "explain", help="explain the verdict and odd patterns of a run", description=__doc__
     )
     parser.add_argument(
         "run_file", metavar="RUN", type=Path, help="run file of `vllmperf bench --record RUN`"

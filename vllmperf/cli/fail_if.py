@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from vllmperf.comparison.conditions import Condition, Judged
     from vllmperf.run import Run
 
-HELP = "end with exit code 1 when this holds, with 4 when nobody can tell, such as 'ttft_p99>500ms' or 'requests_per_s<10'"
+HELP = "exit with code 1 if this is true, with 4 if nobody can tell, such as 'ttft_p99>500ms' or 'requests_per_s<10'"
 
 
 def add(option: Callable[..., Any], more: str = "") -> None:
     option("--fail-if", action="append", default=[], metavar="CONDITION", help=f"{HELP}{more}; repeatable")
-    option("--junit", metavar="FILE", help="write how each condition came out to FILE as JUnit XML")
+    option("--junit", metavar="FILE", help="write the result of each condition to FILE as JUnit XML")
 
 
 def conditions(args: argparse.Namespace, *, has_baseline: bool = False) -> list[Condition]:

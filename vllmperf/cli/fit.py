@@ -33,23 +33,29 @@ def add(subparsers: Any) -> None:
         "fit",
         help="find alpha, beta, gamma and delta of one replica, with intervals",
         usage="vllmperf fit (--base-url URL [--max-num-seqs N] | FILE...) [options]",
-        description="Measure the engine's steps at several loads and fit step = alpha + beta*batch and "
-        "TTFT = gamma + delta*prompt tokens. FILE: run files, vLLM result JSON, reports of guidellm 0.2 to 0.8, "
-        "or the one file that --json wrote.",
+        description="Measure the engine's steps at several loads, and fit step = alpha + beta*batch and "
+        "TTFT = gamma + delta*prompt tokens. FILEs are run files, result JSON of vLLM or reports of guidellm 0.2 to 0.8, "
+        "or one file that --json wrote.",
         formatter_class=Help,
     )
     option = command.add_argument
-    option("files", nargs="*", type=Path, metavar="FILE", help="fit to these instead of to new runs")
-    option("--batch", metavar="N,N", help="batch of each result file, in order (else what the file reports)")
+    option(
+        "files", nargs="*", type=Path, metavar="FILE", help="fit to these runs instead of measuring a server"
+    )
+    option(
+        "--batch", metavar="N,N", help="batch of each result file, in order (default: as the file reports it)"
+    )
     option(
         "--max-num-seqs",
         type=int,
         metavar="N",
-        help="most sequences in a step, as the server was started (read from its /server_info where it has one)",
+        help="max_num_seqs of the server, the most sequences in a step (default: as its /server_info reports it)",
     )
     option("--shapes", default=SHAPES, metavar="IN/OUT,...", help="prompt and output tokens of the runs")
     option("--budget", type=duration, default="5m", metavar="T", help="time for all runs")
-    option("--seed", type=int, default=0, metavar="N", help="of prompts and the order of the runs")
+    option(
+        "--seed", type=int, default=0, metavar="N", help="random seed of prompts and of the order of the runs"
+    )
     option("--output-dir", type=Path, metavar="DIR", help="keep the run files here")
     json_option.add(option)
     option("--plot", type=Path, metavar="FILE", help="draw steps against batch (PNG, SVG, PDF)")
@@ -63,7 +69,7 @@ def _add_emit(option: Any) -> None:
     option(
         "--emit",
         choices=EMIT,
-        help="print the replica's constants as YAML (or JSON) to paste, instead of the table; keda needs a goal",
+        help="print the constants of the replica as YAML or JSON for this tool instead of the table; keda needs a goal",
     )
     goals.add(option, "pP|mean", "goal")
     option(
@@ -72,19 +78,24 @@ def _add_emit(option: Any) -> None:
         metavar="N",
         help="mean tokens of a prompt (default: the first of --shapes)",
     )
-    option("--output-len", type=float, metavar="N", help="mean tokens of an output (default: likewise)")
-    option("--requests", type=Path, metavar="RUN", help="draw requests from those of a run file, instead")
+    option(
+        "--output-len",
+        type=float,
+        metavar="N",
+        help="mean tokens of an output (default: the first of --shapes)",
+    )
+    option("--requests", type=Path, metavar="RUN", help="draw requests from this run file instead")
     option(
         "--max-num-batched-tokens",
         type=int,
         metavar="N",
-        help="most tokens in a step, the prompt of peakPrefillThroughput (default: as the server says, else 8192)",
+        help="most tokens in a step; prompt length of peakPrefillThroughput (default: as the server reports it, else 8192)",
     )
     option(
         "--kv-cache-tokens",
         type=int,
         metavar="N",
-        help="tokens that the KV cache holds, for the decode threshold (default: as /metrics says)",
+        help="tokens that the KV cache holds, for the decode threshold (default: as /metrics reports them)",
     )
 
 

@@ -22,12 +22,12 @@ def add(option: Any, kinds: str, what: str) -> None:
     option(
         "--ttft",
         metavar=f"[{kinds}:]MS",
-        help=f"{what} for the time to first token, from the scheduled instant: 500 or p99:500 for 99 %% of the "
-        f"requests, p95:500{', mean:500' if 'mean' in kinds else ''}",
+        help=f"{what} for the time to first token, counted from when the request was due: 500 or p99:500 holds for 99 %% of the "
+        f"requests, p95:500 for 95 %%{', mean:500 for the mean' if 'mean' in kinds else ''}",
     )
     option(
         "--tpot",
         metavar=f"[{kinds}:]MS",
-        help=f"{what} for a request's mean time per output token, spelled likewise",
+        help=f"{what} for a request's mean time per output token, in the same spelling",
     )
     option("--itl", action=_Renamed, default=argparse.SUPPRESS, metavar="MS", help="the old name of --tpot")

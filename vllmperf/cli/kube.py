@@ -1,4 +1,4 @@
-"""vllmperf kube: which rights are missing in the cluster, and deleting the pods of an experiment."""
+"""Find out which rights are missing in the cluster, and delete the pods of an experiment."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
         "-cfg",
         "--config",
         metavar="FILE",
-        help="kubeconfig (None or not given: KUBECONFIG, else ~/.kube/config, else the pod's own service account)",
+        help="kubeconfig (default: $KUBECONFIG, else ~/.kube/config, else the service account of this pod)",
     )
     parser.add_argument(
-        "-ctx", "--context", metavar="NAME", help="context of the kubeconfig (its current one)"
+        "-ctx", "--context", metavar="NAME", help="context of the kubeconfig (default: its current one)"
     )
-    parser.add_argument("-n", "--namespace", metavar="NAME", help="namespace (that of the context)")
+    parser.add_argument("-n", "--namespace", metavar="NAME", help="namespace (default: that of the context)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,7 +54,7 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "check",
         help="ask for each right that vllmperf needs, print the RBAC for what is missing",
         description="Asks the API server for each right that vllmperf needs, and prints a Role and RoleBinding with what "
-        "is missing, for `kubectl apply -f -` by somebody who may. Exit code 1 when something is missing.",
+        "is missing; an administrator can pipe them into `kubectl apply -f -`. The exit code is 1 when something is missing.",
     )
     add_cluster_arguments(parser)
     parser.add_argument(
@@ -63,11 +63,9 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="NAMES",
         type=_features,
         default=list(FEATURES),
-        help=f"only what these need, such as startup,probe (all: {','.join(FEATURES)})",
+        help=f"check only what these need, such as startup,probe (all: {','.join(FEATURES)})",
     )
-    parser.add_argument(
-        "--rbac", action="store_true", help="print only the RBAC, to be piped into kubectl apply -f -"
-    )
+    parser.add_argument("--rbac", action="store_true", help="print only the RBAC, for kubectl apply -f -")
     parser.set_defaults(run=run)
 
 
@@ -76,7 +74,7 @@ def _add_clean(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "clean",
         help="delete the pods that have a label",
         description="Deletes the pods with a label, as `kubectl -n NAMESPACE delete pods -l LABEL` does. A Deployment "
-        "makes new ones: scale it to 0, or delete it, to be rid of them.",
+        "makes new ones: scale it to 0 or delete it to get rid of them.",
     )
     add_cluster_arguments(parser)
     parser.add_argument(

@@ -62,12 +62,12 @@ def add(parser: argparse.ArgumentParser) -> None:
         dest="output_layout",
         default="flat",
         choices=("flat", "llm-d"),
-        help="how the files lie in DEST: flat, or as SCENARIO/MODEL/HARDWARE/RUN (default: flat)",
+        help="layout of the files in DEST: flat, or SCENARIO/MODEL/HARDWARE/RUN (default: flat)",
     )
     group.add_argument(
         "--output-endpoint",
         metavar="URL",
-        help="the S3 server of DEST (default: BENCHMARK_RESULTS_ENDPOINT, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else Amazon's)",
+        help="S3 server of DEST (default: BENCHMARK_RESULTS_ENDPOINT, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else Amazon's)",
     )
 
 

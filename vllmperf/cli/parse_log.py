@@ -1,4 +1,4 @@
-"""vllmperf parse-log FILE…: where a vLLM server's start time went, read from its log."""
+"""Read from the log of a vLLM server where its start-up time went."""
 
 from __future__ import annotations
 
@@ -29,19 +29,17 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "files",
         metavar="FILE",
         nargs="+",
-        help="log file, plain or .gz, in whatever a collector put it; - for stdin",
+        help="log file, plain or .gz, as vLLM or any collector wrote it; - reads stdin",
     )
-    parser.add_argument(
-        "--year", type=_year, metavar="Y", help="year of the first line, where the log has none"
-    )
+    parser.add_argument("--year", type=_year, metavar="Y", help="year of the first line, if the log has none")
     parser.add_argument(
         "--tz",
         metavar="ZONE",
-        help="zone of the log's own stamps: Europe/Berlin, +02:00 (default: UTC is assumed)",
+        help="time zone of the log, like Europe/Berlin or +02:00 (default: UTC)",
     )
     add_output_arguments(
         parser,
-        json_help="print one JSON object a file, on a line each, instead of the table; with FILE, write them there "
+        json_help="print one JSON object per file and line instead of the table; with FILE, write them there "
         "(docs/startup_log.md)",
     )
     parser.set_defaults(run=run)

@@ -1,4 +1,4 @@
-"""vllmperf reconcile A B: why the results of two tools differ, with the size of each part."""
+"""Explain why the results of two tools differ, with the size of each cause."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""vllmperf report RUN: the table of a run, or the run in another format."""
+"""Show the table of a run, or write the run in another format."""
 
 import argparse
 import sys
@@ -11,8 +11,10 @@ from vllmperf.errors import UsageError
 if TYPE_CHECKING:
     from vllmperf.run import Run
 
-MLPERF = "add the upper bound of MLCommons to each percentile; it takes requests as independent (docs/intervals.md)"
-NO_TRIM = "let the figures count the run's warm-up and drain, too (docs/warm_up.md)"
+MLPERF = (
+    "add the upper bound of MLCommons to each percentile; it assumes independent requests (docs/intervals.md)"
+)
+NO_TRIM = "include the run's warm-up and drain in the figures (docs/warm_up.md)"
 
 
 def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -23,8 +25,8 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "run_file",
         metavar="RUN",
         type=Path,
-        help="run file of `vllmperf bench --record RUN`, result JSON of vLLM, report of guidellm (JSON, YAML), summary CSV of "
-        "llm_bench, or what --json printed",
+        help="run file of `vllmperf bench --record RUN`, what --json printed, or a result of another tool: of vLLM, SGLang, "
+        "guidellm, aiperf or llm_bench, or a text into which its table was pasted",
     )
     parser.add_argument(
         "--to",
@@ -35,8 +37,10 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         help=f"write the run to PATH as {', '.join(runs.writable())}; repeatable",
     )
     json_option.add(parser.add_argument, "the summary")
-    parser.add_argument("--csv", metavar="FILE", help="write one row a request to FILE (-: to stdout)")
-    parser.add_argument("--html", metavar="FILE", help="write the report as a page to FILE (-: to stdout)")
+    parser.add_argument("--csv", metavar="FILE", help="write one row per request to FILE; - prints them")
+    parser.add_argument(
+        "--html", metavar="FILE", help="write the report to FILE as an HTML page; - prints it"
+    )
     parser.add_argument(
         "--percentile-metrics",
         metavar="NAMES",

@@ -16,9 +16,9 @@ def add(subparsers: Any) -> None:
     command = subparsers.add_parser(
         "selftest",
         help="measure what this machine adds to latencies",
-        description="Load a simulated server inside this process at growing numbers of streams, events/s and requests/s, and "
-        "compare what the client measures with what the server wrote down. Takes about a minute. Later runs on this machine "
-        "quote the result.",
+        description="Load a simulated server in this process with more and more streams, events/s and requests/s, and compare "
+        "what the client measures with what the server recorded. This takes about a minute. Later runs on this machine quote the "
+        "result.",
     )
     json_option.add(command.add_argument)
     command.set_defaults(run=run)

@@ -26,16 +26,16 @@ def add(subparsers: Any) -> None:
         "serve",
         help="run benchmarks over HTTP: POST /start-load, a queue, live figures, reports",
         usage="vllmperf serve [--host HOST] [--port PORT] [--data DIR] [options]",
-        description="Take runs over HTTP and carry them out one after the other, each in a process of its own: the payload of "
-        "vllm-inference-benchmark's /start-load, or any plan, sweep, fit or search for capacity (POST /runs). /docs has the "
-        "API with examples. The queue and the runs survive a restart.",
+        description="Accept runs over HTTP and make them one after the other, each in its own process: payloads of "
+        "vllm-inference-benchmark for POST /start-load, and any plan, sweep, fit or search for capacity for POST /runs. /docs "
+        "shows the API with examples. The queue and the runs survive a restart.",
         formatter_class=Help,
     )
     option = command.add_argument
     option(
         "--host",
         default=HOST,
-        help="address to listen on; 0.0.0.0 for all, which needs VLLMPERF_TOKEN in the environment: clients send it as "
+        help="address to listen on; 0.0.0.0 for all. That needs the environment variable VLLMPERF_TOKEN, which clients send as "
         "Authorization: Bearer",
     )
     option("--port", type=int, default=PORT, help="port to listen on; 0 for any free one")
@@ -44,69 +44,68 @@ def add(subparsers: Any) -> None:
         type=Path,
         default=Path(),
         metavar="DIR",
-        help="folder that holds the runs, made if need be; dataset_path and other paths of requests are relative to it and "
-        "must lie in it (default: here)",
+        help="folder of the runs, which serve makes if it is missing; paths in requests, such as dataset_path, are relative to "
+        "it and must stay in it (default: here)",
     )
     option(
         "--specs",
         type=Path,
         metavar="FILE",
-        help="YAML file with benchmarkSpecs, a list of payloads of /start-load: run them at the start, but those that DIR has "
-        "already",
+        help="YAML file with benchmarkSpecs, a list of payloads of /start-load; serve runs those that DIR does not have yet",
     )
     option(
         "--queue-limit",
         type=int,
         default=20,
         metavar="N",
-        help="runs that may wait in the queue; the next one gets 429",
+        help="most runs in the queue; serve answers 429 to the next one",
     )
     option(
         "--parallel-runs",
         type=int,
         default=1,
         metavar="N",
-        help="runs at once; more than one disturb each other's figures (default: 1)",
+        help="runs at the same time; more than one disturb each other's figures (default: 1)",
     )
     option(
         "--ready-timeout",
         type=duration,
         default="1h",
         metavar="T",
-        help="how long a run waits for its server to answer before it fails; like 30s, 10m, 1h",
+        help="longest time that a run waits for its server to answer, like 30s, 10m, 1h",
     )
     option(
         "--keep-runs",
         type=int,
         metavar="N",
-        help="keep the N newest runs that are over and remove older ones, once the bucket has what they left (default: all)",
+        help="keep the N newest runs that have ended, and remove older ones once the bucket has their files (default: all)",
     )
     option(
         "--keep-days",
         type=float,
         metavar="D",
-        help="remove a run D days after its end, once the bucket has what it left (default: never)",
+        help="remove a run D days after its end, once the bucket has its files (default: never)",
     )
     option(
         "--allow-target",
         action="append",
         default=[],
         metavar="TARGET",
-        help="server that runs may load; repeat the flag for each: HOST, HOST:PORT, *.SUFFIX, NETWORK/BITS, [IPV6]:PORT, * "
+        help="server that runs may load; repeatable: HOST, HOST:PORT, *.SUFFIX, NETWORK/BITS, [IPV6]:PORT, * "
         "for any, cluster for private networks, hub for Hugging Face (default: * when only this machine can reach the service, "
         "else cluster)",
     )
     option(
         "--output",
         metavar="DEST",
-        help="s3://BUCKET/PREFIX: upload the files of each run when it has ended; DIR keeps them, too (default: of "
+        help="upload the files of each run to s3://BUCKET/PREFIX when it has ended; DIR keeps them, too (default: from "
         "BENCHMARK_RESULTS_BUCKET and BENCHMARK_RESULTS_DIRECTORY, if set)",
     )
     option(
         "--layout",
         choices=("flat", "llm-d"),
         default="flat",
-        help="how the files lie in the bucket: flat, or as SCENARIO/MODEL/HARDWARE/RUN",
+        help="layout of the files in the bucket: flat, or SCENARIO/MODEL/HARDWARE/RUN",
     )
     option(
         "--output-endpoint",

@@ -1,4 +1,4 @@
-"""vllmperf shims DIR: programs under the names guidellm, benchmark_serving.py, llm_bench that call vllmperf."""
+"""Write programs named guidellm, benchmark_serving.py and llm_bench that call vllmperf."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,9 @@ def add(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     parser = subparsers.add_parser(
         "shims", help="write programs under the names of the replaced tools", description=__doc__
     )
-    parser.add_argument("folder", metavar="DIR", type=Path, help="where to; put it first on PATH")
+    parser.add_argument(
+        "folder", metavar="DIR", type=Path, help="folder for the programs; put it first on PATH"
+    )
     parser.set_defaults(run=run)
 
 

@@ -28,15 +28,17 @@ def add(subparsers: Any) -> None:
         "size",
         help="find the rate that a replica carries within its SLOs, and the replicas for a load",
         usage="vllmperf size PARAMETERS.json [--max-num-seqs N] (--ttft MS | --tpot MS | --tps T) [options]",
-        description="Simulate a replica of known parameters, step by step, under Poisson load, and search for "
-        "the largest rate that keeps the goals.",
+        description="Simulate a replica with known parameters step by step under Poisson load, and find the largest "
+        "rate that meets the goals.",
         formatter_class=Help,
     )
     _add_replica(command.add_argument_group("replica").add_argument)
     _add_requests(command.add_argument_group("requests").add_argument)
     _add_goals(command.add_argument_group("goals").add_argument)
     _add_fleet(command.add_argument_group("bursts and cost").add_argument)
-    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the simulated requests")
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="random seed of the simulated requests"
+    )
     json_option.add(command.add_argument)
     command.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw latencies against the rate (PNG, SVG, PDF)"
@@ -45,9 +47,11 @@ def add(subparsers: Any) -> None:
 
 
 def _add_replica(option: Any) -> None:
-    option("parameters", nargs="?", type=Path, metavar="FILE", help="what `vllmperf fit --json` printed")
+    option(
+        "parameters", nargs="?", type=Path, metavar="FILE", help="parameters from `vllmperf fit --json FILE`"
+    )
     for name, unit in NAMES.items():
-        option(f"--{name}", type=float, metavar=unit.upper(), help=f"{name}, instead of a file")
+        option(f"--{name}", type=float, metavar=unit.upper(), help=f"{name} instead of FILE")
     option("--max-num-seqs", type=int, metavar="N", help="most sequences in a step (default: as FILE has it)")
     option("--max-num-batched-tokens", type=int, default=8192, metavar="N", help="most tokens in a step")
 
@@ -55,19 +59,25 @@ def _add_replica(option: Any) -> None:
 def _add_requests(option: Any) -> None:
     option("--input-len", type=float, default=128, metavar="N", help="mean tokens of a prompt")
     option("--output-len", type=float, default=128, metavar="N", help="mean tokens of an output")
-    option("--input-spread", type=float, default=0.0, metavar="X", help="how wide prompts are spread")
-    option("--output-spread", type=float, default=0.0, metavar="X", help="outputs likewise")
+    option(
+        "--input-spread",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="spread of the prompt lengths, see --distribution",
+    )
+    option("--output-spread", type=float, default=0.0, metavar="X", help="spread of the output lengths")
     option(
         "--distribution",
         choices=DISTRIBUTIONS,
         default=DISTRIBUTIONS[0],
-        help="uniform: even over mean*(1 ± X); lognormal: X is the standard deviation over the mean",
+        help="uniform: lengths between mean*(1 - X) and mean*(1 + X); lognormal: X is the standard deviation divided by the mean",
     )
     option(
         "--requests",
         type=Path,
         metavar="RUN",
-        help="draw requests from those of a run file of `vllmperf bench`, instead",
+        help="draw requests from this run file of `vllmperf bench` instead",
     )
 
 
@@ -77,25 +87,37 @@ def _add_goals(option: Any) -> None:
         "--tps",
         type=float,
         metavar="T",
-        help="output tokens/s of the whole service: how many replicas? Each keeps a tenth unused, as in WVA",
+        help="output tokens/s of the whole service; size tells how many replicas it needs, each with a tenth in reserve, as in "
+        "WVA",
     )
-    option("--rate", type=float, metavar="R", help="requests/s of the whole service: how many replicas?")
+    option(
+        "--rate",
+        type=float,
+        metavar="R",
+        help="requests/s of the whole service; size tells how many replicas it needs",
+    )
 
 
 def _add_fleet(option: Any) -> None:
     option(
         "--burst",
         metavar="R|Nx",
-        help="the load jumps from --rate to this, requests/s or like 1.5x: how many spare replicas? Needs --startup",
+        help="the load jumps from --rate to this rate (requests/s, or like 1.5x); size tells how many spare replicas that "
+        "takes. Needs --startup",
     )
     option(
         "--startup",
         metavar="T|FILE",
-        help="time until a new replica serves: seconds, like 90s or 3m, or a file of vllmperf startup --json or "
-        "parse-log --json (its longest start); add the autoscaler's own delay",
+        help="time until a new replica serves, with the autoscaler's delay: seconds, a time like 90s or 3m, or a file of "
+        "`vllmperf startup --json` or `parse-log --json`, of which the longest start counts",
     )
-    option("--gpus", type=int, metavar="N", help="GPUs of a replica: tokens/s for each")
-    option("--price", type=float, metavar="X", help="of a GPU for an hour: cost of a million tokens")
+    option("--gpus", type=int, metavar="N", help="GPUs of one replica, for tokens/s per GPU")
+    option(
+        "--price",
+        type=float,
+        metavar="X",
+        help="price of one GPU for one hour, for the cost of a million tokens",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""vllmperf startup: where the start of a server goes, measured live: pods of a cluster, or a command."""
+"""Measure live where the start-up time of a server goes: of pods in a cluster, or of a command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "startup",
         help="measure the start of a server: pods of a cluster, or a command",
         description=__doc__,
-        epilog='a cluster: vllmperf startup -l app=vllm --watch    no cluster: vllmperf startup --command "vllm serve MODEL"',
     )
     add_both(parser)
     add_cluster(parser)

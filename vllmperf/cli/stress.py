@@ -29,10 +29,10 @@ def add(subparsers: Any) -> None:
         "stress",
         help="load a server for hours, through restarts of the server and of the command",
         usage="vllmperf stress [--base-url URL] [options]",
-        description="Load a server for hours with prefill-heavy prompts, which bring GPUs close to their power limit, wait "
-        "when the server restarts, and go on when this command is started again. The preset is "
-        f"{_words(PRESET)}; every flag of vllmperf bench overrides its part. Without a text for sonnet "
-        "(--dataset-path, or app/sonnet.txt here) made-up prompts of the same lengths take its place.",
+        description="Load a server for hours with prefill-heavy prompts, which bring GPUs close to their power limit. The run "
+        "waits while the server restarts, and continues when you start this command again. The preset is "
+        f"{_words(PRESET)}; every flag of vllmperf bench overrides its part. If there is no text for sonnet "
+        "(--dataset-path, or app/sonnet.txt here), it sends made-up prompts of the same lengths.",
         formatter_class=Help,
     )
     command.add_argument_group("run").add_argument(
@@ -40,7 +40,7 @@ def add(subparsers: Any) -> None:
         type=Path,
         default=Path(RECORD),
         metavar="FILE",
-        help="the run file; when a run is in it already, the command goes on with that run",
+        help="run file; if it holds a run already, the command continues that run",
     )
     bench_arguments.add_arguments(command, has_record=False)
     _tell_defaults(command, PRESET)

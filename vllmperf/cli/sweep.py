@@ -27,9 +27,9 @@ def add(subparsers: Any) -> None:
         "sweep",
         help="measure set-ups of a server at several loads, with repeats",
         usage="vllmperf sweep FILE [--output DEST] [options]",
-        description="Start each set-up of FILE, measure it at each load, stop it; say what each changes against the first "
-        "one and what of it is beyond chance. The same command goes on with a sweep that was killed. With a folder instead "
-        "of FILE: show what it holds.",
+        description="Start each set-up of FILE, measure it at each load, and stop it; then report what each set-up changes "
+        "against the first one, and which changes are beyond chance. The same command continues a sweep that was killed. With a "
+        "folder instead of FILE, it shows the results in it.",
         formatter_class=Help,
     )
     option = command.add_argument
@@ -37,17 +37,17 @@ def add(subparsers: Any) -> None:
     option(
         "--output",
         metavar="DEST",
-        help="folder of the run files (default: FILE's name without suffix); or s3://BUCKET/PREFIX, to which the default folder "
-        "is copied",
+        help="folder of the run files (default: the name of FILE without suffix), or s3://BUCKET/PREFIX, where vllmperf copies "
+        "the default folder",
     )
     option("--dry-run", action="store_true", help="print the points in order and how long they will take")
     json_option.add(option)
-    option("--csv", type=Path, metavar="FILE", help="write one line a point")
+    option("--csv", type=Path, metavar="FILE", help="write one row per point to FILE")
     given = settings(option)
-    given("--repeat", type=int, metavar="K", help="measure each point K times, with seeds of their own")
+    given("--repeat", type=int, metavar="K", help="measure each point K times, each time with another seed")
     given("--seed", type=int, metavar="N", help="seed of the first repeat, and of the order")
-    given("--order", choices=ORDERS, help="of set-ups and loads within each repeat")
-    given("--reset", choices=RESETS, help="what the server forgets before each point, and how")
+    given("--order", choices=ORDERS, help="order of set-ups and loads within each repeat")
+    given("--reset", choices=RESETS, help="how to empty the caches of the server before each point")
     command.set_defaults(run=run)
 
 

@@ -16,21 +16,27 @@ def add_target(option: Any) -> None:
         type=duration,
         default="0",
         metavar="T",
-        help="wait this long for the server to answer before the run",
+        help="wait at most this long for the server to answer before the run",
     )
     option = settings(option)
     option(
         "--base-url",
         metavar="URL",
         action=Several,
-        help="like http://HOST:PORT; else made of --host and --port. Given more often, requests go to these servers in turn, "
-        "URL=2 gets twice as many",
+        help="server, like http://HOST:PORT (default: from --host and --port). Repeat the flag to send requests to several "
+        "servers in turn; URL=2 gets twice as many",
     )
     option("--host", help="server's host (default: 127.0.0.1)")
     option("--port", type=int, help="server's port (default: 8000)")
-    option("--backend", choices=tuple(BACKENDS), help="kind of request")
-    option("--endpoint", metavar="PATH", help="path of the requests (default: the backend's)")
-    option("--model", metavar="NAME", help="name sent in the requests (default: the server's first model)")
+    option(
+        "--backend", choices=tuple(BACKENDS), help="API of the requests: completions (openai, vllm) or chat"
+    )
+    option("--endpoint", metavar="PATH", help="path of the requests (default: that of the backend)")
+    option(
+        "--model",
+        metavar="NAME",
+        help="model name in the requests (default: the first model that the server lists)",
+    )
     add_access(option)
 
 
@@ -55,9 +61,13 @@ def add_access(option: Any) -> None:
         nargs="+",
         action=Pairs,
         metavar="K=V",
-        help="extra headers, repeatable; values of headers that look secret are never written anywhere",
+        help="extra headers; repeatable. vllmperf never writes the values of headers that look secret",
     )
-    option("--api-key", metavar="KEY", help="bearer token (default: $OPENAI_API_KEY); never written anywhere")
-    option("--api-key-file", type=Path, metavar="FILE", help="file that holds the bearer token")
+    option(
+        "--api-key",
+        metavar="KEY",
+        help="bearer token (default: $OPENAI_API_KEY); vllmperf never writes it anywhere",
+    )
+    option("--api-key-file", type=Path, metavar="FILE", help="read the bearer token from this file")
     option("--insecure", action="store_true", help="accept any TLS certificate")
     option("--cacert", metavar="FILE", help="PEM file of trusted certificates")

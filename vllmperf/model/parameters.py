@@ -19,20 +19,20 @@ SCHEMA = 1
 Z95 = 1.96
 
 MEANINGS = {
-    "alpha": ("ms", "time of a decode step, whatever it holds"),
-    "beta": ("ms", "and for each sequence that decodes in it"),
-    "gamma": ("ms", "time to the first token without queueing, whatever the prompt's length"),
-    "delta": ("ms/token", "and for each token of the prompt"),
-    "step_gamma": ("ms", "what a step takes longer when it holds prompt tokens"),
-    "step_delta": ("ms/token", "and for each of them"),
+    "alpha": ("ms", "fixed time of a decode step"),
+    "beta": ("ms", "plus this for each sequence that decodes in it"),
+    "gamma": ("ms", "fixed time to the first token, without queueing"),
+    "delta": ("ms/token", "plus this for each token of the prompt"),
+    "step_gamma": ("ms", "extra time of a step that holds prompt tokens"),
+    "step_delta": ("ms/token", "plus this for each of them"),
 }
 """Unit and meaning. alpha to delta are those of WVA's model analyzer: ITL = alpha + beta*batch and, at batch 1,
 TTFT less queueing = gamma + delta*prompt tokens."""
 
 THREE = {
-    "alpha": ("ms", "time of a step, whatever it holds"),
-    "beta": ("ms/token", "and for each token that it computes, of prompts and outputs"),
-    "gamma": ("ms/token", "and for each token that it looks back on"),
+    "alpha": ("ms", "fixed time of a step"),
+    "beta": ("ms/token", "plus this for each token of a prompt or output that it computes"),
+    "gamma": ("ms/token", "plus this for each token of context that it attends to"),
 }
 """Of the newer published form with three parameters."""
 

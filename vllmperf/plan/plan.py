@@ -71,7 +71,7 @@ class Plan:
         elif load.is_open_loop:
             raise SettingError(
                 "{dataset_name} {name} is closed by session, a turn follows an answer: give {max_concurrency} (sessions at "
-                "once) in the place of {request_rate} and {arrival}",
+                "once) instead of {request_rate} and {arrival}",
                 name=work.dataset_name,
             )
         elif self.target.other_urls:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vllmperf.metrics.explanation import Explained
 
 WIDTH = 110
-NOTHING = "nothing to explain: the verdict has no doubts, and no odd pattern was seen"
+NOTHING = "nothing to explain: the verdict gives no reasons, and no odd pattern was seen"
 
 
 def show(found: Sequence[Explained]) -> None:

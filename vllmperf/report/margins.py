@@ -47,7 +47,7 @@ def intervals_words(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> I
     if any(bounds for row in known for bounds in row["ci95"].values()):
         yield "±: 95 % interval; it allows for requests that resemble the ones before them"
     needs = {key: max((row["ci95_needs"].get(key, 0) for row in known), default=0) for key in keys}
-    missing = [f"{key} about {count:,}" for key, count in needs.items() if count]
+    missing = [f"{count:,} for {key}" for key, count in needs.items() if count]
     if missing:
         is_hidden = any(is_beyond(row, key) for row in known for key in keys)
-        yield f"{'–' if is_hidden else 'without ±'}: too few requests; an interval takes, for {', '.join(missing)}"
+        yield f"{'–' if is_hidden else 'without ±'}: too few requests; an interval needs about {', '.join(missing)}"

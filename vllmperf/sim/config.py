@@ -192,48 +192,54 @@ SETTINGS: tuple[Setting, ...] = (
         "texts end by themselves after so many tokens in the mean (geometric), unless ignore_eos; 0 = never",
     ),
     Setting(
-        "seed", 0, whole(0), "N", "everything that is drawn follows from it and the number of the request"
+        "seed",
+        0,
+        whole(0),
+        "N",
+        "random seed; with the number of a request it decides all that is random about it",
     ),
     Setting(
         "max_model_len", 131_072, whole(2, 10_000_000), "N", "longest prompt and answer together, in tokens"
     ),
-    Setting(
-        "vocab_size", 0, whole(0), "N", "token ids from it on are refused as vLLM does; 0 = all are known"
-    ),
-    Setting("keep_alive_s", 5.0, number, "S", "an idle connection is closed after it"),
+    Setting("vocab_size", 0, whole(0), "N", "refuse token ids from N on, as vLLM does; 0 accepts all"),
+    Setting("keep_alive_s", 5.0, number, "S", "close a connection that is idle for so long"),
     Setting("close_connections", False, switch, "BOOL", "close the connection after each answer"),
-    Setting("max_header_bytes", 65_536, whole(256, 2**30), "N", "longer request heads get 431"),
-    Setting("max_body_bytes", 64 * 2**20, whole(0, 2**30), "N", "longer request bodies get 413"),
+    Setting("max_header_bytes", 65_536, whole(256, 2**30), "N", "answer 431 to longer request heads"),
+    Setting("max_body_bytes", 64 * 2**20, whole(0, 2**30), "N", "answer 413 to longer request bodies"),
     Setting(
         "mode",
         "auto",
         one_of("auto", "fixed", "batching"),
         "MODE",
-        "fixed: ttft-ms and itl-ms whatever the load; batching: a scheduler and its law of step times, see below; "
+        "fixed: ttft-ms and itl-ms at any load; batching: a scheduler with the step times below; "
         "auto: batching with several replicas, else fixed",
     ),
     Setting(
-        "enable_per_request_metrics", False, switch, "BOOL", "answers carry their own times, as vLLM's do"
+        "enable_per_request_metrics",
+        False,
+        switch,
+        "BOOL",
+        "add the server's times of a request to its answer, as vLLM does",
     ),
     Setting(
         "enable_prompt_tokens_details",
         False,
         switch,
         "BOOL",
-        "usage says how many prompt tokens were found in the prefix cache, as vLLM's does",
+        "report in usage how many prompt tokens the prefix cache held, as vLLM does",
     ),
     Setting(
         "time_scale",
         1.0,
         positive,
         "FACTOR",
-        "the engine runs so many times faster: what it does takes 1/FACTOR of its time",
+        "run the engine this many times faster",
     ),
     Setting("sleep_ms", 0.0, number, "MS", "time that POST /sleep takes"),
     Setting("wake_ms", 0.0, number, "MS", "time that POST /wake_up takes"),
-    Setting("version", "0.32.0", text, "VERSION", "version of vLLM that it says it is"),
+    Setting("version", "0.32.0", text, "VERSION", "version of vLLM that the server reports"),
     Setting(
-        "truth", "", path, "FILE", "write there, one JSON object a request, what was planned and really done"
+        "truth", "", path, "FILE", "write to FILE one JSON object per request: the planned and the real times"
     ),
     batching("alpha_ms", 6.973, number, "MS", "time of every step"),
     batching("beta_ms", 0.027, number, "MS", "and for each sequence that decodes in it"),
@@ -245,22 +251,22 @@ SETTINGS: tuple[Setting, ...] = (
         0.0,
         number,
         "MS",
-        "and for each pair of a prompt token and a token that it looks at",
+        "and for each pair of a prompt token and a token that it attends to",
     ),
-    batching("front_ms", 0.0, number, "MS", "time of a request before it is in the queue"),
+    batching("front_ms", 0.0, number, "MS", "time from the arrival of a request until it is in the queue"),
     batching(
         "step_noise",
         0.0,
         number,
         "SHARE",
-        "deviation of a step's time as a share of it (lognormal, mean 1)",
+        "standard deviation of a step's time as a share of it (lognormal, mean 1)",
     ),
     batching(
         "graph_sizes",
         "",
         graph_sizes,
         "N,N,...",
-        "a step that only decodes takes the time of the next of these sizes; vllm = vLLM's own",
+        "round the batch of a step that only decodes up to the next of these sizes; vllm for those of vLLM",
     ),
     batching("max_num_seqs", 256, whole(1, 2**20), "N", "most sequences in a step"),
     batching(
@@ -270,8 +276,8 @@ SETTINGS: tuple[Setting, ...] = (
         "N",
         "most tokens in a step; 0 = 8192, or max_model_len without chunked prefill",
     ),
-    batching("enable_chunked_prefill", True, switch, "BOOL", "a prompt may be spread over steps"),
-    batching("enable_prefix_caching", True, switch, "BOOL", "equal beginnings are computed once"),
+    batching("enable_chunked_prefill", True, switch, "BOOL", "spread a long prompt over several steps"),
+    batching("enable_prefix_caching", True, switch, "BOOL", "compute equal beginnings of prompts once"),
     batching(
         "scheduling_policy",
         "fcfs",
@@ -312,7 +318,7 @@ SETTINGS: tuple[Setting, ...] = (
         "FORM",
         "form of /metrics: vllm (a label engine for each replica), or ray (names and labels of Ray Serve LLM)",
     ),
-    Setting("faults", (), fault_list, "FAULT", "something that goes wrong, see below"),
+    Setting("faults", (), fault_list, "FAULT", "inject this fault, see below"),
 )
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 

@@ -34,9 +34,13 @@ INTERRUPTED = 130
 LONE = "backslashreplace"
 """What becomes of half a surrogate pair in a prompt: the escape that JSON has for it."""
 USAGE = """\
+examples:
+  {prog} benchmark --target http://HOST:8000 --rate-type sweep --data prompt_tokens=256,output_tokens=128
+  {prog} benchmark from-file benchmarks.json
+
 usage: {prog} COMMAND …
 
-guidellm 0.2/0.3, sent by the engine of vllmperf
+Run the command lines of guidellm 0.2 and 0.3 with the engine of vllmperf.
 
   benchmark [run] --target URL --rate-type TYPE --data DATA …    its flags: {prog} benchmark --help
   benchmark from-file [FILE] [--output-path FILE]                print a report, write it in another format

@@ -24,10 +24,12 @@ def add_output_arguments(
     """--json [FILE], --csv FILE, --html FILE, --detail, --group SET=PATTERN, --against FILE."""
     group = parser.add_argument_group("output")
     group.add_argument("--json", nargs="?", const=STDOUT, metavar="FILE", help=json_help)
-    group.add_argument("--csv", metavar="FILE", help="write one row a start and phase to FILE (-: to stdout)")
-    group.add_argument("--html", metavar="FILE", help="write the report as a page to FILE (-: to stdout)")
     group.add_argument(
-        "--detail", action="store_true", help="the waterfall of every start, however many there are"
+        "--csv", metavar="FILE", help="write one row per start and phase to FILE; - prints them"
+    )
+    group.add_argument("--html", metavar="FILE", help="write the report to FILE as an HTML page; - prints it")
+    group.add_argument(
+        "--detail", action="store_true", help="show the waterfall of every start, also of many"
     )
     group.add_argument(
         "--group",
@@ -35,7 +37,8 @@ def add_output_arguments(
         action="append",
         type=_pattern,
         default=[],
-        help="starts whose name (or log file) fits the pattern are a set; sets are compared: --group 'cold=c*' --group 'warm=w*'",
+        help="put the starts whose name or log file matches PATTERN into SET, and compare the sets: --group 'cold=c*' --group "
+        "'warm=w*'",
     )
     group.add_argument(
         "--against",
