@@ -178,8 +178,8 @@ def turn(*rows, state="running", ends=None, gave_up=None):
 
 def settled(guard):
     """As if the look at the server had taken its time."""
-    if guard._look is not None:
-        guard._look.wait()
+    if guard._probe is not None:
+        guard._probe.wait()
 
 
 def test_failures_at_a_server_that_is_there_are_failures():
