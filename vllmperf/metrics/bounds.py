@@ -18,11 +18,11 @@ OF_REQUESTS = ("ttft_ms", "tpot_ms", "e2el_ms")
 def at_most(part: str, whole: str, unit: str, why: str) -> Callable[[Figures], Found | None]:
     """Both by their path in a summary."""
 
-    def look(figures: Figures) -> Found | None:
+    def check(figures: Figures) -> Found | None:
         low, high = figures(part), figures(whole)
         return None if low is None or high is None else _at_most(low, high, unit, why)
 
-    return look
+    return check
 
 
 def _at_most(part: Span, whole: Span, unit: str, why: str, tolerance: float = NEAR) -> Found:
@@ -93,16 +93,16 @@ def in_flight(figures: Figures) -> Found | None:
     limit, asked = figures.plan("max_concurrency"), _asked(figures)
     counted = figures.all("requests.completed", "requests.not_completed")
     most = max(sum(one.high for one in counted), asked or 0.0) if counted else asked
-    looks = []
+    bounds = []
     if mean is not None and peak is not None and peak.high > 0:
-        looks.append((mean, peak, " in flight in the mean", "the mean is above the peak"))
+        bounds.append((mean, peak, " in flight in the mean", "the mean is above the peak"))
     if mean is not None and limit:
         why = "the mean is above the limit of requests in flight"
-        looks.append((mean, Span(limit, limit), " in flight in the mean", why))
+        bounds.append((mean, Span(limit, limit), " in flight in the mean", why))
     for what, words in ((mean, " in flight in the mean"), (peak, " in flight at once")):
         if what is not None and most:
-            looks.append((what, Span(most, most), words, "there are no more requests than that"))
-    found = [_at_most(*look, LITTLE_TOLERANCE) for look in looks]
+            bounds.append((what, Span(most, most), words, "there are no more requests than that"))
+    found = [_at_most(*bound, LITTLE_TOLERANCE) for bound in bounds]
     return next((one for one in found if one[0] is not True), found[0] if found else None)
 
 
@@ -129,14 +129,14 @@ def longest_part(figures: Figures) -> Found | None:
     """No time between tokens is longer than the longest request."""
     whole = figures("metrics.e2el_ms.max")
     found = [(key, figures(f"metrics.{key}.max")) for key in ("itl_ms", "tpot_ms")]
-    looks = [
+    bounds = [
         _at_most(
             part, whole, f" ms for the longest {key.removesuffix('_ms').upper()}", "one of them is wrong"
         )
         for key, part in found
         if part is not None and whole is not None
     ]
-    return next((one for one in looks if one[0] is not True), looks[0] if looks else None)
+    return next((one for one in bounds if one[0] is not True), bounds[0] if bounds else None)
 
 
 def little_peak(figures: Figures) -> Found | None:
