@@ -82,7 +82,7 @@ UNTIL = {
     "value": 5.0,
     "percent_asked": 5.0,
     "label": "P99 TTFT",
-    "looks": [],
+    "checked_at": [],
     "widened_by": 1.2,
 }
 
