@@ -9,6 +9,9 @@
 #include "stream/array.h"
 #include "stream/delta.h"
 
+/* Inlined, it would cost each event. */
+#define RARE static __attribute__((noinline))
+
 /* ---- kept events ---- */
 
 /* Opens the entry of the event that is being read; what it says is filled in as it turns up. */
@@ -170,7 +173,7 @@ static void keep_said(int64_t *kept, int64_t said) {
 
 /* Gateways that did not count end with zeros. */
 static void keep_count(int64_t *kept, int64_t said) {
-    if (said > 0 || *kept < 0) keep_said(kept, said);
+    if (said > 0 || (said == 0 && *kept < 0)) *kept = said;
 }
 
 /* The server's own times and drafts. What OpenAI calls a prediction is one draft of the client's. */
@@ -207,18 +210,19 @@ static void take_rest(struct response *r, const struct delta *delta, const char 
     if (delta->has_complaint || delta->has_foreign_output) response_guess(r, json, len);
 }
 
-/* What is no object but no fault either: null, which says nothing; [DONE] in quotes, in small letters or with
- * words behind it; anything at all once the answer is whole. OpenAI's client stops at the first [DONE] and
- * takes null. The clients of load tests fail at all of them, and so do those who follow them. */
+/* What is no object but no fault either: null and its like, which say nothing; [DONE] in quotes, in small
+ * letters or with words behind it; anything at all once the answer is whole. OpenAI's client stops at the
+ * first [DONE] and takes null. The clients of load tests fail at all of them, and so do those who follow
+ * them. */
 static bool is_harmless(struct response *r, const char *text, size_t len) {
     const char *end = text + len, *at = json_blanks(text, end);
     if (r->settings.strict) return false;
     if (at < end && *at == '"') at++;
     if (end - at >= 6 && strncasecmp(at, "[DONE]", 6) == 0) r->done = true;
-    return r->done || delta_is_null(text, len);
+    return r->done || delta_is_nothing(text, len);
 }
 
-static void take_malformed(struct response *r, const char *text, size_t len) {
+RARE void take_malformed(struct response *r, const char *text, size_t len) {
     if (is_harmless(r, text, len)) return;
     response_trouble(r, TROUBLE_MALFORMED);
     response_guess(r, text, len);
@@ -270,6 +274,16 @@ static bool is_keep_alive(const struct sse_event *event) {
     return at == end || *at == ':';
 }
 
+/* They also name such events by their type, with any word as data. */
+RARE bool is_heartbeat(const struct response *r, const struct sse_event *event) {
+    static const char *const names[] = {"ping", "heartbeat", "keepalive", "keep-alive"};
+    struct view type = {event->type, event->type_len};
+    bool is_named = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) is_named |= view_is(type, names[i]);
+    return is_named && !r->settings.strict && !r->settings.raw &&
+           !delta_is_whole(event->data, event->data_len);
+}
+
 /* The connection ended within it: no event, and no fault of whoever wrote it. */
 static bool is_half(const struct sse_event *event) {
     return event->cut && !delta_is_whole(event->data, event->data_len);
@@ -287,6 +301,7 @@ void events_take(struct response *r, const struct sse_event *event) {
         if (is_error) take_error_event(r, event);
         return;
     }
+    if (event->type_len && is_heartbeat(r, event)) return;
     if (is_half(event)) {
         r->cut_in_event = true;
         return;

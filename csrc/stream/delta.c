@@ -183,8 +183,8 @@ static const char *read_error(const char *at, const char *end, struct delta *out
 }
 
 static bool is_complaint(struct view key) {
-    static const char *const names[] = {"message",   "detail",        "details", "errors",
-                                        "error_msg", "error_message", "errmsg",  "msg"};
+    static const char *const names[] = {"message",       "detail", "details", "errors",   "error_msg",
+                                        "error_message", "errmsg", "msg",     "base_resp"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (view_is(key, names[i])) return true;
     return false;
@@ -325,14 +325,20 @@ enum delta_status delta_scan(const char *json, size_t len, struct delta *out, de
     return DELTA_OK;
 }
 
-bool delta_is_null(const char *json, size_t len) {
+bool delta_is_nothing(const char *json, size_t len) {
+    static const char *const words[] = {"null", "\"\"", "[]", "None", "undefined"};
     const char *end = json + len, *at = json_blanks(json, end);
-    return end - at >= 4 && memcmp(at, "null", 4) == 0 && json_blanks(at + 4, end) == end;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        size_t n = strlen(words[i]);
+        if ((size_t)(end - at) >= n && memcmp(at, words[i], n) == 0 && json_blanks(at + n, end) == end)
+            return true;
+    }
+    return false;
 }
 
 bool delta_is_whole(const char *json, size_t len) {
     const char *end = json + len, *at = json_blanks(json, end);
-    if (is_done(at, end) || delta_is_null(json, len)) return true;
+    if (is_done(at, end) || delta_is_nothing(json, len)) return true;
     if (at >= end || *at != '{') return false;
     at = json_skip(at, end, 0);
     return at && json_blanks(at, end) == end;

@@ -79,10 +79,10 @@ typedef void delta_on_choice(void *context, const struct delta_choice *choice);
 enum delta_status delta_scan(const char *json, size_t len, struct delta *out, delta_on_choice *on_choice,
                              void *context);
 
-/* Whether this is null, which is no object. */
-bool delta_is_null(const char *json, size_t len);
+/* Whether this is null, "" or [], or what Python and JavaScript write for nothing. */
+bool delta_is_nothing(const char *json, size_t len);
 
-/* Whether this is [DONE], null or a whole JSON object. */
+/* Whether this is [DONE], nothing or a whole JSON object. */
 bool delta_is_whole(const char *json, size_t len);
 
 #endif

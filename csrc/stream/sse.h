@@ -2,8 +2,8 @@
  * Owns one line/event buffer. Does no I/O, reads no clock, allocates only when an event is split over feeds.
  *
  * One departure: servers exist that put one line feed between events, where the rules join the lines into
- * one. A data line that is a whole JSON object (or [DONE], or null) and is followed by another data line is
- * an event of its own: joined they would be no JSON.
+ * one. A data line that is a whole JSON object (or [DONE], or nothing: null) and is followed by another data
+ * line is an event of its own: joined they would be no JSON.
  *
  * Use: sse_feed() lends a piece of input, sse_next() returns the events in it until SSE_MORE; the piece must
  * stay alive until then. An event that lies whole in one piece is returned as a view into that piece (no

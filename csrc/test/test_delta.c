@@ -336,7 +336,9 @@ static int complains(const char *json) {
 static void test_without_choices(void) {
     CHECK("a message without choices is a complaint",
           complains("{\"code\":\"Throttling\",\"message\":\"slow\"}") && complains("{\"detail\":\"no\"}") &&
-              complains("{\"errors\":[{\"title\":\"no\"}]}") && complains("{\"error_msg\":\"no\"}"));
+              complains("{\"errors\":[{\"title\":\"no\"}]}") && complains("{\"error_msg\":\"no\"}") &&
+              complains("{\"base_resp\":{\"status_code\":1004}}") &&
+              !complains("{\"base_resp\":{\"status_code\":0}}"));
     CHECK("an empty one is none, nor is one beside choices",
           !complains("{\"message\":\"\"}") && !complains("{\"message\":\"x\",\"choices\":[]}") &&
               !complains("{\"type\":\"ping\"}"));
@@ -364,6 +366,8 @@ static int is_whole(const char *json) {
 static void test_whole(void) {
     CHECK("whole objects and [DONE]", is_whole("{\"a\":[{}]}") && is_whole(" {} ") && is_whole("[DONE]"));
     CHECK("and null", is_whole(" null ") && is_whole("null") && !is_whole("nul") && !is_whole("nullx"));
+    CHECK("and other words for nothing", is_whole("\"\"") && is_whole("[]") && is_whole("None") &&
+                                             is_whole("undefined") && !is_whole("none") && !is_whole("[ 1]"));
     CHECK("nothing else", !is_whole("") && !is_whole("{\"a\":1") && !is_whole("[1]") && !is_whole("{}x"));
 }
 

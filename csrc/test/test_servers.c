@@ -83,8 +83,29 @@ static void test_null(void) {
                   OUTCOME_completed &&
               r.record.chunks == 2 && r.record.last_token_ns == 20);
     response_free(&r);
+    CHECK("other words for nothing say as much",
+          STREAM(&r, {10, "data: \"\"\n\ndata: []\n\n" CHUNK("a")},
+                 {20, "data: None\n\ndata: undefined\n\n" LAST("b")}) == OUTCOME_completed &&
+              r.record.chunks == 2);
+    response_free(&r);
     CHECK("words that begin as null are malformed",
           STREAM(&r, {1, CHUNK("a") "data: nullify\n\n" LAST("b")}) == OUTCOME_malformed);
+    response_free(&r);
+}
+
+static void test_heartbeats(void) {
+    struct response r;
+    CHECK("an event whose type says that it is a heartbeat may say any word",
+          STREAM(&r, {10, "event: heartbeat\ndata: ping\n\n"}, {20, CHUNK("a")},
+                 {30, "event: ping\ndata: 2026-12-01 10:00\n\n" LAST("b")}) == OUTCOME_completed &&
+              r.record.chunks == 2 && r.record.first_token_ns == 20);
+    response_free(&r);
+    CHECK("but what is an object is read",
+          STREAM(&r, {10, "event: ping\n" CHUNK("a")}, {20, LAST("b")}) == OUTCOME_completed &&
+              r.record.chunks == 2);
+    response_free(&r);
+    CHECK("heartbeats alone are no answer",
+          STREAM(&r, {10, "event: ping\ndata: ping\n\n" DONE}) == OUTCOME_no_tokens);
     response_free(&r);
 }
 
@@ -117,6 +138,7 @@ int main(void) {
     test_usage_aside();
     test_errors_aside();
     test_null();
+    test_heartbeats();
     test_ends();
     return t_done("test_servers");
 }

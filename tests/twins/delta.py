@@ -27,7 +27,17 @@ REASONINGS = ("reasoning", "reasoning_content")
 CALLS = ("tool_calls", "function_call")
 KNOWN = (*TEXTS, *REASONINGS, *CALLS)
 OWN = (*KNOWN, "index", "delta", "message", "finish_reason", "token_ids")
-COMPLAINTS = ("message", "detail", "details", "errors", "error_msg", "error_message", "errmsg", "msg")
+COMPLAINTS = (
+    "message",
+    "detail",
+    "details",
+    "errors",
+    "error_msg",
+    "error_message",
+    "errmsg",
+    "msg",
+    "base_resp",
+)
 FOREIGN = ("delta", "token", "response")
 COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 OTHER_CACHED = ("prompt_cache_hit_tokens", "cached_tokens")

@@ -5,13 +5,14 @@ import re
 from twins import delta
 
 BOM = b"\xef\xbb\xbf"
+NOTHING = (b"null", b'""', b"[]", b"None", b"undefined")
 
 
 def parse(stream: bytes) -> list[tuple[bytes, bytes]]:
     """The (type, data) events.
 
     Three departures: an event whose blank line is missing at the end still counts, a data line that is a
-    whole JSON object (or [DONE], or null) is an event of its own when another data line follows, and a field
+    whole JSON object (or [DONE], or nothing) is an event of its own when another data line follows, and a field
     "error" is the data of an event of that type.
     """
     events: list[tuple[bytes, bytes]] = []
@@ -35,9 +36,9 @@ def parse(stream: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def is_whole(data: bytes) -> bool:
-    """[DONE], null or a JSON object, after which nothing can follow."""
+    """[DONE], nothing or a JSON object, after which nothing can follow."""
     try:
-        return data.strip(b" \t\r\n") in (b"[DONE]", b"null") or isinstance(delta.read(data), delta.Object)
+        return data.strip(b" \t\r\n") in (b"[DONE]", *NOTHING) or isinstance(delta.read(data), delta.Object)
     except ValueError:
         return False
 

@@ -185,6 +185,19 @@ CLOUDS = {
         + DONE,
         cached=4,
     ),
+    "MiniMax: an error in base_resp": Case(
+        event({"base_resp": {"status_code": 1004, "status_msg": "login fail"}}),
+        text="",
+        chunks=0,
+        tokens=None,
+        first=None,
+        outcome="stream_error",
+        words="login fail",
+        **COUNTED,
+    ),
+    "MiniMax: base_resp that is well": Case(
+        PLAIN.replace(b'{"object"', b'{"base_resp": {"status_code": 0, "status_msg": ""}, "object"')
+    ),
     "Groq: an error in x_groq": Case(
         said("Hi") + chunk({}, None, x_groq={"id": "req_1", "error": "over capacity"}) + DONE,
         text="Hi",

@@ -96,6 +96,16 @@ SHAPES = {
         ROLE + b"data: null\n\n" + said(*WORDS) + b"data: null\n\n" + STOP + usage() + b"data:null\n\n" + DONE
     ),
     "null after each with one line feed": Case(PLAIN.replace(b"\n\n", b"\ndata: null\n")),
+    "words for nothing": Case(
+        ROLE
+        + b'data: ""\n\ndata: []\n\n'
+        + said(*WORDS)
+        + b"data: undefined\n\ndata: None\n\n"
+        + STOP
+        + usage()
+        + DONE
+    ),
+    "heartbeats of words": Case(PLAIN.replace(b"\n\n", b"\n\nevent: heartbeat\ndata: ping\n\n")),
     "null alone": Case(
         b"data: null\n\n" * 3, text="", chunks=0, tokens=None, first=None, outcome="no_tokens", **COUNTED
     ),
