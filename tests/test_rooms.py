@@ -98,6 +98,12 @@ def test_every_room_has_its_floor() -> None:
     assert {room(name) for name in MODULES} == set(ROOM_FLOOR)
 
 
+def test_contributing_names_every_room() -> None:
+    page = (FOLDER.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = {room(name) for name in MODULES if not room(name).startswith("_")}
+    assert {one for one in rooms if f"{one}.py`" not in page and f"vllmperf/{one}`" not in page} == set()
+
+
 def test_no_import_runs_back_up() -> None:
     up = [
         f"{name} -> {other}"

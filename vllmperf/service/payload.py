@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vllmperf import plan
 from vllmperf.dropin.benchmark_serving import flags
 from vllmperf.dropin.benchmark_serving.flags import (
     ANY_NUMBER,
@@ -24,7 +25,6 @@ from vllmperf.dropin.benchmark_serving.flags import (
 from vllmperf.dropin.benchmark_serving.prepare import check, host_url
 from vllmperf.dropin.benchmark_serving.profiles import PROFILES, Profile
 from vllmperf.errors import SettingError, UsageError
-from vllmperf.plan import Plan
 from vllmperf.plan.credentials import is_secret
 from vllmperf.plan.settings import nearest
 from vllmperf.service.errors import FieldError, field_of
@@ -78,13 +78,11 @@ def checked(payload: Mapping[str, Any]) -> Load:
 
 def _check_load(args: argparse.Namespace) -> None:
     """What the client would find when it begins, perhaps an hour later. Raises SettingError."""
-    Plan.of(
-        base_url="http://127.0.0.1:1",
+    plan.Load(
         request_rate=args.request_rate if math.isfinite(args.request_rate) else 1.0,  # which has no gaps
         burstiness=args.burstiness,
-        seed=args.seed,
-        logprobs=getattr(args, "logprobs", None),
     )
+    plan.Workload(seed=args.seed, logprobs=getattr(args, "logprobs", None))
 
 
 def redacted(payload: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

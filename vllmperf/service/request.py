@@ -16,7 +16,7 @@ from vllmperf.plan.plan import PARTS
 from vllmperf.plan.settings import ALIASES
 from vllmperf.service import payload as payloads
 from vllmperf.service.errors import FieldError, field_of
-from vllmperf.sweeps.definition import SOMEWHERE, Definition, definition_of
+from vllmperf.sweeps.definition import Definition, definition_of
 from vllmperf.sweeps.setups.setup import Setup
 from vllmperf.sweeps.setups.simulator import Simulator
 from vllmperf.sweeps.setups.url import Url
@@ -236,11 +236,7 @@ def _sweep(kind: str, content: Mapping[str, Any], label: str | None) -> Request:
 
 def _amount(found: Definition) -> tuple[int | None, float | None]:
     """Requests and seconds of all points together; None where one of them has another end."""
-    loads = [
-        setup.task(SOMEWHERE, {**found.plan, **load}).plan.load
-        for setup in found.setups
-        for load in found.loads
-    ]
+    loads = [setup.draft({**found.plan, **load}).plan.load for setup in found.setups for load in found.loads]
     prompts, seconds = [load.num_prompts for load in loads], [load.duration for load in loads]
     asked = None if None in prompts else found.course.repeat * sum(filter(None, prompts))
     return asked, None if None in seconds else found.course.repeat * sum(filter(None, seconds))

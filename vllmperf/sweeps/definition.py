@@ -28,8 +28,6 @@ SEEDS = 2**32
 HIDDEN = "***"
 NAMED_FREELY = ("env", "env_vars", "headers")
 """Settings in which people choose the names: those that look secret hold secrets."""
-SOMEWHERE = "http://127.0.0.1:1"
-"""An address for checks of settings: nobody asks it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +143,7 @@ def _checked(given: Definition) -> Definition:
                 raise SettingError(
                     "set-up {which} decides {axis}: no axis can have it", which=setup.name, axis=decided
                 )
-            task = setup.task(SOMEWHERE, {**found.plan, **load})
+            task = setup.draft({**found.plan, **load})
             if isinstance(setup.how, RayServe) and _makes_ids(task.plan):
                 raise SettingError("set-up {which}: {why}", which=setup.name, why=NO_IDS)
     return found
@@ -159,9 +157,7 @@ def _as_texts(found: Definition) -> Definition:
     if is_said or not any(setup.reads_text for setup in found.setups):
         return found
     work = [
-        setup.task(SOMEWHERE, {**found.plan, **load}).plan.workload
-        for setup in found.setups
-        for load in found.loads
+        setup.draft({**found.plan, **load}).plan.workload for setup in found.setups for load in found.loads
     ]
     if not any(each.makes_ids for each in work):
         return found

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from vllmperf.plan import Load
-from vllmperf.sweeps.definition import RESTART, SOMEWHERE, Definition
+from vllmperf.sweeps.definition import RESTART, Definition
 from vllmperf.sweeps.points import Point
 
 
@@ -56,7 +56,7 @@ def _before(events: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], dict
 
 def _time_s(definition: Definition, point: Point) -> float | None:
     """What the load says: its duration, else its requests at its rate; None for a closed loop, which takes what it takes."""
-    load: Load = point.setup.task(SOMEWHERE, {**definition.plan, **point.load}).plan.load
+    load: Load = point.setup.draft({**definition.plan, **point.load}).plan.load
     by_rate = (
         load.num_prompts / load.request_rate
         if load.num_prompts and math.isfinite(load.request_rate)

@@ -23,7 +23,7 @@ from vllmperf.service.guard.body import check_combinations
 from vllmperf.service.guard.settings import Guard
 from vllmperf.service.request import BENCH, CAPACITY, FIT, START_LOAD, STRESS, SWEEP, Request, split, task_of
 from vllmperf.service.store import LOG, OURS, REPORT, RESULT, RUN
-from vllmperf.sweeps.definition import SOMEWHERE, definition_of
+from vllmperf.sweeps.definition import definition_of
 from vllmperf.sweeps.setups.setup import KINDS
 from vllmperf.sweeps.setups.simulator import Simulator
 
@@ -240,7 +240,7 @@ def _of_sweep(content: Mapping[str, Any]) -> Found:
         if isinstance(setup.how, Simulator):
             yield from _of_simulator(setup.how.simulator)
         for load in found.loads:
-            yield from _of_task(setup.task(SOMEWHERE, {**found.plan, **load}))
+            yield from _of_task(setup.draft({**found.plan, **load}))
 
 
 def _of_payload(content: Mapping[str, Any]) -> Found:

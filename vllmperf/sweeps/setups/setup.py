@@ -35,6 +35,8 @@ KINDS: dict[str, type[Kind]] = {
 """What a server may be started by. The setting of this name makes a set-up one of the kind; others of its class go beside it."""
 ALIASES = {"sim": "simulator"}
 METRICS = "/metrics"
+NO_SERVER_YET = "http://server.invalid"
+"""Stands for the address of a server that is not started; a name that never has one."""
 NOT_ITS_OWN = ("base_url", "other_urls", "weights", "simulator", "seed", "label")
 """Settings of a run that a set-up or the sweep decides."""
 
@@ -98,6 +100,10 @@ class Setup:
     def task(self, base_url: str, settings: Mapping[str, Any]) -> Task:
         """A run at this server. settings: by their own names; those of the set-up go before. Raises UsageError."""
         return Task.of({**settings, **self.common.plan, "base_url": base_url})
+
+    def draft(self, settings: Mapping[str, Any]) -> Task:
+        """The run before the server is started, for what does not depend on its address. Raises UsageError."""
+        return self.task(NO_SERVER_YET, settings)
 
     def metrics(self, roots: Sequence[str]) -> list[str]:
         """URLs of the server's metrics. roots: its metrics_roots."""
