@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from vllmperf import text_file
 from vllmperf.errors import UsageError
 
 HEAD = 16
+JSON_BEGINS = re.compile(r'\{\s*["}]|\[\s*[\[{"\]]')
+"""As no log does: [2026-01-31 …, {'key': …"""
 SQLITE = b"SQLite format 3\0"
 
 
@@ -51,7 +54,40 @@ class File:
                 continue
             if isinstance(found, dict):
                 return found
+        if JSON_BEGINS.match(self.text) and (place := _place(self.text)):
+            self.why_no_data = f": it begins as JSON and is broken: {place}"
+        elif not self.text and not self.is_database and not self.why_no_data:
+            self.why_no_data = ": it is empty"
         return {}
+
+    @cached_property
+    def objects(self) -> list[dict[str, Any]]:
+        """`data`, or all objects where there is one a line."""
+        found = [data for line in self.text.splitlines() if line[:1] == "{" and (data := _object(line))]
+        return found if len(found) > 1 and found[-1] == self.data else [self.data]
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _place(text: str) -> str:
+    """Where JSON is broken; "" where it is not."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        lines = text.splitlines() if error.msg == "Extra data" else []
+        for number, line in enumerate(lines, 1):  # an object a line
+            if line.strip() and (place := _place(line) if len(lines) > 1 else ""):
+                return place.replace("in line 1,", f"in line {number},")
+        return f"{error.msg} in line {error.lineno}, column {error.colno}"
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    return ""
 
 
 def parse(text: str) -> Any:

@@ -10,6 +10,17 @@ FINEST = 3
 """Decimals at most: with milliseconds, microseconds."""
 
 
+MOST = 1e300
+"""A number of a file that is larger is none: it would overflow in sums."""
+
+
+def measured(value: object) -> float | None:
+    """A number from a file as it is; None for what no measurement gives: text, true, NaN, infinity, hundreds of digits."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
+        return None
+    return value
+
+
 def decimals(values: Iterable[float | None]) -> int:
     """How many decimals show four digits of the smallest of these values that is not 0."""
     sizes = [abs(value) for value in values if value]

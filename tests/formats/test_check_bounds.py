@@ -189,7 +189,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         goodput={"ttft": 1e6},
     )
     path = tmp_path_factory.mktemp("own") / "own.json"
-    runs.write(run, path, "json")
+    runs.write(run.untrimmed, path, "json")
     found: dict[str, Any] = json.loads(path.read_text())
     return found
 

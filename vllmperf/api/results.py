@@ -69,7 +69,11 @@ def check(source: Run | str | Path, /) -> list[CheckedRun]:
             f"{one.path}:{line}" if (line := getattr(one, "line", None)) else str(one.path),
             str(one.summary["profile"]),
             one.summary["requests"]["completed"],
-            of_run(one.summary, getattr(one, "rounding", {}), getattr(one, "remarks", ())),
+            of_run(
+                getattr(one, "stated", None) or one.summary,
+                getattr(one, "rounding", {}),
+                getattr(one, "remarks", ()),
+            ),
         )
         for one in found
     ]
@@ -126,7 +130,7 @@ def _figures(side: Run | str | Path, name: str) -> Figures:
         return side.figures(name)
     file = File(Path(side))
     if vllm.recognise(file):
-        run = vllm.read(file)[0]
+        run = vllm.run_of(file.path, file.data)
         return replace(
             figures_of_vllm(file.data, name), summary=run.summary, warnings=run.figures(name).warnings
         )

@@ -12,6 +12,7 @@ from vllmperf.metrics.quantity import Quantity
 from vllmperf.metrics.statistics import NS_PER_MS, quantiles
 from vllmperf.metrics.summary import Summary
 from vllmperf.metrics.view import Completed
+from vllmperf.numbers import measured
 
 OF_VLLM_ALONE = {
     "client_queue_time": "Client queue time",
@@ -58,7 +59,7 @@ class Figures:
 def figures_of_vllm(found: Mapping[str, object], name: str) -> Figures:
     """The numbers of a result object of vLLM's clients, of any version, or of ours."""
     values: dict[str, float | None] = {
-        key.rstrip(":"): value
+        key.rstrip(":"): measured(value)
         for key, value in found.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }

@@ -13,6 +13,7 @@ from vllmperf.metrics.checked import of_run
 from vllmperf.metrics.definitions import BY_NAME, FIGURES, METRICS
 from vllmperf.metrics.statistics import Row
 from vllmperf.metrics.summary import SUMMARY_SCHEMA, Summary
+from vllmperf.numbers import measured
 from vllmperf.plan import Plan
 from vllmperf.record.reader import Recording
 from vllmperf.run import Run
@@ -35,8 +36,35 @@ class Stated:
         return f"Stated({self._row})"
 
 
+def _measured(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Without NaN, infinity and text where figures belong; nobody counted such requests."""
+    rows = {metric.key: None for metric in METRICS} | dict(stated["metrics"])
+    found = {**stated, "metrics": {key: _known(row) for key, row in rows.items()}}
+    for path in (figure.path for figure in FIGURES):
+        part = found.get(path[0])
+        value = part.get(path[1]) if len(path) > 1 and isinstance(part, Mapping) else part
+        if value is None or measured(value) is not None:
+            continue
+        none = 0 if path[0] == "requests" else None
+        found[path[0]] = none if len(path) == 1 or not isinstance(part, Mapping) else {**part, path[1]: none}
+    return found
+
+
+def _known(row: object) -> Row | None:
+    """A metric's row with what is known of it."""
+    if not isinstance(row, Mapping):
+        return None
+    found = {
+        name: value
+        for name, value in row.items()
+        if not isinstance(value, str | bool | int | float) or measured(value) is not None
+    }
+    return cast(Row, found) if "mean" in found else None
+
+
 class ForeignRun(Run):
-    """`summary` has what the file says and None for the rest; there are no requests.
+    """`summary` has what the file says and None for the rest; there are no requests. stated: the same with figures that are no
+    numbers, as they stand there.
 
     tool: who wrote the file. line: where in it the table begins. rounding: by how much a figure may be off, as it was printed,
     by its path in the summary. remarks: what the reader noticed. Raises UsageError when single requests are asked for.
@@ -56,11 +84,11 @@ class ForeignRun(Run):
     ) -> None:
         self.path, self.tool, self._keep_alive = path, tool, None
         self.line, self.rounding, self.remarks = line, rounding or {}, remarks
-        self._stated = summary
+        self.stated = summary
 
     @cached_property
     def summary(self) -> Summary:
-        return cast(Summary, dict(self._stated))
+        return cast(Summary, _measured(self.stated))
 
     def summarize(self, percentiles: Iterable[float]) -> Summary:  # noqa: ARG002
         """The same: a file of figures has no further percentiles."""
@@ -77,12 +105,10 @@ class ForeignRun(Run):
 
     @cached_property
     def recording(self) -> Recording:
-        raise UsageError(
-            f"{self.path} is of {self.tool} and holds no single requests: give a run file for that"
-        )
+        raise UsageError(f"{self.path} ({self.tool}) holds no single requests: give a run file for that")
 
     def _warnings(self) -> Iterator[str]:
-        for one in of_run(self.summary, self.rounding, self.remarks):
+        for one in of_run(self.stated, self.rounding, self.remarks):
             if one.status in ("broken", "doubt"):
                 sides = f": {one.left} against {one.right}: {one.meaning}" if one.left else ""
                 yield f"{one.statement}{sides}"
@@ -93,7 +119,7 @@ class ForeignRun(Run):
         return Stated(self.summary["metrics"].get(BY_NAME[name].key))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "tool": self.tool, "summary": self._stated}
+        return {"path": self.path, "tool": self.tool, "summary": self.stated}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"], state["tool"], state["summary"])  # type: ignore[misc]
@@ -163,7 +189,8 @@ def summary_of(
 
 def _count(value: float | int | None) -> int:
     """0 for what is no number: check looks at what stands in the file."""
-    return int(value) if value is not None and math.isfinite(value) else 0
+    known = measured(value)
+    return 0 if known is None else int(known)
 
 
 def _goodput(figures: Mapping[str, float | int | None]) -> dict[str, Any] | None:
@@ -189,13 +216,36 @@ def _place(found: dict[str, Any], path: tuple[str, ...], value: float | int | No
         part[path[-1]] = value
 
 
-def row(n: int | None, mean: float | None, **more: float | None) -> Row | None:
+def row(n: float | int | None, mean: float | None, **more: float | None) -> Row | None:
     """A metric's row from what a file says; None where it has no mean."""
     if mean is None:
         return None
+    more = {"mean": mean, **more}
     named = {name.replace("_", "."): value for name, value in more.items()}
     return {
         **({"n": n} if n is not None else {}),
-        "mean": float(mean),
-        **{name: float(value) for name, value in named.items() if value is not None},
+        **{name: _as_float(value) for name, value in named.items() if value is not None},
     }
+
+
+def _as_float(value: Any) -> Any:
+    """Of a number; what is none stays, for check to look at."""
+    return float(value) if measured(value) is not None else value
+
+
+def scaled(value: Any, scale: float) -> Any:
+    """A figure in another unit; what is no number stays, for check to look at."""
+    return value * scale if measured(value) is not None else value
+
+
+def product(each: Any, count: Any) -> float | int | None:
+    """How many there are in all, from the mean; None where either is not known, NaN where either is no number."""
+    if each is None or count is None:
+        return None
+    return round(each * count) if measured(each) is not None and measured(count) is not None else math.nan
+
+
+def part(data: object, name: str) -> Mapping[str, Any]:
+    """An object within another one; an empty one where it is missing, or is no object."""
+    found = data.get(name) if isinstance(data, Mapping) else None
+    return found if isinstance(found, Mapping) else {}

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 
 from vllmperf.metrics.definitions import FIGURES
 from vllmperf.metrics.figure_spans import DOUBT, TIMES, Figures, Found, Span
-from vllmperf.numbers import brief
+from vllmperf.numbers import brief, measured
 
 NEAR = 1e-3
 """Two figures of one file may be computed from times that differ by so much."""
+LONGEST = 30
 OF_REQUESTS = ("ttft_ms", "tpot_ms", "e2el_ms")
 """Metrics with at most one value a request."""
 
@@ -44,14 +45,23 @@ def numbers(figures: Figures) -> Found | None:
     shares = {figure.name for figure in FIGURES if figure.unit == "share"}
     seen = False
     for path, label, value in _figures(figures):
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not isinstance(value, str | bool | int | float):
             continue
-        seen = True
-        most = 1 + NEAR if path in shares else math.inf
-        if not 0 <= value <= most or math.isinf(value):
+        seen, number = True, measured(value)
+        if number is None or not 0 <= number <= (1 + NEAR if path in shares else math.inf):
             right = "from 0 to 1" if path in shares else "a number of at least 0"
-            return False, f"{label} {value:g}", right, "a file of a run that was measured has no such value"
+            return (
+                False,
+                f"{label} {_cut(value)}",
+                right,
+                "a file of a run that was measured has no such value",
+            )
     return (True, "", "", "") if seen else None
+
+
+def _cut(value: object) -> str:
+    text = f"{value:g}" if isinstance(value, float) else repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
 
 
 def _asked(figures: Figures) -> float | None:

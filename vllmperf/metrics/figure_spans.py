@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vllmperf.numbers import brief
+from vllmperf.numbers import brief, measured
 
 Summary = Mapping[str, Any]
 TIMES = ("e2el_ms", "ttft_ms", "tpot_ms", "itl_ms")
@@ -53,10 +53,8 @@ class Figures:
 
     def value(self, path: str) -> float | None:
         """As it was printed; None for what no figure can be: less than 0, no number, infinite."""
-        found = self.raw(path)
-        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < float("inf"):
-            return None
-        return float(found)
+        found = measured(self.raw(path))
+        return None if found is None or found < 0 else float(found)
 
     def __call__(self, path: str) -> Span | None:
         found = self.value(path)

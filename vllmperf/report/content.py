@@ -272,7 +272,7 @@ def _outcomes(summary: Summary) -> tuple[Outcome, ...]:
     fine = [
         Outcome(name, number(counts[name]), share(counts[name] / ended), name == "completed")
         for name in NO_FAILURES
-        if name in counts
+        if counts.get(name)
     ]
     failed = [_failure(failure, ended) for failure in failures]
     hints = [outcome.hint for outcome in failed]

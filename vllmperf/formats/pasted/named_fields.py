@@ -54,7 +54,11 @@ def _table(line: int, fields: dict[str, str]) -> Table | None:
             rows.setdefault(f"{metric}_ms", {})["p50" if match[1] == "median" else match[1]] = number
     if len(figures) + sum(map(len, rows.values())) < FEWEST or "requests.completed" not in figures:
         return None
-    plan = {name: numbers[name].value if name in numbers else fields[name] for name in PLAN if name in fields}
+    plan = {
+        name: numbers[name].value if name in numbers else fields[name]
+        for name in PLAN
+        if fields.get(name, "None") not in ("None", "null")
+    }
     return Table(line, "sglang", figures, rows, plan)
 
 

@@ -40,6 +40,8 @@ def read_all(path: Path | str) -> list[Run]:
         module = _module(name)
         if hasattr(module, "recognise") and module.recognise(file):
             found: list[Run] = module.read(file)
+            if not found:
+                raise UsageError(f"{path} holds no run: nothing is in it but the form of {name}")
             return found
     known = ", ".join(name for name in names() if hasattr(_module(name), "read"))
     raise UsageError(f"{path} holds no run in a known format ({known}){file.why_no_data}")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from vllmperf.data_file import File
-from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
+from vllmperf.formats.foreign_run import ForeignRun, part, product, row, scaled, summary_of
 from vllmperf.metrics.statistics import Row
-from vllmperf.numbers import brief, percent
+from vllmperf.numbers import brief, measured, percent
 from vllmperf.run import Run
 
 METRICS = {
@@ -54,27 +54,24 @@ def read(file: File) -> list[Run]:
 
 
 def _number(data: Mapping[str, Any], name: str) -> float | None:
-    found = data.get(name)
-    value = found.get("avg") if isinstance(found, Mapping) else None
+    """As it stands there, NaN too: check looks at it."""
+    value = part(data, name).get("avg")
     return float(value) if isinstance(value, int | float) else None
 
 
-def _count(data: Mapping[str, Any], name: str) -> int | None:
-    value = _number(data, name)
-    return None if value is None else round(value)
+def _count(data: Mapping[str, Any], name: str) -> float | int | None:
+    return product(1, _number(data, name))
 
 
-def _tokens(data: Mapping[str, Any], kind: str) -> int | None:
+def _tokens(data: Mapping[str, Any], kind: str) -> float | int | None:
     """Of all requests, as aiperf counts them."""
-    each, completed = _number(data, f"{kind}_sequence_length"), _number(data, "request_count")
-    return None if each is None or completed is None else round(each * completed)
+    return product(_number(data, f"{kind}_sequence_length"), _number(data, "request_count"))
 
 
 def _plan(data: Mapping[str, Any]) -> dict[str, object]:
     """Of the measured phase; empty where there is none, as before schema 1.4."""
-    config = data.get("input_config")
-    config = config if isinstance(config, Mapping) else {}
-    phases = [one for one in config.get("phases") or () if isinstance(one, Mapping)]
+    listed = part(data, "input_config").get("phases")
+    phases = [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
     phase = next((one for one in phases if one.get("kind") == "profiling"), {})
     return {ours: phase.get(theirs) for ours, theirs in PHASE.items()}
 
@@ -86,7 +83,7 @@ def _remarks(data: Mapping[str, Any]) -> list[str]:
         f"what it computes from them is {percent(abs(own / said - 1))} off"
         for kind, name, words in USAGE
         if (own := _tokens(data, kind))
-        and (said := _number(data, name))
+        and (said := measured(_number(data, name)))
         and abs(own / said - 1) > COUNTS_AGREE
     ]
 
@@ -96,8 +93,8 @@ def _row(block: object) -> Row | None:
         return None
     mean = block.get("avg")
     found = {
-        name: block[name] * scale
+        name: scaled(block[name], scale)
         for name in (*PERCENTILES, "std", "min", "max")
         if block.get(name) is not None
     }
-    return row(block.get("count"), None if mean is None else mean * scale, **found)
+    return row(block.get("count"), None if mean is None else scaled(mean, scale), **found)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import vllmperf._engine as _engine
 from vllmperf.data_file import File
+from vllmperf.errors import UsageError
 from vllmperf.formats import guidellm_file
-from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
+from vllmperf.formats.foreign_run import ForeignRun, part, product, row, scaled, summary_of
 from vllmperf.metrics.statistics import Row
 from vllmperf.model.guidellm_means import is_report
+from vllmperf.numbers import measured
 from vllmperf.run import Run
 from vllmperf.whole_file import write_whole
 
@@ -35,22 +37,26 @@ def recognise(file: File) -> bool:
 
 
 def read(file: File) -> list[Run]:
+    """Raises UsageError for what is no benchmark."""
+    for place, one in enumerate(file.data["benchmarks"], 1):
+        if not isinstance(one, Mapping):
+            raise UsageError(f"{file.path}: benchmark {place} is no object")
     return [_run(file.path, one) for one in file.data["benchmarks"]]
 
 
 def _run(path: Path, one: Mapping[str, Any]) -> Run:
-    metrics = one.get("metrics") or {}
-    totals = metrics.get("request_totals") or one.get("request_totals") or {}
+    metrics = part(one, "metrics")
+    totals = part(metrics, "request_totals") or part(one, "request_totals")
     ttft = _block(metrics, "time_to_first_token_ms")
     completed = totals.get("successful", ttft.get("count"))
     duration = one.get("duration")
     prompt, output = (_block(metrics, f"{name}_token_count") for name in ("prompt", "output"))
     figures = {
         "requests.completed": completed,
-        "requests.not_completed": (totals.get("errored") or 0) + (totals.get("incomplete") or 0),
+        "requests.not_completed": sum(measured(totals.get(name)) or 0 for name in ("errored", "incomplete")),
         "duration_s": duration,
-        "tokens.prompt": _whole(prompt, completed),
-        "tokens.output": _whole(output, completed),
+        "tokens.prompt": product(prompt.get("mean"), completed),
+        "tokens.output": product(output.get("mean"), completed),
         "throughput.requests_per_s": _block(metrics, "requests_per_second").get("mean"),
         "throughput.output_tokens_per_s": _block(metrics, "output_tokens_per_second").get("mean"),
         "in_flight.mean": _block(metrics, "request_concurrency").get("mean"),
@@ -60,31 +66,23 @@ def _run(path: Path, one: Mapping[str, Any]) -> Run:
 
 
 def _block(metrics: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    by_status = metrics.get(name)
-    found = by_status.get("successful") if isinstance(by_status, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
-
-
-def _whole(block: Mapping[str, Any], completed: int | None) -> int | None:
-    mean = block.get("mean")
-    return None if mean is None or completed is None else round(mean * completed)
+    return part(part(metrics, name), "successful")
 
 
 def _row(block: Mapping[str, Any], scale: float) -> Row | None:
     """Without samples guidellm writes zeros."""
     if not block or block.get("count") == 0 or block.get("mean") is None:
         return None
-    percentiles = block.get("percentiles") or {}
+    percentiles = part(block, "percentiles")
     found = {ours: percentiles.get(theirs) for ours, theirs in PERCENTILES.items()}
     found |= {"std": block.get("std_dev"), "min": block.get("min"), "max": block.get("max")}
     found["p50"] = found["p50"] if found["p50"] is not None else block.get("median")
-    scaled = {name: value * scale for name, value in found.items() if value is not None}
-    return row(block.get("count"), block["mean"] * scale, **scaled)
+    values = {name: scaled(value, scale) for name, value in found.items() if value is not None}
+    return row(block.get("count"), scaled(block["mean"], scale), **values)
 
 
 def _plan(one: Mapping[str, Any]) -> dict[str, object]:
-    config = one.get("config") or one.get("args") or {}
-    strategy = config.get("strategy") or {}
+    strategy = part(part(one, "config") or part(one, "args"), "strategy")
     streams = 1 if strategy.get("type_") == "synchronous" else strategy.get("streams")
     return {"max_concurrency": streams, "request_rate": strategy.get("rate")}
 

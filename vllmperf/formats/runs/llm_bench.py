@@ -6,8 +6,10 @@ import csv
 from pathlib import Path
 
 from vllmperf.data_file import File
-from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
+from vllmperf.errors import UsageError
+from vllmperf.formats.foreign_run import ForeignRun, product, row, summary_of
 from vllmperf.metrics.statistics import Row
+from vllmperf.numbers import measured
 from vllmperf.run import Run
 
 COLUMNS = ("Provider", "Total Latency", "Num Requests", "Qps")
@@ -22,11 +24,19 @@ def recognise(file: File) -> bool:
 
 
 def read(file: File) -> list[Run]:
-    return [_run(file.path, line) for line in csv.DictReader(file.text.splitlines())]
+    """Raises UsageError for a line that ends before its figures. The header may come again, in files put together."""
+    lines = csv.DictReader(file.text.splitlines())
+    return [_run(file.path, line) for line in lines if not _is_header(file.path, lines.line_num, line)]
+
+
+def _is_header(path: Path, number: int, line: dict[str, str]) -> bool:
+    if line.get("Qps") is None:
+        raise UsageError(f"{path}: line {number} is cut: it ends before its Qps")
+    return line["Qps"] == "Qps"
 
 
 def _run(path: Path, line: dict[str, str]) -> Run:
-    completed = int(_number(line.get("Num Requests")) or 0)
+    completed = product(1, _number(line.get("Num Requests"))) or 0
     output, prompt = (_number(line.get(name)) for name in ("Num Tokens", "Prompt Tokens"))
     qps = _number(line.get("Qps"))
     figures = {
@@ -37,12 +47,12 @@ def _run(path: Path, line: dict[str, str]) -> Run:
         "throughput.output_tokens_per_s": None if qps is None or output is None else qps * output,
     }
     metrics = {ours: _row(line, theirs, completed) for theirs, ours in METRICS.items()}
-    users = _number(line.get("Concurrency"))
+    users = measured(_number(line.get("Concurrency")))
     plan = {"model": line.get("Model"), "max_concurrency": None if users is None else int(users)}
     return ForeignRun(path, "llm_bench", summary_of("llm_bench", figures, metrics, plan))
 
 
-def _row(line: dict[str, str], name: str, count: int) -> Row | None:
+def _row(line: dict[str, str], name: str, count: float | int) -> Row | None:
     """Of a stream: without one the means are empty and the percentiles 0."""
     named = {p.lower().replace(".", "_"): _number(line.get(f"{p} {name}")) for p in PERCENTILES}
     return row(count, _number(line.get(name)), **named)

@@ -13,7 +13,10 @@ from vllmperf.run import Run
 
 
 def recognise(file: File) -> bool:
-    return bool(tables(file.text))
+    is_json = file.text[:1] in ("{", "[") and bool(
+        file.data
+    )  # of a format of its own, whose lines look like fields
+    return not is_json and bool(tables(file.text))
 
 
 def read(file: File) -> list[Run]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from vllmperf.data_file import File
@@ -17,9 +16,7 @@ def recognise(file: File) -> bool:
 
 
 def read(file: File) -> list[Run]:
-    return [
-        vllm.run_of(file.path, _as_vllm(json.loads(line))) for line in file.text.splitlines() if MARK in line
-    ]
+    return [vllm.run_of(file.path, _as_vllm(data)) for data in file.objects if MARK in data]
 
 
 def _as_vllm(data: dict[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,11 @@ from typing import Any
 
 from vllmperf.comparison.figures import STATISTICS, figures_of_summary
 from vllmperf.data_file import File
+from vllmperf.errors import UsageError
 from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
 from vllmperf.metrics.definitions import FIGURES, METRICS
+from vllmperf.numbers import measured
+from vllmperf.plan.checks import shown
 from vllmperf.run import Run
 from vllmperf.whole_file import write_whole
 
@@ -32,11 +35,15 @@ def recognise(file: File) -> bool:
 
 
 def read(file: File) -> list[Run]:
-    return [run_of(file.path, file.data)]
+    """A run for each line where vLLM appended them (--append-result)."""
+    return [run_of(file.path, data) for data in file.objects]
 
 
 def run_of(path: Path, data: dict[str, Any]) -> Run:
     """The run of one result object."""
+    for name in ("duration", "completed"):
+        if _number(data.get(name)) is None:
+            raise UsageError(f"{path}: {name} is no number but {shown(data.get(name))}")
     tool = str(data.get("profile") or "vllm")
     named = {
         name.rstrip(":"): value for name, value in data.items()
@@ -49,7 +56,10 @@ def run_of(path: Path, data: dict[str, Any]) -> Run:
 
 
 def _number(value: object) -> float | int | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """As it stands there, NaN too: check looks at it."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if measured(value) is not None or isinstance(value, float) else math.inf
 
 
 def _row(data: dict[str, Any], key: str) -> dict[str, float] | None:
