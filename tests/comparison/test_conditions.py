@@ -121,6 +121,16 @@ def test_a_condition_that_holds_outweighs_one_that_nobody_can_judge(runs, capsys
     assert main(["report", runs["a"], "--fail-if", "goodput_share<99%", "--fail-if", "itl_mean>1s"]) == 4
 
 
+def test_a_run_and_itself_do_not_differ_however_few_the_requests(tmp_path, capsys):
+    path = tmp_path / "\x1b[31mfew.vllmperf"
+    write_run(path, [Request(i, sent=50.0 * i, ttft=20.0 + i) for i in range(5)], PLAN | {"num_prompts": 5})
+    for condition in ("ttft_mean +5%", "ttft_p99 +0%"):
+        assert main(["compare", str(path), str(path), "--fail-if", condition]) == 0
+    assert main(["check", str(path)]) in (0, 1)
+    shown = capsys.readouterr()
+    assert "\x1b" not in shown.out + shown.err  # nor may a file's name reach the terminal as it is
+
+
 def test_report_takes_absolute_conditions_and_sends_relative_ones_to_compare(runs, capsys):
     assert main(["report", runs["a"], "--fail-if", "itl_p90>1ms"]) == 1
     assert "FAILED itl_p90>1ms: P90 ITL is" in capsys.readouterr().err

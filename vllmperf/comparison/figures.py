@@ -12,7 +12,7 @@ from vllmperf.metrics.quantity import Quantity
 from vllmperf.metrics.statistics import NS_PER_MS, quantiles
 from vllmperf.metrics.summary import Summary
 from vllmperf.metrics.view import Completed
-from vllmperf.numbers import measured
+from vllmperf.numbers import clean, measured
 
 OF_VLLM_ALONE = {
     "client_queue_time": "Client queue time",
@@ -103,4 +103,4 @@ def short_names(paths: Sequence[str]) -> list[str]:
         names = ["/".join(own[-depth:]) for own in parts]
         if len(set(names)) == len(names):
             break
-    return [name if len(name) <= 24 else "…" + name[-23:] for name in names]
+    return [name if len(name) <= 24 else "…" + name[-23:] for name in map(clean, names)]

@@ -45,6 +45,10 @@ class Difference(NamedTuple):
     p: float | None = None
 
 
+SAME = Difference(0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+"""Of a run and itself, however few its requests."""
+
+
 def difference(first: Estimate, second: Estimate) -> Difference:
     """Of two independent runs."""
     a, b, change = first.interval, second.interval, second.value - first.value
@@ -58,6 +62,8 @@ def difference(first: Estimate, second: Estimate) -> Difference:
 
 def paired_mean(first: Floats, second: Floats, *, in_flight: Floats | None = None) -> Difference:
     """Of the means of two runs that sent the same requests at the same times: one value a request, in order of send."""
+    if np.array_equal(first, second):
+        return SAME
     interval = mean_interval(second - first, in_flight=in_flight)
     return _paired(float(np.mean(first)), float(np.mean(second - first)), interval)
 
@@ -67,6 +73,8 @@ def paired_percentile(
 ) -> Difference:
     """Of a percentile (0 to 100) of two such runs: how much each request moves it is about its flag (beyond or not) over the
     density there (Bahadur 1966), which the widths of both sides' intervals tell."""
+    if np.array_equal(first, second):
+        return SAME
     sides = [_moves(side, percentile, in_flight) for side in (first, second)]
     (at_first, moves_first), (at_second, moves_second) = sides
     change = at_second - at_first

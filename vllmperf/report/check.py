@@ -26,7 +26,7 @@ def show(found: Sequence[CheckedRun]) -> None:
 
 def lines(run: CheckedRun) -> Iterator[str]:
     """Of one run."""
-    yield f"{run.name}: {clean(run.tool)}, {plural(run.completed, 'request')} completed"
+    yield f"{clean(run.name)}: {clean(run.tool)}, {plural(run.completed, 'request')} completed"
     for one in run.checks:
         if one.status != "unknown":
             yield from _check(one)
