@@ -210,13 +210,13 @@ static void take_rest(struct response *r, const struct delta *delta, const char 
     if (delta->has_complaint || delta->has_foreign_output) response_guess(r, json, len);
 }
 
-/* What is no object but no fault either: null and its like, which say nothing; [DONE] in quotes, in small
- * letters or with words behind it; anything at all once the answer is whole. OpenAI's client stops at the
- * first [DONE] and takes null. The clients of load tests fail at all of them, and so do those who follow
- * them. */
+/* What in a stream is no object but no fault either: null and its like, which say nothing; [DONE] in quotes,
+ * in small letters or with words behind it; anything at all once the answer is whole. OpenAI's client stops
+ * at the first [DONE] and takes null. The clients of load tests fail at all of them, and so do those who
+ * follow them. */
 static bool is_harmless(struct response *r, const char *text, size_t len) {
     const char *end = text + len, *at = json_blanks(text, end);
-    if (r->settings.strict) return false;
+    if (r->settings.strict || r->kind != BODY_STREAM) return false;
     if (at < end && *at == '"') at++;
     if (end - at >= 6 && strncasecmp(at, "[DONE]", 6) == 0) r->done = true;
     return r->done || delta_is_nothing(text, len);

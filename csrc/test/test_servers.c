@@ -75,7 +75,8 @@ static void test_null(void) {
     CHECK("nor with [DONE]", STREAM(&r, {1, NOTHING NOTHING DONE}) == OUTCOME_no_tokens &&
                                  error_is(&r, "the answer holds no output"));
     response_free(&r);
-    CHECK("nor as a whole body", BODY(&r, 200, "application/json", "null") == OUTCOME_no_tokens);
+    CHECK("and as a whole body it is malformed",
+          BODY(&r, 200, "application/json", "null") == OUTCOME_malformed && error_is(&r, "null"));
     response_free(&r);
     CHECK("it may stand between events with one line feed",
           STREAM(&r, {10, "data: {\"choices\":[{\"text\":\"a\"}]}\ndata: null\n"},

@@ -209,7 +209,7 @@ SHAPES = {
         chunks=0,
         tokens=None,
         first=None,
-        outcome="no_tokens",
+        outcome="malformed",
         kind="application/json",
         **COUNTED,
     ),
