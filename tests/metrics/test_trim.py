@@ -77,6 +77,7 @@ def test_without_the_rule_everything_counts(tmp_path: Path) -> None:
         "requests_left_out": 0,
         "rule": "off",
         "found_by": None,
+        "requests_unlike": None,
         "median_ms": None,
         "drift": None,
     }
@@ -198,6 +199,13 @@ def test_the_table_says_what_was_left_out(tmp_path: Path) -> None:
     words = dict(left_out(summarize(whole)["trim"]))
     assert words == {"left out": "the first 23 s: 8 requests took 23 s to the first token, then 300 ms"}
     assert left_out(summarize(whole, trim=False)["trim"]) == ()
+
+
+def test_slow_requests_are_told_apart_from_quick_ones_of_that_time(tmp_path: Path) -> None:
+    requests = [Request(i, sent=25 * i, ttft=3_000 if i < 8 else 30) for i in range(500)]
+    ((_, words),) = left_out(summarize(recorded(tmp_path, requests))["trim"])[:1]
+    assert "8 requests took 3 s to the first token, then 30 ms; 1" in words
+    assert words.endswith("requests were sent in that time")
 
 
 def test_the_time_that_is_left_out_is_shaded(tmp_path: Path) -> None:

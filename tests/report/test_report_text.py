@@ -17,6 +17,7 @@ from vllmperf.metrics import statistics
 from vllmperf.report import console, html
 from vllmperf.report.content import report
 from vllmperf.report.layout import cut
+from vllmperf.report.words import token_words
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -350,3 +351,20 @@ def test_cutting_counts_wide_characters_twice() -> None:
     assert cut("abcdef", 4) == "abc…"
     assert cut("模型模型", 5) == "模型…"
     assert cut("abc", 0) == ""
+
+
+@pytest.mark.parametrize(
+    ("tokens", "drafts", "words"),
+    [
+        ({"cached": 45, "per_chunk": 1.0}, None, "45 % of the prompt tokens from the cache, by usage"),
+        ({"cached": None, "per_chunk": 2.0}, None, "2 a chunk"),
+        (
+            {"cached": None, "per_chunk": None},
+            {"acceptance": 0.5, "draft_tokens": 6, "tokens_per_step": 2.5},
+            "50 % of 6 drafted tokens accepted, 2.5 a step",
+        ),
+        ({"cached": None, "per_chunk": 1.0}, {"acceptance": None}, ""),
+    ],
+)
+def test_what_the_server_tells_of_tokens_stands_in_a_line(tokens, drafts, words) -> None:
+    assert token_words({"tokens": {"prompt": 100, **tokens}, "speculative": drafts}) == words

@@ -66,20 +66,20 @@ def find(whole: Completed) -> Trim | None:
     trim = Trim(first, first, last, last)
     if len(whole.requests) < FEWEST or last_sent <= first:
         return trim
-    starts: list[tuple[int, str]] = [(first, "")]
+    starts: list[tuple[int, str, int]] = [(first, "", 0)]
     for series in _series(whole, first, last_sent):
         place = settled_at(series.values)
         if place is None:
             trim = trim._replace(drift=trim.drift or _drift(series))
         elif place:
-            starts.append((_settled_ns(whole, series, place), series.name))
+            starts.append((_settled_ns(whole, series, place), series.name, place))
     if (ramp := _ramp_ns(whole, first, last_sent)) is not None:
-        starts.append((ramp, RAMP))
-    start, name = max(starts)
+        starts.append((ramp, RAMP, 0))
+    start, name, unlike = max(starts)
     sent = happened(whole.recording, "sent_ns")
     left_out = int((sent < start).sum())
     if 0 < left_out <= MOST * len(sent):
-        trim = trim._replace(start_ns=start, left_out=left_out, found_by=name)
+        trim = trim._replace(start_ns=start, left_out=left_out, found_by=name, unlike=unlike)
     return trim._replace(end_ns=_drained_ns(whole.recording.requests, trim, last_sent))
 
 
@@ -233,14 +233,16 @@ def _drained_ns(requests: Requests, trim: Trim, last_sent: int) -> int:
 
 
 class TrimDict(TypedDict):
-    """found_by: what found the warm-up. median_ms: of that metric, before and after, for a warm-up found by one. drift: a
-    series that never settled, with its means over both halves."""
+    """found_by: what found the warm-up. requests_unlike: of those left out, the ones that gave it away; median_ms: of that
+    metric, of these and of the rest; both None where no metric found it. drift: a series that never settled, with its means
+    over both halves."""
 
     warmup_s: float
     drain_s: float
     requests_left_out: int
     rule: str
     found_by: str | None
+    requests_unlike: int | None
     median_ms: list[float] | None
     drift: dict[str, object] | None
 
@@ -255,6 +257,7 @@ def described(whole: Completed, trim: Trim | None) -> TrimDict | None:
         "requests_left_out": trim.left_out,
         "rule": trim.rule,
         "found_by": trim.found_by or None,
+        "requests_unlike": trim.unlike if trim.found_by in BY_NAME else None,
         "median_ms": _medians_ms(whole, trim),
         "drift": None if trim.drift is None else trim.drift._asdict(),
     }
@@ -263,6 +266,6 @@ def described(whole: Completed, trim: Trim | None) -> TrimDict | None:
 def _medians_ms(whole: Completed, trim: Trim) -> list[float] | None:
     if trim.found_by not in BY_NAME:
         return None
-    values = per_request(whole, trim.found_by) / NS_PER_MS
-    is_out = whole.requests["sent_ns"] < trim.start_ns
-    return [median(values[rows & (values == values)]) for rows in (is_out, ~is_out)]
+    series = _by_send(whole, trim.found_by)
+    rest = series.values[series.times_ns >= trim.start_ns]
+    return [median(part) / NS_PER_MS for part in (series.values[: trim.unlike], rest)]

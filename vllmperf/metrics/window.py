@@ -21,6 +21,7 @@ class Trim(NamedTuple):
     """first_ns to last_ns is the run, start_ns to end_ns what counts.
 
     left_out: requests that were sent before. found_by: the metric that found the warm-up, IN_FLIGHT or RAMP, "" without one.
+    unlike: so many requests at the start that metric found not to be like the rest; others were sent before these were over.
     """
 
     first_ns: int
@@ -31,6 +32,7 @@ class Trim(NamedTuple):
     found_by: str = ""
     drift: Drift | None = None
     rule: str = RULE
+    unlike: int = 0
 
     @property
     def window_ns(self) -> tuple[int, int]:
@@ -42,4 +44,6 @@ class Trim(NamedTuple):
 
     def untrimmed(self) -> Trim:
         """The same when everything counts."""
-        return self._replace(start_ns=self.first_ns, end_ns=self.last_ns, left_out=0, found_by="", rule=OFF)
+        return self._replace(
+            start_ns=self.first_ns, end_ns=self.last_ns, left_out=0, found_by="", rule=OFF, unlike=0
+        )

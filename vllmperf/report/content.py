@@ -36,6 +36,7 @@ from vllmperf.report.words import (
     load_words,
     target_words,
     time_words,
+    token_words,
     until_words,
 )
 
@@ -340,6 +341,7 @@ def _client_facts(summary: Summary) -> tuple[tuple[str, str], ...]:
         ("threads", _thread_words(client)),
         ("CPU", _cpu_words(client["cpu_s"], summary["duration_s"])),
         ("server", server_times.line(summary)),
+        ("tokens", token_words(summary)),
         ("prefix cache", _prefix_cache_words(summary.get("prefix_cache")) or sessions.cache_line(summary)),
         ("this machine", _machine_words(client.get("machine_adds"))),
     )

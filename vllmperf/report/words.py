@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
-from vllmperf.numbers import brief, clean, duration, number, plural
+from vllmperf.numbers import brief, clean, duration, number, percent, plural
 from vllmperf.server_words import said
 
 Plan = Mapping[str, Any]
@@ -118,6 +118,9 @@ def time_words(started_at: str | None, duration_s: float | None) -> str:
     return f"{moment.day} {moment:%B %Y, %H:%M:%S} UTC{took}"
 
 
+SEVERAL = 1.01
+"""Tokens a chunk, above which a table says how many."""
+
 OF_WARM_UP = {
     "ttft": "took {} to the first token, then {}",
     "tpot": "took {} a token, then {}",
@@ -156,11 +159,32 @@ def until_words(summary: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return (("until", f"{after}: {words}"),)
 
 
+def token_words(summary: Mapping[str, Any]) -> str:
+    """45 % of the prompt tokens from the cache; 2 a chunk; 62 % of 1,234 drafted tokens accepted, 2.1 a step"""
+    tokens, drafts = summary["tokens"], summary.get("speculative") or {}
+    words = []
+    if tokens.get("cached") is not None and tokens["prompt"]:
+        words.append(
+            f"{percent(tokens['cached'] / tokens['prompt'])} of the prompt tokens from the cache, by usage"
+        )
+    if (tokens.get("per_chunk") or 0.0) > SEVERAL:
+        words.append(f"{brief(tokens['per_chunk'])} a chunk")
+    if drafts.get("acceptance") is not None:
+        a_step = f", {brief(drafts['tokens_per_step'])} a step" if drafts.get("tokens_per_step") else ""
+        accepted = (
+            f"{percent(drafts['acceptance'])} of {number(drafts['draft_tokens'])} drafted tokens accepted"
+        )
+        words.append(accepted + a_step)
+    return "; ".join(words)
+
+
 def _warm_up_words(trim: Mapping[str, Any]) -> str:
     requests = plural(trim["requests_left_out"], "request")
     if trim["found_by"] in OF_WARM_UP:
+        unlike = trim.get("requests_unlike") or trim["requests_left_out"]
+        beside = "" if unlike >= trim["requests_left_out"] else f"; {requests} were sent in that time"
         medians = (duration(ms / 1000) if ms >= 1000 else f"{brief(ms)} ms" for ms in trim["median_ms"])
-        return f"{requests} {OF_WARM_UP[trim['found_by']].format(*medians)}"
+        return f"{plural(unlike, 'request')} {OF_WARM_UP[trim['found_by']].format(*medians)}{beside}"
     what = (
         "while the load filled up" if trim["found_by"] == "ramp" else "until as many were in flight as later"
     )
