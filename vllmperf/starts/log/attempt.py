@@ -117,6 +117,7 @@ class Attempt:
     latest: Moment | None = None  # last moment of any kind
     last_line: int = 0
     names: dict[Key, Process] = field(default_factory=dict)
+    named_at: dict[Key, int] = field(default_factory=dict)  # the first line of each
     parts: dict[Key, str] = field(default_factory=dict)  # "[Stage-1]"
     api: bool = False
     api_pids: set[int] = field(default_factory=set)
@@ -226,6 +227,10 @@ class Attempt:
             self.first = self.last = None
         if self.earliest is not None and self.earliest.line >= line:
             self.earliest = None
+        for key in [key for key, first in self.named_at.items() if first >= line]:
+            del self.named_at[key], self.names[key]
+            self.api_pids.discard(key[0] or 0)
+            self.server_pids.discard(key[0] or 0)
 
     def step(self, line: Line, moment: Moment, key: Key) -> None:
         """Every line of the attempt."""
@@ -233,6 +238,7 @@ class Attempt:
         process = line.process
         if process.pid is not None:
             self._name(key, process)
+            self.named_at.setdefault(key, moment.line)
             self.host = self.host or process.host
         if line.logger == "vllm":
             if line.stamp is not None:

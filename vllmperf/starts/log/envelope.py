@@ -80,6 +80,7 @@ _BEFORE_HEADER = re.compile(
     rf"[\[(]?(?:({_LOCAL})|\d\d:\d\d:\d\d(?:[.,]\d++)?+)[\])]?\s*+(?:[|-]\s*+)?{_HEADER_NEXT}(.*)", re.S
 )
 _STERN = re.compile(rf"(?:[a-z][\w.:/-]*+\s++){{1,3}}(?:[›│|>]\s++)?{_HEADER_NEXT}(.*)", re.S)
+_POD_NAME = re.compile(r"(?=[a-z0-9.-]*\d)[a-z][a-z0-9.]*+(?:-[a-z0-9.]++)+")
 _STERN_STAMP = re.compile(
     rf"((?:[a-z0-9][\w.:/-]*+\s++){{0,2}}[a-z][\w.:/-]*+)\s++(?:[›│|>]\s++)?({_RFC3339})\s(.*)", re.S
 )
@@ -136,6 +137,21 @@ def _stern(text: str) -> _Peeled | None:
     return _Peeled(found[3], found[2], source=f"pod/{found[1]}") if found else None
 
 
+def _stern_plain(text: str) -> _Peeled | None:
+    """stern without stamps: pod and container, or one word. Other lines with these names are of that pod, too."""
+    found = _STERN.match(text)
+    if found is None:
+        return None
+    return _Peeled(found[1], source=pod_before(text[: found.start(1)]), only_here=True)
+
+
+def pod_before(prefix: str) -> str:
+    """`pod/NAME CONTAINER` where words before a line may be a pod's and a container's name; else ""."""
+    words = prefix.replace("│", " ").replace("›", " ").split()
+    is_pod = len(words) > 1 and any(_POD_NAME.fullmatch(word) for word in words[:-1])
+    return f"pod/{' '.join(words)}" if is_pod else ""
+
+
 def _pane(text: str) -> _Peeled | None:
     """A row between the borders of a terminal's pane, without the blanks that fill it."""
     end = text.rstrip()
@@ -165,7 +181,7 @@ _BRACKET = (
     _before_header(_RANK_LABEL),
 )
 _ROUND_BRACKET = (_first_is_stamp(_BRACKETED), _before_header(_BEFORE_HEADER, with_stamp=True))
-_LETTER = (_compose, _only_text(_JOURNAL), _first_is_stamp(_ACTIONS), _stern, _before_header(_STERN))
+_LETTER = (_compose, _only_text(_JOURNAL), _first_is_stamp(_ACTIONS), _stern, _stern_plain)
 _LESS = (_first_is_stamp(_SYSLOG),)
 _BLANK_OR_BAR = (_first_is_stamp(_BARRED_STAMP),)
 _OWN = re.compile(rf"(?:{_LEVELS})(?: (?:\d{{4}}[-/])?\d\d[-/]\d\d |: )")
@@ -264,6 +280,7 @@ _FILE_KEYS = (
     *("code.file.path", "code.filepath"),
 )
 _NESTED_KEYS = ("jsonPayload", "_source", "fields", "record", "attributes", "data", "content", "result")
+_NO_PYTHON = re.compile(r"\.(?:go|rs|js|ts|java|kt|c|cc|cpp|rb)(?::\d{1,9})?$")
 _POD_PLACES = ("kubernetes", "labels", "fields", "resource", "stream", "metadata")
 _POD_NAMES = ("pod_name", "podName", "pod", "pod.name", "k8s_pod_name", "kubernetes_pod_name")
 _CONTAINER_NAMES = ("container_name", "containerName", "container", "container.name")
@@ -406,6 +423,6 @@ def _string(entry: Mapping[str, Any], *keys: str) -> str | None:
 
 def _file(entry: Mapping[str, Any]) -> str | None:
     found = _string(entry, *_FILE_KEYS)
-    if found is None:
+    if found is None or _NO_PYTHON.search(found):
         return None
     return found.split(":")[0] if ".py" in found else f"{found}.py"

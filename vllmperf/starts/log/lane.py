@@ -38,6 +38,8 @@ _OF_THE_SERVER = API_EVENTS | {"architecture", "max_model_len", "chunked_prefill
 _MAY_BEGIN = _BEGINNINGS | _OF_THE_SERVER | {"engine_config"}
 _FORERUNNERS = frozenset(("platform", "platform_plugin"))
 _FAILURES = frozenset(("failed", "died"))
+_ONCE = frozenset(("model_loaded", "kv_available", "kv_tokens", "captured", "engine_done"))
+"""What a server cannot have before it for the first time after it was ready."""
 _OF_AN_ENGINE = ENGINE_EVENTS | {"engine_done", "captured"}
 _LONGER = {"gpu_blocks": "blocks"}  # the first part of a message can be another message
 _LONG_MESSAGES = frozenset(("engine_config", "args"))
@@ -88,6 +90,7 @@ class Lane:
     _prelude: list[tuple[_Found | None, Line, Moment]] = field(default_factory=list)
     _pending: _Pending | None = None
     _servers: set[int] = field(default_factory=set)  # pids of API servers
+    _web_pid: int | None = None  # of the latest uvicorn that names no process
     _server_names: set[str] = field(default_factory=set)
     _joined: Attempt | None = None  # an engine that came after the server was ready, as if it were a start
 
@@ -210,7 +213,7 @@ class Lane:
         """Keeps the lines that a next start may have begun with before it says its version: those of processes that
         this start does not know, since its own last sign of life."""
         attempt = self.attempt
-        over = attempt.ready is not None or attempt.ended or attempt.problems.found
+        over = attempt.ready is not None or attempt.front is not None or attempt.is_lost
         known = line.process.pid is not None and _key(line) in attempt.names and attempt.has_steps
         step = found is not None and found[0].event not in _FORERUNNERS
         if not over or known or step or line.logger == "uvicorn" or line.level in ("ERROR", "CRITICAL"):
@@ -336,7 +339,9 @@ class Lane:
             if attempt.ready is None:
                 # "EngineCore hit an exception: Traceback …" begins the traceback itself.
                 attempt.problems.see(seen.moment.line, line.message, line, seen.process, len(attempt.events))
-        if event == "ready":
+        if event == "uvicorn_started" and line.process.pid is None:
+            self._web_pid = int(seen.fields["pid"])
+        if event == "ready" and not self._is_strange(line):
             attempt = self._ready(seen.moment)
         elif event == "shutdown":
             attempt.ended = True
@@ -372,12 +377,23 @@ class Lane:
             attempt.ready_stamp, attempt.ready_apart = attempt.front, True
         return attempt
 
+    def _is_strange(self, line: Line) -> bool:
+        """Whether a line of uvicorn's is of another server: a router or a proxy beside vLLM, by its pid."""
+        attempt = self.attempt
+        own = attempt.server_pids if attempt.has("args", "server_start", *_BEGINNINGS) else ()
+        return (
+            line.process.pid is None and bool(own) and self._web_pid is not None and self._web_pid not in own
+        )
+
     def _was_early(self, event: str) -> bool:
         """Whether a line of vLLM's start shows that the ready line before it was not this start's."""
         attempt = self.attempt
         if event in _BEGINNINGS or event == "args":
             return not attempt.has("args", *_BEGINNINGS, *ENGINE_EVENTS)
-        return event in ENGINE_EVENTS and not attempt.has_engine
+        if event in ENGINE_EVENTS and not attempt.has_engine:
+            return True
+        began = event in _ONCE and attempt.has("engine_config")
+        return began and not attempt.has(event, "engine_done", "server_start", "routes")
 
     def _not_ready_after_all(self) -> None:
         """Uvicorn takes the port only after the application's start."""
@@ -407,6 +423,8 @@ class Lane:
     def _serves(self, line: Line, moment: Moment) -> None:
         attempt = self.attempt
         if line.logger == "uvicorn" and ACCESS.match(line.message):
+            if self._is_strange(line):
+                return
             self._served(moment)
             if attempt.answered_line is None and _ANSWERED.match(line.message):
                 attempt.answered_line = moment.line

@@ -55,6 +55,7 @@ class Stripped(NamedTuple):
 
     text: str
     found: Found  # the prefix's stamp
+    prefix: str
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Learned:
             found = self._learn_prefix(text)
         if found is None:
             return None
-        return Stripped(_opened(found[0].rstrip(), text[found.end() :]), stamps.find(found[0]))
+        return Stripped(_opened(found[0].rstrip(), text[found.end() :]), stamps.find(found[0]), found[0])
 
     def note(self, prefix: str) -> None:
         """A prefix that was taken off because a header stood behind it: other lines have it, too."""

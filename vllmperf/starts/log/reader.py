@@ -54,6 +54,10 @@ class Reader:
         """Of all servers in the file, in the order of their first lines."""
         lanes = {id(lane): lane for lane in self._lanes.values()}.values()
         found = [attempt for lane in lanes for attempt in settle(lane.attempts)]
+        if any(
+            attempt.shows_vllm for attempt in found
+        ):  # what else has a uvicorn is a router, a proxy, a sidecar
+            found = [attempt for attempt in found if attempt.shows_vllm]
         return sorted(found, key=lambda attempt: attempt.first_line)
 
     @property
@@ -201,6 +205,8 @@ class Reader:
             and (inner := self._learned.strip(wrapped.text, not wrapped.bare and self._starts)) is not None
         ):
             wrapped = _with(wrapped._replace(text=inner.text, bare=False), inner.found)
+            if not wrapped.source and (pod := envelope.pod_before(inner.prefix)) in self._lanes:
+                wrapped = wrapped._replace(source=pod)
             line = lines.read(wrapped)
         if not line.logger or not self._headed:
             line = self._of_own_format(wrapped, line) or line
