@@ -67,6 +67,11 @@ def test_a_sound_result_breaks_nothing(tmp_path: Path) -> None:
         ({"max_output_tokens_per_s": 30000.0}, "peak_rate", "doubt"),
         ({"duration": 0.0}, "not_zero", "broken"),
         ({"request_throughput": 0.0}, "not_zero", "broken"),
+        (
+            {"mean_itl_ms": 0.0},
+            "order",
+            "broken",
+        ),  # vLLM writes 0 for what was not measured, but then for all of it
         ({"completed": 0, "total_output_tokens": 0, "total_input_tokens": 0}, "counts", "broken"),
     ],
 )

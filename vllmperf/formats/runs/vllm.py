@@ -75,7 +75,8 @@ def _row(data: dict[str, Any], key: str) -> dict[str, float] | None:
     found.pop("n", None)
     done = _number(data["completed"])
     n = int(done) if done is not None and math.isfinite(done) else None
-    return row(n, mean or None, **found)
+    is_measured = mean or any(found.values())
+    return row(n, mean if is_measured else None, **found)
 
 
 def _started(date: object) -> str | None:
