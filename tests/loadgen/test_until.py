@@ -48,6 +48,7 @@ def test_a_plan_keeps_a_precision_in_one_form_through_json(written):
         ({"until": "tfft_p99±5%"}, "did you mean ttft_p99"),
         ({"until": "ttft_max±5%"}, "has no interval"),
         ({"until": "goodput_share±5%"}, "needs goodput"),
+        ({"until": "itl_p99±5%", "keep_gaps": "none"}, "leave keep_gaps none out"),
     ],
 )
 def test_a_precision_that_makes_no_sense_is_one_clear_line(given, words):

@@ -32,6 +32,10 @@ def checked(plan: Mapping[str, Any]) -> Quantity | None:
         raise SettingError("{until} {given}: {error}", given=str(precision), error=error) from None
     if found.figure is not None and found.figure.name in (GOOD, GOOD_SHARE) and not objectives(plan):
         raise SettingError("{until} {given} needs {goodput}, its limits", given=str(precision))
+    if found.metric is not None and found.metric.of_request is None and plan.get("keep_gaps") == "none":
+        raise SettingError(
+            "{until} {given} needs gaps of single requests: leave {keep_gaps} none out", given=str(precision)
+        )
     if not _has_interval(found):
         raise SettingError(
             "{until} {given}: {label} has no interval; take a mean, a percentile or a rate, such as ttft_p99",
