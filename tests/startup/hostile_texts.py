@@ -36,6 +36,10 @@ NUMBERED = (
     "(APIServer pid={n}) INFO 06-21 08:{m:02}:{s:02} [utils.py:1] non-default args: {{}}",
     "[pod/a{n}/b] " + HEADER + "x",
     "{n} INFO 06-21 08:{m:02}:{s:02} [core.py:1] x",
+    "INFO 2026-06-21 08:{m:02}:{s:02},000 controller {n} -- Replica(id='{n}', deployment='d') started successfully on node '",
+    "INFO 2026-06-21 08:{m:02}:{s:02},000 a_b{n} x y z -- Started initializing replica.",
+    "INFO:     Started server process [{n}]\nINFO:     Application startup complete.",
+    "a-{n}-x9 vllm " + HEADER + "x",
     "w{n} x{n}: 08:{m:02}:{s:02} INFO Loading weights took {n} seconds",
 )
 
@@ -90,6 +94,15 @@ def texts() -> Iterator[tuple[str, Text]]:
         yield f"lines {line[:40]!r}", _repeated(line + "\n")
     for form in NUMBERED:
         yield f"numbered lines {form[:40]!r}", _numbered(form)
+    for first in ("time,message", "time;message", "sep=,\ntime,message"):
+        for row in (
+            "a,b",
+            "2026-01-01T00:00:00Z,b",
+            '"',
+            "2026-01-01T00:00:00Z," * 20,
+            "12/31/2026, 1:00:00 ",
+        ):
+            yield f"a table {first!r} of {row[:24]!r}", _repeated(row + "\n", first + "\n")
     yield "stamps that go back by the hour", _hours_back
     yield "rows of configurations", _rows
 

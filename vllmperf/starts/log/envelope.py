@@ -400,15 +400,15 @@ def _json_instant(key: str, value: object) -> tuple[int | None, int]:
         if key == "__REALTIME_TIMESTAMP" and value.isdecimal() and len(value) < 20:
             return int(value) * 1000, 6
         if value.isdecimal() and 13 <= len(value) < 20:
-            return _epoch(int(value))
+            return epoch(int(value))
         # Without a zone it is the logger's own local time, no instant.
         return instant(value) if has_zone(value) else (None, 0)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None, 0
-    return _epoch(value)
+    return epoch(value)
 
 
-def _epoch(value: float) -> tuple[int | None, int]:
+def epoch(value: float) -> tuple[int | None, int]:
     """A number as seconds, ms, µs or ns since the epoch, by its size."""
     for scale, digits in ((1, 9), (1_000, 6), (1_000_000, 3), (NS_PER_S, 0)):
         ns = value * scale

@@ -8,10 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from vllmperf.starts.log.envelope import Wrapped, from_json
-from vllmperf.starts.log.stamps import find, has_zone
+from vllmperf.starts.log.envelope import Wrapped, epoch
+from vllmperf.starts.log.stamps import find
 
 _TEXTS = (
     "line",
@@ -37,6 +37,8 @@ _PODS = (
 )
 _DELIMITERS = ",;\t"
 _LONGEST_HEADER = 4096
+_SHORTEST_TIME, _LONGEST_TIME = 10, 40  # characters
+_NO_TIME: tuple[int | None, int, bool] = (None, 0, False)
 _BRACKET = re.compile(r" ?\[(?P<zone>[^\]]*)\]$")  # `TimeGenerated [UTC]`
 _US = re.compile(
     r"(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4}),? (?P<hour>\d{1,2})(?P<rest>:\d\d:\d\d(?:\.\d{1,9})?) (?P<half>[AP]M)"
@@ -89,33 +91,26 @@ def _rows(rows: list[list[str]], names: list[str]) -> Iterator[Wrapped]:
     times = [plain.index(name) for name in _TIMES if name in plain]
     pod = next((plain.index(name) for name in _PODS if name in plain), None)
     zones = [_BRACKET.search(name) for name in names]
+    utc = [bool(zone and zone["zone"] == "UTC") for zone in zones]
     for row in rows:
         if len(row) <= text:
             continue
-        stamps = (
-            _time(row[at], bool((zone := zones[at]) and zone["zone"] == "UTC"))
-            for at in times
-            if at < len(row)
-        )
-        stamp = next((each for each in stamps if each), None)
-        entry: Mapping[str, str] = {"message": row[text], **({"timestamp": stamp} if stamp else {})}
-        found = from_json(entry)
-        if found is not None:
-            source = f"pod/{row[pod]}" if pod is not None and pod < len(row) and row[pod] else ""
-            yield found._replace(json=False, source=source, time=None)
+        stamps = (_time(row[at], utc[at]) for at in times if at < len(row) and len(row[at]) >= _SHORTEST_TIME)
+        ns, digits, is_local = next((each for each in stamps if each[0] is not None), _NO_TIME)
+        source = f"pod/{row[pod]}" if pod is not None and pod < len(row) and row[pod] else ""
+        yield Wrapped(row[text].removesuffix("\n"), ns, digits, local=is_local, source=source)
 
 
-def _time(cell: str, is_utc: bool) -> str | None:
-    """A cell as ISO 8601 or a number; None where it holds no instant."""
+def _time(cell: str, is_utc: bool) -> tuple[int | None, int, bool]:
+    """(ns since the epoch, digits of the fraction, whether it has no zone and was read as UTC) of a cell."""
     cell = cell.strip()
+    if cell.isdecimal():
+        return (*epoch(int(cell)), False) if len(cell) < 20 else _NO_TIME
     if us := _US.fullmatch(cell):
         hour = int(us["hour"]) % 12 + (12 if us["half"] == "PM" else 0)
         cell = f"{us['year']}-{int(us['month']):02}-{int(us['day']):02} {hour:02}{us['rest']}"
     elif kibana := _KIBANA.fullmatch(cell):
         when = find(f"{kibana['month']} {kibana['day']} {kibana['clock']}").stamp
         cell = f"{kibana['year']}-{when}{kibana['clock'][8:]}"
-    if cell.isdecimal() and 10 <= len(cell) < 20:
-        return cell
-    if find(cell).ns is None:
-        return None
-    return f"{cell}Z" if is_utc and not has_zone(cell) else cell
+    found = find(cell[:_LONGEST_TIME])
+    return found.ns, found.digits, found.local and not is_utc
