@@ -87,6 +87,23 @@ def test_what_was_seen_is_told_apart_from_what_nobody_saw():
     unsure = [step(8, "unclear", True), step(22, "unclear", True), step(58, "fail", False)]
     assert carried(unsure, most_per_s=15.0) == Carried(8, None, None)
     assert carried(unsure, most_per_s=7.0) == Carried(None, None, None)
+    assert carried(unsure, most_unsure_per_s=15.0) == Carried(8, None, None)
+    assert carried([*passes, step(58, "fail", False)], most_unsure_per_s=9.0) == Carried(16, 0.95, 22)
+
+
+def test_no_rate_above_the_estimate_is_the_headline_though_its_few_requests_met_the_slo(tmp_path):
+    busy = search(tmp_path)
+    busy.steps = [step(9, "unclear", True), step(35, "unclear", True), step(70, "fail", False)]
+    busy._law = lambda: (None, "steps cannot be told apart")
+    times = poisson_s(10, 10, 1)
+    lengths = np.random.default_rng(1).integers(51, 78, (2, len(times)))
+    run = rehearse(SERVER, {}, *lengths, arrival_s=times)
+    failed = replace(run, requests=run.requests.copy())
+    failed.requests["outcome"] = 1
+    busy.alone, busy.recordings = run, [run, run, failed]
+    result = busy._estimate()
+    assert (result.method, result.confidence) == ("windows", None)
+    assert result.rate_per_s <= result.low
 
 
 def test_an_interval_without_a_law_begins_at_a_rate_that_was_surely_carried():

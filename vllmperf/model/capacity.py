@@ -120,16 +120,20 @@ class Carried:
     unsure_per_s: float | None
 
 
-def carried(steps: Sequence[Step], most_per_s: float = math.inf) -> Carried:
+def carried(
+    steps: Sequence[Step], most_per_s: float = math.inf, most_unsure_per_s: float = math.inf
+) -> Carried:
     """What was seen to be carried, below every rate that surely failed. A step that passes or meets the SLO above most_per_s,
-    the low end of a law's estimate, may have ended before its queue showed."""
+    the low end of a law's estimate, may have ended before its queue showed; where none passed for sure, one that met the SLO
+    above most_unsure_per_s, the low end of any estimate, may be chance."""
     failed = min((step.rate_per_s for step in steps if step.answer.verdict == "fail"), default=math.inf)
     below = [step for step in steps if step.rate_per_s < failed]
     passed = [step.rate_per_s for step in below if step.answer.verdict == "pass"]
     sure = max((rate for rate in passed if rate <= most_per_s), default=None)
     met = [step.rate_per_s for step in below if step.met and step.rate_per_s > (sure or 0.0)]
     if sure is None:
-        return Carried(max((rate for rate in met if rate <= most_per_s), default=None), None, None)
+        most = min(most_per_s, most_unsure_per_s)
+        return Carried(max((rate for rate in met if rate <= most), default=None), None, None)
     return Carried(sure, 1 - ERROR, max(met, default=None))
 
 

@@ -317,7 +317,8 @@ class Search:
     def _estimate(self) -> Capacity:
         law, why_not = self._law() if self.alone is not None and self.steps else (None, "no step was made")
         found = estimate(self.steps, self.recordings, self.limits, law, why_not)
-        seen = carried(self.steps, (found.low or math.inf) if found.method == "law" else math.inf)
+        low = found.low or math.inf
+        seen = carried(self.steps, low if found.method == "law" else math.inf, low)
         return Capacity(
             rate_per_s=seen.rate_per_s,
             confidence=seen.confidence,
