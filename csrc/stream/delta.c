@@ -56,99 +56,111 @@ static bool choices_say_nothing(const struct reading *r) {
     return true;
 }
 
-/* ---- counts ---- */
+/* ---- numbers ---- */
 
-struct usage {
+/* What is read of an object of numbers: a member of struct delta for each key. */
+enum number { COUNT, ELSE_COUNT, MS, OBJECT }; /* ELSE_COUNT: where the member has no count by its own key */
+struct number_key {
+    struct view name;
+    enum number kind;
+    size_t member;
+    const struct numbers *object;
+};
+struct numbers {
+    size_t first, n_members; /* those of struct delta that it fills, beside each other */
+    size_t n_keys;
+    const struct number_key *keys;
+};
+#define NAME(text)                                                                                           \
+    { text, sizeof(text) - 1 }
+#define IN_DELTA(text, kind, field)                                                                          \
+    { NAME(text), kind, offsetof(struct delta, field), NULL }
+#define NUMBERS(first, n_members, keys)                                                                      \
+    { offsetof(struct delta, first), n_members, sizeof keys / sizeof *keys, keys }
+
+static const struct number_key details_keys[] = {IN_DELTA("cached_tokens", COUNT, cached_tokens)};
+static const struct number_key prediction_keys[] = {
+    IN_DELTA("accepted_prediction_tokens", COUNT, predicted),
+    IN_DELTA("rejected_prediction_tokens", COUNT, rejected),
+};
+static const struct number_key drafts_keys[] = {
+    IN_DELTA("num_spec_steps", COUNT, draft_steps),
+    IN_DELTA("num_draft_tokens", COUNT, draft_tokens),
+    IN_DELTA("num_accepted_draft_tokens", COUNT, accepted_tokens),
+};
+static const struct numbers details = NUMBERS(cached_tokens, 1, details_keys),
+                            prediction = NUMBERS(predicted, 2, prediction_keys),
+                            drafts = NUMBERS(draft_steps, 3, drafts_keys);
+static const struct number_key usage_keys[] = {
+    IN_DELTA("prompt_tokens", COUNT, prompt_tokens),
+    IN_DELTA("completion_tokens", COUNT, completion_tokens),
+    IN_DELTA("total_tokens", COUNT, total_tokens),
+    {NAME("prompt_tokens_details"), OBJECT, 0, &details},
+    {NAME("completion_tokens_details"), OBJECT, 0, &prediction},
+    IN_DELTA("prompt_cache_hit_tokens", ELSE_COUNT, cached_tokens), /* DeepSeek */
+    IN_DELTA("cached_tokens", ELSE_COUNT, cached_tokens),           /* Moonshot */
+};
+static const struct number_key metrics_keys[] = {
+    IN_DELTA("queue_time_ms", MS, queue_ns),
+    IN_DELTA("time_to_first_token_ms", MS, prefill_ns),
+    IN_DELTA("generation_time_ms", MS, decode_ns),
+    {NAME("speculative_decoding"), OBJECT, 0, &drafts},
+};
+static const struct numbers usage = NUMBERS(prompt_tokens, 6, usage_keys),
+                            metrics = NUMBERS(queue_ns, 6, metrics_keys);
+
+_Static_assert(offsetof(struct delta, rejected) ==
+                       offsetof(struct delta, prompt_tokens) + 5 * sizeof(int64_t) &&
+                   offsetof(struct delta, accepted_tokens) ==
+                       offsetof(struct delta, queue_ns) + 5 * sizeof(int64_t),
+               "the numbers of an object lie beside each other");
+
+struct reading_numbers {
+    const struct numbers *of;
     struct delta *out;
-    int64_t cached; /* under other names than OpenAI's: DeepSeek's and Moonshot's */
+    int depth; /* of the members */
+    int64_t else_count, *else_member;
 };
 
-static const char *details_member(const char *at, const char *end, struct view key, void *context) {
-    struct delta *out = context;
-    if (view_is(key, "cached_tokens")) return json_count(at, end, IN_OBJECT + 2, &out->cached_tokens);
-    return json_skip(at, end, IN_OBJECT + 2);
+static int64_t *number_at(struct delta *out, size_t member) {
+    return (int64_t *)(void *)((char *)out + member);
 }
 
-static const char *read_details(const char *at, const char *end, struct delta *out) {
-    out->cached_tokens = -1;
-    if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT + 1);
-    return json_members(at, end, details_member, out);
+static inline void no_numbers(const struct numbers *of, struct delta *out) {
+    for (size_t i = 0; i < of->n_members; i++) number_at(out, of->first)[i] = -1;
 }
 
-static const char *prediction_member(const char *at, const char *end, struct view key, void *context) {
-    struct delta *out = context;
-    if (view_is(key, "accepted_prediction_tokens"))
-        return json_count(at, end, IN_OBJECT + 2, &out->predicted);
-    if (view_is(key, "rejected_prediction_tokens")) return json_count(at, end, IN_OBJECT + 2, &out->rejected);
-    return json_skip(at, end, IN_OBJECT + 2);
+static const char *read_numbers(const char *at, const char *end, const struct numbers *of, int depth,
+                                struct delta *out);
+
+static const char *number_member(const char *at, const char *end, struct view name, void *context) {
+    struct reading_numbers *r = context;
+    const struct number_key *key = r->of->keys, *behind = key + r->of->n_keys;
+    while (key < behind && (name.len != key->name.len || memcmp(name.at, key->name.at, name.len) != 0)) key++;
+    if (key == behind) return json_skip(at, end, r->depth);
+    switch (key->kind) {
+    case COUNT:
+        return json_count(at, end, r->depth, number_at(r->out, key->member));
+    case ELSE_COUNT:
+        r->else_member = number_at(r->out, key->member);
+        return json_count(at, end, r->depth, &r->else_count);
+    case MS:
+        return json_ms(at, end, r->depth, number_at(r->out, key->member));
+    case OBJECT:
+        return read_numbers(at, end, key->object, r->depth, r->out);
+    }
+    return NULL;
 }
 
-static const char *read_prediction(const char *at, const char *end, struct delta *out) {
-    out->predicted = out->rejected = -1;
-    if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT + 1);
-    return json_members(at, end, prediction_member, out);
-}
-
-static const char *usage_member(const char *at, const char *end, struct view key, void *context) {
-    struct usage *usage = context;
-    struct delta *out = usage->out;
-    if (view_is(key, "prompt_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->prompt_tokens);
-    if (view_is(key, "completion_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->completion_tokens);
-    if (view_is(key, "total_tokens")) return json_count(at, end, IN_OBJECT + 1, &out->total_tokens);
-    if (view_is(key, "prompt_cache_hit_tokens") || view_is(key, "cached_tokens"))
-        return json_count(at, end, IN_OBJECT + 1, &usage->cached);
-    if (view_is(key, "prompt_tokens_details")) return read_details(at, end, out);
-    if (view_is(key, "completion_tokens_details")) return read_prediction(at, end, out);
-    return json_skip(at, end, IN_OBJECT + 1);
-}
-
-static const char *read_counts(const char *at, const char *end, struct delta *out) {
-    struct usage usage = {out, -1};
-    at = json_members(at, end, usage_member, &usage);
-    if (out->cached_tokens < 0) out->cached_tokens = usage.cached;
+/* A value that lies `depth` brackets deep: the numbers of an object, and none where it is anything else. */
+static const char *read_numbers(const char *at, const char *end, const struct numbers *of, int depth,
+                                struct delta *out) {
+    struct reading_numbers r = {of, out, depth + 1, -1, NULL};
+    no_numbers(of, out);
+    if (at >= end || *at != '{') return json_skip(at, end, depth);
+    at = json_members(at, end, number_member, &r);
+    if (r.else_member && *r.else_member < 0) *r.else_member = r.else_count;
     return at;
-}
-
-static inline void no_counts(struct delta *out) {
-    out->prompt_tokens = out->completion_tokens = out->total_tokens = out->cached_tokens = -1;
-    out->predicted = out->rejected = -1;
-}
-
-static const char *read_usage(const char *at, const char *end, struct delta *out) {
-    no_counts(out);
-    if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT);
-    return read_counts(at, end, out);
-}
-
-static const char *drafts_member(const char *at, const char *end, struct view key, void *context) {
-    struct delta *out = context;
-    if (view_is(key, "num_spec_steps")) return json_count(at, end, IN_OBJECT + 2, &out->draft_steps);
-    if (view_is(key, "num_draft_tokens")) return json_count(at, end, IN_OBJECT + 2, &out->draft_tokens);
-    if (view_is(key, "num_accepted_draft_tokens"))
-        return json_count(at, end, IN_OBJECT + 2, &out->accepted_tokens);
-    return json_skip(at, end, IN_OBJECT + 2);
-}
-
-static const char *read_drafts(const char *at, const char *end, struct delta *out) {
-    out->draft_steps = out->draft_tokens = out->accepted_tokens = -1;
-    if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT + 1);
-    return json_members(at, end, drafts_member, out);
-}
-
-static const char *metrics_member(const char *at, const char *end, struct view key, void *context) {
-    struct delta *out = context;
-    if (view_is(key, "queue_time_ms")) return json_ms(at, end, IN_OBJECT + 1, &out->queue_ns);
-    if (view_is(key, "time_to_first_token_ms")) return json_ms(at, end, IN_OBJECT + 1, &out->prefill_ns);
-    if (view_is(key, "generation_time_ms")) return json_ms(at, end, IN_OBJECT + 1, &out->decode_ns);
-    if (view_is(key, "speculative_decoding")) return read_drafts(at, end, out);
-    return json_skip(at, end, IN_OBJECT + 1);
-}
-
-static const char *read_metrics(const char *at, const char *end, struct delta *out) {
-    out->queue_ns = out->prefill_ns = out->decode_ns = -1;
-    out->draft_steps = out->draft_tokens = out->accepted_tokens = -1;
-    if (at >= end || *at != '{') return json_skip(at, end, IN_OBJECT);
-    return json_members(at, end, metrics_member, out);
 }
 
 /* Whether a well-formed value says anything: not when all in it is null, false, 0 or empty. */
@@ -208,11 +220,10 @@ static const char *note_groq(const char *at, const char *end, struct asides *asi
     return json_members(at, end, groq_member, &asides->groq);
 }
 
-static void usage_aside(struct delta *out, struct view usage) {
+static void usage_aside(struct delta *out, struct view found) {
     bool has_own = out->prompt_tokens >= 0 || out->completion_tokens >= 0 || out->total_tokens >= 0;
-    if (has_own || !usage.at) return;
-    no_counts(out);
-    read_counts(usage.at, usage.at + usage.len, out);
+    if (has_own || !found.at) return;
+    read_numbers(found.at, found.at + found.len, &usage, IN_OBJECT, out);
 }
 
 static void error_aside(struct delta *out, struct view error) {
@@ -243,14 +254,14 @@ static inline const char *object_member(const char *at, const char *end, struct 
     switch (key.len) {
     case 7:
         if (memcmp(key.at, "choices", 7) == 0) return read_choices(at, end, r);
-        if (memcmp(key.at, "metrics", 7) == 0) return read_metrics(at, end, r->out);
+        if (memcmp(key.at, "metrics", 7) == 0) return read_numbers(at, end, &metrics, IN_OBJECT, r->out);
         break;
     case 6:
         if (memcmp(key.at, "object", 6) == 0) return read_kind(at, end, r);
         if (memcmp(key.at, "x_groq", 6) == 0) return note_groq(at, end, &r->asides);
         break;
     case 5:
-        if (memcmp(key.at, "usage", 5) == 0) return read_usage(at, end, r->out);
+        if (memcmp(key.at, "usage", 5) == 0) return read_numbers(at, end, &usage, IN_OBJECT, r->out);
         if (memcmp(key.at, "error", 5) == 0) return read_error(at, end, r->out);
         break;
     default:
