@@ -168,16 +168,18 @@ def told(wide, **more):
     )
 
 
-def test_the_headline_is_what_was_seen_and_the_estimate_comes_after_it():
+def test_the_headline_is_what_was_seen_and_the_estimate_comes_after_it_or_the_interval_alone_where_it_is_wide():
     from vllmperf.report.capacity import sheet
 
     shown = " ".join(sheet(told(240.0)).text().split())
     assert shown.startswith("The server carries at least 26.00 requests/s, seen with 95 % confidence.")
     assert (
-        "estimated at 58.08 requests/s (95 %: 25.94 … 69.08); a budget of 4 min 00 s would give about ±5 %"
+        "lies between 25.94 and 69.08 requests/s (95 %); a budget of 4 min 00 s would give about ±5 %"
         in shown
     )
-    assert "budget" not in sheet(told(None, estimate_per_s=27.0, low=26.5, high=27.5)).text()
+    narrow = sheet(told(None, estimate_per_s=27.0, low=26.5, high=27.5)).text()
+    assert "estimated at 27.00 requests/s (95 %: 26.50 … 27.50)." in narrow
+    assert "budget" not in narrow
 
 
 def test_steps_are_drawn_by_whether_their_requests_met_the_slo():

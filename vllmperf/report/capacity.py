@@ -11,6 +11,8 @@ from vllmperf.report.table import Row, Span, Table
 if TYPE_CHECKING:
     from vllmperf.model.capacity import Capacity, Step
 
+WIDE = 0.5
+"""An interval of more than this part of the estimate: a single number would say more than is known."""
 METHODS = {
     "law": "by the server's step law, held against these very requests",
     "windows": "by a curve through the goodput of all windows",
@@ -46,7 +48,7 @@ def answer(result: Capacity) -> str:
 
 
 def estimate(result: Capacity) -> str:
-    """Its capacity is estimated at 45.6 requests/s (95 %: 45.1 … 46.1)."""
+    """Its capacity is estimated at 45.6 requests/s (95 %: 45.1 … 46.1), or the interval alone where it is wide."""
     told = []
     if result.unsure_per_s is not None:
         told.append(f"{number(result.unsure_per_s)}/s met the SLO, too, for too short a time to be sure.")
@@ -54,9 +56,12 @@ def estimate(result: Capacity) -> str:
         told.append("No rate failed: the capacity lies above.")
     elif result.estimate_per_s is not None:
         low, high = number(result.low), number(result.high)
-        told.append(
-            f"Its capacity is estimated at {number(result.estimate_per_s)} requests/s (95 %: {low} … {high})"
-        )
+        if result.low and result.high and result.high - result.low > WIDE * result.estimate_per_s:
+            told.append(f"Its capacity lies between {low} and {high} requests/s (95 %)")
+        else:
+            told.append(
+                f"Its capacity is estimated at {number(result.estimate_per_s)} requests/s (95 %: {low} … {high})"
+            )
         if result.needed_budget_s is None:
             told[-1] += "."
         else:
