@@ -1,7 +1,9 @@
 """Runs whose gaps are too many to be held: the same figures in passes over the run file, without an array of them."""
 
 import json
+import os
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ from synthetic import NONE, Request, write_run
 
 from vllmperf import _engine
 from vllmperf.errors import UsageError
-from vllmperf.metrics import intervals, statistics
+from vllmperf.metrics import in_flight, intervals, statistics, view
 from vllmperf.metrics.definitions import BY_NAME
-from vllmperf.record import gaps
+from vllmperf.record import gaps, reader
 from vllmperf.record.table import SINCE, narrow, table, wide
+from vllmperf.report import csv
 from vllmperf.run import Run
 
 HELD = 1_000
@@ -119,6 +122,44 @@ def test_a_report_takes_less_than_2500_bytes_a_request_of_100_tokens(tmp_path: P
     finally:
         tracemalloc.stop()
     assert peak / count < 2_500  # 7 bytes a gap, and 20 MB whatever the run
+
+
+def peak_of(run: Run, put_out: Callable[[Run], object]) -> int:
+    tracemalloc.start()
+    try:
+        put_out(run)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def rows_of(run: Run) -> None:
+    with Path(os.devnull).open("w") as nowhere:
+        csv.write(run, nowhere)
+
+
+@pytest.mark.parametrize(("put_out", "most_bytes"), [(lambda run: run.summary, 130), (rows_of, 130)])
+def test_each_request_more_takes_few_bytes_of_a_report(
+    put_out: Callable[[Run], object],
+    most_bytes: int,
+    tmp_path: Path,
+    few_are_held: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(view, "ROWS_AT_A_TIME", 500)
+    monkeypatch.setattr(csv, "ROWS_AT_A_TIME", 500)
+    monkeypatch.setattr(reader, "ROWS_AT_A_TIME", 50)
+    for module in (intervals, in_flight):
+        monkeypatch.setattr(module, "AT_A_TIME", 500)
+    few, many = 8_000, 20_000
+    peaks = []
+    for count in (few, few, many):  # what is imported once is not of the run
+        path = tmp_path / f"{len(peaks)}.run"
+        write_run(
+            path, [Request(i, sent=10.0 * i, ttft=50 + i % 7, gaps=[10.0 + i % 5]) for i in range(count)]
+        )
+        peaks.append(peak_of(Run(path), put_out))
+    assert (peaks[2] - peaks[1]) / (many - few) < most_bytes, peaks
 
 
 @pytest.mark.parametrize(

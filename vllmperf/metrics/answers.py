@@ -12,7 +12,7 @@ import vllmperf._engine as _engine
 from vllmperf import datasets
 from vllmperf.errors import VllmperfError
 from vllmperf.metrics.percentiles import percentile
-from vllmperf.metrics.view import COMPLETED, Completed, Flags, Floats
+from vllmperf.metrics.view import COMPLETED, Block, Completed, Flags, Floats
 from vllmperf.plan import BACKENDS
 
 Part = dict[str, Any]
@@ -43,22 +43,22 @@ def answers(done: Completed) -> Part:
 # ---- how the tokens came ----
 
 
-def _chunks(done: Completed) -> Floats:
+def _chunks(done: Block) -> Floats:
     return done.requests["chunks"].astype(np.float64)
 
 
-def _single(done: Completed) -> Flags:
+def _single(done: Block) -> Flags:
     """Streams of one choice."""
     single: Flags = (done.requests["choices"] == 1) & _is_stream(done)
     return single
 
 
-def _is_stream(done: Completed) -> Flags:
+def _is_stream(done: Completed | Block) -> Flags:
     stream: Flags = done.requests["first_token_ns"] != _engine.NONE
     return stream
 
 
-def _leading_burst(done: Completed) -> Floats:
+def _leading_burst(done: Block) -> Floats:
     """Token chunks of each answer that came in its first burst, at least 1."""
     burst = done.gap_facts.burst + 1.0
     in_one_read = done.field("first_read_chunks")
@@ -66,14 +66,14 @@ def _leading_burst(done: Completed) -> Floats:
     return leading
 
 
-def _has_several_tokens(done: Completed) -> Flags:
+def _has_several_tokens(done: Block) -> Flags:
     """A last token without text makes two tokens of one chunk."""
     tokens, chunks = np.fmax(done.field("output_tokens"), _chunks(done)), _chunks(done)
     several: Flags = _is_stream(done) & (tokens >= 2) & ((chunks >= 2) | (tokens >= 3))
     return several
 
 
-def _came_in_one_piece(done: Completed) -> Flags:
+def _came_in_one_piece(done: Block) -> Flags:
     at_once = done.requests["first_token_ns"] == done.requests["last_token_ns"]
     burst = _single(done) & (_leading_burst(done) >= _chunks(done))
     came: Flags = _has_several_tokens(done) & (at_once | burst)
@@ -81,8 +81,9 @@ def _came_in_one_piece(done: Completed) -> Flags:
 
 
 def _one_piece(done: Completed) -> Part | None:
-    of = int((_has_several_tokens(done) & done.has_gaps).sum())
-    return {"requests": int((_came_in_one_piece(done) & done.has_gaps).sum()), "of": of} if of else None
+    of = int(done.by_blocks(lambda block: _has_several_tokens(block) & block.has_gaps).sum())
+    came = done.by_blocks(lambda block: _came_in_one_piece(block) & block.has_gaps)
+    return {"requests": int(came.sum()), "of": of} if of else None
 
 
 def _held_back(done: Completed) -> Part | None:
@@ -91,39 +92,68 @@ def _held_back(done: Completed) -> Part | None:
     gap_share: of the gaps, on average, that have no time of their own. ttft_share: of TTFT, that is the time of these gaps.
     Both are lower bounds where is_lower_bound says that the chunks of the first read were not counted.
     """
-    rows = _single(done) & (done.requests["chunks"] >= 2) & ~_came_in_one_piece(done) & done.has_gaps
+    rows = done.by_blocks(_may_be_held_back)
     if not rows.any():
         return None
-    chunks, burst = _chunks(done)[rows], np.minimum(_leading_burst(done), _chunks(done) - 1)[rows]
-    gap_ns = done.between("first_token_ns", "last_token_ns")[rows] / (chunks - burst)
-    late_ns, is_late = (burst - 1) * gap_ns, burst > 1
-    ttft_ns = np.maximum(done.between("sent_ns", "first_token_ns")[rows], 1)
+    late_ns = done.by_blocks(_late_ns, rows)
+    ttft_ns = done.by_blocks(lambda block: np.maximum(block.between("sent_ns", "first_token_ns"), 1), rows)
+    ttft_share = min(float(late_ns.sum() / ttft_ns.sum()), 1.0)
+    del ttft_ns
+    share = done.by_blocks(_late_share, rows)
+    is_late = done.by_blocks(_burst, rows) > 1
     return {
         "requests": int(is_late.sum()),
-        "of": len(chunks),
-        "gap_share": float(((burst - 1) / (chunks - 1)).mean()),
-        "ttft_share": min(float(late_ns.sum() / ttft_ns.sum()), 1.0),
-        "is_lower_bound": bool(np.isnan(done.field("first_read_chunks")[rows]).any()),
-        "burst_chunks": _median(burst[is_late]),
-        "of_chunks": _median(chunks[is_late]),
+        "of": len(is_late),
+        "gap_share": float(share.mean()),
+        "ttft_share": ttft_share,
+        "is_lower_bound": bool(
+            done.by_blocks(lambda block: np.isnan(block.field("first_read_chunks")), rows).any()
+        ),
+        "burst_chunks": _median(done.by_blocks(_burst, rows)[is_late]),
+        "of_chunks": _median(done.by_blocks(_chunks, rows)[is_late]),
         "ttft_late_ms": _mean_ms(late_ns[is_late]),
     }
 
 
+def _may_be_held_back(done: Block) -> Flags:
+    rows: Flags = _single(done) & (done.requests["chunks"] >= 2) & ~_came_in_one_piece(done) & done.has_gaps
+    return rows
+
+
+def _burst(done: Block) -> Floats:
+    burst: Floats = np.minimum(_leading_burst(done), _chunks(done) - 1)
+    return burst
+
+
+def _late_share(done: Block) -> Floats:
+    """Of the gaps, those of the first burst."""
+    share: Floats = (_burst(done) - 1) / np.maximum(
+        _chunks(done) - 1, 1
+    )  # 0 of requests that are not looked at
+    return share
+
+
+def _late_ns(done: Block) -> Floats:
+    """Time of the gaps of the first burst."""
+    with np.errstate(divide="ignore", invalid="ignore"):  # of requests that are not looked at
+        gap_ns = done.between("first_token_ns", "last_token_ns") / (_chunks(done) - _burst(done))
+    late: Floats = (_burst(done) - 1) * gap_ns
+    return late
+
+
 def _first_chunk(done: Completed) -> Part | None:
     """Tokens in the first chunk beside the one that TPOT leaves out. share: of the tokens that TPOT divides by."""
-    n, chunks = done.field("output_tokens"), _chunks(done)
-    first = _tokens_of_first_chunk(done)
-    rows = _single(done) & (chunks >= 2) & (n >= 2) & ~np.isnan(first) & ~_came_in_one_piece(done)
-    rows &= (done.requests["tokens_source"] != CHUNKS) & done.has_gaps
+    rows = done.by_blocks(_has_known_first_chunk)
     if not rows.any():
         return None
-    n, first = n[rows], np.clip(first[rows], 1, n[rows] - 1)
-    time_ns = done.between("first_token_ns", "last_token_ns")[rows]
-    return {
-        "requests": int(((first - 1) / (n - 1) > FAR).sum()),
-        "of": len(n),
-        "share": float(((first - 1) / (n - 1)).mean()),
+    n = done.by_blocks(lambda block: block.field("output_tokens"), rows)
+    first = done.by_blocks(_tokens_of_first_chunk, rows)
+    np.clip(first, 1, n - 1, out=first)
+    share = (first - 1) / (n - 1)
+    found: Part = {"requests": int((share > FAR).sum()), "of": len(n), "share": float(share.mean())}
+    del share
+    time_ns = done.by_blocks(lambda block: block.between("first_token_ns", "last_token_ns"), rows)
+    return found | {
         "tokens": _median(first),
         "of_tokens": _median(n),
         "tpot_ms": _mean_ms(time_ns / (n - 1)),
@@ -131,7 +161,16 @@ def _first_chunk(done: Completed) -> Part | None:
     }
 
 
-def _tokens_of_first_chunk(done: Completed) -> Floats:
+def _has_known_first_chunk(done: Block) -> Flags:
+    n, chunks = done.field("output_tokens"), _chunks(done)
+    rows = _single(done) & (chunks >= 2) & (n >= 2) & ~np.isnan(_tokens_of_first_chunk(done))
+    known: Flags = (
+        rows & ~_came_in_one_piece(done) & (done.requests["tokens_source"] != CHUNKS) & done.has_gaps
+    )
+    return known
+
+
+def _tokens_of_first_chunk(done: Block) -> Floats:
     """By the tokens of the other chunks where they are known, else by its share of the bytes. A chunk that brings
     output only after tokens without any (a parser that holds them back) counts them too. NaN: not known."""
     n, chunks = done.field("output_tokens"), _chunks(done)

@@ -32,27 +32,31 @@ class Ordered(NamedTuple):
     """Values (ns) in order of send. in_flight: when each request that has some was sent."""
 
     values: ByRequest
-    in_flight: Floats
+    in_flight: NDArray[Any]
 
 
 def ordered(metric: Metric, done: Completed) -> Ordered:
-    order = done.in_order_of_send
-    level = done.in_flight_at_send[order]
+    order, level = done.in_order_of_send, done.in_flight_by_send
     if metric.of_request is not None:
         by_request = metric.of_request(done)[order]
         known = by_request == by_request  # without NaN
-        return Ordered(Held(by_request[known]), level[known])
+        return Ordered(Held(_only(by_request, known)), _only(level, known))
     is_sorted = len(order) == 0 or np.abs(order - np.arange(len(order))).max() <= NEARLY_SORTED
     values = metric.values(done)
     if isinstance(values, GapValues):
         lengths = values.lengths if is_sorted else values.lengths[order]
-        return Ordered(Streamed(values, None if is_sorted else order), level[lengths > 0])
+        return Ordered(Streamed(values, None if is_sorted else order), _only(level, lengths > 0))
     lengths = _lengths(metric, done)
     if not is_sorted:
         starts = np.cumsum(lengths) - lengths
         places = np.repeat(starts[order], lengths[order]) + _counting(lengths[order])
         values, lengths = values[places], lengths[order]
-    return Ordered(Held(values, lengths), level[lengths > 0])
+    return Ordered(Held(values, lengths), _only(level, lengths > 0))
+
+
+def _only(values: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[Any]:
+    """Without a copy where it is all of them."""
+    return values if chosen.all() else values[chosen]
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,12 @@ class Streamed:
     def sums(self) -> Floats:
         return self._ordered(self.values.sums)
 
-    def counts(self) -> Floats:
-        return self._ordered(self.values.lengths).astype(np.float64)
+    def counts(self) -> NDArray[Any]:
+        return self._ordered(self.values.lengths)
 
-    def at_most(self, limits: Sequence[float]) -> Iterator[Floats]:
+    def at_most(self, limits: Sequence[float]) -> Iterator[NDArray[Any]]:
         for counts in self.values.at_most(limits):
-            yield self._ordered(counts).astype(np.float64)
+            yield self._ordered(counts)
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
         return quantiles(self.values, levels)
@@ -172,7 +176,7 @@ def of_throughput(done: Completed, rates: Mapping[str, float | None]) -> dict[st
 def of_goodput(done: Completed, limits_ms: Mapping[str, float], per_s: float | None) -> dict[str, Bounds]:
     order = done.in_order_of_send
     good, use = is_good(done, limits_ms)[order], used(done, limits_ms)[order]
-    share = intervals.share_interval(good, use, in_flight=done.in_flight_at_send[order])
+    share = intervals.share_interval(good, use, in_flight=done.in_flight_by_send)
     of_whole = is_good(done.whole, limits_ms).astype(np.float64)
     is_share_of_sent = len(done.requests) == done.sent  # what failed is no sample of a latency
     return {
@@ -194,10 +198,9 @@ def rate(done: Completed, amounts: Floats, per_s: float | None) -> Interval | No
     middle = _middles_ns(done.whole)
     start, end = done.window_ns
     within = (middle >= start) & (middle <= end) & (amounts > 0)
-    middle, amounts = middle[within], amounts[within]
+    middle, amounts = _only(middle, within), _only(amounts, within)
     by_middle = float(amounts.sum()) / (end - start) * 1e9
-    level = done.in_flight_at_send[done.in_order_of_send]
-    found = intervals.rate_interval(middle, start, end, amounts, in_flight=level)
+    found = intervals.rate_interval(middle, start, end, amounts, in_flight=done.in_flight_by_send)
     if found.low is None or found.high is None or not by_middle:
         return None
     low, high = max(per_s + found.low - by_middle, 0.0), per_s + found.high - by_middle
@@ -208,5 +211,7 @@ def _middles_ns(whole: Completed) -> NDArray[np.int64]:
     """Between the first and the last token of each request, rounded down."""
     first, last = whole.requests["first_token_ns"], whole.requests["last_token_ns"]
     middles = np.where(first < 0, last, first)
-    middles += (last - middles) // 2
+    first = last - middles
+    first //= 2
+    middles += first
     return middles

@@ -54,7 +54,7 @@ class GapFacts:
             self.sum_ns, *(each.astype(np.min_scalar_type(int(each.max(initial=0)))) for each in counts)
         )
 
-    def __getitem__(self, rows: NDArray[np.bool_]) -> GapFacts:
+    def __getitem__(self, rows: NDArray[np.bool_] | slice) -> GapFacts:
         """Those of some of the requests."""
         return GapFacts(
             self.sum_ns[rows], self.burst[rows], self.known[rows], self.tokens[rows], self.shared[rows]
@@ -66,7 +66,7 @@ def piece_sums(values: NDArray[Any], lengths: NDArray[Any], dtype: Any) -> NDArr
     sums = np.zeros(len(lengths), dtype=dtype)
     held = lengths > 0
     if held.any():
-        starts = (np.cumsum(lengths) - lengths)[held]  # reduceat misreads empty pieces
+        starts = (np.cumsum(lengths, dtype=np.int64) - lengths)[held]  # reduceat misreads empty pieces
         sums[held] = np.add.reduceat(values, starts, dtype=dtype)
     return sums
 

@@ -10,6 +10,9 @@ from vllmperf.record.table import Requests
 
 Floats = NDArray[np.float64]
 
+AT_A_TIME = 65_536
+"""Instants, so that what is found on the way takes little memory."""
+
 
 class InFlight(NamedTuple):
     """mean: over the time that counts. mean_sending: the same up to the last send. max: of the whole run."""
@@ -47,11 +50,23 @@ def means(requests: Requests, edges_ns: NDArray[np.int64]) -> Floats:
     return held
 
 
-def at_send(requests: Requests, instants_ns: NDArray[np.int64]) -> Floats:
+def at_send(requests: Requests, instants_ns: NDArray[np.int64]) -> NDArray[np.int32]:
     """How many were in flight at each of these moments; one that is sent then counts, one that ends then does not."""
-    sent, end = (np.sort(column) for column in _intervals(requests))
-    held: Floats = np.searchsorted(sent, instants_ns, "right").astype(np.float64)
-    return held - np.searchsorted(end, instants_ns, "right")
+    sent, end = _intervals(requests)
+    held = _until(sent, instants_ns)
+    del sent
+    held -= _until(end, instants_ns)
+    return held
+
+
+def _until(instants_ns: NDArray[np.int64], edges_ns: NDArray[np.int64]) -> NDArray[np.int32]:
+    """How many of the instants are not after each edge. Sorts them, where they are."""
+    instants_ns.sort()
+    found = np.empty(len(edges_ns), dtype=np.int32)
+    for first in range(0, len(edges_ns), AT_A_TIME):
+        edges = edges_ns[first : first + AT_A_TIME]
+        found[first : first + AT_A_TIME] = np.searchsorted(instants_ns, edges, "right")
+    return found
 
 
 def _since(instants_ns: NDArray[np.int64], edges_ns: NDArray[np.int64]) -> Floats:
@@ -73,13 +88,14 @@ def _intervals(requests: Requests) -> tuple[NDArray[np.int64], NDArray[np.int64]
 def _mean(sent: NDArray[np.int64], end: NDArray[np.int64], first_ns: int, last_ns: int) -> float | None:
     if last_ns <= first_ns:
         return None
-    within = np.minimum(end, last_ns) - np.maximum(sent, first_ns)
-    return float(np.maximum(within, 0).sum(dtype=np.float64)) / (last_ns - first_ns)
+    within = np.minimum(end, last_ns)
+    within -= np.maximum(sent, first_ns)
+    np.maximum(within, 0, out=within)
+    return float(within.sum(dtype=np.float64)) / (last_ns - first_ns)
 
 
 def _highest(sent: NDArray[np.int64], end: NDArray[np.int64]) -> int:
     """At some send; at one instant the end counts first."""
-    sent, end = np.sort(sent), np.sort(end)
-    held = np.searchsorted(sent, sent, "right")
-    held -= np.searchsorted(end, sent, "right")
+    held = _until(sent, sent)
+    held -= _until(end, sent)
     return max(int(held.max()), 1)

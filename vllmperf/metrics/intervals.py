@@ -18,13 +18,18 @@ from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
 from vllmperf.metrics.distributions import normal, order_levels, share_bounds, student_t
+from vllmperf.metrics.gap_facts import piece_sums
 from vllmperf.metrics.long_run import MOST_COSINES, PIECES, LongRun
 from vllmperf.metrics.statistics import EXACT_UP_TO, Samples, quantiles
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.integer[Any]]
+Numbers = NDArray[Any]
+"""In any type, the narrower the less memory a long run takes."""
 
 NS = 1e9
+AT_A_TIME = 65_536
+"""Values, so that what is computed on the way takes little memory."""
 
 LEVEL = 0.95
 FEWEST_INDEPENDENT = 24.0
@@ -68,10 +73,10 @@ class ByRequest(Protocol):
     def sums(self) -> Floats:
         """Of each request's values."""
 
-    def counts(self) -> Floats:
+    def counts(self) -> Numbers:
         """How many values each request has."""
 
-    def at_most(self, limits: Sequence[float]) -> Iterator[Floats]:
+    def at_most(self, limits: Sequence[float]) -> Iterator[Numbers]:
         """For each limit, how many of each request's values do not exceed it."""
 
     def quantiles(self, levels: Sequence[float]) -> list[float]: ...
@@ -81,7 +86,7 @@ def mean_interval(
     values: Samples | ByRequest,
     lengths: Counts | None = None,
     *,
-    in_flight: Floats | None = None,
+    in_flight: Numbers | None = None,
 ) -> Interval:
     """Of the mean. values: one a request in order of send, or, with `lengths`, so many of each request, one request after
     another. in_flight: how many requests were in flight when each was sent, in order of send.
@@ -104,7 +109,7 @@ def percentile_intervals(
     percentiles: Sequence[float],
     lengths: Counts | None = None,
     *,
-    in_flight: Floats | None = None,
+    in_flight: Numbers | None = None,
 ) -> list[Interval]:
     """Of percentiles (0 to 100, NumPy's default rule). Arguments as for `mean_interval`.
 
@@ -123,7 +128,7 @@ def percentile_intervals(
     limits = units.quantiles([p / 100 for p in percentiles])
     for percentile, at_most in zip(percentiles, units.at_most(limits), strict=True):
         rarer = min(percentile, 100 - percentile) / 100
-        reach = Reach(_share_run(at_most, counts), (mean_run,), load)
+        reach = Reach(_run_of(at_most, counts), (mean_run,), load)
         run = reach.run
         n = _worth_of(run, float(counts.sum()), percentile / 100)
         lacks = reach.lacks_beyond(n, len(values), rarer)
@@ -131,6 +136,7 @@ def percentile_intervals(
         found.append(_unknown(run.n, run.independent, lacks) if lacks > 1 else None)
         bounds = order_levels(percentile / 100, n, LEVEL) if lacks <= 1 else (0.0, 1.0)
         levels += [min(max(((len(values) + 1) * u - 1) / max(len(values) - 1, 1), 0.0), 1.0) for u in bounds]
+        del reach, run  # an array of all requests, which the next one needs as well
     ends = units.quantiles(levels)
     return _rising(
         percentiles,
@@ -160,7 +166,7 @@ def _rising(percentiles: Sequence[float], found: Sequence[Interval]) -> list[Int
 
 
 def share_interval(
-    flags: NDArray[np.bool_], values: Floats | None = None, *, in_flight: Floats | None = None
+    flags: NDArray[np.bool_], values: Floats | None = None, *, in_flight: Numbers | None = None
 ) -> Interval:
     """Of the share of requests, in order of send, that are True.
 
@@ -185,7 +191,7 @@ def rate_interval(
     end_ns: int,
     amounts: NDArray[Any] | None = None,
     *,
-    in_flight: Floats | None = None,
+    in_flight: Numbers | None = None,
 ) -> Interval:
     """Of events a second, or of the amounts (tokens) that they bring, from start to end; events outside are left out."""
     within = (instants_ns >= start_ns) & (instants_ns <= end_ns)
@@ -193,9 +199,12 @@ def rate_interval(
     if n < 2 or end_ns <= start_ns:
         return _unknown(n, 0.0, math.nan)
     pieces = min(PIECES, n)
-    place = (instants_ns[within] - start_ns) * (pieces / (end_ns - start_ns))
-    weights = None if amounts is None else amounts[within].astype(np.float64)
-    sums = np.bincount(np.minimum(place.astype(np.int64), pieces - 1), weights, pieces).astype(np.float64)
+    sums = np.zeros(pieces)
+    for first in range(0, len(within), AT_A_TIME):
+        some = slice(first, first + AT_A_TIME)
+        place = (instants_ns[some][within[some]] - start_ns) * (pieces / (end_ns - start_ns))
+        weights = 1.0 if amounts is None else amounts[some][within[some]].astype(np.float64)
+        np.add.at(sums, np.minimum(place.astype(np.int64), pieces - 1), weights)
     run = LongRun.of(sums - sums.mean())
     reach = Reach(run, (), Load.of(in_flight))
     if reach.lacks > 1:
@@ -234,9 +243,10 @@ class Held:
     def sums(self) -> Floats:
         return self._sums(self.values)
 
-    def at_most(self, limits: Sequence[float]) -> Iterator[Floats]:
+    def at_most(self, limits: Sequence[float]) -> Iterator[Numbers]:
         for limit in limits:
-            yield self._sums(self.values <= limit)
+            is_at_most = self.values <= limit
+            yield is_at_most if self.lengths is None else self._sums(is_at_most)
 
     def quantiles(self, levels: Sequence[float]) -> list[float]:
         return _quantiles(self.values, levels)
@@ -244,17 +254,18 @@ class Held:
     def _sums(self, values: NDArray[Any]) -> Floats:
         """Of each request's part of an array like `values`; exact for flags."""
         if self.lengths is None:
-            return values.astype(np.float64)
-        held = self.lengths > 0
-        starts = (np.cumsum(self.lengths) - self.lengths)[held]
-        sums = np.zeros(len(self.lengths))
-        if len(starts):
-            # In the type of the values, which is several times as fast and good to 1e-5 for a request.
-            sums[held] = np.add.reduceat(values, starts, dtype=np.int32 if values.dtype == bool else None)
+            return values.astype(np.float64, copy=False)
+        # In the type of the values, which is several times as fast and good to 1e-5 for a request.
+        dtype, sums = np.int32 if values.dtype == bool else values.dtype, np.zeros(len(self.lengths))
+        after = 0
+        for first in range(0, len(sums), AT_A_TIME):
+            lengths = self.lengths[first : first + AT_A_TIME]
+            start, after = after, after + int(lengths.sum(dtype=np.int64))
+            sums[first : first + AT_A_TIME] = piece_sums(values[start:after], lengths, dtype)
         return sums
 
-    def counts(self) -> Floats:
-        return np.ones(len(self.values)) if self.lengths is None else self.lengths.astype(np.float64)
+    def counts(self) -> Numbers:
+        return np.broadcast_to(1.0, len(self.values)) if self.lengths is None else self.lengths
 
 
 class Load(NamedTuple):
@@ -264,7 +275,7 @@ class Load(NamedTuple):
     run: LongRun | None
 
     @classmethod
-    def of(cls, in_flight: Floats | None) -> Load:
+    def of(cls, in_flight: Numbers | None) -> Load:
         if in_flight is None or not in_flight.any():
             return cls(0.0, None)
         level = float(in_flight.mean())
@@ -306,14 +317,17 @@ def _by_request(values: Samples | ByRequest, lengths: Counts | None) -> ByReques
     return Held(values, lengths) if isinstance(values, np.ndarray) else values
 
 
-def _mean_run(units: ByRequest) -> tuple[LongRun, Floats]:
+def _mean_run(units: ByRequest) -> tuple[LongRun, Numbers]:
     sums, counts = units.sums(), units.counts()
-    return LongRun.of(sums - counts * (sums.sum() / counts.sum())), counts
+    return _run_of(sums, counts), counts
 
 
-def _share_run(below: Floats, counts: Floats) -> LongRun:
-    """Of the share of the values that are at most some limit, from how many of each request are."""
-    return LongRun.of(below - counts * (below.sum() / counts.sum()))
+def _run_of(sums: Numbers, counts: Numbers) -> LongRun:
+    """Of the mean of the values, from their sum and number in each request; of the share of those that are at most some limit,
+    from how many are."""
+    found: Floats = counts * (sums.sum(dtype=np.float64) / counts.sum(dtype=np.float64))
+    np.subtract(sums, found, out=found)
+    return LongRun.of(found)
 
 
 def _worth_of(run: LongRun, values: float, share: float) -> float:

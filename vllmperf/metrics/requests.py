@@ -6,31 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 import vllmperf._engine as _engine
-from vllmperf.metrics.definitions import BY_NAME, OBJECTIVES
+from vllmperf.metrics.definitions import BY_NAME, OBJECTIVES, per_request
 from vllmperf.metrics.statistics import NS_PER_MS
-from vllmperf.metrics.view import Completed, Floats, as_floats
+from vllmperf.metrics.view import Completed, Flags, Floats, Rows, as_floats
 from vllmperf.record.fields import ASKED
-from vllmperf.record.reader import Recording
 from vllmperf.record.schema import ENUM_COLUMNS
+from vllmperf.record.table import Requests
 
 METRIC_COLUMNS = tuple(BY_NAME[name].key for name in OBJECTIVES)
 
 
-def requests(done: Completed) -> NDArray[np.void]:
+def requests(done: Completed, rows: slice = slice(None)) -> NDArray[np.void]:
     """A structured array, one row a request, sorted by number: the fields of docs/run_file.md, then the metrics in ms.
 
-    done: what counts of the run; left_out is 1 for requests of its warm-up. Names are text. What may be missing is float64
-    with NaN; float64 holds ns exactly for 104 days. Metrics are of completed requests, NaN for the others.
+    rows: which of all recorded requests. done: what counts of the run; left_out is 1 for requests of its warm-up. Names are text.
+    What may be missing is float64 with NaN; float64 holds ns exactly for 104 days. Metrics are of completed requests, NaN for the
+    others.
     """
-    recording, whole = done.recording, done.whole
-    columns = {name: _field(recording.requests[name], name) for name in recording.requests.dtype.names or ()}
-    columns |= {field.name: _asked(recording, field.name) for field in ASKED}
-    sent = recording.requests["sent_ns"]
+    found = done.recording.requests[rows]
+    asked = None if done.recording.asked is None else done.recording.asked[rows]
+    columns = {name: _field(found[name], name) for name in found.dtype.names or ()}
+    columns |= {field.name: _asked(asked, field.name, len(found)) for field in ASKED}
+    sent = found["sent_ns"]
     columns["left_out"] = ((sent < done.start_ns) & (sent != _engine.NONE)).astype(np.uint8)
-    columns |= {BY_NAME[name].key: _metric(whole, name) for name in OBJECTIVES}
-    table = np.empty(
-        len(recording.requests), dtype=[(name, column.dtype) for name, column in columns.items()]
-    )
+    columns |= {BY_NAME[name].key: _metric(found, done.whole.mask[rows], name) for name in OBJECTIVES}
+    table = np.empty(len(found), dtype=[(name, column.dtype) for name, column in columns.items()])
     for name, column in columns.items():
         table[name] = column
     return table
@@ -45,15 +45,11 @@ def _field(column: NDArray[Any], name: str) -> NDArray[Any]:
     return as_floats(column) if column.dtype.itemsize == 8 and name != "index" else column
 
 
-def _asked(recording: Recording, name: str) -> Floats:
-    if recording.asked is None:
-        return np.full(len(recording.requests), np.nan)
-    return as_floats(recording.asked[name])
+def _asked(asked: Requests | None, name: str, count: int) -> Floats:
+    return np.full(count, np.nan) if asked is None else as_floats(asked[name])
 
 
-def _metric(done: Completed, name: str) -> Floats:
-    of_request = BY_NAME[name].of_request
-    assert of_request is not None
-    values = np.full(len(done.mask), np.nan)
-    values[done.mask] = of_request(done) / NS_PER_MS
+def _metric(found: Requests, completed: Flags, name: str) -> Floats:
+    values = np.full(len(found), np.nan)
+    values[completed] = per_request(Rows(found[completed]), name) / NS_PER_MS
     return values

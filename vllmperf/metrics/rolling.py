@@ -85,29 +85,28 @@ def intervals_of(recording: Recording, every_ns: int) -> Iterator[Interval]:
     where = np.flatnonzero(recording.requests["end_ns"] != _engine.NONE)
     if not len(where):
         return
-    where = where[np.argsort(recording.requests["end_ns"][where], kind="stable")]
+    where = where[np.argsort(recording.requests["end_ns"][where], kind="stable")].astype(np.int32)
     rows = recording.requests[where]
     ends = rows["end_ns"]
-    sent = np.sort(happened(recording, "sent_ns"))
-    sent_ends = np.sort(ends[rows["sent_ns"] != _engine.NONE])
     last_ns, first = int(ends[-1]), 0
     count = max(1, math.ceil((last_ns + 1) / every_ns))
+    edges = np.minimum(np.arange(1, count + 1) * every_ns, last_ns + 1)
+    after = np.searchsorted(ends, edges).tolist()
+    in_flight = np.searchsorted(np.sort(happened(recording, "sent_ns")), edges)
+    in_flight -= np.searchsorted(ends[rows["sent_ns"] != _engine.NONE], edges)
+    del ends
     for i, gaps_ns in enumerate(_gaps_of_intervals(recording, every_ns, count)):
-        start_ns, end_ns = i * every_ns, min((i + 1) * every_ns, last_ns + 1)
-        after = int(np.searchsorted(ends, end_ns))
-        in_flight = int(np.searchsorted(sent, end_ns) - np.searchsorted(sent_ends, end_ns))
-        yield interval(rows[first:after], gaps_ns, start_ns, end_ns, in_flight)
-        first = after
+        some = rows[first : after[i]]
+        yield interval(some, gaps_ns, i * every_ns, int(edges[i]), int(in_flight[i]))
+        first = after[i]
 
 
 def _gaps_of_intervals(recording: Recording, every_ns: int, count: int) -> Iterator[NDArray[np.float32]]:
     """Of the completed requests that ended in each interval. Requests end nearly in the order of their numbers, so that few
     intervals wait for the gaps of a late one."""
-    end, outcome = recording.requests["end_ns"], recording.requests["outcome"]
-    counts = (end != _engine.NONE) & (outcome == COMPLETED)
-    number = np.where(counts, np.maximum(end, 0) // every_ns, -1)
+    number = _numbers_of_intervals(recording, every_ns)
     last = np.full(count, -1)
-    np.maximum.at(last, number[counts], np.flatnonzero(counts))
+    np.maximum.at(last, number[number >= 0], np.flatnonzero(number >= 0))
     waiting: list[list[NDArray[np.float32]]] = [[] for _ in range(count)]
     told = 0
     for block in recording.gap_blocks():
@@ -118,3 +117,10 @@ def _gaps_of_intervals(recording: Recording, every_ns: int, count: int) -> Itera
             yield np.concatenate([np.zeros(0, dtype=np.float32), *waiting[told]])
             waiting[told] = []
             told += 1
+
+
+def _numbers_of_intervals(recording: Recording, every_ns: int) -> NDArray[np.int32]:
+    """In which interval each request ended, -1 for those that did not complete."""
+    end = recording.requests["end_ns"]
+    counts = (end != _engine.NONE) & (recording.requests["outcome"] == COMPLETED)
+    return np.where(counts, (np.maximum(end, 0) // every_ns).astype(np.int32), np.int32(-1))

@@ -1,7 +1,8 @@
 """The completed requests of a recording as arrays of nanoseconds: what every metric is computed from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,10 @@ from vllmperf.record.table import Requests
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Kind = TypeVar("Kind", bound="np.generic[Any]")
 
 NS = 1e9
+ROWS_AT_A_TIME = 65_536
 
 COMPLETED = _engine.OUTCOMES.index("completed")
 CHUNKS = _engine.TOKENS_SOURCES.index("chunks")
@@ -57,6 +60,26 @@ class Rows:
         return int(column.sum(dtype=np.int64)) if len(column) else None
 
 
+class Block(Rows):
+    """Some of the requests of a Completed that follow one another."""
+
+    def __init__(self, done: "Completed", rows: slice) -> None:
+        super().__init__(done.requests[rows])
+        self._done, self._rows = done, rows
+
+    @cached_property
+    def gap_facts(self) -> GapFacts:
+        return self._done.gap_facts[self._rows]
+
+    @property
+    def has_gaps(self) -> Flags:
+        return self._done.has_gaps[self._rows]
+
+    @property
+    def gap_lengths(self) -> NDArray[np.uint32]:
+        return self._done.gap_lengths[self._rows]
+
+
 class Completed(Rows):
     """The completed requests of a recording that count, their gaps, and what is computed over the time that counts.
 
@@ -80,6 +103,16 @@ class Completed(Rows):
         if self.recording.asked is None:
             return np.full(len(self.requests), np.nan)
         return as_floats(self.recording.asked[name][self.mask])
+
+    def by_blocks(self, of: Callable[[Block], NDArray[Kind]], chosen: Flags | None = None) -> NDArray[Kind]:
+        """A value of each request, or of those that are chosen, computed block by block, so that what `of` needs on the way
+        takes little memory."""
+        found = []
+        for first in range(0, max(len(self.requests), 1), ROWS_AT_A_TIME):
+            rows = slice(first, first + ROWS_AT_A_TIME)
+            values = of(Block(self, rows))
+            found.append(values if chosen is None else values[chosen[rows]])
+        return np.concatenate(found)
 
     @property
     def start_ns(self) -> int:
@@ -159,9 +192,14 @@ class Completed(Rows):
         return np.argsort(self.requests["sent_ns"], kind="stable").astype(np.int32)
 
     @cached_property
-    def in_flight_at_send(self) -> Floats:
+    def in_flight_at_send(self) -> NDArray[np.int32]:
         """How many requests were in flight when each of these was sent."""
         return at_send(self.recording.requests, self.requests["sent_ns"])
+
+    @cached_property
+    def in_flight_by_send(self) -> NDArray[np.int32]:
+        """The same in the order in which they were sent."""
+        return at_send(self.recording.requests, self.requests["sent_ns"][self.in_order_of_send])
 
     @cached_property
     def peak_output_tokens_per_s(self) -> float | None:

@@ -50,7 +50,7 @@ class Gaps(Protocol):
     def tokens(self) -> NDArray[np.uint16]: ...
     @property
     def shared(self) -> NDArray[np.bool_]: ...
-    def blocks(self, lengths: Lengths) -> Iterator[GapBlock]:
+    def blocks(self, lengths: NDArray[Any]) -> Iterator[GapBlock]:
         """All of them, of about GAPS_AT_A_TIME each. lengths: how many gaps each request has."""
 
 
@@ -62,10 +62,10 @@ class HeldGaps:
     tokens: NDArray[np.uint16]
     shared: NDArray[np.bool_]
 
-    def blocks(self, lengths: Lengths) -> Iterator[GapBlock]:
+    def blocks(self, lengths: NDArray[Any]) -> Iterator[GapBlock]:
         for rows, first, after in _blocks(lengths):
             of = slice(first, after)
-            yield GapBlock(rows, lengths[rows], self.ns[of], self.tokens[of], self.shared[of])
+            yield GapBlock(rows, _whole(lengths[rows]), self.ns[of], self.tokens[of], self.shared[of])
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class SelectedGaps:
     def _mask(self) -> NDArray[np.bool_]:
         return np.repeat(self.selected, self.lengths)
 
-    def blocks(self, lengths: Lengths) -> Iterator[GapBlock]:  # noqa: ARG002 follow from the selection
+    def blocks(self, lengths: NDArray[Any]) -> Iterator[GapBlock]:  # noqa: ARG002 follow from the selection
         row = 0
         for block in self.gaps.blocks(self.lengths):
             counts = self.selected[block.rows]
@@ -129,7 +129,7 @@ class StoredGaps:
     def shared(self) -> NDArray[np.bool_]:
         return self._all.shared
 
-    def blocks(self, lengths: Lengths) -> Iterator[GapBlock]:
+    def blocks(self, lengths: NDArray[Any]) -> Iterator[GapBlock]:
         with self._opened() as db:
             db.execute("BEGIN")
             cursor = _cursor(db)
@@ -137,20 +137,29 @@ class StoredGaps:
                 found = cursor.fetchmany(rows.stop - rows.start)
                 if len(found) < rows.stop - rows.start or _lengths(found) != lengths[rows].tolist():
                     raise UsageError(f"{self._path} was changed while it was read: try again")
-                yield _block(found, rows, lengths[rows], after - first)
+                yield _block(found, rows, _whole(lengths[rows]), after - first)
 
 
 def held(db: sqlite3.Connection, n: int) -> HeldGaps:
-    """All n gaps of a run file."""
-    gaps = HeldGaps(np.zeros(n, np.float32), np.zeros(n, np.uint16), np.zeros(n, np.bool_))
+    """All n gaps of a run file. What is the same for all of them takes no memory."""
+    ns, shared = np.zeros(n, np.float32), np.zeros(n, np.bool_)
+    tokens: NDArray[np.uint16] = np.broadcast_to(np.uint16(0), n)
     cursor, at = _cursor(db), 0
     while found := cursor.fetchmany(1024):
         lengths = np.array(_lengths(found), dtype=np.int64)
         block = _block(found, slice(0), lengths, int(lengths.sum()))
         of = slice(at, at + len(block.ns))
-        gaps.ns[of], gaps.tokens[of], gaps.shared[of] = block.ns, block.tokens, block.shared
+        ns[of] = block.ns
+        if block.shared.any():
+            shared[of] = block.shared
+        if at == 0 and of.stop:
+            tokens = np.broadcast_to(block.tokens[0], n)
+        if not tokens.flags.writeable and (block.tokens != tokens[:1]).any():
+            tokens = tokens.copy()
+        if tokens.flags.writeable:
+            tokens[of] = block.tokens
         at = of.stop
-    return gaps
+    return HeldGaps(ns, tokens, shared)
 
 
 def offsets(lengths: NDArray[Any]) -> Lengths:
@@ -166,11 +175,15 @@ def pieces(edges: Lengths, at_a_time: int) -> Iterator[slice]:
     yield from (slice(first, after) for first, after in pairwise([*starts, len(edges) - 1]) if after > first)
 
 
-def _blocks(lengths: Lengths) -> Iterator[tuple[slice, int, int]]:
+def _blocks(lengths: NDArray[Any]) -> list[tuple[slice, int, int]]:
     """Requests in pieces, the first gap of each, and the one after its last."""
     edges = offsets(lengths)
-    for rows in pieces(edges, GAPS_AT_A_TIME):
-        yield rows, int(edges[rows.start]), int(edges[rows.stop])
+    return [(rows, int(edges[rows.start]), int(edges[rows.stop])) for rows in pieces(edges, GAPS_AT_A_TIME)]
+
+
+def _whole(lengths: NDArray[Any]) -> Lengths:
+    """Of some requests: sums of narrow types may not be what they seem."""
+    return lengths.astype(np.int64, copy=False)
 
 
 def _cursor(db: sqlite3.Connection) -> sqlite3.Cursor:

@@ -98,7 +98,7 @@ class Recording:
 
     def gap_blocks(self) -> Iterator[GapBlock]:
         """All gaps in pieces, so that memory does not grow with the run."""
-        return self.gaps.blocks(self.requests["n_gaps"].astype(np.int64))
+        return self.gaps.blocks(self.requests["n_gaps"])
 
     @property
     def keep_gaps(self) -> str:
