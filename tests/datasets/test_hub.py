@@ -229,5 +229,5 @@ def test_the_tokenizer_of_the_model_can_be_declined(asked, talks):
 
 def test_a_model_whose_tokenizer_is_out_of_reach_ends_the_run_before_its_first_request(asked, talks):
     said = asked(BENCH, f"{talks} unsaid", HF_HUB_OFFLINE="1")
-    assert said.startswith("tokenizer some/model: ")
+    assert said.startswith("the tokenizer of model some/model: ")
     assert "HF_HUB_OFFLINE" in said

@@ -73,6 +73,7 @@ def check(source: Run | str | Path, /) -> list[CheckedRun]:
                 getattr(one, "stated", None) or one.summary,
                 getattr(one, "rounding", {}),
                 getattr(one, "remarks", ()),
+                getattr(one, "entries", None),
             ),
         )
         for one in found

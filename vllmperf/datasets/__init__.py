@@ -11,9 +11,13 @@ import itertools
 import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cache
+from typing import TYPE_CHECKING
 
 from vllmperf.datasets.dataset import Conversation, DataSet, Lengths, Option, Prompt, Spec, Value
 from vllmperf.errors import SettingError
+
+if TYPE_CHECKING:
+    from vllmperf.tokenizer.tokens import Tokens
 
 __all__ = [
     "Conversation",
@@ -64,22 +68,14 @@ def prompts(spec: Spec) -> Iterator[Prompt]:
 
     Raises UsageError for a bad row, before the first prompt wherever that is possible.
     """
-    tokens, spec = None, _with_file(spec)
-    if spec.tokenizer:
-        from vllmperf.tokenizer.tokens import Tokens
-
-        tokens = Tokens(spec.tokenizer)
+    tokens, spec = _tokens(spec), _with_file(spec)
     return itertools.islice(table()[spec.dataset_name].prompts(spec, tokens), spec.num_prompts)
 
 
 def sessions(spec: Spec) -> Iterator[Conversation]:
     """Those of a data set that has some, in order, as many as spec.num_prompts, or without end. Raises UsageError."""
-    tokens, spec, found = None, _with_file(spec), table()[spec.dataset_name].conversations
+    tokens, spec, found = _tokens(spec), _with_file(spec), table()[spec.dataset_name].conversations
     assert found is not None
-    if spec.tokenizer:
-        from vllmperf.tokenizer.tokens import Tokens
-
-        tokens = Tokens(spec.tokenizer)
     return itertools.islice(found(spec, tokens), spec.num_prompts)
 
 
@@ -89,6 +85,23 @@ def times_s(spec: Spec) -> list[float]:
     if times is None:
         raise SettingError("{dataset_name} {name} has no times of its own", name=spec.dataset_name)
     return times(_with_file(spec))
+
+
+def _tokens(spec: Spec) -> Tokens | None:
+    """The tokenizer that is asked for. Where it is the model's, an error names the model, and what else there is."""
+    if not spec.tokenizer:
+        return None
+    from vllmperf.tokenizer.tokens import Tokens
+
+    try:
+        return Tokens(spec.tokenizer)
+    except SettingError as error:
+        if not spec.is_models_tokenizer:
+            raise
+        words = error.words.replace("{tokenizer}", "the tokenizer of {model}", 1)
+        raise SettingError(
+            words + "; {tokenizer} names another one, {tokenizer} none goes without", **error.values
+        ) from None
 
 
 def _with_file(spec: Spec) -> Spec:

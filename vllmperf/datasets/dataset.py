@@ -36,7 +36,7 @@ class Spec(NamedTuple):
     """What is asked of a data set. Lengths in tokens, None: the data set's own. options: by Option.name.
 
     num_prompts: how many prompts will be taken, None when only time ends the run. takes_ids: a prompt may be a list of
-    token ids (a completion), not only text.
+    token ids (a completion), not only text. is_models_tokenizer: nobody named `tokenizer`, it is that of the model.
     """
 
     dataset_name: str = "random"
@@ -50,6 +50,7 @@ class Spec(NamedTuple):
     seed: int = 0
     num_prompts: int | None = 1000
     takes_ids: bool = True
+    is_models_tokenizer: bool = False
 
     def lengths(self, usual: Lengths) -> Lengths:
         """What is asked for, else the usual."""

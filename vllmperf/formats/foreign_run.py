@@ -11,6 +11,7 @@ from typing import Any, cast
 from vllmperf.errors import UsageError
 from vllmperf.metrics.checked import of_run
 from vllmperf.metrics.definitions import BY_NAME, FIGURES, METRICS
+from vllmperf.metrics.entries import Entries
 from vllmperf.metrics.statistics import Row
 from vllmperf.metrics.summary import SUMMARY_SCHEMA, Summary
 from vllmperf.numbers import measured
@@ -67,7 +68,8 @@ class ForeignRun(Run):
     numbers, as they stand there.
 
     tool: who wrote the file. line: where in it the table begins. rounding: by how much a figure may be off, as it was printed,
-    by its path in the summary. remarks: what the reader noticed. Raises UsageError when single requests are asked for.
+    by its path in the summary. remarks: what the reader noticed. entries: the single
+    requests that the file lists. Raises UsageError when single requests are asked for.
     """
 
     has_requests = False
@@ -81,9 +83,10 @@ class ForeignRun(Run):
         line: int | None = None,
         rounding: Mapping[str, float] | None = None,
         remarks: Sequence[str] = (),
+        entries: Entries | None = None,
     ) -> None:
         self.path, self.tool, self._keep_alive = path, tool, None
-        self.line, self.rounding, self.remarks = line, rounding or {}, remarks
+        self.line, self.rounding, self.remarks, self.entries = line, rounding or {}, remarks, entries
         self.stated = summary
 
     @cached_property
@@ -108,7 +111,7 @@ class ForeignRun(Run):
         raise UsageError(f"{self.path} ({self.tool}) holds no single requests: give a run file for that")
 
     def _warnings(self) -> Iterator[str]:
-        for one in of_run(self.stated, self.rounding, self.remarks):
+        for one in of_run(self.stated, self.rounding, self.remarks, self.entries):
             if one.status in ("broken", "doubt"):
                 sides = f": {one.left} against {one.right}: {one.meaning}" if one.left else ""
                 yield f"{one.statement}{sides}"

@@ -60,7 +60,10 @@ def spec_of(plan: Plan) -> Spec:
     """What the plan asks of its data set."""
     takes_ids = not (plan.target.is_chat or plan.workload.text_prompts)
     return plan.workload.spec._replace(
-        tokenizer=plan.tokenizer, num_prompts=plan.load.num_prompts, takes_ids=takes_ids
+        tokenizer=plan.tokenizer,
+        num_prompts=plan.load.num_prompts,
+        takes_ids=takes_ids,
+        is_models_tokenizer=plan.workload.tokenizer is None,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vllmperf.metrics.entries import Entries
 from vllmperf.metrics.figure_spans import Figures
 from vllmperf.metrics.sums import SUMS, Checked, checked
 from vllmperf.metrics.verdict import RULES
@@ -14,7 +15,7 @@ from vllmperf.numbers import plural
 
 Summary = Mapping[str, Any]
 STATUS = {"caution": "doubt", "untrusted": "broken"}
-BY_REQUEST = ("e2el_itl", "e2el_tpot", "little", "little_peak", "not_zero")
+BY_REQUEST = ("e2el_itl", "e2el_tpot", "little", "little_peak", "not_zero", "entries", "recounted")
 """Sums that identities and rules look at request by request in our own runs, whatever a chunk or an answer holds."""
 OF_OURS = tuple(one for one in SUMS if not one.is_doubt and one.name not in BY_REQUEST)
 
@@ -37,10 +38,15 @@ class CheckedRun:
         return asdict(self)
 
 
-def of_run(summary: Summary, rounding: Mapping[str, float], remarks: Sequence[str]) -> list[Checked]:
-    """rounding, remarks: of a foreign run, see ForeignRun."""
+def of_run(
+    summary: Summary,
+    rounding: Mapping[str, float],
+    remarks: Sequence[str],
+    entries: Entries | None = None,
+) -> list[Checked]:
+    """rounding, remarks, entries: of a foreign run, see ForeignRun."""
     noted = [Checked("remark", text, "doubt") for text in remarks]
-    figures = Figures(summary, rounding)
+    figures = Figures(summary, rounding, entries)
     if summary["identities"]:
         return [*_identities(summary), *checked(figures, OF_OURS), *_rules(summary)]
     return [*checked(figures), *noted]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from vllmperf.metrics.entries import Entries
 from vllmperf.numbers import brief, measured
 
 Summary = Mapping[str, Any]
@@ -37,10 +38,16 @@ class Span:
 
 
 class Figures:
-    """Figures by their path in a summary, as spans. rounding: half the last digit of each, where it is known."""
+    """Figures by their path in a summary, as spans. rounding: half the last digit of each, where it is known. entries: the
+    single requests of the file, where it lists them."""
 
-    def __init__(self, summary: Summary, rounding: Mapping[str, float] | None = None) -> None:
-        self.summary, self._rounding = summary, rounding or {}
+    def __init__(
+        self,
+        summary: Summary,
+        rounding: Mapping[str, float] | None = None,
+        entries: Entries | None = None,
+    ) -> None:
+        self.summary, self._rounding, self.entries = summary, rounding or {}, entries
 
     def raw(self, path: str) -> object:
         """What stands there, None where nothing does."""

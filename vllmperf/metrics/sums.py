@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vllmperf.metrics import bounds, load_sums
+from vllmperf.metrics import bounds, entry_sums, load_sums
 from vllmperf.metrics.figure_spans import (
     DOUBT,
     EXACT,
@@ -307,6 +307,8 @@ SUMS = (
     Sum("output_length", "answers are as long as asked", load_sums.output_length, is_doubt=True),
     Sum("samples", "there are enough requests for a p99", load_sums.samples, is_doubt=True),
     Sum("not_zero", "what must be there is not 0", load_sums.not_zero),
+    Sum("entries", "the file lists each request once in each array", entry_sums.lengths),
+    Sum("recounted", "figures are those of the requests that the file lists", entry_sums.recounted),
 )
 
 

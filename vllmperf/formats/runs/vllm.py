@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from vllmperf.comparison.figures import STATISTICS, figures_of_summary
 from vllmperf.data_file import File
 from vllmperf.errors import UsageError
 from vllmperf.formats.foreign_run import ForeignRun, row, summary_of
+from vllmperf.formats.vllm_entries import entries_of, half_digit
 from vllmperf.metrics.definitions import FIGURES, METRICS
 from vllmperf.numbers import measured
 from vllmperf.plan.checks import shown
@@ -52,7 +54,17 @@ def run_of(path: Path, data: dict[str, Any]) -> Run:
     metrics = {metric.key: _row(data, metric.key) for metric in METRICS}
     plan = {ours: data.get(theirs) for ours, theirs in SETTINGS.items()}
     summary = summary_of(tool, figures, metrics, plan, _started(data.get("date")))
-    return ForeignRun(path, tool, summary)
+    entries = entries_of(data, metrics)
+    return ForeignRun(path, tool, summary, rounding=_rounding(summary) if entries else {}, entries=entries)
+
+
+def _rounding(summary: Mapping[str, Any]) -> dict[str, float]:
+    """Half the last digit of each time, by its path."""
+    return {
+        f"metrics.{key}.{name}": half_digit(value)
+        for key, row in summary["metrics"].items()
+        for name, value in (row or {}).items()
+    }
 
 
 def _number(value: object) -> float | int | None:
