@@ -315,7 +315,8 @@ def test_the_schema_has_every_setting_and_every_flag(service: Service) -> None:
     found = service.get("/schema").json()
     assert found["plan"]["properties"]["num_prompts"]["default"] == 1000
     assert (
-        found["plan"]["properties"]["request_rate"]["description"] == "requests per second, inf = all at once"
+        found["plan"]["properties"]["request_rate"]["description"]
+        == "send this many requests per second; inf sends all at once"
     )
     flags = found["start_load"]["vllm-0.6"]
     assert flags["properties"]["sonnet_input_len"] == {"type": "integer", "default": 550}

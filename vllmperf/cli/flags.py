@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import functools
 import json
+import textwrap
 from typing import Any
 
 from vllmperf.loadgen.notes import Notes
@@ -65,10 +66,16 @@ UNSAID: tuple[object, ...] = (None, False, True, (), {}, [])
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Names the defaults that say something: no None, no False, no empty list."""
+    """Names the defaults that say something: no None, no False, no empty list. Breaks no line within the name of a flag."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(f"{indent}{line}" for line in self._split_lines(text, width - len(indent)))
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         default, text = action.default, action.help or ""

@@ -196,5 +196,5 @@ SHOWN = (
 
 
 def now() -> str:
-    """UTC, as in 2026-12-01T10:15:00.123Z."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """UTC, as in 2026-12-01T10:15:00.123456Z: runs are put in their order by it, and two may come within a millisecond."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
