@@ -141,9 +141,13 @@ def test_a_result_of_vllm_0_8_has_no_latencies_and_no_count_of_failures(tmp_path
     assert statuses(tmp_path, old) == ("ok", "ok")
 
 
-def test_our_own_detailed_result_holds(tmp_path: Path) -> None:
-    with vp.sim.Server(ttft_ms=5, itl_ms=1) as server:
-        run = vp.bench(server, max_concurrency=4, num_prompts=30, output_len=6, keep_gaps="all")
+@pytest.mark.parametrize(
+    "settings", [{}, {"extra_body": {"n": 2}}, {"stream": False}], ids=["stream", "n = 2", "no stream"]
+)
+@pytest.mark.parametrize("itl_ms", [1, 0], ids=["spread", "in one read"])
+def test_our_own_detailed_result_holds(tmp_path: Path, settings: dict[str, Any], itl_ms: int) -> None:
+    with vp.sim.Server(ttft_ms=5, itl_ms=itl_ms) as server:
+        run = vp.bench(server, max_concurrency=4, num_prompts=30, output_len=6, keep_gaps="all", **settings)
     from vllmperf.formats.vllm_result import save
 
     path = save(run, tmp_path, "own.json", detailed=True)
