@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import itertools
 import json
+import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -123,6 +125,21 @@ def test_stopped_before_the_start_it_sends_nothing(server):
         made.stop()
         assert made.run() == "interrupted"
     assert made.snapshot().sent == 0
+
+
+def test_a_ctrl_c_that_comes_with_the_first_request_ends_the_run_gently(server, monkeypatch):
+    start = Session.start
+
+    def start_and_interrupt(made, at):
+        start(made, at)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Session, "start", start_and_interrupt)
+    try:
+        state = session(server.url).run()
+    except KeyboardInterrupt:  # it would end all tests
+        state = "cut"
+    assert state == "interrupted"
 
 
 # ---- a start at a time ----

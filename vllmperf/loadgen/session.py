@@ -180,10 +180,12 @@ class Session:
         return is_over
 
     def run(self, at: float | None = None) -> str:
-        """start() and wait(). Gives "finished" or "interrupted"."""
+        """start() and wait(); Ctrl-C and SIGTERM are heard from before the start on. Gives "finished" or "interrupted"."""
         with self:
-            self.start(at)
-            self.wait()
+            with interruptible(self):
+                self.start(at)
+                self._ended.wait()
+            self._join()
         return self.state
 
     @property
