@@ -34,6 +34,7 @@ SLOW = {
     *("test_bench_runs", "test_llm_bench_runs", "test_datasets_native", "test_hub"),
     *("test_guidellm_runs", "test_guidellm_requests", "test_guidellm_failures"),
     *("test_page", "test_page_real", "test_alerts", "test_dashboards", "test_grafana"),
+    *("test_aggregate", "test_restart", "test_strategies_runs", "test_odd_answers_to_dropins"),
     *("test_batching_replay", "test_capacity", "test_commands", "test_crosschecks", "test_other_engines"),
 }
 

@@ -185,7 +185,6 @@ def is_open(port):
         return trial.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.slow
 def test_rows_are_added_and_a_file_with_other_columns_stops_the_sweep_before_it_starts(words, tmp_path):
     strategies = ("--scheduler-strategies-dict", "pow2")
     assert run(tmp_path, *words, *strategies)[0] == 0

@@ -104,7 +104,6 @@ def plan(server_port: int, **more: object) -> dict[str, object]:
     return {"kind": "bench", "plan": {**LOAD, "base_url": f"http://localhost:{server_port}", **more}}
 
 
-@pytest.mark.slow
 def test_the_merged_run_is_the_sum_of_its_parts_and_the_traffic_of_the_plan(
     peers: list[Peer], server_port: int, tmp_path: Path
 ) -> None:
@@ -126,7 +125,6 @@ def test_the_merged_run_is_the_sum_of_its_parts_and_the_traffic_of_the_plan(
     assert sent(tmp_path / "run.vllmperf") == sent(alone)
 
 
-@pytest.mark.slow
 def test_the_command_writes_one_result_for_each_load(
     peers: list[Peer], server_port: int, tmp_path: Path
 ) -> None:
@@ -176,7 +174,6 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     return known
 
 
-@pytest.mark.slow
 def test_the_command_finds_its_generators_by_a_name_with_several_addresses(
     peers: list[Peer],
     server_port: int,
@@ -230,7 +227,6 @@ def test_one_way_to_find_the_generators_is_asked_for(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_signal_ends_the_run_everywhere_and_keeps_what_came(
     peers: list[Peer], server_port: int, tmp_path: Path
 ) -> None:

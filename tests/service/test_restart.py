@@ -62,7 +62,6 @@ def numbers_in(path: Path) -> list[int]:
         )
 
 
-@pytest.mark.slow
 def test_sigterm_ends_a_run_gently_and_the_next_service_goes_on_with_it(data: Path, patient: Server) -> None:
     service = Service(data).start()
     run_id = begun(service, patient)
@@ -100,7 +99,6 @@ def test_a_worker_does_not_outlive_its_service(data: Path, patient: Server) -> N
     service.wait(lambda: is_gone(worker), "the worker is gone")
 
 
-@pytest.mark.slow
 def test_a_start_load_is_marked_and_what_came_is_kept(data: Path, patient: Server) -> None:
     service = Service(data).start()
     run_id = service.started("/start-load", payload(patient, num_prompts=400, request_rate=10))
@@ -119,7 +117,6 @@ def test_a_start_load_is_marked_and_what_came_is_kept(data: Path, patient: Serve
         assert 3 < service.get(f"/runs/{run_id}/result").json()["completed"] < 400
 
 
-@pytest.mark.slow
 def test_a_worker_that_dies_fails_its_run_alone(service: Service, patient: Server) -> None:
     run_id = begun(service, patient, 5000)
     waiting = service.started("/runs", plan(patient, 3))
@@ -158,7 +155,6 @@ def with_key(server: Server) -> dict[str, Any]:
     return {"plan": {**plan(server)["plan"], "api_key": KEY}}
 
 
-@pytest.mark.slow
 def test_runs_whose_key_a_restart_has_lost_go_on_with_that_of_the_environment(
     data: Path, secretive: tuple[str, str]
 ) -> None:
@@ -174,7 +170,6 @@ def test_runs_whose_key_a_restart_has_lost_go_on_with_that_of_the_environment(
         assert numbers_in(data / "runs" / secretive[0] / "run.vllmperf") == list(range(N))
 
 
-@pytest.mark.slow
 def test_a_run_whose_key_is_lost_goes_on_when_its_request_comes_again(
     data: Path, patient: Server, secretive: tuple[str, str]
 ) -> None:
